@@ -1,0 +1,88 @@
+"""How is the project checked? Each session is one answer; `nox -s tests` is the everyday one."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types", "architecture"]
+nox.options.reuse_existing_virtualenvs = True
+nox.needs_version = ">=2024.10"
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def groups(*names: str) -> list[str]:
+    """The requirements of dependency groups: versions stand in pyproject.toml only."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+@nox.session
+def groups_only(session: nox.Session) -> None:
+    """Install the dependency groups named as arguments into the current environment."""
+    session.install(*groups(*session.posargs))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The fast tests, on two processes of one thread each."""
+    session.install("-e", ".", *groups("tests", "architecture"))
+    session.run("pytest", "-n", "2", "-m", "not slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that take minutes: kill and resume on the smoke manifest, determinism over workers."""
+    session.install("-e", ".", *groups("tests", "architecture"))
+    session.run("pytest", "-m", "slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    session.install(*groups("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict type check of the package."""
+    session.install("-e", ".", *groups("types"))
+    session.run("mypy")
+
+
+@nox.session
+def architecture(session: nox.Session) -> None:
+    """Import contracts of the layers."""
+    session.install("-e", ".", *groups("architecture"))
+    session.run("lint-imports")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it alone and ask it for its plug-ins and templates."""
+    session.install("build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", f"{session.create_tmp()}/dist")
+    session.install("--force-reinstall", "--no-deps", *__import__("glob").glob(f"{session.create_tmp()}/dist/*.whl"))
+    session.install(*PYPROJECT["project"]["dependencies"])
+    with session.chdir(session.create_tmp()):
+        session.run("refers-bench", "doctor")
+        session.run("refers-bench", "methods", "list")
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Run the smoke manifest and compare it with the committed baseline."""
+    session.install("-e", ".")
+    results = f"{session.create_tmp()}/results"
+    session.run("refers-bench", "--results", results, "run", "manifests/smoke.yaml")
+    session.run(
+        "refers-bench", "--results", results, "check", "manifests/smoke.yaml", "--baseline", "results/smoke/baseline.json"
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Timings, each a ratio taken in one run; nothing here passes or fails."""
+    session.install("-e", ".", *groups("tests"))
+    for script in ("bench_step.py", "bench_orchestration.py", "bench_commands.py"):
+        session.run("python", f"tests/bench/{script}", *session.posargs)

@@ -1,0 +1,1 @@
+"""What do the stored predictions say: AUCs, seed statistics, tests?"""

@@ -1,0 +1,114 @@
+"""What did the user type, and what do we print? (click lives only here)."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refers_bench import __version__
+from refers_bench.errors import UserError
+
+#: Command -> one line of help. The module is ``refers_bench.cli.<command>`` and its value ``command``;
+#: it is imported only when the command is used, so that ``--help`` costs next to nothing.
+COMMANDS = {
+    "run": "Run what a manifest still needs, then print its tables and write its report.",
+    "plan": "Show the jobs of a manifest by state; explain why a cell is stale.",
+    "status": "Show how far each planned manifest is, without planning again.",
+    "report": "Write tables and figures from stored predictions.",
+    "check": "Compare results with a stored baseline (for CI).",
+    "validate": "Check manifests, all errors at once; export the JSON Schema.",
+    "data": "List datasets; prepare or verify one.",
+    "methods": "List the pre-training methods.",
+    "datasets": "List the datasets.",
+    "doctor": "Show what this machine can run.",
+    "completion": "Print the shell completion script.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Command names, in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"refers_bench.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Like click's, with the nearest name for a misspelt command (click cannot know lazy ones)."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else f" Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from `COMMANDS` alone: no module is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="REFERS_BENCH_RESULTS",
+    help="Folder of plans, results and reports.  [default: results, or 'results' of the config file]",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="REFERS_BENCH_CACHE",
+    help="Folder of prepared images.  [default: refers-bench in the user's cache folder]",
+)
+@click.version_option(__version__, prog_name="refers-bench")
+@click.pass_context
+def group(ctx: click.Context, results: Path | None, cache: Path | None) -> None:
+    """Reproduce, and extend, the comparison of radiograph pre-training methods of REFERS.
+
+    A manifest (YAML) names methods, target datasets, label ratios and seeds; 'run' trains what is
+    missing and stores every prediction; 'report' renders the tables.
+
+    Data roots are set by name: REFERS_BENCH_ROOT_<NAME>, or data_roots in the user config file
+    ('refers-bench doctor' shows which are set).
+
+    \b
+    Exit codes: 0 done, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift (check).
+    """
+    from refers_bench.cli.settings import Settings
+
+    ctx.obj = Settings(results_option=results, cache_option=cache)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: user errors end with one line each and exit code 2, bugs with their traceback and 1."""
+    try:
+        status: Any = group.main(args=arguments, prog_name="refers-bench", standalone_mode=False)
+    except UserError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        if len(error.problems) > 1:
+            click.echo(f"{len(error.problems)} errors", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `refers-bench status | head`: the reader left, which is not an error of ours.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

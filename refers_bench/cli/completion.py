@@ -1,0 +1,23 @@
+"""How does the shell learn our commands and options?"""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    r"""Print the shell completion script of SHELL.
+
+    \b
+    bash: refers-bench completion bash >> ~/.bashrc
+    zsh:  refers-bench completion zsh >> ~/.zshrc
+    fish: refers-bench completion fish > ~/.config/fish/completions/refers-bench.fish
+    """
+    completion = get_completion_class(shell)
+    if completion is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(completion(ctx.find_root().command, {}, "refers-bench", "_REFERS_BENCH_COMPLETE").source())

@@ -1,0 +1,41 @@
+"""Which pre-training methods are there?"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from refers_bench import plugins
+
+
+@click.group("methods")
+def command() -> None:
+    """The pre-training methods."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable, with each method's parameter schema.")
+def list_methods(as_json: bool) -> None:
+    """List the methods with what they need of the source dataset and their parameters."""
+    loaded = {name: plugins.load("method", name) for name in plugins.names("method")}
+    if as_json:
+        rows = {
+            name: {
+                "label": method.label,
+                "source": method.source,
+                "impl": method.impl,
+                "needs": sorted(method.needs),
+                "pretrains": method.build_objective is not None,
+                "params": method.Params.model_json_schema(),
+            }
+            for name, method in loaded.items()
+        }
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for name, method in loaded.items():
+        needs = ", ".join(sorted(method.needs)) or ("images" if method.build_objective else "no pre-training")
+        click.echo(f"{name:<22}{method.label}  (needs: {needs})")
+        click.echo(f"{'':<22}source: {method.source}")
+        for field, info in method.Params.model_fields.items():
+            click.echo(f"{'':<22}{field} = {info.get_default(call_default_factory=True)!r}  {info.description or ''}")

@@ -1,0 +1,36 @@
+"""Where are results, cache and data roots: option, environment, config file, default, in this order."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refers_bench.manifest.roots import Roots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the group's options said; the config file is read only when a command asks."""
+
+    results_option: Path | None
+    cache_option: Path | None
+
+    def roots(self) -> Roots:
+        """Data roots, from the environment and the user config file."""
+        from refers_bench.manifest.roots import load_roots
+
+        return load_roots()
+
+    @property
+    def results(self) -> Path:
+        """Folder of plans, results and reports."""
+        return (self.results_option or self.roots().results or Path("results")).absolute()
+
+    @property
+    def cache(self) -> Path:
+        """Folder of prepared images."""
+        default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refers-bench"
+        return (self.cache_option or self.roots().cache or default).absolute()

@@ -1,0 +1,1 @@
+"""Decode, prepare, augment, text, sampling, loading."""

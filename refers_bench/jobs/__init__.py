@@ -1,0 +1,1 @@
+"""Straight-line recipes: prepare, pretrain, finetune."""

@@ -1,0 +1,1 @@
+"""The manifest: its schema, loading, and errors with line and column."""

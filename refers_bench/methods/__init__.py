@@ -1,0 +1,1 @@
+"""One pre-training method a file, found by its name."""

@@ -1,0 +1,1 @@
+"""Network parts: radiograph transformer, view fusion, report transformer, losses."""

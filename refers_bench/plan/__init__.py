@@ -1,0 +1,1 @@
+"""Which jobs, in which order, which are done, what will they cost?"""

@@ -1,0 +1,178 @@
+"""Which methods, datasets and reports are there, and what must each of them provide?
+
+A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
+``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,
+``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module).
+Listing names imports nothing; loading one imports that one module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refers_bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pydantic import BaseModel
+
+#: Kind of plug-in -> (folder and entry-point group suffix, name of the value in the module).
+KINDS: Mapping[str, tuple[str, str]] = {
+    "method": ("methods", "METHOD"),
+    "dataset": ("datasets", "DATASET"),
+    "report": ("reports", "REPORT"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A pre-training method: an encoder, and the objective that trains it.
+
+    Attributes:
+        label: row title in tables.
+        source: paper or repository the definition was taken from.
+        impl: integer, raised whenever the numerics change (part of every content key).
+        Params: pydantic model (extra=forbid) of the method's parameters.
+        build_encoder: ``(params, network) -> nn.Module``; see `refers_bench.nets.encoder`.
+        build_objective: ``(params, network, source_facts, encoder) -> nn.Module`` whose forward takes a
+            batch and returns named losses; None for a method without pre-training.
+        needs: what the source dataset must have: any of "reports", "labels".
+        footnotes: ``params -> texts`` shown under a table that holds this row.
+    """
+
+    label: str
+    source: str
+    impl: int
+    Params: type[BaseModel]
+    build_encoder: Callable[..., Any]
+    build_objective: Callable[..., Any] | None = None
+    needs: frozenset[str] = frozenset()
+    footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A classification task of a dataset: independent binary labels, one column per class.
+
+    Attributes:
+        label: column title in tables.
+        classes: class names in the released order; index columns are ``"<task id>:<class>"``.
+        published: target name in the published tables ("nih", "covid-t1"), or '' where there is none.
+        group_by_patient: whether label subsets keep a patient's images together.
+    """
+
+    label: str
+    classes: tuple[str, ...]
+    published: str = ""
+    group_by_patient: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset card and the reader of its official on-disk layout.
+
+    Attributes:
+        label: title in tables.
+        source: where it is downloaded from.
+        licence: its licence, in words.
+        impl: integer, raised whenever index rows or labels change.
+        Params: pydantic model (extra=forbid) of the reader's parameters.
+        tasks: task id -> `Task`.
+        index: ``(root, params) -> DataFrame``, one row per image, with the columns of
+            `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label (1, 0, null).
+        lists: ``params -> names`` of further data roots the reader needs (split lists), '' for none.
+        source_task: task whose labels train LSP when this dataset is the source; '' for none.
+        has_reports: whether index rows carry report text.
+        expected: documented counts, checked by ``data verify``.
+        citation: how to cite it.
+        quirks: known oddities, one sentence each.
+        synthetic: procedural images: always labelled so in reports.
+        write_layout: ``(root, studies) -> None`` writes procedural studies in this dataset's official
+            layout (see `refers_bench.data.phantoms`); None where that is not supported.
+    """
+
+    label: str
+    source: str
+    licence: str
+    impl: int
+    Params: type[BaseModel]
+    tasks: Mapping[str, Task]
+    index: Callable[..., pd.DataFrame]
+    source_task: str = ""
+    has_reports: bool = False
+    expected: Mapping[str, int] = field(default_factory=dict)
+    citation: str = ""
+    quirks: tuple[str, ...] = ()
+    synthetic: bool = False
+    write_layout: Callable[..., None] | None = None
+
+
+#: Columns of every index, besides the label columns: image_id (unique str), path (str, relative to the
+#: root, '/' separated), patient_id, study_id (str), view ("PA", "AP", "L", ... or ''), split ("train",
+#: "val", "test" or '' for unused), report (str or null: the text of the study).
+INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A table or figure of the paper, as a declaration.
+
+    Attributes:
+        label: its title.
+        build: ``(results) -> Table | Figure`` from the tidy frames of `refers_bench.analysis`.
+        order: position in the page.
+    """
+
+    label: str
+    build: Callable[..., Any]
+    order: int = 100
+
+
+@cache
+def names(kind: str) -> dict[str, str]:
+    """Ids of all plug-ins of a kind -> the module that holds each; nothing is imported.
+
+    Args:
+        kind: "method", "dataset" or "report".
+    """
+    folder, _ = KINDS[kind]
+    here = Path(__file__).parent / folder
+    found = {path.stem: f"refers_bench.{folder}.{path.stem}" for path in here.glob("*.py") if path.stem[0] != "_"}
+    for entry in importlib.metadata.entry_points(group=f"refers_bench.{folder}"):
+        if entry.name in found:
+            raise UserError(f"entry point '{entry.value}' takes the name of the {kind} '{entry.name}', which exists")
+        found[entry.name] = entry.module
+    return dict(sorted(found.items()))
+
+
+def load(kind: str, name: str) -> Any:
+    """The plug-in value of that name.
+
+    Raises:
+        UserError: no such plug-in (with the nearest name), or its module holds no such value.
+    """
+    known = names(kind)
+    if name not in known:
+        raise UserError(unknown(kind, name, known))
+    _, value = KINDS[kind]
+    module = importlib.import_module(known[name])
+    if not hasattr(module, value):
+        raise UserError(f"{known[name]} holds no {value}; a {kind} file must define it")
+    return getattr(module, value)
+
+
+def resolve(dotted: str) -> Any:
+    """The object at "package.module:name": how light rooms reach recipes that import torch.
+
+    Example:
+        >>> resolve("math:sqrt")(9)
+        3.0
+    """
+    module, _, name = dotted.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,1 @@
+"""What does each table or figure contain? One declaration a file."""

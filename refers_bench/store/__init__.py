@@ -1,0 +1,1 @@
+"""The Parquet schemas and the results store."""

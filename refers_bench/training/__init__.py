@@ -1,0 +1,1 @@
+"""The one loop, its optimisers, schedules and checkpoints."""
