@@ -1,0 +1,345 @@
+"""What has been planned, and what of it is in the store? One frozen value that all reports are built from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refers_bench.analysis.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
+from refers_bench.errors import Problem, UserError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOCK = "plan.lock.json"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Target:
+    """A table column: what is fine-tuned on and tested."""
+
+    dataset: str
+    task: str
+    label_ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetric:
+    """AUC of one class in one fine-tune result.
+
+    Attributes:
+        name: class name.
+        split: "test" or "val".
+        auc: in [0, 1], or None with the reason in `undefined`.
+    """
+
+    name: str
+    split: str
+    auc: float | None
+    n_pos: int
+    n_neg: int
+    undefined: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One cell of the lock (method x target x seed) with what the store holds of it."""
+
+    method: str
+    label: str
+    target: Target
+    synthetic: bool
+    footnotes: tuple[str, ...]
+    run: SeedRun
+    metrics: tuple[ClassMetric, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Human name: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
+        where = self.target
+        return f"{self.method}.{where.dataset}.{where.task}.{where.label_ratio * 100:g}%.s{self.run.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A lock and what the store holds of it.
+
+    Attributes:
+        name: the manifest's name.
+        lock: the content of ``plan.lock.json``.
+        store: the results store.
+        planned: every cell, in the order of the lock.
+        records: key -> ``run.json`` of finished jobs.
+        failures: key -> ``<key>.failed.json`` of jobs that have no result.
+    """
+
+    name: str
+    lock: Mapping[str, Any]
+    store: Path
+    planned: tuple[PlannedRun, ...]
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def jobs(self) -> dict[str, Mapping[str, Any]]:
+        """Key -> job of the lock."""
+        return {job["key"]: job for job in self.lock.get("jobs", ())}
+
+    @cached_property
+    def methods(self) -> dict[str, str]:
+        """Row name -> title, in the order of the manifest."""
+        return {run.method: run.label for run in self.planned}
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """Columns, in the order of the manifest."""
+        return tuple(dict.fromkeys(run.target for run in self.planned))
+
+    @cached_property
+    def synthetic(self) -> frozenset[Target]:
+        """Columns measured on procedural images."""
+        return frozenset(run.target for run in self.planned if run.synthetic)
+
+    @cached_property
+    def footnotes(self) -> dict[str, tuple[str, ...]]:
+        """Row name -> what must be said of that row."""
+        notes: dict[str, dict[str, None]] = {}
+        for run in self.planned:
+            notes.setdefault(run.method, {}).update(dict.fromkeys(run.footnotes))
+        return {method: tuple(texts) for method, texts in notes.items()}
+
+    @cached_property
+    def _groups(self) -> dict[tuple[str, Target], list[PlannedRun]]:
+        groups: dict[tuple[str, Target], list[PlannedRun]] = {}
+        for run in self.planned:
+            groups.setdefault((run.method, run.target), []).append(run)
+        return groups
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, Target], SeedSummary]:
+        """(row name, column) -> summary of its seeds; combinations the manifest does not ask for are absent."""
+        return {where: summarise([run.run for run in runs]) for where, runs in self._groups.items()}
+
+    def runs(self, method: str, target: Target) -> tuple[PlannedRun, ...]:
+        """The seeds of one table cell, in the order of the lock."""
+        return tuple(self._groups.get((method, target), ()))
+
+    def history(self, key: str, names: Iterable[str]) -> dict[str, tuple[tuple[int, ...], tuple[float, ...]]]:
+        """Curves of a finished job: name -> (steps, values), for those of `names` that were recorded."""
+        path = self.store / key / "history.parquet"
+        if not path.is_file():
+            return {}
+        curves: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in names}
+        for row in _read_parquet(path, "history"):
+            if row["name"] in curves and row["value"] is not None:
+                curves[row["name"]][0].append(int(row["step"]))
+                curves[row["name"]][1].append(float(row["value"]))
+        return {name: (tuple(steps), tuple(values)) for name, (steps, values) in curves.items() if steps}
+
+    def cells_frame(self) -> pd.DataFrame:
+        """Tidy: one row per method x target x seed."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.cell_rows()))
+
+    def metrics_frame(self) -> pd.DataFrame:
+        """Tidy: one row per method x target x seed x split x class."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.metric_rows()))
+
+    def cell_rows(self) -> Iterable[dict[str, Any]]:
+        """Rows of `cells_frame`."""
+        for planned in self.planned:
+            run = planned.run
+            yield {
+                **_where(self.name, planned),
+                "state": run.state,
+                "reason": run.reason,
+                "mean_auc": run.mean_auc if run.counts else None,
+                "n_classes_defined": len(run.defined),
+                "n_classes": run.n_classes,
+                "key": run.key,
+            }
+
+    def metric_rows(self) -> Iterable[dict[str, Any]]:
+        """Rows of `metrics_frame`."""
+        for planned in self.planned:
+            for metric in planned.metrics:
+                yield {
+                    **_where(self.name, planned),
+                    "split": metric.split,
+                    "class": metric.name,
+                    "auc": metric.auc,
+                    "n_pos": metric.n_pos,
+                    "n_neg": metric.n_neg,
+                    "undefined": metric.undefined,
+                    "key": planned.run.key,
+                }
+
+
+def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
+    return {
+        "manifest": name,
+        "method": planned.method,
+        "dataset": planned.target.dataset,
+        "task": planned.target.task,
+        "label_ratio": planned.target.label_ratio,
+        "seed": planned.run.seed,
+        "synthetic": planned.synthetic,
+    }
+
+
+def known_names(results: Path) -> list[str]:
+    """Names of all planned manifests below a results folder."""
+    return sorted(path.parent.name for path in results.glob(f"*/{LOCK}"))
+
+
+def load(results: Path, name: str) -> Results:
+    """Read a manifest's lock and what the store holds of it.
+
+    Args:
+        results: the results folder, with ``<name>/plan.lock.json`` and ``store/``.
+        name: the manifest's name.
+
+    Raises:
+        UserError: not planned yet, or the lock or a record cannot be read.
+    """
+    path = results / name / LOCK
+    if not path.is_file():
+        known = known_names(results)
+        raise UserError(
+            Problem(
+                found=f"manifest '{name}' has no plan here",
+                allowed=", ".join(known) or "none yet: 'refers-bench plan MANIFEST' writes one",
+                nearest=nearest(name, known),
+                path=path,
+            )
+        )
+    return from_lock(read_json(path), store=results / "store", name=name)
+
+
+def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
+    """`Results` of a lock's content."""
+    jobs = {job["key"]: job for job in lock.get("jobs", ())}
+    records: dict[str, Mapping[str, Any]] = {}
+    failures: dict[str, Mapping[str, Any]] = {}
+    for key in jobs:
+        record, failure = store / key / "run.json", store / f"{key}.failed.json"
+        if record.is_file():
+            records[key] = read_json(record)
+        elif failure.is_file():
+            failures[key] = read_json(failure)
+    planned = tuple(_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ()))
+    return Results(name=name, lock=lock, store=store, planned=planned, records=records, failures=failures)
+
+
+def _planned(
+    cell: Mapping[str, Any],
+    jobs: Mapping[str, Mapping[str, Any]],
+    records: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, Mapping[str, Any]],
+    store: Path,
+) -> PlannedRun:
+    key = cell.get("key") or ""
+    metrics = _read_metrics(store / key / "metrics.parquet") if key in records else ()
+    test = [metric for metric in metrics if metric.split == "test"]
+    defined = tuple(metric.name for metric in test if metric.auc is not None)
+    state, reason = _state(key, jobs, records, failures)
+    if state == DONE and not defined:
+        reason = "no class has an AUC: " + ", ".join(dict.fromkeys(m.undefined for m in test if m.undefined))
+    if cell.get("unavailable") and state != DONE:
+        state, reason = UNAVAILABLE, cell["unavailable"]
+    aucs = [metric.auc for metric in test if metric.auc is not None]
+    return PlannedRun(
+        method=cell["method"],
+        label=cell.get("label") or cell["method"],
+        target=Target(dataset=cell["dataset"], task=cell["task"], label_ratio=float(cell["label_ratio"])),
+        synthetic=bool(cell.get("synthetic")),
+        footnotes=tuple(cell.get("footnotes", ())),
+        metrics=metrics,
+        run=SeedRun(
+            seed=int(cell["seed"]),
+            key=key,
+            state=state,
+            reason=reason,
+            mean_auc=sum(aucs) / len(aucs) if aucs else float("nan"),
+            defined=defined,
+            n_classes=len(test) or len(jobs.get(key, {}).get("spec", {}).get("classes", ())),
+        ),
+    )
+
+
+def _state(
+    key: str,
+    jobs: Mapping[str, Mapping[str, Any]],
+    records: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, Mapping[str, Any]],
+) -> tuple[str, str]:
+    """State of a job and why it is not done: its own failure, else that of a job it needs."""
+    job = jobs.get(key)
+    if key in records:
+        return DONE, ""
+    if job is None:
+        return MISSING, "not in the plan"
+    if job.get("unavailable"):
+        return UNAVAILABLE, str(job["unavailable"])
+    if key in failures:
+        return FAILED, f"failed: {failures[key].get('category', 'unknown')}"
+    for need in job.get("needs", ()):
+        state, reason = _state(need, jobs, records, failures)
+        if state in (FAILED, UNAVAILABLE):
+            return state, reason if state == UNAVAILABLE else f"{jobs[need].get('kind', 'needed job')} {reason}"
+    return MISSING, "not run yet"
+
+
+def _read_metrics(path: Path) -> tuple[ClassMetric, ...]:
+    return tuple(
+        ClassMetric(
+            name=row["class"],
+            split=row["split"],
+            auc=None if row["auc"] is None else float(row["auc"]),
+            n_pos=int(row["n_pos"]),
+            n_neg=int(row["n_neg"]),
+            undefined=row["undefined"] or "",
+        )
+        for row in _read_parquet(path, "metrics")
+    )
+
+
+def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:
+    """Rows of a stored table; pyarrow alone, since pandas takes a second to import."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from refers_bench.store.schemas import SCHEMAS, VERSION
+
+    expected = f"{kind} {VERSION}"
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(Problem(found=f"cannot read: {error}", allowed="a Parquet file", path=path)) from error
+    found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
+    if found != expected or set(table.column_names) != set(SCHEMAS[kind].names):
+        raise UserError(Problem(found=f"written under the schema '{found}'", allowed=f"'{expected}'", path=path))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: no such file, or it holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(Problem(found=f"cannot read: {error}", allowed="a JSON object", path=path)) from error
+    if not isinstance(value, dict):
+        raise UserError(Problem(found=f"holds a {type(value).__name__}", allowed="a JSON object", path=path))
+    return value

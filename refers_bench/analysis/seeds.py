@@ -1,0 +1,147 @@
+"""What do the seeds of one table cell say together: mean, standard deviation and n, over complete runs only?"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What can be said of one seed of one cell.
+DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
+STATES = (DONE, FAILED, UNAVAILABLE, MISSING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRun:
+    """One fine-tune result: method x target x label ratio x seed.
+
+    Attributes:
+        seed: the manifest's seed.
+        key: content key of the fine-tune job; '' when the job cannot be planned.
+        state: one of `STATES`.
+        reason: why it is not done; '' when it is.
+        mean_auc: mean over the defined classes of the test AUC, in [0, 1]; NaN unless done and some class is defined.
+        defined: names of the classes that have an AUC.
+        n_classes: classes of the task.
+    """
+
+    seed: int
+    key: str
+    state: str
+    reason: str = ""
+    mean_auc: float = math.nan
+    defined: tuple[str, ...] = ()
+    n_classes: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a figure to put into a mean."""
+        return self.state == DONE and not math.isnan(self.mean_auc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSummary:
+    """All seeds of one table cell.
+
+    Attributes:
+        runs: one per planned seed, in the order of the seeds.
+        mean: mean of the finished seeds' mean AUC, in [0, 1]; NaN when none has one. It is a mean over
+            `n` of `n_planned` seeds and must be shown so when they differ.
+        sd: standard deviation over seeds with n - 1 in the denominator; NaN for fewer than two.
+        n: seeds with a figure.
+        n_planned: seeds the manifest asks for.
+        n_defined: classes with an AUC in every counted seed.
+        n_classes: classes of the task; 0 when unknown.
+    """
+
+    runs: tuple[SeedRun, ...]
+    mean: float
+    sd: float
+    n: int
+    n_planned: int
+    n_defined: int
+    n_classes: int
+
+    @property
+    def complete(self) -> bool:
+        """Every planned seed has a figure, and all of them over the same classes."""
+        return 0 < self.n == self.n_planned and self.same_classes
+
+    @property
+    def same_classes(self) -> bool:
+        """Whether all counted seeds average over the same classes; otherwise their means do not compare."""
+        return len({run.defined for run in self.runs if run.counts}) <= 1
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Mean AUC of each counted seed."""
+        return tuple(run.mean_auc for run in self.runs if run.counts)
+
+    @property
+    def defined(self) -> frozenset[str]:
+        """Classes defined in every counted seed."""
+        counted = [frozenset(run.defined) for run in self.runs if run.counts]
+        return frozenset.intersection(*counted) if counted else frozenset()
+
+    @property
+    def state(self) -> str:
+        """`DONE` when any seed counts; else the worst thing that can be said."""
+        if self.n:
+            return DONE
+        for state in (FAILED, UNAVAILABLE):
+            if any(run.state == state for run in self.runs):
+                return state
+        return MISSING
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why seeds are not there, each reason once, in the order of the seeds."""
+        return tuple(dict.fromkeys(run.reason for run in self.runs if not run.counts and run.reason))
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation with n - 1; NaN where they do not exist (no value; fewer than two).
+
+    Example:
+        >>> mean_sd([0.5, 0.7])[0]
+        0.6
+    """
+    if not values:
+        return math.nan, math.nan
+    # `statistics` sums exactly, so identical values have a standard deviation of exactly 0.
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def summarise(runs: Sequence[SeedRun]) -> SeedSummary:
+    """Summary of the seeds of one table cell."""
+    ordered = tuple(sorted(runs, key=lambda run: run.seed))
+    values = [run.mean_auc for run in ordered if run.counts]
+    mean, sd = mean_sd(values)
+    counted = [frozenset(run.defined) for run in ordered if run.counts]
+    return SeedSummary(
+        runs=ordered,
+        mean=mean,
+        sd=sd,
+        n=len(values),
+        n_planned=len(ordered),
+        n_defined=len(frozenset.intersection(*counted)) if counted else 0,
+        n_classes=max((run.n_classes for run in ordered), default=0),
+    )
+
+
+def summary_frame(summaries: dict[tuple[str, str, str, float], SeedSummary]) -> pd.DataFrame:
+    """One row per (method, dataset, task, label ratio): the tidy form for notebooks and CSV."""
+    import pandas as pd
+
+    columns = ["method", "dataset", "task", "label_ratio"]
+    figures = ["mean_auc", "sd", "n_seeds", "n_planned", "n_classes_defined", "n_classes", "state"]
+    rows = [
+        (*where, cell.mean, cell.sd, cell.n, cell.n_planned, cell.n_defined, cell.n_classes, cell.state)
+        for where, cell in summaries.items()
+    ]
+    return pd.DataFrame(rows, columns=columns + figures)

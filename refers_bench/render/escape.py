@@ -1,0 +1,79 @@
+"""How is a name that a user chose kept from being read as markup, in each format?"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "{''}",
+    "`": r"\textasciigrave{}",
+    # A '[' that follows a line break would be read as the break's argument.
+    "[": "{[}",
+    "]": "{]}",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "±": r"\textpm{}",
+    "\N{MULTIPLICATION SIGN}": r"\texttimes{}",
+    "·": r"\textperiodcentered{}",
+    "…": r"\ldots{}",
+    "Δ": r"\ensuremath{\Delta}",
+    "≥": r"\ensuremath{\ge}",
+    "≤": r"\ensuremath{\le}",
+}
+#: Signs that Markdown (with GitHub's tables, mathematics and strike-through) could read as markup.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=])")
+
+
+def printable(text: object) -> str:
+    """The text on one line, without control, format (bidirectional) or unassigned characters.
+
+    A terminal would obey an escape sequence; XML and LaTeX refuse control characters.
+    """
+    signs = []
+    for sign in re.sub(r"\s+", " ", str(text)):
+        keep = sign == " " or unicodedata.category(sign)[0] not in "CZ" or unicodedata.category(sign) == "Zs"
+        signs.append(sign if keep else "\N{REPLACEMENT CHARACTER}")
+    return "".join(signs)
+
+
+def latex(text: object) -> str:
+    r"""The text for LaTeX.
+
+    Example:
+        >>> latex("50 % of a_b")
+        '50 \\% of a\\_b'
+    """
+    # Two hyphens would become a dash; `printable` leaves no NUL, so it can stand for an empty group.
+    plain = re.sub("-(?=-)", "-\0", printable(text))
+    return "".join("{}" if sign == "\0" else _LATEX.get(sign, sign) for sign in plain)
+
+
+def markdown(text: object) -> str:
+    """The text for Markdown, also inside a table cell."""
+    plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # '@' would notify a person and 'http://' would become a link when the summary is posted.
+    plain = _MARKDOWN.sub(r"\\\1", plain).replace("@", "&#64;").replace("://", ":&#47;&#47;")
+    # At the start of a line these begin a list or a rule.
+    return re.sub(r"^(-|\d+\.(?=\s|$))", lambda match: f"&#{ord(match[0][0])};" + match[0][1:], plain)
+
+
+def csv(text: object) -> str:
+    """The text for a CSV cell: a spreadsheet must not take it for a formula."""
+    plain = printable(text)
+    return "'" + plain if plain[:1] in ("=", "+", "-", "@") else plain

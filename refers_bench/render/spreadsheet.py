@@ -1,0 +1,40 @@
+"""How do tables and tidy rows become CSV that spreadsheets and pandas read alike?"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from refers_bench.render.escape import csv as escape
+from refers_bench.render.table import Table
+
+
+def _write(rows: Iterable[Iterable[Any]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(
+        [value if isinstance(value, int | float) else "" if value is None else escape(value) for value in row]
+        for row in rows
+    )
+    return stream.getvalue()
+
+
+def table(content: Table) -> str:
+    """One line per cell, figures unrounded: block, row, column, value, sd, text, best, notes."""
+    rows: list[list[Any]] = [["block", "row", "group", "column", "subtitle", "value", "sd", "text", "best", "notes"]]
+    for row in content.rows:
+        for column, cell in zip(content.columns, row.cells, strict=True):
+            notes = "; ".join(note.text for note in (*row.notes, *cell.notes))
+            where = [row.block, row.title, column.group, column.title, column.subtitle]
+            rows.append([*where, cell.value, cell.sd, cell.figure, int(cell.best), notes])
+    return _write(rows)
+
+
+def tidy(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Tidy rows with the same keys, booleans as 0 and 1; '' when there are none."""
+    rows = list(rows)
+    if not rows:
+        return ""
+    names = list(rows[0])
+    return _write([names, *([int(row[n]) if isinstance(row[n], bool) else row[n] for n in names] for row in rows)])

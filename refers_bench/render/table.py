@@ -1,0 +1,188 @@
+"""What is a table, before it is HTML, LaTeX, Markdown, CSV or text?"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+#: Mark of a P-value below 0.05; footnotes without a fixed mark get letters.
+DAGGER = "†"
+#: What is shown where there is no figure.
+NO_VALUE = "\N{EN DASH}"
+
+#: What a cell holds; also its CSS class.
+KINDS = ("value", "missing", "failed", "unavailable", "text", "published", "p")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A footnote: its text, and its mark when it has a fixed one."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One table cell.
+
+    Attributes:
+        text: what is shown when there is no `value`.
+        value: a figure, in the unit of the table (AUC: per cent); NaN is not allowed.
+        sd: its standard deviation over seeds.
+        decimals: digits after the point of `value` and `sd`.
+        best: shown in bold.
+        kind: one of `KINDS`.
+        notes: footnotes of this cell.
+        link: id of the provenance block this cell leads to; '' for none.
+        title: short explanation shown when a pointer rests on it (HTML only).
+    """
+
+    text: str = NO_VALUE
+    value: float | None = None
+    sd: float | None = None
+    decimals: int = 1
+    best: bool = False
+    kind: str = "value"
+    notes: tuple[Note, ...] = ()
+    link: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown kind of cell '{self.kind}'; known: {', '.join(KINDS)}")
+        for figure in (self.value, self.sd):
+            if figure is not None and figure != figure:
+                raise ValueError("a cell holds no NaN: give it a text and a note instead")
+
+    @property
+    def figure(self) -> str:
+        """The figure alone ("76.7"), or the text."""
+        return self.text if self.value is None else f"{self.value:.{self.decimals}f}"
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation ("0.3"), '' where there is none."""
+        return "" if self.value is None or self.sd is None else f"{self.sd:.{self.decimals}f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column's title, what stands under it, and the group of columns it belongs to."""
+
+    title: str
+    subtitle: str = ""
+    group: str = ""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row: its title, its cells, and the block it stands in ("ours", "published", "test")."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    block: str = "ours"
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes:
+        id: file name stem and anchor; letters, digits, '-' and '_' only.
+        caption: says what the figures are; names synthetic data.
+        stub: title of the column of row titles.
+        columns: as many as every row has cells.
+        rows: in order; a rule is drawn where the block changes.
+        notes: remarks on the whole table, shown after the footnotes.
+        numeric: whether cells are figures (aligned right or centred) rather than prose.
+    """
+
+    id: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    stub: str = ""
+    notes: tuple[str, ...] = ()
+    numeric: bool = True
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(
+                    f"table '{self.id}', row '{row.title}': {len(row.cells)} cells for {len(self.columns)} columns"
+                )
+
+    @property
+    def groups(self) -> tuple[tuple[str, int], ...]:
+        """Groups of neighbouring columns: (title, number of columns)."""
+        found: list[tuple[str, int]] = []
+        for column in self.columns:
+            if found and found[-1][0] == column.group:
+                found[-1] = (column.group, found[-1][1] + 1)
+            else:
+                found.append((column.group, 1))
+        return tuple(found)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, tuple[Row, ...]], ...]:
+        """Runs of neighbouring rows of one block."""
+        found: list[tuple[str, tuple[Row, ...]]] = []
+        for row in self.rows:
+            if found and found[-1][0] == row.block:
+                found[-1] = (row.block, (*found[-1][1], row))
+            else:
+                found.append((row.block, (row,)))
+        return tuple(found)
+
+    def _all_notes(self) -> Iterator[Note]:
+        for column in self.columns:
+            yield from column.notes
+        for row in self.rows:
+            yield from row.notes
+            for cell in row.cells:
+                yield from cell.notes
+
+    def footnotes(self) -> dict[Note, str]:
+        """Every footnote once -> its mark, letters in the order a reader meets them."""
+        marks: dict[Note, str] = {}
+        for note in self._all_notes():
+            if note not in marks:
+                marks[note] = note.mark or _letters(sum(1 for known in marks if not known.mark))
+        # Fixed marks last: they explain signs, the letters explain cells.
+        return dict(sorted(marks.items(), key=lambda item: bool(item[0].mark)))
+
+    def without(self, *blocks: str) -> Table:
+        """The table without the rows of some blocks."""
+        return replace(self, rows=tuple(row for row in self.rows if row.block not in blocks))
+
+
+def _letters(number: int) -> str:
+    """0 -> a, 25 -> z, 26 -> aa."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = string.ascii_lowercase[rest] + text
+    return text
+
+
+def check_id(name: str) -> None:
+    """Refuse an id that could not be a file name or an anchor."""
+    if not name or set(name) - set(string.ascii_letters + string.digits + "-_"):
+        raise ValueError(f"an id holds letters, digits, '-' and '_' only, got {name!r}")
+
+
+def slug(text: str) -> str:
+    """A text as an id: everything but letters, digits, '-' and '_' becomes '-'.
+
+    Example:
+        >>> slug("smoke (v2)")
+        'smoke--v2-'
+    """
+    allowed = set(string.ascii_letters + string.digits + "-_")
+    return "".join(sign if sign in allowed else "-" for sign in text) or "-"

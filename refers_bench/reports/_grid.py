@@ -1,0 +1,220 @@
+"""How do methods x targets become a table of mean AUCs with its marks, bold figures and P-values?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from refers_bench.analysis.results import Results, Target
+from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
+from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
+from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
+
+#: P-values below this get a dagger.
+ALPHA = 0.05
+SIGNIFICANT = Note(text="P < 0.05 in the test named at the P-value; not corrected for several columns.", mark=DAGGER)
+SYNTHETIC = Note(text="synthetic: procedural radiographs, not patients'.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row of methods: its title and its name in the manifest, None when the manifest has no such row."""
+
+    title: str
+    method: str | None
+
+
+def percent(ratio: float) -> str:
+    """A label ratio in words: "1 % of labels"."""
+    return f"{ratio * 100:g} % of labels"
+
+
+def anchor(results: Results, method: str, target: Target) -> str:
+    """Id of the provenance block of a table cell."""
+    parts = (results.name, method, target.dataset, target.task, f"{target.label_ratio:g}")
+    return "cell-" + slug("-".join(parts)).replace(".", "-")
+
+
+def target_title(target: Target) -> str:
+    """A column group's title where the paper gives none: "covid19_idc: viral_vs_bacterial"."""
+    return f"{target.dataset}: {target.task}"
+
+
+def auc_cell(results: Results, method: str | None, target: Target | None, *, bold: bool = False) -> Cell:
+    """Mean class AUC in per cent with its standard deviation over seeds, or the reason why there is none."""
+    summary = None if method is None or target is None else results.cells.get((method, target))
+    if summary is None or method is None or target is None:
+        return Cell(kind="missing", notes=(Note(text="not in this manifest."),))
+    link = anchor(results, method, target)
+    if not summary.n:
+        reason = "; ".join(summary.reasons) or "no figure"
+        kind = {FAILED: "failed", UNAVAILABLE: "unavailable", DONE: "value"}.get(summary.state, "missing")
+        text = {FAILED: "failed", UNAVAILABLE: "n/a"}.get(summary.state, NO_VALUE)
+        return Cell(text=text, kind=kind, link=link, title=reason, notes=(Note(text=f"{reason}."),))
+    return Cell(
+        value=summary.mean * 100,
+        sd=summary.sd * 100 if summary.n > 1 else None,
+        best=bold,
+        link=link,
+        title=f"{summary.n} of {summary.n_planned} seeds, {summary.n_defined} of {summary.n_classes} classes",
+        notes=tuple(summary_notes(summary)),
+    )
+
+
+def summary_notes(summary: SeedSummary) -> Iterable[Note]:
+    """What must be said of a mean: missing seeds, undefined classes, a single seed."""
+    if summary.n < summary.n_planned:
+        reasons = "; ".join(summary.reasons)
+        yield Note(text=f"n={summary.n}/{summary.n_planned}: incomplete ({reasons}); not ranked, not tested.")
+    elif summary.n == 1:
+        yield Note(text="n=1: one seed, no standard deviation.")
+    if not summary.same_classes:
+        yield Note(text="its seeds average over different classes; not ranked, not tested.")
+    elif summary.n_defined < summary.n_classes:
+        yield Note(
+            text=f"{summary.n_defined}/{summary.n_classes} classes: the others have no AUC on the test images "
+            "(no positive or no negative image)."
+        )
+
+
+def grid_rows(results: Results, lines: Sequence[Line], targets: Sequence[Target | None]) -> list[Row]:
+    """One row per method; the best complete figure of each column in bold where there are at least two."""
+    leaders = [_leaders(results, lines, target) for target in targets]
+    rows = []
+    for line in lines:
+        cells = [
+            auc_cell(results, line.method, target, bold=line.method in winners)
+            for target, winners in zip(targets, leaders, strict=True)
+        ]
+        notes = tuple(Note(text=text) for text in results.footnotes.get(line.method or "", ()))
+        rows.append(Row(title=line.title, cells=tuple(cells), notes=notes))
+    return rows
+
+
+def _summaries(results: Results, methods: Iterable[str], target: Target | None) -> dict[str, SeedSummary]:
+    if target is None:
+        return {}
+    return {method: results.cells[method, target] for method in methods if (method, target) in results.cells}
+
+
+def _leaders(results: Results, lines: Sequence[Line], target: Target | None) -> tuple[str, ...]:
+    cells = _summaries(results, [line.method for line in lines if line.method is not None], target)
+    comparable = [cell for cell in cells.values() if cell.complete]
+    # Means over different classes do not rank.
+    if len(comparable) < 2 or len({cell.defined for cell in comparable}) > 1:
+        return ()
+    return best(cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A column's test of the reference method against its best baseline.
+
+    Attributes:
+        target: the column.
+        baseline: row name of the best baseline; '' when there is none.
+        outcome: the test, or why there is none.
+        left_out: baselines without all their seeds: any of them could have been the best.
+    """
+
+    target: Target | None
+    baseline: str
+    outcome: TTest | Refusal
+    left_out: tuple[str, ...] = ()
+
+
+def comparisons(
+    results: Results,
+    targets: Sequence[Target | None],
+    *,
+    reference: str,
+    baselines: Sequence[str],
+    welch: bool = False,
+) -> list[Comparison]:
+    """The reference method against the best complete one of `baselines`, column by column."""
+    found = []
+    for target in targets:
+        cells = _summaries(results, baselines, target)
+        outcome: TTest | Refusal
+        name = ""
+        if target is None or (reference, target) not in results.cells:
+            outcome = Refusal(reason="the method is not in this manifest")
+        elif not (winners := best(cells)):
+            outcome = Refusal(reason="no baseline is complete")
+        elif len({cells[other].defined for other in cells if cells[other].complete}) > 1:
+            outcome = Refusal(reason="the baselines average over different classes")
+        else:
+            name = winners[0]
+            outcome = compare(results.cells[reference, target], cells[name], welch=welch)
+        left_out = tuple(other for other in cells if not cells[other].complete)
+        found.append(Comparison(target=target, baseline=name, outcome=outcome, left_out=left_out))
+    return found
+
+
+def p_text(p: float) -> str:
+    """A P-value as the paper prints it: "8.35e-4"; from 0.01 on as "0.023"."""
+    if p >= 0.01:
+        return f"{p:.3f}"
+    mantissa, _, exponent = f"{p:.2e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def test_row(results: Results, title: str, tests: Sequence[Comparison], *, reference: str, name: str = STUDENT) -> Row:
+    """The row of P-values; every one of them says test, n and df in its footnote."""
+    cells = []
+    for test in tests:
+        if isinstance(test.outcome, Refusal):
+            cells.append(Cell(kind="p", notes=(Note(text=f"no P-value: {test.outcome.reason}."),)))
+            continue
+        outcome = test.outcome
+        first, second = results.methods[reference], results.methods[test.baseline]
+        text = (
+            f"{first} against {second}: {name}, two-sided, on mean class AUCs; "
+            f"n = {outcome.n[0]} and {outcome.n[1]} seeds, df = {outcome.df:.3g}."
+        )
+        if test.left_out:
+            missing = ", ".join(results.methods[method] for method in test.left_out)
+            text += f" Best of the complete rows; without {missing}."
+        notes: tuple[Note, ...] = (Note(text=text),)
+        if outcome.p < ALPHA:
+            notes = (SIGNIFICANT, *notes)
+        cells.append(Cell(text=p_text(outcome.p), kind="p", notes=notes))
+    return Row(title=title, cells=tuple(cells), block="test")
+
+
+def unavailable_remarks(results: Results) -> tuple[str, ...]:
+    """One sentence per method that cannot run, with the reason."""
+    reasons: dict[str, dict[str, None]] = {}
+    for planned in results.planned:
+        if planned.run.state == UNAVAILABLE:
+            reasons.setdefault(planned.label, {})[planned.run.reason] = None
+    return tuple(f"Not available: {label} ({'; '.join(texts)})." for label, texts in reasons.items())
+
+
+def columns_of(results: Results, targets: Sequence[Target]) -> tuple[Column, ...]:
+    """Columns for any manifest: grouped by dataset and task, synthetic data marked."""
+    return tuple(
+        Column(
+            title=percent(target.label_ratio),
+            group=target_title(target) + (" (synthetic)" if target in results.synthetic else ""),
+        )
+        for target in targets
+    )
+
+
+def titles(results: Results, methods: Iterable[str]) -> Mapping[str, str]:
+    """Row name -> title that no other row has: the label, with the row name where labels are equal."""
+    labels = results.methods
+    shared = {label for label in labels.values() if list(labels.values()).count(label) > 1}
+    return {
+        method: f"{labels[method]} ({method})" if labels[method] in shared else labels[method] for method in methods
+    }
+
+
+def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
+    """The caption's first words when columns were measured on procedural images; '' when none was."""
+    columns = [target for target in targets if target is not None]
+    synthetic = [target for target in columns if target in results.synthetic]
+    if not synthetic:
+        return ""
+    return "Synthetic data. " if len(synthetic) == len(columns) else "Partly synthetic data. "

@@ -1,0 +1,216 @@
+"""How are Tables 1 to 3 of the paper put together from their declarations?
+
+Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from refers_bench.analysis.published import published
+from refers_bench.analysis.results import Results, Target
+from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.reports import _grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperColumn:
+    """A column of the paper.
+
+    Attributes:
+        group: title of the target.
+        title: label ratio, or '' for the only one.
+        subtitle: nominal number of training images.
+        dataset: our id.
+        task: our task id; '' when the dataset has one task.
+        published: target name in the published figures.
+    """
+
+    group: str
+    title: str
+    subtitle: str
+    dataset: str
+    published: str
+    task: str = ""
+    label_ratio: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperRow:
+    """A row of the paper: its title, its title in the published figures, and our row names that mean it."""
+
+    title: str
+    published: str
+    methods: tuple[str, ...]
+
+
+NIH = tuple(
+    PaperColumn(
+        group="NIH ChestX-ray14",
+        title=_grid.percent(ratio),
+        subtitle=f"{count} images",
+        dataset="nih_chestxray14",
+        published="nih",
+        label_ratio=ratio,
+    )
+    for ratio, count in ((0.01, "800"), (0.1, "8,000"), (1.0, "80,000"))
+)
+VINBIGDATA = tuple(
+    PaperColumn(
+        group="VinBigData",
+        title=_grid.percent(ratio),
+        subtitle=f"{count} images",
+        dataset="vinbigdata_cxr",
+        published="vinbigdata",
+        label_ratio=ratio,
+    )
+    for ratio, count in ((0.01, "100"), (0.1, "1,000"), (1.0, "10,000"))
+)
+SHENZHEN = PaperColumn(
+    group="Shenzhen", title="tuberculosis", subtitle="all labels", dataset="shenzhen_tb", published="shenzhen"
+)
+COVID_OTHER = PaperColumn(
+    group="COVID-19 Image Data Collection",
+    title="COVID-19 against other",
+    subtitle="all labels",
+    dataset="covid19_idc",
+    task="covid_vs_other",
+    published="covid-t1",
+)
+VIRAL_BACTERIAL = PaperColumn(
+    group="COVID-19 Image Data Collection",
+    title="viral against bacterial",
+    subtitle="all labels",
+    dataset="covid19_idc",
+    task="viral_vs_bacterial",
+    published="covid-t2",
+)
+#: Columns of Tables 1 and 2, in the paper's order.
+ALL = (*NIH, *VINBIGDATA, SHENZHEN, COVID_OTHER, VIRAL_BACTERIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """One table of the paper.
+
+    Attributes:
+        number: 1, 2 or 3.
+        caption: what it shows.
+        columns: in the paper's order.
+        rows: in the paper's order; the first is the reference method.
+        baselines: rows the reference is tested against (the best of them in each column); () for no test.
+        p_title: title of the row of P-values.
+        published_p: title of that row in the published figures.
+        remarks: what a reader must know of this table.
+    """
+
+    number: int
+    caption: str
+    columns: tuple[PaperColumn, ...]
+    rows: tuple[PaperRow, ...]
+    baselines: tuple[PaperRow, ...] = ()
+    p_title: str = ""
+    published_p: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def find_target(results: Results, column: PaperColumn) -> Target | None:
+    """The manifest's column that is meant, or None."""
+    for target in results.targets:
+        same_task = target.task == column.task or not column.task
+        if target.dataset == column.dataset and same_task and abs(target.label_ratio - column.label_ratio) < 1e-9:
+            return target
+    return None
+
+
+def find_method(results: Results, row: PaperRow) -> str | None:
+    """The manifest's row that is meant, or None."""
+    return next((name for name in row.methods if name in results.methods), None)
+
+
+def build(results: Results, declaration: PaperTable) -> Table | None:
+    """The table, or None when the manifest does not ask for it.
+
+    It is asked for when every column of the paper is there, and the reference method with at least one more row.
+    """
+    targets = [find_target(results, column) for column in declaration.columns]
+    methods = [find_method(results, row) for row in declaration.rows]
+    if None in targets or methods[0] is None or sum(method is not None for method in methods) < 2:
+        return None
+    lines = [_grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
+    rows = _grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
+    rows += _tests(results, declaration, targets, methods[0])
+    rows += _published(declaration)
+    label = f"Table {declaration.number} of the paper"
+    return Table(
+        id=f"table{declaration.number}",
+        caption=f"{_grid.caption_prefix(results, targets)}{label}, measured here: {declaration.caption} "
+        "Mean class AUC in per cent, mean ± SD over seeds; best in bold.",
+        stub="Method",
+        columns=_columns(results, declaration, targets),
+        rows=tuple(rows),
+        notes=(
+            *declaration.remarks,
+            *_grid.unavailable_remarks(results),
+            "Rows marked (published) are the paper's figures, not measured here; "
+            "the paper prints neither SD nor figures per seed.",
+        ),
+    )
+
+
+def _own_lines(results: Results, methods: Sequence[str | None]) -> list[_grid.Line]:
+    """Rows of the manifest that the paper does not have, below the paper's."""
+    others = [name for name in results.methods if name not in methods]
+    return [_grid.Line(title=title, method=name) for name, title in _grid.titles(results, others).items()]
+
+
+def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target | None]) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            group=column.group,
+            title=column.title,
+            subtitle=column.subtitle,
+            notes=(_grid.SYNTHETIC,) if target in results.synthetic else (),
+        )
+        for column, target in zip(declaration.columns, targets, strict=True)
+    )
+
+
+def _tests(results: Results, declaration: PaperTable, targets: Sequence[Target | None], reference: str) -> list[Row]:
+    if not declaration.baselines:
+        return []
+    found = (find_method(results, row) for row in declaration.baselines)
+    baselines = [method for method in found if method is not None]
+    tests = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
+    return [_grid.test_row(results, declaration.p_title, tests, reference=reference)]
+
+
+def _published(declaration: PaperTable) -> list[Row]:
+    """The paper's own figures, in a block of their own."""
+    rows = []
+    for row in declaration.rows:
+        cells = []
+        for column in declaration.columns:
+            value = published(
+                table=declaration.number,
+                method=row.published,
+                target=column.published,
+                label_ratio=column.label_ratio,
+            )
+            cells.append(Cell(kind="published", value=value.value) if value else Cell(kind="published"))
+        rows.append(Row(title=f"{row.title} (published)", cells=tuple(cells), block="published"))
+    if declaration.published_p:
+        found = [
+            published(
+                table=declaration.number,
+                method=declaration.published_p,
+                target=column.published,
+                label_ratio=column.label_ratio,
+                statistic="p_value",
+            )
+            for column in declaration.columns
+        ]
+        cells = [Cell(kind="published", text=value.text) if value else Cell(kind="published") for value in found]
+        rows.append(Row(title=f"{declaration.p_title} (published)", cells=tuple(cells), block="published"))
+    return rows

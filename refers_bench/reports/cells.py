@@ -1,0 +1,37 @@
+"""What did every method of a manifest reach on every target and label ratio?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.table import Table
+from refers_bench.reports import _grid
+
+
+def build(results: Results) -> Table | None:
+    """Methods x (target, label ratio) of any manifest; tested: ``refers``, else the first row."""
+    if not results.planned:
+        return None
+    targets = results.targets
+    titles = _grid.titles(results, results.methods)
+    rows = _grid.grid_rows(
+        results, [_grid.Line(title=title, method=method) for method, title in titles.items()], targets
+    )
+    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    baselines = [method for method in results.methods if method != reference]
+    if baselines:
+        tests = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
+        title = f"P, {titles[reference]} against the best other row"
+        rows.append(_grid.test_row(results, title, tests, reference=reference))
+    return Table(
+        id="cells",
+        caption=f"{_grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "
+        "mean ± SD over seeds; best in bold.",
+        stub="Method",
+        columns=_grid.columns_of(results, targets),
+        rows=tuple(rows),
+        notes=_grid.unavailable_remarks(results),
+    )
+
+
+REPORT = Report(label="All cells", build=build, order=10)

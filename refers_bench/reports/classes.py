@@ -1,0 +1,83 @@
+"""Which classes does each method recognise, and on how many test images is that measured?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.results import ClassMetric, Results, Target
+from refers_bench.analysis.seeds import mean_sd
+from refers_bench.plugins import Report
+from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
+from refers_bench.reports import _grid
+
+#: One seed's metrics by class name.
+_Seed = dict[str, ClassMetric]
+
+
+def build(results: Results) -> list[Table]:
+    """One table per target and label ratio with more than one class: classes x methods."""
+    tables = [_table(results, target) for target in results.targets]
+    return [table for table in tables if table is not None]
+
+
+def _table(results: Results, target: Target) -> Table | None:
+    seeds = {method: _seeds(results, method, target) for method in results.methods}
+    classes: dict[str, ClassMetric] = {}
+    for runs in seeds.values():
+        for metrics in runs:
+            for name, metric in metrics.items():
+                classes.setdefault(name, metric)
+    if len(classes) < 2:
+        return None
+    methods = [method for method in results.methods if (method, target) in results.cells]
+    rows = []
+    for name, metric in classes.items():
+        figures = [_cell(seeds[method], name) for method in methods]
+        means = [figure.value for figure in figures if figure.value is not None and not figure.notes]
+        top = max(means) if len(means) > 1 else None
+        cells = [
+            Cell(text=str(metric.n_pos), kind="text"),
+            Cell(text=str(metric.n_neg), kind="text"),
+            *(
+                _bold(figure) if figure.value == top and not figure.notes and top is not None else figure
+                for figure in figures
+            ),
+        ]
+        rows.append(Row(title=name, cells=tuple(cells)))
+    titles = _grid.titles(results, methods)
+    where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    return Table(
+        id=slug(f"classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
+        caption=f"{_grid.caption_prefix(results, [target])}AUC of each class in per cent, {where}; "
+        "mean ± SD over seeds, best in bold.",
+        stub="Class",
+        columns=(
+            Column(title="positive", group="test images"),
+            Column(title="negative", group="test images"),
+            *(Column(title=titles[method], group="AUC") for method in methods),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _seeds(results: Results, method: str, target: Target) -> list[_Seed]:
+    """Test metrics of every finished seed."""
+    runs = results.runs(method, target)
+    return [{m.name: m for m in run.metrics if m.split == "test"} for run in runs if run.metrics]
+
+
+def _bold(cell: Cell) -> Cell:
+    return Cell(value=cell.value, sd=cell.sd, best=True)
+
+
+def _cell(seeds: list[_Seed], name: str) -> Cell:
+    metrics = [metrics[name] for metrics in seeds if name in metrics]
+    aucs = [metric.auc for metric in metrics if metric.auc is not None]
+    if not aucs:
+        reasons = dict.fromkeys(metric.undefined for metric in metrics if metric.undefined)
+        text = f"no AUC: {', '.join(reasons)} on the test images." if reasons else "no finished seed."
+        return Cell(text=NO_VALUE, kind="missing", notes=(Note(text=text),))
+    mean, sd = mean_sd(aucs)
+    notes = () if len(aucs) == len(seeds) else (Note(text=f"n={len(aucs)}/{len(seeds)} seeds."),)
+    return Cell(value=mean * 100, sd=sd * 100 if len(aucs) > 1 else None, notes=notes)
+
+
+REPORT = Report(label="Classes", build=build, order=40)

@@ -1,0 +1,59 @@
+"""Which cells are not there, and why?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.results import PlannedRun, Results
+from refers_bench.analysis.seeds import MISSING
+from refers_bench.plugins import Report
+from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.reports import _grid
+
+#: CSS class of each state.
+_KIND = {"failed": "failed", "unavailable": "unavailable", "missing": "missing", "done": "text"}
+
+
+def build(results: Results) -> Table | None:
+    """One row per method, target and reason, worst first; None when every cell has a figure."""
+    groups: dict[tuple[str, str, str, str], list[PlannedRun]] = {}
+    for planned in results.planned:
+        if not planned.run.counts:
+            target = f"{_grid.target_title(planned.target)}, {_grid.percent(planned.target.label_ratio)}"
+            groups.setdefault((planned.method, target, planned.run.state, planned.run.reason), []).append(planned)
+    if not groups:
+        return None
+    order = {"failed": 0, "done": 1, MISSING: 2, "unavailable": 3}
+    titles = _grid.titles(results, results.methods)
+    rows = [
+        Row(
+            title=titles[method],
+            cells=(
+                Cell(text=target, kind="text"),
+                Cell(text=", ".join(str(run.run.seed) for run in runs), kind="text"),
+                Cell(text="undefined" if state == "done" else state, kind=_KIND[state]),
+                Cell(text=reason, kind="text"),
+                Cell(text=_attempts(results, runs), kind="text"),
+            ),
+        )
+        for (method, target, state, reason), runs in sorted(groups.items(), key=lambda item: order[item[0][2]])
+    ]
+    absent = sum(map(len, groups.values()))
+    return Table(
+        id="failures",
+        caption=f"Cells without a figure: {absent} of {len(results.planned)}.",
+        stub="Method",
+        columns=tuple(Column(title=title) for title in ("target", "seeds", "state", "reason", "attempts")),
+        rows=tuple(rows),
+        notes=("'refers-bench run' does what is missing or failed, and nothing else.",),
+        numeric=False,
+    )
+
+
+def _attempts(results: Results, runs: list[PlannedRun]) -> str:
+    """Largest number of attempts among the failed jobs, '' when none of them failed itself."""
+    found = [results.failures[run.run.key].get("attempts") for run in runs if run.run.key in results.failures]
+    counts = [len(value) if isinstance(value, list) else value for value in found]
+    numbers = [value for value in counts if isinstance(value, int)]
+    return str(max(numbers)) if numbers else ""
+
+
+REPORT = Report(label="Cells without a figure", build=build, order=30)

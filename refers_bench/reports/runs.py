@@ -1,0 +1,112 @@
+"""What did the finished jobs cost, and on which machines and versions did they run?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+
+
+def build(results: Results) -> list[Table]:
+    """Cost by kind of job, and the distinct environments."""
+    if not results.records:
+        return []
+    return [_cost(results), _environments(results)]
+
+
+def _cost(results: Results) -> Table:
+    kinds = dict.fromkeys(str(job.get("kind", "")) for job in results.jobs.values())
+    rows = []
+    for kind in kinds:
+        planned = [key for key, job in results.jobs.items() if job.get("kind") == kind]
+        done = [results.records[key] for key in planned if key in results.records]
+        seconds = [float(record.get("wall_s") or 0) for record in done]
+        memory = [float(record.get("peak_mem_bytes") or 0) for record in done]
+        texts = (
+            f"{len(done)} of {len(planned)}",
+            duration(sum(seconds)) if done else NO_VALUE,
+            duration(max(seconds)) if done else NO_VALUE,
+            f"{max(memory) / 2**30:.2f} GiB" if any(memory) else NO_VALUE,
+        )
+        rows.append(Row(title=kind, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+    titles = ("done", "time, all jobs", "longest job", "largest peak memory")
+    return Table(
+        id="cost",
+        caption="Cost of the finished jobs, shared ones included.",
+        stub="Kind of job",
+        columns=tuple(Column(title=title) for title in titles),
+        rows=tuple(rows),
+    )
+
+
+def _environments(results: Results) -> Table:
+    groups: dict[tuple[str, str, str], int] = {}
+    for record in results.records.values():
+        provenance = record.get("provenance") or {}
+        where = (git_text(provenance), hardware_text(provenance), packages_text(provenance))
+        groups[where] = groups.get(where, 0) + 1
+    rows = [
+        Row(
+            title=f"{count} jobs" if count > 1 else "1 job",
+            cells=tuple(Cell(text=text or NO_VALUE, kind="text") for text in where),
+        )
+        for where, count in sorted(groups.items(), key=lambda item: -item[1])
+    ]
+    return Table(
+        id="environments",
+        caption="Where they ran.",
+        stub="Jobs",
+        columns=(Column(title="code"), Column(title="machine"), Column(title="packages")),
+        rows=tuple(rows),
+        numeric=False,
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time in words: "3.2 s", "4 min 05 s", "2 h 07 min".
+
+    Example:
+        >>> duration(7620)
+        '2 h 07 min'
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def git_text(provenance: Mapping[str, Any]) -> str:
+    """Commit, and whether the checkout was clean."""
+    git = provenance.get("git") or {}
+    if not git.get("commit"):
+        return str(git.get("reason", ""))
+    return f"{str(git['commit'])[:12]}{' with local changes' if git.get('dirty') else ''}"
+
+
+def hardware_text(provenance: Mapping[str, Any]) -> str:
+    """Processor, memory, GPUs and platform."""
+    hardware = provenance.get("hardware") or {}
+    parts = []
+    if hardware.get("cpu"):
+        parts.append(f"{hardware['cpu']}, {hardware.get('cores', '?')} cores")
+    if hardware.get("memory_bytes"):
+        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
+    for name in ("gpus", "gpu", "platform"):
+        value = hardware.get(name)
+        if value:
+            parts.append(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return "; ".join(parts)
+
+
+def packages_text(provenance: Mapping[str, Any]) -> str:
+    """Names and versions, in alphabetical order."""
+    packages = provenance.get("packages") or {}
+    return ", ".join(f"{name} {packages[name]}" for name in sorted(packages))
+
+
+REPORT = Report(label="Runs", build=build, order=80)

@@ -1,0 +1,37 @@
+"""What does Table 1 of the paper contain: REFERS against pre-training without reports?
+
+Source: Zhou et al., Nature Machine Intelligence 2022, Table 1.
+"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.table import Table
+from refers_bench.reports import _paper
+from refers_bench.reports._paper import PaperRow, PaperTable
+
+ROWS = (
+    PaperRow(title="Model Genesis", published="Model Genesis", methods=("model_genesis",)),
+    PaperRow(title="C2L", published="C2L", methods=("c2l",)),
+    PaperRow(title="Context Restoration", published="Context Restoration", methods=("context_restoration",)),
+    PaperRow(title="TransVW", published="TransVW", methods=("transvw",)),
+    PaperRow(title="ImageNet pre-training", published="ImageNet pre-training", methods=("imagenet",)),
+)
+DECLARATION = PaperTable(
+    number=1,
+    caption="REFERS against self-supervised and ImageNet pre-training.",
+    columns=_paper.ALL,
+    rows=(PaperRow(title="REFERS", published="REFERS", methods=("refers",)), *ROWS),
+    baselines=ROWS,
+    p_title="P, REFERS against the best baseline",
+    published_p="REFERS vs best baseline",
+)
+
+
+def build(results: Results) -> Table | None:
+    """Table 1, when the manifest asks for it."""
+    return _paper.build(results, DECLARATION)
+
+
+REPORT = Report(label="Table 1", build=build, order=1)

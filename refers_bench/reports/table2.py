@@ -1,0 +1,36 @@
+"""What does Table 2 of the paper contain: REFERS against label-supervised pre-training (LSP)?
+
+Source: Zhou et al., Nature Machine Intelligence 2022, Table 2.
+"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.table import Table
+from refers_bench.reports import _paper
+from refers_bench.reports._paper import PaperRow, PaperTable
+
+LSP = PaperRow(title="LSP (Transformer)", published="LSP (Transformer)", methods=("lsp_transformer",))
+DECLARATION = PaperTable(
+    number=2,
+    caption="REFERS against label-supervised pre-training.",
+    columns=_paper.ALL,
+    rows=(
+        PaperRow(title="REFERS", published="REFERS", methods=("refers",)),
+        LSP,
+        PaperRow(title="LSP (ConvNet)", published="LSP (ConvNet)", methods=("lsp_convnet",)),
+    ),
+    baselines=(LSP,),
+    p_title="P, REFERS against LSP (Transformer)",
+    published_p="REFERS vs LSP (Transformer)",
+    remarks=("The paper tests against LSP (Transformer) in every column, also where LSP (ConvNet) is better.",),
+)
+
+
+def build(results: Results) -> Table | None:
+    """Table 2, when the manifest asks for it."""
+    return _paper.build(results, DECLARATION)
+
+
+REPORT = Report(label="Table 2", build=build, order=2)

@@ -1,0 +1,26 @@
+"""Where does a job find its folders and its device?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobContext:
+    """What a recipe may use besides its own specification; none of it enters a key.
+
+    Attributes:
+        results: results folder, with ``store/`` and ``work/``.
+        cache: folder of prepared images.
+        roots: data-root name -> absolute path.
+        device: "cpu" or "cuda".
+        threads: torch threads of the worker.
+    """
+
+    results: Path
+    cache: Path
+    roots: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int = 1

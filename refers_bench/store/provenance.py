@@ -1,0 +1,65 @@
+"""Under which circumstances was a result computed? Recorded beside it, never part of its key."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import refers_bench
+
+PACKAGES = ("numpy", "pandas", "pillow", "pyarrow", "safetensors", "scipy", "timm", "tokenizers", "torch", "transformers")
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit and cleanliness of the checkout that holds `folder`, or the reason why there is none."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"commit": None, "reason": f"no git state: {type(error).__name__}"}
+    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
+
+
+def packages() -> dict[str, str]:
+    """Versions of what can move a number, and of this package."""
+    found = {"refers-bench": refers_bench.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory; GPUs are added by the job, which has torch loaded."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {"cpu": model, "cores": os.cpu_count(), "memory_bytes": pages * size, "platform": platform.platform()}
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@functools.cache
+def _unchanging() -> dict[str, Any]:
+    return {"git": git_state(Path.cwd()), "packages": packages(), "hardware": hardware()}
+
+
+def provenance(**more: Any) -> dict[str, Any]:
+    """Everything to record beside a result, with the job's own additions."""
+    return {**_unchanging(), **more}

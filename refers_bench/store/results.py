@@ -1,0 +1,88 @@
+"""Where do results live, and when does a job count as done?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refers_bench.errors import CATEGORIES
+from refers_bench.files import publish_json, staged_folder, storage_errors
+
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class ResultStore:
+    """The content-addressed results below ``<results>/store``.
+
+    A key is done when ``<key>/run.json`` stands; the folder appears by one rename and never changes.
+    A failed attempt is ``<key>.failed.json`` beside it.
+    """
+
+    results: Path
+
+    @property
+    def root(self) -> Path:
+        """Folder of all results."""
+        return self.results / "store"
+
+    def folder(self, key: str) -> Path:
+        """Folder of one result, whether it exists or not."""
+        return self.root / key
+
+    def work_folder(self, key: str) -> Path:
+        """Folder of a job's resumable state and progress, made on demand by the job."""
+        return self.results / "work" / key
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """``run.json`` of a finished job, or None."""
+        return _read(self.folder(key) / RECORD)
+
+    def failure(self, key: str) -> dict[str, Any] | None:
+        """Record of the last failed attempt, or None."""
+        return _read(self.root / f"{key}.failed.json")
+
+    def state(self, key: str) -> str:
+        """"done", "failed" or "to do"."""
+        if (self.folder(key) / RECORD).is_file():
+            return "done"
+        return "failed" if (self.root / f"{key}.failed.json").is_file() else "to do"
+
+    @contextlib.contextmanager
+    def publish(self, key: str, *, replace: bool = False) -> Iterator[Path]:
+        """A staged folder that becomes the result when the block ends well; it must hold ``run.json``.
+
+        Raises:
+            StorageError: disk full, read-only, or no permission.
+        """
+        with staged_folder(self.folder(key), replace=replace) as stage:
+            yield stage
+            if not (stage / RECORD).is_file():
+                raise FileNotFoundError(f"a result needs its {RECORD}: {key}")
+        with storage_errors(self.root):
+            (self.root / f"{key}.failed.json").unlink(missing_ok=True)
+        shutil.rmtree(self.work_folder(key), ignore_errors=True)
+
+    def fail(self, key: str, *, category: str, record: Mapping[str, Any]) -> None:
+        """Record a failed attempt; it never counts as done.
+
+        Raises:
+            ValueError: `category` is not a failure category.
+            StorageError: the record cannot be written.
+        """
+        if category not in CATEGORIES[1:]:
+            raise ValueError(f"unknown failure category '{category}'; allowed: {', '.join(CATEGORIES[1:])}")
+        publish_json(self.root / f"{key}.failed.json", {"version": 1, "key": key, "category": category, **record})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return content

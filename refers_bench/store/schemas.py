@@ -1,0 +1,82 @@
+"""Which columns do the stored tables have, and how are they written so that equal frames give equal bytes?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+PREDICTIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("label", pa.int8()),
+        pa.field("logit", pa.float32(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+METRICS = pa.schema(
+    [
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("auc", pa.float64()),
+        pa.field("n_pos", pa.int64(), nullable=False),
+        pa.field("n_neg", pa.int64(), nullable=False),
+        pa.field("undefined", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+HISTORY = pa.schema(
+    [
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+    ]
+)
+SCHEMAS = {"predictions": PREDICTIONS, "metrics": METRICS, "history": HISTORY}
+
+
+def write(path: Path, frame: pd.DataFrame, kind: str) -> None:
+    """Write a frame as Parquet under the schema of its kind; equal frames give equal bytes.
+
+    Args:
+        path: the file.
+        frame: with exactly the schema's columns, in any order.
+        kind: "predictions", "metrics" or "history".
+
+    Raises:
+        ValueError: a column is missing, unknown, of another type, or null where it must not be.
+    """
+    schema = SCHEMAS[kind]
+    if sorted(frame.columns) != sorted(schema.names):
+        raise ValueError(f"{kind} takes the columns {schema.names}, got {list(frame.columns)}")
+    try:
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False, safe=True)
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise ValueError(f"{kind}: {error}") from error
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise ValueError(f"{kind}: column '{field.name}' must not hold nulls")
+    # pandas adds its version to the metadata; without it the bytes depend on the content alone.
+    version = {b"refers_bench.schema": f"{kind} {VERSION}".encode()}
+    pq.write_table(table.replace_schema_metadata(version), path, compression="zstd")
+
+
+def read(path: Path, kind: str) -> pd.DataFrame:
+    """Read a stored table and check its schema.
+
+    Raises:
+        ValueError: written under another schema or version.
+    """
+    table = pq.read_table(path)
+    found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode()
+    if found != f"{kind} {VERSION}":
+        raise ValueError(f"{path}: schema '{found}', expected '{kind} {VERSION}'")
+    return table.to_pandas()

@@ -1,0 +1,129 @@
+"""How are weights stored without code, read back, and shown to have really been loaded?"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from refers_bench.errors import DataError, Problem
+from refers_bench.files import storage_errors
+
+
+def publish_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors to one safetensors file atomically.
+
+    Args:
+        path: final place; its folder is made.
+        tensors: any device; tied tensors are stored once per name.
+        metadata: text kept in the same file, so both appear together or not at all.
+
+    Raises:
+        StorageError: disk full, read-only, or no permission.
+    """
+    # Safetensors refuses tensors that share memory and those with gaps, hence the copies.
+    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            try:
+                save_file(plain, part, metadata=dict(metadata or {}))
+            except SafetensorError as error:
+                raise (_as_os_error(error) or error) from error
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _as_os_error(error: Exception) -> OSError | None:
+    """The operating system's error inside a library error, which tells its number only in its text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, on the CPU, and its metadata.
+
+    Raises:
+        DataError: the file is not a whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataError(Problem(found=f"not a readable safetensors file ({error})", path=path)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What loading a checkpoint filled.
+
+    Attributes:
+        loaded: parameters and buffers of the module that were filled.
+        missing: those the file does not hold.
+        unexpected: names of the file the module does not have.
+        changed: how many of the loaded ones differ from what the module held before.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    changed: int
+
+    @property
+    def share(self) -> float:
+        """Loaded share of the module's own names, in [0, 1]."""
+        return len(self.loaded) / max(1, len(self.loaded) + len(self.missing))
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: float = 1.0, path: Path) -> Coverage:
+    """Fill `module` by name, and say how much of it was filled.
+
+    Args:
+        module: keeps its own value where the weights hold none.
+        weights: name -> tensor.
+        minimum: least share of the module's names that must be filled.
+        path: where the weights come from, for messages.
+
+    Raises:
+        DataError: too little is filled, or a shape differs; nothing has been loaded then.
+    """
+    own = module.state_dict()
+    loaded = tuple(name for name in own if name in weights)
+    wrong = [name for name in loaded if own[name].shape != weights[name].shape]
+    if wrong:
+        raise DataError(
+            Problem(
+                found=f"'{wrong[0]}' has shape {tuple(weights[wrong[0]].shape)} in the file ({len(wrong)} differ)",
+                allowed=f"shape {tuple(own[wrong[0]].shape)} of this network",
+                path=path,
+            )
+        )
+    coverage = Coverage(
+        loaded=loaded,
+        missing=tuple(name for name in own if name not in weights),
+        unexpected=tuple(name for name in weights if name not in own),
+        changed=sum(not torch.equal(own[name].cpu(), weights[name].to(own[name].dtype).cpu()) for name in loaded),
+    )
+    if coverage.share < minimum:
+        raise DataError(
+            Problem(
+                found=f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'",
+                allowed=f"at least {minimum:.0%} of the network's tensors",
+                path=path,
+            )
+        )
+    module.load_state_dict({**own, **{name: weights[name] for name in loaded}})
+    return coverage

@@ -1,0 +1,243 @@
+"""Does the loop train, keep the best weights, stop early, refuse NaN, and resume to the same bits?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from refers_bench import identity
+from refers_bench.errors import NotFiniteLoss
+from refers_bench.training import loop, optimizers, precision, schedules
+from refers_bench.training.progress import ProgressFile
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Batch:
+    images_BCHW: Tensor
+    labels_B: Tensor
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.LayerNorm(8), nn.Dropout(0.5), nn.ReLU())
+        self.head = nn.Linear(8, 1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.head(self.body(x_BCHW)).squeeze(1)
+
+
+def draw(step: int) -> Batch:
+    generator = torch.Generator().manual_seed(identity.seed("job", "data", step))
+    x_BCHW = torch.randn(8, 1, 4, 4, generator=generator)
+    return Batch(x_BCHW, (x_BCHW.mean((1, 2, 3)) > 0).float())
+
+
+class KilledError(Exception):
+    pass
+
+
+def run(
+    work: Path,
+    *,
+    settings: loop.Settings,
+    optimizer: str = "sgd",
+    lookahead: int = 0,
+    kill_at: int | None = None,
+    dropout: float = 0.5,
+    values: list[float] | None = None,
+    losses: Any = None,
+    **more: Any,
+) -> tuple[Net, loop.Outcome]:
+    torch.manual_seed(0)
+    net = Net()
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    groups = optimizers.parameter_groups(net, learning_rate=0.1, weight_decay=0.01, decay_rule="no_norm_bias")
+    rule: Any = optimizers.build(optimizer, groups, momentum=0.9)
+    if lookahead:
+        rule = optimizers.Lookahead(rule, steps=lookahead, alpha=0.5)
+    scripted = iter(values or [])
+
+    def named(batch: Batch) -> Mapping[str, Tensor]:
+        bce = nn.functional.binary_cross_entropy_with_logits(net(batch.images_BCHW).float(), batch.labels_B)
+        return {"bce": bce, "small": 0.1 * bce}
+
+    def validate() -> Mapping[str, float]:
+        assert not net.training
+        if values is not None:
+            return {"val/loss": next(scripted)}
+        return {"val/loss": named(draw(10_000))["bce"].item()}
+
+    def draw_or_die(step: int) -> Batch:
+        if step == kill_at:
+            raise KilledError
+        return draw(step)
+
+    factor = schedules.per_update(schedules.multiplier("cosine", steps=20, warmup_steps=3), order="after_step")
+    outcome = loop.train(
+        net, key="job", settings=settings, optimizer=rule, factor=factor, draw=draw_or_die,
+        losses=losses or named, validate=validate, state_path=work / "state.safetensors", device=CPU, **more,
+    )  # fmt: skip
+    return net, outcome
+
+
+EVERY = loop.Settings(steps=20, validate_every=4, metric="val/loss", clip_norm=1.0, save_every_s=0.0)
+
+
+def stable(outcome: loop.Outcome) -> list[tuple[int, str, float]]:
+    return [row for row in outcome.history if row[1] != "images_per_s"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("lookahead", [0, 3])
+@pytest.mark.parametrize("number_format", ["fp32", "bf16"])
+def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str, lookahead: int, number_format: str) -> None:
+    settings = replace(EVERY, precision=number_format)
+    kinds = {"optimizer": optimizer, "lookahead": lookahead}
+    whole, whole_outcome = run(tmp_path / "whole", settings=replace(settings, save_every_s=1e9), **kinds)
+    for kill_at in (1, 7, 12, 19):
+        work = tmp_path / f"{kill_at}"
+        with pytest.raises(KilledError):
+            run(work, settings=settings, kill_at=kill_at, **kinds)
+        resumed, outcome = run(work, settings=settings, **kinds)
+        assert outcome.resumed_from == kill_at
+        assert stable(outcome) == stable(whole_outcome)
+        assert outcome.best_step == whole_outcome.best_step
+        for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+            assert torch.equal(a, b), (kill_at, name)
+
+
+def test_resume_in_the_middle_of_a_history_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "HISTORY_ROWS", 4)
+    _, whole = run(tmp_path / "whole", settings=EVERY)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", settings=EVERY, kill_at=8)
+    _, resumed = run(tmp_path / "killed", settings=EVERY)
+    assert stable(resumed) == stable(whole)
+    assert [step for step, name, _ in whole.history if name == "loss/total"] == [5, 10, 15, 20]
+
+
+def test_a_finished_state_is_not_trained_further(tmp_path: Path) -> None:
+    first, _ = run(tmp_path, settings=EVERY)
+    again, outcome = run(tmp_path, settings=EVERY, kill_at=20)
+    assert outcome.resumed_from == 20
+    assert torch.equal(first.head.weight, again.head.weight)
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_a_damaged_state_starts_over(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.safetensors").write_bytes(content)
+    _, outcome = run(tmp_path, settings=EVERY)
+    assert outcome.resumed_from == 0
+    assert outcome.steps == 20
+
+
+def test_a_state_of_another_network_starts_over(tmp_path: Path) -> None:
+    run(tmp_path, settings=EVERY)
+    _, outcome = run(tmp_path, settings=EVERY, lookahead=2)
+    assert outcome.resumed_from == 0
+
+
+def test_losses_fall(tmp_path: Path) -> None:
+    _, outcome = run(tmp_path, settings=EVERY, dropout=0.0)
+    totals = [value for _, name, value in outcome.history if name == "loss/total"]
+    assert len(totals) == 20
+    assert sum(totals[-5:]) < 0.8 * sum(totals[:5])
+
+
+def test_total_is_the_sum_of_named_losses(tmp_path: Path) -> None:
+    _, outcome = run(tmp_path, settings=EVERY)
+    rows = {(step, name): value for step, name, value in outcome.history}
+    for step in range(1, 21):
+        parts = rows[step, "loss/bce"] + rows[step, "loss/small"]
+        assert rows[step, "loss/total"] == pytest.approx(parts, rel=1e-6)
+
+
+def test_accumulated_equals_big_batch(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "1", settings=replace(EVERY, metric=""), dropout=0.0)
+    for parts in (2, 3):
+        cut, _ = run(tmp_path / f"{parts}", settings=replace(EVERY, metric="", accumulate=parts), dropout=0.0)
+        for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_split_covers_every_row_once() -> None:
+    batch = draw(0)
+    parts = list(loop.split(batch, 3))
+    assert torch.equal(torch.cat([part.images_BCHW for part, _ in parts]), batch.images_BCHW)
+    assert sum(share for _, share in parts) == pytest.approx(1)
+    assert [len(part.labels_B) for part, _ in parts] == [3, 3, 2]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_not_finite_loss(tmp_path: Path, wrong: float) -> None:
+    weight = torch.zeros((), requires_grad=True)
+    with pytest.raises(NotFiniteLoss, match=r"'bad'.*update 1"):
+        run(tmp_path, settings=EVERY, losses=lambda batch: {"fine": weight + 1, "bad": weight + wrong})
+    assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_best_validation_keeps_the_first_best(tmp_path: Path) -> None:
+    _, outcome = run(tmp_path, settings=EVERY, values=[3.0, 2.0, 2.0, float("nan"), 5.0])
+    assert (outcome.best_step, outcome.best_value) == (8, 2.0)
+    assert [step for step, name, _ in outcome.history if name == "val/loss"] == [4, 8, 12, 20]
+    highest = replace(EVERY, higher_is_better=True)
+    _, outcome = run(tmp_path / "high", settings=highest, values=[3.0, 2.0, 2.0, 1.0, 5.0])
+    assert (outcome.best_step, outcome.best_value) == (20, 5.0)
+
+
+def test_best_weights_are_those_of_their_step(tmp_path: Path) -> None:
+    best, _ = run(tmp_path / "20", settings=EVERY, values=[3.0, 2.0, 4.0, 4.0, 5.0])
+    short, _ = run(tmp_path / "8", settings=replace(EVERY, steps=8, metric=""))
+    last, _ = run(tmp_path / "last", settings=replace(EVERY, metric=""))
+    assert torch.equal(best.head.weight, short.head.weight)
+    assert not torch.equal(best.head.weight, last.head.weight)
+
+
+def test_patience_stops(tmp_path: Path) -> None:
+    settings = replace(EVERY, validate_every=2, patience=3)
+    _, outcome = run(tmp_path, settings=settings, values=[2.0, 1.0, 3.0, 3.0, 3.0, 0.0])
+    assert outcome.stopped_early
+    assert (outcome.steps, outcome.best_step) == (10, 4)
+    _, again = run(tmp_path, settings=settings, values=[])
+    assert (again.steps, again.stopped_early) == (10, True)
+
+
+def test_dropout_follows_the_step_not_the_past(tmp_path: Path) -> None:
+    a, _ = run(tmp_path / "a", settings=replace(EVERY, metric=""))
+    b, _ = run(tmp_path / "b", settings=replace(EVERY, metric="", validate_every=0))
+    assert torch.equal(a.head.weight, b.head.weight)
+
+
+def test_fp16_scaler_state_survives(tmp_path: Path) -> None:
+    settings = replace(EVERY, precision="fp16")
+    whole, _ = run(tmp_path / "whole", settings=settings)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", settings=settings, kill_at=9)
+    resumed, _ = run(tmp_path / "killed", settings=settings)
+    assert torch.equal(whole.head.weight, resumed.head.weight)
+
+
+def test_progress_file_is_written_at_most_once_a_second(tmp_path: Path) -> None:
+    progress = ProgressFile(tmp_path / "progress.json")
+    run(tmp_path, settings=replace(EVERY, save_every_s=1e9), progress=progress)
+    shown = json.loads((tmp_path / "progress.json").read_text())
+    assert shown["steps"] == 20
+    assert shown["step"] < 20
+    assert set(shown["losses"]) == {"bce", "small", "total"}
+
+
+def test_unknown_precision() -> None:
+    with pytest.raises(ValueError, match="allowed: fp32, bf16, fp16"):
+        precision.autocast("fp8", CPU)
