@@ -39,9 +39,9 @@ class Method:
         source: paper or repository the definition was taken from.
         impl: integer, raised whenever the numerics change (part of every content key).
         Params: pydantic model (extra=forbid) of the method's parameters.
-        build_encoder: ``(params, network) -> nn.Module``; see `refers_bench.nets.encoder`.
-        build_objective: ``(params, network, source_facts, encoder) -> nn.Module`` whose forward takes a
-            batch and returns named losses; None for a method without pre-training.
+        build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
+        build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
+            takes a `StudyBatch` and returns named losses; None for a method without pre-training.
         needs: what the source dataset must have: any of "reports", "labels".
         footnotes: ``params -> texts`` shown under a table that holds this row.
     """
@@ -84,7 +84,7 @@ class Dataset:
         impl: integer, raised whenever index rows or labels change.
         Params: pydantic model (extra=forbid) of the reader's parameters.
         tasks: task id -> `Task`.
-        index: ``(root, params) -> DataFrame``, one row per image, with the columns of
+        index: ``(root, params, lists) -> DataFrame`` (`lists`: name -> folder of the further roots), one row per image, with the columns of
             `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label (1, 0, null).
         lists: ``params -> names`` of further data roots the reader needs (split lists), '' for none.
         source_task: task whose labels train LSP when this dataset is the source; '' for none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -109,14 +110,14 @@ def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns:
                 label = printable(series.label)
                 # A leading underscore would hide the curve from the legend.
                 axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label.replace("_", " "))
-        axes.set_title(printable(panel.title), fontsize=8)
+        axes.set_title("\n".join(textwrap.wrap(printable(panel.title), 44)), fontsize=8)
         axes.set_xlabel(printable(panel.x_label))
         axes.set_ylabel(printable(panel.y_label))
         if panel.x_names:
-            names = [printable(name) for name in panel.x_names]
+            names = [textwrap.shorten(printable(name), 28, placeholder=" ...") for name in panel.x_names]
             axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
             axes.set_xlim(-0.5, len(names) - 0.5)
-        elif len(panel.series) > 1:
+        else:
             axes.legend(frameon=False, fontsize=6)
 
 

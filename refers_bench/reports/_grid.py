@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from refers_bench import identity
 from refers_bench.analysis.results import Results, Target
 from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
@@ -32,7 +33,8 @@ def percent(ratio: float) -> str:
 def anchor(results: Results, method: str, target: Target) -> str:
     """Id of the provenance block of a table cell."""
     parts = (results.name, method, target.dataset, target.task, f"{target.label_ratio:g}")
-    return "cell-" + slug("-".join(parts)).replace(".", "-")
+    # The slug is for readers; two names may share it, so the hash tells them apart.
+    return f"cell-{slug('-'.join(parts))}-{identity.key(parts)[:8]}"
 
 
 def target_title(target: Target) -> str:

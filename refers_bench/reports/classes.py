@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from refers_bench.analysis.results import ClassMetric, Results, Target
 from refers_bench.analysis.seeds import mean_sd
 from refers_bench.plugins import Report
@@ -31,14 +33,19 @@ def _table(results: Results, target: Target) -> Table | None:
     rows = []
     for name, metric in classes.items():
         figures = [_cell(seeds[method], name) for method in methods]
-        means = [figure.value for figure in figures if figure.value is not None and not figure.notes]
-        top = max(means) if len(means) > 1 else None
+        # A mean over fewer seeds or other classes than its neighbours' does not rank.
+        ranked = {
+            method: figure.value
+            for method, figure in zip(methods, figures, strict=True)
+            if figure.value is not None and not figure.notes and results.cells[method, target].complete
+        }
+        top = max(ranked.values()) if len(ranked) > 1 else None
         cells = [
             Cell(text=str(metric.n_pos), kind="text"),
             Cell(text=str(metric.n_neg), kind="text"),
             *(
-                _bold(figure) if figure.value == top and not figure.notes and top is not None else figure
-                for figure in figures
+                replace(figure, best=top is not None and ranked.get(method) == top)
+                for method, figure in zip(methods, figures, strict=True)
             ),
         ]
         rows.append(Row(title=name, cells=tuple(cells)))
@@ -62,10 +69,6 @@ def _seeds(results: Results, method: str, target: Target) -> list[_Seed]:
     """Test metrics of every finished seed."""
     runs = results.runs(method, target)
     return [{m.name: m for m in run.metrics if m.split == "test"} for run in runs if run.metrics]
-
-
-def _bold(cell: Cell) -> Cell:
-    return Cell(value=cell.value, sd=cell.sd, best=True)
 
 
 def _cell(seeds: list[_Seed], name: str) -> Cell:

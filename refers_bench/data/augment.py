@@ -1,0 +1,138 @@
+"""How is a batch of prepared images cropped, turned, flipped and normalised, in one warp on the training device?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CROPS = ("random", "resized", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Training and evaluation transforms of prepared images.
+
+    Attributes:
+        size: side of the output, in pixels.
+        channels: output channels; grey is repeated.
+        mean: per channel, of values in [0, 1].
+        std: per channel.
+        crop: "random" (a size x size window of the prepared image, paper), "resized" (a window of random area and
+            aspect ratio, resized; released code) or "none" (the whole image, resized).
+        scale: area of a "resized" window, as a share.
+        ratio: its width / height.
+        rotation_degrees: angles are uniform in +- this.
+        flip_probability: of a horizontal flip.
+        brightness: factor range.
+        contrast: factor range, about each image's mean.
+        jitter_probability: of brightness and contrast being changed.
+    """
+
+    size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: str = "random"
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (0.75, 4 / 3)
+    rotation_degrees: float = 0.0
+    flip_probability: float = 0.5
+    brightness: tuple[float, float] = (1.0, 1.0)
+    contrast: tuple[float, float] = (1.0, 1.0)
+    jitter_probability: float = 0.0
+
+    @classmethod
+    def of(cls, image: Mapping[str, Any], name: str) -> Augment:
+        """From a protocol's `image` section; `name` is "pretrain_augment" or "finetune_augment"."""
+        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in image[name].items()}
+        return cls(
+            size=image["size"], channels=image["channels"], mean=tuple(image["mean"]), std=tuple(image["std"]), **settings
+        )
+
+    def normalised(self, x_NHW: Tensor) -> Tensor:
+        """Grey in [0, 1] -> (N, channels, H, W), normalised."""
+        mean, std = (x_NHW.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (x_NHW[:, None].expand(-1, self.channels, -1, -1) - mean) / std
+
+    def evaluation(self, images_NHW: Tensor) -> Tensor:
+        """uint8 (N, P, P) -> normalised (N, C, size, size): centre crop where training crops, else resized."""
+        x = images_NHW.float().div_(255)
+        if self.crop == "random":
+            start = (x.shape[-1] - self.size) // 2
+            x = x[:, start : start + self.size, start : start + self.size]
+        elif x.shape[-1] != self.size:
+            x = F.interpolate(x[:, None], size=(self.size, self.size), mode="bilinear", antialias=True)[:, 0]
+        return self.normalised(x)
+
+    def flips(self, count: int, generator: torch.Generator) -> Tensor:
+        """Which of `count` examples are flipped (bool)."""
+        return torch.rand(count, generator=generator) < self.flip_probability
+
+    def training(self, images_NHW: Tensor, generator: torch.Generator, flips_N: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Augment a batch.
+
+        Args:
+            images_NHW: uint8 (N, P, P), on the training device.
+            generator: on the CPU; every random number comes from it.
+            flips_N: given flips (one per study), or None to draw them per image.
+
+        Returns:
+            Normalised float32 (N, C, size, size), and the flips (bool, CPU).
+        """
+        N, P = len(images_NHW), images_NHW.shape[-1]
+        flips_N = self.flips(N, generator) if flips_N is None else flips_N
+        x = images_NHW.float().div_(255)
+        if self.crop == "random" and not self.rotation_degrees:
+            top_left = torch.randint(0, P - self.size + 1, (N, 2), generator=generator)
+            x = self._slices(x, top_left, flips_N)
+        else:
+            theta = self._warp(N, P, generator, flips_N).to(x.device)
+            grid = F.affine_grid(theta, [N, 1, self.size, self.size], align_corners=False)
+            x = F.grid_sample(x[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
+        return self.normalised(self._jittered(x, generator)), flips_N
+
+    def _slices(self, x_NHW: Tensor, top_left_N2: Tensor, flips_N: Tensor) -> Tensor:
+        """Whole-pixel windows: no interpolation, equal to slicing."""
+        side = torch.arange(self.size)
+        rows_NS = top_left_N2[:, :1] + side
+        columns_NS = top_left_N2[:, 1:] + torch.where(flips_N[:, None], side.flip(0), side)
+        which = torch.arange(len(x_NHW))[:, None, None]
+        return x_NHW[which, rows_NS[:, :, None], columns_NS[:, None, :]]
+
+    def _warp(self, N: int, P: int, generator: torch.Generator, flips_N: Tensor) -> Tensor:
+        """Output -> input maps (N, 2, 3) in [-1, 1] coordinates: flip, then scale, then rotate, then move."""
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(N, generator=generator)
+
+        if self.crop == "resized":
+            area, aspect = uniform(*self.scale), torch.exp(uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+        else:
+            width = height = torch.full((N,), self.size / P if self.crop == "random" else 1.0)
+        x0, y0 = ((1 - side) * (2 * torch.rand(N, generator=generator) - 1) for side in (width, height))
+        angle = uniform(-self.rotation_degrees, self.rotation_degrees) * math.pi / 180
+        cos, sin = angle.cos(), angle.sin()
+        signed = torch.where(flips_N, -width, width)
+        return torch.stack(
+            [torch.stack([cos * signed, -sin * height, x0], 1), torch.stack([sin * signed, cos * height, y0], 1)], 1
+        )
+
+    def _jittered(self, x_NHW: Tensor, generator: torch.Generator) -> Tensor:
+        if not self.jitter_probability:
+            return x_NHW
+        N = len(x_NHW)
+        chosen = torch.rand(N, generator=generator) < self.jitter_probability
+        factors = []
+        for low, high in (self.brightness, self.contrast):
+            drawn = low + (high - low) * torch.rand(N, generator=generator)
+            factors.append(torch.where(chosen, drawn, 1.0)[:, None, None].to(x_NHW.device))
+        x = (x_NHW * factors[0]).clamp(0, 1)
+        mean = x.mean((1, 2), keepdim=True)
+        return ((x - mean) * factors[1] + mean).clamp(0, 1)

@@ -1,0 +1,236 @@
+"""Which studies or radiographs make up the batch of step t, as tensors?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from refers_bench import identity
+from refers_bench.data.augment import Augment
+from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
+
+VIEW_SAMPLINGS = ("paper", "official_code")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyBatch:
+    """B studies.
+
+    Attributes:
+        images_BVCHW: normalised float32.
+        tokens_BT: report, [SOS] ids [EOS], 0-padded int64; T = 0 where there is no text.
+        lengths_B: tokens of each report.
+        text_ids_BT: input of the text encoder.
+        text_mask_BT: 1 where it holds a token.
+        labels_BK: 0, 1 or NaN (unknown); K = 0 where there are none.
+    """
+
+    images_BVCHW: Tensor
+    tokens_BT: Tensor
+    lengths_B: Tensor
+    text_ids_BT: Tensor
+    text_mask_BT: Tensor
+    labels_BK: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadiographBatch:
+    """B radiographs with labels: images (B, C, H, W) normalised, labels (B, K) in {0, 1, NaN}."""
+
+    images_BCHW: Tensor
+    labels_BK: Tensor
+
+
+def epoch_order(key: str, epoch: int, count: int) -> np.ndarray:
+    """The permutation of an epoch: a function of names alone, never of what was drawn before."""
+    return np.random.default_rng(identity.seed(key, "shuffle", epoch)).permutation(count)
+
+
+def step_indices(key: str, step: int, *, count: int, batch_size: int) -> np.ndarray:
+    """Examples of step `step` (from 0): consecutive places of the epochs' permutations laid end to end.
+
+    A batch larger than the data set holds some examples twice, from consecutive epochs.
+    """
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs, inside = np.divmod(places, count)
+    orders = {int(epoch): epoch_order(key, int(epoch), count) for epoch in np.unique(epochs)}
+    return np.array([orders[int(epoch)][place] for epoch, place in zip(epochs, inside, strict=True)])
+
+
+def generator_of(*names: str | int) -> torch.Generator:
+    """A CPU generator with the seed of these names."""
+    return torch.Generator().manual_seed(identity.seed(*names))
+
+
+def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarray:
+    """Label columns as float32 (N, K), NaN where unknown."""
+    columns = [rows[f"{task}:{name}"].astype("Float32").to_numpy(np.float32, na_value=np.nan) for name in classes]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0), np.float32)
+
+
+class RadiographSource:
+    """Single radiographs with labels, for fine-tuning.
+
+    Args:
+        images_NHW: uint8 store (memory-mapped).
+        places: rows of the store that belong to this source.
+        labels: float32 (len(places), K).
+        augment: transforms.
+        device: where batches are made.
+        key: names the random streams.
+    """
+
+    def __init__(
+        self, images_NHW: np.ndarray, places: np.ndarray, labels: np.ndarray, *, augment: Augment, device: torch.device, key: str
+    ) -> None:
+        self.images_NHW, self.places, self.augment, self.device, self.key = images_NHW, places, augment, device, key
+        self.labels = torch.from_numpy(labels)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _pixels(self, which: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.images_NHW[self.places[which]])).to(self.device)
+
+    def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
+        """The augmented training batch of a step."""
+        which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
+        images, _ = self.augment.training(self._pixels(which), generator_of(self.key, "augment", step))
+        return RadiographBatch(images_BCHW=images, labels_BK=self.labels[which].to(self.device))
+
+    def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
+        """All radiographs in order, without augmentation."""
+        for start in range(0, len(self), batch_size):
+            which = np.arange(start, min(len(self), start + batch_size))
+            yield RadiographBatch(
+                images_BCHW=self.augment.evaluation(self._pixels(which)), labels_BK=self.labels[which].to(self.device)
+            )
+
+
+class StudySource:
+    """Studies with several views, a report in both flip states, and labels, for pre-training.
+
+    Args:
+        images_NHW: uint8 store.
+        rows: index rows with their place in the store in column ``place``; all of one split.
+        group: "study_id", or "image_id" for methods that look at single radiographs.
+        tokenizer: of the report transformer; None for methods without text.
+        text_tokenizer: ``text -> ids`` of the text encoder.
+        max_tokens: longest report.
+        task: label task, '' for none.
+        classes: its classes.
+        views: V, drawn per study.
+        view_sampling: "paper": fewer views than V are filled up by repeating, more are drawn without replacement;
+            "official_code": V draws with replacement, always.
+        report_flip: "paper": one flip per study, sides swapped as whole words; "official_code": every view flips on
+            its own and the report follows the first one, sides swapped as substrings.
+        shuffled: give every study another one's report.
+        augment: transforms.
+        device: where batches are made.
+        key: names the random streams.
+
+    Source: paper, Methods (implementation); Pre-train/refers/data/datasets/captioning.py:67-98.
+    """
+
+    def __init__(
+        self, images_NHW: np.ndarray, rows: pd.DataFrame, *, group: str, tokenizer: ReportTokenizer | None,
+        max_tokens: int, task: str, classes: Sequence[str], views: int, view_sampling: str, report_flip: str,
+        shuffled: bool, augment: Augment, device: torch.device, key: str, text_tokenizer: ReportTokenizer | None = None,
+    ) -> None:  # fmt: skip
+        self.images_NHW, self.views, self.view_sampling, self.report_flip = images_NHW, views, view_sampling, report_flip
+        self.augment, self.device, self.key = augment, device, key
+        studies = [(name, part) for name, part in rows.groupby(group, sort=True)]
+        self.study_views = [part["place"].to_numpy() for _, part in studies]
+        # A study's labels and report stand on each of its rows.
+        first = pd.concat([part.iloc[:1] for _, part in studies]) if studies else rows
+        self.labels = torch.from_numpy(labels_of(first, task, classes) if task else np.zeros((len(first), 0), np.float32))
+        reports = first["report"].tolist() if tokenizer else []
+        if shuffled and reports:
+            reports = [reports[i] for i in derangement(len(reports), key)]
+        # State 0: as written; state 1: sides swapped, for flipped radiographs.
+        states = [[swap_sides(report, reading=report_flip) if flip else report for report in reports] for flip in (0, 1)]
+        if tokenizer is None:
+            max_tokens = 0
+        states = states if tokenizer else [[""] * len(first)] * 2
+        self.tokens = [_padded(tokenizer, texts, max_tokens) for texts in states]
+        other = text_tokenizer or tokenizer
+        self.text = self.tokens if other is tokenizer else [_padded(other, texts, max_tokens) for texts in states]
+
+    def __len__(self) -> int:
+        return len(self.study_views)
+
+    def _chosen(self, which: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        chosen = np.empty((len(which), self.views), np.int64)
+        for row, study in enumerate(which):
+            places, missing = self.study_views[study], self.views - len(self.study_views[study])
+            if self.view_sampling == "official_code":
+                chosen[row] = generator.choice(places, self.views, replace=True)
+            elif missing >= 0:
+                chosen[row] = np.concatenate([places, generator.choice(places, missing, replace=True)])
+            else:
+                chosen[row] = generator.choice(places, self.views, replace=False)
+        return chosen
+
+    def _batch(self, which: np.ndarray, images_MCHW: Tensor, flips_B: Tensor) -> StudyBatch:
+        B = len(which)
+        images = images_MCHW.view(B, self.views, *images_MCHW.shape[1:])
+        state = flips_B.numpy().astype(int)
+
+        def texts(both: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+            lengths = np.stack([both[s][1][i] for s, i in zip(state, which, strict=True)])
+            ids = np.stack([both[s][0][i] for s, i in zip(state, which, strict=True)])
+            longest = int(lengths.max()) if len(lengths) else 0
+            return torch.from_numpy(ids[:, :longest]).to(self.device), torch.from_numpy(lengths).to(self.device)
+
+        tokens, lengths = texts(self.tokens)
+        ids, id_lengths = texts(self.text)
+        mask = (torch.arange(ids.shape[1], device=self.device)[None] < id_lengths[:, None]).long()
+        return StudyBatch(
+            images_BVCHW=images, tokens_BT=tokens, lengths_B=lengths, text_ids_BT=ids, text_mask_BT=mask,
+            labels_BK=self.labels[which].to(self.device),
+        )  # fmt: skip
+
+    def _pixels(self, chosen_BV: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.images_NHW[chosen_BV.ravel()])).to(self.device)
+
+    def draw(self, step: int, *, batch_size: int) -> StudyBatch:
+        """The augmented training batch of a step."""
+        which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
+        chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "views", step)))
+        generator = generator_of(self.key, "augment", step)
+        flips = None
+        if self.report_flip == "paper":
+            flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
+        images, flips = self.augment.training(self._pixels(chosen), generator, flips)
+        return self._batch(which, images, flips.view(len(which), self.views)[:, 0])
+
+    def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
+        """All studies in order, unaugmented, always with the same views: validation compares like with like."""
+        for start in range(0, len(self), batch_size):
+            which = np.arange(start, min(len(self), start + batch_size))
+            chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "validation views", start)))
+            images = self.augment.evaluation(self._pixels(chosen))
+            yield self._batch(which, images, torch.zeros(len(which), dtype=torch.bool))
+
+
+def derangement(count: int, key: str) -> np.ndarray:
+    """A seeded permutation that leaves nobody in place (count >= 2): a random cycle through all."""
+    order = np.random.default_rng(identity.seed(key, "shuffled reports")).permutation(count)
+    result = np.empty(count, np.int64)
+    result[order] = np.roll(order, 1)
+    return result
+
+
+def _padded(tokenizer: ReportTokenizer | None, texts: list[str], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids (N, max_tokens) and lengths (N); no text has length 0 without a tokenizer."""
+    ids = np.full((len(texts), max_tokens), PAD, np.int64)
+    lengths = np.zeros(len(texts), np.int64)
+    for row, text in enumerate(texts if tokenizer else ()):
+        encoded = tokenizer.encode(text, max_tokens=max_tokens)
+        ids[row, : len(encoded)], lengths[row] = encoded, len(encoded)
+    return ids, lengths

@@ -1,0 +1,66 @@
+"""How does a PNG or JPEG of any mode become grey values without saturating?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from refers_bench.errors import DataError, Problem
+
+#: Radiographs are large but not this large; beyond it a file is taken for a decompression bomb.
+MAX_PIXELS = 120_000_000
+FORMATS = ("PNG", "JPEG")
+
+
+def decode(path: Path) -> np.ndarray:
+    """Read a PNG or JPEG as grey values.
+
+    16-bit images are scaled to 8 bits (v / 257, rounded), never clipped: Pillow's own ``convert("L")`` saturates
+    them. Alpha is ignored: the RGBA files of NIH ChestX-ray14 equal their grey counterparts that way.
+
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        DataError: missing, empty, truncated, too large, or not a PNG or JPEG.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.format not in FORMATS:
+                raise DataError(Problem(found=f"a {image.format} file", allowed=", ".join(FORMATS), path=path))
+            if image.width * image.height > MAX_PIXELS:
+                found = f"{image.width} x {image.height} pixels"
+                raise DataError(Problem(found=found, allowed=f"at most {MAX_PIXELS} pixels", path=path))
+            image.load()
+            return _grey(image, path)
+    except UnidentifiedImageError as error:
+        found = "an empty file" if path.stat().st_size == 0 else "not an image"
+        raise DataError(Problem(found=found, allowed=", ".join(FORMATS), path=path)) from error
+    except FileNotFoundError as error:
+        raise DataError(Problem(found="missing image", path=path)) from error
+    except PermissionError as error:
+        raise DataError(Problem(found="no permission to read this image", path=path)) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(Problem(found=f"a damaged image ({error})", allowed="a whole PNG or JPEG", path=path)) from error
+
+
+def _grey(image: Image.Image, path: Path) -> np.ndarray:
+    mode = image.mode
+    if mode.startswith("I;16") or mode == "I":
+        values = np.asarray(image.convert("I") if mode.startswith("I;16") else image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            found = f"values from {values.min()} to {values.max()}"
+            raise DataError(Problem(found=found, allowed="16-bit grey values, 0 to 65535", path=path))
+        return ((values + 128) // 257).astype(np.uint8)
+    if mode == "F":
+        raise DataError(Problem(found="floating-point pixels", allowed="8- or 16-bit integers", path=path))
+    if mode in ("LA", "La"):
+        return np.asarray(image.getchannel(0))
+    if mode in ("RGBA", "RGBa", "PA"):
+        image = image.convert("RGBA").convert("RGB")
+    return np.asarray(image.convert("L"))

@@ -1,0 +1,90 @@
+"""What must every dataset's index obey, whatever the layout it was read from?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from refers_bench import identity
+from refers_bench.errors import DataError, Problem
+from refers_bench.plugins import INDEX_COLUMNS
+
+SPLITS = ("train", "val", "test", "")
+
+
+def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
+    """A CSV as text columns; empty cells are ''.
+
+    Raises:
+        DataError: missing, empty, not UTF-8, malformed, or without a required column.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(Problem(found="missing table", allowed="the dataset's folder as downloaded", path=path)) from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(Problem(found=f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path)) from error
+    missing = [name for name in required if name not in frame.columns]
+    if missing:
+        found = f"no column '{missing[0]}'"
+        raise DataError(Problem(found=found, allowed=", ".join(frame.columns), path=path, line=1))
+    return frame
+
+
+def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFrame:
+    """Check an index, add file sizes, sort it by image.
+
+    Args:
+        frame: `INDEX_COLUMNS` and Int8 label columns.
+        root: the dataset's folder.
+        table: the file the rows come from, for messages.
+
+    Raises:
+        DataError: no row, duplicate ids, a path outside the root, an unknown split, a patient in two splits, or
+            a file that is not there.
+    """
+    problems = []
+    if frame.empty:
+        raise DataError(Problem(found="no usable row", allowed="at least one image with its row", path=table))
+    for image_id in frame.loc[frame["image_id"].duplicated(), "image_id"].unique()[:5]:
+        problems.append(Problem(found=f"image '{image_id}' is listed twice", allowed="each image once", path=table))
+    for path in frame["path"]:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            problems.append(Problem(found=f"path '{path}' leads outside the root", allowed=f"below {root}", path=table))
+    for split in sorted(set(frame["split"]) - set(SPLITS)):
+        problems.append(Problem(found=f"unknown split '{split}'", allowed=", ".join(SPLITS[:3]), path=table))
+    used = frame[frame["split"] != ""]
+    spread = used.groupby("patient_id")["split"].nunique()
+    for patient in spread[spread > 1].index[:5]:
+        splits = ", ".join(sorted(used.loc[used["patient_id"] == patient, "split"].unique()))
+        problems.append(Problem(found=f"patient '{patient}' is in {splits}", allowed="one split per patient", path=table))
+    if problems:
+        raise DataError(problems)
+    sizes = []
+    for path in frame["path"]:
+        try:
+            sizes.append((root / path).stat().st_size)
+        except OSError:
+            problems.append(Problem(found="missing image", path=root / path))
+    if problems:
+        raise DataError(problems[:20])
+    labels = sorted(name for name in frame.columns if ":" in name)
+    frame = frame.assign(bytes=pd.Series(sizes, index=frame.index, dtype="int64"))
+    frame = frame[[*INDEX_COLUMNS, "bytes", *labels]].sort_values("image_id", ignore_index=True)
+    return frame.astype({name: "Int8" for name in labels})
+
+
+def patient_split(patients: pd.Series, *, dataset: str, seed: int) -> pd.Series:
+    """A seeded patient-wise 70/10/20 split: each patient's place is a hash of its own name."""
+    names = sorted(patients.unique(), key=lambda name: identity.seed("patient split", dataset, seed, str(name)))
+    cuts = (round(0.7 * len(names)), round(0.8 * len(names)))
+    where = {name: "train" if i < cuts[0] else "val" if i < cuts[1] else "test" for i, name in enumerate(names)}
+    return patients.map(where)
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """Identity of an index: all its rows, labels, texts, splits and file sizes; not where the folder stands."""
+    text = frame.to_csv(index=False, lineterminator="\n")
+    return identity.key({"columns": list(frame.columns), "rows": text})

@@ -1,0 +1,166 @@
+"""How do downloaded images become one memory-mapped store that training reads?"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from refers_bench.data.decode import decode
+from refers_bench.errors import DataError, Problem
+from refers_bench.files import publish_bytes, publish_json, staged_folder
+
+#: Images per unit of work: what a killed preparation loses at most.
+CHUNK = 64
+PIXELS, INDEX, META = "images.u8", "index.parquet", "meta.json"
+#: Unreadable files named in the error; all are in the record.
+SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedImages:
+    """A prepared store: pixels and their index.
+
+    Attributes:
+        images_NHW: memory-mapped uint8, (N, size, size).
+        index: row i describes image i (see `refers_bench.plugins.INDEX_COLUMNS`).
+        meta: count, size, digest of the pixels, unreadable files.
+    """
+
+    images_NHW: np.ndarray
+    index: pd.DataFrame
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedImages:
+        """Open a prepared store; pixels are read on demand.
+
+        Raises:
+            DataError: not a prepared store, or its size does not fit its index.
+        """
+        if not (folder / META).is_file():
+            raise DataError(Problem(found="no prepared images here", allowed="run 'refers-bench data prepare'", path=folder))
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        shape = (meta["count"], meta["size"], meta["size"])
+        found = (folder / PIXELS).stat().st_size
+        if found != int(np.prod(shape)):
+            raise DataError(Problem(found=f"{found} bytes", allowed=f"{shape} uint8", path=folder / PIXELS))
+        images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r", shape=shape)
+        return cls(images_NHW=images, index=pd.read_parquet(folder / INDEX), meta=meta)
+
+
+def resized(grey_HW: np.ndarray, size: int) -> np.ndarray:
+    """Resize to size x size with antialiasing (paper: images are resized to 256 x 256)."""
+    image = Image.fromarray(grey_HW)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None))
+
+
+def _chunk(paths: list[str], *, root: str, size: int, target: str) -> list[tuple[str, str]]:
+    """Decode a chunk into one file; returns (path, reason) of what could not be read."""
+    pixels = np.zeros((len(paths), size, size), np.uint8)
+    unreadable = []
+    for row, path in enumerate(paths):
+        try:
+            pixels[row] = resized(decode(Path(root) / path), size)
+        except DataError as error:
+            unreadable.append((path, error.problems[0].found))
+    publish_bytes(Path(target + ".json"), json.dumps(unreadable).encode())
+    publish_bytes(Path(target), pixels.tobytes())
+    return unreadable
+
+
+def _todo(paths: list[str], work: Path) -> Iterator[tuple[list[str], Path]]:
+    for start in range(0, len(paths), CHUNK):
+        chunk = paths[start : start + CHUNK]
+        # A chunk's name holds its content's names: a changed index never picks up stale pixels.
+        name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:12]
+        yield chunk, work / f"{start:08d}-{name}.u8"
+
+
+def prepare(
+    index: pd.DataFrame, *, root: Path, folder: Path, work: Path, size: int, workers: int = 0, allow_missing: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Decode every image of an index once and publish the store atomically; a second call continues a killed one.
+
+    Args:
+        index: rows with unique `image_id` and `path` relative to `root`.
+        root: the dataset's folder.
+        folder: where the store appears.
+        work: folder of finished chunks, removed at the end.
+        size: side of the stored images, in pixels.
+        workers: processes; 0 decodes in this one.
+        allow_missing: how many unreadable files are tolerated (their rows are dropped).
+        progress: called with (images done, images in all).
+
+    Returns:
+        The store's ``meta.json``.
+
+    Raises:
+        DataError: more unreadable files than allowed; each is named with its reason.
+        StorageError: the cache cannot be written.
+    """
+    paths = index["path"].tolist()
+    todo = list(_todo(paths, work / str(size)))
+    decode_chunk = functools.partial(_chunk, root=str(root), size=size)
+    missing = [(chunk, file) for chunk, file in todo if not file.is_file()]
+    done = len(paths) - sum(len(chunk) for chunk, _ in missing)
+    progress(done, len(paths))
+    if workers and len(missing) > 1:
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+            futures = {pool.submit(decode_chunk, chunk, target=str(file)): len(chunk) for chunk, file in missing}
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+                done += futures[future]
+                progress(done, len(paths))
+    else:
+        for chunk, file in missing:
+            decode_chunk(chunk, target=str(file))
+            done += len(chunk)
+            progress(done, len(paths))
+    meta = _publish(index, todo, folder=folder, size=size, allow_missing=allow_missing, root=root)
+    shutil.rmtree(work, ignore_errors=True)
+    return meta
+
+
+def _publish(
+    index: pd.DataFrame, todo: list[tuple[list[str], Path]], *, folder: Path, size: int, allow_missing: int, root: Path
+) -> dict[str, Any]:
+    unreadable = dict(tuple(item) for _, file in todo for item in json.loads(Path(f"{file}.json").read_bytes()))
+    if len(unreadable) > allow_missing:
+        problems = [Problem(found=reason, path=root / path) for path, reason in list(unreadable.items())[:SHOWN]]
+        more = f"{len(unreadable)} of {len(index)} images cannot be used; allowed: {allow_missing} (--allow-missing)"
+        for _, file in todo:  # a mended file is to be read again
+            if json.loads(Path(f"{file}.json").read_bytes()):
+                file.unlink(missing_ok=True)
+        raise DataError([*problems, Problem(found=more, path=root)])
+    keep = ~index["path"].isin(list(unreadable)).to_numpy()
+    digest = hashlib.sha256()
+    with staged_folder(folder, replace=True) as stage:
+        with (stage / PIXELS).open("wb") as out:
+            start = 0
+            for chunk, file in todo:
+                pixels = np.fromfile(file, np.uint8).reshape(len(chunk), size, size)
+                kept = np.ascontiguousarray(pixels[keep[start : start + len(chunk)]])
+                digest.update(kept.data)
+                out.write(kept.tobytes())
+                start += len(chunk)
+        index[keep].reset_index(drop=True).to_parquet(stage / INDEX, index=False)
+        meta = {
+            "version": 1, "count": int(keep.sum()), "size": size, "digest": digest.hexdigest(),
+            "unreadable": [list(item) for item in unreadable.items()],
+        }  # fmt: skip
+        publish_json(stage / META, meta)
+    return meta

@@ -1,0 +1,74 @@
+"""Which labelled images does a label ratio leave, the same for every method and nested across ratios?"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from refers_bench import identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """A label subset of a training split.
+
+    Attributes:
+        image_ids: sorted.
+        digest: SHA-256 over the ids, one a line.
+        positives: class -> positive labels.
+        negatives: class -> negative labels.
+        empty: classes without a positive label.
+    """
+
+    image_ids: tuple[str, ...]
+    digest: str
+    positives: dict[str, int]
+    negatives: dict[str, int]
+    empty: tuple[str, ...]
+
+
+def subset(
+    train: pd.DataFrame, *, dataset: str, task: str, classes: tuple[str, ...], label_ratio: float, seed: int, by_patient: bool
+) -> Subset:
+    """Draw the images whose labels may be used.
+
+    Units (patients, or images) are put in one random order that depends on dataset, task and seed only; a ratio takes
+    whole units from its front until ``max(1, round(ratio * N))`` images are reached. Smaller ratios are therefore
+    subsets of larger ones, and a patient is never divided. The method plays no part.
+
+    Args:
+        train: index rows of the training split that belong to the task.
+        dataset: id.
+        task: id.
+        classes: label columns are ``"<task>:<class>"``.
+        label_ratio: in (0, 1].
+        seed: of the fine-tuning run.
+        by_patient: whether a patient's images stay together.
+
+    Raises:
+        ValueError: the ratio is outside (0, 1], or there is no row.
+    """
+    if not 0 < label_ratio <= 1:
+        raise ValueError(f"label ratio must be in (0, 1], got {label_ratio}")
+    if train.empty:
+        raise ValueError(f"{dataset}/{task}: the training split is empty")
+    units = train["patient_id" if by_patient else "image_id"].to_numpy(str)
+    # Each unit's place is a hash of its own name: adding images elsewhere does not reshuffle the rest.
+    place = {unit: identity.seed("label subset", dataset, task, seed, str(unit)) for unit in np.unique(units)}
+    order = np.array([place[unit] for unit in units], dtype=np.uint64)
+    rows = np.lexsort((train["image_id"].to_numpy(str), order))
+    wanted = max(1, round(label_ratio * len(train)))
+    last = order[rows[wanted - 1]]
+    chosen = train[order <= last]
+    ids = tuple(sorted(chosen["image_id"]))
+    positives = {name: int((chosen[f"{task}:{name}"] == 1).sum()) for name in classes}
+    return Subset(
+        image_ids=ids,
+        digest=hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+        positives=positives,
+        negatives={name: int((chosen[f"{task}:{name}"] == 0).sum()) for name in classes},
+        empty=tuple(name for name, count in positives.items() if not count),
+    )

@@ -1,0 +1,88 @@
+"""How does report text become tokens, and what happens to left and right when a radiograph is flipped?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+#: Ids fixed by the released code: 0 is unknown and padding.
+SPECIAL = ("<unk>", "[SOS]", "[EOS]", "[MASK]")
+PAD, SOS, EOS, MASK = range(4)
+_WORD = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+_SWAP = {"left": "right", "right": "left"}
+
+
+def clean(text: str) -> str:
+    """Collapse white space and strip the ends."""
+    return " ".join(text.split())
+
+
+def swap_sides(text: str, *, reading: str) -> str:
+    """The text of a horizontally flipped radiograph.
+
+    Args:
+        text: report.
+        reading: "paper": whole words, any case, the case is kept; "official_code": case-sensitive substrings, so that
+            "upright" becomes "upleft" and "Left" stays (data/transforms.py:155-161).
+
+    Example:
+        >>> swap_sides("Left apex, upright", reading="paper")
+        'Right apex, upright'
+        >>> swap_sides("Left apex, upright", reading="official_code")
+        'Left apex, upleft'
+    """
+    if reading == "official_code":
+        return text.replace("left", "\0").replace("right", "left").replace("\0", "right")
+
+    def other(match: re.Match[str]) -> str:
+        word = match[0]
+        swapped = _SWAP[word.lower()]
+        return swapped.upper() if word.isupper() else swapped.capitalize() if word[0].isupper() else swapped
+
+    return _WORD.sub(other, text)
+
+
+@dataclass(frozen=True)
+class ReportTokenizer:
+    """Byte-pair tokenizer of reports: lower case, NFKD, accents stripped (data/transforms.py:90-126)."""
+
+    tokenizer: Tokenizer
+
+    @classmethod
+    def train(cls, reports: Iterable[str], *, vocabulary: int) -> ReportTokenizer:
+        """Build the tokenizer from training reports; the same reports give the same tokenizer.
+
+        Args:
+            reports: the training split's texts.
+            vocabulary: pieces at most, special ones included.
+        """
+        tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[0]))
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Lowercase(), normalizers.NFKD(), normalizers.StripAccents()]
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False)
+        tokenizer.train_from_iterator(sorted(clean(report) for report in reports), trainer)
+        return cls(tokenizer)
+
+    @classmethod
+    def from_json(cls, text: str) -> ReportTokenizer:
+        """The tokenizer of `to_json`."""
+        return cls(Tokenizer.from_str(text))
+
+    def to_json(self) -> str:
+        """The whole tokenizer as text."""
+        return str(self.tokenizer.to_str())
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of pieces."""
+        return int(self.tokenizer.get_vocab_size())
+
+    def encode(self, text: str, *, max_tokens: int) -> list[int]:
+        """[SOS] ids [EOS], cut to `max_tokens`: [EOS] is lost from a report that is too long, as in the released code."""
+        return [SOS, *self.tokenizer.encode(clean(text)).ids, EOS][:max_tokens]

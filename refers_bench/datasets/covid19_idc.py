@@ -1,0 +1,238 @@
+"""COVID-19 Image Data Collection (Cohen et al.): both tasks of the paper, and a small source of images and text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench import identity
+from refers_bench.data import phantoms
+from refers_bench.data.index import finished_index, patient_split, read_table
+from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.plugins import Dataset, Task
+
+TABLE = "metadata.csv"
+BACTERIAL = (
+    "Streptococcus", "Klebsiella", "E.Coli", "Legionella", "Mycoplasma", "Chlamydophila", "Nocardia", "Staphylococcus",
+    "Staphylococcus/MRSA",
+)  # fmt: skip
+VIRAL = ("SARS", "MERS-CoV", "Influenza", "Influenza/H1N1", "Varicella", "Herpes")
+FUNGAL = ("Pneumocystis", "Aspergillosis", "Aspergillosis/H1N1")
+#: Finding, in either spelling and without the path, -> class of the `findings` task.
+GROUPS: Mapping[str, str] = {
+    **dict.fromkeys(("COVID-19", "COVID-19, ARDS"), "COVID-19"),
+    **dict.fromkeys(VIRAL, "Other viral"),
+    **dict.fromkeys((*BACTERIAL, "Bacterial", "Mycoplasma Bacterial Pneumonia"), "Bacterial"),
+    **dict.fromkeys(FUNGAL, "Fungal"),
+    **dict.fromkeys(("Lipoid", "Aspiration", "Pneumonia", "ARDS", "Tuberculosis"), "Other disease"),
+    "No Finding": "No finding",
+}
+#: Rows nobody has labelled.
+UNLABELLED = ("todo", "Unknown", "")
+CLASSES = ("COVID-19", "Other viral", "Bacterial", "Fungal", "Other disease", "No finding")
+_PREFIXES = ("Pneumonia/Viral/", "Pneumonia/Bacterial/", "Pneumonia/Fungal/", "Pneumonia/")
+
+
+class Params(BaseModel):
+    """What counts as an image, and where the splits come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modalities: tuple[Literal["X-ray", "CT"], ...] = Field(
+        default=("CT", "X-ray"), min_length=1, description="the released lists hold CT slices, too"
+    )
+    views: tuple[str, ...] = Field(default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all")
+    lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
+    split_seed: int = Field(default=0, ge=0, description="of the patient-wise 70/10/20 split, without lists")
+    missing: Literal["skip", "refuse"] = Field(default="skip", description="rows whose image file is not there")
+
+
+def group_of(finding: str) -> str | None:
+    """Class of a finding in the mid-2020 or the final spelling; None when unlabelled.
+
+    Raises:
+        KeyError: unknown finding.
+
+    Example:
+        >>> group_of("Pneumonia/Viral/COVID-19"), group_of("Streptococcus"), group_of("todo")
+        ('COVID-19', 'Bacterial', None)
+    """
+    finding = finding.strip()
+    if finding in UNLABELLED:
+        return None
+    for prefix in _PREFIXES:
+        if finding.startswith(prefix):
+            return GROUPS[finding.removeprefix(prefix)]
+    return GROUPS[finding]
+
+
+def read_lists(folder: Path) -> pd.DataFrame:
+    """The released lists: ``name a b`` a line, ``0 1`` for COVID-19; columns name, split, listed (0 or 1).
+
+    Raises:
+        DataError: a missing file, a malformed line, or a name in two places.
+    """
+    rows, problems, seen = [], [], dict[str, str]()
+    for split in ("train", "val", "test"):
+        path = folder / f"{split}.txt"
+        if not path.is_file():
+            raise DataError(Problem(found="missing list", allowed="train.txt, val.txt and test.txt", path=path))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            parts = line.split()
+            if len(parts) != 3 or parts[1:] not in (["0", "1"], ["1", "0"]):
+                allowed = "'name 0 1' (COVID-19) or 'name 1 0'"
+                problems.append(Problem(found=f"'{line.strip()}'", allowed=allowed, path=path, line=number))
+                continue
+            if parts[0] in seen:
+                found = f"'{parts[0]}' is in {seen[parts[0]]}, too"
+                problems.append(Problem(found=found, allowed="each image once", path=path, line=number))
+            seen[parts[0]] = path.name
+            rows.append({"name": parts[0], "split": split, "listed": int(parts[2])})
+    if problems:
+        raise DataError(problems[:20])
+    return pd.DataFrame(rows, columns=["name", "split", "listed"])
+
+
+def _labelled(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
+    problems, groups = [], []
+    for line, finding in zip(frame["line"], frame["finding"], strict=True):
+        try:
+            groups.append(group_of(finding))
+        except KeyError:
+            groups.append(None)
+            known = sorted({*GROUPS, *UNLABELLED} - {""})
+            problems.append(
+                Problem(found=f"unknown finding '{finding}'", allowed=", ".join(known), nearest=nearest(finding, known), path=table, line=line)
+            )
+    if problems:
+        raise DataError(problems[:20])
+    return frame.assign(group=groups)
+
+
+def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """Rows of ``metadata.csv`` (and of the lists) whose image is on disk.
+
+    A study is a patient's examination on one day (`patientid`, `offset`); its report is the `clinical_notes` of its
+    rows. With lists, their labels hold for COVID-19 against other, and images that the metadata does not know stay,
+    without report and finding, each as its own patient.
+
+    Raises:
+        DataError: see `refers_bench.data.index.finished_index`; an unknown finding; a malformed list.
+    """
+    table = root / TABLE
+    frame = read_table(table, required=("patientid", "offset", "finding", "view", "modality", "folder", "filename", "clinical_notes"))
+    frame["line"] = np.arange(2, len(frame) + 2)
+    frame = _labelled(frame[frame["folder"] == "images"], table)
+    frame = frame[frame["modality"].isin(params.modalities)]
+    if params.views:
+        frame = frame[frame["view"].isin(params.views)]
+    if params.lists:
+        listed = read_lists(lists[params.lists])
+        unknown = ~listed["name"].isin(read_table(table, required=("filename",))["filename"])
+        both = frame.merge(listed, left_on="filename", right_on="name", how="left")
+        extra = listed[unknown].assign(
+            filename=listed["name"], patientid=listed["name"], offset="", view="", clinical_notes="", group=None
+        )
+        frame = pd.concat([both, extra], ignore_index=True)
+        frame["split"] = frame["split"].fillna("")
+    else:
+        frame = frame.assign(listed=np.nan, split=patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed))
+    present = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set[str]()
+    if params.missing == "skip":
+        # A name that is a path is kept: the check of the index refuses it by name.
+        frame = frame[[name in present or "/" in name for name in frame["filename"]]]
+    return finished_index(_columns(frame), root=root, table=table)
+
+
+def _columns(frame: pd.DataFrame) -> pd.DataFrame:
+    group = frame["group"]
+    known = group.notna()
+    covid = pd.Series(np.where(known, group == "COVID-19", np.nan), index=frame.index)
+    covid = frame["listed"].astype(float).where(frame["listed"].notna(), covid)
+    viral = group.isin(["COVID-19", "Other viral"])
+    columns = {
+        "image_id": frame["filename"],
+        "path": "images/" + frame["filename"],
+        "patient_id": frame["patientid"].astype(str),
+        "study_id": frame["patientid"].astype(str) + "@" + frame["offset"].astype(str),
+        "view": frame["view"],
+        "split": frame["split"],
+        "report": frame["clinical_notes"].str.strip().replace("", None),
+        "covid19_vs_other:COVID-19": covid,
+        "viral_vs_bacterial:Viral": pd.Series(
+            np.where(viral, 1.0, np.where(group == "Bacterial", 0.0, np.nan)), index=frame.index
+        ),
+        **{f"findings:{name}": pd.Series(np.where(known, group == name, np.nan), index=frame.index) for name in CLASSES},
+    }
+    # A study's text is the first one its rows carry.
+    out = pd.DataFrame(columns)
+    out["report"] = out.groupby("study_id")["report"].transform("first")
+    return out.astype({name: "Int8" for name in out.columns if ":" in name})
+
+
+#: What a phantom study of this layout has, by class: procedural findings.
+PHANTOM_FINDINGS: Mapping[str, frozenset[str]] = {
+    "COVID-19": frozenset({"Interstitial"}),
+    "Other viral": frozenset({"Interstitial", "Cardiomegaly"}),
+    "Bacterial": frozenset({"Consolidation"}),
+    "Fungal": frozenset({"Nodule"}),
+    "Other disease": frozenset({"Effusion"}),
+    "No finding": frozenset(),
+}
+_SPELLING = {
+    "COVID-19": "Pneumonia/Viral/COVID-19", "Other viral": "Pneumonia/Viral/SARS", "Bacterial": "Pneumonia/Bacterial/Streptococcus",
+    "Fungal": "Pneumonia/Fungal/Pneumocystis", "Other disease": "Pneumonia/Lipoid", "No finding": "No Finding",
+}  # fmt: skip
+_SHARES = (0.35, 0.15, 0.25, 0.05, 0.1, 0.1)
+
+
+def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+    """Write procedural studies as ``metadata.csv`` (final spelling) and ``images/``, PNG and JPEG."""
+    (root / "images").mkdir()
+    rows = []
+    for number in range(params.studies):
+        rng = np.random.default_rng(identity.seed("covid19_idc phantom", params.seed, number))
+        name = str(rng.choice(CLASSES, p=_SHARES))
+        study = phantoms.study(params, number, choose=lambda _, name=name: PHANTOM_FINDINGS[name])  # type: ignore[misc]
+        for view_number, view in enumerate(study.views):
+            file = f"phantom-{number:05d}-{view_number}.{'jpg' if number % 3 == 0 else 'png'}"
+            Image.fromarray(view.pixels_HW).save(root / "images" / file)
+            rows.append(
+                {
+                    "patientid": str(study.patient), "offset": str(number - study.patient), "finding": _SPELLING[name],
+                    "view": view.view, "modality": "X-ray", "folder": "images", "filename": file, "clinical_notes": study.report,
+                }
+            )  # fmt: skip
+    pd.DataFrame(rows).to_csv(root / TABLE, index=False)
+
+
+DATASET = Dataset(
+    label="COVID-19 Image Data Collection",
+    source="github.com/ieee8023/covid-chestxray-dataset",
+    licence="per image, in the metadata's license column",
+    impl=1,
+    Params=Params,
+    tasks={
+        "covid19_vs_other": Task(label="COVID-19 vs other", classes=("COVID-19",), published="covid-t1"),
+        "viral_vs_bacterial": Task(label="Viral vs bacterial", classes=("Viral",), published="covid-t2"),
+        "findings": Task(label="Findings", classes=CLASSES),
+    },
+    index=index,
+    source_task="findings",
+    has_reports=True,
+    expected={"listed train images": 664, "listed val images": 93, "listed test images": 172},
+    citation="Cohen et al., COVID-19 Image Data Collection: Prospective Predictions Are the Future, 2020",
+    quirks=(
+        "the released lists hold CT slices and lateral views",
+        "the lists are contiguous blocks of the metadata, so the share of COVID-19 differs between splits",
+        "viral against bacterial has no released list; it is built from the findings (reconstructed)",
+        "images come from many sources: strong confounding; the owners warn against performance claims",
+    ),
+    write_layout=write_layout,
+)

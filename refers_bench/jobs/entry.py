@@ -1,0 +1,43 @@
+"""Which recipe does a job run? The one door through which workers reach code that needs torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from refers_bench import plugins
+from refers_bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from refers_bench.store.context import JobContext
+
+#: Kind of job -> its recipe; imported when a job of the kind runs, so no-op jobs cost no torch.
+RECIPES: Mapping[str, str] = {
+    "prepare": "refers_bench.jobs.prepare:run",
+    "pretrain": "refers_bench.jobs.pretrain:run",
+    "finetune": "refers_bench.jobs.finetune:run",
+    "noop": "refers_bench.jobs.noop:run",
+}
+
+
+def run(job: Mapping[str, Any], context: JobContext) -> None:
+    """Run one job of a plan to its published result, or raise.
+
+    Args:
+        job: entry of ``plan.lock.json``'s ``jobs``: key, kind, name, needs, spec.
+        context: folders and device.
+
+    Raises:
+        UserError: unknown kind.
+        DataError: a data file cannot be used, or the data changed since planning.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: results cannot be written.
+    """
+    kind = str(job["kind"])
+    if kind not in RECIPES:
+        raise UserError(unknown("kind of job", kind, RECIPES))
+    # cuBLAS reads it when CUDA starts; without it matrix products may differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    recipe: Callable[[Mapping[str, Any], JobContext], None] = plugins.resolve(RECIPES[kind])
+    recipe(job, context)

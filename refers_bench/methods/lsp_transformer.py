@@ -1,0 +1,45 @@
+"""Label-supervised pre-training of the radiograph transformer (Table 2; Table 3 row 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
+from refers_bench.nets.study_objective import LabelObjective
+from refers_bench.plugins import Method
+
+
+class Params(BaseModel):
+    """One radiograph at a time: there is no view fusion and no report task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
+
+
+def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
+    """The protocol's radiograph transformer."""
+    return build(network, image)
+
+
+def build_objective(
+    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
+    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
+) -> LabelObjective:  # fmt: skip
+    """BCE over the source's labels, the study's labels standing for each of its radiographs."""
+    return LabelObjective(encoder=encoder, classes=len(facts.classes))
+
+
+METHOD = Method(
+    label="LSP (Transformer)",
+    source="paper, Table 2 and Methods (label-supervised pre-training); no code released",
+    impl=1,
+    Params=Params,
+    build_encoder=build_encoder,
+    build_objective=build_objective,
+    needs=frozenset({"labels"}),
+)

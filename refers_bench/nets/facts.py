@@ -1,0 +1,24 @@
+"""What must an objective know of the source dataset before its networks can be built?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """Sizes that come from the data.
+
+    Attributes:
+        classes: names of the source's labels; empty when it has none.
+        vocabulary: word pieces of the report tokenizer.
+        max_tokens: longest report, in tokens.
+        text_vocabulary: word pieces of the text encoder's tokenizer.
+        bert_path: local folder of a pre-trained BERT, or None: a configuration trained from scratch.
+    """
+
+    classes: tuple[str, ...] = ()
+    vocabulary: int = 0
+    max_tokens: int = 0
+    text_vocabulary: int = 0
+    bert_path: str | None = None

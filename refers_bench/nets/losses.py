@@ -1,0 +1,55 @@
+"""Which losses pre-train on studies and reports, and which one fine-tunes?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def study_report_contrast(
+    study_BF: Tensor, text_BF: Tensor, *, temperature: float, image_to_text_weight: float, text_to_image_gradient: bool
+) -> Tensor:
+    """Study-report consistency: InfoNCE over the batch, diagonal pairs positive, in float32.
+
+    Args:
+        study_BF: study features.
+        text_BF: report features.
+        temperature: tau; cosine similarities are divided by it.
+        image_to_text_weight: lambda in [0, 1]; the text-to-image term weighs 1 - lambda.
+        text_to_image_gradient: False: that term is a constant, as the released code has it.
+
+    Returns:
+        Scalar: mean over the batch.
+
+    Source: paper eq. 2 (image to text only); Pre-train/refers/utils/losses.py:13-77.
+    """
+    image = F.normalize(study_BF.float(), dim=-1, eps=1e-8)
+    text = F.normalize(text_BF.float(), dim=-1, eps=1e-8)
+    similarity_BB = image @ text.T / temperature
+    diagonal_B = torch.arange(len(image), device=image.device)
+    image_to_text = F.cross_entropy(similarity_BB, diagonal_B)
+    text_to_image = F.cross_entropy(similarity_BB.T, diagonal_B)
+    if not text_to_image_gradient:
+        text_to_image = text_to_image.detach()
+    return image_to_text_weight * image_to_text + (1 - image_to_text_weight) * text_to_image
+
+
+def report_generation(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
+    """Cross-entropy of each next token, mean over those that are not 0 (padding, unknown), in float32.
+
+    Source: Pre-train/refers/models/captioning.py:186-189.
+    """
+    return F.cross_entropy(logits_BTV[:, :-1].float().flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=0)
+
+
+def masked_bce(logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
+    """Binary cross-entropy per class, mean over the known labels, in float32.
+
+    Args:
+        logits_BK: any float.
+        labels_BK: 0, 1 or NaN (unknown: left out).
+    """
+    known = ~torch.isnan(labels_BK)
+    losses = F.binary_cross_entropy_with_logits(logits_BK.float(), torch.where(known, labels_BK, 0.0), reduction="none")
+    return (losses * known).sum() / known.sum().clamp(min=1)

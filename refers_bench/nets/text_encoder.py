@@ -1,0 +1,67 @@
+"""How does a report become one feature: BERT's pooled output and a linear map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from refers_bench.errors import Problem, UserError
+
+
+class TextEncoder(nn.Module):
+    """BERT and ``Linear(hidden, out_width)`` on its pooled output; all weights are trained.
+
+    Args:
+        bert: a transformers ``BertModel``.
+        out_width: of the study feature it is compared with.
+
+    Source: Pre-train/refers/modules/contrastive_learning.py:14-26.
+    """
+
+    def __init__(self, bert: nn.Module, out_width: int) -> None:
+        super().__init__()
+        self.bert = bert
+        self.fc = nn.Linear(bert.config.hidden_size, out_width)  # type: ignore[union-attr,arg-type]
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Token ids and their 0/1 mask -> (B, out_width)."""
+        pooled = self.bert(input_ids=ids_BT, attention_mask=mask_BT).pooler_output
+        feature: Tensor = self.fc(pooled)
+        return feature
+
+
+def build(settings: Mapping[str, Any], *, vocabulary: int, max_tokens: int, out_width: int, path: str | None) -> TextEncoder:
+    """A text encoder from a local folder, or of the given sizes with random weights.
+
+    Args:
+        settings: width, depth, heads, mlp_width, dropout of a BERT trained from scratch.
+        vocabulary: word pieces of its tokenizer.
+        max_tokens: longest input.
+        out_width: see `TextEncoder`.
+        path: folder with ``config.json`` and weights, or None.
+
+    Raises:
+        UserError: `path` holds no BERT. Nothing is fetched from anywhere.
+    """
+    from transformers import BertConfig, BertModel
+
+    if path is None:
+        config = BertConfig(
+            vocab_size=vocabulary, hidden_size=settings["width"], num_hidden_layers=settings["depth"],
+            num_attention_heads=settings["heads"], intermediate_size=settings["mlp_width"],
+            max_position_embeddings=max_tokens, pad_token_id=0,
+            hidden_dropout_prob=settings["dropout"], attention_probs_dropout_prob=settings["dropout"],
+        )  # fmt: skip
+        return TextEncoder(BertModel(config), out_width)
+    if not (Path(path) / "config.json").is_file():
+        raise UserError(
+            Problem(
+                found="no BERT here (config.json is missing)",
+                allowed="a folder saved by transformers, for example Bio_ClinicalBERT, downloaded beforehand",
+                path=path,
+            )
+        )
+    return TextEncoder(BertModel.from_pretrained(path, local_files_only=True), out_width)
