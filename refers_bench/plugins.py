@@ -44,6 +44,7 @@ class Method:
             takes a `StudyBatch` and returns named losses; None for a method without pre-training.
         needs: what the source dataset must have: any of "reports", "labels".
         footnotes: ``params -> texts`` shown under a table that holds this row.
+        unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Method:
     build_objective: Callable[..., Any] | None = None
     needs: frozenset[str] = frozenset()
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    unavailable: Callable[[Any], str] = lambda params: ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class Dataset:
         tasks: task id -> `Task`.
         index: ``(root, params, lists) -> DataFrame`` (`lists`: name -> folder of the further roots), one row per image, with the columns of
             `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label (1, 0, null).
-        lists: ``params -> names`` of further data roots the reader needs (split lists), '' for none.
+        lists: ``params -> name`` of the data root that holds the split lists; '' for none.
         source_task: task whose labels train LSP when this dataset is the source; '' for none.
         has_reports: whether index rows carry report text.
         expected: documented counts, checked by ``data verify``.
@@ -104,6 +106,7 @@ class Dataset:
     Params: type[BaseModel]
     tasks: Mapping[str, Task]
     index: Callable[..., pd.DataFrame]
+    lists: Callable[[Any], str] = lambda params: ""
     source_task: str = ""
     has_reports: bool = False
     expected: Mapping[str, int] = field(default_factory=dict)

@@ -224,6 +224,7 @@ DATASET = Dataset(
         "findings": Task(label="Findings", classes=CLASSES),
     },
     index=index,
+    lists=lambda params: params.lists,
     source_task="findings",
     has_reports=True,
     expected={"listed train images": 664, "listed val images": 93, "listed test images": 172},

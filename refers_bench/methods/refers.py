@@ -26,6 +26,9 @@ class Params(BaseModel):
     tasks: tuple[Task, ...] = Field(
         default=("report_generation", "study_report_consistency"), min_length=1, description="report tasks that train"
     )
+    backbone: Literal["radiograph_transformer", "resnet101"] = Field(
+        default="radiograph_transformer", description="resnet101 is row 1; not available in this version"
+    )
     view_fusion: bool = Field(default=True, description="False: views are joined unweighted (row 3)")
     recurrent_concatenation: bool = Field(default=True, description="False: a plain ViT (row 2)")
     views: int = Field(default=3, ge=1, le=8, description="radiographs drawn per study")
@@ -94,6 +97,11 @@ def footnotes(params: Params) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def unavailable(params: Params) -> str:
+    """Why these parameters cannot run."""
+    return "" if params.backbone == "radiograph_transformer" else f"backbone {params.backbone}: not available in this version"
+
+
 METHOD = Method(
     label="REFERS",
     source="Zhou et al., Nature Machine Intelligence 2022; repository funnyzhou/REFERS",
@@ -103,4 +111,5 @@ METHOD = Method(
     build_objective=build_objective,
     needs=frozenset({"reports"}),
     footnotes=footnotes,
+    unavailable=unavailable,
 )

@@ -11,7 +11,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from refers_bench.training import optimizers, schedules
+from refers_bench.data.batches import RadiographBatch, StudyBatch
+from refers_bench.nets import text_encoder
+from refers_bench.nets.classifier import Classifier
+from refers_bench.nets.losses import masked_bce
+from refers_bench.nets.official_layouts import encoder_weights, head_weights, objective_weights
+from refers_bench.nets.radiograph_transformer import RadiographTransformer
+from refers_bench.nets.report_transformer import ReportTransformer
+from refers_bench.nets.study_objective import StudyObjective
+from refers_bench.nets.view_fusion import ViewFusion
+from refers_bench.training import loop, optimizers, schedules
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -111,3 +120,132 @@ def test_finetuning_schedules(golden: Path, case: str, name: str, warm: bool) ->
     factor = schedules.per_update(curve, order="before_step")
     used = torch.tensor([hp["lr"] * factor(update) for update in range(hp["total"])], dtype=torch.float64)
     close(used, data[f"{case}/lr_used_by_update"], case, absolute=1e-12)
+
+
+TRAJECTORY = {"absolute": 2e-5, "relative": 2e-5}
+
+
+def gradient_norms(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Joint gradient norm before clipping of each update the loop makes."""
+    norms: list[float] = []
+    clip = loop.clip_gradients
+
+    def noted(optimizer: Any, max_norm: float) -> Tensor:
+        norm = clip(optimizer, max_norm)
+        norms.append(norm.item())
+        return norm
+
+    monkeypatch.setattr(loop, "clip_gradients", noted)
+    return norms
+
+
+def no_dropout(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+    return model
+
+
+def curve(outcome: loop.Outcome, name: str) -> Tensor:
+    return torch.tensor([value for _, row, value in outcome.history if row == name], dtype=torch.float64)
+
+
+def encoder_sizes(hp: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "image_size": hp["img"], "patch_size": 16, "channels": 3, "width": hp["hidden"], "depth": hp["layers"],
+        "heads": hp["heads"], "mlp_width": hp["mlp"], "dropout": 0.0, "activation": "gelu", "position": "added",
+    }  # fmt: skip
+
+
+def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, hp = load(golden / "case13_finetune_trajectory.safetensors")
+    encoder = RadiographTransformer(**encoder_sizes(hp), aggregation="none")
+    model = Classifier(encoder, hp["classes"])
+
+    def ours(prefix: str) -> dict[str, Tensor]:
+        official = {name.removeprefix(prefix): value for name, value in data.items() if name.startswith(prefix)}
+        weights = {f"encoder.{name}": value for name, value in encoder_weights(official).items()}
+        return weights | head_weights(official)
+
+    model.load_state_dict(ours("init/"))
+    groups = optimizers.parameter_groups(model, learning_rate=hp["lr"], weight_decay=hp["wd"], decay_rule="no_norm_bias")
+    shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
+    batches = [
+        RadiographBatch(images_BCHW=data[f"batch{i}/images"], labels_BK=data[f"batch{i}/labels"]) for i in (0, 1)
+    ]
+    norms = gradient_norms(monkeypatch)
+    outcome = loop.train(
+        model, key="golden", settings=loop.Settings(steps=10, clip_norm=hp["max_grad_norm"]),
+        optimizer=optimizers.build("sgd", groups, momentum=hp["momentum"]),
+        factor=schedules.per_update(shape, order="before_step"), draw=lambda step: batches[step % 2],
+        losses=lambda batch: {"labels": masked_bce(model(batch.images_BCHW), batch.labels_BK)},
+        validate=None, state_path=tmp_path / "state", device=torch.device("cpu"),
+    )  # fmt: skip
+    close(curve(outcome, "loss/total"), data["record/loss"], "loss", **TRAJECTORY)
+    close(curve(outcome, "lr"), data["record/lr_used"], "lr", absolute=1e-12)
+    close(torch.tensor(norms), data["record/total_norm_before_clip"], "norm", **TRAJECTORY)
+    state = model.state_dict()
+    for name, value in ours("final/").items():
+        close(state[name], value, name, **TRAJECTORY)
+
+
+def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, hp = load(golden / "case12_pretrain_trajectory.safetensors")
+    encoder = RadiographTransformer(**encoder_sizes(hp), aggregation="added")
+    bert = {"width": hp["hidden"], "depth": hp["b_layers"], "heads": hp["heads"], "mlp_width": hp["b_ffn"]}
+    fusion = ViewFusion(reading="official_code", patch_width=hp["hidden"], width=hp["hidden"], views=3, pooled=False)
+    model = no_dropout(
+        StudyObjective(
+            encoder=encoder, view_fusion=fusion, temperature=hp["tau"], image_to_text_weight=hp["lambd"],
+            text_to_image_gradient=False,
+            report_transformer=ReportTransformer(
+                vocabulary=hp["vocab"], visual_width=hp["hidden"], max_tokens=hp["max_len"], width=hp["t_hidden"],
+                depth=hp["t_layers"], heads=hp["t_heads"], mlp_width=hp["t_ffn"], dropout=0.0,
+            ),
+            text_encoder=text_encoder.build(
+                {**bert, "dropout": 0.0}, vocabulary=hp["b_vocab"], max_tokens=hp["b_max_pos"],
+                out_width=3 * hp["hidden"], path=None,
+            ),
+        )
+    )  # fmt: skip
+
+    def ours(prefix: str) -> dict[str, Tensor]:
+        official = {name.removeprefix(prefix): value for name, value in data.items() if name.startswith(prefix)}
+        return objective_weights(official)
+
+    model.load_state_dict(ours("init/"))
+    groups = optimizers.parameter_groups(
+        model, learning_rate=hp["lr"], weight_decay=hp["wd"], decay_rule="official_code",
+        part_learning_rates={"text_encoder": hp["bert_lr"]},
+    )  # fmt: skip
+    rule = optimizers.Lookahead(
+        optimizers.build("sgd", groups, momentum=hp["momentum"]), steps=hp["lookahead_k"], alpha=hp["lookahead_alpha"]
+    )
+    shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
+
+    def batch(i: int) -> StudyBatch:
+        part = {name.removeprefix(f"batch{i}/"): value for name, value in data.items() if name.startswith(f"batch{i}/")}
+        return StudyBatch(
+            images_BVCHW=torch.stack([part["image"], part["image2"], part["image3"]], dim=1),
+            tokens_BT=part["caption_tokens"], lengths_B=part["caption_lengths"], text_ids_BT=part["input_ids"],
+            text_mask_BT=part["attention_mask"], labels_BK=torch.zeros(len(part["image"]), 0),
+        )  # fmt: skip
+
+    norms = gradient_norms(monkeypatch)
+    outcome = loop.train(
+        model, key="golden", settings=loop.Settings(steps=hp["steps"], clip_norm=hp["clip"]), optimizer=rule,
+        factor=schedules.per_update(shape, order="after_step"), draw=lambda step: batch(step % 2), losses=model,
+        validate=None, state_path=tmp_path / "state", device=torch.device("cpu"),
+    )  # fmt: skip
+    close(curve(outcome, "loss/total"), data["record/loss_total"], "total", **TRAJECTORY)
+    close(curve(outcome, "loss/report_generation"), data["record/loss_captioning"], "report generation", **TRAJECTORY)
+    consistency = curve(outcome, "loss/study_report_consistency")
+    close(consistency, data["record/loss_contrastive"], "consistency", **TRAJECTORY)
+    close(torch.tensor(norms), data["record/total_norm_before_clip"], "norm", **TRAJECTORY)
+    common = data["record/lr_common_and_bert"][:, 0]
+    close(curve(outcome, "lr"), common, "lr", absolute=1e-12)
+    state = model.state_dict()
+    for name, value in ours("final/").items():
+        close(state[name], value, name, **TRAJECTORY)

@@ -1,0 +1,112 @@
+"""How do a dataset's files become an index and prepared images, and are they still those that were planned?"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from refers_bench import identity, plugins
+from refers_bench.data import phantoms
+from refers_bench.data.index import digest
+from refers_bench.data.prepare import META, PreparedImages, prepare
+from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.jobs.record import Record
+from refers_bench.jobs.roots import data_root, prepared_folder
+from refers_bench.plugins import Dataset
+from refers_bench.store.context import JobContext
+from refers_bench.store.results import ResultStore
+from refers_bench.training.progress import ProgressFile
+
+
+def run(job: Mapping[str, Any], context: JobContext) -> None:
+    """Index a dataset, check that it is the planned one, decode its images once, publish index and record.
+
+    Raises:
+        DataError: the data changed since planning, or a file cannot be used.
+        UserError: a data root is not set.
+        StorageError: cache or results cannot be written.
+    """
+    key, spec = job["key"], job["spec"]
+    record, store = Record.start(job, context), ResultStore(context.results)
+    dataset: Dataset = plugins.load("dataset", spec["dataset"])
+    progress = ProgressFile(store.work_folder(key) / "progress.json")
+
+    # 1. Where the files are: a real folder, or phantoms drawn in the dataset's own layout.
+    root = phantom_root(dataset, spec, context) if spec["phantom"] else data_root(context, spec["dataset"])
+
+    # 2. The index, by the dataset's own reader, and its identity.
+    index = read_index(dataset, spec, root=root, context=context)
+    found = digest(index)
+    if not spec["phantom"] and found != spec["digest"]:
+        raise DataError(
+            Problem(
+                found=f"data changed since planning (index {found}, planned {spec['digest']})",
+                allowed="the planned files, or a new plan of the manifest",
+                path=root,
+            )
+        )
+
+    # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
+    folder = prepared_folder(context, key)
+    if not (folder / META).is_file():
+        prepare(
+            index,
+            root=root,
+            folder=folder,
+            work=context.cache / "prepared" / f".{key}.work",
+            size=spec["prepared_size"],
+            workers=_workers(context),
+            progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0.0}),
+        )
+    prepared = PreparedImages.open(folder)
+
+    # 4. Publish what there is.
+    with store.publish(key) as stage:
+        prepared.index.to_parquet(stage / "index.parquet", index=False)
+        record.write(stage, facts={"index_digest": found, **counts(prepared.index), "pixels": prepared.meta})
+
+
+def phantom_root(dataset: Dataset, spec: Mapping[str, Any], context: JobContext) -> Path:
+    """Folder of the phantoms of a specification, drawn unless they are there.
+
+    Raises:
+        UserError: the dataset has no layout to write, or the phantoms are of another implementation.
+    """
+    if dataset.write_layout is None:
+        raise UserError(f"dataset '{spec['dataset']}' cannot be written as phantoms")
+    settings = dict(spec["phantom"])
+    impl = settings.pop("impl", phantoms.IMPL)
+    if impl != phantoms.IMPL:
+        raise UserError(f"the plan was made for phantoms of version {impl}, this is {phantoms.IMPL}: plan again")
+    name = identity.key({"dataset": spec["dataset"], "impl": spec["impl"], "phantom": {**settings, "impl": impl}})
+    folder = context.cache / "phantoms" / name
+    phantoms.write(folder, phantoms.PhantomParams(**settings), dataset.write_layout)
+    return folder
+
+
+def read_index(dataset: Dataset, spec: Mapping[str, Any], *, root: Path, context: JobContext) -> pd.DataFrame:
+    """The dataset's index, with the split lists its parameters ask for."""
+    params = dataset.Params(**spec["params"])
+    name = dataset.lists(params)
+    return dataset.index(root, params, {name: data_root(context, name)} if name else {})
+
+
+def counts(index: pd.DataFrame) -> dict[str, Any]:
+    """Images, patients and studies of each split."""
+    return {
+        split or "unused": {
+            "images": len(rows),
+            "patients": int(rows["patient_id"].nunique()),
+            "studies": int(rows["study_id"].nunique()),
+        }
+        for split, rows in ((str(split), rows) for split, rows in index.groupby("split", sort=True))
+    }
+
+
+def _workers(context: JobContext) -> int:
+    """Decoding processes: none of its own inside a worker that may not have children."""
+    return 0 if context.threads < 2 or multiprocessing.current_process().daemon else context.threads

@@ -1,0 +1,215 @@
+"""How is an encoder pre-trained: source studies in, encoder weights out?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from refers_bench import identity
+from refers_bench.data.augment import Augment
+from refers_bench.data.batches import StudyBatch, StudySource
+from refers_bench.data.prepare import PreparedImages
+from refers_bench.errors import DataError, Problem
+from refers_bench.files import publish_bytes
+from refers_bench.jobs.record import Record
+from refers_bench.jobs.reports import Tokenizers, tokenizers
+from refers_bench.jobs.roots import prepared_folder
+from refers_bench.jobs.setup import (
+    build_encoder,
+    load_image_weights,
+    load_method,
+    open_prepared,
+    outcome_facts,
+    rows_of_task,
+    save_every_s,
+    start,
+    write_history,
+)
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.plugins import INDEX_COLUMNS
+from refers_bench.store.context import JobContext
+from refers_bench.store.results import ResultStore
+from refers_bench.training.checkpoints import publish_tensors
+from refers_bench.training.loop import train
+from refers_bench.training.progress import ProgressFile
+from refers_bench.training.sections import rules
+
+
+def run(job: Mapping[str, Any], context: JobContext) -> None:
+    """Pre-train one method on one source and publish ``checkpoint.safetensors``, history and record.
+
+    Raises:
+        DataError: the source has no study that the method can use, or prepared images are missing.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: results cannot be written.
+    """
+    key, spec = job["key"], job["spec"]
+    record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
+    method, params = load_method(spec)
+    source, section, image = spec["source"], spec["pretrain"], spec["image"]
+
+    # 1. The studies: training and validation splits only; a patient of the test split is never seen.
+    images = open_prepared(context, source["prepare"])
+    rows, dropped = usable_rows(images.index, needs=method.needs, task=source["task"])
+    train_rows, val_rows = rows[rows["split"] == "train"], rows[rows["split"] == "val"]
+    if train_rows.empty:
+        needed = ", ".join(sorted(method.needs)) or "images"
+        raise DataError(
+            Problem(
+                found=f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({needed})",
+                allowed="a source with them",
+                path=prepared_folder(context, source["prepare"]),
+            )
+        )
+
+    # 2. Tokenizers from the training reports, and what networks must know of the source.
+    words = tokenizers(_texts(train_rows), section, context) if "reports" in method.needs else None
+    classes = classes_of(images.index, source["task"]) if "labels" in method.needs else ()
+    facts = SourceFacts(
+        classes=classes,
+        vocabulary=words.reports.vocabulary if words else 0,
+        max_tokens=section["text_tokens"] if words else 0,
+        text_vocabulary=words.text.vocabulary if words else 0,
+        bert_path=words.bert_path if words else None,
+    )
+
+    # 3. Encoder and objective, from one seed.
+    encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
+    loaded = load_image_weights(encoder, spec["network"], context)
+    assert method.build_objective is not None, "plans hold no pre-training of a method without an objective"
+    objective: nn.Module = method.build_objective(params, facts, spec["network"], image, section, encoder).to(device)
+
+    # 4. Batches of step t, and the same validation batches every time.
+    def source_of(part: pd.DataFrame) -> StudySource:
+        return study_source(
+            part, images=images, spec=spec, params=params, words=words, classes=classes, device=device, key=key
+        )
+
+    training = source_of(train_rows)
+    validation = source_of(val_rows) if len(val_rows) else None
+    select = section["select"] if validation else "last"
+
+    # 5. Train.
+    rule = rules(
+        section, objective, metric="val/loss" if select == "best_validation" else "", higher_is_better=False,
+        save_every_s=save_every_s(),
+    )  # fmt: skip
+    outcome = train(
+        objective,
+        key=key,
+        settings=rule.settings,
+        optimizer=rule.optimizer,
+        factor=rule.factor,
+        draw=lambda step: training.draw(step, batch_size=section["batch_size"]),
+        losses=objective,
+        validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
+        state_path=store.work_folder(key) / "state.safetensors",
+        device=device,
+        progress=ProgressFile(store.work_folder(key) / "progress.json"),
+    )
+
+    # 6. Publish the encoder, the tokenizer, the curves and the record.
+    with store.publish(key) as stage:
+        publish_tensors(stage / "checkpoint.safetensors", encoder.state_dict())
+        if words:
+            publish_bytes(stage / "text.json", words.reports.to_json().encode())
+        write_history(stage / "history.parquet", outcome)
+        record.write(
+            stage,
+            facts={
+                "studies": {"train": len(training), "val": len(validation) if validation else 0},
+                "patients": {
+                    "train": int(train_rows["patient_id"].nunique()),
+                    "val": int(val_rows["patient_id"].nunique()),
+                },
+                "dropped": dropped,
+                "classes": list(classes),
+                "vocabulary": facts.vocabulary,
+                "selected": select,
+                "initial_weights": f"{len(loaded.loaded)} tensors from the .npz" if loaded else "random",
+                "data_digest": images.meta["digest"],
+                **outcome_facts(outcome),
+            },
+        )
+
+
+def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Rows a method may be pre-trained on, and how many were left out for which reason.
+
+    Args:
+        index: of the source.
+        needs: "reports": rows without text are left out; "labels": rows without a label of `task`.
+        task: of the source's labels.
+    """
+    dropped = {}
+    rows = index[index["split"].isin(["train", "val"])]
+    dropped["test or unused split"] = len(index) - len(rows)
+    tested = set(index.loc[index["split"] == "test", "patient_id"])
+    kept = rows[~rows["patient_id"].isin(tested)]
+    dropped["patient in the test split"] = len(rows) - len(kept)
+    if "reports" in needs:
+        rows, kept = kept, kept[kept["report"].notna() & (kept["report"].fillna("").str.strip() != "")]
+        dropped["no report"] = len(rows) - len(kept)
+    if "labels" in needs:
+        rows, kept = kept, rows_of_task(kept, task)
+        dropped["no label"] = len(rows) - len(kept)
+    return kept, dropped
+
+
+def classes_of(index: pd.DataFrame, task: str) -> tuple[str, ...]:
+    """Classes of a task, in the index's order."""
+    prefix = f"{task}:"
+    return tuple(
+        name.removeprefix(prefix) for name in index.columns if name not in INDEX_COLUMNS and name.startswith(prefix)
+    )
+
+
+def _texts(rows: pd.DataFrame) -> list[str]:
+    """The report of each study once."""
+    return [str(report) for report in rows.drop_duplicates("study_id")["report"]]
+
+
+def study_source(
+    rows: pd.DataFrame, *, images: PreparedImages, spec: Mapping[str, Any], params: Any, words: Tokenizers | None,
+    classes: tuple[str, ...], device: torch.device, key: str,
+) -> StudySource:  # fmt: skip
+    """Studies (or single radiographs, for methods that look at one at a time) as batches."""
+    section = spec["pretrain"]
+    views = getattr(params, "views", 1)
+    return StudySource(
+        images.images_NHW,
+        rows,
+        # Without reports and other views there is nothing a study adds to its radiographs.
+        group="study_id" if words or views > 1 else "image_id",
+        tokenizer=words.reports if words else None,
+        text_tokenizer=words.text if words else None,  # type: ignore[arg-type]
+        max_tokens=section["text_tokens"],
+        task=spec["source"]["task"] if classes else "",
+        classes=classes,
+        views=views,
+        view_sampling=section["view_sampling"],
+        report_flip=section["report_flip"],
+        shuffled=getattr(params, "report_pairing", "study") == "shuffled",
+        augment=Augment.of(spec["image"], "pretrain_augment"),
+        device=device,
+        key=key,
+    )
+
+
+def validator(objective: nn.Module, source: StudySource, *, batch_size: int) -> Callable[[], dict[str, float]]:
+    """Named losses over the validation studies, weighted by studies; drawn as in training, so they compare."""
+
+    def validate() -> dict[str, float]:
+        sums: dict[str, float] = {}
+        batch: StudyBatch
+        for batch in source.fixed(batch_size=batch_size):
+            named = {name: loss.item() for name, loss in objective(batch).items()}
+            for name, value in {**named, "loss": sum(named.values())}.items():
+                sums[name] = sums.get(name, 0.0) + value * len(batch.images_BVCHW)
+        return {f"val/{name}": value / len(source) for name, value in sums.items()}
+
+    return validate

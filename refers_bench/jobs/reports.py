@@ -1,0 +1,70 @@
+"""How do reports become numbers for a pre-training: which tokenizers, of which sizes?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refers_bench.data.text import ReportTokenizer, clean
+from refers_bench.jobs.roots import data_root
+from refers_bench.store.context import JobContext
+
+
+@dataclass(frozen=True)
+class BertTokenizer:
+    """The word-piece tokenizer that belongs to a local BERT folder, cased as it was trained."""
+
+    tokenizer: Any
+
+    @classmethod
+    def open(cls, folder: Path) -> BertTokenizer:
+        """From the files beside the weights; nothing is fetched."""
+        from transformers import AutoTokenizer
+
+        return cls(AutoTokenizer.from_pretrained(str(folder), local_files_only=True))
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of pieces."""
+        return len(self.tokenizer)
+
+    def encode(self, text: str, *, max_tokens: int) -> list[int]:
+        """[CLS] ids [SEP], cut to `max_tokens`; [SEP] is kept."""
+        ids: list[int] = self.tokenizer(clean(text), truncation=True, max_length=max_tokens)["input_ids"]
+        return ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizers:
+    """Tokenizers of a source's reports.
+
+    Attributes:
+        reports: of the report transformer, built from the training reports.
+        text: of the text encoder: its own with a local BERT, else the same.
+        bert_path: folder of the local BERT, or None.
+    """
+
+    reports: ReportTokenizer
+    text: ReportTokenizer | BertTokenizer
+    bert_path: str | None
+
+
+def tokenizers(reports: Iterable[str], pretrain: Mapping[str, Any], context: JobContext) -> Tokenizers:
+    """Build or open what a protocol's `pretrain` section asks for.
+
+    Args:
+        reports: texts of the training split only.
+        pretrain: vocabulary, and text_encoder.path_name ('' or the data root of a local BERT).
+        context: holds the data roots.
+
+    Raises:
+        UserError: the BERT's data root is not set.
+    """
+    own = ReportTokenizer.train(reports, vocabulary=pretrain["vocabulary"])
+    name = pretrain["text_encoder"]["path_name"]
+    if not name:
+        return Tokenizers(reports=own, text=own, bert_path=None)
+    folder = data_root(context, name)
+    return Tokenizers(reports=own, text=BertTokenizer.open(folder), bert_path=str(folder))

@@ -1,0 +1,110 @@
+"""What does every job that trains need first: a device, its prepared images, an encoder?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from refers_bench import plugins
+from refers_bench.data.prepare import PreparedImages
+from refers_bench.errors import Problem, UserError
+from refers_bench.jobs.roots import prepared_folder
+from refers_bench.nets import official_layouts
+from refers_bench.plugins import INDEX_COLUMNS, Method
+from refers_bench.store import schemas
+from refers_bench.store.context import JobContext
+from refers_bench.training.checkpoints import Coverage, load_weights
+from refers_bench.training.loop import Outcome
+from refers_bench.training.precision import be_deterministic
+
+#: Seconds between saves of a training's resumable state.
+SAVE_VARIABLE, SAVE_EVERY_S = "REFERS_BENCH_SAVE_SECONDS", 30.0
+
+
+def start(context: JobContext) -> torch.device:
+    """Set threads and determinism; returns the device."""
+    torch.set_num_threads(context.threads)
+    be_deterministic()
+    device = torch.device(context.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    return device
+
+
+def save_every_s() -> float:
+    """Seconds between saves of the resumable state, from the environment or 30."""
+    return float(os.environ.get(SAVE_VARIABLE, SAVE_EVERY_S))
+
+
+def open_prepared(context: JobContext, key: str) -> PreparedImages:
+    """The prepared images of a prepare job; their rows get their place in the store as column ``place``."""
+    prepared = PreparedImages.open(prepared_folder(context, key))
+    index = prepared.index.assign(place=np.arange(len(prepared.index)))
+    return PreparedImages(images_NHW=prepared.images_NHW, index=index, meta=prepared.meta)
+
+
+def rows_of_task(index: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Rows with at least one known label of a task."""
+    columns = [name for name in index.columns if name not in INDEX_COLUMNS and name.startswith(f"{task}:")]
+    return index[index[columns].notna().any(axis=1)]
+
+
+def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.Module:
+    """The method's encoder with random weights drawn from `seed`, on the CPU: equal on every device."""
+    torch.manual_seed(seed)
+    encoder: nn.Module = method.build_encoder(method.Params(**spec["params"]), spec["network"], spec["image"])
+    return encoder
+
+
+def load_image_weights(encoder: nn.Module, network: Mapping[str, Any], context: JobContext) -> Coverage | None:
+    """Fill a radiograph transformer from Google's ``.npz`` where the protocol asks for it (``init: npz``).
+
+    Raises:
+        UserError: the data root with the file is not set or holds no such file.
+        DataError: the weights do not fit the network.
+    """
+    if network["init"] == "random":
+        return None
+    path = Path(context.roots.get(network["init_path_name"], ""))
+    if not path.is_file():
+        raise UserError(
+            Problem(
+                found=f"no initial weights: data root '{network['init_path_name']}' names no file",
+                allowed="the path of an .npz such as ViT-B_16.npz, or init: random",
+                path=path,
+            )
+        )
+    with np.load(path) as arrays:
+        weights = official_layouts.encoder_weights(official_layouts.from_jax(arrays), path=path)
+    weights["position_embedding"] = official_layouts.resize_positions(weights["position_embedding"], encoder.grid)  # type: ignore[arg-type]
+    return load_weights(encoder, weights, path=path)
+
+
+def load_method(spec: Mapping[str, Any]) -> tuple[Method, Any]:
+    """The method of a specification and its parameters."""
+    method: Method = plugins.load("method", spec["method"])
+    return method, method.Params(**spec["params"])
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """What a record says of a training."""
+    return {
+        "steps": outcome.steps,
+        "best_step": outcome.best_step,
+        "best_value": outcome.best_value,
+        "stopped_early": outcome.stopped_early,
+        "resumed_from": outcome.resumed_from,
+        "images_per_s": round(outcome.images_per_s, 2),
+    }
+
+
+def write_history(path: Path, outcome: Outcome) -> None:
+    """Loss curves and throughput as Parquet."""
+    schemas.write(path, pd.DataFrame(outcome.history, columns=["step", "name", "value"]), "history")

@@ -1,0 +1,84 @@
+"""Where on this machine is the data root of that name?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from refers_bench.errors import UserError, nearest
+from refers_bench.manifest import yaml_text
+
+PREFIX = "REFERS_BENCH_ROOT_"
+KEYS = ("data_roots", "cache", "results")
+
+
+def config_path() -> Path:
+    """The user config file: $REFERS_BENCH_CONFIG, or refers-bench/config.yaml in the user's config folder."""
+    if given := os.environ.get("REFERS_BENCH_CONFIG"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "refers-bench" / "config.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roots:
+    """Data roots by name, and the folders the user config file sets.
+
+    Attributes:
+        paths: name -> folder or file.
+        origins: name -> where it was set.
+        cache: folder of prepared images, or None.
+        results: results folder, or None.
+    """
+
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    cache: Path | None = None
+    results: Path | None = None
+
+    def all(self) -> dict[str, tuple[Path, str]]:
+        """Name -> (path, origin)."""
+        return {name: (path, self.origins.get(name, "")) for name, path in self.paths.items()}
+
+    def why_not(self, name: str) -> str:
+        """Why a root cannot be used, '' when it can."""
+        if name not in self.paths:
+            return f"data root '{name}' is not set: set {PREFIX}{name.upper()}, or data_roots.{name} in {config_path()}"
+        path = self.paths[name]
+        return "" if path.exists() else f"data root '{name}' is {path} ({self.origins[name]}), which does not exist"
+
+
+def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
+    """Roots of the environment (REFERS_BENCH_ROOT_<NAME>), then of the user config file.
+
+    Raises:
+        UserError: the config file is malformed.
+    """
+    environment = os.environ if environment is None else environment
+    paths: dict[str, Path] = {}
+    origins: dict[str, str] = {}
+    folders: dict[str, Path] = {}
+    config = config_path()
+    if config.is_file():
+        document = yaml_text.read(config)
+        problems = []
+        for name, value in document.content.items():
+            if name not in KEYS:
+                problems.append(
+                    document.problem((name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=nearest(name, KEYS))
+                )
+            elif name == "data_roots":
+                for root, path in (value if isinstance(value, dict) else {}).items():
+                    paths[root], origins[root] = Path(str(path)).expanduser(), str(document.place((name, root)))
+                if not isinstance(value, dict):
+                    problems.append(document.problem((name,), "not a mapping", allowed="name: folder, a line each"))
+            else:
+                folders[name] = Path(str(value)).expanduser()
+        if problems:
+            raise UserError(problems)
+    for variable, value in environment.items():
+        if variable.startswith(PREFIX) and value:
+            name = variable.removeprefix(PREFIX).lower()
+            paths[name], origins[name] = Path(value).expanduser().absolute(), f"${variable}"
+    return Roots(paths=paths, origins=origins, cache=folders.get("cache"), results=folders.get("results"))

@@ -1,0 +1,130 @@
+"""What may a manifest say?"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,79}$"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(value: Any) -> Any:
+    """"90s", "15m", "2h", "1d" -> seconds; anything else is refused (10:30 is a number in old YAML)."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("a number and a unit: 90s, 15m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def share(value: Any) -> Any:
+    """"1%" or 0.01 -> 0.01."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)
+        if not match:
+            raise ValueError("a share in (0, 1] or a percentage such as 1%")
+        value = round(float(match[1]) / 100, 12)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError("a share in (0, 1] or a percentage such as 1%")
+    return float(value)
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
+Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Part(BaseModel):
+    """Unknown keys are errors: a misspelt setting must never be ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ProtocolPart(Part):
+    """Which preset of training constants, and what differs from it."""
+
+    preset: str
+    overrides: dict[str, Any] = Field(default_factory=dict, description="nested or dotted: finetune.learning_rate: 0.01")
+
+
+class DataPart(Part):
+    """Where a dataset's files are: a data root by name, or procedural radiographs in its layout."""
+
+    root: Name | None = Field(default=None, description="data root; the dataset's id by default")
+    phantom: dict[str, Any] | None = Field(default=None, description="parameters of procedural radiographs")
+
+
+class SourcePart(Part):
+    """The source dataset of pre-training."""
+
+    dataset: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class MethodPart(Part):
+    """A table row: a method with its parameters."""
+
+    id: str
+    name: Name | None = Field(default=None, description="row name; the id by default")
+    label: str | None = Field(default=None, max_length=200, description="row title; the method's own by default")
+    params: dict[str, Any] = Field(default_factory=dict)
+    overrides: dict[str, Any] = Field(default_factory=dict, description="training constants for this row only; footnoted")
+    pretrain_seed: Seed = 0
+
+
+class TargetPart(Part):
+    """Table columns: tasks of a dataset at label ratios."""
+
+    dataset: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    tasks: list[str] = Field(min_length=1)
+    label_ratios: list[Ratio] = Field(default=[1.0], min_length=1)
+
+
+class ExecutionPart(Part):
+    """How jobs run; none of it changes a result."""
+
+    cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="workers without a GPU")
+    jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    time_limit: Duration = Field(default=7 * 86400.0, description="of one job: 90s, 15m, 2h, 1d")
+    retries: dict[Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error"], Annotated[int, Field(ge=0, le=9)]] = Field(
+        default={"crash": 1}, description="further attempts by failure category"
+    )
+
+
+class ManifestSchema(Part):
+    """Methods x targets x label ratios x seeds."""
+
+    version: Literal[1]
+    name: Name | None = Field(default=None, description="the file's name by default")
+    title: str = Field(default="", max_length=300)
+    include: list[str] = Field(default_factory=list, description="files whose keys this one completes or replaces")
+    protocol: ProtocolPart
+    data: dict[str, DataPart] = Field(default_factory=dict)
+    source: SourcePart
+    methods: list[MethodPart] = Field(min_length=1)
+    targets: list[TargetPart] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
+    tables: list[str] = Field(default_factory=list, description="reports this manifest is for")
+    execution: ExecutionPart = Field(default_factory=ExecutionPart)
+
+    @field_validator("seeds")
+    @classmethod
+    def _unique(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("each seed once")
+        return seeds
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a manifest, for editors; a method may also be its bare id."""
+    schema = ManifestSchema.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "refers-bench manifest"
+    items = schema["properties"]["methods"]["items"]
+    schema["properties"]["methods"]["items"] = {"anyOf": [{"type": "string"}, items]}
+    return schema

@@ -1,0 +1,87 @@
+"""Which data does a plan stand on: root or phantom, and its identity?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refers_bench import identity, plugins
+from refers_bench.errors import DataError, UserError
+from refers_bench.manifest.load import Manifest, available
+from refers_bench.manifest.roots import Roots
+
+DIGEST = "refers_bench.data.index:digest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedData:
+    """One dataset under one set of reader parameters.
+
+    Attributes:
+        dataset: id.
+        params: resolved reader parameters.
+        impl: of the reader.
+        digest: identity of its index; '' when it cannot be had.
+        phantom: parameters of procedural radiographs, or None for a real folder.
+        images: rows of the index; 0 when unknown.
+        unavailable: why it cannot be read here.
+        roots: data-root name -> the name jobs know it by.
+    """
+
+    dataset: str
+    params: Mapping[str, Any]
+    impl: int = 0
+    digest: str = ""
+    phantom: Mapping[str, Any] | None = None
+    images: int = 0
+    unavailable: str = ""
+    roots: Mapping[str, str] = field(default_factory=dict)
+
+
+def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any]) -> PlannedData:
+    """Read what identifies a dataset here.
+
+    Raises:
+        UserError: the folder is there, and something in it is wrong.
+    """
+    if not available("dataset", dataset_id):
+        return PlannedData(dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version")
+    dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
+    part = manifest.content.data.get(dataset_id)
+    model = dataset.Params(**params)
+    resolved = model.model_dump(mode="json")
+    if part is not None and part.phantom is not None:
+        return _phantom(dataset_id, dataset, model, resolved, part.phantom)
+    names = {(part.root if part and part.root else dataset_id): dataset_id}
+    lists = dataset.lists(model)
+    if lists:
+        names[lists] = lists
+    for name in names:
+        if reason := roots.why_not(name):
+            return PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, unavailable=reason, roots=names)
+    root = roots.paths[next(iter(names))]
+    try:
+        index = dataset.index(root, model, {lists: Path(roots.paths[lists])} if lists else {})
+    except DataError as error:
+        raise UserError(error.problems) from error
+    return PlannedData(
+        dataset=dataset_id, params=resolved, impl=dataset.impl, digest=plugins.resolve(DIGEST)(index), images=len(index), roots=names
+    )
+
+
+def _phantom(dataset_id: str, dataset: plugins.Dataset, model: Any, params: Mapping[str, Any], given: Mapping[str, Any]) -> PlannedData:
+    """Procedural radiographs: their parameters are their identity, nothing needs to be on disk."""
+    phantoms = plugins.resolve("refers_bench.data.phantoms:PhantomParams")
+    settings = {**phantoms(**given).model_dump(mode="json"), "impl": plugins.resolve("refers_bench.data.phantoms:IMPL")}
+    unavailable = ""
+    if dataset.write_layout is None:
+        unavailable = f"dataset {dataset_id} cannot be written as phantoms"
+    elif dataset.lists(model):
+        unavailable = f"dataset {dataset_id}: phantoms have no released lists; leave 'lists' out"
+    return PlannedData(
+        dataset=dataset_id, params=params, impl=dataset.impl, phantom=settings, unavailable=unavailable,
+        digest=identity.key({"dataset": dataset_id, "impl": dataset.impl, "phantom": settings}),
+        images=settings["studies"] * settings["views"],
+    )  # fmt: skip

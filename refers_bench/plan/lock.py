@@ -1,0 +1,110 @@
+"""What is the plan: jobs, cells, and where each value comes from, as one file that people can compare?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refers_bench.errors import Problem, UserError
+from refers_bench.files import publish_json
+
+LOCK = "plan.lock.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One unit of execution.
+
+    Attributes:
+        key: content key of `spec`.
+        kind: "prepare", "pretrain" or "finetune" ("noop" in tests).
+        name: for people.
+        needs: keys of jobs whose results it reads.
+        spec: all that decides the result.
+        unavailable: why it cannot run here; '' when it can.
+    """
+
+    key: str
+    kind: str
+    name: str
+    needs: tuple[str, ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    unavailable: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One fine-tune result a table asks for: row name x task x label ratio x seed, and the job that gives it."""
+
+    method: str
+    label: str
+    dataset: str
+    task: str
+    label_ratio: float
+    seed: int
+    key: str
+    synthetic: bool = False
+    footnotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A manifest, expanded.
+
+    Attributes:
+        name: folder below the results.
+        title: of the report.
+        manifest_path: as the user gave it (not part of any key).
+        manifest: its content, for the record.
+        jobs: each once, needed ones first.
+        cells: in the manifest's order.
+        values: name -> {"value", "origin", "stated", "overridden"} of every resolved constant.
+        roots: data-root names its jobs read, with the id each stands for.
+        execution: how jobs are to run.
+        tables: reports this manifest is for.
+    """
+
+    name: str
+    title: str = ""
+    manifest_path: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    roots: Mapping[str, str] = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    tables: tuple[str, ...] = ()
+
+
+def write(plan: Plan, results: Path) -> Path:
+    """Write ``<results>/<name>/plan.lock.json``; an equal plan gives equal bytes.
+
+    Raises:
+        StorageError: the results folder cannot be written.
+    """
+    path = results / plan.name / LOCK
+    publish_json(path, {"version": VERSION, **asdict(plan)})
+    return path
+
+
+def read(path: Path) -> Plan:
+    """Read a lock.
+
+    Raises:
+        UserError: missing, not JSON, or of another version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(Problem(found="no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path)) from error
+    except json.JSONDecodeError as error:
+        raise UserError(Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)) from error
+    if content.pop("version", None) != VERSION:
+        raise UserError(Problem(found="a plan of another version", allowed="plan the manifest again", path=path))
+    jobs = tuple(Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs"))
+    cells = tuple(Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells"))
+    return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content["tables"])})

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from refers_bench.analysis import regression
+from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, compare, make_baseline
+from refers_bench.errors import UserError
+
+AUCS: dict[str, float | None] = {"normal": 0.8, "opacity": None}
+
+
+def _baseline(**changes: Any) -> dict[str, Any]:
+    """A baseline of one cell, with one class changed."""
+    stored = {
+        "normal": {"auc": 0.8, "n_pos": 5, "n_neg": 7, "undefined": ""},
+        "opacity": {"auc": None, "n_pos": 0, "n_neg": 7, "undefined": "no positives"},
+    }
+    for name, change in changes.items():
+        stored[name] = {**stored.get(name, {"auc": 0.5, "n_pos": 5, "n_neg": 7, "undefined": ""}), **change}
+    cell = "refers.covid19_idc.viral_vs_bacterial.100%.s0"
+    return {"version": 1, "manifest": "tiny", "tolerance": 0.02, "cells": {cell: {"classes": stored}}}
+
+
+def test_what_was_stored_is_the_same(folder: Any) -> None:
+    folder.cell(aucs=AUCS)
+    folder.cell("c2l", state="unavailable")
+    results = folder.load()
+    found = compare(results, json.loads(json.dumps(make_baseline(results))))
+    assert (found.outcome, found.classes_compared, found.largest) == (SAME, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"normal": {"auc": 0.77}}, "class 'normal': AUC was 0.7700, is 0.8000 (differs by 0.0300, allowed 0.02)"),
+        ({"normal": {"auc": None}}, "class 'normal': AUC was undefined, is 0.8000"),
+        ({"opacity": {"auc": 0.0}}, "class 'opacity': AUC was 0.0000, is undefined (no positives)"),
+        ({"normal": {"n_pos": 6}}, "class 'normal': n_pos was 6, is 5"),
+        ({"mass": {}}, "class 'mass' is gone"),
+    ],
+)
+def test_drift(folder: Any, changes: dict[str, Any], message: str) -> None:
+    folder.cell(aucs=AUCS)
+    found = compare(folder.load(), _baseline(**changes))
+    assert found.outcome == DRIFT and found.findings[0].messages == (message,)
+
+
+def test_a_difference_of_exactly_the_tolerance_is_allowed(folder: Any) -> None:
+    folder.cell(aucs=AUCS)
+    assert compare(folder.load(), _baseline(normal={"auc": 0.78})).outcome == SAME
+    assert compare(folder.load(), _baseline(normal={"auc": 0.8201})).outcome == DRIFT
+
+
+def test_a_new_class_is_drift(folder: Any) -> None:
+    folder.cell(aucs={**AUCS, "mass": 0.6})
+    assert compare(folder.load(), _baseline()).findings[0].messages == ("class 'mass' is new",)
+
+
+def test_another_key_with_the_same_figures_is_a_remark(folder: Any) -> None:
+    folder.cell(aucs=AUCS)
+    baseline = _baseline()
+    next(iter(baseline["cells"].values()))["key"] = "other"
+    found = compare(folder.load(), baseline)
+    assert found.outcome == SAME and "recipe has changed" in found.findings[0].messages[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"), [("failed", FAILED_JOBS), ("missing", INCOMPLETE), ("unavailable", INCOMPLETE)]
+)
+def test_absent_cells(folder: Any, state: str, outcome: str) -> None:
+    folder.cell(state=state)
+    assert compare(folder.load(), _baseline()).outcome == outcome
+
+
+def test_cells_only_one_side_knows_are_incomplete(folder: Any) -> None:
+    folder.cell("scratch", aucs=AUCS)
+    found = compare(folder.load(), _baseline())
+    assert [finding.messages[0] for finding in found.findings] == [
+        "not in the baseline: write a new one",
+        "in the baseline, but not in the manifest",
+    ]
+    assert found.outcome == INCOMPLETE and found.count(INCOMPLETE) == 2
+
+
+def test_the_worst_finding_names_the_outcome(folder: Any) -> None:
+    folder.cell(aucs={"normal": 0.5, "opacity": None})
+    folder.cell("scratch", state="failed")
+    assert compare(folder.load(), _baseline()).outcome == FAILED_JOBS
+
+
+def test_nothing_to_compare_is_not_the_same(folder: Any) -> None:
+    assert compare(folder.load(), {"version": 1, "tolerance": 0.02, "cells": {}}).outcome == INCOMPLETE
+
+
+@pytest.mark.parametrize("state", ["failed", "missing"])
+def test_an_incomplete_baseline_is_not_made(folder: Any, state: str) -> None:
+    folder.cell()
+    folder.cell(seed=1, state=state)
+    with pytest.raises(UserError, match=r"cell refers\.covid19_idc\.viral_vs_bacterial\.100%\.s1: "):
+        make_baseline(folder.load())
+
+
+def test_a_baseline_needs_a_cell_and_a_sensible_tolerance(folder: Any) -> None:
+    with pytest.raises(UserError, match="no finished cell"):
+        make_baseline(folder.load())
+    with pytest.raises(UserError, match="tolerance"):
+        make_baseline(folder.load(), tolerance=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "baseline version 2; allowed: 1"),
+        ({"tolerance": "0.02"}, "tolerance '0.02'"),
+        ({"tolerance": True}, "tolerance True"),
+        ({"cells": {}}, "no cells"),
+        ({"cells": []}, "no cells"),
+        ({"cells": {"a": {}}}, "cell 'a': no classes"),
+        ({"cells": {"a": {"classes": {"b": {"auc": 0.5}}}}}, "class 'b' has no n_pos and n_neg"),
+        ({"cells": {"a": {"classes": {"b": {"auc": 1.5, "n_pos": 1, "n_neg": 1}}}}}, "class 'b' has the AUC 1.5"),
+    ],
+)
+def test_broken_baselines_are_refused_with_their_path(tmp_path: Any, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps({**_baseline(), **change}))
+    with pytest.raises(UserError) as error:
+        regression.read_baseline(path)
+    assert message in str(error.value) and str(path) in str(error.value)
+
+
+def test_a_good_baseline_is_read(tmp_path: Any) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(_baseline()))
+    assert regression.read_baseline(path) == _baseline()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from refers_bench.analysis.results import Target, known_names, load
+from refers_bench.errors import UserError
+
+TARGET = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0)
+
+
+def test_done_cell_has_the_mean_of_its_test_classes(folder: Any) -> None:
+    folder.cell(aucs={"normal": 0.8, "opacity": 0.6, "mass": None})
+    results = folder.load()
+    cell = results.cells["refers", TARGET]
+    assert (round(cell.mean, 12), cell.n_defined, cell.n_classes) == (0.7, 2, 3)
+    assert {metric.split for metric in results.planned[0].metrics} == {"test", "val"}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("missing", "not run yet"), ("failed", "failed: nan"), ("unavailable", "a later version")]
+)
+def test_state_and_reason(folder: Any, state: str, reason: str) -> None:
+    folder.cell(state=state)
+    run = folder.load().planned[0].run
+    assert (run.state, run.reason, run.counts) == (state, reason, False)
+
+
+def test_a_failed_job_explains_the_cells_that_need_it(folder: Any) -> None:
+    folder.job("pre", "pretrain")
+    folder.failed("pre", "timeout")
+    folder.cell(state="missing", needs=["pre"])
+    run = folder.load().planned[0].run
+    assert (run.state, run.reason) == ("failed", "pretrain failed: timeout")
+
+
+def test_an_unavailable_need_makes_the_cell_unavailable(folder: Any) -> None:
+    folder.job("pre", "pretrain", unavailable="C2L is not built yet")
+    folder.cell(state="missing", needs=["pre"])
+    run = folder.load().planned[0].run
+    assert (run.state, run.reason) == ("unavailable", "C2L is not built yet")
+
+
+def test_a_result_outweighs_an_older_failure(folder: Any) -> None:
+    folder.failed(folder.cell())
+    results = folder.load()
+    assert results.planned[0].run.state == "done" and not results.failures
+
+
+def test_a_cell_without_any_auc_says_why(folder: Any) -> None:
+    folder.cell(aucs={"normal": None})
+    run = folder.load().planned[0].run
+    assert not run.counts and run.reason == "no class has an AUC: no positives"
+
+
+def test_columns_and_rows_keep_the_order_of_the_manifest(folder: Any) -> None:
+    folder.cell("zebra", ratio=1.0, label="Zebra")
+    folder.cell("ant", ratio=0.01, synthetic=True, footnotes=["x"])
+    results = folder.load()
+    assert list(results.methods.items()) == [("zebra", "Zebra"), ("ant", "ant")]
+    assert [target.label_ratio for target in results.targets] == [1.0, 0.01]
+    assert {target.label_ratio for target in results.synthetic} == {0.01}
+    assert results.footnotes == {"zebra": (), "ant": ("x",)}
+
+
+def test_tidy_frames(folder: Any) -> None:
+    folder.cell()
+    folder.cell(seed=1, state="missing")
+    results = folder.load()
+    cells, classes = results.cells_frame(), results.metrics_frame()
+    assert list(cells["state"]) == ["done", "missing"] and cells["mean_auc"].isna().tolist() == [False, True]
+    assert len(classes) == 4 and set(classes["class"]) == {"normal", "opacity"}
+
+
+def test_history_by_name(folder: Any) -> None:
+    key = folder.cell()
+    folder.history(key, {"loss/total": [3.0, 2.0], "lr": [0.1, 0.2]})
+    results = folder.load()
+    assert results.history(key, ("loss/total", "val/auc")) == {"loss/total": ((0, 1), (3.0, 2.0))}
+    assert results.history("absent", ("loss/total",)) == {}
+
+
+def test_nothing_planned_names_what_is(folder: Any) -> None:
+    folder.save()
+    with pytest.raises(UserError, match=r"manifest 'tinny' has no plan here; allowed: tiny; did you mean 'tiny'\?"):
+        load(folder.results, "tinny")
+    assert known_names(folder.results) == ["tiny"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_broken_record_is_named(folder: Any, content: str) -> None:
+    key = folder.cell()
+    path = folder.results / "store" / key / "run.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"run\.json: "):
+        folder.load()
+
+
+def test_a_broken_or_foreign_table_is_named(folder: Any) -> None:
+    path = folder.results / "store" / folder.cell() / "metrics.parquet"
+    pd.DataFrame({"auc": [0.5]}).to_parquet(path)
+    with pytest.raises(UserError, match=r"metrics\.parquet: written under the schema 'none'; allowed: 'metrics 1'"):
+        folder.load()
+    path.write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"metrics\.parquet: cannot read"):
+        folder.load()
+
+
+def test_the_lock_may_hold_nothing(folder: Any) -> None:
+    results = folder.load()
+    assert results.planned == () and results.targets == () and json.dumps(results.lock)

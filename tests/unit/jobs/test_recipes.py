@@ -1,0 +1,327 @@
+"""Do the recipes work end to end: prepare phantoms, pre-train, fine-tune, and leave what the store promises?"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from refers_bench import identity
+from refers_bench.errors import DataError, NotFiniteLoss, UserError
+from refers_bench.jobs import entry, setup
+from refers_bench.store import schemas
+from refers_bench.store.context import JobContext
+from refers_bench.store.results import ResultStore
+from refers_bench.training import loop
+from refers_bench.training.checkpoints import read_tensors
+
+AUGMENT = {
+    "crop": "random", "scale": [0.08, 1.0], "ratio": [0.75, 1.33], "rotation_degrees": 10, "flip_probability": 0.5,
+    "brightness": [0.8, 1.2], "contrast": [0.8, 1.2], "jitter_probability": 0.8,
+}  # fmt: skip
+IMAGE = {
+    "prepared_size": 36, "size": 32, "channels": 1, "mean": [0.5], "std": [0.25],
+    "pretrain_augment": AUGMENT, "finetune_augment": {**AUGMENT, "crop": "resized"},
+}  # fmt: skip
+NETWORK = {
+    "reading": "paper", "patch_size": 8, "width": 16, "depth": 2, "heads": 2, "mlp_width": 32, "dropout": 0.1,
+    "activation": "relu", "position": "concatenated", "aggregation": "concatenated", "init": "random",
+    "init_path_name": "",
+}  # fmt: skip
+COMMON = {
+    "steps": 12, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-4,
+    "decay_rule": "no_norm_bias", "warmup_steps": 2, "schedule": "cosine", "schedule_order": "after_step",
+    "clip_norm": 1.0, "precision": "fp32", "accumulate": 1, "validate_every": 4, "patience": 0,
+}  # fmt: skip
+PRETRAIN = {
+    **COMMON, "view_sampling": "paper", "report_flip": "paper", "text_learning_rate": 0.01,
+    "decoder_learning_rate": 0.02, "lookahead_steps": 3, "lookahead_alpha": 0.5, "select": "best_validation",
+    "temperature": 0.1, "image_to_text_weight": 0.75, "text_to_image_gradient": True, "text_tokens": 24,
+    "vocabulary": 150,
+    "text_encoder": {"path_name": "", "width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "dropout": 0.1},
+    "decoder": {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "dropout": 0.1, "activation": "gelu"},
+}  # fmt: skip
+FINETUNE = {**COMMON, "schedule_order": "before_step", "select": "best_auc", "loss": "bce"}
+
+
+def job(**spec: Any) -> dict[str, Any]:
+    key = identity.key(spec)
+    return {"key": key, "kind": spec["kind"], "name": f"test.{key}", "needs": [], "spec": spec, "unavailable": ""}
+
+
+def prepare_job(dataset: str = "phantom", **more: Any) -> dict[str, Any]:
+    phantom = {"seed": 1, "studies": 60, "size": 40, "views": 3}
+    return job(
+        kind="prepare", dataset=dataset, params={}, impl=1, digest="planned", phantom=phantom, prepared_size=36, **more
+    )
+
+
+def pretrain_job(method: str, prepare: dict[str, Any], **section: Any) -> dict[str, Any]:
+    dataset = prepare["spec"]["dataset"]
+    return job(
+        kind="pretrain", method=method, params={}, impl=1, network=NETWORK, image=IMAGE,
+        pretrain={**PRETRAIN, **section}, seed=0,
+        source={"dataset": dataset, "params": {}, "prepare": prepare["key"], "task": "findings", "has_reports": True},
+    )  # fmt: skip
+
+
+def finetune_job(method: str, prepare: dict[str, Any], pretrained: str | None, **section: Any) -> dict[str, Any]:
+    return job(
+        kind="finetune", method=method, params={}, impl=1, network=NETWORK, image=IMAGE,
+        finetune={**FINETUNE, **section}, dataset="phantom", prepare=prepare["key"], task="findings",
+        classes=["Cardiomegaly", "Effusion", "Nodule", "Consolidation", "Pneumothorax", "Interstitial"],
+        label_ratio=0.5, seed=0, pretrain=pretrained,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> JobContext:
+    folder = tmp_path_factory.mktemp("bench")
+    return JobContext(results=folder / "results", cache=folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def prepared(context: JobContext) -> dict[str, Any]:
+    one = prepare_job()
+    entry.run(one, context)
+    return one
+
+
+@pytest.fixture(scope="module")
+def pretrained(context: JobContext, prepared: dict[str, Any]) -> dict[str, Any]:
+    one = pretrain_job("refers", prepared)
+    entry.run(one, context)
+    return one
+
+
+@pytest.fixture(scope="module")
+def finetuned(context: JobContext, prepared: dict[str, Any], pretrained: dict[str, Any]) -> dict[str, Any]:
+    one = finetune_job("refers", prepared, pretrained["key"])
+    entry.run(one, context)
+    return one
+
+
+def folder(context: JobContext, one: dict[str, Any]) -> Path:
+    return ResultStore(context.results).folder(one["key"])
+
+
+def record(context: JobContext, one: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder(context, one) / "run.json").read_text())
+    return content
+
+
+def elsewhere(context: JobContext, tmp_path: Path, *needs: dict[str, Any]) -> JobContext:
+    """Another results folder that shares the cache and holds copies of `needs`."""
+    other = JobContext(results=tmp_path / "results", cache=context.cache)
+    for need in needs:
+        shutil.copytree(folder(context, need), folder(other, need))
+    return other
+
+
+def test_prepare_leaves_index_and_pixels(context: JobContext, prepared: dict[str, Any]) -> None:
+    index = pd.read_parquet(folder(context, prepared) / "index.parquet")
+    assert index["image_id"].is_monotonic_increasing
+    facts = record(context, prepared)["facts"]
+    assert facts["train"]["images"] + facts["val"]["images"] + facts["test"]["images"] == len(index)
+    pixels = context.cache / "prepared" / prepared["key"] / "images.u8"
+    assert pixels.stat().st_size == len(index) * 36 * 36
+    assert not ResultStore(context.results).work_folder(prepared["key"]).exists()
+
+
+def test_prepare_again_elsewhere_reads_the_cache(
+    context: JobContext, prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refers_bench.jobs.prepare.prepare", None)
+    other = elsewhere(context, tmp_path)
+    entry.run(prepared, other)
+    ours, theirs = ((folder(c, prepared) / "index.parquet").read_bytes() for c in (context, other))
+    assert ours == theirs
+
+
+def test_real_data_that_changed_since_planning(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
+    drawn = next((context.cache / "phantoms").iterdir())
+    spec = {**prepared["spec"], "phantom": None}
+    other = JobContext(results=tmp_path, cache=tmp_path / "cache", roots={"phantom": str(drawn)})
+    with pytest.raises(DataError, match="data changed since planning"):
+        entry.run(job(**spec), other)
+    planned = record(context, prepared)["facts"]["index_digest"]
+    entry.run(job(**{**spec, "digest": planned}), other)
+    with pytest.raises(UserError, match="data root 'phantom' is not set"):
+        entry.run(job(**{**spec, "digest": planned, "seed": 1}), JobContext(results=tmp_path, cache=tmp_path))
+
+
+def test_pretrain_leaves_encoder_tokenizer_and_curves(context: JobContext, pretrained: dict[str, Any]) -> None:
+    where = folder(context, pretrained)
+    weights, _ = read_tensors(where / "checkpoint.safetensors")
+    assert any(name.startswith("blocks.1.") for name in weights)
+    assert not any("text_encoder" in name or "report_transformer" in name for name in weights)
+    assert json.loads((where / "text.json").read_text())["model"]["type"] == "BPE"
+    history = schemas.read(where / "history.parquet", "history")
+    names = set(history["name"])
+    assert {"loss/report_generation", "loss/study_report_consistency", "loss/total", "val/loss", "lr"} <= names
+    assert list(history.loc[history["name"] == "val/loss", "step"]) == [4, 8, 12]
+    facts = record(context, pretrained)["facts"]
+    assert facts["selected"] == "best_validation"
+    assert facts["best_step"] in (4, 8, 12)
+
+
+def test_pretraining_never_sees_the_test_split(
+    context: JobContext, prepared: dict[str, Any], pretrained: dict[str, Any]
+) -> None:
+    index = pd.read_parquet(folder(context, prepared) / "index.parquet")
+    facts = record(context, pretrained)["facts"]
+    for split in ("train", "val"):
+        rows = index[index["split"] == split]
+        assert facts["studies"][split] == rows["study_id"].nunique()
+        assert facts["patients"][split] == rows["patient_id"].nunique()
+    assert facts["dropped"]["test or unused split"] == (index["split"] == "test").sum() > 0
+
+
+def test_finetune_leaves_predictions_metrics_and_subset(
+    context: JobContext, prepared: dict[str, Any], pretrained: dict[str, Any], finetuned: dict[str, Any]
+) -> None:
+    where = folder(context, finetuned)
+    index = pd.read_parquet(folder(context, prepared) / "index.parquet")
+    predictions = schemas.read(where / "predictions.parquet", "predictions")
+    assert predictions["logit"].dtype == np.float32
+    for split in ("test", "val"):
+        rows = predictions[predictions["split"] == split]
+        assert len(rows) == 6 * (index["split"] == split).sum()
+        truth = index.set_index("image_id")
+        assert all(truth.loc[r["image_id"], f"findings:{r['class']}"] == r["label"] for _, r in rows.head(30).iterrows())
+    assert predictions[["split", "image_id", "class"]].apply(tuple, axis=1).is_monotonic_increasing
+    metrics = schemas.read(where / "metrics.parquet", "metrics")
+    assert len(metrics) == 12
+    assert set(metrics["split"]) == {"test", "val"}
+    subset = json.loads((where / "subset.json").read_text())
+    train = index[index["split"] == "train"]
+    assert set(subset["image_ids"]) < set(train["image_id"])
+    facts = record(context, finetuned)["facts"]
+    assert facts["encoder"]["from"] == pretrained["key"]
+    assert facts["encoder"]["differ_from_random"] > 10
+    assert facts["subset"]["digest"] == subset["digest"]
+    assert not ResultStore(context.results).work_folder(finetuned["key"]).exists()
+
+
+def test_undefined_auc_is_null_with_a_reason(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
+    other = elsewhere(context, tmp_path)
+    one = finetune_job("scratch", prepared, None, steps=2)
+    one = job(**{**one["spec"], "classes": ["Nodule"], "label_ratio": 0.01})
+    shutil.copytree(context.cache / "prepared" / prepared["key"], tmp_path / "cache" / "prepared" / prepared["key"])
+    path = tmp_path / "cache" / "prepared" / prepared["key"] / "index.parquet"
+    index = pd.read_parquet(path)
+    index.loc[index["split"] != "train", "findings:Nodule"] = 0
+    index.to_parquet(path)
+    other = JobContext(results=other.results, cache=tmp_path / "cache")
+    entry.run(one, other)
+    metrics = schemas.read(folder(other, one) / "metrics.parquet", "metrics")
+    assert metrics["auc"].isna().all()
+    assert set(metrics["undefined"]) == {"no positives"}
+    facts = record(other, one)["facts"]
+    assert facts["selected"] == "best_loss"
+    assert facts["selected_because"] == "no class has positive and negative validation images"
+
+
+def test_same_cell_twice_gives_the_same_bytes(
+    context: JobContext, pretrained: dict[str, Any], finetuned: dict[str, Any], tmp_path: Path
+) -> None:
+    other = elsewhere(context, tmp_path)
+    torch.manual_seed(123)  # whatever ran before in this process does not matter
+    entry.run(pretrained, other)
+    entry.run(finetuned, other)
+    for one, name in [
+        (pretrained, "checkpoint.safetensors"), (pretrained, "text.json"), (finetuned, "predictions.parquet"),
+        (finetuned, "metrics.parquet"), (finetuned, "subset.json"),
+    ]:  # fmt: skip
+        assert (folder(context, one) / name).read_bytes() == (folder(other, one) / name).read_bytes(), name
+
+
+def test_killed_and_resumed_gives_the_same_bytes(
+    context: JobContext, pretrained: dict[str, Any], finetuned: dict[str, Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    other = elsewhere(context, tmp_path)
+    monkeypatch.setenv(setup.SAVE_VARIABLE, "0")
+    update = loop._Run.update
+    for one, name in [(pretrained, "checkpoint.safetensors"), (finetuned, "predictions.parquet")]:
+        for kill_at in (3, 9):
+
+            def dying(run: Any, kill_at: int = kill_at) -> None:
+                if run.state.counters.step == kill_at:
+                    raise KeyboardInterrupt
+                update(run)
+
+            monkeypatch.setattr(loop._Run, "update", dying)
+            with pytest.raises(KeyboardInterrupt):
+                entry.run(one, other)
+            assert not folder(other, one).exists()
+        monkeypatch.setattr(loop._Run, "update", update)
+        entry.run(one, other)
+        assert record(other, one)["facts"]["resumed_from"] == 9
+        assert (folder(context, one) / name).read_bytes() == (folder(other, one) / name).read_bytes()
+
+
+@pytest.mark.parametrize(("method", "section"), [("lsp_transformer", {}), ("refers", {"precision": "bf16", "accumulate": 2})])
+def test_other_methods_and_precisions(
+    context: JobContext, prepared: dict[str, Any], method: str, section: dict[str, Any]
+) -> None:
+    one = pretrain_job(method, prepared, steps=3, select="last", **section)
+    entry.run(one, context)
+    facts = record(context, one)["facts"]
+    assert facts["selected"] == "last"
+    assert facts["best_step"] is None
+    if method == "lsp_transformer":
+        assert len(facts["classes"]) == 6
+        assert not (folder(context, one) / "text.json").exists()
+
+
+def test_scratch_needs_no_pretraining(context: JobContext, prepared: dict[str, Any]) -> None:
+    one = finetune_job("scratch", prepared, None, steps=3)
+    entry.run(one, context)
+    assert record(context, one)["facts"]["encoder"] == {"from": None, "loaded": 0, "differ_from_random": 0}
+
+
+def test_diverging_loss_fails_and_publishes_nothing(context: JobContext, prepared: dict[str, Any]) -> None:
+    one = finetune_job("scratch", prepared, None, learning_rate=1e30, clip_norm=0.0, schedule="constant", warmup_steps=0)
+    with pytest.raises(NotFiniteLoss):
+        entry.run(one, context)
+    assert not folder(context, one).exists()
+
+
+def test_missing_checkpoint_and_missing_images(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has left no checkpoint"):
+        entry.run(finetune_job("refers", prepared, "0" * 20), context)
+    empty = JobContext(results=tmp_path, cache=tmp_path)
+    with pytest.raises(DataError, match="no prepared images"):
+        entry.run(finetune_job("scratch", prepared, None), empty)
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    context: JobContext, prepared: dict[str, Any], pretrained: dict[str, Any]
+) -> None:
+    one = copy.deepcopy(finetune_job("refers", prepared, pretrained["key"])["spec"])
+    with pytest.raises(DataError, match="of this network"):
+        entry.run(job(**{**one, "network": {**NETWORK, "width": 32}}), context)
+
+
+def test_initial_weights_must_exist(context: JobContext, prepared: dict[str, Any]) -> None:
+    spec = pretrain_job("refers", prepared)["spec"]
+    spec = {**spec, "network": {**NETWORK, "init": "npz", "init_path_name": "vit_b16"}}
+    with pytest.raises(UserError, match="data root 'vit_b16' names no file"):
+        entry.run(job(**spec), context)
+
+
+def test_a_source_without_reports(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
+    target = tmp_path / "prepared" / prepared["key"]
+    shutil.copytree(context.cache / "prepared" / prepared["key"], target)
+    index = pd.read_parquet(target / "index.parquet")
+    index.assign(report=None).to_parquet(target / "index.parquet")
+    with pytest.raises(DataError, match="no training study of 'phantom' has what 'refers' needs"):
+        entry.run(pretrain_job("refers", prepared), JobContext(results=tmp_path, cache=tmp_path))

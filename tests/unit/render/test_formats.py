@@ -1,0 +1,121 @@
+"""Does each format say what the table says, in the same bytes every time?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
+from refers_bench.render import check, html, latex, markdown, spreadsheet, terminal
+from refers_bench.render.figure import Figure, Panel, Series, draw
+from refers_bench.render.page import Page, Section
+from refers_bench.render.table import DAGGER, Cell, Column, Note, Row, Table
+
+NOTE = Note(text="n=2/3")
+TABLE = Table(
+    id="table1",
+    caption="Mean AUC",
+    stub="Method",
+    columns=(Column(title="1 %", subtitle="800", group="NIH"), Column(title="10 %", subtitle="8,000", group="NIH")),
+    rows=(
+        Row(title="REFERS", cells=(Cell(value=76.7, sd=0.31, best=True), Cell(value=80.0, notes=(NOTE,)))),
+        Row(title="P", cells=(Cell(text="8.35e-4", notes=(Note(text="sig", mark=DAGGER),)), Cell()), block="test"),
+        Row(title="REFERS (published)", cells=(Cell(value=76.7), Cell(value=80.9)), block="published"),
+    ),
+    notes=("A remark.",),
+)
+FIGURE = Figure(
+    id="f",
+    caption="c",
+    alt="a",
+    panels=(Panel(title="t", x_label="x", y_label="y", series=(Series(label="s", x=(0.0, 1.0), y=(1.0, 2.0)),)),),
+)
+PAGE = Page(title="p", sections=(Section(id="s", title="s", items=(TABLE, FIGURE)),))
+
+
+def test_latex_is_booktabs() -> None:
+    text = latex.table(TABLE)
+    for part in (
+        r"\toprule",
+        r"\multicolumn{2}{c}{NIH}",
+        r"\cmidrule(lr){2-3}",
+        r"REFERS & \textbf{76.7} {\scriptsize$\pm$0.3} & 80.0\textsuperscript{a} \\",
+        r"8.35e-4\textsuperscript{\textdagger{}}",
+        r"\textit{REFERS (published)}",
+        r"\bottomrule",
+    ):
+        assert part in text
+    assert text.count(r"\midrule") == 3
+
+
+def test_markdown_says_all() -> None:
+    text = markdown.table(TABLE)
+    assert "| REFERS | **76.7** ± 0.3 | 80.0<sup>a</sup> |" in text
+    assert "<sup>†</sup> sig" in text and text.rstrip().endswith("A remark.")
+
+
+def test_terminal_is_aligned() -> None:
+    lines = terminal.table(TABLE).splitlines()
+    figures = next(line for line in lines if line.startswith("REFERS "))
+    head = next(line for line in lines if line.startswith("Method"))
+    assert figures.index("80.0") == head.index("10 %") and "*76.7 ± 0.3" in figures
+    wide = Table(id="t", caption="", columns=(Column(title="x"),), rows=(Row(title="日本", cells=(Cell(text="y"),)),))
+    assert "日本  y" in terminal.table(wide)
+
+
+def test_csv_keeps_the_digits() -> None:
+    lines = spreadsheet.table(TABLE).splitlines()
+    assert lines[1] == "ours,REFERS,NIH,1 %,800,76.7,0.31,76.7,1,"
+    assert spreadsheet.tidy([]) == ""
+
+
+def test_html_is_self_contained() -> None:
+    text = html.page(PAGE)
+    assert "<script" not in text and "http" not in text.replace("http-equiv", "")
+    assert 'src="data:image/svg+xml;base64,' in text and "<b>76.7</b>" in text
+
+
+def test_html_refuses_what_a_template_misspells() -> None:
+    import jinja2
+
+    environment = html._environment()
+    assert environment.undefined is jinja2.StrictUndefined and environment.autoescape is True
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_figures_are_the_same_bytes_in_another_process(suffix: str) -> None:
+    code = (
+        "import sys; from refers_bench.render.figure import *; "
+        "f = Figure(id='f', caption='c', alt='a', panels=(Panel(title='t', x_label='x', y_label='y', "
+        "series=(Series(label='s', x=(0.0, 1.0), y=(1.0, 2.0)),)),)); "
+        f"sys.stdout.buffer.write(draw(f, format='{suffix}'))"
+    )
+    root = Path(__file__).resolve().parents[3]
+    other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True).stdout
+    assert draw(FIGURE, format=suffix) == other
+
+
+def _comparison(*outcomes: str) -> Comparison:
+    findings = tuple(
+        Finding(cell=f"c{n}", outcome=outcome, messages=() if outcome == SAME else ("why",), seconds=1.5)
+        for n, outcome in enumerate(outcomes)
+    )
+    return Comparison(manifest="m", tolerance=0.02, findings=findings, classes_compared=4, largest=0.01)
+
+
+def test_junit_counts() -> None:
+    root = ET.fromstring(check.junit(_comparison(SAME, DRIFT, INCOMPLETE, FAILED_JOBS)))
+    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("time")) == ("4", "2", "1", "6.000")
+    cases = root.findall(".//testcase")
+    assert [[child.tag for child in case] for case in cases] == [[], ["failure"], ["failure"], ["error"]]
+
+
+def test_markdown_summary_lists_what_is_not_the_same_up_to_a_limit() -> None:
+    text = check.markdown(_comparison(SAME, *[DRIFT] * 60))
+    assert "| c1 | drift | why |" in text and "| c0 |" not in text and "and 10 more" in text
+    assert "| cell |" not in check.markdown(_comparison(SAME))
+    assert "same - every class AUC is within its tolerance" in check.summary_line(_comparison(SAME))

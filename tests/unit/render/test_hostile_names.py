@@ -1,0 +1,172 @@
+"""Can a name that a user chose break out of its cell, in any format?"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+from refers_bench.analysis.regression import DRIFT, Comparison, Finding
+from refers_bench.render import check, escape, html, latex, markdown, spreadsheet, terminal
+from refers_bench.render.figure import Figure, Panel, Series, draw
+from refers_bench.render.page import Detail, Page, Section
+from refers_bench.render.table import Cell, Column, Note, Row, Table
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7*7 }} {% raw %}",
+    r"\input{/etc/passwd} $x$ & % # _ ^ ~ {}",
+    "| a | b |",
+    "`code` *bold* _em_ [link](http://evil) ![img](x)",
+    '=HYPERLINK("http://evil")',
+    "@SUM(1)",
+    "\x1b[31mred\x1b[0m\x07",
+    "line\nbreak\r\nand\ttab",
+    "right-to-left \u202e override",
+    "nul \x00 and \ud800 and \ufffe",
+    "日本語 — naïve",
+    "--- -- -{}-",
+    "$\\frac{",
+    "_leading underscore",
+    "",
+    "x" * 500,
+]
+
+
+def _table(name: str) -> Table:
+    note = Note(text=name)
+    return Table(
+        id="t",
+        caption=name,
+        stub=name,
+        columns=(Column(title=name, subtitle=name, group=name, notes=(note,)),),
+        rows=(Row(title=name, cells=(Cell(text=name, notes=(note,), title=name, link="d"),), notes=(note,)),),
+        notes=(name,),
+    )
+
+
+def _figure(name: str) -> Figure:
+    points = Series(label=name, x=(0.0, 0.0), y=(1.0, 2.0), style="points")
+    line = Series(label=name, x=(0.0, 1.0), y=(1.0, 2.0))
+    return Figure(
+        id="f",
+        caption=name,
+        alt=name,
+        panels=(
+            Panel(title=name, x_label=name, y_label=name, series=(points,), x_names=(name,)),
+            Panel(title=name, x_label=name, y_label=name, series=(line, line)),
+        ),
+    )
+
+
+def _page(name: str) -> Page:
+    detail = Detail(id="d", title=name, facts=((name, name),), code=name)
+    section = Section(
+        id="s",
+        title=name,
+        remarks=(name,),
+        items=(_table(name), _figure(name)),
+        details=(detail,),
+        commands=(name,),
+    )
+    return Page(title=name, sections=(section, section))
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.update(name for name, _ in attrs)
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_html(name: str) -> None:
+    parser, harmless = _Tags(), _Tags()
+    page = html.page(_page(name))
+    parser.feed(page)
+    harmless.feed(html.page(_page("harmless")))
+    # An empty name leaves optional parts out; no name adds any.
+    if name:
+        assert parser.tags == harmless.tags
+    assert parser.attributes <= harmless.attributes and not parser.open
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202e]", page)
+    page.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_svg_and_pdf(name: str) -> None:
+    svg = draw(_figure(name))
+    texts = [element for element in ET.fromstring(svg).iter() if element.tag.endswith("script")]
+    assert not texts and b"onerror=" not in svg.replace(b"&lt;img src=x onerror=", b"")
+    assert draw(_figure(name), format="pdf").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_latex(name: str) -> None:
+    escaped = escape.latex(name)
+    # What is left after the escapes we write holds no sign that LaTeX gives a meaning to.
+    rest = re.sub(
+        r"\\(text[a-z]+|ldots)\{\}|\\ensuremath\{\\[A-Za-z]+\}|\\[&%$#_{}]|\{\[\}|\{\]\}|\{''\}|\{\}", "", escaped
+    )
+    assert not re.search(r"[\\&%$#_{}~^\n]", rest), rest
+    text = latex.table(_table(name))
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert latex.document(_page(name), figure_paths={"f": "f.pdf"}).count(r"\begin{document}") == 1
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_markdown(name: str) -> None:
+    lines = markdown.table(_table(name)).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 3
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    text = markdown.page(_page(name), figure_paths={"f": "f.svg"})
+    outside = re.sub(r"`{3,}\n.*?\n`{3,}\n", "", text, flags=re.DOTALL)
+    assert set(re.findall(r"<(/?\w+)", outside)) <= {"br", "sup", "/sup"}
+    assert "](http" not in outside and "://" not in outside
+
+
+def test_markdown_fence_is_longer_than_any_inside() -> None:
+    assert markdown.code("```\n# free").startswith("````\n")
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_csv(name: str) -> None:
+    rows = list(csv.reader(io.StringIO(spreadsheet.table(_table(name)))))
+    assert len(rows) == 2 and len(rows[1]) == len(rows[0])
+    assert all(cell[:1] not in ("=", "+", "-", "@") for cell in rows[1])
+    tidy = list(csv.reader(io.StringIO(spreadsheet.tidy([{"a": name, "b": -1.5, "c": None, "d": True}]))))
+    assert len(tidy) == 2 and tidy[1][1:] == ["-1.5", "", "1"]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_terminal(name: str) -> None:
+    text = terminal.table(_table(name))
+    assert all(sign == "\n" or sign.isprintable() for sign in text)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_check_summaries(name: str) -> None:
+    finding = Finding(cell=name, outcome=DRIFT, messages=(name, name))
+    found = Comparison(manifest=name, tolerance=0.02, findings=(finding,), classes_compared=1, largest=0.5)
+    case = ET.fromstring(check.junit(found)).find(".//testcase")
+    assert case is not None and len(case) == 1
+    row = check.markdown(found).splitlines()[-1]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 4 and "<script" not in row
+    assert "\n" not in check.summary_line(found)
