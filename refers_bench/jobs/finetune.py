@@ -23,6 +23,8 @@ from refers_bench.files import publish_json
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.jobs.setup import (
+    PROGRESS,
+    STATE,
     build_encoder,
     load_method,
     open_prepared,
@@ -45,6 +47,9 @@ from refers_bench.training.sections import rules
 #: Radiographs per forward pass of an evaluation: bounds memory, and is part of the numerics.
 EVALUATION_BATCH = 64
 
+#: Splits that are predicted, in the order of the stored rows.
+SCORED = ("test", "val")
+
 #: `select` of a protocol -> validation metric and whether more is better.
 SELECTIONS: Mapping[str, tuple[str, bool]] = {
     "best_auc": ("val/auc", True),
@@ -61,30 +66,19 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
-    key, spec = job["key"], job["spec"]
+    key, spec, section = job["key"], job["spec"], job["spec"]["finetune"]
     record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
     method, _ = load_method(spec)
-    section, classes = spec["finetune"], tuple(spec["classes"])
+    classes = tuple(spec["classes"])
 
-    # 1. The labelled images: a subset of the training split that is the same for every method.
+    # 1. The labelled images: of the training split a subset that is the same for every method.
     images = open_prepared(context, spec["prepare"])
     rows = rows_of_task(images.index, spec["task"])
-    for split in ("train", "test"):
-        if not (rows["split"] == split).any():
-            raise DataError(
-                Problem(
-                    found=f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split",
-                    allowed="images of every split",
-                    path=prepared_folder(context, spec["prepare"]),
-                )
-            )
+    _check_splits(rows, spec=spec, context=context)
     chosen = label_subset(rows, spec)
-    parts = {
-        "train": rows[rows["image_id"].isin(chosen.image_ids)],
-        "val": rows[rows["split"] == "val"],
-        "test": rows[rows["split"] == "test"],
-    }
-    labels = {name: labels_of(part, spec["task"], classes) for name, part in parts.items()}
+    parts = {split: rows[rows["split"] == split] for split in ("train", "val", "test")}
+    parts["train"] = rows[rows["image_id"].isin(chosen.image_ids)]
+    labels = {split: labels_of(part, spec["task"], classes) for split, part in parts.items()}
 
     # 2. Encoder, with the weights of its pre-training, and a new head.
     encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
@@ -93,15 +87,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 3. Batches of step t; validation and test as they are.
     augment = Augment.of(spec["image"], "finetune_augment")
-    sources = {
-        name: RadiographSource(
-            images.images_NHW, part["place"].to_numpy(), labels[name], augment=augment, device=device, key=key
-        )
-        for name, part in parts.items()
-    }
 
-    # 4. Train.
+    def source_of(split: str) -> RadiographSource:
+        places = parts[split]["place"].to_numpy()
+        return RadiographSource(images.images_NHW, places, labels[split], augment=augment, device=device, key=key)
+
+    sources = {split: source_of(split) for split in parts}
     select, why = selection(section["select"], labels["val"])
+
+    # 4. Train: binary cross-entropy per class in, the chosen weights out.
     metric, higher = SELECTIONS[select]
     rule = rules(section, classifier, metric=metric, higher_is_better=higher, save_every_s=save_every_s())
     outcome = train(
@@ -113,42 +107,53 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         draw=lambda step: sources["train"].draw(step, batch_size=section["batch_size"]),
         losses=lambda batch: {"bce": masked_bce(classifier(batch.images_BCHW), batch.labels_BK)},
         validate=validator(classifier, sources["val"], labels["val"]) if len(parts["val"]) else None,
-        state_path=store.work_folder(key) / "state.safetensors",
+        state_path=store.work_folder(key) / STATE,
         device=device,
-        progress=ProgressFile(store.work_folder(key) / "progress.json"),
+        progress=ProgressFile(store.work_folder(key) / PROGRESS),
     )
 
     # 5. Predict and score.
-    logits = {name: predict(classifier, sources[name]) for name in ("val", "test")}
-    predictions = pd.concat(
-        [
-            prediction_rows(parts[name], labels[name], logits[name], classes=classes, split=name)
-            for name in ("test", "val")
-        ]
-    )
-    metrics = pd.concat(
-        [metric_rows(labels[name], logits[name], classes=classes, split=name) for name in ("test", "val")]
-    )
+    logits = {split: predict(classifier, sources[split]) for split in SCORED}
+    tables = [_tables(parts[split], labels[split], logits[split], classes=classes, split=split) for split in SCORED]
 
     # 6. Publish.
+    facts = {
+        "images": {split: len(part) for split, part in parts.items()},
+        "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
+        "classes_without_positives": list(chosen.empty),
+        "encoder": weights,
+        "selected": select,
+        "selected_because": why,
+        "data_digest": images.meta["digest"],
+        **outcome_facts(outcome),
+    }
     with store.publish(key) as stage:
-        schemas.write(stage / "predictions.parquet", predictions, "predictions")
-        schemas.write(stage / "metrics.parquet", metrics, "metrics")
+        schemas.write(stage / "predictions.parquet", pd.concat([rows for rows, _ in tables]), "predictions")
+        schemas.write(stage / "metrics.parquet", pd.concat([scores for _, scores in tables]), "metrics")
         write_history(stage / "history.parquet", outcome)
         publish_json(stage / "subset.json", subset_record(chosen, spec))
-        record.write(
-            stage,
-            facts={
-                "images": {name: len(part) for name, part in parts.items()},
-                "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
-                "classes_without_positives": list(chosen.empty),
-                "encoder": weights,
-                "selected": select,
-                "selected_because": why,
-                "data_digest": images.meta["digest"],
-                **outcome_facts(outcome),
-            },
-        )
+        record.write(stage, facts=facts)
+
+
+def _check_splits(rows: pd.DataFrame, *, spec: Mapping[str, Any], context: JobContext) -> None:
+    for split in ("train", "test"):
+        if not (rows["split"] == split).any():
+            raise DataError(
+                Problem(
+                    found=f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split",
+                    allowed="images of every split",
+                    path=prepared_folder(context, spec["prepare"]),
+                )
+            )
+
+
+def _tables(
+    rows: pd.DataFrame, labels_NK: npt.NDArray[np.float32], logits_NK: npt.NDArray[np.float32], *,
+    classes: tuple[str, ...], split: str,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Predictions and metrics of one split."""
+    predictions = prediction_rows(rows, labels_NK, logits_NK, classes=classes, split=split)
+    return predictions, metric_rows(labels_NK, logits_NK, classes=classes, split=split)
 
 
 def label_subset(rows: pd.DataFrame, spec: Mapping[str, Any]) -> Subset:

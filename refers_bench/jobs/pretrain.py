@@ -19,6 +19,8 @@ from refers_bench.jobs.record import Record
 from refers_bench.jobs.reports import Tokenizers, tokenizers
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.jobs.setup import (
+    PROGRESS,
+    STATE,
     build_encoder,
     load_image_weights,
     load_method,
@@ -30,7 +32,7 @@ from refers_bench.jobs.setup import (
     write_history,
 )
 from refers_bench.nets.facts import SourceFacts
-from refers_bench.plugins import INDEX_COLUMNS
+from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import publish_tensors
@@ -47,41 +49,27 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
-    key, spec = job["key"], job["spec"]
+    key, spec, section = job["key"], job["spec"], job["spec"]["pretrain"]
     record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
     method, params = load_method(spec)
-    source, section, image = spec["source"], spec["pretrain"], spec["image"]
 
     # 1. The studies: training and validation splits only; a patient of the test split is never seen.
-    images = open_prepared(context, source["prepare"])
-    rows, dropped = usable_rows(images.index, needs=method.needs, task=source["task"])
+    images = open_prepared(context, spec["source"]["prepare"])
+    rows, dropped = usable_rows(images.index, needs=method.needs, task=spec["source"]["task"])
     train_rows, val_rows = rows[rows["split"] == "train"], rows[rows["split"] == "val"]
-    if train_rows.empty:
-        needed = ", ".join(sorted(method.needs)) or "images"
-        raise DataError(
-            Problem(
-                found=f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({needed})",
-                allowed="a source with them",
-                path=prepared_folder(context, source["prepare"]),
-            )
-        )
+    _check_some(train_rows, method.needs, spec=spec, context=context)
 
     # 2. Tokenizers from the training reports, and what networks must know of the source.
     words = tokenizers(_texts(train_rows), section, context) if "reports" in method.needs else None
-    classes = classes_of(images.index, source["task"]) if "labels" in method.needs else ()
-    facts = SourceFacts(
-        classes=classes,
-        vocabulary=words.reports.vocabulary if words else 0,
-        max_tokens=section["text_tokens"] if words else 0,
-        text_vocabulary=words.text.vocabulary if words else 0,
-        bert_path=words.bert_path if words else None,
-    )
+    classes = classes_of(images.index, spec["source"]["task"]) if "labels" in method.needs else ()
+    source_facts = _source_facts(words, classes, section)
 
     # 3. Encoder and objective, from one seed.
     encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
-    loaded = load_image_weights(encoder, spec["network"], context)
-    assert method.build_objective is not None, "plans hold no pre-training of a method without an objective"
-    objective: nn.Module = method.build_objective(params, facts, spec["network"], image, section, encoder).to(device)
+    initial = load_image_weights(encoder, spec["network"], context)
+    objective: nn.Module = _objective_of(method)(
+        params, source_facts, spec["network"], spec["image"], section, encoder
+    ).to(device)
 
     # 4. Batches of step t, and the same validation batches every time.
     def source_of(part: pd.DataFrame) -> StudySource:
@@ -93,11 +81,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     validation = source_of(val_rows) if len(val_rows) else None
     select = section["select"] if validation else "last"
 
-    # 5. Train.
-    rule = rules(
-        section, objective, metric="val/loss" if select == "best_validation" else "", higher_is_better=False,
-        save_every_s=save_every_s(),
-    )  # fmt: skip
+    # 5. Train: named losses in, the chosen weights out.
+    metric = "val/loss" if select == "best_validation" else ""
+    rule = rules(section, objective, metric=metric, higher_is_better=False, save_every_s=save_every_s())
     outcome = train(
         objective,
         key=key,
@@ -107,34 +93,59 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         draw=lambda step: training.draw(step, batch_size=section["batch_size"]),
         losses=objective,
         validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
-        state_path=store.work_folder(key) / "state.safetensors",
+        state_path=store.work_folder(key) / STATE,
         device=device,
-        progress=ProgressFile(store.work_folder(key) / "progress.json"),
+        progress=ProgressFile(store.work_folder(key) / PROGRESS),
     )
 
     # 6. Publish the encoder, the tokenizer, the curves and the record.
+    facts = {
+        "studies": {"train": len(training), "val": len(validation) if validation else 0},
+        "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},
+        "dropped": dropped,
+        "classes": list(classes),
+        "vocabulary": source_facts.vocabulary,
+        "selected": select,
+        "initial_weights": f"{len(initial.loaded)} tensors from the .npz" if initial else "random",
+        "data_digest": images.meta["digest"],
+        **outcome_facts(outcome),
+    }
     with store.publish(key) as stage:
         publish_tensors(stage / "checkpoint.safetensors", encoder.state_dict())
         if words:
             publish_bytes(stage / "text.json", words.reports.to_json().encode())
         write_history(stage / "history.parquet", outcome)
-        record.write(
-            stage,
-            facts={
-                "studies": {"train": len(training), "val": len(validation) if validation else 0},
-                "patients": {
-                    "train": int(train_rows["patient_id"].nunique()),
-                    "val": int(val_rows["patient_id"].nunique()),
-                },
-                "dropped": dropped,
-                "classes": list(classes),
-                "vocabulary": facts.vocabulary,
-                "selected": select,
-                "initial_weights": f"{len(loaded.loaded)} tensors from the .npz" if loaded else "random",
-                "data_digest": images.meta["digest"],
-                **outcome_facts(outcome),
-            },
+        record.write(stage, facts=facts)
+
+
+def _check_some(rows: pd.DataFrame, needs: frozenset[str], *, spec: Mapping[str, Any], context: JobContext) -> None:
+    if rows.empty:
+        needed, source = ", ".join(sorted(needs)) or "images", spec["source"]
+        raise DataError(
+            Problem(
+                found=f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({needed})",
+                allowed="a source with them",
+                path=prepared_folder(context, source["prepare"]),
+            )
         )
+
+
+def _objective_of(method: Method) -> Callable[..., nn.Module]:
+    if method.build_objective is None:
+        raise ValueError(f"{method.label} has no pre-training")
+    return method.build_objective
+
+
+def _source_facts(words: Tokenizers | None, classes: tuple[str, ...], section: Mapping[str, Any]) -> SourceFacts:
+    if words is None:
+        return SourceFacts(classes=classes)
+    return SourceFacts(
+        classes=classes,
+        vocabulary=words.reports.vocabulary,
+        max_tokens=section["text_tokens"],
+        text_vocabulary=words.text.vocabulary,
+        bert_path=words.bert_path,
+    )
 
 
 def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tuple[pd.DataFrame, dict[str, int]]:

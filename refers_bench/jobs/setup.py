@@ -24,6 +24,9 @@ from refers_bench.training.checkpoints import Coverage, load_weights
 from refers_bench.training.loop import Outcome
 from refers_bench.training.precision import be_deterministic
 
+#: Files of a job's work folder: the resumable state, and what a progress view reads.
+STATE, PROGRESS = "state.safetensors", "progress.json"
+
 #: Seconds between saves of a training's resumable state.
 SAVE_VARIABLE, SAVE_EVERY_S = "REFERS_BENCH_SAVE_SECONDS", 30.0
 

@@ -45,9 +45,19 @@ def printable(text: object) -> str:
 
     A terminal would obey an escape sequence; XML and LaTeX refuse control characters.
     """
+    return _visible(re.sub(r"\s+", " ", str(text)))
+
+
+def printable_lines(text: object) -> str:
+    """Like `printable`, but lines and indentation stay: for tracebacks and commands."""
+    return "\n".join(_visible(line.expandtabs(4)) for line in str(text).splitlines())
+
+
+def _visible(line: str) -> str:
     signs = []
-    for sign in re.sub(r"\s+", " ", str(text)):
-        keep = sign == " " or unicodedata.category(sign)[0] not in "CZ" or unicodedata.category(sign) == "Zs"
+    for sign in line:
+        category = unicodedata.category(sign)
+        keep = category == "Zs" or category[0] not in "CZ"
         signs.append(sign if keep else "\N{REPLACEMENT CHARACTER}")
     return "".join(signs)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.render.escape import printable
-from refers_bench.render.table import check_id
+from refers_bench.render.table import NO_VALUE, check_id
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +95,11 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
         _draw_panels(canvas, figure.panels, rows=rows, columns=columns)
         stream = io.BytesIO()
         dates = {"Date": None} if format == "svg" else {"CreationDate": None}
-        canvas.savefig(stream, format=format, metadata=dates)
+        with warnings.catch_warnings():
+            # A name in a script the font lacks, or one too long for its panel, is no reason to warn a user.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            warnings.filterwarnings("ignore", message="constrained_layout not applied")
+            canvas.savefig(stream, format=format, metadata=dates)
     return stream.getvalue()
 
 
@@ -107,14 +112,14 @@ def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns:
                 _points(axes, series, colour)
             else:
                 style = STYLES[number // len(COLOURS) % len(STYLES)]
-                label = printable(series.label)
-                # A leading underscore would hide the curve from the legend.
-                axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label.replace("_", " "))
-        axes.set_title("\n".join(textwrap.wrap(printable(panel.title), 44)), fontsize=8)
-        axes.set_xlabel(printable(panel.x_label))
-        axes.set_ylabel(printable(panel.y_label))
+                # A leading underscore, or no name, would hide the curve from the legend.
+                label = _short(series.label, 40).lstrip("_") or NO_VALUE
+                axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label)
+        axes.set_title("\n".join(textwrap.wrap(_short(panel.title, 120), 44)), fontsize=8)
+        axes.set_xlabel(_short(panel.x_label, 40))
+        axes.set_ylabel(_short(panel.y_label, 40))
         if panel.x_names:
-            names = [textwrap.shorten(printable(name), 28, placeholder=" ...") for name in panel.x_names]
+            names = [_short(name, 28) for name in panel.x_names]
             axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
             axes.set_xlim(-0.5, len(names) - 0.5)
         else:
@@ -126,3 +131,9 @@ def _points(axes: Axes, series: Series, colour: str) -> None:
     if series.y:
         mean = sum(series.y) / len(series.y)
         axes.plot([min(series.x) - 0.3, max(series.x) + 0.3], [mean, mean], "-", color=colour, linewidth=1.2)
+
+
+def _short(text: str, limit: int) -> str:
+    """The text on one line, cut at `limit` characters."""
+    line = printable(text)
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from refers_bench.render.escape import printable
+from refers_bench.render.escape import printable_lines
 from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page
 from refers_bench.render.table import Table
@@ -30,8 +30,8 @@ def _environment() -> jinja2.Environment:
 
 
 def _clean(value: Any) -> Any:
-    """Text without control characters; `Markup` made by a template itself and code blocks keep theirs."""
-    return printable(value) if type(value) is str and "\n" not in value else value
+    """User text without control characters; `Markup`, which only templates make, is left as it is."""
+    return printable_lines(value) if type(value) is str else value
 
 
 def _data_uri(figure: Figure) -> str:

@@ -170,7 +170,9 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
         return weights | head_weights(official)
 
     model.load_state_dict(ours("init/"))
-    groups = optimizers.parameter_groups(model, learning_rate=hp["lr"], weight_decay=hp["wd"], decay_rule="no_norm_bias")
+    groups = optimizers.parameter_groups(
+        model, learning_rate=hp["lr"], weight_decay=hp["wd"], decay_rule="no_norm_bias"
+    )
     shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
     batches = [
         RadiographBatch(images_BCHW=data[f"batch{i}/images"], labels_BK=data[f"batch{i}/labels"]) for i in (0, 1)

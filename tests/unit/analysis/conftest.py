@@ -82,7 +82,7 @@ class Folder:
         reason: str = "a later version",
     ) -> str:
         """One planned cell in some state; returns its key."""
-        key = f"{method}-{dataset}-{task}-{ratio:g}-{seed}".replace(".", "_").replace("/", "_")
+        key = f"{method}+{dataset}-{task}-{ratio:g}-{seed}".replace(".", "_").replace("/", "_")
         spec = {"kind": "finetune", "method": method, "classes": list(aucs or CLASSES), "prepare": "p" * 20}
         self.job(key, spec=spec, needs=list(needs), unavailable=reason if state == "unavailable" else "")
         self.lock["cells"].append(

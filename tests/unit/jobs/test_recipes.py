@@ -195,7 +195,9 @@ def test_finetune_leaves_predictions_metrics_and_subset(
         rows = predictions[predictions["split"] == split]
         assert len(rows) == 6 * (index["split"] == split).sum()
         truth = index.set_index("image_id")
-        assert all(truth.loc[r["image_id"], f"findings:{r['class']}"] == r["label"] for _, r in rows.head(30).iterrows())
+        assert all(
+            truth.loc[r["image_id"], f"findings:{r['class']}"] == r["label"] for _, r in rows.head(30).iterrows()
+        )
     assert predictions[["split", "image_id", "class"]].apply(tuple, axis=1).is_monotonic_increasing
     metrics = schemas.read(where / "metrics.parquet", "metrics")
     assert len(metrics) == 12
@@ -268,7 +270,9 @@ def test_killed_and_resumed_gives_the_same_bytes(
         assert (folder(context, one) / name).read_bytes() == (folder(other, one) / name).read_bytes()
 
 
-@pytest.mark.parametrize(("method", "section"), [("lsp_transformer", {}), ("refers", {"precision": "bf16", "accumulate": 2})])
+@pytest.mark.parametrize(
+    ("method", "section"), [("lsp_transformer", {}), ("refers", {"precision": "bf16", "accumulate": 2})]
+)
 def test_other_methods_and_precisions(
     context: JobContext, prepared: dict[str, Any], method: str, section: dict[str, Any]
 ) -> None:
@@ -289,7 +293,9 @@ def test_scratch_needs_no_pretraining(context: JobContext, prepared: dict[str, A
 
 
 def test_diverging_loss_fails_and_publishes_nothing(context: JobContext, prepared: dict[str, Any]) -> None:
-    one = finetune_job("scratch", prepared, None, learning_rate=1e30, clip_norm=0.0, schedule="constant", warmup_steps=0)
+    one = finetune_job(
+        "scratch", prepared, None, learning_rate=1e30, clip_norm=0.0, schedule="constant", warmup_steps=0
+    )
     with pytest.raises(NotFiniteLoss):
         entry.run(one, context)
     assert not folder(context, one).exists()

@@ -1,0 +1,53 @@
+"""Why did a job end: from its exception, or from how its process died?"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from refers_bench.errors import NotFiniteLoss, UserError
+
+#: Words of allocation failures that are no MemoryError.
+_HOST_OOM = ("can't allocate memory", "cannot allocate memory", "not enough memory", "unable to mmap")
+
+
+def of_exception(error: BaseException) -> str:
+    """Failure category of an exception that a job raised.
+
+    Recognised by name where the class would need torch.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error).lower()
+    if isinstance(error, NotFiniteLoss):
+        return "nan"
+    if isinstance(error, UserError):
+        return "data_error"
+    if "OutOfMemoryError" in names or "cuda out of memory" in text:
+        return "cuda_oom"
+    if isinstance(error, MemoryError) or any(words in text for words in _HOST_OOM):
+        return "host_oom"
+    return "crash"
+
+
+def of_exit(exitcode: int | None, *, oom_kills: int) -> str:
+    """Failure category of a process that died: killed by the kernel for memory, or crashed.
+
+    Args:
+        exitcode: negative for a signal.
+        oom_kills: how many processes of this control group the kernel killed for memory meanwhile.
+    """
+    killed = exitcode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    return "host_oom" if killed and oom_kills > 0 else "crash"
+
+
+def oom_kill_count() -> int:
+    """Processes that the kernel has killed for memory in this control group; 0 where it does not tell."""
+    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control")):
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+        except (OSError, ValueError):
+            continue
+    return 0

@@ -1,0 +1,110 @@
+"""What does a person see while jobs run: a live view on a terminal, plain lines elsewhere?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from refers_bench.plan.lock import Job
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 05 s, 2 h 07 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def line_of(name: str, view: Mapping[str, Any]) -> str:
+    """A running job in one line: step, losses, images a second."""
+    if not view:
+        return f"{name}: starting"
+    losses = " ".join(f"{key} {value:.3f}" for key, value in view.get("losses", {}).items())
+    rate = f", {view['images_per_s']:.0f} images/s" if view.get("images_per_s") else ""
+    return f"{name}: {view.get('step', 0)}/{view.get('steps', '?')} {losses}{rate}"
+
+
+class PlainView:
+    """One line when a job ends, and one every `every_s` seconds for those that run.
+
+    Args:
+        total: jobs to run.
+        out: where lines go.
+        every_s: seconds between progress lines.
+    """
+
+    def __init__(self, total: int, out: TextIO | None = None, *, every_s: float = 30.0) -> None:
+        self.total, self.out, self.every_s = total, out or sys.stderr, every_s
+        self.ended_count, self.begun, self.shown = 0, time.monotonic(), time.monotonic()
+
+    def write(self, text: str) -> None:
+        """Print a line at once."""
+        print(text, file=self.out, flush=True)  # noqa: T201
+
+    def eta(self) -> str:
+        """Rough time left, from jobs ended so far."""
+        if not self.ended_count:
+            return "?"
+        spent = time.monotonic() - self.begun
+        return duration(spent / self.ended_count * max(0, self.total - self.ended_count))
+
+    def started(self, job: Job, slot: int) -> None:
+        """Nothing: short jobs would double the lines."""
+
+    def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
+        """One line."""
+        self.ended_count += 1
+        reason = "" if category == "ok" else f"  {message.splitlines()[0][:160] if message else ''}"
+        self.write(f"[{self.ended_count}/{self.total}] {category:<10} {duration(seconds):>10}  {job.name}{reason}")
+
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: int) -> None:
+        """What runs, now and then."""
+        if time.monotonic() - self.shown >= self.every_s:
+            self.shown = time.monotonic()
+            for name, view in running.items():
+                self.write(f"  running {line_of(name, view)}")
+            self.write(f"  {left} waiting, about {self.eta()} left")
+
+    def close(self) -> None:
+        """Nothing to tear down."""
+
+
+class LiveView(PlainView):
+    """A rich display: a bar over all jobs and a line for each running one; endings scroll above it."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        from rich.console import Console
+        from rich.live import Live
+
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, refresh_per_second=4, transient=True)
+        self.live.start()
+
+    def write(self, text: str) -> None:
+        """Print above the display."""
+        self.console.print(text, markup=False, highlight=False)
+
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: int) -> None:
+        """Redraw."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        lines = [Text(line_of(name, view), overflow="ellipsis", no_wrap=True) for name, view in running.items()]
+        head = Text(f"{self.ended_count} of {self.total} jobs, {left} waiting, about {self.eta()} left")
+        self.live.update(Group(head, ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60), *lines))
+
+    def close(self) -> None:
+        """Take the display away."""
+        self.live.stop()
+
+
+def view(total: int) -> PlainView:
+    """The live view on a terminal, plain lines otherwise."""
+    return LiveView(total) if sys.stderr.isatty() else PlainView(total)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import Any
+
+from refers_bench.reports import classes, deviations, failures, figure_auc, figure_losses, runs, significance
+
+
+def test_classes_of_every_method(folder: Any) -> None:
+    for seed in (0, 1):
+        folder.cell("refers", seed=seed, aucs={"normal": 0.8 + seed / 10, "mass": None})
+        folder.cell("scratch", seed=seed, aucs={"normal": 0.6, "mass": None})
+    folder.cell("c2l", state="missing")
+    (table,) = classes.build(folder.load())
+    assert [row.title for row in table.rows] == ["normal", "mass"]
+    assert [cell.figure for cell in table.rows[0].cells] == ["5", "7", "85.0", "60.0", "\N{EN DASH}"]
+    assert [cell.best for cell in table.rows[0].cells] == [False, False, True, False, False]
+    assert table.rows[1].cells[2].notes[0].text == "no AUC: no positives on the test images."
+
+
+def test_one_class_needs_no_table_of_classes(folder: Any) -> None:
+    folder.cell(aucs={"normal": 0.8})
+    assert classes.build(folder.load()) == []
+
+
+def test_failures_come_first_and_seeds_are_joined(folder: Any) -> None:
+    folder.cell("a", seed=0, state="missing")
+    folder.cell("a", seed=1, state="missing")
+    folder.cell("b", state="failed")
+    folder.cell("c")
+    table = failures.build(folder.load())
+    assert table is not None and table.caption == "Cells without a figure: 3 of 4."
+    assert [[cell.text for cell in row.cells[1:]] for row in table.rows] == [
+        ["0", "failed", "failed: nan", "2"],
+        ["0, 1", "missing", "not run yet", ""],
+    ]
+
+
+def test_no_failures_no_table(folder: Any) -> None:
+    folder.cell()
+    assert failures.build(folder.load()) is None
+
+
+def test_significance_gives_both_tests_and_refusals(folder: Any) -> None:
+    folder.seeds("refers", [0.80, 0.82, 0.81])
+    folder.seeds("scratch", [0.60, 0.63, 0.64])
+    folder.seeds("refers", [0.80, 0.82, 0.81], ratio=0.1)
+    folder.cell("scratch", ratio=0.1)
+    table = significance.build(folder.load())
+    assert table is not None
+    titles = [column.title for column in table.columns]
+    first = dict(zip(titles, table.rows[0].cells, strict=True))
+    assert (first["best other"].text, first["difference"].figure, first["df"].text) == ("scratch", "18.7", "4")
+    assert first["P"].text == first["P, Holm"].text == "1.51e-4" and first["Welch P"].text == "9.80e-4"
+    second = dict(zip(titles, table.rows[1].cells, strict=True))
+    assert "needs at least two seeds" in second["P"].notes[0].text and second["P"].value is None
+
+
+def test_deviations_list_what_is_unstated_or_overridden(folder: Any) -> None:
+    folder.lock["values"] = {
+        "finetune.steps": {"value": 100, "origin": "smoke.yaml:3", "stated": True, "overridden": True},
+        "finetune.clip_norm": {"value": 1.0, "origin": "paper", "stated": False},
+        "finetune.momentum": {"value": 0.9, "origin": "paper", "stated": True},
+    }
+    table = deviations.build(folder.load())
+    assert table is not None and "2 of 3" in table.caption
+    assert [(row.title, row.cells[0].text, row.cells[1].text) for row in table.rows] == [
+        ("finetune.steps", "100", "overridden in the manifest"),
+        ("finetune.clip_norm", "1.0", "unstated in the paper"),
+    ]
+
+
+def test_figures_hold_every_seed(folder: Any) -> None:
+    folder.seeds("refers", [0.8, 0.9])
+    folder.cell("scratch", state="missing")
+    figure = figure_auc.build(folder.load())
+    assert figure is not None
+    (panel,) = figure.panels
+    assert [series.y for series in panel.series] == [(80.0, 90.0), ()] and panel.x_names == ("refers", "scratch")
+
+
+def test_loss_curves_are_thinned_not_cut(folder: Any) -> None:
+    folder.job("pre", "pretrain")
+    folder.done("pre")
+    folder.history("pre", {"loss/total": [float(step) for step in range(1000)], "lr": [0.1]})
+    figure = figure_losses.build(folder.load())
+    assert figure is not None
+    (series,) = figure.panels[0].series
+    assert len(series.x) == 200 and series.y[0] == 2.0 and series.y[-1] == 997.0
+
+
+def test_figures_without_data_are_left_out(folder: Any) -> None:
+    folder.cell(state="missing")
+    results = folder.load()
+    assert figure_auc.build(results) is None and figure_losses.build(results) is None and runs.build(results) == []
+
+
+def test_environments_are_told_apart(folder: Any) -> None:
+    folder.job("a", "pretrain")
+    folder.job("b", "pretrain")
+    hardware = {"cpu": "x", "cores": 2, "memory_bytes": 4 * 2**30}
+    for key, commit in (("a", "1" * 40), ("b", "2" * 40)):
+        git = {"commit": commit, "dirty": key == "b"}
+        folder.done(
+            key, provenance={"git": git, "packages": {"torch": "2"}, "hardware": hardware}, peak_mem_bytes=2**30
+        )
+    cost, environments = runs.build(folder.load())
+    assert [cell.text for cell in cost.rows[0].cells] == ["2 of 2", "4.0 s", "2.0 s", "1.00 GiB"]
+    assert {row.cells[0].text for row in environments.rows} == {"1" * 12, "2" * 12 + " with local changes"}
+
+
+def test_durations() -> None:
+    assert [runs.duration(s) for s in (0, 59.94, 59.96, 245, 3599.6, 7620)] == [
+        *("0.0 s", "59.9 s", "1 min 00 s", "4 min 05 s", "1 h 00 min", "2 h 07 min"),
+    ]

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench.errors import UserError
+from refers_bench.reports import FORMATS, printed, write
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _small(folder: Any) -> Path:
+    folder.seeds("refers", [0.80, 0.82, 0.81], label="REFERS", synthetic=True)
+    folder.seeds("scratch", [0.60, 0.63, 0.64], label="Random", synthetic=True)
+    folder.cell("c2l", state="failed", label="C2L", synthetic=True)
+    folder.history("refers+covid19_idc-viral_vs_bacterial-1-0", {"loss/total": [0.7, 0.6]})
+    return folder.save()
+
+
+def test_every_format_is_written_and_the_same_bytes_twice(folder: Any, tmp_path: Path) -> None:
+    results = _small(folder)
+    first = write(results, ["tiny"], FORMATS)
+    assert {path.name for path in first} >= {"index.html", "cells.tex", "report.tex", "report.md", "cells.csv"}
+    assert all(path.parent == results / "tiny" / "report" for path in first)
+    second = write(results, ["tiny"], FORMATS, tmp_path / "again")
+    assert [path.name for path in first] == [path.name for path in second]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_every_link_of_the_page_leads_somewhere_and_ids_are_unique(folder: Any, new_folder: Callable[..., Any]) -> None:
+    _small(folder)
+    other = new_folder("other")
+    other.cell("refers", ratio=0.5)
+    results = other.save()
+    text = write(results)[0].read_text()
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) and set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+def test_without_names_all_planned_manifests_are_on_one_page(folder: Any, new_folder: Callable[..., Any]) -> None:
+    _small(folder)
+    results = new_folder("other").save()
+    written = write(results, None, ("html", "latex"))
+    assert written[0] == results / "report" / "index.html" and "tiny-cells.tex" in {path.name for path in written}
+    text = written[0].read_text()
+    assert 'id="manifest-tiny"' in text and 'id="manifest-other"' in text
+
+
+def test_the_page_says_what_a_reader_must_know(folder: Any) -> None:
+    text = write(_small(folder), ["tiny"])[0].read_text()
+    for part in ("Synthetic data", "6 of 7 cells", "Traceback: loss is NaN", "refers-bench run ", "failed: nan"):
+        assert part in text
+
+
+def test_published_figures_can_be_left_out(folder: Any) -> None:
+    folder.cell("row0")
+    folder.cell("row2")
+    results = folder.save()
+    assert "(published)" in write(results, ["tiny"])[0].read_text()
+    without = write(results, ["tiny"], published=False)[0].read_text()
+    assert 'class="published"' not in without
+
+
+def test_printed_tables(folder: Any) -> None:
+    text = printed(_small(folder), "tiny")
+    assert "Synthetic data. Manifest tiny" in text and "*81.0 ± 1.0" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "formats", "message"),
+    [
+        (["tinny"], ("html",), "did you mean 'tiny'"),
+        (["tiny"], ("htm",), "unknown format 'htm'; allowed: html, latex, markdown, csv; did you mean 'html'"),
+    ],
+)
+def test_mistakes_are_named(folder: Any, names: list[str], formats: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        write(_small(folder), names, formats)
+
+
+def test_nothing_planned(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no manifest has been planned here"):
+        write(tmp_path)
+
+
+def test_a_small_report_is_quick_and_imports_no_torch(folder: Any) -> None:
+    code = (
+        "import sys; from pathlib import Path; from refers_bench.reports import write; "
+        "write(Path(sys.argv[1]), ['tiny']); "
+        "print([m for m in ('torch', 'torchvision', 'timm', 'transformers', 'scipy.stats') if m in sys.modules])"
+    )
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(_small(folder))],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+    # Seconds of processor time would be fairer; 10 leaves room for a loaded machine (alone it takes 1.5).
+    assert time.perf_counter() - started < 10
