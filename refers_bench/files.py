@@ -84,6 +84,11 @@ def publish_json(path: Path, value: Any) -> None:
     publish_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
+def read_json(path: Path) -> Any:
+    """The value a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 @contextlib.contextmanager
 def staged_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary sibling folder that becomes `final` by one rename when the block ends well.

@@ -129,16 +129,28 @@ class Results:
         return tuple(self._groups.get((method, target), ()))
 
     def history(self, key: str, names: Iterable[str]) -> dict[str, tuple[tuple[int, ...], tuple[float, ...]]]:
-        """Curves of a finished job: name -> (steps, values), for those of `names` that were recorded."""
+        """Curves of a finished job: name -> (steps, values), in the order of `names` and then of recording.
+
+        Args:
+            key: of the job.
+            names: exact names ("val/loss"), or beginnings that end in "/" ("loss/").
+        """
         path = self.store / key / "history.parquet"
         if not path.is_file():
             return {}
-        curves: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in names}
+        curves: dict[str, tuple[list[int], list[float]]] = {}
         for row in _read_parquet(path, "history"):
-            if row["name"] in curves and row["value"] is not None:
-                curves[row["name"]][0].append(int(row["step"]))
-                curves[row["name"]][1].append(float(row["value"]))
-        return {name: (tuple(steps), tuple(values)) for name, (steps, values) in curves.items() if steps}
+            if row["value"] is not None:
+                steps, values = curves.setdefault(row["name"], ([], []))
+                steps.append(int(row["step"]))
+                values.append(float(row["value"]))
+        wanted = [
+            found
+            for name in names
+            for found in curves
+            if found == name or (name.endswith("/") and found.startswith(name))
+        ]
+        return {name: (tuple(curves[name][0]), tuple(curves[name][1])) for name in dict.fromkeys(wanted)}
 
     def cells_frame(self) -> pd.DataFrame:
         """Tidy: one row per method x target x seed."""

@@ -75,7 +75,7 @@ COVID_OTHER = PaperColumn(
     title="COVID-19 against other",
     subtitle="all labels",
     dataset="covid19_idc",
-    task="covid_vs_other",
+    task="covid19_vs_other",
     published="covid-t1",
 )
 VIRAL_BACTERIAL = PaperColumn(
@@ -125,18 +125,24 @@ def find_target(results: Results, column: PaperColumn) -> Target | None:
 
 
 def find_method(results: Results, row: PaperRow) -> str | None:
-    """The manifest's row that is meant, or None."""
-    return next((name for name in row.methods if name in results.methods), None)
+    """The manifest's row that is meant, or None; "row2_" stands for any name that begins so."""
+    for known in row.methods:
+        for name in results.methods:
+            if name == known or (known.endswith("_") and name.startswith(known)):
+                return name
+    return None
 
 
 def build(results: Results, declaration: PaperTable) -> Table | None:
     """The table, or None when the manifest does not ask for it.
 
-    It is asked for when every column of the paper is there, and the reference method with at least one more row.
+    It is asked for when the manifest says so (``tables: [table1]``), or when every column of the paper is there
+    and the reference method with at least one more row.
     """
     targets = [find_target(results, column) for column in declaration.columns]
     methods = [find_method(results, row) for row in declaration.rows]
-    if None in targets or methods[0] is None or sum(method is not None for method in methods) < 2:
+    covers = None not in targets and methods[0] is not None and sum(method is not None for method in methods) > 1
+    if not (covers or (f"table{declaration.number}" in results.lock.get("tables", ()) and any(methods))):
         return None
     lines = [_grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
     rows = _grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
@@ -177,8 +183,10 @@ def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target
     )
 
 
-def _tests(results: Results, declaration: PaperTable, targets: Sequence[Target | None], reference: str) -> list[Row]:
-    if not declaration.baselines:
+def _tests(
+    results: Results, declaration: PaperTable, targets: Sequence[Target | None], reference: str | None
+) -> list[Row]:
+    if not declaration.baselines or reference is None:
         return []
     found = (find_method(results, row) for row in declaration.baselines)
     baselines = [method for method in found if method is not None]

@@ -1,4 +1,4 @@
-"""Which values of the recipe are not the paper's: unstated there, or overridden here? (the deviation ledger)."""
+"""Which values of the recipe are not the paper's: other ones, unstated ones, overridden ones? (the deviation ledger)."""
 
 from __future__ import annotations
 
@@ -8,50 +8,68 @@ from typing import Any
 
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
-from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+
+#: Preset that states the paper's text.
+PAPER = "paper"
 
 
 def build(results: Results) -> Table | None:
-    """Every value of the lock that is unstated in its source or was changed in the manifest."""
-    rows = []
-    total = 0
-    for name, entry in values_of(results.lock):
-        total += 1
-        reason = _reason(entry)
-        if reason:
-            texts = (show(entry.get("value")), reason, str(entry.get("origin", "")))
-            rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
-    if not total:
+    """Every resolved value that differs from the paper's, that the paper does not state, or that a manifest set."""
+    values = dict(_values(results.lock))
+    if not values:
         return None
+    targets = {target.dataset for target in results.targets}
+    rows = []
+    for name, entry in values.items():
+        # "finetune.steps [nih_chestxray14]": the value of one target, or of one row of the manifest.
+        base, _, where = name.partition(" [")
+        where = where.rstrip("]")
+        paper = _paper(where if where in targets else "").get(base)
+        reasons = _reasons(entry, paper)
+        if reasons:
+            stated = NO_VALUE if paper is None else show(paper[0]) if paper[1] else f"unstated; {show(paper[0])}"
+            texts = (show(entry["value"]), stated, "; ".join(reasons), str(entry.get("origin", "")))
+            rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
     return Table(
         id="deviations",
-        caption=f"Deviation ledger: {len(rows)} of {total} resolved values are unstated in their source or overridden.",
+        caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text, "
+        "are unstated there, or were set in the manifest.",
         stub="Value",
-        columns=(Column(title="used here"), Column(title="because"), Column(title="origin")),
+        columns=tuple(Column(title=title) for title in ("used here", "paper's preset", "because", "origin")),
         rows=tuple(rows),
         notes=("All resolved values with their origins stand in plan.lock.json.",),
         numeric=False,
     )
 
 
-def values_of(lock: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """(dotted name, {"value", "origin", "stated"}) of every resolved value of a lock, in its order."""
-    for block in ("values", "resolved", "protocol"):
-        entries = lock.get(block)
-        if isinstance(entries, Mapping):
-            for name, entry in entries.items():
-                if isinstance(entry, Mapping) and "value" in entry:
-                    yield name, entry
+def _values(lock: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """(name, {"value", "origin", "stated", "overridden"}) of every resolved value, in the order of the lock."""
+    for name, entry in (lock.get("values") or {}).items():
+        if isinstance(entry, Mapping) and "value" in entry:
+            yield name, entry
 
 
-def _reason(entry: Mapping[str, Any]) -> str:
-    """Why a value stands in the ledger; '' when it does not."""
-    origin = str(entry.get("origin", ""))
-    if entry.get("overridden") or origin.startswith(("manifest", "override")):
-        return "overridden in the manifest"
-    if entry.get("stated") is False:
-        return "unstated in the paper"
-    return ""
+def _paper(dataset: str) -> dict[str, tuple[Any, bool]]:
+    """Name -> (value, whether the paper states it) of the preset that follows the paper's text."""
+    # Slow to import, and only this report needs it.
+    from refers_bench.manifest import protocols
+
+    return {name: (value.value, value.stated) for name, value in protocols.resolve(PAPER, dataset=dataset).items()}
+
+
+def _reasons(entry: Mapping[str, Any], paper: tuple[Any, bool] | None) -> list[str]:
+    """Why a value stands in the ledger; none when it does not."""
+    reasons = []
+    if paper is None:
+        reasons.append("no such value in the paper's preset")
+    elif paper[0] != entry["value"]:
+        reasons.append("differs")
+    if entry.get("overridden"):
+        reasons.append("set in the manifest")
+    elif not entry.get("stated", True) or (paper is not None and not paper[1]):
+        reasons.append("unstated in the paper")
+    return reasons
 
 
 def show(value: Any) -> str:

@@ -8,7 +8,7 @@ from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reports import _grid
 
 #: Curves of a pre-training panel, in order.
-PRETRAIN = ("loss/total", "loss/contrastive", "loss/captioning", "loss/generation", "loss/classification", "val/loss")
+PRETRAIN = ("loss/total", "val/loss", "loss/")
 #: Most panels of a figure: more cannot be read.
 LIMIT = 12
 #: Most points of a curve: more cannot be seen, and make the file large.
@@ -36,7 +36,7 @@ def _pretraining(results: Results) -> list[Panel]:
         if job.get("kind") != "pretrain" or key not in results.records:
             continue
         curves = results.history(key, PRETRAIN)
-        series = tuple(_series(name, *curves[name]) for name in PRETRAIN if name in curves)
+        series = tuple(_series(name, *curve) for name, curve in curves.items())
         if series:
             title = f"pre-training: {job.get('name', key)}"
             panels.append(Panel(title=title, x_label="step", y_label="loss", series=series))

@@ -89,17 +89,19 @@ def git_text(provenance: Mapping[str, Any]) -> str:
 
 
 def hardware_text(provenance: Mapping[str, Any]) -> str:
-    """Processor, memory, GPUs and platform."""
+    """Processor, memory, GPU, platform and threads."""
     hardware = provenance.get("hardware") or {}
     parts = []
     if hardware.get("cpu"):
         parts.append(f"{hardware['cpu']}, {hardware.get('cores', '?')} cores")
     if hardware.get("memory_bytes"):
         parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
-    for name in ("gpus", "gpu", "platform"):
-        value = hardware.get(name)
-        if value:
-            parts.append(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    if (provenance.get("gpu") or {}).get("name"):
+        parts.append(str(provenance["gpu"]["name"]))
+    if hardware.get("platform"):
+        parts.append(str(hardware["platform"]))
+    if provenance.get("device"):
+        parts.append(f"device {provenance['device']}, {provenance.get('threads', '?')} threads")
     return "; ".join(parts)
 
 

@@ -212,6 +212,21 @@ def test_finetune_leaves_predictions_metrics_and_subset(
     assert not ResultStore(context.results).work_folder(finetuned["key"]).exists()
 
 
+def test_another_dataset_drawn_as_phantoms(context: JobContext) -> None:
+    prepare = prepare_job("covid19_idc")
+    entry.run(prepare, context)
+    pretrain = pretrain_job("refers", prepare, steps=2)
+    entry.run(pretrain, context)
+    spec = finetune_job("refers", prepare, pretrain["key"], steps=2)["spec"]
+    one = job(**{**spec, "dataset": "covid19_idc", "task": "viral_vs_bacterial", "classes": ["Viral"]})
+    entry.run(one, context)
+    predictions = schemas.read(folder(context, one) / "predictions.parquet", "predictions")
+    index = pd.read_parquet(folder(context, prepare) / "index.parquet").set_index("image_id")
+    labelled = index[index["viral_vs_bacterial:Viral"].notna()]
+    assert set(predictions["image_id"]) == set(labelled.index[labelled["split"].isin(["val", "test"])])
+    assert len(labelled) < len(index)
+
+
 def test_undefined_auc_is_null_with_a_reason(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
     other = elsewhere(context, tmp_path)
     one = finetune_job("scratch", prepared, None, steps=2)

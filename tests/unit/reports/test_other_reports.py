@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from refers_bench.manifest import protocols
 from refers_bench.reports import classes, deviations, failures, figure_auc, figure_losses, runs, significance
 
 
@@ -55,17 +56,23 @@ def test_significance_gives_both_tests_and_refusals(folder: Any) -> None:
     assert "needs at least two seeds" in second["P"].notes[0].text and second["P"].value is None
 
 
-def test_deviations_list_what_is_unstated_or_overridden(folder: Any) -> None:
+def test_deviations_list_what_differs_is_unstated_or_was_set(folder: Any) -> None:
+    paper = protocols.resolve("paper")
+    folder.cell()
     folder.lock["values"] = {
-        "finetune.steps": {"value": 100, "origin": "smoke.yaml:3", "stated": True, "overridden": True},
-        "finetune.clip_norm": {"value": 1.0, "origin": "paper", "stated": False},
-        "finetune.momentum": {"value": 0.9, "origin": "paper", "stated": True},
+        "image.size": {"value": paper["image.size"].value, "origin": "paper: text", "stated": True},
+        "network.heads": {"value": paper["network.heads"].value, "origin": "paper: code", "stated": False},
+        "network.depth": {"value": 2, "origin": "smoke: small", "stated": True},
+        "network.depth [refers]": {"value": 3, "origin": "manifest m.yaml:3:1", "stated": True, "overridden": True},
+        "network.novel": {"value": True, "origin": "plug-in", "stated": True},
     }
     table = deviations.build(folder.load())
-    assert table is not None and "2 of 3" in table.caption
-    assert [(row.title, row.cells[0].text, row.cells[1].text) for row in table.rows] == [
-        ("finetune.steps", "100", "overridden in the manifest"),
-        ("finetune.clip_norm", "1.0", "unstated in the paper"),
+    assert table is not None and "4 of 5" in table.caption
+    assert [(row.title, *(cell.text for cell in row.cells[:3])) for row in table.rows] == [
+        ("network.heads", "12", "unstated; 12", "unstated in the paper"),
+        ("network.depth", "2", "12", "differs"),
+        ("network.depth [refers]", "3", "12", "differs; set in the manifest"),
+        ("network.novel", "true", "\N{EN DASH}", "no such value in the paper's preset"),
     ]
 
 

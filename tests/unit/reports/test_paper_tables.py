@@ -104,6 +104,23 @@ def test_tables_the_manifest_does_not_ask_for_are_not_built(folder: Any) -> None
     assert table1.build(results) is None and table2.build(results) is None and table3.build(results) is None
 
 
+def test_a_table_the_manifest_names_is_built_with_its_gaps(folder: Any) -> None:
+    folder.cell("refers")
+    folder.lock["tables"] = ["table1", "table3"]
+    results = folder.load()
+    table = _built(table1.build(results))
+    assert [cell.kind for cell in table.rows[0].cells] == ["missing"] * 8 + ["value"]
+    assert table2.build(results) is None and table3.build(results) is not None
+
+
+def test_rows_of_the_shipped_manifest_are_found(folder: Any) -> None:
+    names = ("refers", "row1_resnet101", "row2_plain_vit", "row3_no_fusion", "lsp_transformer", "row5_x", "row6_y")
+    for name in names:
+        folder.cell(name)
+    table = _built(table3.build(folder.load()))
+    assert all(row.cells[0].value is not None for row in table.rows) and len(table.rows) == 14
+
+
 def test_synthetic_columns_are_marked(folder: Any) -> None:
     _plan(folder, ("refers", "c2l"), synthetic=True)
     table = _built(table1.build(folder.load()))

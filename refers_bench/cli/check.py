@@ -1,0 +1,51 @@
+"""Compare results with a stored baseline, for CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from refers_bench.cli.report import name_of
+from refers_bench.cli.settings import Settings
+
+#: Outcome of `refers_bench.analysis.regression` -> exit code.
+CODES = {"same": 0, "incomplete": 3, "failed": 4, "drift": 5}
+
+
+@click.command("check")
+@click.argument("manifest")
+@click.option("--baseline", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSON made by --update.")
+@click.option("--update", is_flag=True, help="Write the baseline from the results instead of comparing.")
+@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="With --update: allowed difference of a class AUC.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML summary.")
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a Markdown summary.")
+@click.pass_obj
+def command(
+    settings: Settings, manifest: str, baseline: Path, update: bool, tolerance: float, junit: Path | None, markdown: Path | None
+) -> int:
+    r"""Compare the results of MANIFEST with a stored baseline: per-class AUCs, coverage, failures.
+
+    \b
+    Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift.
+    """
+    from refers_bench.analysis import regression
+    from refers_bench.analysis.results import load
+    from refers_bench.files import publish_bytes, publish_json
+    from refers_bench.render import check
+
+    results = load(settings.results, name_of(settings, manifest))
+    if update:
+        publish_json(baseline, regression.make_baseline(results, tolerance=tolerance))
+        click.echo(f"baseline: {baseline}")
+        return 0
+    comparison = regression.compare(results, regression.read_baseline(baseline))
+    if junit:
+        publish_bytes(junit, check.junit(comparison).encode())
+    if markdown:
+        publish_bytes(markdown, check.markdown(comparison).encode())
+    for finding in comparison.findings:
+        if finding.outcome != regression.SAME:
+            click.echo(f"{finding.outcome}: {finding.cell}: {'; '.join(finding.messages)}")
+    click.echo(check.summary_line(comparison))
+    return CODES[comparison.outcome]

@@ -1,0 +1,130 @@
+"""Run a manifest: what is missing or failed, then tables and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, selected, show_counts
+from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.execution.local import Outcome, Slot
+    from refers_bench.plan.lock import Job, Plan
+
+#: Exit codes.
+INCOMPLETE, FAILED = 3, 4
+
+
+@click.command("run")
+@click.argument("manifest", type=MANIFEST)
+@click.option("--dry-run", is_flag=True, help="Show which jobs would run; run and write nothing.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable).")
+@click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
+@click.option("--slots", type=click.IntRange(min=1), help="Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]")
+@click.option("--threads", type=click.IntRange(min=1), help="Torch threads of a worker.  [default: the manifest's, else 1]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--time-limit", metavar="DURATION", help="Of one job, such as 90s, 15m, 2h.  [default: the manifest's]")
+@click.option("--no-report", is_flag=True, help="Do not print tables and write the report at the end.")
+@click.pass_obj
+def command(settings: Settings, manifest: Path, dry_run: bool, only: tuple[str, ...], no_report: bool, **how: Any) -> int:
+    r"""Run what MANIFEST still needs, print its tables and write its report.
+
+    Finished jobs are never run again; failed ones are tried again. Interrupt it at any time: the same
+    command goes on where it stopped.
+
+    \b
+    Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs.
+    """
+    from refers_bench.plan import lock
+    from refers_bench.plan.states import state_of
+    from refers_bench.store.results import ResultStore
+
+    plan = planned(settings, manifest)
+    jobs = selected(plan, only)
+    store = ResultStore(settings.results)
+    if dry_run:
+        for job in jobs:
+            click.echo(f"{state_of(job, store, settings.cache):<12} {job.kind:<9} {job.name}")
+        show_counts(counted(plan, store, settings.cache))
+        return 0
+    lock.write(plan, settings.results)
+    outcome = _execute(settings, plan, jobs, **how)
+    if not no_report:
+        _report(settings, plan)
+    return _ended(plan, outcome, jobs)
+
+
+def _execute(
+    settings: Settings, plan: Plan, jobs: list[Job], *, max_jobs: int | None, slots: int | None, threads: int | None,
+    device: str, time_limit: str | None,
+) -> Outcome:  # fmt: skip
+    from refers_bench.execution import local, progress
+    from refers_bench.manifest.schema import seconds
+    from refers_bench.plan.states import state_of
+    from refers_bench.store.results import ResultStore
+
+    try:
+        limit = seconds(time_limit) if time_limit else plan.execution["time_limit"]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--time-limit") from error
+    store = ResultStore(settings.results)
+    todo = [job for job in jobs if not job.unavailable and state_of(job, store, settings.cache) != "done"]
+    preload = [*local.PRELOAD, *(local.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
+    how = local.Settings(
+        results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
+        slots=_slots(plan, device, slots), threads=threads or plan.execution["threads"], time_limit=limit,
+        retries=plan.execution["retries"], max_jobs=max_jobs,
+    )  # fmt: skip
+    click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {len(how.slots)} at a time", err=True)
+    view = progress.view(len(todo))
+    try:
+        return local.execute(jobs, how, view)
+    finally:
+        view.close()
+
+
+def _slots(plan: Plan, device: str, slots: int | None) -> list[Slot]:
+    """One slot per GPU (or several), else CPU slots."""
+    import os
+
+    from refers_bench.execution.gpus import visible_gpus
+    from refers_bench.execution.local import Slot
+
+    gpus = [] if device == "cpu" else visible_gpus()
+    if device == "cuda" and not gpus:
+        raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
+    if gpus:
+        per_gpu = plan.execution["jobs_per_gpu"]
+        places = [Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": gpu}) for _ in range(per_gpu) for gpu in gpus]
+        return places[:slots] if slots else places
+    count = slots or plan.execution["cpu_slots"] or max(1, (os.cpu_count() or 1) // 2)
+    return [Slot(device="cpu")] * count
+
+
+def _report(settings: Settings, plan: Plan) -> None:
+    from refers_bench.reports import _page
+
+    click.echo(_page.printed(settings.results, plan.name))
+    for path in _page.write(settings.results, [plan.name], ("html", "latex", "markdown", "csv")):
+        if path.suffix == ".html":
+            click.echo(f"report: {path}")
+
+
+def _ended(plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
+    names = {job.key: job for job in plan.jobs}
+    for key, category in outcome.failed.items():
+        click.echo(f"failed ({category}): {names[key].name}; see results store {key}.failed.json", err=True)
+    if outcome.blocked:
+        click.echo(f"{len(outcome.blocked)} jobs wait for failed or unavailable ones", err=True)
+    if outcome.failed:
+        return FAILED
+    unavailable = [job for job in jobs if job.unavailable]
+    for reason in sorted({job.unavailable for job in unavailable}):
+        click.echo(f"unavailable: {reason}", err=True)
+    if unavailable or outcome.left or outcome.blocked:
+        click.echo(f"incomplete: {len(unavailable)} jobs unavailable, {len(outcome.left)} left", err=True)
+        return INCOMPLETE
+    return 0

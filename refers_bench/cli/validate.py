@@ -1,0 +1,38 @@
+"""Check manifests, all errors at once; export the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from refers_bench.cli.planning import MANIFEST
+
+
+@click.command("validate")
+@click.argument("manifests", nargs=-1, type=MANIFEST)
+@click.option("--json-schema", is_flag=True, help="Print the JSON Schema of manifests, for editors.")
+def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
+    """Check MANIFESTS: every error of every file as file:line:col, exit code 2 if there is one."""
+    if json_schema:
+        from refers_bench.manifest.schema import json_schema as schema
+
+        click.echo(json.dumps(schema(), indent=1))
+        return
+    if not manifests:
+        raise click.UsageError("name a manifest, or ask for --json-schema")
+    from refers_bench.errors import Problem, UserError
+    from refers_bench.manifest.load import load
+
+    problems: list[Problem] = []
+    for path in manifests:
+        try:
+            manifest = load(path)
+        except UserError as error:
+            problems += error.problems
+        else:
+            content = manifest.content
+            click.echo(f"{path}: right ({len(content.methods)} methods, {len(content.targets)} targets, {len(content.seeds)} seeds)")
+    if problems:
+        raise UserError(problems)

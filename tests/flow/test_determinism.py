@@ -1,0 +1,117 @@
+"""Does a cell give the same bytes twice, with one and two workers, and after being killed midway?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench import identity
+from refers_bench.execution.local import Settings, Slot, execute
+from refers_bench.execution.progress import PlainView
+from refers_bench.manifest.protocols import resolve_sections
+from refers_bench.plan.lock import Job
+from refers_bench.store.results import ResultStore
+
+#: Runs one job as a worker would, in a process that a test may kill.
+RUN = """
+import json, pathlib, sys
+from refers_bench.jobs import entry
+from refers_bench.store.context import JobContext
+job, results, cache = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+entry.run(job, JobContext(results=results, cache=cache, threads=1))
+"""
+
+
+def job(kind: str, name: str, needs: tuple[str, ...] = (), **spec: Any) -> Job:
+    spec = {"kind": kind, "recipe": 1, **spec}
+    return Job(key=identity.key(spec), kind=kind, name=name, needs=needs, spec=spec)
+
+
+@pytest.fixture(scope="module")
+def jobs() -> list[Job]:
+    sections = resolve_sections("smoke")
+    common = {"params": {}, "impl": 1, "network": sections["network"], "image": sections["image"]}
+    prepare = job(
+        "prepare", "prepare", dataset="phantom", params={}, impl=1, digest="planned",
+        phantom={"seed": 3, "studies": 50, "size": 40}, prepared_size=sections["image"]["prepared_size"],
+    )  # fmt: skip
+    source = {"dataset": "phantom", "params": {}, "prepare": prepare.key, "task": "findings", "has_reports": True}
+    pretrain = job(
+        "pretrain", "pretrain", (prepare.key,), method="refers", pretrain=sections["pretrain"], seed=0, source=source, **common
+    )
+    cells = [
+        job(
+            "finetune", f"{method}.s{seed}", (prepare.key, pretrain.key), method=method, finetune=sections["finetune"],
+            dataset="phantom", prepare=prepare.key, task="findings", classes=["Effusion", "Nodule"], label_ratio=0.5,
+            seed=seed, pretrain=pretrain.key if method == "refers" else None, **common,
+        )
+        for method, seed in [("refers", 0), ("refers", 1), ("scratch", 0)]
+    ]  # fmt: skip
+    return [prepare, pretrain, *cells]
+
+
+def run(jobs: list[Job], folder: Path, *, workers: int) -> Path:
+    settings = Settings(
+        results=folder / "results", cache=folder / "cache", slots=[Slot(device="cpu")] * workers, threads=1
+    )
+    outcome = execute(jobs, settings, PlainView(len(jobs)))
+    assert sorted(outcome.done) == sorted(job.key for job in jobs), outcome
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def once(jobs: list[Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(jobs, tmp_path_factory.mktemp("once"), workers=1)
+
+
+def tables(results: Path, jobs: list[Job]) -> dict[str, bytes]:
+    """What must not differ between runs, by job and file."""
+    names = {"pretrain": ["checkpoint.safetensors", "text.json"], "prepare": ["index.parquet"]}
+    return {
+        f"{job.name}/{name}": (ResultStore(results).folder(job.key) / name).read_bytes()
+        for job in jobs
+        for name in names.get(job.kind, ["predictions.parquet", "metrics.parquet", "subset.json"])
+    }
+
+
+def test_two_workers_give_the_bytes_of_one(jobs: list[Job], once: Path, tmp_path: Path) -> None:
+    assert tables(run(jobs, tmp_path, workers=2), jobs) == tables(once, jobs)
+
+
+def test_seeds_and_methods_give_different_predictions(jobs: list[Job], once: Path) -> None:
+    predictions = {value for name, value in tables(once, jobs).items() if name.endswith("predictions.parquet")}
+    assert len(predictions) == 3
+
+
+def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(jobs: list[Job], once: Path, tmp_path: Path) -> None:
+    results, environment = tmp_path / "results", {**os.environ, "REFERS_BENCH_SAVE_SECONDS": "0"}
+    store, resumed = ResultStore(results), {}
+    for one in jobs[:3]:
+        payload = json.dumps({"key": one.key, "kind": one.kind, "name": one.name, "needs": [], "spec": one.spec})
+        command = [sys.executable, "-c", RUN, payload, str(results), str(tmp_path / "cache")]
+        if one.kind != "prepare":
+            kill_once_saved(command, environment, store.work_folder(one.key) / "state.safetensors")
+            assert store.state(one.key) == "to do"
+        subprocess.run(command, env=environment, check=True)
+        resumed[one.kind] = (store.record(one.key) or {})["facts"].get("resumed_from")
+    assert resumed["pretrain"] > 0
+    assert resumed["finetune"] > 0
+    assert tables(results, jobs[:3]) == tables(once, jobs[:3])
+
+
+def kill_once_saved(command: list[str], environment: dict[str, str], state: Path) -> None:
+    """Start a job and SIGKILL it as soon as there is a resumable state."""
+    process = subprocess.Popen(command, env=environment)
+    deadline = time.monotonic() + 60
+    while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the job ended before it could be killed"
