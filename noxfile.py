@@ -76,7 +76,13 @@ def smoke(session: nox.Session) -> None:
     results = f"{session.create_tmp()}/results"
     session.run("refers-bench", "--results", results, "run", "manifests/smoke.yaml")
     session.run(
-        "refers-bench", "--results", results, "check", "manifests/smoke.yaml", "--baseline", "results/smoke/baseline.json"
+        "refers-bench",
+        "--results",
+        results,
+        "check",
+        "manifests/smoke.yaml",
+        "--baseline",
+        "results/smoke/baseline.json",
     )
 
 

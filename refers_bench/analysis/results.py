@@ -152,6 +152,14 @@ class Results:
         ]
         return {name: (tuple(curves[name][0]), tuple(curves[name][1])) for name in dict.fromkeys(wanted)}
 
+    def failed_needs(self, key: str) -> tuple[str, ...]:
+        """Keys of the failed jobs that keep a job from being done: itself, or jobs it needs."""
+        if key in self.records:
+            return ()
+        own = (key,) if key in self.failures else ()
+        needs = self.jobs.get(key, {}).get("needs", ())
+        return tuple(dict.fromkeys((*own, *(found for need in needs for found in self.failed_needs(need)))))
+
     def cells_frame(self) -> pd.DataFrame:
         """Tidy: one row per method x target x seed."""
         import pandas as pd

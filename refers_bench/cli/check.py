@@ -15,14 +15,28 @@ CODES = {"same": 0, "incomplete": 3, "failed": 4, "drift": 5}
 
 @click.command("check")
 @click.argument("manifest")
-@click.option("--baseline", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSON made by --update.")
+@click.option(
+    "--baseline", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSON made by --update."
+)
 @click.option("--update", is_flag=True, help="Write the baseline from the results instead of comparing.")
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="With --update: allowed difference of a class AUC.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.02,
+    show_default=True,
+    help="With --update: allowed difference of a class AUC.",
+)
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML summary.")
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a Markdown summary.")
 @click.pass_obj
 def command(
-    settings: Settings, manifest: str, baseline: Path, update: bool, tolerance: float, junit: Path | None, markdown: Path | None
+    settings: Settings,
+    manifest: str,
+    baseline: Path,
+    update: bool,
+    tolerance: float,
+    junit: Path | None,
+    markdown: Path | None,
 ) -> int:
     r"""Compare the results of MANIFEST with a stored baseline: per-class AUCs, coverage, failures.
 

@@ -36,7 +36,9 @@ def _params(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
     return {name: value for name, _, value in (value.partition("=") for value in values)}
 
 
-PARAM = click.option("--param", multiple=True, callback=_params, metavar="NAME=VALUE", help="Reader parameter (repeatable).")
+PARAM = click.option(
+    "--param", multiple=True, callback=_params, metavar="NAME=VALUE", help="Reader parameter (repeatable)."
+)
 
 
 def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, pd.DataFrame]:
@@ -51,7 +53,12 @@ def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Datase
         params = dataset.Params(**param)
     except ValidationError as error:
         allowed = ", ".join(dataset.Params.model_fields) or "none"
-        raise UserError([Problem(found=f"--param {'.'.join(map(str, d['loc']))}: {d['msg']}", allowed=allowed) for d in error.errors()]) from error
+        raise UserError(
+            [
+                Problem(found=f"--param {'.'.join(map(str, d['loc']))}: {d['msg']}", allowed=allowed)
+                for d in error.errors()
+            ]
+        ) from error
     roots, lists = settings.roots(), dataset.lists(params)
     reasons = [reason for root in (name, lists) if root and (reason := roots.why_not(root))]
     if reasons:
@@ -63,11 +70,21 @@ def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Datase
 @command.command("prepare")
 @click.argument("dataset")
 @PARAM
-@click.option("--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="Side of the stored images, in pixels.")
+@click.option(
+    "--size",
+    type=click.IntRange(16, 2048),
+    default=256,
+    show_default=True,
+    help="Side of the stored images, in pixels.",
+)
 @click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Decoding processes.")
-@click.option("--allow-missing", type=click.IntRange(min=0), default=0, show_default=True, help="Unreadable files tolerated.")
+@click.option(
+    "--allow-missing", type=click.IntRange(min=0), default=0, show_default=True, help="Unreadable files tolerated."
+)
 @click.pass_obj
-def prepare(settings: Settings, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int) -> None:
+def prepare(
+    settings: Settings, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int
+) -> None:
     """Decode DATASET once into a memory-mapped store that 'run' finds; resumes after a kill."""
     from refers_bench import identity
     from refers_bench.data.index import digest
@@ -111,19 +128,23 @@ def verify(settings: Settings, dataset: str, param: dict[str, str], decode: bool
     Exit code 2 when something is wrong with it.
     """
     from refers_bench.data.decode import decode as decode_image
-    from refers_bench.errors import DataError
+    from refers_bench.errors import DataError, Problem
 
     plugin, _, root, index = _index(settings, dataset, param)
     click.echo(f"{plugin.label}: {len(index)} images of {index['patient_id'].nunique()} patients")
-    for split, rows in index.groupby("split"):
-        click.echo(f"  {split or 'unused'}: {len(rows)} images, {rows['patient_id'].nunique()} patients, {rows['report'].notna().sum()} with text")
-        for column in [name for name in index.columns if ":" in name]:
+    for name, rows in index.groupby("split"):
+        click.echo(
+            f"  {str(name) or 'unused'}: {len(rows)} images, {rows['patient_id'].nunique()} patients, {rows['report'].notna().sum()} with text"
+        )
+        for column in [column for column in index.columns if ":" in column]:
             positive, negative = int((rows[column] == 1).sum()), int((rows[column] == 0).sum())
-            note = "  NO POSITIVE" if split and not positive else ""
-            click.echo(f"    {column}: {positive} positive, {negative} negative, {len(rows) - positive - negative} unknown{note}")
+            note = "  NO POSITIVE" if name and not positive else ""
+            click.echo(
+                f"    {column}: {positive} positive, {negative} negative, {len(rows) - positive - negative} unknown{note}"
+            )
     for what, count in plugin.expected.items():
         click.echo(f"  documented {what}: {count}")
-    problems = []
+    problems: list[Problem] = []
     for number, path in enumerate(index["path"] if decode else (), start=1):
         try:
             decode_image(root / path)

@@ -12,7 +12,11 @@ from refers_bench.cli.settings import Settings
 
 @click.command("plan")
 @click.argument("manifest", type=MANIFEST)
-@click.option("--explain", metavar="CELL", help="Why is this cell (a name or pattern) stale: which input changed since the last plan?")
+@click.option(
+    "--explain",
+    metavar="CELL",
+    help="Why is this cell (a name or pattern) stale: which input changed since the last plan?",
+)
 @click.option("--jobs", "list_jobs", is_flag=True, help="List every job with its state.")
 @click.option("--no-write", is_flag=True, help="Do not write plan.lock.json.")
 @click.pass_obj

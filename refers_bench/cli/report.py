@@ -15,10 +15,16 @@ from refers_bench.cli.settings import Settings
     "--format", "formats", multiple=True, type=click.Choice(["html", "latex", "markdown", "csv"]), default=("html",),
     show_default=True, help="Repeatable.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: RESULTS/<name>/report]")
-@click.option("--published/--no-published", default=True, show_default=True, help="Show the paper's values beside ours.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: RESULTS/<name>/report]"
+)
+@click.option(
+    "--published/--no-published", default=True, show_default=True, help="Show the paper's values beside ours."
+)
 @click.pass_obj
-def command(settings: Settings, manifests: tuple[str, ...], formats: tuple[str, ...], out: Path | None, published: bool) -> None:
+def command(
+    settings: Settings, manifests: tuple[str, ...], formats: tuple[str, ...], out: Path | None, published: bool
+) -> None:
     """Write the report of MANIFEST (a file, or the name of a plan), or of everything planned. Needs no torch."""
     from refers_bench.reports import _page
 

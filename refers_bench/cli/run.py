@@ -21,15 +21,25 @@ INCOMPLETE, FAILED = 3, 4
 @click.command("run")
 @click.argument("manifest", type=MANIFEST)
 @click.option("--dry-run", is_flag=True, help="Show which jobs would run; run and write nothing.")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable).")
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable)."
+)
 @click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
-@click.option("--slots", type=click.IntRange(min=1), help="Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads of a worker.  [default: the manifest's, else 1]")
+@click.option(
+    "--slots",
+    type=click.IntRange(min=1),
+    help="Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Torch threads of a worker.  [default: the manifest's, else 1]"
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--time-limit", metavar="DURATION", help="Of one job, such as 90s, 15m, 2h.  [default: the manifest's]")
 @click.option("--no-report", is_flag=True, help="Do not print tables and write the report at the end.")
 @click.pass_obj
-def command(settings: Settings, manifest: Path, dry_run: bool, only: tuple[str, ...], no_report: bool, **how: Any) -> int:
+def command(
+    settings: Settings, /, manifest: Path, dry_run: bool, only: tuple[str, ...], no_report: bool, **how: Any
+) -> int:
     r"""Run what MANIFEST still needs, print its tables and write its report.
 
     Finished jobs are never run again; failed ones are tried again. Interrupt it at any time: the same
@@ -98,7 +108,9 @@ def _slots(plan: Plan, device: str, slots: int | None) -> list[Slot]:
         raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
     if gpus:
         per_gpu = plan.execution["jobs_per_gpu"]
-        places = [Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": gpu}) for _ in range(per_gpu) for gpu in gpus]
+        places = [
+            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": gpu}) for _ in range(per_gpu) for gpu in gpus
+        ]
         return places[:slots] if slots else places
     count = slots or plan.execution["cpu_slots"] or max(1, (os.cpu_count() or 1) // 2)
     return [Slot(device="cpu")] * count

@@ -33,6 +33,8 @@ def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
             problems += error.problems
         else:
             content = manifest.content
-            click.echo(f"{path}: right ({len(content.methods)} methods, {len(content.targets)} targets, {len(content.seeds)} seeds)")
+            click.echo(
+                f"{path}: right ({len(content.methods)} methods, {len(content.targets)} targets, {len(content.seeds)} seeds)"
+            )
     if problems:
         raise UserError(problems)

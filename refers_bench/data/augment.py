@@ -50,9 +50,13 @@ class Augment:
     @classmethod
     def of(cls, image: Mapping[str, Any], name: str) -> Augment:
         """From a protocol's `image` section; `name` is "pretrain_augment" or "finetune_augment"."""
-        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in image[name].items()}
+        settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in image[name].items()}
         return cls(
-            size=image["size"], channels=image["channels"], mean=tuple(image["mean"]), std=tuple(image["std"]), **settings
+            size=image["size"],
+            channels=image["channels"],
+            mean=tuple(image["mean"]),
+            std=tuple(image["std"]),
+            **settings,
         )
 
     def normalised(self, x_NHW: Tensor) -> Tensor:
@@ -74,7 +78,9 @@ class Augment:
         """Which of `count` examples are flipped (bool)."""
         return torch.rand(count, generator=generator) < self.flip_probability
 
-    def training(self, images_NHW: Tensor, generator: torch.Generator, flips_N: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def training(
+        self, images_NHW: Tensor, generator: torch.Generator, flips_N: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Augment a batch.
 
         Args:

@@ -86,7 +86,14 @@ class RadiographSource:
     """
 
     def __init__(
-        self, images_NHW: np.ndarray, places: np.ndarray, labels: np.ndarray, *, augment: Augment, device: torch.device, key: str
+        self,
+        images_NHW: np.ndarray,
+        places: np.ndarray,
+        labels: np.ndarray,
+        *,
+        augment: Augment,
+        device: torch.device,
+        key: str,
     ) -> None:
         self.images_NHW, self.places, self.augment, self.device, self.key = images_NHW, places, augment, device, key
         self.labels = torch.from_numpy(labels)
@@ -142,18 +149,27 @@ class StudySource:
         max_tokens: int, task: str, classes: Sequence[str], views: int, view_sampling: str, report_flip: str,
         shuffled: bool, augment: Augment, device: torch.device, key: str, text_tokenizer: ReportTokenizer | None = None,
     ) -> None:  # fmt: skip
-        self.images_NHW, self.views, self.view_sampling, self.report_flip = images_NHW, views, view_sampling, report_flip
+        self.images_NHW, self.views, self.view_sampling, self.report_flip = (
+            images_NHW,
+            views,
+            view_sampling,
+            report_flip,
+        )
         self.augment, self.device, self.key = augment, device, key
         studies = [(name, part) for name, part in rows.groupby(group, sort=True)]
         self.study_views = [part["place"].to_numpy() for _, part in studies]
         # A study's labels and report stand on each of its rows.
         first = pd.concat([part.iloc[:1] for _, part in studies]) if studies else rows
-        self.labels = torch.from_numpy(labels_of(first, task, classes) if task else np.zeros((len(first), 0), np.float32))
+        self.labels = torch.from_numpy(
+            labels_of(first, task, classes) if task else np.zeros((len(first), 0), np.float32)
+        )
         reports = first["report"].tolist() if tokenizer else []
         if shuffled and reports:
             reports = [reports[i] for i in derangement(len(reports), key)]
         # State 0: as written; state 1: sides swapped, for flipped radiographs.
-        states = [[swap_sides(report, reading=report_flip) if flip else report for report in reports] for flip in (0, 1)]
+        states = [
+            [swap_sides(report, reading=report_flip) if flip else report for report in reports] for flip in (0, 1)
+        ]
         if tokenizer is None:
             max_tokens = 0
         states = states if tokenizer else [[""] * len(first)] * 2
@@ -230,7 +246,9 @@ def _padded(tokenizer: ReportTokenizer | None, texts: list[str], max_tokens: int
     """Token ids (N, max_tokens) and lengths (N); no text has length 0 without a tokenizer."""
     ids = np.full((len(texts), max_tokens), PAD, np.int64)
     lengths = np.zeros(len(texts), np.int64)
-    for row, text in enumerate(texts if tokenizer else ()):
+    if tokenizer is None:
+        return ids, lengths
+    for row, text in enumerate(texts):
         encoded = tokenizer.encode(text, max_tokens=max_tokens)
         ids[row, : len(encoded)], lengths[row] = encoded, len(encoded)
     return ids, lengths

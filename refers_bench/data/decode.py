@@ -46,7 +46,9 @@ def decode(path: Path) -> np.ndarray:
     except PermissionError as error:
         raise DataError(Problem(found="no permission to read this image", path=path)) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(Problem(found=f"a damaged image ({error})", allowed="a whole PNG or JPEG", path=path)) from error
+        raise DataError(
+            Problem(found=f"a damaged image ({error})", allowed="a whole PNG or JPEG", path=path)
+        ) from error
 
 
 def _grey(image: Image.Image, path: Path) -> np.ndarray:

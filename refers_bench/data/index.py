@@ -23,9 +23,13 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(Problem(found="missing table", allowed="the dataset's folder as downloaded", path=path)) from error
+        raise DataError(
+            Problem(found="missing table", allowed="the dataset's folder as downloaded", path=path)
+        ) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(Problem(found=f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path)) from error
+        raise DataError(
+            Problem(found=f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path)
+        ) from error
     missing = [name for name in required if name not in frame.columns]
     if missing:
         found = f"no column '{missing[0]}'"
@@ -59,7 +63,9 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
     spread = used.groupby("patient_id")["split"].nunique()
     for patient in spread[spread > 1].index[:5]:
         splits = ", ".join(sorted(used.loc[used["patient_id"] == patient, "split"].unique()))
-        problems.append(Problem(found=f"patient '{patient}' is in {splits}", allowed="one split per patient", path=table))
+        problems.append(
+            Problem(found=f"patient '{patient}' is in {splits}", allowed="one split per patient", path=table)
+        )
     if problems:
         raise DataError(problems)
     sizes = []
@@ -73,7 +79,7 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
     labels = sorted(name for name in frame.columns if ":" in name)
     frame = frame.assign(bytes=pd.Series(sizes, index=frame.index, dtype="int64"))
     frame = frame[[*INDEX_COLUMNS, "bytes", *labels]].sort_values("image_id", ignore_index=True)
-    return frame.astype({name: "Int8" for name in labels})
+    return frame.astype(dict.fromkeys(labels, "Int8"))
 
 
 def patient_split(patients: pd.Series, *, dataset: str, seed: int) -> pd.Series:

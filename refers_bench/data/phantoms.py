@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,7 +71,11 @@ class PhantomStudy:
 
 #: Finding -> how it is worded; {side} is the laterality.
 WORDS: Mapping[str, tuple[str, ...]] = {
-    "Cardiomegaly": ("The heart is enlarged.", "Cardiomegaly is present.", "The cardiac silhouette is increased in size."),
+    "Cardiomegaly": (
+        "The heart is enlarged.",
+        "Cardiomegaly is present.",
+        "The cardiac silhouette is increased in size.",
+    ),
     "Effusion": ("There is a {side} pleural effusion.", "A {side} sided pleural effusion layers at the base."),
     "Nodule": ("A small nodule projects over the {side} lung.", "There is a {side} pulmonary nodule."),
     "Consolidation": ("There is a consolidation in the {side} lung.", "A {side} airspace consolidation is seen."),
@@ -102,7 +105,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 def _blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
     """A smooth disc of height 1."""
     distance = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
-    return np.exp(-(distance**2))
+    return np.asarray(np.exp(-(distance**2)))
 
 
 def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: float, lateral: bool) -> np.ndarray:
@@ -113,7 +116,7 @@ def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: f
     image += 0.18 * _blob(x, y, 0.8 if lateral else 0.5, 0.5, 0.06, 0.7)
     phase, curve = rng.uniform(0, 0.09), rng.uniform(0.2, 0.5)
     ribs = np.sin((y - phase + curve * (x - 0.5) ** 2) * 2 * np.pi / 0.09) ** 8
-    return image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42)
+    return np.asarray(image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42))
 
 
 def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, dx: float, lateral: bool, contrast: float) -> np.ndarray:
@@ -156,15 +159,17 @@ def _report(rng: np.random.Generator, lesions: tuple[Lesion, ...]) -> str:
     sentences = [str(rng.choice(WORDS[item.finding])).format(side=item.side) for item in lesions]
     positives = list(sentences)
     absent = [name for name in FINDINGS if name not in {item.finding for item in lesions}]
-    mentioned = rng.permutation(absent)[: rng.integers(1, 4)] if absent else []
-    sentences += [str(rng.choice(NORMAL[str(name)])) for name in mentioned]
+    mentioned = [str(name) for name in rng.permutation(absent)[: rng.integers(1, 4)]] if absent else []
+    sentences += [str(rng.choice(NORMAL[name])) for name in mentioned]
     sentences += [str(sentence) for sentence in rng.choice(DISTRACTORS, rng.integers(1, 3), replace=False)]
     findings = " ".join(str(sentence) for sentence in rng.permutation(sentences))
     impression = " ".join(positives) or "No acute cardiopulmonary abnormality."
     return f"{findings} Impression: {impression}"
 
 
-def study(params: PhantomParams, number: int, *, choose: Callable[[np.random.Generator], frozenset[str]] | None = None) -> PhantomStudy:
+def study(
+    params: PhantomParams, number: int, *, choose: Callable[[np.random.Generator], frozenset[str]] | None = None
+) -> PhantomStudy:
     """Study `number` of a collection: a function of the parameters and the number alone.
 
     Args:
@@ -199,7 +204,9 @@ def study(params: PhantomParams, number: int, *, choose: Callable[[np.random.Gen
     )  # fmt: skip
 
 
-def studies(params: PhantomParams, choose: Callable[[np.random.Generator], frozenset[str]] | None = None) -> Iterator[PhantomStudy]:
+def studies(
+    params: PhantomParams, choose: Callable[[np.random.Generator], frozenset[str]] | None = None
+) -> Iterator[PhantomStudy]:
     """All studies of a collection."""
     return (study(params, number, choose=choose) for number in range(params.studies))
 
@@ -219,5 +226,3 @@ def write(folder: Path, params: PhantomParams, layout: Callable[[Path, PhantomPa
         return
     with staged_folder(folder) as stage:
         layout(stage, params)
-
-

@@ -50,7 +50,9 @@ class PreparedImages:
             DataError: not a prepared store, or its size does not fit its index.
         """
         if not (folder / META).is_file():
-            raise DataError(Problem(found="no prepared images here", allowed="run 'refers-bench data prepare'", path=folder))
+            raise DataError(
+                Problem(found="no prepared images here", allowed="run 'refers-bench data prepare'", path=folder)
+            )
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         shape = (meta["count"], meta["size"], meta["size"])
         found = (folder / PIXELS).stat().st_size

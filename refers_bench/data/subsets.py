@@ -31,7 +31,14 @@ class Subset:
 
 
 def subset(
-    train: pd.DataFrame, *, dataset: str, task: str, classes: tuple[str, ...], label_ratio: float, seed: int, by_patient: bool
+    train: pd.DataFrame,
+    *,
+    dataset: str,
+    task: str,
+    classes: tuple[str, ...],
+    label_ratio: float,
+    seed: int,
+    by_patient: bool,
 ) -> Subset:
     """Draw the images whose labels may be used.
 

@@ -47,7 +47,9 @@ class Params(BaseModel):
     modalities: tuple[Literal["X-ray", "CT"], ...] = Field(
         default=("CT", "X-ray"), min_length=1, description="the released lists hold CT slices, too"
     )
-    views: tuple[str, ...] = Field(default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all")
+    views: tuple[str, ...] = Field(
+        default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all"
+    )
     lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
     split_seed: int = Field(default=0, ge=0, description="of the patient-wise 70/10/20 split, without lists")
     missing: Literal["skip", "refuse"] = Field(default="skip", description="rows whose image file is not there")
@@ -100,7 +102,8 @@ def read_lists(folder: Path) -> pd.DataFrame:
 
 
 def _labelled(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
-    problems, groups = [], []
+    problems: list[Problem] = []
+    groups: list[str | None] = []
     for line, finding in zip(frame["line"], frame["finding"], strict=True):
         try:
             groups.append(group_of(finding))
@@ -108,11 +111,17 @@ def _labelled(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
             groups.append(None)
             known = sorted({*GROUPS, *UNLABELLED} - {""})
             problems.append(
-                Problem(found=f"unknown finding '{finding}'", allowed=", ".join(known), nearest=nearest(finding, known), path=table, line=line)
+                Problem(
+                    found=f"unknown finding '{finding}'",
+                    allowed=", ".join(known),
+                    nearest=nearest(finding, known),
+                    path=table,
+                    line=line,
+                )
             )
     if problems:
         raise DataError(problems[:20])
-    return frame.assign(group=groups)
+    return frame.assign(group=pd.Series(groups, index=frame.index, dtype=object))
 
 
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
@@ -126,7 +135,9 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         DataError: see `refers_bench.data.index.finished_index`; an unknown finding; a malformed list.
     """
     table = root / TABLE
-    frame = read_table(table, required=("patientid", "offset", "finding", "view", "modality", "folder", "filename", "clinical_notes"))
+    frame = read_table(
+        table, required=("patientid", "offset", "finding", "view", "modality", "folder", "filename", "clinical_notes")
+    )
     frame["line"] = np.arange(2, len(frame) + 2)
     frame = _labelled(frame[frame["folder"] == "images"], table)
     frame = frame[frame["modality"].isin(params.modalities)]
@@ -142,7 +153,9 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
     else:
-        frame = frame.assign(listed=np.nan, split=patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed))
+        frame = frame.assign(
+            listed=np.nan, split=patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
+        )
     present = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set[str]()
     if params.missing == "skip":
         # A name that is a path is kept: the check of the index refuses it by name.
@@ -168,7 +181,9 @@ def _columns(frame: pd.DataFrame) -> pd.DataFrame:
         "viral_vs_bacterial:Viral": pd.Series(
             np.where(viral, 1.0, np.where(group == "Bacterial", 0.0, np.nan)), index=frame.index
         ),
-        **{f"findings:{name}": pd.Series(np.where(known, group == name, np.nan), index=frame.index) for name in CLASSES},
+        **{
+            f"findings:{name}": pd.Series(np.where(known, group == name, np.nan), index=frame.index) for name in CLASSES
+        },
     }
     # A study's text is the first one its rows carry.
     out = pd.DataFrame(columns)

@@ -28,7 +28,12 @@ from refers_bench.store.results import ResultStore
 ENTRY = "refers_bench.jobs.entry:run"
 #: Loaded once, before workers are forked: a replaced worker costs milliseconds, not the import of torch.
 PRELOAD = ("refers_bench.execution.worker", "refers_bench.jobs.entry")
-HEAVY = ("refers_bench.jobs.prepare", "refers_bench.jobs.finetune", "refers_bench.jobs.pretrain", "transformers.models.bert.modeling_bert")
+HEAVY = (
+    "refers_bench.jobs.prepare",
+    "refers_bench.jobs.finetune",
+    "refers_bench.jobs.pretrain",
+    "transformers.models.bert.modeling_bert",
+)
 #: Order in which ready jobs start: what others wait for comes first.
 RANK = {"prepare": 0, "pretrain": 1, "finetune": 2}
 TICK_S = 0.25
@@ -163,7 +168,9 @@ class _Run:
         context.set_forkserver_preload(list(self.settings.preload))
         me = (os.getpid(), process_start(os.getpid()))
         self.workers = [
-            pebble.ProcessPool(max_workers=1, context=context, initializer=worker.initialise, initargs=(*me, dict(slot.environment)))
+            pebble.ProcessPool(
+                max_workers=1, context=context, initializer=worker.initialise, initargs=(*me, dict(slot.environment))
+            )
             for slot in self.settings.slots
         ]
         try:
@@ -209,7 +216,9 @@ class _Run:
         """Fill the free slots; returns whether anything changed."""
         changed = False
         for job in list(self.pending):
-            blocked = [need for need in job.needs if need in self.failed or (need in self.jobs and self.jobs[need].unavailable)]
+            blocked = [
+                need for need in job.needs if need in self.failed or (need in self.jobs and self.jobs[need].unavailable)
+            ]
             if blocked:
                 self.pending.remove(job)
                 self.failed[job.key] = "blocked"
@@ -239,7 +248,9 @@ class _Run:
         self.starts += 1
         self.listener.started(job, slot)
         payload = {"key": job.key, "kind": job.kind, "name": job.name, "needs": list(job.needs), "spec": dict(job.spec)}
-        future = self.workers[slot].schedule(worker.work, args=(settings.entry, payload, context), timeout=settings.time_limit)
+        future = self.workers[slot].schedule(
+            worker.work, args=(settings.entry, payload, context), timeout=settings.time_limit
+        )
         self.running[future] = _Running(
             job=job, slot=slot, future=future, started=time.monotonic(), oom_kills=oom_kill_count()
         )
@@ -278,14 +289,21 @@ class _Run:
             return {"category": "timeout", "message": f"over its time limit of {self.settings.time_limit:g} s"}
         except pebble.ProcessExpired as error:
             category = of_exit(error.exitcode, oom_kills=oom_kill_count() - run.oom_kills)
-            return {"category": category, "message": f"worker died with exit status {error.exitcode}", "exit_status": error.exitcode}
+            return {
+                "category": category,
+                "message": f"worker died with exit status {error.exitcode}",
+                "exit_status": error.exitcode,
+            }
         return result
 
     def tick(self) -> None:
         if time.monotonic() - self.renewed > RENEW_S:
             self.claims.renew()
             self.renewed = time.monotonic()
-        running = {run.job.name: _progress(self.store.work_folder(run.job.key) / "progress.json") for run in self.running.values()}
+        running = {
+            run.job.name: _progress(self.store.work_folder(run.job.key) / "progress.json")
+            for run in self.running.values()
+        }
         self.listener.tick(running, len(self.pending))
 
 

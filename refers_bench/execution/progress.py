@@ -44,7 +44,7 @@ class PlainView:
 
     def write(self, text: str) -> None:
         """Print a line at once."""
-        print(text, file=self.out, flush=True)  # noqa: T201
+        print(text, file=self.out, flush=True)
 
     def eta(self) -> str:
         """Rough time left, from jobs ended so far."""
@@ -98,7 +98,9 @@ class LiveView(PlainView):
 
         lines = [Text(line_of(name, view), overflow="ellipsis", no_wrap=True) for name, view in running.items()]
         head = Text(f"{self.ended_count} of {self.total} jobs, {left} waiting, about {self.eta()} left")
-        self.live.update(Group(head, ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60), *lines))
+        self.live.update(
+            Group(head, ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60), *lines)
+        )
 
     def close(self) -> None:
         """Take the display away."""

@@ -39,5 +39,9 @@ def work(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, A
         return {"category": "storage", "message": str(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the record holds every kind of failure
         tail = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
-        return {"category": of_exception(error), "message": f"{type(error).__name__}: {error}"[:2000], "traceback": tail}
+        return {
+            "category": of_exception(error),
+            "message": f"{type(error).__name__}: {error}"[:2000],
+            "traceback": tail,
+        }
     return {"category": "ok"}

@@ -72,7 +72,9 @@ def load(path: Path) -> Manifest:
         own[method.name or method.id] = tuple(found)
     problems += _names(schema, document)
     if schema.protocol.preset not in protocols.names():
-        problems.append(_unknown(document, ("protocol", "preset"), "protocol preset", schema.protocol.preset, protocols.names()))
+        problems.append(
+            _unknown(document, ("protocol", "preset"), "protocol preset", schema.protocol.preset, protocols.names())
+        )
     elif not problems:
         problems += _values(schema, overrides, own)
     if problems:
@@ -83,7 +85,9 @@ def load(path: Path) -> Manifest:
     )
 
 
-def _values(schema: ManifestSchema, overrides: list[protocols.Override], own: Mapping[str, tuple[protocols.Override, ...]]) -> list[Problem]:
+def _values(
+    schema: ManifestSchema, overrides: list[protocols.Override], own: Mapping[str, tuple[protocols.Override, ...]]
+) -> list[Problem]:
     """Overrides of a wrong type or range, for the protocol and for each row."""
     problems: dict[str, Problem] = {}
     for extra in [(), *own.values()]:
@@ -131,7 +135,9 @@ def _schema_problem(detail: Any, document: Document) -> Problem:
     kind, last = detail["type"], detail["loc"][-1]
     if kind == "extra_forbidden":
         known = _keys_at(loc[:-1])
-        return document.problem(loc, f"unknown key '{last}'", allowed=", ".join(known), nearest=nearest(str(last), known))
+        return document.problem(
+            loc, f"unknown key '{last}'", allowed=", ".join(known), nearest=nearest(str(last), known)
+        )
     if kind == "missing":
         return document.problem(loc[:-1], f"key '{last}' is missing", allowed=f"'{last}' must be given")
     found = f"{'.'.join(map(str, loc))} is {detail['input']!r}"
@@ -174,11 +180,15 @@ def _names(schema: ManifestSchema, document: Document) -> list[Problem]:
         tasks = list(plugins.load("dataset", target.dataset).tasks)
         for j, task in enumerate(target.tasks):
             if task not in tasks:
-                problems.append(_unknown(document, ("targets", i, "tasks", j), f"task of {target.dataset}", task, tasks))
+                problems.append(
+                    _unknown(document, ("targets", i, "tasks", j), f"task of {target.dataset}", task, tasks)
+                )
     used = {schema.source.dataset, *(target.dataset for target in schema.targets)}
     for name, part in schema.data.items():
         if name not in used:
-            problems.append(_unknown(document, ("data", name), "dataset, or one that is not used here", name, sorted(used)))
+            problems.append(
+                _unknown(document, ("data", name), "dataset, or one that is not used here", name, sorted(used))
+            )
         if part.root and part.phantom is not None:
             problems.append(document.problem(("data", name), "both 'root' and 'phantom'", allowed="one of them"))
         if part.phantom is not None:
@@ -215,6 +225,8 @@ def _param_problem(detail: Any, model: type[BaseModel], document: Document, loc:
     here = (*loc, *detail["loc"])
     if detail["type"] == "extra_forbidden":
         name, known = str(detail["loc"][-1]), sorted(model.model_fields)
-        return document.problem(here, f"unknown parameter '{name}'", allowed=", ".join(known), nearest=nearest(name, known))
+        return document.problem(
+            here, f"unknown parameter '{name}'", allowed=", ".join(known), nearest=nearest(name, known)
+        )
     found = f"{'.'.join(map(str, detail['loc']))} is {detail['input']!r}"
     return document.problem(here, found, allowed=detail["msg"].removeprefix("Value error, "))

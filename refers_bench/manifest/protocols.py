@@ -95,7 +95,9 @@ def _preset(name: str) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
     return values, special
 
 
-def flat_overrides(tree: Mapping[str, Any], document: yaml_text.Document, loc: yaml_text.Loc) -> tuple[list[Override], list[Problem]]:
+def flat_overrides(
+    tree: Mapping[str, Any], document: yaml_text.Document, loc: yaml_text.Loc
+) -> tuple[list[Override], list[Problem]]:
     """Nested or dotted overrides of a manifest -> dotted ones, and those that name no constant."""
     known = set(field_names())
     groups = {name.rpartition(".")[0] for name in known} | set(SECTIONS)
@@ -112,7 +114,9 @@ def flat_overrides(tree: Mapping[str, Any], document: yaml_text.Document, loc: y
             else:
                 inside = sorted(item for item in known if item.startswith(prefix)) if prefix else sorted(known)
                 close = nearest(dotted, known)
-                allowed = ", ".join(item.removeprefix(prefix) for item in inside) if prefix else "see a preset in protocols/"
+                allowed = (
+                    ", ".join(item.removeprefix(prefix) for item in inside) if prefix else "see a preset in protocols/"
+                )
                 problems.append(document.problem(here, f"unknown constant '{dotted}'", allowed=allowed, nearest=close))
 
     walk(tree, "", loc)
@@ -145,7 +149,9 @@ def resolve(preset: str, overrides: Iterable[Override] = (), *, dataset: str = "
 
 def _problem(detail: Any, values: Mapping[str, Value], places: Mapping[str, yaml_text.Place], preset: str) -> Problem:
     parts = [str(part) for part in detail["loc"]]
-    name = next((n for n in (".".join(parts[:end]) for end in range(len(parts), 0, -1)) if n in values), ".".join(parts))
+    name = next(
+        (n for n in (".".join(parts[:end]) for end in range(len(parts), 0, -1)) if n in values), ".".join(parts)
+    )
     place = places.get(name)
     return Problem(
         found=f"{name} is {detail['input']!r}" if detail["type"] != "missing" else f"{name} is missing",

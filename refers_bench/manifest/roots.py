@@ -66,7 +66,9 @@ def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
         for name, value in document.content.items():
             if name not in KEYS:
                 problems.append(
-                    document.problem((name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=nearest(name, KEYS))
+                    document.problem(
+                        (name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=nearest(name, KEYS)
+                    )
                 )
             elif name == "data_roots":
                 for root, path in (value if isinstance(value, dict) else {}).items():

@@ -12,7 +12,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(value: Any) -> Any:
-    """"90s", "15m", "2h", "1d" -> seconds; anything else is refused (10:30 is a number in old YAML)."""
+    """ "90s", "15m", "2h", "1d" -> seconds; anything else is refused (10:30 is a number in old YAML)."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value) if isinstance(value, str) else None
     if not match:
         raise ValueError("a number and a unit: 90s, 15m, 2h or 1d")
@@ -20,7 +20,7 @@ def seconds(value: Any) -> Any:
 
 
 def share(value: Any) -> Any:
-    """"1%" or 0.01 -> 0.01."""
+    """ "1%" or 0.01 -> 0.01."""
     if isinstance(value, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)
         if not match:
@@ -47,7 +47,9 @@ class ProtocolPart(Part):
     """Which preset of training constants, and what differs from it."""
 
     preset: str
-    overrides: dict[str, Any] = Field(default_factory=dict, description="nested or dotted: finetune.learning_rate: 0.01")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict, description="nested or dotted: finetune.learning_rate: 0.01"
+    )
 
 
 class DataPart(Part):
@@ -71,7 +73,9 @@ class MethodPart(Part):
     name: Name | None = Field(default=None, description="row name; the id by default")
     label: str | None = Field(default=None, max_length=200, description="row title; the method's own by default")
     params: dict[str, Any] = Field(default_factory=dict)
-    overrides: dict[str, Any] = Field(default_factory=dict, description="training constants for this row only; footnoted")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict, description="training constants for this row only; footnoted"
+    )
     pretrain_seed: Seed = 0
 
 
@@ -91,9 +95,9 @@ class ExecutionPart(Part):
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     time_limit: Duration = Field(default=7 * 86400.0, description="of one job: 90s, 15m, 2h, 1d")
-    retries: dict[Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error"], Annotated[int, Field(ge=0, le=9)]] = Field(
-        default={"crash": 1}, description="further attempts by failure category"
-    )
+    retries: dict[
+        Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error"], Annotated[int, Field(ge=0, le=9)]
+    ] = Field(default={"crash": 1}, description="further attempts by failure category")
 
 
 class ManifestSchema(Part):

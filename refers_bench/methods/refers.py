@@ -66,7 +66,10 @@ def build_objective(
     decoder = bert = None
     if "report_generation" in params.tasks:
         decoder = ReportTransformer(
-            vocabulary=facts.vocabulary, max_tokens=facts.max_tokens, visual_width=encoder.patch_width, **pretrain["decoder"]
+            vocabulary=facts.vocabulary,
+            max_tokens=facts.max_tokens,
+            visual_width=encoder.patch_width,
+            **pretrain["decoder"],
         )
     if "study_report_consistency" in params.tasks:
         sizes = {name: value for name, value in pretrain["text_encoder"].items() if name != "path_name"}
@@ -99,7 +102,11 @@ def footnotes(params: Params) -> tuple[str, ...]:
 
 def unavailable(params: Params) -> str:
     """Why these parameters cannot run."""
-    return "" if params.backbone == "radiograph_transformer" else f"backbone {params.backbone}: not available in this version"
+    return (
+        ""
+        if params.backbone == "radiograph_transformer"
+        else f"backbone {params.backbone}: not available in this version"
+    )
 
 
 METHOD = Method(

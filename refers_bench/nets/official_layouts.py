@@ -85,28 +85,29 @@ def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in inner.items() if isinstance(value, Tensor)}
 
 
+#: Official prefix -> ours, for everything of a pre-training checkpoint but the encoder.
+_OBJECTIVE = {
+    **{f"fusion.fc{view + 1}.": f"view_fusion.gates.{view}." for view in range(3)},
+    "textual.visual_projection.": "report_transformer.visual_projection.",
+    "textual.embedding.words.": "report_transformer.words.",
+    "textual.embedding.positions.": "report_transformer.positions.",
+    "textual.embedding.layer_norm.": "report_transformer.norm.",
+    "textual.transformer.layers.": "report_transformer.layers.",
+    "textual.output.bias": "report_transformer.output_bias",
+    "contrastive_bert.text_encoder.": "text_encoder.bert.",
+    "contrastive_bert.fc.": "text_encoder.fc.",
+}
+
+
 def objective_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A whole pre-training state dict -> names of `StudyObjective` (also right for gradients)."""
-    found = {f"encoder.{name}": value for name, value in encoder_weights(official).items()} if any(
-        "transformer.embeddings" in name for name in official
-    ) else {}
-    renames = (
-        (r"fusion\.fc(\d)\.", lambda m: f"view_fusion.gates.{int(m[1]) - 1}."),
-        (r"textual\.visual_projection\.", lambda m: "report_transformer.visual_projection."),
-        (r"textual\.embedding\.words\.", lambda m: "report_transformer.words."),
-        (r"textual\.embedding\.positions\.", lambda m: "report_transformer.positions."),
-        (r"textual\.embedding\.layer_norm\.", lambda m: "report_transformer.norm."),
-        (r"textual\.transformer\.layers\.", lambda m: "report_transformer.layers."),
-        (r"textual\.output\.bias", lambda m: "report_transformer.output_bias"),
-        (r"contrastive_bert\.text_encoder\.", lambda m: "text_encoder.bert."),
-        (r"contrastive_bert\.fc\.", lambda m: "text_encoder.fc."),
-    )
+    found: dict[str, Tensor] = {}
+    if any("transformer.embeddings" in name for name in official):
+        found = {f"encoder.{name}": value for name, value in encoder_weights(official).items()}
     for name, value in official.items():
-        for pattern, rename in renames:
-            if match := re.match(pattern, name):
-                if not name.endswith("position_ids"):  # a buffer that transformers no longer stores
-                    found[rename(match) + name[match.end() :]] = value
-                break
+        prefix = next((prefix for prefix in _OBJECTIVE if name.startswith(prefix)), None)
+        if prefix and not name.endswith("position_ids"):  # a buffer that transformers no longer stores
+            found[_OBJECTIVE[prefix] + name.removeprefix(prefix)] = value
     return found
 
 

@@ -55,7 +55,8 @@ class Block(nn.Module):
         """x_BND -> x_BND."""
         x_BND = x_BND + self.attention(self.norm1(x_BND))
         hidden = self.dropout(self.activation(self.fc1(self.norm2(x_BND))))
-        return x_BND + self.dropout(self.fc2(hidden))
+        out: Tensor = x_BND + self.dropout(self.fc2(hidden))
+        return out
 
 
 class RadiographTransformer(nn.Module):
@@ -179,7 +180,9 @@ class RadiographTransformer(nn.Module):
         return torch.cat([kept[number] for number in layers], dim=-1)
 
 
-def build(network: Mapping[str, Any], image: Mapping[str, Any], *, aggregation: str | None = None) -> RadiographTransformer:
+def build(
+    network: Mapping[str, Any], image: Mapping[str, Any], *, aggregation: str | None = None
+) -> RadiographTransformer:
     """The radiograph transformer of a protocol's `network` and `image` sections.
 
     Args:

@@ -49,7 +49,8 @@ class ReportTransformer(nn.Module):
         """Token ids -> embeddings (B, T, width); zero wherever the id is 0, also inside a sentence."""
         places = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
         embedded = self.dropout(self.norm(self.words(tokens_BT) + self.positions(places)))
-        return embedded * (tokens_BT != PAD).unsqueeze(-1).to(embedded.dtype)
+        masked: Tensor = embedded * (tokens_BT != PAD).unsqueeze(-1).to(embedded.dtype)
+        return masked
 
     def forward(self, memory_BMP: Tensor, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, T, vocabulary) of the token after each position.

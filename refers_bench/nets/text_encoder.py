@@ -33,7 +33,9 @@ class TextEncoder(nn.Module):
         return feature
 
 
-def build(settings: Mapping[str, Any], *, vocabulary: int, max_tokens: int, out_width: int, path: str | None) -> TextEncoder:
+def build(
+    settings: Mapping[str, Any], *, vocabulary: int, max_tokens: int, out_width: int, path: str | None
+) -> TextEncoder:
     """A text encoder from a local folder, or of the given sizes with random weights.
 
     Args:

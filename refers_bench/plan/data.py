@@ -47,7 +47,9 @@ def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapp
         UserError: the folder is there, and something in it is wrong.
     """
     if not available("dataset", dataset_id):
-        return PlannedData(dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version")
+        return PlannedData(
+            dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version"
+        )
     dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
     part = manifest.content.data.get(dataset_id)
     model = dataset.Params(**params)
@@ -67,11 +69,18 @@ def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapp
     except DataError as error:
         raise UserError(error.problems) from error
     return PlannedData(
-        dataset=dataset_id, params=resolved, impl=dataset.impl, digest=plugins.resolve(DIGEST)(index), images=len(index), roots=names
+        dataset=dataset_id,
+        params=resolved,
+        impl=dataset.impl,
+        digest=plugins.resolve(DIGEST)(index),
+        images=len(index),
+        roots=names,
     )
 
 
-def _phantom(dataset_id: str, dataset: plugins.Dataset, model: Any, params: Mapping[str, Any], given: Mapping[str, Any]) -> PlannedData:
+def _phantom(
+    dataset_id: str, dataset: plugins.Dataset, model: Any, params: Mapping[str, Any], given: Mapping[str, Any]
+) -> PlannedData:
     """Procedural radiographs: their parameters are their identity, nothing needs to be on disk."""
     phantoms = plugins.resolve("refers_bench.data.phantoms:PhantomParams")
     settings = {**phantoms(**given).model_dump(mode="json"), "impl": plugins.resolve("refers_bench.data.phantoms:IMPL")}

@@ -54,11 +54,15 @@ class _Expansion:
             execution=content.execution.model_dump(mode="json"), tables=tuple(content.tables),
         )  # fmt: skip
 
-    def add(self, kind: str, name: str, spec: Mapping[str, Any], *, needs: Iterable[str] = (), unavailable: str = "") -> Job:
+    def add(
+        self, kind: str, name: str, spec: Mapping[str, Any], *, needs: Iterable[str] = (), unavailable: str = ""
+    ) -> Job:
         spec = {"kind": kind, "recipe": IMPL[kind], **spec}
         key = identity.key(spec)
         if key not in self.jobs:
-            blocked = unavailable or next((self.jobs[need].unavailable for need in needs if self.jobs[need].unavailable), "")
+            blocked = unavailable or next(
+                (self.jobs[need].unavailable for need in needs if self.jobs[need].unavailable), ""
+            )
             self.jobs[key] = Job(key=key, kind=kind, name=name, needs=tuple(needs), spec=spec, unavailable=blocked)
         return self.jobs[key]
 
@@ -108,7 +112,11 @@ class _Expansion:
         if not available("dataset", source) or not available("method", method_id):
             return ""
         needs, dataset = plugins.load("method", method_id).needs, plugins.load("dataset", source)
-        lacking = [what for what, has in (("reports", dataset.has_reports), ("labels", dataset.source_task)) if what in needs and not has]
+        lacking = [
+            what
+            for what, has in (("reports", dataset.has_reports), ("labels", dataset.source_task))
+            if what in needs and not has
+        ]
         return f"method {method_id} needs {' and '.join(lacking)}, which {source} does not have" if lacking else ""
 
     def target(self, method: MethodPart, target: TargetPart) -> None:
@@ -140,8 +148,14 @@ class _Expansion:
                     )  # fmt: skip
                     self.cells.append(
                         Cell(
-                            method=row, label=method.label or (plugin.label if plugin else method.id), dataset=target.dataset,
-                            task=task, label_ratio=ratio, seed=seed, key=job.key, footnotes=self.footnotes(method, plugin, model),
+                            method=row,
+                            label=method.label or (plugin.label if plugin else method.id),
+                            dataset=target.dataset,
+                            task=task,
+                            label_ratio=ratio,
+                            seed=seed,
+                            key=job.key,
+                            footnotes=self.footnotes(method, plugin, model),
                             synthetic=data.phantom is not None or bool(dataset and dataset.synthetic),
                         )  # fmt: skip
                     )

@@ -100,9 +100,13 @@ def read(path: Path) -> Plan:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(Problem(found="no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path)) from error
+        raise UserError(
+            Problem(found="no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path)
+        ) from error
     except json.JSONDecodeError as error:
-        raise UserError(Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)) from error
+        raise UserError(
+            Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
+        ) from error
     if content.pop("version", None) != VERSION:
         raise UserError(Problem(found="a plan of another version", allowed="plan the manifest again", path=path))
     jobs = tuple(Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs"))

@@ -33,7 +33,9 @@ def states(plan: Plan, store: ResultStore, cache: Path) -> dict[str, str]:
 def shared(plan: Plan, results: Path) -> dict[str, int]:
     """Other planned manifests below the results folder -> how many of this plan's jobs they have, too."""
     own = {job.key for job in plan.jobs}
-    others = {path.parent.name: read(path) for path in sorted(results.glob(f"*/{LOCK}")) if path.parent.name != plan.name}
+    others = {
+        path.parent.name: read(path) for path in sorted(results.glob(f"*/{LOCK}")) if path.parent.name != plan.name
+    }
     counts = {name: sum(job.key in own for job in other.jobs) for name, other in others.items()}
     return {name: count for name, count in counts.items() if count}
 

@@ -73,28 +73,17 @@ def _cost(record: Mapping[str, Any]) -> str:
 
 def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
     """Last lines of what failed, of the fine-tuning itself or of a job it needs."""
-    seen: dict[str, None] = {}
-    for planned in runs:
-        if not planned.run.counts:
-            for key in _chain(results, planned.run.key):
-                if key in results.failures:
-                    seen[key] = None
-    for key in seen:
+    keys = dict.fromkeys(key for planned in runs for key in results.failed_needs(planned.run.key))
+    for key in keys:
         failure = results.failures[key]
-        tail = failure.get("traceback") or failure.get("traceback_tail") or failure.get("message") or ""
+        tail = failure.get("traceback") or failure.get("message") or ""
         text = "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail)
         name = results.jobs.get(key, {}).get("name", key)
         yield f"{name}: {failure.get('category', 'unknown')}\n{text}".rstrip()
 
 
-def _chain(results: Results, key: str) -> Iterable[str]:
-    yield key
-    for need in results.jobs.get(key, {}).get("needs", ()):
-        yield from _chain(results, need)
-
-
 def commands(results: Results) -> tuple[str, ...]:
     """How to make the results again, and the page from them."""
-    path = results.lock.get("manifest_path") or results.lock.get("path") or f"manifests/{results.name}.yaml"
+    path = results.lock.get("manifest_path") or f"manifests/{results.name}.yaml"
     manifest = shlex.quote(str(path))
     return (f"refers-bench run {manifest}", f"refers-bench report {manifest}")

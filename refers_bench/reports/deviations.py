@@ -1,4 +1,4 @@
-"""Which values of the recipe are not the paper's: other ones, unstated ones, overridden ones? (the deviation ledger)."""
+"""Which values of the recipe differ from the paper's, are unstated there, or were set in the manifest (a ledger)?"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from refers_bench.analysis.results import PlannedRun, Results
 from refers_bench.analysis.seeds import MISSING
 from refers_bench.plugins import Report
@@ -31,7 +34,8 @@ def build(results: Results) -> Table | None:
                 Cell(text=", ".join(str(run.run.seed) for run in runs), kind="text"),
                 Cell(text="undefined" if state == "done" else state, kind=_KIND[state]),
                 Cell(text=reason, kind="text"),
-                Cell(text=_attempts(results, runs), kind="text"),
+                Cell(text=_messages(_failed(results, runs)), kind="text"),
+                Cell(text=_attempts(_failed(results, runs)), kind="text"),
             ),
         )
         for (method, target, state, reason), runs in sorted(groups.items(), key=lambda item: order[item[0][2]])
@@ -41,19 +45,28 @@ def build(results: Results) -> Table | None:
         id="failures",
         caption=f"Cells without a figure: {absent} of {len(results.planned)}.",
         stub="Method",
-        columns=tuple(Column(title=title) for title in ("target", "seeds", "state", "reason", "attempts")),
+        columns=tuple(Column(title=title) for title in ("target", "seeds", "state", "reason", "message", "attempts")),
         rows=tuple(rows),
         notes=("'refers-bench run' does what is missing or failed, and nothing else.",),
         numeric=False,
     )
 
 
-def _attempts(results: Results, runs: list[PlannedRun]) -> str:
-    """Largest number of attempts among the failed jobs, '' when none of them failed itself."""
-    found = [results.failures[run.run.key].get("attempts") for run in runs if run.run.key in results.failures]
-    counts = [len(value) if isinstance(value, list) else value for value in found]
-    numbers = [value for value in counts if isinstance(value, int)]
-    return str(max(numbers)) if numbers else ""
+def _failed(results: Results, runs: list[PlannedRun]) -> list[Mapping[str, Any]]:
+    """Records of the failed jobs behind these cells, each once."""
+    keys = dict.fromkeys(key for run in runs for key in results.failed_needs(run.run.key))
+    return [results.failures[key] for key in keys]
+
+
+def _attempts(failed: list[Mapping[str, Any]]) -> str:
+    """Largest number of attempts, '' when no job failed."""
+    return str(max((int(record.get("attempts") or 1) for record in failed), default=""))
+
+
+def _messages(failed: list[Mapping[str, Any]]) -> str:
+    """What the failed jobs said, each text once, cut to a line that can be read."""
+    texts = dict.fromkeys(str(record.get("message", "")) for record in failed)
+    return "; ".join(text if len(text) <= 200 else text[:197] + "..." for text in texts if text)
 
 
 REPORT = Report(label="Cells without a figure", build=build, order=30)

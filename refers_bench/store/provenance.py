@@ -13,14 +13,29 @@ from typing import Any
 
 import refers_bench
 
-PACKAGES = ("numpy", "pandas", "pillow", "pyarrow", "safetensors", "scipy", "timm", "tokenizers", "torch", "transformers")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "timm",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 
 
 def git_state(folder: Path) -> dict[str, Any]:
     """Commit and cleanliness of the checkout that holds `folder`, or the reason why there is none."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
-        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True, timeout=30)
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        )
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True, timeout=30
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return {"commit": None, "reason": f"no git state: {type(error).__name__}"}
     return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}

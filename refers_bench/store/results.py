@@ -48,7 +48,7 @@ class ResultStore:
         return _read(self.root / f"{key}.failed.json")
 
     def state(self, key: str) -> str:
-        """"done", "failed" or "to do"."""
+        """State of a key: "done", "failed" or "to do"."""
         if (self.folder(key) / RECORD).is_file():
             return "done"
         return "failed" if (self.root / f"{key}.failed.json").is_file() else "to do"

@@ -79,4 +79,5 @@ def read(path: Path, kind: str) -> pd.DataFrame:
     found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode()
     if found != f"{kind} {VERSION}":
         raise ValueError(f"{path}: schema '{found}', expected '{kind} {VERSION}'")
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

@@ -16,7 +16,10 @@ MODULES = sorted((ROOT / "refers_bench").rglob("*.py"))
 def test_import_contracts_hold() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -38,7 +41,8 @@ def test_functions_are_short() -> None:
         f"{module.relative_to(ROOT)}:{node.lineno} {node.name} ({node.end_lineno - node.lineno + 1} lines)"
         for module in MODULES
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines()) > 60
+        if isinstance(node, ast.FunctionDef)
+        and node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines()) > 60
     ]
     assert not long, "\n".join(long)
 

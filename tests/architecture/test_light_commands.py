@@ -30,7 +30,11 @@ def modules_of(arguments: list[str], results: Path) -> tuple[int, set[str], str]
     """Exit code, top-level modules loaded and output of one command in a fresh interpreter."""
     program = PROGRAM.format(root=str(ROOT), arguments=["--results", str(results), *arguments])
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT,
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(results / "cache"), "XDG_CONFIG_HOME": str(results / "config")},
     )
     assert "MODULES" in done.stdout, done.stdout + done.stderr
@@ -47,7 +51,14 @@ def test_help_loads_click_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["status"], ["report", "--format", "markdown"], ["datasets", "list"], ["data", "list"], ["run", "--help"], ["doctor", "--no-torch"]],
+    [
+        ["status"],
+        ["report", "--format", "markdown"],
+        ["datasets", "list"],
+        ["data", "list"],
+        ["run", "--help"],
+        ["doctor", "--no-torch"],
+    ],
     ids=lambda arguments: " ".join(arguments),
 )
 def test_light_commands_do_not_load_torch(arguments: list[str], tmp_path: Path) -> None:

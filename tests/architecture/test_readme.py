@@ -28,7 +28,9 @@ def test_every_command_is_described_and_exists() -> None:
     assert named == set(COMMANDS), named ^ set(COMMANDS)
 
 
-@pytest.mark.parametrize("manifest", sorted(set(re.findall(r"\b(?:manifests/)?([a-z0-9_]+)\.yaml\b", README)) - {"manifest", "config"}))
+@pytest.mark.parametrize(
+    "manifest", sorted(set(re.findall(r"\b(?:manifests/)?([a-z0-9_]+)\.yaml\b", README)) - {"manifest", "config"})
+)
 def test_named_manifests_exist(manifest: str) -> None:
     assert (ROOT / "manifests" / f"{manifest}.yaml").is_file()
 
@@ -39,6 +41,8 @@ def test_length() -> None:
 
 
 def test_the_two_commands_stand_in_the_ci_script_word_for_word() -> None:
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "").replace(' --envdir "$NOXDIR"', "")
+    script = (
+        (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "").replace(' --envdir "$NOXDIR"', "")
+    )
     for line in re.findall(r"^pip install .*$", README, flags=re.MULTILINE):
         assert line in script, line

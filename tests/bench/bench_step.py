@@ -71,7 +71,9 @@ def main() -> None:
     def run(model: nn.Module, precision: str) -> Callable[[], None]:
         return lambda: step(model, optimizers[model], x_BCHW, precision)
 
-    print(f"{options.device}, batch {options.batch}, {torch.get_num_threads()} threads, median of {options.rounds} pairs")
+    print(
+        f"{options.device}, batch {options.batch}, {torch.get_num_threads()} threads, median of {options.rounds} pairs"
+    )
     for precision in ("fp32", "bf16"):
         a, b, ratio = paired(run(ours, precision), run(bare, precision), rounds=options.rounds, device=options.device)
         print(f"fine-tuning step {precision}: ours {a:.3f} s, timm ViT-B/16 {b:.3f} s, ratio {ratio:.3f}")

@@ -38,6 +38,8 @@ def job(kind: str, name: str, needs: tuple[str, ...] = (), **spec: Any) -> Job:
 @pytest.fixture(scope="module")
 def jobs() -> list[Job]:
     sections = resolve_sections("smoke")
+    # Long enough to be killed in the middle, also on a busy machine.
+    sections["finetune"]["steps"] = 60
     common = {"params": {}, "impl": 1, "network": sections["network"], "image": sections["image"]}
     prepare = job(
         "prepare", "prepare", dataset="phantom", params={}, impl=1, digest="planned",
@@ -45,7 +47,14 @@ def jobs() -> list[Job]:
     )  # fmt: skip
     source = {"dataset": "phantom", "params": {}, "prepare": prepare.key, "task": "findings", "has_reports": True}
     pretrain = job(
-        "pretrain", "pretrain", (prepare.key,), method="refers", pretrain=sections["pretrain"], seed=0, source=source, **common
+        "pretrain",
+        "pretrain",
+        (prepare.key,),
+        method="refers",
+        pretrain=sections["pretrain"],
+        seed=0,
+        source=source,
+        **common,
     )
     cells = [
         job(
@@ -91,7 +100,9 @@ def test_seeds_and_methods_give_different_predictions(jobs: list[Job], once: Pat
     assert len(predictions) == 3
 
 
-def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(jobs: list[Job], once: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(
+    jobs: list[Job], once: Path, tmp_path: Path
+) -> None:
     results, environment = tmp_path / "results", {**os.environ, "REFERS_BENCH_SAVE_SECONDS": "0"}
     store, resumed = ResultStore(results), {}
     for one in jobs[:3]:

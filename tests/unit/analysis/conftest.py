@@ -101,7 +101,7 @@ class Folder:
         if state == "done":
             self.done(key, CLASSES if aucs is None else aucs)
         elif state == "failed":
-            self.failed(key, attempts=2, traceback="Traceback: loss is NaN")
+            self.failed(key, attempts=2, message="loss is NaN", traceback=["Traceback:", "  loss is NaN"])
         return key
 
     def seeds(self, method: str, aucs: Sequence[float], **more: Any) -> None:

@@ -33,8 +33,10 @@ def test_a_failed_job_explains_the_cells_that_need_it(folder: Any) -> None:
     folder.job("pre", "pretrain")
     folder.failed("pre", "timeout")
     folder.cell(state="missing", needs=["pre"])
-    run = folder.load().planned[0].run
+    results = folder.load()
+    run = results.planned[0].run
     assert (run.state, run.reason) == ("failed", "pretrain failed: timeout")
+    assert results.failed_needs(run.key) == ("pre",)
 
 
 def test_an_unavailable_need_makes_the_cell_unavailable(folder: Any) -> None:
@@ -80,6 +82,7 @@ def test_history_by_name(folder: Any) -> None:
     folder.history(key, {"loss/total": [3.0, 2.0], "lr": [0.1, 0.2]})
     results = folder.load()
     assert results.history(key, ("loss/total", "val/auc")) == {"loss/total": ((0, 1), (3.0, 2.0))}
+    assert list(results.history(key, ("lr", "loss/"))) == ["lr", "loss/total"]
     assert results.history("absent", ("loss/total",)) == {}
 
 

@@ -60,7 +60,8 @@ def test_fails_only_the_first_attempts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fail", "status"), [("exit", 13), ("kill", -9)])
 def test_dies_as_asked_without_importing_torch(tmp_path: Path, fail: str, status: int) -> None:
     code = (
-        "import sys, json, pathlib\nfrom refers_bench.jobs import entry\nfrom refers_bench.store.context import JobContext\n"
+        "import sys, json, pathlib\nfrom refers_bench.jobs import entry\n"
+        "from refers_bench.store.context import JobContext\n"
         "assert 'torch' not in sys.modules\n"
         "entry.run(json.loads(sys.argv[1]), JobContext(results=pathlib.Path(sys.argv[2]), cache=pathlib.Path('c')))"
     )

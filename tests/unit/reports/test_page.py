@@ -56,7 +56,7 @@ def test_without_names_all_planned_manifests_are_on_one_page(folder: Any, new_fo
 
 def test_the_page_says_what_a_reader_must_know(folder: Any) -> None:
     text = write(_small(folder), ["tiny"])[0].read_text()
-    for part in ("Synthetic data", "6 of 7 cells", "Traceback: loss is NaN", "refers-bench run ", "failed: nan"):
+    for part in ("Synthetic data", "6 of 7 cells", "Traceback:\n  loss is NaN", "refers-bench run ", "failed: nan"):
         assert part in text
 
 

@@ -1,0 +1,412 @@
+"""Do our networks compute what the authors' modules computed? Every stored output and gradient of cases 1-6, 8, 10, 11, 14.
+
+Tolerances and conventions: README of the fixtures, section 0. Dropout is off, weights are random.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from refers_bench.errors import UserError
+from refers_bench.nets import official_layouts as layouts
+from refers_bench.nets.classifier import Classifier
+from refers_bench.nets.losses import masked_bce, report_generation, study_report_contrast
+from refers_bench.nets.radiograph_transformer import RadiographTransformer
+from refers_bench.nets.report_transformer import ReportTransformer
+from refers_bench.nets.study_objective import StudyObjective
+from refers_bench.nets.text_encoder import TextEncoder
+from refers_bench.nets.view_fusion import ViewFusion
+
+
+class Case:
+    """One fixture file: its tensors and hyper-parameters."""
+
+    def __init__(self, golden: Path, name: str) -> None:
+        with safe_open(golden / f"{name}.safetensors", framework="pt") as file:
+            self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            self.hparams: dict[str, Any] = json.loads((file.metadata() or {}).get("hparams", "{}"))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+    @property
+    def largest_gradient(self) -> float:
+        return max((v.abs().max().item() for n, v in self.tensors.items() if n.startswith("grad")), default=0.0)
+
+
+def same(found: Tensor, expected: Tensor, what: str) -> None:
+    """Forward rule: |a - b| <= 1e-5 + 1e-5 max|ref|."""
+    assert found.shape == expected.shape, what
+    limit = 1e-5 + 1e-5 * expected.abs().max().item()
+    worst = (found.detach() - expected).abs().max().item()
+    assert worst <= limit, f"{what}: {worst:.2e} > {limit:.2e}"
+
+
+def same_gradients(found: Mapping[str, Tensor | None], expected: Mapping[str, Tensor], scale: float) -> None:
+    """Gradient rule: |a - b| <= 1e-4 max|ref| + 1e-6 G."""
+    assert expected, "no gradient stored"
+    for name, reference in expected.items():
+        gradient = found[name]
+        assert gradient is not None, f"no gradient reaches {name}"
+        assert gradient.shape == reference.shape, name
+        limit = 1e-4 * reference.abs().max().item() + 1e-6 * scale
+        worst = (gradient - reference).abs().max().item()
+        assert worst <= limit, f"gradient of {name}: {worst:.2e} > {limit:.2e}"
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor | None]:
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def encoder(*, img: int, hidden: int, heads: int, mlp: int, layers: int, **_: Any) -> RadiographTransformer:
+    return RadiographTransformer(
+        image_size=img, patch_size=16, channels=3, width=hidden, depth=layers, heads=heads, mlp_width=mlp, dropout=0.0,
+        activation="gelu", position="added", aggregation="added",
+    ).eval()  # fmt: skip
+
+
+def filled(module: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    module.load_state_dict(weights, strict=True)
+    return module
+
+
+def fusion(width: int) -> ViewFusion:
+    return ViewFusion(reading="official_code", patch_width=width, width=width, views=3, pooled=False)
+
+
+def decoder(h: Mapping[str, Any], *, visual: int, prefix: str = "t_") -> ReportTransformer:
+    return ReportTransformer(
+        vocabulary=h["vocab"], visual_width=visual, max_tokens=h["max_len"], width=h[f"{prefix}hidden"],
+        depth=h.get(f"{prefix}layers", 1), heads=h[f"{prefix}heads"], mlp_width=h[f"{prefix}ffn"], dropout=0.0,
+    ).eval()  # fmt: skip
+
+
+def bert(*, vocabulary: int, width: int, layers: int, heads: int, mlp: int, positions: int, out: int) -> TextEncoder:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=vocabulary, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=mlp, max_position_embeddings=positions, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    return TextEncoder(BertModel(config), out).eval()
+
+
+def test_case_01_encoder(golden: Path) -> None:
+    case = Case(golden, "case01_vit_encoder")
+    net = encoder(**case.hparams)
+    weights = {f"transformer.{n.removeprefix('transformer.')}": v for n, v in case.under("param/").items()}
+    filled(net, layouts.encoder_weights(weights))
+    images = case["in/images"].clone().requires_grad_()
+    embedded = net.embed(images)  # type: ignore[operator]
+    same(embedded, case["out/embeddings"], "embeddings")
+    same(net.blocks[0](embedded), case["out/after_block0"], "first block")  # type: ignore[index,operator]
+    tokens = net(images)
+    same(tokens, case["out/tokens"], "tokens")
+    loss = tokens.square().sum()
+    same(loss, case["out/loss"], "loss")
+    loss.backward()
+    stored = {f"transformer.{n.removeprefix('transformer.')}": v for n, v in case.under("grad/").items()}
+    same_gradients(gradients(net), layouts.encoder_weights(stored), case.largest_gradient)
+    same_gradients({"images": images.grad}, case.under("grad_in/"), case.largest_gradient)
+
+
+@pytest.mark.parametrize("suffix", ["", "_view2"])
+def test_case_02_recurrent_concatenation_as_coded(golden: Path, suffix: str) -> None:
+    case = Case(golden, "case02_cls_plus_patch")
+    net = encoder(img=32, hidden=768, heads=12, mlp=96, layers=1)
+    same(net.patches(case[f"in/tokens{suffix}"]), case[f"out/patches{suffix}"], "patches")
+
+
+def test_case_03_view_fusion(golden: Path) -> None:
+    case = Case(golden, "case03_view_fusion")
+    net = fusion(768)
+    filled(net, {n.removeprefix("view_fusion."): v for n, v in layouts.objective_weights(fused_names(case.under("param/"))).items()})
+    tokens = [case[f"in/tokens_view{v}"].clone().requires_grad_() for v in (1, 2, 3)]
+    patches = [t[:, 1:] + t[:, :1] for t in tokens]
+    for view in patches:
+        view.retain_grad()
+    stacked = torch.stack(patches, 1)
+    weights = net.weights(stacked)
+    for v in (1, 2, 3):
+        same(patches[v - 1], case[f"mid/patches_view{v}"], f"patches of view {v}")
+        same(weights[:, v - 1], case[f"out/weight{v}"], f"gate {v}")
+    memory, study = net(stacked, torch.stack([t[:, 0] for t in tokens], 1))
+    same(memory, case["out/fused"], "fused")
+    same(study, case["out/global_feature"], "study feature")
+    memory.square().sum().backward()
+    stored = {n.removeprefix("view_fusion."): v for n, v in layouts.objective_weights(fused_names(case.under("grad/"))).items()}
+    same_gradients(gradients(net), stored, case.largest_gradient)
+    same_gradients({f"patches_view{v}": patches[v - 1].grad for v in (1, 2, 3)}, case.under("grad_mid/"), case.largest_gradient)
+    same_gradients({f"tokens_view{v}": tokens[v - 1].grad for v in (1, 2, 3)}, case.under("grad_in/"), case.largest_gradient)
+
+
+def fused_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"fusion.{name.removeprefix('fusion.')}": value for name, value in weights.items()}
+
+
+@pytest.mark.parametrize("batch", ["a", "b"])
+def test_case_04_contrastive_loss(golden: Path, batch: str) -> None:
+    case = Case(golden, "case04_contrastive_loss")
+    image = case[f"{batch}/in/image_feature"].clone().requires_grad_()
+    text = case[f"{batch}/in/text_feature"].clone().requires_grad_()
+    loss = study_report_contrast(
+        image, text, temperature=case.hparams["tau"], image_to_text_weight=case.hparams["lambd"], text_to_image_gradient=False
+    )
+    same(loss, case[f"{batch}/out/loss"], "loss")
+    # Each direction alone is the mean of its stored per-sample terms.
+    for weight, name in ((1.0, "image_to_text"), (0.0, "text_to_image")):
+        alone = study_report_contrast(image, text, temperature=0.1, image_to_text_weight=weight, text_to_image_gradient=True)
+        same(alone, case[f"{batch}/out/per_sample_{name}"].mean(), name)
+    loss.backward()
+    stored = case.under(f"{batch}/grad_in/")
+    scale = max(value.abs().max().item() for value in stored.values())
+    same_gradients({"image_feature": image.grad, "text_feature": text.grad}, stored, scale)
+
+
+def test_case_05_report_transformer(golden: Path) -> None:
+    case = Case(golden, "case05_report_decoder")
+    h = case.hparams
+    net = decoder({**h, "max_len": h["max_len"]}, visual=h["visual_dim"], prefix="")
+    filled(net, of_decoder(case.under("param/")))
+    features = case["in/visual_features"].clone().requires_grad_()
+    tokens, lengths = find(case, "tokens"), find(case, "lengths")
+    same(net.embed(tokens), case["out/embedding"], "embedding")  # type: ignore[operator]
+    logits = net(features, tokens, lengths)
+    same(logits, case["out/logits"], "logits")
+    loss = report_generation(logits, tokens)
+    same(loss, case["out/loss"], "loss")
+    loss.backward()
+    same_gradients(gradients(net), of_decoder(case.under("grad/")), case.largest_gradient)
+    same_gradients({"visual_features": features.grad}, case.under("grad_in/"), case.largest_gradient)
+
+
+def of_decoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    named = {f"textual.{name.removeprefix('textual.')}": value for name, value in weights.items()}
+    return {n.removeprefix("report_transformer."): v for n, v in layouts.objective_weights(named).items()}
+
+
+def find(case: Case, ending: str) -> Tensor:
+    return next(value for name, value in case.tensors.items() if name.startswith("in/") and name.endswith(ending))
+
+
+def objective(net: nn.Module, width: int, h: Mapping[str, Any], text: nn.Module) -> StudyObjective:
+    return StudyObjective(
+        encoder=net, view_fusion=fusion(width), report_transformer=decoder(h, visual=width), text_encoder=text,
+        temperature=0.1, image_to_text_weight=0.75, text_to_image_gradient=False,
+    ).eval()  # fmt: skip
+
+
+class GivenFeature(nn.Module):
+    """Stands where the text branch would: the fixture gives its output."""
+
+    def __init__(self, feature: Tensor) -> None:
+        super().__init__()
+        self.feature = feature
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        return self.feature
+
+
+def batch_of(case: Case, prefix: str = "in/", *, images: bool = True) -> SimpleNamespace:
+    return SimpleNamespace(
+        images_BVCHW=torch.stack([case[f"{prefix}image{v}"] for v in ("", "2", "3")], 1) if images else None,
+        tokens_BT=case[f"{prefix}caption_tokens"], lengths_B=case[f"{prefix}caption_lengths"],
+        text_ids_BT=case.tensors.get(f"{prefix}input_ids"), text_mask_BT=case.tensors.get(f"{prefix}attention_mask"),
+    )  # fmt: skip
+
+
+def check_objective(case: Case, net: StudyObjective, losses: Mapping[str, Tensor], memory: Tensor, study: Tensor) -> None:
+    same(memory, case["out/fused"], "fused")
+    same(study, case["out/global_feature"], "study feature")
+    same(losses["study_report_consistency"], case["out/loss_contrastive"], "contrastive loss")
+    same(losses["report_generation"], case["out/loss_captioning"], "generation loss")
+    same(sum(losses.values()), case["out/loss_total"], "total loss")  # type: ignore[arg-type]
+
+
+def check_objective_gradients(case: Case, net: StudyObjective, groups: Mapping[str, str]) -> None:
+    found = gradients(net)
+    same_gradients(found, layouts.objective_weights(case.under("grad/")), case.largest_gradient)
+    for theirs, ours in groups.items():
+        norm = torch.stack([g.square().sum() for n, g in found.items() if g is not None and n.startswith(ours)]).sum().sqrt()
+        same_gradients({theirs: norm}, {theirs: case[f"gradnorm/{theirs}"]}, case.largest_gradient)
+
+
+def test_case_06a_objective_end_to_end(golden: Path) -> None:
+    case = Case(golden, "case06a_pretrain_objective_tiny")
+    h = case.hparams
+    text = case["in/text_feature"].clone().requires_grad_()
+    net = objective(encoder(**h), h["hidden"], h, GivenFeature(text))
+    filled(net, layouts.objective_weights(case.under("param/")))
+    batch = batch_of(case)
+    memory, study = net.fuse(batch.images_BVCHW)
+    losses = net(batch)
+    check_objective(case, net, losses, memory, study)
+    logits = net.report_transformer(memory, batch.tokens_BT, batch.lengths_B)  # type: ignore[misc]
+    same(logits, case["out/logits"], "logits")
+    assert torch.equal(logits.argmax(-1), case["out/predictions"])
+    sum(losses.values()).backward()  # type: ignore[union-attr]
+    check_objective_gradients(case, net, {"visual": "encoder", "fusion": "view_fusion", "textual": "report_transformer"})
+    same_gradients({"text_feature": text.grad}, case.under("grad_in/"), case.largest_gradient)
+
+
+def test_case_06b_objective_768(golden: Path) -> None:
+    case = Case(golden, "case06b_pretrain_objective_768")
+    text = case["in/text_feature"].clone().requires_grad_()
+    patcher = encoder(img=32, hidden=768, heads=12, mlp=8, layers=1)
+    net = objective(patcher, 768, case.hparams, GivenFeature(text))
+    net.load_state_dict(layouts.objective_weights(case.under("param/")), strict=False)
+    tokens = [case[f"in/visual_tokens{v}"].clone().requires_grad_() for v in (1, 2, 3)]
+    memory, study = net.fuse_tokens(torch.stack(tokens, 1))
+    losses = net.losses_of(memory, study, batch_of(case, images=False))
+    check_objective(case, net, losses, memory, study)
+    sum(losses.values()).backward()  # type: ignore[union-attr]
+    check_objective_gradients(case, net, {"fusion": "view_fusion", "textual": "report_transformer"})
+    found = {"text_feature": text.grad, **{f"visual_tokens{v}": tokens[v - 1].grad for v in (1, 2, 3)}}
+    same_gradients(found, case.under("grad_in/"), case.largest_gradient)
+
+
+def labels_of(case: Case) -> Tensor:
+    if "in/labels" in case.tensors:
+        return case["in/labels"]
+    return case["in/labels_two_column"].argmax(1, keepdim=True).float()
+
+
+def classifier_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        **{f"encoder.{name}": value for name, value in layouts.encoder_weights(weights).items()},
+        **layouts.head_weights(weights),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [("case08a_finetune_multilabel", ()), ("case08b_finetune_layer6_layer12", (6, 12)), ("case08c_finetune_single_logit", ())],
+)
+def test_case_08_fine_tuning_models(golden: Path, name: str, layers: tuple[int, ...]) -> None:
+    case = Case(golden, name)
+    net = Classifier(encoder(**case.hparams), case.hparams["classes"], layers=layers).eval()
+    filled(net, classifier_weights(case.under("param/")))
+    logits = net(case["in/images"])
+    same(logits, case["out/logits"], "logits")
+    loss = masked_bce(logits, labels_of(case))
+    same(loss, case["out/loss"], "loss")
+    if "out/probabilities" in case.tensors:
+        same(logits.sigmoid(), case["out/probabilities"], "probabilities")
+    if layers:
+        features = net.encoder.readout_layers(case["in/images"], layers)  # type: ignore[operator]
+        both = torch.cat([case["out/feature_layer6"], case["out/feature_layer12"]], -1)
+        same(features, both.flatten(1), "features of layers 6 and 12")
+    loss.backward()
+    same_gradients(gradients(net), classifier_weights(case.under("grad/")), case.largest_gradient)
+
+
+def jax(path: Path) -> dict[str, Tensor]:
+    with np.load(path) as arrays:
+        return layouts.from_jax(arrays)
+
+
+@pytest.mark.parametrize("grid", [6, 3])
+def test_case_08d_other_image_sizes(golden: Path, grid: int) -> None:
+    case = Case(golden, "case08d_position_embedding_resize")
+    official = jax(golden / "case08d_vit_for_resize.npz")
+    weights = classifier_weights(official)
+    weights["encoder.position_embedding"] = layouts.resize_positions(weights["encoder.position_embedding"], grid)
+    same(weights["encoder.position_embedding"], case[f"grid{grid}/out/position_embeddings"], "positions")
+    net = filled(Classifier(encoder(**{**case.hparams, "img": 16 * grid}), 5).eval(), weights)
+    images = case[f"grid{grid}/in/images"]
+    same(net.encoder(images), case[f"grid{grid}/out/tokens"], "tokens")  # type: ignore[operator]
+    same(net(images), case[f"grid{grid}/out/logits"], "logits")
+
+
+@pytest.mark.parametrize(("old", "new"), [(14, 24), (24, 14), (14, 7), (16, 30)])
+def test_case_08d_position_embeddings(golden: Path, old: int, new: int) -> None:
+    case = Case(golden, "case08d_position_embedding_resize")
+    found = layouts.resize_positions(case[f"resize_{old}_to_{new}/in/position_embeddings"], new)
+    expected = case[f"resize_{old}_to_{new}/out/position_embeddings"]
+    same(found[:, :1], expected[:, :1], "class position")
+    grids = [x[:, 1:].reshape(1, new, new, -1) for x in (found, expected)]
+    # At 16 -> 30 the recorded grid ends in zeros, a rounding artefact of the function the authors called.
+    inside = slice(None, -1) if (old, new) == (16, 30) else slice(None)
+    same(grids[0][:, inside, inside], grids[1][:, inside, inside], "grid")
+
+
+def test_case_10_jax_layout(golden: Path) -> None:
+    case = Case(golden, "case10_npz_loaded")
+    official = jax(golden / "case10_vit_jax_layout.npz")
+    for name, expected in case.under("param/").items():
+        assert torch.equal(official[name], expected), name
+    net = filled(Classifier(encoder(**case.hparams), case.hparams["classes"]).eval(), classifier_weights(official))
+    same(net.encoder(case["in/images"]), case["out/tokens"], "tokens")  # type: ignore[operator]
+    same(net(case["in/images"]), case["out/logits"], "logits")
+
+
+def test_case_11_text_encoder(golden: Path) -> None:
+    case = Case(golden, "case11_text_encoder")
+    h = case.hparams
+    net = bert(
+        vocabulary=h["vocab"], width=h["hidden"], layers=h["layers"], heads=h["heads"], mlp=h["ffn"], positions=h["max_pos"],
+        out=3 * h["hidden"],
+    )  # fmt: skip
+    rename = lambda weights: {n.replace("text_encoder.", "bert.").removeprefix("contrastive_bert."): v for n, v in weights.items()}  # noqa: E731
+    net.load_state_dict(rename(case.under("param/")), strict=True)
+    feature = net(case["in/input_ids"], case["in/attention_mask"])
+    same(feature, case["out/feature"], "feature")
+    feature.square().sum().backward()
+    same_gradients(gradients(net), rename(case.under("grad/")), case.largest_gradient)
+
+
+def test_case_14a_pretraining_checkpoint(golden: Path) -> None:
+    case = Case(golden, "case14a_checkpoint_pretrain_expected")
+    h = case.hparams["model_config"]
+    content = torch.load(golden / "checkpoint_pretrain_official_layout.pt", weights_only=True)
+    text = bert(
+        vocabulary=h["b_vocab"], width=h["hidden"], layers=h["b_layers"], heads=h["heads"], mlp=h["b_ffn"],
+        positions=h["b_max_pos"], out=3 * h["hidden"],
+    )  # fmt: skip
+    net = objective(encoder(**h), h["hidden"], h, text)
+    filled(net, layouts.objective_weights(layouts.unwrapped(content)))
+    batch = batch_of(case)
+    same(net.encoder(case["in/image"]), case["out/visual_tokens"], "tokens")
+    same(text(batch.text_ids_BT, batch.text_mask_BT), case["out/text_feature"], "text feature")
+    memory, study = net.fuse(batch.images_BVCHW)
+    check_objective(case, net, net(batch), memory, study)
+    same(net.report_transformer(memory, batch.tokens_BT, batch.lengths_B), case["out/logits"], "logits")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("file", "with_head"),
+    [
+        ("checkpoint_finetune_init_official_layout.pt", False),
+        ("checkpoint_finetune_init_with_extra_keys.pt", False),
+        ("checkpoint_finetuned_official_layout.bin", True),
+        ("checkpoint_pretrain_official_layout.pt", False),
+    ],
+)
+def test_case_14b_fine_tuning_checkpoints(golden: Path, file: str, with_head: bool) -> None:
+    case = Case(golden, "case14b_checkpoint_finetune_expected")
+    official = layouts.unwrapped(torch.load(golden / file, weights_only=True))
+    net = Classifier(encoder(**case.hparams), case.hparams["classes"]).eval()
+    filled(net.encoder, layouts.encoder_weights(official))
+    same(net.encoder(case["in/images"]), case["out/tokens"], "tokens")
+    head = layouts.head_weights(official) or {"head.weight": case["head/weight"], "head.bias": case["head/bias"]}
+    assert bool(layouts.head_weights(official)) == with_head
+    net.head.load_state_dict({name.removeprefix("head."): value for name, value in head.items()})
+    same(net(case["in/images"]), case["out/logits"], "logits")
+
+
+def test_a_checkpoint_of_something_else_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no weight of a radiograph transformer among 1 entries"):
+        layouts.encoder_weights({"conv1.weight": torch.zeros(1)})
