@@ -105,7 +105,8 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 def _blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
     """A smooth disc of height 1."""
     distance = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
-    return np.asarray(np.exp(-(distance**2)))
+    blob: np.ndarray = np.exp(-(distance**2))
+    return blob
 
 
 def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: float, lateral: bool) -> np.ndarray:
@@ -116,7 +117,8 @@ def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: f
     image += 0.18 * _blob(x, y, 0.8 if lateral else 0.5, 0.5, 0.06, 0.7)
     phase, curve = rng.uniform(0, 0.09), rng.uniform(0.2, 0.5)
     ribs = np.sin((y - phase + curve * (x - 0.5) ** 2) * 2 * np.pi / 0.09) ** 8
-    return np.asarray(image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42))
+    ribbed: np.ndarray = image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42)
+    return ribbed
 
 
 def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, dx: float, lateral: bool, contrast: float) -> np.ndarray:
