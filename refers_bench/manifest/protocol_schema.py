@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -143,3 +145,52 @@ class ProtocolSchema(Section):
     network: NetworkSection
     pretrain: PretrainSection
     finetune: FinetuneSection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clash:
+    """Constants that are each right and do not fit together."""
+
+    names: tuple[str, ...]
+    found: str
+    allowed: str
+
+
+def clashes(values: Mapping[str, Any]) -> Iterator[Clash]:
+    """What `ProtocolSchema` cannot see: relations between constants.
+
+    Args:
+        values: dotted name -> value, each of its right type.
+    """
+
+    def clash(names: tuple[str, ...], allowed: str) -> Clash:
+        found = ", ".join(f"{name} is {values[name]!r}" for name in names)
+        return Clash(names=names, found=found, allowed=allowed)
+
+    for small, large in (
+        ("image.size", "image.prepared_size"),
+        ("pretrain.warmup_steps", "pretrain.steps"),
+        ("finetune.warmup_steps", "finetune.steps"),
+    ):
+        if values[small] > values[large]:
+            yield clash((small, large), "the first at most the second")
+    for whole, part in (
+        ("image.size", "network.patch_size"),
+        ("network.width", "network.heads"),
+        ("pretrain.text_encoder.width", "pretrain.text_encoder.heads"),
+        ("pretrain.decoder.width", "pretrain.decoder.heads"),
+    ):
+        if values[whole] % values[part]:
+            yield clash((whole, part), "the first a multiple of the second")
+    for name in ("image.mean", "image.std"):
+        if len(values[name]) != values["image.channels"]:
+            yield clash((name, "image.channels"), "one number for each channel")
+    for part in ("image.pretrain_augment", "image.finetune_augment"):
+        for name in ("scale", "ratio", "brightness", "contrast"):
+            low, high = values[f"{part}.{name}"]
+            if low > high:
+                yield clash((f"{part}.{name}",), "the smaller number first")
+        if values[f"{part}.scale"][1] > 1:
+            yield clash((f"{part}.scale",), "shares of the image's area, at most 1")
+    if values["network.init"] == "npz" and not values["network.init_path_name"]:
+        yield clash(("network.init", "network.init_path_name"), "the data root of the .npz file")

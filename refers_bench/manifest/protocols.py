@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from refers_bench.errors import Problem, UserError, nearest, unknown
 from refers_bench.manifest import yaml_text
-from refers_bench.manifest.protocol_schema import ProtocolSchema
+from refers_bench.manifest.protocol_schema import ProtocolSchema, clashes
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 SECTIONS = ("image", "network", "pretrain", "finetune")
@@ -95,32 +95,76 @@ def _preset(name: str) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
     return values, special
 
 
-def flat_overrides(
+def with_dotted_overrides(document: yaml_text.Document) -> tuple[yaml_text.Document, list[Problem]]:
+    """The same file with the protocol's overrides under dotted names, so that includes merge constant by constant."""
+    protocol = document.content.get("protocol")
+    if not isinstance(protocol, dict) or not isinstance(protocol.get("overrides"), dict):
+        return document, []
+    tree = protocol["overrides"]
+    loc: yaml_text.Loc = ("protocol", "overrides")
+    flat, problems = _dotted(tree, document, loc)
+    places = {**document.places, **{(*loc, item.name): item.place for item in flat}}
+    content = {**document.content, "protocol": {**protocol, "overrides": {item.name: item.value for item in flat}}}
+    return yaml_text.Document(document.path, content, places), problems
+
+
+def _dotted(
     tree: Mapping[str, Any], document: yaml_text.Document, loc: yaml_text.Loc
 ) -> tuple[list[Override], list[Problem]]:
-    """Nested or dotted overrides of a manifest -> dotted ones, and those that name no constant."""
-    known = set(field_names())
-    groups = {name.rpartition(".")[0] for name in known} | set(SECTIONS)
-    found: list[Override] = []
+    """Leaves of nested or dotted mappings; one that is set twice is a problem."""
+    found: dict[str, Override] = {}
     problems: list[Problem] = []
 
     def walk(node: Mapping[str, Any], prefix: str, where: yaml_text.Loc) -> None:
         for name, value in node.items():
             dotted, here = f"{prefix}{name}", (*where, name)
-            if isinstance(value, dict) and dotted in groups:
+            if isinstance(value, dict):
                 walk(value, f"{dotted}.", here)
-            elif dotted in known:
-                found.append(Override(name=dotted, value=value, place=document.place(here)))
-            else:
-                inside = sorted(item for item in known if item.startswith(prefix)) if prefix else sorted(known)
-                close = nearest(dotted, known)
-                allowed = (
-                    ", ".join(item.removeprefix(prefix) for item in inside) if prefix else "see a preset in protocols/"
-                )
-                problems.append(document.problem(here, f"unknown constant '{dotted}'", allowed=allowed, nearest=close))
+                continue
+            if dotted in found:
+                text = f"'{dotted}' is set here and in line {found[dotted].place.line}"
+                problems.append(document.problem(here, text, allowed="each constant once"))
+            found[dotted] = Override(name=dotted, value=value, place=document.place(here))
 
     walk(tree, "", loc)
-    return found, problems
+    return list(found.values()), problems
+
+
+def flat_overrides(
+    tree: Mapping[str, Any], document: yaml_text.Document, loc: yaml_text.Loc
+) -> tuple[list[Override], list[Problem]]:
+    """Nested or dotted overrides of a manifest -> dotted ones, and those that name no constant."""
+    known = field_names()
+    overrides, problems = _dotted(tree, document, loc)
+    for item in overrides:
+        inside = [name for name in known if name.startswith(f"{item.name}.")]
+        if inside:
+            place = item.place
+            problems.append(
+                Problem(
+                    found=f"{item.name} is {item.value!r}",
+                    allowed=f"a mapping of {', '.join(name.removeprefix(f'{item.name}.') for name in inside)}",
+                    path=place.path, line=place.line, column=place.column,
+                )
+            )  # fmt: skip
+        elif item.name not in known:
+            problems.append(_no_constant(item, known))
+    return [item for item in overrides if item.name in known], problems
+
+
+def _no_constant(item: Override, known: list[str]) -> Problem:
+    group = item.name.rpartition(".")[0]
+    while group and not any(name.startswith(f"{group}.") for name in known):
+        group = group.rpartition(".")[0]
+    inside = [name.removeprefix(f"{group}.") for name in known if name.startswith(f"{group}.")]
+    return Problem(
+        found=f"unknown constant '{item.name}'",
+        allowed=f"in {group}: {', '.join(inside)}" if group else f"names that begin with {', '.join(SECTIONS)}",
+        nearest=nearest(item.name, known),
+        path=item.place.path,
+        line=item.place.line,
+        column=item.place.column,
+    )
 
 
 def resolve(preset: str, overrides: Iterable[Override] = (), *, dataset: str = "") -> dict[str, Value]:
@@ -144,6 +188,12 @@ def resolve(preset: str, overrides: Iterable[Override] = (), *, dataset: str = "
         ProtocolSchema.model_validate(_nested(values), strict=True)
     except ValidationError as error:
         raise UserError([_problem(detail, values, places, preset) for detail in error.errors()]) from error
+    misfits = []
+    for clash in clashes({name: value.value for name, value in values.items()}):
+        blamed = [name for name in clash.names if name in places] or clash.names
+        misfits.append(_placed(blamed, clash.found, clash.allowed, places, preset))
+    if misfits:
+        raise UserError(misfits)
     return values
 
 
@@ -152,10 +202,18 @@ def _problem(detail: Any, values: Mapping[str, Value], places: Mapping[str, yaml
     name = next(
         (n for n in (".".join(parts[:end]) for end in range(len(parts), 0, -1)) if n in values), ".".join(parts)
     )
-    place = places.get(name)
+    found = f"{name} is {detail['input']!r}" if detail["type"] != "missing" else f"{name} is missing"
+    return _placed([name], found, detail["msg"], places, preset)
+
+
+def _placed(
+    names: Sequence[str], found: str, allowed: str, places: Mapping[str, yaml_text.Place], preset: str
+) -> Problem:
+    """At the manifest's override of the first of these constants, or in the preset's file."""
+    place = places.get(names[0])
     return Problem(
-        found=f"{name} is {detail['input']!r}" if detail["type"] != "missing" else f"{name} is missing",
-        allowed=detail["msg"],
+        found=found,
+        allowed=allowed,
         path=place.path if place else FOLDER / f"{preset}.yaml",
         line=place.line if place else None,
         column=place.column if place else None,
@@ -181,3 +239,48 @@ def sections_of(values: Mapping[str, Value]) -> dict[str, Any]:
 def resolve_sections(preset: str, *, dataset: str = "") -> dict[str, Any]:
     """`sections_of` a preset without overrides."""
     return sections_of(resolve(preset, dataset=dataset))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """A constant on which the paper's text, the released code and a preset of ours do not agree, or that is unstated.
+
+    Attributes:
+        name: dotted; "finetune.steps [nih_chestxray14]" for one target.
+        paper: value of the preset `paper`, and whether the text states it.
+        official: value of the preset `official_code`.
+        ours: value of the preset asked for.
+    """
+
+    name: str
+    paper: Value
+    official: Value
+    ours: Value
+
+    def same_values(self, other: LedgerRow) -> bool:
+        """Whether all three values are the other's."""
+        return all(getattr(self, one).value == getattr(other, one).value for one in ("paper", "official", "ours"))
+
+
+def ledger(preset: str = "paper", *, datasets: Iterable[str] = ()) -> list[LedgerRow]:
+    """Where text, code and `preset` differ, and what the text leaves open; per-target rows where they differ further.
+
+    Args:
+        preset: the one to set beside the other two.
+        datasets: target ids.
+
+    Raises:
+        UserError: unknown preset.
+    """
+    rows: dict[str, LedgerRow] = {}
+    for dataset in ("", *datasets):
+        paper, official, ours = (resolve(one, dataset=dataset) for one in ("paper", "official_code", preset))
+        for name, stated in paper.items():
+            key = f"{name} [{dataset}]" if dataset else name
+            row = LedgerRow(name=key, paper=stated, official=official[name], ours=ours[name])
+            common = rows.get(name)
+            if common and common.same_values(row):
+                continue
+            if not stated.stated or not stated.value == row.official.value == row.ours.value:
+                rows[key] = row
+    return list(rows.values())

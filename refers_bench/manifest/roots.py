@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refers_bench.errors import UserError, nearest
+from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.manifest import yaml_text
 
 PREFIX = "REFERS_BENCH_ROOT_"
@@ -41,16 +41,25 @@ class Roots:
         """Name -> (path, origin)."""
         return {name: (path, self.origins.get(name, "")) for name, path in self.paths.items()}
 
-    def why_not(self, name: str) -> str:
-        """Why a root cannot be used, '' when it can."""
+    def why_not(self, name: str, *, folder: bool = False) -> str:
+        """Why a root cannot be used, '' when it can.
+
+        Args:
+            name: of the root.
+            folder: whether it must be one; a root may also be a file.
+        """
         if name not in self.paths:
             return f"data root '{name}' is not set: set {PREFIX}{name.upper()}, or data_roots.{name} in {config_path()}"
-        path = self.paths[name]
-        return "" if path.exists() else f"data root '{name}' is {path} ({self.origins[name]}), which does not exist"
+        path, origin = self.paths[name], self.origins.get(name, "")
+        if not path.exists():
+            return f"data root '{name}' is {path} ({origin}), which does not exist"
+        return f"data root '{name}' is {path} ({origin}), which is no folder" if folder and not path.is_dir() else ""
 
 
 def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
     """Roots of the environment (REFERS_BENCH_ROOT_<NAME>), then of the user config file.
+
+    Paths in the config file may begin with ``~`` or be relative to the file.
 
     Raises:
         UserError: the config file is malformed.
@@ -61,26 +70,39 @@ def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
     folders: dict[str, Path] = {}
     config = config_path()
     if config.is_file():
-        document = yaml_text.read(config)
-        problems = []
-        for name, value in document.content.items():
-            if name not in KEYS:
-                problems.append(
-                    document.problem(
-                        (name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=nearest(name, KEYS)
-                    )
-                )
-            elif name == "data_roots":
-                for root, path in (value if isinstance(value, dict) else {}).items():
-                    paths[root], origins[root] = Path(str(path)).expanduser(), str(document.place((name, root)))
-                if not isinstance(value, dict):
-                    problems.append(document.problem((name,), "not a mapping", allowed="name: folder, a line each"))
-            else:
-                folders[name] = Path(str(value)).expanduser()
-        if problems:
-            raise UserError(problems)
+        paths, origins, folders = _configured(yaml_text.read(config))
     for variable, value in environment.items():
         if variable.startswith(PREFIX) and value:
             name = variable.removeprefix(PREFIX).lower()
             paths[name], origins[name] = Path(value).expanduser().absolute(), f"${variable}"
     return Roots(paths=paths, origins=origins, cache=folders.get("cache"), results=folders.get("results"))
+
+
+def _configured(document: yaml_text.Document) -> tuple[dict[str, Path], dict[str, str], dict[str, Path]]:
+    """Data roots, where each is set, and further folders, from the config file."""
+    paths: dict[str, Path] = {}
+    origins: dict[str, str] = {}
+    folders: dict[str, Path] = {}
+    problems: list[Problem] = []
+
+    def path_at(loc: yaml_text.Loc, value: object) -> Path | None:
+        if isinstance(value, str) and value:
+            return (document.path.parent / Path(value).expanduser()).absolute()
+        problems.append(document.problem(loc, f"{'.'.join(map(str, loc))} is {value!r}", allowed="a path"))
+        return None
+
+    for name, value in document.content.items():
+        if name not in KEYS:
+            close = nearest(name, KEYS)
+            problems.append(document.problem((name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=close))
+        elif name != "data_roots":
+            folders |= {name: path} if (path := path_at((name,), value)) else {}
+        elif not isinstance(value, dict):
+            problems.append(document.problem((name,), "not a mapping", allowed="name: folder, a line each"))
+        else:
+            for root, given in value.items():
+                if path := path_at((name, root), given):
+                    paths[root], origins[root] = path, str(document.place((name, root)))
+    if problems:
+        raise UserError(problems)
+    return paths, origins, folders

@@ -12,7 +12,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(value: Any) -> Any:
-    """ "90s", "15m", "2h", "1d" -> seconds; anything else is refused (10:30 is a number in old YAML)."""
+    """Seconds of "90s", "15m", "2h", "1d"; anything else is refused (10:30 is a number in old YAML)."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value) if isinstance(value, str) else None
     if not match:
         raise ValueError("a number and a unit: 90s, 15m, 2h or 1d")
@@ -20,7 +20,7 @@ def seconds(value: Any) -> Any:
 
 
 def share(value: Any) -> Any:
-    """ "1%" or 0.01 -> 0.01."""
+    """The share that "1%" or 0.01 states: 0.01."""
     if isinstance(value, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)
         if not match:
@@ -32,6 +32,8 @@ def share(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
+#: The environment holds roots in capitals, so their names have none.
+RootName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -55,7 +57,7 @@ class ProtocolPart(Part):
 class DataPart(Part):
     """Where a dataset's files are: a data root by name, or procedural radiographs in its layout."""
 
-    root: Name | None = Field(default=None, description="data root; the dataset's id by default")
+    root: RootName | None = Field(default=None, description="data root; the dataset's id by default")
     phantom: dict[str, Any] | None = Field(default=None, description="parameters of procedural radiographs")
 
 
@@ -76,7 +78,9 @@ class MethodPart(Part):
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="training constants for this row only; footnoted"
     )
-    pretrain_seed: Seed = 0
+    pretrain_seeds: list[Seed] = Field(
+        default=[0], min_length=1, description="one pre-training for all seeds, or one for each seed, in their order"
+    )
 
 
 class TargetPart(Part):
@@ -85,7 +89,9 @@ class TargetPart(Part):
     dataset: str
     params: dict[str, Any] = Field(default_factory=dict)
     tasks: list[str] = Field(min_length=1)
-    label_ratios: list[Ratio] = Field(default=[1.0], min_length=1)
+    label_ratios: list[Ratio] = Field(
+        default=[1.0], min_length=1, description="shares of the training images: 1%, 10%, 0.5, 100%"
+    )
 
 
 class ExecutionPart(Part):
@@ -106,7 +112,11 @@ class ManifestSchema(Part):
     version: Literal[1]
     name: Name | None = Field(default=None, description="the file's name by default")
     title: str = Field(default="", max_length=300)
-    include: list[str] = Field(default_factory=list, description="files whose keys this one completes or replaces")
+    include: list[str] = Field(
+        default_factory=list,
+        description="files (relative to this one) read first, in order; mappings are completed key by key, lists and "
+        "single values replaced; 'name' is not taken over",
+    )
     protocol: ProtocolPart
     data: dict[str, DataPart] = Field(default_factory=dict)
     source: SourcePart
@@ -116,12 +126,12 @@ class ManifestSchema(Part):
     tables: list[str] = Field(default_factory=list, description="reports this manifest is for")
     execution: ExecutionPart = Field(default_factory=ExecutionPart)
 
-    @field_validator("seeds")
+    @field_validator("seeds", "tables", "include")
     @classmethod
-    def _unique(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("each seed once")
-        return seeds
+    def _unique(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) != len(values):
+            raise ValueError("each of them once")
+        return values
 
 
 def json_schema() -> dict[str, Any]:

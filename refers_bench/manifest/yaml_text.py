@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from refers_bench.errors import Problem, UserError
 
 Loc = tuple[str | int, ...]
+
+#: More values than any manifest needs; aliases of aliases could otherwise fill the memory.
+MOST_VALUES = 100_000
 
 
 @dataclass(frozen=True)
@@ -62,54 +69,109 @@ def read(path: Path) -> Document:
     """Read a YAML 1.2 file that holds one mapping; duplicate keys are refused.
 
     Raises:
-        UserError: missing, not UTF-8, not YAML, empty, or not a mapping, with line and column.
+        UserError: missing, not UTF-8, not YAML, empty, not a mapping, or with values that are no plain data,
+            each with line and column.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(Problem(found="no such file", allowed="a YAML file", path=path)) from error
-    except PermissionError as error:
-        raise UserError(Problem(found="no permission to read", path=path)) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(Problem(found="not UTF-8 text", allowed="UTF-8", path=path, line=line, column=1)) from error
-    yaml = YAML(typ="rt")
-    yaml.allow_duplicate_keys = False
-    try:
-        content = yaml.load(text)
-    except DuplicateKeyError as error:
-        mark = error.problem_mark
-        found = str(error.problem).splitlines()[0].partition(" with ")[0]
-        problem = Problem(found=found, allowed="each key once", path=path, line=mark.line + 1, column=mark.column + 1)
-        raise UserError(problem) from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise UserError(Problem(found=f"not YAML: {error.problem}", path=path, line=line, column=column)) from error
-    except YAMLError as error:
-        raise UserError(Problem(found=f"not YAML: {error}", path=path, line=1, column=1)) from error
+    content = _parsed(path, _text(path))
     if not isinstance(content, CommentedMap):
         found = "an empty file" if content is None else f"a {type(content).__name__.removeprefix('Commented').lower()}"
         raise UserError(Problem(found=found, allowed="a mapping of keys to values", path=path, line=1, column=1))
-    places: dict[Loc, Place] = {}
-    plain = _plain(content, (), path, places)
-    return Document(path, plain, places)
+    reader = _Plain(path)
+    plain = reader.value(content, ())
+    if reader.problems:
+        raise UserError(reader.problems)
+    return Document(path, plain, reader.places)
 
 
-def _plain(node: Any, loc: Loc, path: Path, places: dict[Loc, Place]) -> Any:
-    if isinstance(node, CommentedMap):
-        for name in node:
-            if name in node.lc.data:
-                line, column = node.lc.key(name)
-                places[(*loc, str(name))] = Place(path, line + 1, column + 1)
-        return {str(name): _plain(value, (*loc, str(name)), path, places) for name, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        for index in range(len(node)):
-            line, column = node.lc.item(index)
-            places[(*loc, index)] = Place(path, line + 1, column + 1)
-        return [_plain(value, (*loc, index), path, places) for index, value in enumerate(node)]
-    # ruamel's own subclasses of str, int and float keep formatting we do not need.
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UserError(Problem(found="no such file", allowed="a YAML file", path=path)) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(Problem(found="not UTF-8 text", allowed="UTF-8", path=path, line=line, column=1)) from error
+    except OSError as error:
+        raise UserError(Problem(found=f"cannot be read: {error.strerror}", path=path)) from error
+
+
+def _parsed(path: Path, text: str) -> Any:
+    """What ruamel makes of the text: its own kinds of mappings and lists, which know lines and columns."""
+
+    def problem(found: str, mark: Any = None, allowed: str = "") -> UserError:
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return UserError(Problem(found=found, allowed=allowed, path=path, line=line, column=column))
+
+    yaml = YAML(typ="rt")
+    yaml.allow_duplicate_keys = False
+    try:
+        with warnings.catch_warnings():
+            # An anchor that is defined again is legal YAML.
+            warnings.simplefilter("ignore")
+            return yaml.load(text)
+    except DuplicateKeyError as error:
+        found = str(error.problem).splitlines()[0].partition(" with ")[0]
+        raise problem(found, error.problem_mark, "each key once") from error
+    except MarkedYAMLError as error:
+        found = " ".join(str(error.problem or error.context).split())
+        raise problem(f"not YAML: {found}", error.problem_mark or error.context_mark) from error
+    except ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        found = f"not YAML: the control character U+{code:04X}"
+        raise UserError(Problem(found=found, path=path, line=line, column=column)) from error
+    except (YAMLError, ValueError, TypeError) as error:
+        raise problem(f"not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise problem("nested too deeply") from error
+
+
+@dataclass
+class _Plain:
+    """Turns ruamel's values into plain ones, notes their places, and refuses what is no plain data."""
+
+    path: Path
+    places: dict[Loc, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def value(self, node: Any, loc: Loc) -> Any:
+        """The plain value at `loc`."""
+        if len(self.places) > MOST_VALUES:
+            raise UserError(Problem(found=f"more than {MOST_VALUES} values", path=self.path, line=1, column=1))
+        tag = getattr(getattr(node, "tag", None), "value", None)
+        if (tag and not str(tag).startswith("tag:yaml.org,2002:")) or type(node).__name__ == "TaggedScalar":
+            return self.refuse(loc, f"the tag '{tag}'", "plain YAML values")
+        if isinstance(node, CommentedMap):
+            for name in node:
+                if name in (node.lc.data or {}):
+                    self.note((*loc, str(name)), *node.lc.key(name))
+            return {str(name): self.value(item, (*loc, str(name))) for name, item in node.items()}
+        if isinstance(node, CommentedSeq):
+            for index in range(len(node)):
+                if index in (node.lc.data or {}):
+                    self.note((*loc, index), *node.lc.item(index))
+            return [self.value(item, (*loc, index)) for index, item in enumerate(node)]
+        return self.scalar(node, loc)
+
+    def note(self, loc: Loc, line: int, column: int) -> None:
+        """Remember the place of a value; ruamel counts from 0."""
+        self.places[loc] = Place(self.path, line + 1, column + 1)
+
+    def scalar(self, node: Any, loc: Loc) -> Any:
+        """A string, number, boolean or None; ruamel's own subclasses keep formatting we do not need."""
+        if isinstance(node, float) and not math.isfinite(node):
+            return self.refuse(loc, f"the number {float(node)}", "finite numbers")
+        if isinstance(node, datetime.date):
+            # YAML 1.2 has no dates: it is the text that looks like one.
+            return str(node)
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        return node if node is None else self.refuse(loc, f"a {type(node).__name__}", "plain YAML values")
+
+    def refuse(self, loc: Loc, found: str, allowed: str = "") -> None:
+        """Note a problem; the value becomes None."""
+        here = Document(self.path, {}, self.places).problem(loc, found, allowed=allowed)
+        if here not in self.problems[-1:]:
+            self.problems.append(here)

@@ -9,10 +9,16 @@ from typing import Any
 
 from refers_bench import identity, plugins
 from refers_bench.errors import DataError, UserError
-from refers_bench.manifest.load import Manifest, available
+from refers_bench.manifest.checks import available
+from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 
 DIGEST = "refers_bench.data.index:digest"
+#: Images of datasets as their owners count them, for estimates before they are on disk.
+DOCUMENTED_IMAGES = {
+    "mimic_cxr_jpg": 377_110, "openi": 7_470, "nih_chestxray14": 112_120, "vinbigdata_cxr": 15_000, "shenzhen_tb": 662,
+    "covid19_idc": 929,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +31,7 @@ class PlannedData:
         impl: of the reader.
         digest: identity of its index; '' when it cannot be had.
         phantom: parameters of procedural radiographs, or None for a real folder.
-        images: rows of the index; 0 when unknown.
+        images: rows of the index; what is documented where it cannot be read, 0 when that is unknown.
         unavailable: why it cannot be read here.
         roots: data-root name -> the name jobs know it by.
     """
@@ -48,8 +54,9 @@ def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapp
     """
     if not available("dataset", dataset_id):
         return PlannedData(
-            dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version"
-        )
+            dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version",
+            images=DOCUMENTED_IMAGES.get(dataset_id, 0),
+        )  # fmt: skip
     dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
     part = manifest.content.data.get(dataset_id)
     model = dataset.Params(**params)
@@ -61,8 +68,11 @@ def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapp
     if lists:
         names[lists] = lists
     for name in names:
-        if reason := roots.why_not(name):
-            return PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, unavailable=reason, roots=names)
+        if reason := roots.why_not(name, folder=True):
+            return PlannedData(
+                dataset=dataset_id, params=resolved, impl=dataset.impl, unavailable=reason, roots=names,
+                images=DOCUMENTED_IMAGES.get(dataset_id, 0),
+            )  # fmt: skip
     root = roots.paths[next(iter(names))]
     try:
         index = dataset.index(root, model, {lists: Path(roots.paths[lists])} if lists else {})

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from refers_bench import identity, plugins
+from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import protocols
-from refers_bench.manifest.load import Manifest, available
+from refers_bench.manifest.checks import available
+from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.manifest.schema import MethodPart, TargetPart
+from refers_bench.plan import weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan
 
@@ -31,28 +34,97 @@ def expand(manifest: Manifest, roots: Roots) -> Plan:
     return _Expansion(manifest, roots).plan()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A table row: what the manifest says of it, and the method it names (None when not in this version)."""
+
+    part: MethodPart
+    name: str
+    plugin: plugins.Method | None
+    model: Any
+    params: Mapping[str, Any]
+    unavailable: str
+
+    @classmethod
+    def of(cls, part: MethodPart) -> _Row:
+        if not available("method", part.id):
+            return cls(
+                part=part, name=part.name or part.id, plugin=None, model=None, params=dict(part.params),
+                unavailable=f"method {part.id}: not available in this version",
+            )  # fmt: skip
+        plugin: plugins.Method = plugins.load("method", part.id)
+        model = plugin.Params(**part.params)
+        return cls(
+            part=part, name=part.name or part.id, plugin=plugin, model=model, params=model.model_dump(mode="json"),
+            unavailable=plugin.unavailable(model),
+        )  # fmt: skip
+
+    @property
+    def impl(self) -> int:
+        return self.plugin.impl if self.plugin else 0
+
+    @property
+    def pretrains(self) -> bool:
+        return self.plugin is None or self.plugin.build_objective is not None
+
+
 class _Expansion:
     """Collects jobs while walking methods x targets."""
 
     def __init__(self, manifest: Manifest, roots: Roots) -> None:
-        self.manifest, self.roots = manifest, roots
+        self.manifest, self.roots, self.content = manifest, roots, manifest.content
+        self.rows = [_Row.of(part) for part in manifest.content.methods]
         self.jobs: dict[str, Job] = {}
         self.cells: list[Cell] = []
         self.values: dict[str, dict[str, Any]] = {}
         self.data: dict[str, PlannedData] = {}
+        self.images: dict[str, int] = {}
+        self.weights: dict[str, str] = {}
 
     def plan(self) -> Plan:
-        content = self.manifest.content
-        for method in content.methods:
-            for target in content.targets:
-                self.target(method, target)
+        self.read_data()
+        self.note_values()
+        for row in self.rows:
+            for target in self.content.targets:
+                self.target(row, target)
         names = {name: known for data in self.data.values() for name, known in data.roots.items()}
         return Plan(
-            name=self.manifest.name, title=content.title, manifest_path=str(self.manifest.path),
-            manifest=content.model_dump(mode="json", exclude_defaults=True), jobs=tuple(self.jobs.values()),
-            cells=tuple(self.cells), values=self.values, roots=names,
-            execution=content.execution.model_dump(mode="json"), tables=tuple(content.tables),
+            name=self.manifest.name, title=self.content.title, manifest_path=str(self.manifest.path),
+            manifest=self.content.model_dump(mode="json", exclude_defaults=True), jobs=tuple(self.jobs.values()),
+            cells=tuple(self.cells), values=self.values, roots=names | {name: name for name in self.weights},
+            execution=self.content.execution.model_dump(mode="json"), tables=tuple(self.content.tables),
+            images=self.images,
         )  # fmt: skip
+
+    def read_data(self) -> None:
+        """Every dataset that is needed, once; what is wrong with any of them is told together."""
+        wanted = [(target.dataset, target.params) for target in self.content.targets]
+        if any(row.pretrains for row in self.rows):
+            wanted.insert(0, (self.content.source.dataset, self.content.source.params))
+        problems: list[Problem] = []
+        for dataset, params in wanted:
+            found = identity.canonical_json([dataset, params])
+            if found not in self.data:
+                try:
+                    self.data[found] = planned_data(self.manifest, self.roots, dataset, params)
+                except UserError as error:
+                    problems += [problem for problem in error.problems if problem not in problems]
+        if problems:
+            raise UserError(problems)
+
+    def note_values(self) -> None:
+        """The common value of each constant with its origin; beside it what one target or row has of its own."""
+        preset, overrides = self.content.protocol.preset, self.manifest.overrides
+        common = protocols.resolve(preset, overrides)
+        self.values = {name: asdict(value) for name, value in common.items()}
+        for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
+            for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
+                if value != common[name]:
+                    self.values[f"{name} [{dataset}]"] = asdict(value)
+        for row in self.rows:
+            own = self.manifest.method_overrides[row.name]
+            resolved = protocols.resolve(preset, [*overrides, *own])
+            self.values |= {f"{item.name} [{row.name}]": asdict(resolved[item.name]) for item in own}
 
     def add(
         self, kind: str, name: str, spec: Mapping[str, Any], *, needs: Iterable[str] = (), unavailable: str = ""
@@ -66,101 +138,89 @@ class _Expansion:
             self.jobs[key] = Job(key=key, kind=kind, name=name, needs=tuple(needs), spec=spec, unavailable=blocked)
         return self.jobs[key]
 
-    def resolved(self, method: MethodPart, dataset: str = "") -> dict[str, Any]:
-        """Sections for one row (and one target), their origins noted for the lock."""
-        row = method.name or method.id
-        overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row]]
-        values = protocols.resolve(self.manifest.content.protocol.preset, overrides, dataset=dataset)
-        for name, value in values.items():
-            self.values.setdefault(name, asdict(value))
-            if asdict(value) != self.values[name]:
-                # A row's or a target's own value stands beside the common one.
-                where = row if self.manifest.method_overrides[row] and value.overridden else dataset
-                self.values.setdefault(f"{name} [{where}]", asdict(value))
-        return protocols.sections_of(values)
+    def sections(self, row: _Row, dataset: str = "") -> dict[str, Any]:
+        """Constants of one row (and one target), as the specifications hold them."""
+        overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
+        return protocols.sections_of(protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset))
 
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
-        found = identity.canonical_json([dataset, params])
-        if found not in self.data:
-            self.data[found] = planned_data(self.manifest, self.roots, dataset, params)
-        data = self.data[found]
+        data = self.data[identity.canonical_json([dataset, params])]
         spec = {
             "dataset": dataset, "params": data.params, "impl": data.impl, "digest": data.digest,
             "phantom": data.phantom, "prepared_size": size,
         }  # fmt: skip
-        return self.add("prepare", f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable), data
+        job = self.add("prepare", f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        self.images[job.key] = data.images
+        return job, data
 
-    def pretrain(self, method: MethodPart, params: Mapping[str, Any], impl: int, unavailable: str) -> Job:
-        sections, source = self.resolved(method), self.manifest.content.source
+    def pretrain(self, row: _Row, seed: int) -> Job:
+        sections, source = self.sections(row), self.content.source
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
-        if not unavailable:
-            unavailable = self._source_lacks(method.id, source.dataset)
+        found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots)
+        self.weights |= found
         dataset = plugins.load("dataset", source.dataset) if available("dataset", source.dataset) else None
         spec = {
-            "method": method.id, "params": params, "impl": impl, "network": sections["network"], "image": sections["image"],
-            "pretrain": sections["pretrain"], "seed": method.pretrain_seed,
+            "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
+            "image": sections["image"], "pretrain": sections["pretrain"], "seed": seed,
             "source": {
                 "dataset": source.dataset, "params": data.params, "prepare": images.key,
                 "task": dataset.source_task if dataset else "", "has_reports": bool(dataset and dataset.has_reports),
             },
+            **({"weights": found} if found else {}),
         }  # fmt: skip
-        name = f"pretrain.{method.name or method.id}.{source.dataset}"
+        name = f"pretrain.{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
+        unavailable = row.unavailable or self._source_lacks(row) or images.unavailable or missing
         return self.add("pretrain", name, spec, needs=(images.key,), unavailable=unavailable)
 
-    @staticmethod
-    def _source_lacks(method_id: str, source: str) -> str:
-        if not available("dataset", source) or not available("method", method_id):
+    def _source_lacks(self, row: _Row) -> str:
+        source = self.content.source.dataset
+        if not available("dataset", source) or row.plugin is None:
             return ""
-        needs, dataset = plugins.load("method", method_id).needs, plugins.load("dataset", source)
-        lacking = [
-            what
-            for what, has in (("reports", dataset.has_reports), ("labels", dataset.source_task))
-            if what in needs and not has
-        ]
-        return f"method {method_id} needs {' and '.join(lacking)}, which {source} does not have" if lacking else ""
+        dataset = plugins.load("dataset", source)
+        has = {"reports": dataset.has_reports, "labels": bool(dataset.source_task)}
+        lacking = [what for what in sorted(row.plugin.needs) if not has[what]]
+        return f"method {row.part.id} needs {' and '.join(lacking)}, which {source} does not have" if lacking else ""
 
-    def target(self, method: MethodPart, target: TargetPart) -> None:
-        sections = self.resolved(method, target.dataset)
+    def target(self, row: _Row, target: TargetPart) -> None:
+        sections = self.sections(row, target.dataset)
         images, data = self.prepare(target.dataset, target.params, sections["image"]["prepared_size"])
-        known = available("method", method.id)
-        plugin: plugins.Method | None = plugins.load("method", method.id) if known else None
-        model = plugin.Params(**method.params) if plugin else None
-        params = model.model_dump(mode="json") if model else dict(method.params)
-        impl = plugin.impl if plugin else 0
-        unavailable = plugin.unavailable(model) if plugin else f"method {method.id}: not available in this version"
-        encoder: Job | None = None
-        if plugin is None or plugin.build_objective is not None:
-            encoder = self.pretrain(method, params, impl, unavailable)
         dataset = plugins.load("dataset", target.dataset) if available("dataset", target.dataset) else None
-        row = method.name or method.id
+        synthetic = data.phantom is not None or bool(dataset and dataset.synthetic)
+        encoders = list(self.encoders(row))
         for task in target.tasks:
             for ratio in target.label_ratios:
-                for seed in self.manifest.content.seeds:
+                for seed, encoder in encoders:
                     spec = {
-                        "method": method.id, "params": params, "impl": impl, "network": sections["network"],
+                        "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
                         "image": sections["image"], "finetune": sections["finetune"], "dataset": target.dataset,
-                        "prepare": images.key, "task": task, "classes": list(dataset.tasks[task].classes) if dataset else [],
+                        "prepare": images.key, "task": task,
+                        "classes": list(dataset.tasks[task].classes) if dataset else [],
                         "label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None,
                     }  # fmt: skip
-                    job = self.add(
-                        "finetune", f"{row}.{target.dataset}.{task}.{ratio * 100:g}%.s{seed}", spec,
-                        needs=(images.key, *([encoder.key] if encoder else [])), unavailable=unavailable,
+                    cell = Cell(
+                        method=row.name, label=row.part.label or (row.plugin.label if row.plugin else row.part.id),
+                        dataset=target.dataset, task=task, label_ratio=ratio, seed=seed, key="",
+                        footnotes=tuple(self.footnotes(row, synthetic)), synthetic=synthetic,
                     )  # fmt: skip
-                    self.cells.append(
-                        Cell(
-                            method=row,
-                            label=method.label or (plugin.label if plugin else method.id),
-                            dataset=target.dataset,
-                            task=task,
-                            label_ratio=ratio,
-                            seed=seed,
-                            key=job.key,
-                            footnotes=self.footnotes(method, plugin, model),
-                            synthetic=data.phantom is not None or bool(dataset and dataset.synthetic),
-                        )  # fmt: skip
-                    )
+                    needs = (images.key, *([encoder.key] if encoder else []))
+                    job = self.add("finetune", cell.name, spec, needs=needs, unavailable=row.unavailable)
+                    self.cells.append(replace(cell, key=job.key))
 
-    def footnotes(self, method: MethodPart, plugin: plugins.Method | None, model: Any) -> tuple[str, ...]:
-        own = self.manifest.method_overrides[method.name or method.id]
-        notes = list(plugin.footnotes(model)) if plugin else []
-        return (*notes, *(f"{item.name} = {item.value} for this row only" for item in own))
+    def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
+        """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
+        given = row.part.pretrain_seeds
+        for i, seed in enumerate(self.content.seeds):
+            yield seed, self.pretrain(row, given[i] if len(given) > 1 else given[0]) if row.pretrains else None
+
+    def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
+        """What a table must say of this row: the method's own words, its overrides, an unlike source."""
+        if row.plugin:
+            yield from row.plugin.footnotes(row.model)
+        for item in self.manifest.method_overrides[row.name]:
+            yield f"{item.name} = {item.value} for this row only"
+        if len(row.part.pretrain_seeds) > 1 and row.pretrains:
+            yield "each seed has a pre-training of its own"
+        source = self.content.source
+        data = self.data.get(identity.canonical_json([source.dataset, source.params]))
+        if row.pretrains and data and data.phantom is not None and not synthetic:
+            yield f"pre-trained on procedural radiographs ({source.dataset})"

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import publish_json
+from refers_bench.files import publish_bytes, publish_json
 
 LOCK = "plan.lock.json"
+#: The last lock that held other jobs, so that what changed can still be named after planning again.
+PREVIOUS = "plan.previous.json"
 VERSION = 1
 
 
@@ -38,7 +40,19 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One fine-tune result a table asks for: row name x task x label ratio x seed, and the job that gives it."""
+    """One fine-tune result a table asks for: row name x task x label ratio x seed, and the job that gives it.
+
+    Attributes:
+        method: row name.
+        label: row title.
+        dataset: target id.
+        task: of the target.
+        label_ratio: share of the training images, in (0, 1].
+        seed: of label subset, order, augmentation and head.
+        key: of the job; other cells and manifests may share it.
+        synthetic: whether procedural radiographs are involved.
+        footnotes: what a table must say of it.
+    """
 
     method: str
     label: str
@@ -49,6 +63,11 @@ class Cell:
     key: str
     synthetic: bool = False
     footnotes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As its job is called, but with this cell's own row name."""
+        return f"{self.method}.{self.dataset}.{self.task}.{self.label_ratio * 100:g}%.s{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +85,7 @@ class Plan:
         roots: data-root names its jobs read, with the id each stands for.
         execution: how jobs are to run.
         tables: reports this manifest is for.
+        images: key of a prepare job -> images it has, as far as known.
     """
 
     name: str
@@ -78,17 +98,31 @@ class Plan:
     roots: Mapping[str, str] = field(default_factory=dict)
     execution: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
+    images: Mapping[str, int] = field(default_factory=dict)
 
 
 def write(plan: Plan, results: Path) -> Path:
     """Write ``<results>/<name>/plan.lock.json``; an equal plan gives equal bytes.
 
+    A lock with other jobs that stood there becomes `PREVIOUS` beside it.
+
     Raises:
         StorageError: the results folder cannot be written.
     """
     path = results / plan.name / LOCK
+    before = last(path)
+    if before is not None and {job.key for job in before.jobs} != {job.key for job in plan.jobs}:
+        publish_bytes(path.with_name(PREVIOUS), path.read_bytes())
     publish_json(path, {"version": VERSION, **asdict(plan)})
     return path
+
+
+def last(path: Path) -> Plan | None:
+    """The lock at `path`, or None when there is none that this version can read."""
+    try:
+        return read(path)
+    except UserError:
+        return None
 
 
 def read(path: Path) -> Plan:
@@ -107,8 +141,13 @@ def read(path: Path) -> Plan:
         raise UserError(
             Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
         ) from error
-    if content.pop("version", None) != VERSION:
+    if not isinstance(content, dict) or content.pop("version", None) != VERSION:
         raise UserError(Problem(found="a plan of another version", allowed="plan the manifest again", path=path))
-    jobs = tuple(Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs"))
-    cells = tuple(Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells"))
-    return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content["tables"])})
+    try:
+        jobs = tuple(Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs"))
+        cells = tuple(Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells"))
+        return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content["tables"])})
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            Problem(found=f"no complete plan ({error})", allowed="plan the manifest again", path=path)
+        ) from error

@@ -1,4 +1,4 @@
-"""Which jobs of a plan are done, failed, to do or unavailable, what do manifests share, and what disk do they need?"""
+"""Which jobs of a plan are done, running, to do, failed or unavailable, what do manifests share, what do they need?"""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.errors import UserError, nearest
-from refers_bench.plan.lock import LOCK, Job, Plan, read
+from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, last
+from refers_bench.store.claims import Claims
 from refers_bench.store.results import ResultStore
 
-STATES = ("done", "to do", "failed", "unavailable")
+STATES = ("done", "running", "to do", "failed", "unavailable")
 
 
 def state_of(job: Job, store: ResultStore, cache: Path) -> str:
@@ -22,7 +23,14 @@ def state_of(job: Job, store: ResultStore, cache: Path) -> str:
         state = "to do"
     if state == "done":
         return state
-    return "unavailable" if job.unavailable else state
+    if job.unavailable:
+        return "unavailable"
+    return "running" if _claimed(job.key, store) else state
+
+
+def _claimed(key: str, store: ResultStore) -> bool:
+    """Whether a live process holds the job; nothing is written, so read-only results can be looked at."""
+    return (store.results / "work" / "claims" / f"{key}.json").is_file() and bool(Claims(store.results).owner(key))
 
 
 def states(plan: Plan, store: ResultStore, cache: Path) -> dict[str, str]:
@@ -33,11 +41,12 @@ def states(plan: Plan, store: ResultStore, cache: Path) -> dict[str, str]:
 def shared(plan: Plan, results: Path) -> dict[str, int]:
     """Other planned manifests below the results folder -> how many of this plan's jobs they have, too."""
     own = {job.key for job in plan.jobs}
-    others = {
-        path.parent.name: read(path) for path in sorted(results.glob(f"*/{LOCK}")) if path.parent.name != plan.name
-    }
-    counts = {name: sum(job.key in own for job in other.jobs) for name, other in others.items()}
-    return {name: count for name, count in counts.items() if count}
+    counts: dict[str, int] = {}
+    for path in sorted(results.glob(f"*/{LOCK}")):
+        other = last(path) if path.parent.name != plan.name else None
+        if other is not None and (count := sum(job.key in own for job in other.jobs)):
+            counts[path.parent.name] = count
+    return counts
 
 
 def disk_bytes(plan: Plan) -> dict[str, int]:
@@ -45,55 +54,64 @@ def disk_bytes(plan: Plan) -> dict[str, int]:
     need: Counter[str] = Counter()
     for job in plan.jobs:
         if job.kind == "prepare":
-            phantom = job.spec.get("phantom")
-            images = phantom["studies"] * phantom["views"] if phantom else _EXPECTED.get(job.spec["dataset"], 1000)
-            need["prepared images"] += images * job.spec["prepared_size"] ** 2
+            need["prepared images"] += plan.images.get(job.key, 0) * job.spec["prepared_size"] ** 2
         elif job.kind == "pretrain":
             net = job.spec["network"]
             need["checkpoints"] += 4 * net["depth"] * (4 * net["width"] ** 2 + 2 * net["width"] * net["mlp_width"])
-        else:
-            images = _EXPECTED.get(job.spec["dataset"], 1000)
+        elif job.kind == "finetune":
+            # About 30 % of the images are validation and test images; 12 bytes a row once compressed.
+            images = plan.images.get(job.spec["prepare"], 0)
             need["predictions"] += int(0.3 * images * max(1, len(job.spec["classes"])) * 12)
     return dict(need)
 
 
-#: Images of each dataset, from its card, for estimates before it is on disk.
-_EXPECTED = {
-    "mimic_cxr_jpg": 377_110, "openi": 7_470, "nih_chestxray14": 112_120, "vinbigdata_cxr": 15_000, "shenzhen_tb": 662,
-    "covid19_idc": 929,
-}  # fmt: skip
-
-
 def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, cache: Path) -> Iterator[str]:
-    """Lines that say, for each cell whose name matches, its state and which input changed since the last plan.
+    """Lines that say, for each cell whose name matches, its state and which input changed since it was last planned.
 
     Args:
         plan: of now.
-        before: of the previous lock, or None.
-        pattern: shell pattern over job names.
+        before: of the lock that stands, or None; where it holds the same job, the lock before it is asked.
+        pattern: shell pattern over the names of jobs and cells.
         store: results.
         cache: prepared images.
 
     Raises:
         UserError: no job matches.
     """
-    chosen = [job for job in plan.jobs if fnmatch(job.name, pattern)]
-    if not chosen:
-        close = nearest(pattern, [job.name for job in plan.jobs])
+    keys = {job.key for job in plan.jobs if fnmatch(job.name, pattern)}
+    keys |= {cell.key for cell in plan.cells if fnmatch(cell.name, pattern)}
+    if not keys:
+        names = [*(job.name for job in plan.jobs), *(cell.name for cell in plan.cells)]
+        close = nearest(pattern, names)
         raise UserError(f"no job is called '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
-    old_by_name = {job.name: job for job in before.jobs} if before else {}
-    for job in chosen:
-        yield f"{job.name}: {state_of(job, store, cache)} ({job.key})"
-        if job.unavailable:
-            yield f"  unavailable: {job.unavailable}"
-        old = old_by_name.get(job.name)
-        if before is None or old is None:
-            yield "  no earlier plan holds this cell"
-        elif old.key == job.key:
-            yield f"  unchanged since the last plan (key {job.key})"
-        else:
-            yield f"  was {old.key}; changed:"
-            yield from _changes(job, old, plan, before)
+    earlier = [one for one in (before, last(store.results / plan.name / PREVIOUS)) if one is not None]
+    for job in plan.jobs:
+        if job.key in keys:
+            yield from _explained(job, plan, earlier, store, cache)
+
+
+def _explained(job: Job, plan: Plan, earlier: list[Plan], store: ResultStore, cache: Path) -> Iterator[str]:
+    state = state_of(job, store, cache)
+    yield f"{job.name}: {state} ({job.key})"
+    if job.unavailable:
+        yield f"  unavailable: {job.unavailable}"
+    elif state == "failed":
+        failure = store.failure(job.key) or {}
+        yield f"  failed ({failure.get('category', 'unknown')}): {failure.get('message', '')}".rstrip(": ")
+    for need in plan.jobs:
+        if need.key in job.needs and not job.unavailable and (waits := state_of(need, store, cache)) != "done":
+            yield f"  waits for {need.name} ({waits})"
+    old = [(one, {item.name: item for item in one.jobs}.get(job.name)) for one in earlier]
+    for one, was in old:
+        if was is not None and was.key != job.key:
+            yield f"  was {was.key}; changed:"
+            yield from _changes(job, was, plan, one)
+            return
+    yield (
+        f"  unchanged since the last plan (key {job.key})"
+        if any(was for _, was in old)
+        else ("  no earlier plan holds this cell")
+    )
 
 
 def _changes(job: Job, old: Job, plan: Plan, before: Plan, indent: str = "    ") -> Iterator[str]:
@@ -110,8 +128,28 @@ def _changes(job: Job, old: Job, plan: Plan, before: Plan, indent: str = "    ")
             yield f"{indent}{name}: {needed.name} changed"
             yield from _changes(needed, earlier, plan, before, indent + "  ")
             continue
-        origin = plan.values.get(name, {}).get("origin", "")
+        origin = _MEANING.get(name) or _origin(name, job, plan.values)
         yield f"{indent}{name}: {was!r} -> {new!r}" + (f" ({origin})" if origin else "")
+
+
+#: Inputs that stand in no manifest and no preset.
+_MEANING = {
+    "digest": "identity of the dataset's index: rows, labels, splits, reports, file sizes",
+    "impl": "revision of the plug-in",
+    "recipe": "revision of preparation, training or evaluation",
+}
+
+
+def _origin(name: str, job: Job, values: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where a constant of this job comes from: its row's own value, its target's, or the common one.
+
+    A manifest's common override stands above a target's value in the preset, so it has no entry for the target.
+    """
+    row = job.name.split(".")[1 if job.kind == "pretrain" else 0]
+    for where in (f" [{row}]", f" [{job.spec.get('dataset', '')}]", ""):
+        if f"{name}{where}" in values:
+            return str(values[f"{name}{where}"].get("origin", ""))
+    return ""
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -10,36 +10,93 @@ from refers_bench.render.escape import printable
 from refers_bench.render.table import Cell, Note, Table
 
 
-def table(content: Table, *, width: int = 100) -> str:
-    """The table with aligned columns; footnotes and caption wrapped, the table itself is not.
+def table(content: Table, *, width: int = 120) -> str:
+    """The table with aligned columns, in several parts where it is wider than the terminal.
 
     Args:
         content: the table.
-        width: characters per line for the running text.
+        width: characters per line.
     """
     marks = content.footnotes()
-    head: list[list[str]] = []
-    if any(title for title, _ in content.groups):
-        # The group's title stands over its first column only.
-        groups = [title if not place else "" for title, span in content.groups for place in range(span)]
-        head.append(["", *map(printable, groups)])
-    head.append([printable(content.stub), *(printable(c.title) + _marks(c.notes, marks) for c in content.columns)])
-    if any(column.subtitle for column in content.columns):
-        head.append(["", *(printable(column.subtitle) for column in content.columns)])
-    blocks = [
-        [[printable(row.title) + _marks(row.notes, marks), *(_cell(cell, marks) for cell in row.cells)] for row in rows]
-        for _, rows in content.blocks
-    ]
-    grid = [*head, *(row for block in blocks for row in block)]
-    widths = [max(_width(row[place]) for row in grid) for place in range(len(content.columns) + 1)]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [*textwrap.wrap(printable(content.caption), width), rule, *(_line(row, widths) for row in head), rule]
-    for block in blocks:
-        lines += [*(_line(row, widths) for row in block), rule]
+    stub, columns = _grid(content, marks)
+    lines = textwrap.wrap(printable(content.caption), width)
+    for part in _parts(stub, columns, width):
+        lines += _part_lines(content, [stub, *part])
     notes = [f"{mark} {printable(note.text)}" for note, mark in marks.items()] + [printable(t) for t in content.notes]
     for note in notes:
-        lines += textwrap.wrap(note, width, subsequent_indent="  ")
+        lines += textwrap.wrap(note, width, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines) + "\n"
+
+
+def _grid(content: Table, marks: Mapping[Note, str]) -> tuple[list[str], list[list[str]]]:
+    """Texts of the stub and of every column, from the top line of the head down; the head has three lines."""
+    rows = content.rows
+    stub = ["", printable(content.stub), "", *(printable(row.title) + _marks(row.notes, marks) for row in rows)]
+    columns = []
+    for place, column in enumerate(content.columns):
+        head = [
+            printable(column.group),
+            printable(column.title) + _marks(column.notes, marks),
+            printable(column.subtitle),
+        ]
+        columns.append([*head, *(_cell(row.cells[place], marks) for row in rows)])
+    return stub, columns
+
+
+def _parts(stub: list[str], columns: list[list[str]], width: int) -> list[list[list[str]]]:
+    """Neighbouring columns that fit beside the stub; a column too wide for any line gets a part of its own."""
+    parts: list[list[list[str]]] = [[]]
+    room = left = width - max(map(_width, stub))
+    for column in columns:
+        need = 2 + _column_width(column)
+        if need > left and parts[-1]:
+            parts.append([])
+            left = room
+        parts[-1].append(column)
+        left -= need
+    return parts
+
+
+def _column_width(column: Sequence[str]) -> int:
+    """Room for every line; the group's title on top is broken at spaces, so only its longest word counts."""
+    word = max(map(_width, column[0].split()), default=0)
+    return max(min(word, 24), *map(_width, column[1:]))
+
+
+def _part_lines(content: Table, columns: list[list[str]]) -> list[str]:
+    widths = [_column_width(column) for column in columns]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    grid = [[column[place] for column in columns] for place in range(3 + len(content.rows))]
+    head = [*_groups(grid[0], widths), _line(grid[1], widths), _line(grid[2], widths)]
+    lines = [rule, *(line for line in head if line)]
+    place = 3
+    for _, rows in content.blocks:
+        lines += [rule, *(_line(row, widths) for row in grid[place : place + len(rows)])]
+        place += len(rows)
+    return [*lines, rule]
+
+
+def _groups(titles: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Lines with each group's title over its columns, broken where they end."""
+    groups: list[tuple[list[str], int]] = []
+    place = 0
+    while place < len(titles):
+        last = place
+        while last + 1 < len(titles) and titles[last + 1] == titles[place]:
+            last += 1
+        span = sum(widths[place : last + 1]) + 2 * (last - place)
+        groups.append((_broken(titles[place], span), span))
+        place = last + 1
+    height = max(len(lines) for lines, _ in groups)
+    rows = [[lines[row] if row < len(lines) else "" for lines, _ in groups] for row in range(height)]
+    return [_line(row, [span for _, span in groups]) for row in rows]
+
+
+def _broken(title: str, width: int) -> list[str]:
+    """The title in lines of at most `width` columns, at spaces where possible."""
+    # textwrap counts characters; signs two columns wide need half as many.
+    wide = any(_width(sign) > 1 for sign in title)
+    return textwrap.wrap(title, max(1, width // 2 if wide else width), break_on_hyphens=False)
 
 
 def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:

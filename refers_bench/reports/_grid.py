@@ -185,12 +185,10 @@ def test_row(results: Results, title: str, tests: Sequence[Comparison], *, refer
 
 
 def unavailable_remarks(results: Results) -> tuple[str, ...]:
-    """One sentence per method that cannot run, with the reason."""
-    reasons: dict[str, dict[str, None]] = {}
-    for planned in results.planned:
-        if planned.run.state == UNAVAILABLE:
-            reasons.setdefault(planned.label, {})[planned.run.reason] = None
-    return tuple(f"Not available: {label} ({'; '.join(texts)})." for label, texts in reasons.items())
+    """One sentence that names the methods no cell of which can run; the footnotes give the reasons."""
+    can_run = {planned.method for planned in results.planned if planned.run.state != UNAVAILABLE}
+    names = [title for method, title in titles(results, results.methods).items() if method not in can_run]
+    return (f"Not available here, reasons in the footnotes: {', '.join(names)}.",) if names else ()
 
 
 def columns_of(results: Results, targets: Sequence[Target]) -> tuple[Column, ...]:

@@ -67,6 +67,16 @@ def test_terminal_is_aligned() -> None:
     assert "日本  y" in terminal.table(wide)
 
 
+def test_terminal_splits_wide_tables_into_parts_that_fit() -> None:
+    columns = tuple(
+        Column(title=f"column {n}", subtitle="x" * 12, group=f"a long group title {n // 2}") for n in range(9)
+    )
+    cells = tuple(Cell(text=f"cell{n}") for n in range(9))
+    text = terminal.table(Table(id="t", caption="c", columns=columns, rows=(Row(title="row", cells=cells),)), width=60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert [text.count(f"cell{n}") for n in range(9)] == [1] * 9 and text.count("\nrow ") == 3
+
+
 def test_csv_keeps_the_digits() -> None:
     lines = spreadsheet.table(TABLE).splitlines()
     assert lines[1] == "ours,REFERS,NIH,1 %,800,76.7,0.31,76.7,1,"

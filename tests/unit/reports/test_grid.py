@@ -62,7 +62,9 @@ def test_empty_cells_say_why(folder: Any, state: str, text: str, kind: str) -> N
 def test_unavailable_methods_are_named_with_the_reason(folder: Any) -> None:
     folder.cell()
     folder.cell("c2l", state="unavailable", label="C2L", reason="not built yet")
-    assert _table(folder.load()).notes == ("Not available: C2L (not built yet).",)
+    table = _table(folder.load())
+    assert _notes(_row(table, "C2L").cells[0]) == "not built yet."
+    assert table.notes == ("Not available here, reasons in the footnotes: C2L.",)
 
 
 def test_one_seed_has_no_sd_and_no_p(folder: Any) -> None:

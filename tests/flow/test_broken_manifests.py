@@ -1,0 +1,142 @@
+"""What does a user see for each way to get a manifest wrong: one message, its place, exit code 2?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from refers_bench.cli import main
+
+GOOD = """\
+version: 1
+protocol: {preset: smoke}
+data:
+  phantom: {phantom: {studies: 20}}
+source: {dataset: phantom}
+methods:
+  - refers
+  - {id: scratch}
+targets:
+  - {dataset: phantom, tasks: [findings], label_ratios: [10%]}
+seeds: [0, 1]
+"""
+
+#: What is replaced in the good manifest, by what, and the message that must appear (a regular expression).
+BROKEN = {
+    "duplicate key": ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", r"m\.yaml:12:1: .*duplicate key.*seeds.*each key once"),
+    "unknown top key": ("seeds:", "sseeds:", r"m\.yaml:11:1: unknown key 'sseeds'; allowed: .*did you mean 'seeds'"),
+    "missing key": ("seeds: [0, 1]\n", "", r"key 'seeds' is missing"),
+    "missing version": ("version: 1\n", "", r"key 'version' is missing"),
+    "future version": ("version: 1", "version: 2", r"m\.yaml:1:1: version is 2; allowed: .*1"),
+    "text for number": ("seeds: [0, 1]", "seeds: [zero]", r"m\.yaml:11:9: seeds\.0 is 'zero'.*integer"),
+    "scalar for list": ("seeds: [0, 1]", "seeds: 3", r"m\.yaml:11:1: seeds is 3.*list"),
+    "no seeds": ("seeds: [0, 1]", "seeds: []", r"m\.yaml:11:1: seeds is \[\].*at least 1"),
+    "seed twice": ("seeds: [0, 1]", "seeds: [1, 1]", r"m\.yaml:11:1: seeds is \[1, 1\]; allowed: each of them once"),
+    "negative seed": ("seeds: [0, 1]", "seeds: [-1]", r"m\.yaml:11:9: seeds\.0 is -1"),
+    "boolean seed": ("seeds: [0, 1]", "seeds: [true]", r"m\.yaml:11:9: seeds\.0 is True"),
+    "unknown method": ("- refers", "- referss", r"m\.yaml:7:5: unknown method 'referss'; allowed: .*did you mean 'refers'"),
+    "unknown dataset": ("source: {dataset: phantom}", "source: {dataset: fantom}", r"m\.yaml:5:10: unknown dataset 'fantom'"),
+    "unknown task": ("[findings]", "[finding]", r"unknown task of phantom 'finding'; allowed: findings; did you mean 'findings'"),
+    "unknown preset": ("preset: smoke", "preset: smok", r"m\.yaml:2:12: unknown protocol preset 'smok'.*did you mean 'smoke'"),
+    "unknown parameter": ("{id: scratch}", "{id: refers, name: b, params: {viewfusion: no}}", r"unknown parameter 'viewfusion'.*'view_fusion'"),
+    "wrong parameter": ("{id: scratch}", "{id: refers, name: b, params: {views: 0}}", r"m\.yaml:8:36: views is 0"),
+    "wrong choice": ("{id: scratch}", "{id: refers, name: b, params: {tasks: [caption]}}", r"tasks\.0 is 'caption'.*report_generation"),
+    "row name twice": ("{id: scratch}", "{id: refers}", r"m\.yaml:8:5: row name 'refers' is used by methods 1 and 2"),
+    "bad row name": ("{id: scratch}", "{id: scratch, name: ../x}", r"methods\.1\.name is '\.\./x'"),
+    "unknown key in method": ("{id: scratch}", "{id: scratch, parms: {}}", r"unknown key 'parms'.*did you mean 'params'"),
+    "unknown constant": ("{preset: smoke}", "{preset: smoke, overrides: {finetune: {stepz: 5}}}", r"unknown constant 'finetune\.stepz'.*'finetune\.steps'"),
+    "constant of wrong type": ("{preset: smoke}", "{preset: smoke, overrides: {finetune.steps: many}}", r"m\.yaml:2:39: finetune\.steps is 'many'"),
+    "constant out of range": ("{preset: smoke}", "{preset: smoke, overrides: {network: {dropout: 1.5}}}", r"network\.dropout is 1\.5"),
+    "ratio above one": ("[10%]", "[150%]", r"label_ratios\.0 is '150%'; allowed: a share in \(0, 1\]"),
+    "ratio as words": ("[10%]", "[ten]", r"label_ratios\.0 is 'ten'"),
+    "empty ratio list": ("[10%]", "[]", r"label_ratios is \[\]"),
+    "no methods": ("methods:\n  - refers\n  - {id: scratch}", "methods: []", r"m\.yaml:6:1: methods is \[\]"),
+    "sexagesimal time": ("version: 1", "version: 1\nexecution: {time_limit: 10:30}", r"time_limit is '10:30'; allowed: a number and a unit"),
+    "unknown failure category": ("version: 1", "version: 1\nexecution: {retries: {oom: 1}}", r"m\.yaml:2:"),
+    "root and phantom": ("{phantom: {studies: 20}}", "{root: a, phantom: {}}", r"both 'root' and 'phantom'"),
+    "phantom too small": ("{studies: 20}", "{studies: 2}", r"m\.yaml:4:23: studies is 2"),
+    "data of nobody": ("data:\n", "data:\n  openi: {root: x}\n", r"m\.yaml:4:3: unknown dataset, or one that is not used here 'openi'"),
+    "missing include": ("version: 1", "version: 1\ninclude: [nowhere.yaml]", r"m\.yaml:2:11: included file .*nowhere\.yaml does not exist"),
+    "include of itself": ("version: 1", "version: 1\ninclude: [m.yaml]", r"include cycle m\.yaml -> m\.yaml"),
+    "unknown table": ("version: 1", "version: 1\ntables: [table9]", r"m\.yaml:2:10: unknown report 'table9'"),
+    "tab": ("  - refers", "\t- refers", r"m\.yaml:7:1: not YAML"),
+    "unclosed bracket": ("seeds: [0, 1]", "seeds: [0, 1", r"m\.yaml:1[12]:.*not YAML"),
+}  # fmt: skip
+
+
+def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    code = end.value.code
+    return (code if isinstance(code, int) else 1), capsys.readouterr().err
+
+
+def test_the_good_one_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD)
+    assert outcome(["validate", str(path)], capsys) == (0, "")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new, message = BROKEN[name]
+    assert old in GOOD
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD.replace(old, new, 1))
+    code, text = outcome(["validate", str(path)], capsys)
+    assert code == 2
+    assert re.search(message, text), text
+    assert "Traceback" not in text
+    assert outcome(["plan", str(path)], capsys) == (2, text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "an empty file"),
+        (b"- a\n- b\n", "a seq; allowed: a mapping"),
+        (b"version: 1\ntitle: \xff\xfe\n", "m.yaml:2:1: not UTF-8"),
+        (None, "no such file"),
+    ],
+)
+def test_no_manifest_at_all(content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    code, text = outcome(["validate", str(path)], capsys)
+    assert code == 2
+    assert message in text
+
+
+def test_all_errors_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD.replace("- refers", "- referss").replace("[findings]", "[finding]").replace("preset: smoke", "preset: smok"))
+    code, text = outcome(["validate", str(path)], capsys)
+    assert code == 2
+    assert all(word in text for word in ("referss", "'finding'", "smok", "3 errors")), text
+
+
+def test_another_split_of_the_source_as_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.yaml"
+    content = GOOD.replace("{dataset: phantom}", "{dataset: covid19_idc, params: {split_seed: 1}}").replace(
+        "{dataset: phantom, tasks: [findings]", "{dataset: covid19_idc, tasks: [findings]"
+    )
+    path.write_text(content.replace("phantom: {phantom: {studies: 20}}", "covid19_idc: {phantom: {studies: 20}}"))
+    code, text = outcome(["validate", str(path)], capsys)
+    assert code == 2
+    assert "source and target are both covid19_idc, with different params" in text
+
+
+def test_a_missing_root_is_no_error_of_the_manifest_but_makes_jobs_unavailable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REFERS_BENCH_ROOT_PHANTOM", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD.replace("data:\n  phantom: {phantom: {studies: 20}}\n", ""))
+    with pytest.raises(SystemExit) as end:
+        main(["--results", str(tmp_path / "r"), "plan", str(path)])
+    assert end.value.code == 0
+    assert "data root 'phantom' is not set: set REFERS_BENCH_ROOT_PHANTOM" in capsys.readouterr().out

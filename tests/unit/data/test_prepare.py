@@ -1,0 +1,89 @@
+"""Does a killed preparation resume to the same bytes, and is every unreadable file named?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from refers_bench.data import prepare as room
+from refers_bench.data.prepare import PreparedImages, prepare
+from refers_bench.errors import DataError
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
+    root = tmp_path / "root"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"i{n:03d}.png" for n in range(150)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(root / name)
+    return pd.DataFrame({"image_id": names, "path": names}), root
+
+
+def run(collection: tuple[pd.DataFrame, Path], folder: Path, **how: object) -> PreparedImages:
+    index, root = collection
+    prepare(index, root=root, folder=folder, work=folder.with_suffix(".work"), size=16, **how)  # type: ignore[arg-type]
+    return PreparedImages.open(folder)
+
+
+def test_pixels_are_the_resized_images_in_order(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    found = run(collection, tmp_path / "a")
+    assert found.images_NHW.shape == (150, 16, 16)
+    with Image.open(collection[1] / "i077.png") as image:
+        expected = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR))
+    assert np.array_equal(found.images_NHW[77], expected)
+    assert not (tmp_path / "a.work").exists()
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+def test_resumed_equals_uninterrupted(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
+    whole = run(collection, tmp_path / "a")
+    real, calls = room._chunk, []
+
+    def dying(paths: list[str], **how: str) -> list[tuple[str, str]]:
+        if len(calls) == killed_after:
+            raise KeyboardInterrupt
+        calls.append(paths)
+        return real(paths, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(room, "_chunk", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(collection, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    monkeypatch.setattr(room, "_chunk", real)
+    resumed = run(collection, tmp_path / "b")
+    assert (tmp_path / "a" / room.PIXELS).read_bytes() == (tmp_path / "b" / room.PIXELS).read_bytes()
+    assert whole.meta == resumed.meta
+
+
+def test_processes_give_the_same_bytes(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    assert run(collection, tmp_path / "a").meta["digest"] == run(collection, tmp_path / "b", workers=2).meta["digest"]
+
+
+def test_unreadable_files_are_named_then_allowed_then_mended(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    good = (collection[1] / "i003.png").read_bytes()
+    (collection[1] / "i003.png").write_bytes(good[:60])
+    (collection[1] / "i004.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"(?s)i003\.png: a damaged image.*i004\.png: an empty file.*2 of 150 images"):
+        run(collection, tmp_path / "a")
+    found = run(collection, tmp_path / "b", allow_missing=2)
+    assert len(found.index) == len(found.images_NHW) == 148
+    assert not {"i003.png", "i004.png"} & set(found.index["image_id"])
+    (collection[1] / "i003.png").write_bytes(good)
+    (collection[1] / "i004.png").write_bytes(good)
+    assert len(run(collection, tmp_path / "a").index) == 150
+
+
+def test_a_truncated_store_is_refused(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    run(collection, tmp_path / "a")
+    pixels = tmp_path / "a" / room.PIXELS
+    pixels.write_bytes(pixels.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"images\.u8: \d+ bytes"):
+        PreparedImages.open(tmp_path / "a")

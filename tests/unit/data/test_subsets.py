@@ -1,0 +1,68 @@
+"""Are label subsets nested, patient-wise, seeded, and the same for every method?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refers_bench.data.subsets import Subset, subset
+
+
+def frame(patients: list[int]) -> pd.DataFrame:
+    rows = [{"image_id": f"i{n:04d}", "patient_id": f"p{p}", "t:a": n % 2, "t:b": 0} for n, p in enumerate(patients)]
+    return pd.DataFrame(rows)
+
+
+def draw(rows: pd.DataFrame, ratio: float, *, seed: int = 0, by_patient: bool = True) -> Subset:
+    return subset(rows, dataset="d", task="t", classes=("a", "b"), label_ratio=ratio, seed=seed, by_patient=by_patient)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    patients=st.lists(st.integers(0, 30), min_size=1, max_size=200), seed=st.integers(0, 5), by_patient=st.booleans(),
+    ratios=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
+)  # fmt: skip
+def test_smaller_ratios_are_inside_larger_ones(patients: list[int], seed: int, by_patient: bool, ratios: tuple[float, float]) -> None:
+    rows = frame(patients)
+    small, large = (set(draw(rows, r, seed=seed, by_patient=by_patient).image_ids) for r in sorted(ratios))
+    everything = set(draw(rows, 1.0, seed=seed, by_patient=by_patient).image_ids)
+    assert small <= large <= everything == set(rows["image_id"])
+    assert len(small) >= max(1, round(min(ratios) * len(rows)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(patients=st.lists(st.integers(0, 20), min_size=2, max_size=100), ratio=st.floats(0.01, 1))
+def test_no_patient_is_divided(patients: list[int], ratio: float) -> None:
+    rows = frame(patients)
+    chosen = rows["image_id"].isin(draw(rows, ratio).image_ids)
+    assert not set(rows[chosen]["patient_id"]) & set(rows[~chosen]["patient_id"])
+
+
+def test_by_image_the_size_is_exact() -> None:
+    assert len(draw(frame(list(range(1000))), 0.01, by_patient=False).image_ids) == 10
+
+
+def test_seeds_differ_and_repeat() -> None:
+    rows = frame(list(range(200)))
+    assert draw(rows, 0.1, seed=0) == draw(rows, 0.1, seed=0)
+    assert draw(rows, 0.1, seed=0).digest != draw(rows, 0.1, seed=1).digest
+
+
+def test_row_order_does_not_matter() -> None:
+    rows = frame([n // 3 for n in range(90)])
+    assert draw(rows, 0.3) == draw(rows.sample(frac=1, random_state=1), 0.3)
+
+
+def test_counts_and_empty_classes() -> None:
+    found = draw(frame(list(range(40))), 1.0)
+    assert found.positives == {"a": 20, "b": 0}
+    assert found.negatives == {"a": 20, "b": 40}
+    assert found.empty == ("b",)
+
+
+@pytest.mark.parametrize("ratio", [0, -0.1, 1.01])
+def test_impossible_ratios_are_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="label ratio"):
+        draw(frame([1, 2]), ratio)
