@@ -50,7 +50,9 @@ class Augment:
     @classmethod
     def of(cls, image: Mapping[str, Any], name: str) -> Augment:
         """From a protocol's `image` section; `name` is "pretrain_augment" or "finetune_augment"."""
-        settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in image[name].items()}
+        settings: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in image[name].items()
+        }
         return cls(
             size=image["size"],
             channels=image["channels"],

@@ -139,7 +139,9 @@ def test_a_class_without_positives_is_reported_not_refused(covid: Path, capsys: 
     assert re.search(r"findings:Fungal: 0 positive.*NO POSITIVE", capsys.readouterr().out)
 
 
-def test_a_missing_root_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_root_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(tmp_path / "gone"))
     code, text = verify([], capsys)
     assert code == 2

@@ -101,7 +101,9 @@ def test_broken(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (None, "no such file"),
     ],
 )
-def test_no_manifest_at_all(content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_manifest_at_all(
+    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "m.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -112,7 +114,11 @@ def test_no_manifest_at_all(content: bytes | None, message: str, tmp_path: Path,
 
 def test_all_errors_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "m.yaml"
-    path.write_text(GOOD.replace("- refers", "- referss").replace("[findings]", "[finding]").replace("preset: smoke", "preset: smok"))
+    path.write_text(
+        GOOD.replace("- refers", "- referss")
+        .replace("[findings]", "[finding]")
+        .replace("preset: smoke", "preset: smok")
+    )
     code, text = outcome(["validate", str(path)], capsys)
     assert code == 2
     assert all(word in text for word in ("referss", "'finding'", "smok", "3 errors")), text

@@ -133,7 +133,13 @@ def test_case_02_recurrent_concatenation_as_coded(golden: Path, suffix: str) -> 
 def test_case_03_view_fusion(golden: Path) -> None:
     case = Case(golden, "case03_view_fusion")
     net = fusion(768)
-    filled(net, {n.removeprefix("view_fusion."): v for n, v in layouts.objective_weights(fused_names(case.under("param/"))).items()})
+    filled(
+        net,
+        {
+            n.removeprefix("view_fusion."): v
+            for n, v in layouts.objective_weights(fused_names(case.under("param/"))).items()
+        },
+    )
     tokens = [case[f"in/tokens_view{v}"].clone().requires_grad_() for v in (1, 2, 3)]
     patches = [t[:, 1:] + t[:, :1] for t in tokens]
     for view in patches:
@@ -147,10 +153,17 @@ def test_case_03_view_fusion(golden: Path) -> None:
     same(memory, case["out/fused"], "fused")
     same(study, case["out/global_feature"], "study feature")
     memory.square().sum().backward()
-    stored = {n.removeprefix("view_fusion."): v for n, v in layouts.objective_weights(fused_names(case.under("grad/"))).items()}
+    stored = {
+        n.removeprefix("view_fusion."): v
+        for n, v in layouts.objective_weights(fused_names(case.under("grad/"))).items()
+    }
     same_gradients(gradients(net), stored, case.largest_gradient)
-    same_gradients({f"patches_view{v}": patches[v - 1].grad for v in (1, 2, 3)}, case.under("grad_mid/"), case.largest_gradient)
-    same_gradients({f"tokens_view{v}": tokens[v - 1].grad for v in (1, 2, 3)}, case.under("grad_in/"), case.largest_gradient)
+    same_gradients(
+        {f"patches_view{v}": patches[v - 1].grad for v in (1, 2, 3)}, case.under("grad_mid/"), case.largest_gradient
+    )
+    same_gradients(
+        {f"tokens_view{v}": tokens[v - 1].grad for v in (1, 2, 3)}, case.under("grad_in/"), case.largest_gradient
+    )
 
 
 def fused_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -163,12 +176,18 @@ def test_case_04_contrastive_loss(golden: Path, batch: str) -> None:
     image = case[f"{batch}/in/image_feature"].clone().requires_grad_()
     text = case[f"{batch}/in/text_feature"].clone().requires_grad_()
     loss = study_report_contrast(
-        image, text, temperature=case.hparams["tau"], image_to_text_weight=case.hparams["lambd"], text_to_image_gradient=False
+        image,
+        text,
+        temperature=case.hparams["tau"],
+        image_to_text_weight=case.hparams["lambd"],
+        text_to_image_gradient=False,
     )
     same(loss, case[f"{batch}/out/loss"], "loss")
     # Each direction alone is the mean of its stored per-sample terms.
     for weight, name in ((1.0, "image_to_text"), (0.0, "text_to_image")):
-        alone = study_report_contrast(image, text, temperature=0.1, image_to_text_weight=weight, text_to_image_gradient=True)
+        alone = study_report_contrast(
+            image, text, temperature=0.1, image_to_text_weight=weight, text_to_image_gradient=True
+        )
         same(alone, case[f"{batch}/out/per_sample_{name}"].mean(), name)
     loss.backward()
     stored = case.under(f"{batch}/grad_in/")
@@ -228,7 +247,9 @@ def batch_of(case: Case, prefix: str = "in/", *, images: bool = True) -> SimpleN
     )  # fmt: skip
 
 
-def check_objective(case: Case, net: StudyObjective, losses: Mapping[str, Tensor], memory: Tensor, study: Tensor) -> None:
+def check_objective(
+    case: Case, net: StudyObjective, losses: Mapping[str, Tensor], memory: Tensor, study: Tensor
+) -> None:
     same(memory, case["out/fused"], "fused")
     same(study, case["out/global_feature"], "study feature")
     same(losses["study_report_consistency"], case["out/loss_contrastive"], "contrastive loss")
@@ -240,7 +261,11 @@ def check_objective_gradients(case: Case, net: StudyObjective, groups: Mapping[s
     found = gradients(net)
     same_gradients(found, layouts.objective_weights(case.under("grad/")), case.largest_gradient)
     for theirs, ours in groups.items():
-        norm = torch.stack([g.square().sum() for n, g in found.items() if g is not None and n.startswith(ours)]).sum().sqrt()
+        norm = (
+            torch.stack([g.square().sum() for n, g in found.items() if g is not None and n.startswith(ours)])
+            .sum()
+            .sqrt()
+        )
         same_gradients({theirs: norm}, {theirs: case[f"gradnorm/{theirs}"]}, case.largest_gradient)
 
 
@@ -258,7 +283,9 @@ def test_case_06a_objective_end_to_end(golden: Path) -> None:
     same(logits, case["out/logits"], "logits")
     assert torch.equal(logits.argmax(-1), case["out/predictions"])
     sum(losses.values()).backward()  # type: ignore[union-attr]
-    check_objective_gradients(case, net, {"visual": "encoder", "fusion": "view_fusion", "textual": "report_transformer"})
+    check_objective_gradients(
+        case, net, {"visual": "encoder", "fusion": "view_fusion", "textual": "report_transformer"}
+    )
     same_gradients({"text_feature": text.grad}, case.under("grad_in/"), case.largest_gradient)
 
 
@@ -293,7 +320,11 @@ def classifier_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(
     ("name", "layers"),
-    [("case08a_finetune_multilabel", ()), ("case08b_finetune_layer6_layer12", (6, 12)), ("case08c_finetune_single_logit", ())],
+    [
+        ("case08a_finetune_multilabel", ()),
+        ("case08b_finetune_layer6_layer12", (6, 12)),
+        ("case08c_finetune_single_logit", ()),
+    ],
 )
 def test_case_08_fine_tuning_models(golden: Path, name: str, layers: tuple[int, ...]) -> None:
     case = Case(golden, name)
@@ -360,7 +391,9 @@ def test_case_11_text_encoder(golden: Path) -> None:
         vocabulary=h["vocab"], width=h["hidden"], layers=h["layers"], heads=h["heads"], mlp=h["ffn"], positions=h["max_pos"],
         out=3 * h["hidden"],
     )  # fmt: skip
-    rename = lambda weights: {n.replace("text_encoder.", "bert.").removeprefix("contrastive_bert."): v for n, v in weights.items()}  # noqa: E731
+    rename = lambda weights: {
+        n.replace("text_encoder.", "bert.").removeprefix("contrastive_bert."): v for n, v in weights.items()
+    }
     net.load_state_dict(rename(case.under("param/")), strict=True)
     feature = net(case["in/input_ids"], case["in/attention_mask"])
     same(feature, case["out/feature"], "feature")

@@ -23,7 +23,9 @@ def test_crop_and_flip_equal_slicing() -> None:
     grey = x.float() / 255
     for n in range(40):
         windows = {
-            (top, left): grey[n, top : top + 24, left : left + 24].flip(-1) if flips[n] else grey[n, top : top + 24, left : left + 24]
+            (top, left): grey[n, top : top + 24, left : left + 24].flip(-1)
+            if flips[n]
+            else grey[n, top : top + 24, left : left + 24]
             for top in range(9)
             for left in range(9)
         }
@@ -54,7 +56,9 @@ def test_flipping_mirrors_the_unflipped_warp() -> None:
 
 @pytest.mark.parametrize("crop", ["random", "resized", "none"])
 def test_outputs_stay_in_range(crop: str) -> None:
-    settings = augment(crop=crop, rotation_degrees=10, brightness=(0.6, 1.4), contrast=(0.6, 1.4), jitter_probability=1.0)
+    settings = augment(
+        crop=crop, rotation_degrees=10, brightness=(0.6, 1.4), contrast=(0.6, 1.4), jitter_probability=1.0
+    )
     x, _ = settings.training(images(200), torch.Generator().manual_seed(0))
     assert x.shape == (200, 1, 24, 24)
     assert x.min() >= 0
@@ -62,7 +66,9 @@ def test_outputs_stay_in_range(crop: str) -> None:
 
 
 def test_rotation_angles_are_uniform_in_their_range() -> None:
-    theta = augment(crop="none", rotation_degrees=10)._warp(10_000, 32, torch.Generator().manual_seed(0), torch.zeros(10_000, dtype=torch.bool))
+    theta = augment(crop="none", rotation_degrees=10)._warp(
+        10_000, 32, torch.Generator().manual_seed(0), torch.zeros(10_000, dtype=torch.bool)
+    )
     degrees = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
     assert degrees.abs().max() <= 10.001
     assert abs(degrees.mean()) < 0.2

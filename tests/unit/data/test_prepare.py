@@ -67,7 +67,9 @@ def test_processes_give_the_same_bytes(collection: tuple[pd.DataFrame, Path], tm
     assert run(collection, tmp_path / "a").meta["digest"] == run(collection, tmp_path / "b", workers=2).meta["digest"]
 
 
-def test_unreadable_files_are_named_then_allowed_then_mended(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+def test_unreadable_files_are_named_then_allowed_then_mended(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path
+) -> None:
     good = (collection[1] / "i003.png").read_bytes()
     (collection[1] / "i003.png").write_bytes(good[:60])
     (collection[1] / "i004.png").write_bytes(b"")

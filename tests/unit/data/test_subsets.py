@@ -24,7 +24,9 @@ def draw(rows: pd.DataFrame, ratio: float, *, seed: int = 0, by_patient: bool = 
     patients=st.lists(st.integers(0, 30), min_size=1, max_size=200), seed=st.integers(0, 5), by_patient=st.booleans(),
     ratios=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
 )  # fmt: skip
-def test_smaller_ratios_are_inside_larger_ones(patients: list[int], seed: int, by_patient: bool, ratios: tuple[float, float]) -> None:
+def test_smaller_ratios_are_inside_larger_ones(
+    patients: list[int], seed: int, by_patient: bool, ratios: tuple[float, float]
+) -> None:
     rows = frame(patients)
     small, large = (set(draw(rows, r, seed=seed, by_patient=by_patient).image_ids) for r in sorted(ratios))
     everything = set(draw(rows, 1.0, seed=seed, by_patient=by_patient).image_ids)

@@ -6,7 +6,11 @@ import pytest
 
 from refers_bench.data.text import EOS, PAD, SOS, ReportTokenizer, clean, swap_sides
 
-REPORTS = ["There is a left pleural effusion.", "No pneumothorax. Heart size is normal.", "Café-au-lait; RIGHT lung clear."] * 5
+REPORTS = [
+    "There is a left pleural effusion.",
+    "No pneumothorax. Heart size is normal.",
+    "Café-au-lait; RIGHT lung clear.",
+] * 5
 
 
 @pytest.mark.parametrize(
