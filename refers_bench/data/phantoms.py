@@ -125,12 +125,14 @@ def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, dx: float, lateral: b
     bx, by, bw, bh = lesion.box
     cx, cy = (0.5 + (bx + bw / 2 - 0.5) * (0.3 if lateral else 1)) + dx, by + bh / 2
     if lesion.finding == "Effusion":
-        return contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40))
+        layer: np.ndarray = contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40))
+        return layer
     if lesion.finding == "Pneumothorax":
         return -0.8 * contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
     if lesion.finding == "Interstitial":
         lungs = _blob(x, y, 0.3, 0.45, 0.17, 0.33) + _blob(x, y, 0.7, 0.45, 0.17, 0.33)
-        return 0.5 * contrast * np.sin(x * 70) * np.sin(y * 70) * lungs
+        reticular: np.ndarray = 0.5 * contrast * np.sin(x * 70) * np.sin(y * 70) * lungs
+        return reticular
     return contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
 
 
