@@ -147,8 +147,9 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         listed = read_lists(lists[params.lists])
         unknown = ~listed["name"].isin(read_table(table, required=("filename",))["filename"])
         both = frame.merge(listed, left_on="filename", right_on="name", how="left")
-        extra = listed[unknown].assign(
-            filename=listed["name"], patientid=listed["name"], offset="", view="", clinical_notes="", group=None
+        extra = listed[unknown]
+        extra = extra.assign(
+            filename=extra["name"], patientid=listed["name"], offset="", view="", clinical_notes="", group=None
         )
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
