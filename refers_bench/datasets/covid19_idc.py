@@ -149,7 +149,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         both = frame.merge(listed, left_on="filename", right_on="name", how="left")
         extra = listed[unknown]
         extra = extra.assign(
-            filename=extra["name"], patientid=listed["name"], offset="", view="", clinical_notes="", group=None
+            filename=extra["name"], patientid=extra["name"], offset="", view="", clinical_notes="", group=None
         )
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
