@@ -16,12 +16,6 @@ def groups(*names: str) -> list[str]:
 
 
 @nox.session
-def groups_only(session: nox.Session) -> None:
-    """Install the dependency groups named as arguments into the current environment."""
-    session.install(*groups(*session.posargs))
-
-
-@nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, on two processes of one thread each."""
     session.install("-e", ".", *groups("tests", "architecture"))
