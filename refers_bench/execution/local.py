@@ -153,10 +153,19 @@ class _Run:
 
     def clean(self) -> None:
         """Remove what killed runs left half-written, unless somebody is at work on it."""
+        self.claims.sweep()
         for part in [*self.store.root.glob(".*.part"), *self.store.root.glob(".*.old")]:
             if self.claims.owner(part.name.split(".")[1]) is None:
                 shutil.rmtree(part, ignore_errors=True)
                 part.unlink(missing_ok=True) if part.is_file() else None
+        for work in self.claims.folder.parent.iterdir():
+            key = work.name
+            if key == self.claims.folder.name or self.claims.owner(key) is not None:
+                continue
+            if self.store.state(key) == "done":  # killed after publishing, before tidying up
+                shutil.rmtree(work, ignore_errors=True)
+            for part in work.glob("*.part"):
+                part.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def pools(self) -> Iterator[None]:

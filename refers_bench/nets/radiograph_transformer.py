@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refers_bench.nets.dropout import Dropout
+
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 POSITIONS = ("added", "concatenated")
 AGGREGATIONS = ("added", "concatenated", "none")
@@ -46,7 +48,7 @@ class Block(nn.Module):
         self.fc1 = nn.Linear(width, mlp_width)
         self.fc2 = nn.Linear(mlp_width, width)
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for linear in (self.fc1, self.fc2):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.normal_(linear.bias, std=1e-6)
@@ -105,7 +107,7 @@ class RadiographTransformer(nn.Module):
         # paper's text, they start at random.
         self.position_embedding = nn.Parameter(torch.randn(1, self.grid**2 + 1, width) * 0.02)
         self.position_projection = nn.Linear(2 * width, width) if position == "concatenated" else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(width=width, heads=heads, mlp_width=mlp_width, dropout=dropout, activation=activation)
             for _ in range(depth)

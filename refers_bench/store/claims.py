@@ -82,6 +82,13 @@ class Claims:
         with self._locked():
             self._path(key).unlink(missing_ok=True)
 
+    def sweep(self) -> None:
+        """Remove claims whose owner is gone, and what a process killed while claiming left half-written."""
+        with self._locked():
+            for path in self.folder.iterdir():
+                if path.suffix == ".part" or (path.suffix == ".json" and self.owner(path.stem) is None):
+                    path.unlink(missing_ok=True)
+
     def renew(self) -> None:
         """Show other hosts that this process lives."""
         for key in self.held:
