@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,9 +47,12 @@ class RadiographBatch:
     labels_BK: Tensor
 
 
+@functools.lru_cache(maxsize=4)
 def epoch_order(key: str, epoch: int, count: int) -> np.ndarray:
-    """The permutation of an epoch: a function of names alone, never of what was drawn before."""
-    return np.random.default_rng(identity.seed(key, "shuffle", epoch)).permutation(count)
+    """The permutation of an epoch: a function of names alone, never of what was drawn before. Read-only."""
+    order = np.random.default_rng(identity.seed(key, "shuffle", epoch)).permutation(count)
+    order.flags.writeable = False  # it is kept for the other steps of the epoch
+    return order
 
 
 def step_indices(key: str, step: int, *, count: int, batch_size: int) -> np.ndarray:

@@ -23,15 +23,13 @@ from refers_bench.files import publish_json
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.jobs.setup import (
-    PROGRESS,
-    STATE,
     build_encoder,
     load_method,
     open_prepared,
     outcome_facts,
     rows_of_task,
-    save_every_s,
     start,
+    trained,
     write_history,
 )
 from refers_bench.nets.classifier import Classifier
@@ -40,9 +38,6 @@ from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import load_weights, read_tensors
-from refers_bench.training.loop import train
-from refers_bench.training.progress import ProgressFile
-from refers_bench.training.sections import rules
 
 #: Radiographs per forward pass of an evaluation: bounds memory, and is part of the numerics.
 EVALUATION_BATCH = 64
@@ -87,36 +82,25 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 3. Batches of step t; validation and test as they are.
     augment = Augment.of(spec["image"], "finetune_augment")
-
-    def source_of(split: str) -> RadiographSource:
-        places = parts[split]["place"].to_numpy()
-        return RadiographSource(images.images_NHW, places, labels[split], augment=augment, device=device, key=key)
-
-    sources = {split: source_of(split) for split in parts}
+    sources = {
+        split: RadiographSource(
+            images.images_NHW, part["place"].to_numpy(), labels[split], augment=augment, device=device, key=key
+        )
+        for split, part in parts.items()
+    }
     select, why = selection(section["select"], labels["val"])
 
     # 4. Train: binary cross-entropy per class in, the chosen weights out.
     metric, higher = SELECTIONS[select]
-    rule = rules(section, classifier, metric=metric, higher_is_better=higher, save_every_s=save_every_s())
-    outcome = train(
-        classifier,
-        key=key,
-        settings=rule.settings,
-        optimizer=rule.optimizer,
-        factor=rule.factor,
-        draw=lambda step: sources["train"].draw(step, batch_size=section["batch_size"]),
+    outcome = trained(
+        classifier, section, key=key, store=store, device=device, source=sources["train"],
         losses=lambda batch: {"bce": masked_bce(classifier(batch.images_BCHW), batch.labels_BK)},
         validate=validator(classifier, sources["val"], labels["val"]) if len(parts["val"]) else None,
-        state_path=store.work_folder(key) / STATE,
-        device=device,
-        progress=ProgressFile(store.work_folder(key) / PROGRESS),
-    )
+        metric=metric, higher_is_better=higher,
+    )  # fmt: skip
 
-    # 5. Predict and score.
-    logits = {split: predict(classifier, sources[split]) for split in SCORED}
-    tables = [_tables(parts[split], labels[split], logits[split], classes=classes, split=split) for split in SCORED]
-
-    # 6. Publish.
+    # 5. Predict, score and publish.
+    predictions, metrics = scored(classifier, sources, parts, labels, classes=classes)
     facts = {
         "images": {split: len(part) for split, part in parts.items()},
         "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
@@ -128,8 +112,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         **outcome_facts(outcome),
     }
     with store.publish(key) as stage:
-        schemas.write(stage / "predictions.parquet", pd.concat([rows for rows, _ in tables]), "predictions")
-        schemas.write(stage / "metrics.parquet", pd.concat([scores for _, scores in tables]), "metrics")
+        schemas.write(stage / "predictions.parquet", predictions, "predictions")
+        schemas.write(stage / "metrics.parquet", metrics, "metrics")
         write_history(stage / "history.parquet", outcome)
         publish_json(stage / "subset.json", subset_record(chosen, spec))
         record.write(stage, facts=facts)
@@ -147,13 +131,15 @@ def _check_splits(rows: pd.DataFrame, *, spec: Mapping[str, Any], context: JobCo
             )
 
 
-def _tables(
-    rows: pd.DataFrame, labels_NK: npt.NDArray[np.float32], logits_NK: npt.NDArray[np.float32], *,
-    classes: tuple[str, ...], split: str,
+def scored(
+    classifier: nn.Module, sources: Mapping[str, RadiographSource], parts: Mapping[str, pd.DataFrame],
+    labels: Mapping[str, npt.NDArray[np.float32]], *, classes: tuple[str, ...],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Predictions and metrics of one split."""
-    predictions = prediction_rows(rows, labels_NK, logits_NK, classes=classes, split=split)
-    return predictions, metric_rows(labels_NK, logits_NK, classes=classes, split=split)
+    """Predictions and metrics of all splits that are predicted."""
+    logits = {split: predict(classifier, sources[split]) for split in SCORED}
+    predictions = [prediction_rows(parts[s], labels[s], logits[s], classes=classes, split=s) for s in SCORED]
+    metrics = [metric_rows(labels[s], logits[s], classes=classes, split=s) for s in SCORED]
+    return pd.concat(predictions), pd.concat(metrics)
 
 
 def label_subset(rows: pd.DataFrame, spec: Mapping[str, Any]) -> Subset:

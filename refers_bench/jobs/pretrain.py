@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,16 +20,14 @@ from refers_bench.jobs.record import Record
 from refers_bench.jobs.reports import Tokenizers, tokenizers
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.jobs.setup import (
-    PROGRESS,
-    STATE,
     build_encoder,
     load_image_weights,
     load_method,
     open_prepared,
     outcome_facts,
     rows_of_task,
-    save_every_s,
     start,
+    trained,
     write_history,
 )
 from refers_bench.nets.facts import SourceFacts
@@ -36,9 +35,6 @@ from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import publish_tensors
-from refers_bench.training.loop import train
-from refers_bench.training.progress import ProgressFile
-from refers_bench.training.sections import rules
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
@@ -72,31 +68,19 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     ).to(device)
 
     # 4. Batches of step t, and the same validation batches every time.
-    def source_of(part: pd.DataFrame) -> StudySource:
-        return study_source(
-            part, images=images, spec=spec, params=params, words=words, classes=classes, device=device, key=key
-        )
-
+    source_of = functools.partial(
+        study_source, images=images, spec=spec, params=params, words=words, classes=classes, device=device, key=key
+    )
     training = source_of(train_rows)
     validation = source_of(val_rows) if len(val_rows) else None
     select = section["select"] if validation else "last"
 
     # 5. Train: named losses in, the chosen weights out.
-    metric = "val/loss" if select == "best_validation" else ""
-    rule = rules(section, objective, metric=metric, higher_is_better=False, save_every_s=save_every_s())
-    outcome = train(
-        objective,
-        key=key,
-        settings=rule.settings,
-        optimizer=rule.optimizer,
-        factor=rule.factor,
-        draw=lambda step: training.draw(step, batch_size=section["batch_size"]),
-        losses=objective,
+    outcome = trained(
+        objective, section, key=key, store=store, device=device, source=training, losses=objective,
         validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
-        state_path=store.work_folder(key) / STATE,
-        device=device,
-        progress=ProgressFile(store.work_folder(key) / PROGRESS),
-    )
+        metric="val/loss" if select == "best_validation" else "", higher_is_better=False,
+    )  # fmt: skip
 
     # 6. Publish the encoder, the tokenizer, the curves and the record.
     facts = {

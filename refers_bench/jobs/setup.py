@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from refers_bench import plugins
 from refers_bench.data.prepare import PreparedImages
@@ -20,9 +20,12 @@ from refers_bench.nets import official_layouts
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import Coverage, load_weights
-from refers_bench.training.loop import Outcome
+from refers_bench.training.loop import Outcome, train
 from refers_bench.training.precision import be_deterministic
+from refers_bench.training.progress import ProgressFile
+from refers_bench.training.sections import rules
 
 #: Files of a job's work folder: the resumable state, and what a progress view reads.
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -44,6 +47,34 @@ def start(context: JobContext) -> torch.device:
 def save_every_s() -> float:
     """Seconds between saves of the resumable state, from the environment or 30."""
     return float(os.environ.get(SAVE_VARIABLE, SAVE_EVERY_S))
+
+
+def trained(
+    model: nn.Module, section: Mapping[str, Any], *, key: str, store: ResultStore, device: torch.device, source: Any,
+    losses: Callable[[Any], Mapping[str, Tensor]], validate: Callable[[], Mapping[str, float]] | None, metric: str,
+    higher_is_better: bool,
+) -> Outcome:  # fmt: skip
+    """Train a model as a protocol's section says, from its resumable state where there is one.
+
+    Args:
+        model: trained in place; ends with the chosen weights.
+        section: `pretrain` or `finetune` of a protocol.
+        key: of the job; names every random stream.
+        store: where the job's work folder is.
+        device: of the model.
+        source: draws the batch of a step.
+        losses: batch -> named losses.
+        validate: named metrics of the current weights; None for none.
+        metric: the one that chooses the weights; '' keeps the last ones.
+        higher_is_better: whether a higher metric is a better one.
+    """
+    rule = rules(section, model, metric=metric, higher_is_better=higher_is_better, save_every_s=save_every_s())
+    work = store.work_folder(key)
+    return train(
+        model, key=key, settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
+        draw=lambda step: source.draw(step, batch_size=section["batch_size"]), validate=validate,
+        state_path=work / STATE, device=device, progress=ProgressFile(work / PROGRESS),
+    )  # fmt: skip
 
 
 def open_prepared(context: JobContext, key: str) -> PreparedImages:

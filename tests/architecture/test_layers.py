@@ -43,7 +43,7 @@ def test_functions_are_short() -> None:
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef)
         and node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
-        > (80 if module.parent.name in ("jobs", "training") else 60)
+        > 60
     ]
     assert not long, "\n".join(long)
 
