@@ -98,7 +98,8 @@ def section(results: Results, *, published: bool = True) -> Section:
 def _remarks(results: Results) -> list[str]:
     total = len(results.planned)
     done = sum(planned.run.counts for planned in results.planned)
-    remarks = [f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed)."]
+    remarks = [str(results.lock["title"])] if results.lock.get("title") else []
+    remarks += [f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed)."]
     if results.synthetic:
         names = sorted({f"{target.dataset}: {target.task}" for target in results.synthetic})
         remarks.append(f"Synthetic data, procedural radiographs and not patients': {', '.join(names)}.")

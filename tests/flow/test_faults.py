@@ -231,9 +231,9 @@ def test_an_unreadable_image_fails_its_dataset_and_is_named(
     root.mkdir()
     plugins.load("dataset", "covid19_idc").write_layout(root, PhantomParams(studies=60, size=40, views=1))
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
-    text = MANIFEST.replace(
-        "targets: [", "targets: [{dataset: covid19_idc, tasks: [covid19_vs_other]}, "
-    ).replace("  - {id: scratch, name: diverging", "#")
+    text = MANIFEST.replace("targets: [", "targets: [{dataset: covid19_idc, tasks: [covid19_vs_other]}, ").replace(
+        "  - {id: scratch, name: diverging", "#"
+    )
     (home / "fault.yaml").write_text(text)
     image = sorted((root / "images").iterdir())[3]
     content = image.read_bytes()

@@ -22,9 +22,7 @@ def small(**changes: Any) -> RadiographTransformer:
     return RadiographTransformer(**{**SMALL, **changes}).eval()
 
 
-@pytest.mark.parametrize(
-    ("aggregation", "patch_width"), [("added", 8), ("concatenated", 16), ("none", 8)]
-)
+@pytest.mark.parametrize(("aggregation", "patch_width"), [("added", 8), ("concatenated", 16), ("none", 8)])
 @pytest.mark.parametrize("position", ["added", "concatenated"])
 def test_shapes(aggregation: str, position: str, patch_width: int) -> None:
     net, x = small(aggregation=aggregation, position=position), torch.randn(3, 1, 16, 16)

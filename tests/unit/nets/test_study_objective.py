@@ -38,9 +38,9 @@ def test_contrast_against_a_loop(weight: float) -> None:
 
 def test_contrast_without_the_second_gradient() -> None:
     study, text = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
-    study_report_contrast(
-        study, text, temperature=0.1, image_to_text_weight=0.0, text_to_image_gradient=False
-    ).mul(1.0).add(0 * study.sum()).backward()
+    study_report_contrast(study, text, temperature=0.1, image_to_text_weight=0.0, text_to_image_gradient=False).mul(
+        1.0
+    ).add(0 * study.sum()).backward()
     assert not study.grad.any()
 
 
@@ -53,9 +53,7 @@ def test_identical_features_score_the_logarithm_of_the_batch() -> None:
 def test_generation_skips_padding_and_the_first_token() -> None:
     torch.manual_seed(0)
     logits, tokens = torch.randn(2, 5, 9), torch.tensor([[1, 4, 5, 2, 0], [1, 6, 2, 0, 0]])
-    terms = [
-        -F.log_softmax(logits[b, t], 0)[tokens[b, t + 1]] for b in range(2) for t in range(4) if tokens[b, t + 1]
-    ]
+    terms = [-F.log_softmax(logits[b, t], 0)[tokens[b, t + 1]] for b in range(2) for t in range(4) if tokens[b, t + 1]]
     assert len(terms) == 5
     torch.testing.assert_close(report_generation(logits, tokens), torch.stack(terms).mean())
 

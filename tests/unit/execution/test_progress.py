@@ -1,0 +1,52 @@
+"""Does a person see what runs, what ended and how long it will take?"""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from refers_bench.execution.progress import LiveView, PlainView, duration, line_of
+from refers_bench.plan.lock import Job
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min"), (7380, "2 h 03 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_line_of_a_running_job() -> None:
+    view = {"step": 3, "steps": 10, "losses": {"bce": 0.51234}, "images_per_s": 120.4}
+    assert line_of("a", view) == "a: 3/10 bce 0.512, 120 images/s"
+    assert line_of("a", {}) == "a: starting"
+
+
+def job(name: str, kind: str = "finetune") -> Job:
+    return Job(key=name, kind=kind, name=name)
+
+
+def test_plain_lines() -> None:
+    out = io.StringIO()
+    view = PlainView(2, out, every_s=0)
+    view.started(job("a"), 0)
+    view.tick({"a": {"step": 1, "steps": 2}}, 1)
+    view.ended(job("a"), "ok", 61, "")
+    view.ended(job("b"), "nan", 2, "NotFiniteLoss: loss\nsecond line")
+    view.close()
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "  running a: 1/2 "
+    assert lines[1].startswith("  1 waiting, about ")
+    assert lines[2].split() == ["[1/2]", "ok", "1", "min", "01", "s", "a"]
+    assert lines[3].endswith("b  NotFiniteLoss: loss")
+
+
+def test_live_view_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = LiveView(1)
+    view.console.file = io.StringIO()
+    view.tick({"a": {"step": 1, "steps": 2}}, 0)
+    view.ended(job("[red]a"), "ok", 1, "")
+    assert "[red]a" in view.console.file.getvalue(), "names are text, not markup"
+    view.close()

@@ -1,0 +1,71 @@
+"""Do presets resolve with a source for every constant, and do overrides win where they should?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refers_bench.errors import UserError
+from refers_bench.manifest import protocols
+from refers_bench.manifest.protocols import Override, resolve
+from refers_bench.manifest.yaml_text import Place
+
+HERE = Place(Path("m.yaml"), 3, 5)
+
+
+@pytest.mark.parametrize("preset", protocols.names())
+def test_every_constant_has_a_value_and_a_source(preset: str) -> None:
+    values = resolve(preset)
+    assert sorted(values) == protocols.field_names()
+    for name, value in values.items():
+        origin, _, source = value.origin.partition(": ")
+        assert origin in protocols.names(), name
+        assert len(source) >= 3, name
+
+
+def test_the_papers_and_the_codes_constants() -> None:
+    """Spot checks against the facts: paper, Methods; README and config of the released code."""
+    paper, code = resolve("paper"), resolve("official_code")
+    expected = {
+        "pretrain.steps": (300_000, 400_000), "pretrain.batch_size": (32, 2), "pretrain.learning_rate": (0.003, 0.003),
+        "network.activation": ("relu", "gelu"), "network.aggregation": ("concatenated", "added"),
+        "pretrain.text_learning_rate": (0.0003, 0.0003), "pretrain.warmup_steps": (10_000, 10_000),
+        "pretrain.lookahead_steps": (0, 5), "image.size": (224, 224), "finetune.batch_size": (128, 128),
+    }  # fmt: skip
+    assert {name: (paper[name].value, code[name].value) for name in expected} == expected
+    assert resolve("official_code", dataset="covid19_idc")["finetune.learning_rate"].value == 0.03
+    assert resolve("official_code", dataset="nih_chestxray14")["finetune.steps"].value == 60_000
+
+
+def test_an_override_wins_everywhere() -> None:
+    override = [Override(name="finetune.steps", value=1234, place=HERE)]
+    for dataset in ("", "covid19_idc"):
+        value = resolve("paper", override, dataset=dataset)["finetune.steps"]
+        assert (value.value, value.overridden, value.origin) == (1234, True, "manifest m.yaml:3:5")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("finetune.steps", "many", r"m\.yaml:3:5: finetune\.steps is 'many'"),
+        ("finetune.steps", 0, r"m\.yaml:3:5: finetune\.steps is 0"),
+        ("finetune.learning_rate", -1.0, r"finetune\.learning_rate is -1\.0"),
+        ("network.dropout", 1.0, r"network\.dropout is 1\.0"),
+        ("network.heads", 5, r"m\.yaml:3:5: .*5"),
+        ("image.mean", [0.5, 0.5], r"m\.yaml:3:5: "),
+        ("finetune.optimizer", "adam9", r"finetune\.optimizer is 'adam9'"),
+    ],
+)
+def test_values_out_of_range(name: str, value: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve("paper", [Override(name=name, value=value, place=HERE)])
+
+
+def test_ledger_names_where_text_and_code_differ() -> None:
+    rows = {row.name: row for row in protocols.ledger("paper", datasets=["covid19_idc"])}
+    assert rows["network.activation"].paper.value == "relu"
+    assert rows["network.activation"].official.value == "gelu"
+    assert not rows["finetune.batch_size"].paper.stated
+    assert "image.size" not in rows
+    assert rows["finetune.steps [covid19_idc]"].official.value == 500

@@ -1,0 +1,146 @@
+"""Which jobs does a manifest imply, what do they share, and what changes their keys?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench.manifest.roots import Roots
+from refers_bench.plan.lock import Job, Plan
+
+PlanOf = Callable[..., Plan]
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def by_name(plan: Plan) -> dict[str, Job]:
+    return {job.name: job for job in plan.jobs}
+
+
+def keys(plan: Plan) -> dict[str, str]:
+    return {job.name: job.key for job in plan.jobs}
+
+
+def changed(one: Plan, other: Plan) -> set[str]:
+    """Names of jobs whose key differs, or that only one of them has."""
+    return {name for name, _ in keys(one).items() ^ keys(other).items()}
+
+
+def test_pretrain_once_finetune_per_cell(plan_of: PlanOf) -> None:
+    plan = plan_of()
+    assert Counter(job.kind for job in plan.jobs) == {"prepare": 1, "pretrain": 2, "finetune": 12}
+    assert len(plan.cells) == 3 * 2 * 2
+    jobs = {job.key: job for job in plan.jobs}
+    places = list(jobs)
+    for job in plan.jobs:
+        assert all(places.index(need) < places.index(job.key) for need in job.needs), "needed jobs come first"
+        if job.kind == "finetune":
+            pretrains = [jobs[need].name for need in job.needs if jobs[need].kind == "pretrain"]
+            assert pretrains == ([] if "scratch" in job.name else [f"pretrain.{job.name.split('.')[0]}.phantom"])
+
+
+def test_a_plan_is_a_function_of_its_manifest(plan_of: PlanOf) -> None:
+    assert plan_of() == plan_of()
+    assert keys(plan_of()) == keys(plan_of(name="other")), "the file's name is in no key"
+
+
+def test_equal_rows_share_their_jobs(plan_of: PlanOf) -> None:
+    twice = plan_of(("scratch]", "scratch, {id: scratch, name: again}]"))
+    assert len(twice.jobs) == len(plan_of().jobs)
+    assert len(twice.cells) == 16
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "touched"),
+    [
+        # What moves a number changes exactly the keys of the jobs it moves.
+        ("preset: smoke", "preset: smoke, overrides: {finetune.learning_rate: 0.01}", {"finetune"}),
+        ("preset: smoke", "preset: smoke, overrides: {pretrain.steps: 31}", {"pretrain", "finetune of pretrained"}),
+        ("preset: smoke", "preset: smoke, overrides: {network.mlp_width: 48}", {"pretrain", "finetune"}),
+        ("preset: smoke", "preset: smoke, overrides: {image.prepared_size: 40}", {"prepare", "pretrain", "finetune"}),
+        ("studies: 20", "studies: 21", {"prepare", "pretrain", "finetune"}),
+        # What does not, changes none.
+        ("version: 1", "version: 1\ntitle: another\nexecution: {cpu_slots: 2, time_limit: 5m}", set()),
+        ("[refers,", "[{id: refers, label: ours},", set()),
+    ],
+    ids=["finetune", "pretrain", "network", "preparation", "data", "execution", "label"],
+)
+def test_what_a_key_depends_on(plan_of: PlanOf, old: str, new: str, touched: set[str]) -> None:
+    one, other = plan_of(), plan_of((old, new))
+    expected = set()
+    for name, job in {**by_name(one), **by_name(other)}.items():
+        if job.kind in touched or (
+            "finetune of pretrained" in touched and job.kind == "finetune" and "scratch" not in name
+        ):
+            expected.add(name)
+    assert changed(one, other) == expected
+
+
+def test_overrides_of_a_row_touch_that_row_only(plan_of: PlanOf) -> None:
+    own = "{id: scratch, overrides: {finetune: {learning_rate: 0.01}}}]"
+    one, other = plan_of(), plan_of(("scratch]", own))
+    assert changed(one, other) == {name for name in keys(one) if name.startswith("scratch")}
+    notes = {cell.footnotes for cell in other.cells if cell.method == "scratch"}
+    assert notes == {("finetune.learning_rate = 0.01 for this row only",)}
+
+
+def test_each_seed_with_its_own_pretraining(plan_of: PlanOf) -> None:
+    plan = plan_of(("[refers, lsp_transformer, scratch]", "[{id: refers, pretrain_seeds: [0, 7]}]"))
+    names = [job.name for job in plan.jobs if job.kind == "pretrain"]
+    assert names == ["pretrain.refers.phantom", "pretrain.refers.phantom.p7"]
+    jobs = by_name(plan)
+    assert jobs["refers.phantom.findings.10%.s1"].needs[1] == jobs["pretrain.refers.phantom.p7"].key
+
+
+def test_a_missing_root_makes_jobs_unavailable_and_what_needs_them(plan_of: PlanOf) -> None:
+    plan = plan_of(
+        ("data: {phantom: {phantom: {studies: 20, size: 40}}}\n", ""), ("source: {dataset: phantom}", "source: {dataset: covid19_idc}"),
+        ("dataset: phantom, tasks: [findings]", "dataset: covid19_idc, tasks: [covid19_vs_other]"),
+    )  # fmt: skip
+    assert {job.unavailable for job in plan.jobs} == {plan.jobs[0].unavailable}
+    assert "data root 'covid19_idc' is not set: set REFERS_BENCH_ROOT_COVID19_IDC" in plan.jobs[0].unavailable
+
+
+def test_absent_weights_make_pretraining_unavailable(plan_of: PlanOf, tmp_path: Path) -> None:
+    wanting = ("preset: smoke", "preset: smoke, overrides: {pretrain.text_encoder.path_name: bert}")
+    jobs = by_name(plan_of(wanting))
+    assert "data root 'bert' is not set" in jobs["pretrain.refers.phantom"].unavailable
+    assert jobs["pretrain.lsp_transformer.phantom"].unavailable == "", "it reads no report"
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text("{}")
+    given = plan_of(wanting, roots=Roots(paths={"bert": tmp_path / "bert"}))
+    assert by_name(given)["pretrain.refers.phantom"].unavailable == ""
+    before = keys(given)
+    (tmp_path / "bert" / "config.json").write_text("{ }")
+    assert keys(plan_of(wanting, roots=Roots(paths={"bert": tmp_path / "bert"}))) != before
+
+
+def test_a_source_without_reports_cannot_train_refers(plan_of: PlanOf) -> None:
+    plan = plan_of()
+    assert plan.roots == {}
+    assert all(not job.unavailable for job in plan.jobs)
+
+
+@pytest.mark.parametrize("manifest", sorted((ROOT / "manifests").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_manifest_plans_without_its_data(manifest: Path) -> None:
+    from refers_bench.manifest.load import load
+    from refers_bench.plan.expand import expand
+
+    plan = expand(load(manifest), Roots())
+    assert plan.cells
+    names = [cell.name for cell in plan.cells]
+    assert len(names) == len(set(names))
+    for name, value in plan.values.items():
+        assert value["origin"], f"{name} has no source"
+
+
+def test_values_say_where_they_come_from(plan_of: PlanOf) -> None:
+    plan = plan_of(("preset: smoke", "preset: smoke, overrides: {finetune.learning_rate: 0.01}"))
+    value: Mapping[str, Any] = plan.values["finetune.learning_rate"]
+    assert value["value"] == 0.01
+    assert value["overridden"]
+    assert value["origin"].endswith("m.yaml:3:38") or "m.yaml:3:" in value["origin"]
+    assert plan.values["finetune.momentum"]["origin"] == "paper: paper, Methods"

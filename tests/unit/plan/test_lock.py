@@ -1,0 +1,121 @@
+"""Is the lock the plan, readable by people, and refused when it is not one?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from refers_bench.errors import UserError
+from refers_bench.plan import lock, states
+from refers_bench.plan.lock import Plan
+from refers_bench.store.results import ResultStore
+
+PlanOf = Callable[..., Plan]
+
+
+def test_comes_back_equal_and_has_the_same_bytes(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of()
+    path = lock.write(plan, tmp_path / "results")
+    content = path.read_bytes()
+    assert lock.read(path) == plan
+    assert lock.write(plan_of(), tmp_path / "results").read_bytes() == content
+
+
+def test_one_line_per_value_so_that_two_locks_can_be_compared(plan_of: PlanOf, tmp_path: Path) -> None:
+    one = lock.write(plan_of(), tmp_path / "a").read_text().splitlines()
+    changed = plan_of(("preset: smoke", "preset: smoke, overrides: {finetune.momentum: 0.8}"))
+    other = lock.write(changed, tmp_path / "b").read_text().splitlines()
+    assert len(one) > 300
+    assert '     "momentum": 0.8,' in [line for line in other if line not in one]
+
+
+def test_keeps_the_lock_before_when_the_jobs_change(plan_of: PlanOf, tmp_path: Path) -> None:
+    lock.write(plan_of(), tmp_path)
+    lock.write(plan_of(("studies: 20", "studies: 21")), tmp_path)
+    before = lock.read(tmp_path / "m" / lock.PREVIOUS)
+    assert {job.key for job in before.jobs} == {job.key for job in plan_of().jobs}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "a plan of another version"),
+        ('{"version": 99}', "a plan of another version"),
+        ('{"version": 1}', "no complete plan"),
+    ],
+)
+def test_refuses_what_is_no_lock(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / lock.LOCK
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        lock.read(path)
+    assert lock.last(path) is None
+
+
+def test_refuses_a_missing_lock(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no plan here; allowed: 'refers-bench plan MANIFEST' writes one"):
+        lock.read(tmp_path / lock.LOCK)
+
+
+def explain(plan: Plan, before: Plan | None, pattern: str, results: Path) -> str:
+    return "\n".join(states.explain(plan, before, pattern, ResultStore(results), results / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "preset: smoke",
+            "preset: smoke, overrides: {finetune.momentum: 0.8}",
+            "finetune.momentum: 0.9 -> 0.8 (manifest ",
+        ),
+        ("studies: 20", "studies: 21", "prepare: prepare.phantom.36px changed"),
+        (
+            "preset: smoke",
+            "preset: smoke, overrides: {pretrain.steps: 31}",
+            "pretrain: pretrain.refers.phantom changed",
+        ),
+    ],
+)
+def test_explains_which_input_changed(plan_of: PlanOf, tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = explain(plan_of((old, new)), plan_of(), "refers.phantom.findings.10%.s0", tmp_path)
+    assert "changed:" in text
+    assert said in text
+
+
+def test_explains_an_unchanged_cell(plan_of: PlanOf, tmp_path: Path) -> None:
+    text = explain(plan_of(), plan_of(), "refers.phantom.findings.10%.s0", tmp_path)
+    assert "to do" in text
+    assert "waits for pretrain.refers.phantom (to do)" in text
+    assert "unchanged since the last plan" in text
+
+
+def test_explaining_nothing_names_the_nearest(plan_of: PlanOf, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no job is called 'refers.phantom.finding.10%.s0'; did you mean"):
+        explain(plan_of(), None, "refers.phantom.finding.10%.s0", tmp_path)
+
+
+def test_states_and_what_is_shared(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan, store = plan_of(), ResultStore(tmp_path)
+    lock.write(plan_of(name="other"), tmp_path)
+    assert set(states.states(plan, store, tmp_path / "cache").values()) == {"to do"}
+    prepare, cell = plan.jobs[0], plan.jobs[-1]
+    for job in (prepare, cell):
+        with store.publish(job.key) as stage:
+            (stage / "run.json").write_text(json.dumps({}))
+    store.fail(plan.jobs[1].key, category="nan", record={})
+    found = states.states(plan, store, tmp_path / "cache")
+    assert found[cell.key] == "done"
+    assert found[plan.jobs[1].key] == "failed"
+    assert found[prepare.key] == "to do", "the record is there, the pixels are not"
+    assert states.shared(plan, tmp_path) == {"other": len(plan.jobs)}
+
+
+def test_disk_need(plan_of: PlanOf) -> None:
+    need = states.disk_bytes(plan_of())
+    assert need["prepared images"] == 20 * 3 * 36 * 36
+    assert need["checkpoints"] == 2 * 4 * 2 * (4 * 32**2 + 2 * 32 * 64)
