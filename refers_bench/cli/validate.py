@@ -34,7 +34,8 @@ def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
         else:
             content = manifest.content
             click.echo(
-                f"{path}: right ({len(content.methods)} methods, {len(content.targets)} targets, {len(content.seeds)} seeds)"
+                f"{path}: right ({len(content.methods)} methods, {len(content.targets)} targets, "
+                f"{len(content.seeds)} seeds)"
             )
     if problems:
         raise UserError(problems)

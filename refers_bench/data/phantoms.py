@@ -154,7 +154,8 @@ def _lesions(rng: np.random.Generator, names: frozenset[str]) -> tuple[Lesion, .
         else:
             r = rng.uniform(0.035, 0.06) if name == "Nodule" else rng.uniform(0.09, 0.15)
             box = (cx - r, rng.uniform(0.25, 0.65) - r, 2 * r, 2 * r)
-        found.append(Lesion(finding=name, side=side, box=tuple(float(round(v, 4)) for v in box)))  # type: ignore[arg-type]
+        left, top, width, height = (float(round(value, 4)) for value in box)
+        found.append(Lesion(finding=name, side=side, box=(left, top, width, height)))
     return tuple(found)
 
 

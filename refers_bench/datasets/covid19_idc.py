@@ -202,7 +202,8 @@ PHANTOM_FINDINGS: Mapping[str, frozenset[str]] = {
     "No finding": frozenset(),
 }
 _SPELLING = {
-    "COVID-19": "Pneumonia/Viral/COVID-19", "Other viral": "Pneumonia/Viral/SARS", "Bacterial": "Pneumonia/Bacterial/Streptococcus",
+    "COVID-19": "Pneumonia/Viral/COVID-19", "Other viral": "Pneumonia/Viral/SARS",
+    "Bacterial": "Pneumonia/Bacterial/Streptococcus",
     "Fungal": "Pneumonia/Fungal/Pneumocystis", "Other disease": "Pneumonia/Lipoid", "No finding": "No Finding",
 }  # fmt: skip
 _SHARES = (0.35, 0.15, 0.25, 0.05, 0.1, 0.1)
@@ -222,7 +223,8 @@ def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
             rows.append(
                 {
                     "patientid": str(study.patient), "offset": str(number - study.patient), "finding": _SPELLING[name],
-                    "view": view.view, "modality": "X-ray", "folder": "images", "filename": file, "clinical_notes": study.report,
+                    "view": view.view, "modality": "X-ray", "folder": "images", "filename": file,
+                    "clinical_notes": study.report,
                 }
             )  # fmt: skip
     pd.DataFrame(rows).to_csv(root / TABLE, index=False)

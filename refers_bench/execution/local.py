@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,8 +87,8 @@ class Listener(Protocol):
     def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
         """A job ended with a category of `refers_bench.errors.CATEGORIES`."""
 
-    def tick(self, running: Mapping[str, Mapping[str, Any]], left: int) -> None:
-        """Progress of running jobs by name, and how many are left."""
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
+        """Progress of running jobs by name, and how many of each kind are waiting."""
 
 
 @dataclass(kw_only=True)
@@ -283,7 +284,10 @@ class _Run:
         else:
             self.store.fail(
                 job.key, category=category,
-                record={**ending, "name": job.name, "kind": job.kind, "attempts": self.attempts[job.key], "wall_s": round(seconds, 3)},
+                record={
+                    **ending, "name": job.name, "kind": job.kind, "attempts": self.attempts[job.key],
+                    "wall_s": round(seconds, 3),
+                },
             )  # fmt: skip
             self.failed[job.key] = category
             self.outcome.failed[job.key] = category
@@ -313,7 +317,7 @@ class _Run:
             run.job.name: _progress(self.store.work_folder(run.job.key) / "progress.json")
             for run in self.running.values()
         }
-        self.listener.tick(running, len(self.pending))
+        self.listener.tick(running, Counter(job.kind for job in self.pending))
 
 
 def _progress(path: Path) -> dict[str, Any]:

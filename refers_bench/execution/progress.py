@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -40,35 +41,59 @@ class PlainView:
 
     def __init__(self, total: int, out: TextIO | None = None, *, every_s: float = 30.0) -> None:
         self.total, self.out, self.every_s = total, out or sys.stderr, every_s
-        self.ended_count, self.begun, self.shown = 0, time.monotonic(), time.monotonic()
+        self.ended_count, self.shown = 0, time.monotonic()
+        self.spent: dict[str, list[float]] = defaultdict(list)
+        self.running: dict[str, tuple[str, float]] = {}
 
     def write(self, text: str) -> None:
         """Print a line at once."""
         print(text, file=self.out, flush=True)
 
-    def eta(self) -> str:
-        """Rough time left, from jobs ended so far."""
-        if not self.ended_count:
-            return "?"
-        spent = time.monotonic() - self.begun
-        return duration(spent / self.ended_count * max(0, self.total - self.ended_count))
+    def eta(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> str:
+        """Rough time left: jobs of a kind take what those of that kind took; '' before that is known.
+
+        Jobs that run share the time left evenly: the last ones of a run may leave workers idle.
+        """
+        need, slots = 0.0, max(1, len(running))
+        for kind, count in left.items():
+            if not self.spent[kind]:
+                return ""
+            need += count * sum(self.spent[kind]) / len(self.spent[kind])
+        for name, view in running.items():
+            kind, since = self.running.get(name, ("", time.monotonic()))
+            passed, share = time.monotonic() - since, view.get("step", 0) / max(1, view.get("steps", 1))
+            if share > 0:
+                need += passed / share - passed
+            elif self.spent[kind]:
+                need += max(0.0, sum(self.spent[kind]) / len(self.spent[kind]) - passed)
+            else:
+                return ""
+        return duration(need / slots)
+
+    def waiting(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> str:
+        """How many wait, and about how long it will take."""
+        eta = self.eta(running, left)
+        return f"{sum(left.values())} waiting" + (f", about {eta} left" if eta else "")
 
     def started(self, job: Job, slot: int) -> None:
-        """Nothing: short jobs would double the lines."""
+        """Nothing is printed: short jobs would double the lines."""
+        self.running[job.name] = (job.kind, time.monotonic())
 
     def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
         """One line."""
         self.ended_count += 1
+        self.running.pop(job.name, None)
+        self.spent[job.kind].append(seconds)
         reason = "" if category == "ok" else f"  {message.splitlines()[0][:160] if message else ''}"
         self.write(f"[{self.ended_count}/{self.total}] {category:<10} {duration(seconds):>10}  {job.name}{reason}")
 
-    def tick(self, running: Mapping[str, Mapping[str, Any]], left: int) -> None:
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
         """What runs, now and then."""
         if time.monotonic() - self.shown >= self.every_s:
             self.shown = time.monotonic()
             for name, view in running.items():
                 self.write(f"  running {line_of(name, view)}")
-            self.write(f"  {left} waiting, about {self.eta()} left")
+            self.write(f"  {self.waiting(running, left)}")
 
     def close(self) -> None:
         """Nothing to tear down."""
@@ -90,14 +115,14 @@ class LiveView(PlainView):
         """Print above the display."""
         self.console.print(text, markup=False, highlight=False)
 
-    def tick(self, running: Mapping[str, Mapping[str, Any]], left: int) -> None:
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
         """Redraw."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
         lines = [Text(line_of(name, view), overflow="ellipsis", no_wrap=True) for name, view in running.items()]
-        head = Text(f"{self.ended_count} of {self.total} jobs, {left} waiting, about {self.eta()} left")
+        head = Text(f"{self.ended_count} of {self.total} jobs, {self.waiting(running, left)}")
         self.live.update(
             Group(head, ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60), *lines)
         )

@@ -117,7 +117,8 @@ def load_image_weights(encoder: nn.Module, network: Mapping[str, Any], context: 
         )
     with np.load(path) as arrays:
         weights = official_layouts.encoder_weights(official_layouts.from_jax(arrays), path=path)
-    weights["position_embedding"] = official_layouts.resize_positions(weights["position_embedding"], encoder.grid)  # type: ignore[arg-type]
+    grid: Any = encoder.grid
+    weights["position_embedding"] = official_layouts.resize_positions(weights["position_embedding"], grid)
     return load_weights(encoder, weights, path=path)
 
 

@@ -42,4 +42,5 @@ def kept(like: Tensor, rate: float) -> Tensor:
     per_draw = 64 // _BITS
     draws = torch.empty(-(-like.numel() // per_draw), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
     bits = draws.view(torch.int16)[: like.numel()].view(like.shape)
-    return (bits >= dropped - levels // 2).to(like.dtype).mul_(levels / (levels - dropped))
+    factors: Tensor = (bits >= dropped - levels // 2).to(like.dtype).mul_(levels / (levels - dropped))
+    return factors

@@ -27,8 +27,8 @@ class ReportTransformer(nn.Module):
     """
 
     def __init__(
-        self, *, vocabulary: int, visual_width: int, max_tokens: int, width: int, depth: int, heads: int, mlp_width: int,
-        dropout: float, activation: str = "gelu",
+        self, *, vocabulary: int, visual_width: int, max_tokens: int, width: int, depth: int, heads: int,
+        mlp_width: int, dropout: float, activation: str = "gelu",
     ) -> None:  # fmt: skip
         super().__init__()
         self.visual_projection = nn.Linear(visual_width, width)

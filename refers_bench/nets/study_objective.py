@@ -31,7 +31,7 @@ class StudyObjective(nn.Module):
         super().__init__()
         self.encoder, self.view_fusion = encoder, view_fusion
         self.report_transformer, self.text_encoder = report_transformer, text_encoder
-        self.contrast = {
+        self.contrast: dict[str, Any] = {
             "temperature": temperature,
             "image_to_text_weight": image_to_text_weight,
             "text_to_image_gradient": text_to_image_gradient,
@@ -58,7 +58,7 @@ class StudyObjective(nn.Module):
             losses["report_generation"] = report_generation(logits, batch.tokens_BT)
         if self.text_encoder is not None:
             text = self.text_encoder(batch.text_ids_BT, batch.text_mask_BT)
-            losses["study_report_consistency"] = study_report_contrast(study, text, **self.contrast)  # type: ignore[arg-type]
+            losses["study_report_consistency"] = study_report_contrast(study, text, **self.contrast)
         return losses
 
     def forward(self, batch: Any) -> dict[str, Tensor]:

@@ -42,8 +42,7 @@ def test_functions_are_short() -> None:
         for module in MODULES
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef)
-        and node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
-        > 60
+        and node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines()) > 60
     ]
     assert not long, "\n".join(long)
 

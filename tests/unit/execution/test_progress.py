@@ -32,13 +32,13 @@ def test_plain_lines() -> None:
     out = io.StringIO()
     view = PlainView(2, out, every_s=0)
     view.started(job("a"), 0)
-    view.tick({"a": {"step": 1, "steps": 2}}, 1)
+    view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 1})
     view.ended(job("a"), "ok", 61, "")
     view.ended(job("b"), "nan", 2, "NotFiniteLoss: loss\nsecond line")
     view.close()
     lines = out.getvalue().splitlines()
     assert lines[0] == "  running a: 1/2 "
-    assert lines[1].startswith("  1 waiting, about ")
+    assert lines[1] == "  1 waiting", "nothing is known yet of how long a job of that kind takes"
     assert lines[2].split() == ["[1/2]", "ok", "1", "min", "01", "s", "a"]
     assert lines[3].endswith("b  NotFiniteLoss: loss")
 
@@ -46,7 +46,22 @@ def test_plain_lines() -> None:
 def test_live_view_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     view = LiveView(1)
     view.console.file = io.StringIO()
-    view.tick({"a": {"step": 1, "steps": 2}}, 0)
+    view.tick({"a": {"step": 1, "steps": 2}}, {})
     view.ended(job("[red]a"), "ok", 1, "")
     assert "[red]a" in view.console.file.getvalue(), "names are text, not markup"
     view.close()
+
+
+def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("refers_bench.execution.progress.time.monotonic", lambda: now[0])
+    view = PlainView(9, io.StringIO())
+    view.ended(job("a"), "ok", 10, "")
+    view.ended(job("b"), "ok", 20, "")
+    view.started(job("long", "pretrain"), 0)
+    view.started(job("c"), 1)
+    now[0] = 6.0
+    # A quarter of the pre-training took 6 s, so 18 s are left; a cell takes 15 s, 9 s are left of the running one.
+    running = {"long": {"step": 25, "steps": 100}, "c": {}}
+    assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 36 s left"
+    assert view.waiting(running, {"finetune": 3, "pretrain": 1}) == "4 waiting"

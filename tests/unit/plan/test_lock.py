@@ -95,7 +95,7 @@ def test_explains_an_unchanged_cell(plan_of: PlanOf, tmp_path: Path) -> None:
 
 
 def test_explaining_nothing_names_the_nearest(plan_of: PlanOf, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no job is called 'refers.phantom.finding.10%.s0'; did you mean"):
+    with pytest.raises(UserError, match=r"no job is called 'refers\.phantom\.finding\.10%\.s0'; did you mean"):
         explain(plan_of(), None, "refers.phantom.finding.10%.s0", tmp_path)
 
 
