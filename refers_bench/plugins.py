@@ -87,7 +87,8 @@ class Dataset:
         Params: pydantic model (extra=forbid) of the reader's parameters.
         tasks: task id -> `Task`.
         index: ``(root, params, lists) -> DataFrame`` (`lists`: name -> folder of the further roots), one row per
-            image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label (1, 0, null).
+            image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
+            (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes).
         lists: ``params -> name`` of the data root that holds the split lists; '' for none.
         source_task: task whose labels train LSP when this dataset is the source; '' for none.
         has_reports: whether index rows carry report text.

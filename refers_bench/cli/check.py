@@ -47,6 +47,7 @@ def command(
     from refers_bench.analysis.results import load
     from refers_bench.files import publish_bytes, publish_json
     from refers_bench.render import check
+    from refers_bench.render.escape import printable
 
     results = load(settings.results, name_of(settings, manifest))
     if update:
@@ -60,6 +61,6 @@ def command(
         publish_bytes(markdown, check.markdown(comparison).encode())
     for finding in comparison.findings:
         if finding.outcome != regression.SAME:
-            click.echo(f"{finding.outcome}: {finding.cell}: {'; '.join(finding.messages)}")
+            click.echo(f"{finding.outcome}: {finding.cell}: {printable('; '.join(finding.messages))}")
     click.echo(check.summary_line(comparison))
     return CODES[comparison.outcome]

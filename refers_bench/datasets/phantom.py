@@ -64,6 +64,7 @@ DATASET = Dataset(
     label="Phantom radiographs",
     source="drawn by refers_bench.data.phantoms",
     licence="MIT, as the product",
+    citation="this software: see CITATION.cff",
     impl=1,
     Params=Params,
     tasks={"findings": Task(label="Phantom findings", classes=phantoms.FINDINGS)},

@@ -21,7 +21,7 @@ PLANNED = {
     "dataset": ("mimic_cxr_jpg", "openi", "nih_chestxray14", "vinbigdata_cxr", "shenzhen_tb"),
 }
 #: Folders below the results that are no manifest's.
-RESERVED = ("store", "work", "published")
+RESERVED = ("store", "work", "published", "report")
 
 P = TypeVar("P", bound=Part)
 

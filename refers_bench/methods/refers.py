@@ -112,7 +112,7 @@ def unavailable(params: Params) -> str:
 METHOD = Method(
     label="REFERS",
     source="Zhou et al., Nature Machine Intelligence 2022; repository funnyzhou/REFERS",
-    impl=1,
+    impl=2,
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,

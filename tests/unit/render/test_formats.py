@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
 from refers_bench.render import check, html, latex, markdown, spreadsheet, terminal
@@ -129,3 +131,9 @@ def test_markdown_summary_lists_what_is_not_the_same_up_to_a_limit() -> None:
     assert "| c1 | drift | why |" in text and "| c0 |" not in text and "and 10 more" in text
     assert "| cell |" not in check.markdown(_comparison(SAME))
     assert "same - every class AUC is within its tolerance" in check.summary_line(_comparison(SAME))
+
+
+@pytest.mark.parametrize("render", [latex.table, markdown.table, terminal.table, spreadsheet.table])
+def test_a_rendered_table_is_what_it_was(render: Callable[[Table], str], snapshot: SnapshotAssertion) -> None:
+    """A change of how tables look is seen, and accepted with `pytest --snapshot-update`."""
+    assert render(TABLE) == snapshot
