@@ -11,6 +11,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 #: Ids fixed by the released code: 0 is unknown and padding.
 SPECIAL = ("<unk>", "[SOS]", "[EOS]", "[MASK]")
 PAD, SOS, EOS, MASK = range(4)
+#: How sides are swapped with a flip; see `swap_sides`.
+READINGS = ("paper", "official_code")
 _WORD = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _SWAP = {"left": "right", "right": "left"}
 
@@ -28,6 +30,9 @@ def swap_sides(text: str, *, reading: str) -> str:
         reading: "paper": whole words, any case, the case is kept; "official_code": case-sensitive substrings, so that
             "upright" becomes "upleft" and "Left" stays (data/transforms.py:155-161).
 
+    Raises:
+        ValueError: another reading.
+
     Example:
         >>> swap_sides("Left apex, upright", reading="paper")
         'Right apex, upright'
@@ -36,6 +41,8 @@ def swap_sides(text: str, *, reading: str) -> str:
     """
     if reading == "official_code":
         return text.replace("left", "\0").replace("right", "left").replace("\0", "right")
+    if reading != "paper":
+        raise ValueError(f"unknown reading {reading!r}; allowed: {', '.join(READINGS)}")
 
     def other(match: re.Match[str]) -> str:
         word = match[0]
@@ -84,5 +91,5 @@ class ReportTokenizer:
         return int(self.tokenizer.get_vocab_size())
 
     def encode(self, text: str, *, max_tokens: int) -> list[int]:
-        """[SOS] ids [EOS], cut to `max_tokens`: [EOS] is lost from a report that is too long, as in the released code."""
+        """[SOS] ids [EOS], cut to `max_tokens`: a report that is too long loses [EOS], as in the released code."""
         return [SOS, *self.tokenizer.encode(clean(text)).ids, EOS][:max_tokens]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refers_bench.data.text import EOS, PAD, SOS, ReportTokenizer, clean, swap_sides
 
@@ -23,12 +25,28 @@ REPORTS = [
         ("bright left", "bright right", "bleft right"),
         ("left and right", "right and left", "right and left"),
         ("no side", "no side", "no side"),
+        ("left-sided, RIGHT/left", "right-sided, LEFT/right", "right-sided, RIGHT/right"),
+        ("leftward of the copyright", "leftward of the copyright", "rightward of the copyleft"),
+        ("Right. left", "Left. right", "Right. right"),
     ],
 )
 def test_swap(text: str, paper: str, official: str) -> None:
     assert swap_sides(text, reading="paper") == paper
     assert swap_sides(text, reading="official_code") == official
     assert swap_sides(swap_sides(text, reading="paper"), reading="paper") == text
+
+
+@given(st.text(alphabet="left right LEFTRIGHT.-", max_size=60))
+def test_swapping_twice_gives_the_text_back(text: str) -> None:
+    assert swap_sides(swap_sides(text, reading="official_code"), reading="official_code") == text
+    twice = swap_sides(swap_sides(text, reading="paper"), reading="paper")
+    assert twice.lower() == text.lower()
+    assert len(swap_sides(text, reading="paper").split()) == len(text.split())
+
+
+def test_another_reading_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown reading 'both'; allowed: paper, official_code"):
+        swap_sides("left", reading="both")
 
 
 def test_tokens_are_bounded_and_the_end_is_lost_when_cut() -> None:
