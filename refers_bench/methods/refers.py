@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from refers_bench.nets import text_encoder
+from refers_bench.nets import convnet, text_encoder
+from refers_bench.nets.convnet import ConvNet
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
 from refers_bench.nets.report_transformer import ReportTransformer
@@ -27,7 +28,8 @@ class Params(BaseModel):
         default=("report_generation", "study_report_consistency"), min_length=1, description="report tasks that train"
     )
     backbone: Literal["radiograph_transformer", "resnet101"] = Field(
-        default="radiograph_transformer", description="resnet101 is row 1; not available in this version"
+        default="radiograph_transformer",
+        description="resnet101 is row 1: patch tokens from its last feature map, no recurrent concatenation",
     )
     view_fusion: bool = Field(default=True, description="False: views are joined unweighted (row 3)")
     recurrent_concatenation: bool = Field(default=True, description="False: a plain ViT (row 2)")
@@ -45,14 +47,18 @@ class Params(BaseModel):
         return tuple(sorted(tasks))
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
+def build_encoder(
+    params: Params, network: Mapping[str, Any], image: Mapping[str, Any]
+) -> RadiographTransformer | ConvNet:
     """The protocol's radiograph transformer; without recurrent concatenation its readout is the plain ViT's."""
+    if params.backbone == "resnet101":
+        return convnet.build(101, image)
     return build(network, image, aggregation=None if params.recurrent_concatenation else "none")
 
 
 def build_objective(
     params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
+    pretrain: Mapping[str, Any], encoder: RadiographTransformer | ConvNet,
 ) -> StudyObjective:  # fmt: skip
     """Both report tasks over fused views, as the parameters switch them."""
     fusion = ViewFusion(
@@ -89,7 +95,9 @@ def footnotes(params: Params) -> tuple[str, ...]:
     notes = []
     if params.report_pairing == "shuffled":
         notes.append("control: reports shuffled among studies before pre-training")
-    if not params.recurrent_concatenation:
+    if params.backbone != "radiograph_transformer":
+        notes.append("ResNet-101 in place of the radiograph transformer, without recurrent concatenation")
+    elif not params.recurrent_concatenation:
         notes.append("plain ViT without recurrent concatenation")
     if not params.view_fusion:
         notes.append("views joined without fusion weights")
@@ -98,15 +106,6 @@ def footnotes(params: Params) -> tuple[str, ...]:
     if params.views != Params.model_fields["views"].default:
         notes.append(f"{params.views} views per study")
     return tuple(notes)
-
-
-def unavailable(params: Params) -> str:
-    """Why these parameters cannot run."""
-    return (
-        ""
-        if params.backbone == "radiograph_transformer"
-        else f"backbone {params.backbone}: not available in this version"
-    )
 
 
 METHOD = Method(
@@ -118,5 +117,4 @@ METHOD = Method(
     build_objective=build_objective,
     needs=frozenset({"reports"}),
     footnotes=footnotes,
-    unavailable=unavailable,
 )

@@ -95,12 +95,12 @@ def parameter_groups(
 
 
 def build(name: str, groups: list[dict[str, Any]], *, momentum: float = 0.9) -> torch.optim.Optimizer:
-    """``sgd`` (classical momentum: no Nesterov, no dampening) or ``adamw`` over `parameter_groups`.
+    """``sgd`` (classical momentum: no Nesterov, no dampening), ``adam`` (decay as L2) or ``adamw`` over `parameter_groups`.
 
     Args:
-        name: "sgd" or "adamw".
+        name: "sgd", "adam" or "adamw".
         groups: see `parameter_groups`.
-        momentum: of SGD; the first beta of AdamW.
+        momentum: of SGD; the first beta of Adam and AdamW.
 
     Raises:
         ValueError: unknown name.
@@ -110,9 +110,11 @@ def build(name: str, groups: list[dict[str, Any]], *, momentum: float = 0.9) -> 
     rate = plain[0]["lr"]
     if name == "sgd":
         return torch.optim.SGD(plain, lr=rate, momentum=momentum, dampening=0.0, nesterov=False)
+    if name == "adam":
+        return torch.optim.Adam(plain, lr=rate, betas=(momentum, 0.999))
     if name == "adamw":
         return torch.optim.AdamW(plain, lr=rate, betas=(momentum, 0.999))
-    raise ValueError(f"unknown optimizer {name!r}; allowed: sgd, adamw")
+    raise ValueError(f"unknown optimizer {name!r}; allowed: sgd, adam, adamw")
 
 
 def set_rates(optimizer: torch.optim.Optimizer | Lookahead, factor: float) -> None:

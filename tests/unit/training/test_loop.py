@@ -99,7 +99,7 @@ def stable(outcome: loop.Outcome) -> list[tuple[int, str, float]]:
     return [row for row in outcome.history if row[1] != "images_per_s"]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("lookahead", [0, 3])
 @pytest.mark.parametrize("number_format", ["fp32", "bf16"])
 def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str, lookahead: int, number_format: str) -> None:

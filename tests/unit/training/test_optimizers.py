@@ -80,7 +80,7 @@ def test_sgd_is_not_nesterov() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="sgd, adamw"):
+    with pytest.raises(ValueError, match="sgd, adam, adamw"):
         optimizers.build("lion", [{"params": [nn.Parameter(torch.zeros(1))], "lr": 0.1, "base_lr": 0.1}])
     with pytest.raises(ValueError, match="unknown decay rule"):
         optimizers.undecayed(nn.Linear(1, 1), "all")

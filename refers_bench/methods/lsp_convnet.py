@@ -1,0 +1,54 @@
+"""Label-supervised pre-training of a ResNet (Table 2, ConvNet rows)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench.nets.convnet import ConvNet, build
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.study_objective import LabelObjective
+from refers_bench.plugins import Method
+
+
+class Params(BaseModel):
+    """Which ResNet."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depth: Literal[18, 50, 101] = Field(
+        default=50, description="layers; the paper shows the best of the three, which a table chooses on validation"
+    )
+    views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
+
+
+def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> ConvNet:
+    """A ResNet; the protocol's `network` section describes transformers and is not used."""
+    return build(params.depth, image)
+
+
+def build_objective(
+    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
+    pretrain: Mapping[str, Any], encoder: ConvNet,
+) -> LabelObjective:  # fmt: skip
+    """BCE over the source's labels, the study's labels standing for each of its radiographs."""
+    return LabelObjective(encoder=encoder, classes=len(facts.classes))
+
+
+def footnotes(params: Params) -> tuple[str, ...]:
+    """What a table must say of this row."""
+    return (f"ResNet-{params.depth}",)
+
+
+METHOD = Method(
+    label="LSP (ConvNet)",
+    source="paper, Table 2 and Methods (label-supervised pre-training, ResNets with Adam); no code released",
+    impl=1,
+    Params=Params,
+    build_encoder=build_encoder,
+    build_objective=build_objective,
+    needs=frozenset({"labels"}),
+    footnotes=footnotes,
+)

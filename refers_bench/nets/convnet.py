@@ -1,0 +1,67 @@
+"""How does a convolutional network stand where the radiograph transformer stands: feature map as patch tokens?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+#: Depths of the paper (Table 2, LSP; Table 3 row 1).
+DEPTHS = (18, 50, 101)
+
+
+class ConvNet(nn.Module):
+    """A ResNet whose last feature map gives patch tokens, and their mean the token that fine-tuning classifies.
+
+    There is no aggregation embedding, so no recurrent concatenation: the first token is the global average pool.
+
+    Args:
+        depth: one of `DEPTHS`.
+        channels: input channels.
+
+    Raises:
+        ValueError: unknown depth.
+
+    Source: paper, Table 3 row 1 (ResNet-101 in place of the transformer) and Table 2; layers as in timm.
+    """
+
+    def __init__(self, *, depth: int, channels: int) -> None:
+        super().__init__()
+        if depth not in DEPTHS:
+            raise ValueError(f"unknown depth {depth!r}; allowed: {', '.join(map(str, DEPTHS))}")
+        self.net = timm.create_model(
+            f"resnet{depth}", pretrained=False, in_chans=channels, num_classes=0, global_pool=""
+        )
+        self.width = int(self.net.num_features)
+
+    @property
+    def patch_width(self) -> int:
+        """Width of `patches`."""
+        return self.width
+
+    @property
+    def readout_width(self) -> int:
+        """Width of `readout`."""
+        return self.width
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) -> tokens (B, 1+N, D); token 0 is the mean of the others."""
+        map_BDhw: Tensor = self.net(x_BCHW)
+        patches_BND = map_BDhw.flatten(2).transpose(1, 2)
+        return torch.cat([patches_BND.mean(1, keepdim=True), patches_BND], dim=1)
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        """(B, 1+N, D) -> (B, N, D)."""
+        return tokens[:, 1:]
+
+    def readout(self, tokens: Tensor) -> Tensor:
+        """Global average pool, (B, D)."""
+        return tokens[:, 0]
+
+
+def build(depth: int, image: Mapping[str, Any]) -> ConvNet:
+    """A ResNet of this depth for a protocol's `image` section."""
+    return ConvNet(depth=depth, channels=image["channels"])
