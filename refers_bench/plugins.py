@@ -43,6 +43,10 @@ class Method:
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training.
         needs: what the source dataset must have: any of "reports", "labels".
+        weights: ``params -> name`` of the data root with the weights that fine-tuning starts from, for a method that
+            brings its encoder instead of pre-training it; '' for none.
+        load: ``(encoder, path, params) -> Coverage`` (`refers_bench.training.checkpoints`) fills the encoder from
+            that root; needed where `weights` names one.
         footnotes: ``params -> texts`` shown under a table that holds this row.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
@@ -54,6 +58,8 @@ class Method:
     build_encoder: Callable[..., Any]
     build_objective: Callable[..., Any] | None = None
     needs: frozenset[str] = frozenset()
+    weights: Callable[[Any], str] = lambda params: ""
+    load: Callable[..., Any] | None = None
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     unavailable: Callable[[Any], str] = lambda params: ""
 
@@ -90,7 +96,7 @@ class Dataset:
             image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
             (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes).
         lists: ``params -> name`` of the data root that holds the split lists; '' for none.
-        source_task: task whose labels train LSP when this dataset is the source; '' for none.
+        source_task: task whose labels train LSP when this dataset is the source, or ``params -> task``; '' for none.
         has_reports: whether index rows carry report text.
         expected: documented counts, checked by ``data verify``.
         citation: how to cite it.
@@ -108,13 +114,17 @@ class Dataset:
     tasks: Mapping[str, Task]
     index: Callable[..., pd.DataFrame]
     lists: Callable[[Any], str] = lambda params: ""
-    source_task: str = ""
+    source_task: str | Callable[[Any], str] = ""
     has_reports: bool = False
     expected: Mapping[str, int] = field(default_factory=dict)
     citation: str = ""
     quirks: tuple[str, ...] = ()
     synthetic: bool = False
     write_layout: Callable[..., None] | None = None
+
+    def source_task_of(self, params: Any) -> str:
+        """The task whose labels train LSP under these reader parameters; '' for none."""
+        return self.source_task if isinstance(self.source_task, str) else self.source_task(params)
 
 
 #: Columns of every index, besides the label columns: image_id (unique str), path (str, relative to the

@@ -164,7 +164,8 @@ class _Expansion:
             "image": sections["image"], "pretrain": sections["pretrain"], "seed": seed,
             "source": {
                 "dataset": source.dataset, "params": data.params, "prepare": images.key,
-                "task": dataset.source_task if dataset else "", "has_reports": bool(dataset and dataset.has_reports),
+                "task": dataset.source_task_of(dataset.Params(**source.params)) if dataset else "",
+                "has_reports": bool(dataset and dataset.has_reports),
             },
             **({"weights": found} if found else {}),
         }  # fmt: skip
@@ -187,6 +188,8 @@ class _Expansion:
         dataset = plugins.load("dataset", target.dataset) if available("dataset", target.dataset) else None
         synthetic = data.phantom is not None or bool(dataset and dataset.synthetic)
         encoders = list(self.encoders(row))
+        brought, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots)
+        self.weights |= brought
         for task in target.tasks:
             for ratio in target.label_ratios:
                 for seed, encoder in encoders:
@@ -196,6 +199,7 @@ class _Expansion:
                         "prepare": images.key, "task": task,
                         "classes": list(dataset.tasks[task].classes) if dataset else [],
                         "label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None,
+                        **({"weights": brought} if brought else {}),
                     }  # fmt: skip
                     cell = Cell(
                         method=row.name, label=row.part.label or (row.plugin.label if row.plugin else row.part.id),
@@ -203,7 +207,7 @@ class _Expansion:
                         footnotes=tuple(self.footnotes(row, synthetic)), synthetic=synthetic,
                     )  # fmt: skip
                     needs = (images.key, *([encoder.key] if encoder else []))
-                    job = self.add("finetune", cell.name, spec, needs=needs, unavailable=row.unavailable)
+                    job = self.add("finetune", cell.name, spec, needs=needs, unavailable=row.unavailable or missing)
                     self.cells.append(replace(cell, key=job.key))
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
