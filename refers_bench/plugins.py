@@ -45,8 +45,7 @@ class Method:
         needs: what the source dataset must have: any of "reports", "labels".
         weights: ``params -> name`` of the data root with the weights that fine-tuning starts from, for a method that
             brings its encoder instead of pre-training it; '' for none.
-        load: ``(encoder, path, params) -> Coverage`` (`refers_bench.training.checkpoints`) fills the encoder from
-            that root; needed where `weights` names one.
+        coverage: ``params -> share`` of the encoder's tensors that those weights must fill, in (0, 1].
         footnotes: ``params -> texts`` shown under a table that holds this row.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
@@ -59,7 +58,7 @@ class Method:
     build_objective: Callable[..., Any] | None = None
     needs: frozenset[str] = frozenset()
     weights: Callable[[Any], str] = lambda params: ""
-    load: Callable[..., Any] | None = None
+    coverage: Callable[[Any], float] = lambda params: 1.0
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     unavailable: Callable[[Any], str] = lambda params: ""
 
@@ -98,7 +97,8 @@ class Dataset:
         lists: ``params -> name`` of the data root that holds the split lists; '' for none.
         source_task: task whose labels train LSP when this dataset is the source, or ``params -> task``; '' for none.
         has_reports: whether index rows carry report text.
-        expected: documented counts, checked by ``data verify``.
+        expected: documented counts, or ``params -> counts``; ``data verify`` compares those it can count: "images",
+            "studies" and "patients", alone, of a split ("val images"), of lists ("listed val images"), or "with text".
         citation: how to cite it.
         quirks: known oddities, one sentence each.
         synthetic: procedural images: always labelled so in reports.
@@ -116,7 +116,7 @@ class Dataset:
     lists: Callable[[Any], str] = lambda params: ""
     source_task: str | Callable[[Any], str] = ""
     has_reports: bool = False
-    expected: Mapping[str, int] = field(default_factory=dict)
+    expected: Mapping[str, int] | Callable[[Any], Mapping[str, int]] = field(default_factory=dict)
     citation: str = ""
     quirks: tuple[str, ...] = ()
     synthetic: bool = False
@@ -125,6 +125,10 @@ class Dataset:
     def source_task_of(self, params: Any) -> str:
         """The task whose labels train LSP under these reader parameters; '' for none."""
         return self.source_task if isinstance(self.source_task, str) else self.source_task(params)
+
+    def expected_of(self, params: Any) -> Mapping[str, int]:
+        """The documented counts under these reader parameters."""
+        return self.expected(params) if callable(self.expected) else self.expected
 
 
 #: Columns of every index, besides the label columns: image_id (unique str), path (str, relative to the

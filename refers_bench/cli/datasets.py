@@ -32,7 +32,7 @@ def show_datasets(*, cards: bool) -> None:
         if cards:
             for title, text in (("source", dataset.source), ("licence", dataset.licence), ("cite", dataset.citation)):
                 click.echo(f"{'':<18}{title}: {text}")
-            for what, count in dataset.expected.items():
+            for what, count in dataset.expected_of(dataset.Params()).items():
                 click.echo(f"{'':<18}expected {what}: {count}")
             for quirk in dataset.quirks:
                 click.echo(f"{'':<18}note: {quirk}")

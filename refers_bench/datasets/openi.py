@@ -62,7 +62,7 @@ class Params(BaseModel):
     labels: Literal["12", "14"] = Field(
         default="12", description="findings of label-supervised pre-training; 14 adds No Finding and Support Devices"
     )
-    min_tokens: int = Field(default=1, ge=0, description="studies with fewer words are dropped; 0 keeps all")
+    min_tokens: int = Field(default=1, ge=0, description="studies with fewer words are not used; 0 uses all")
     deidentified: Literal["remove", "keep"] = Field(
         default="remove", description="what becomes of XXXX, the mark of a removed word"
     )
@@ -201,7 +201,7 @@ def mesh_labels(mesh: tuple[str, ...]) -> dict[str, int | None]:
 
 
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
-    """One row per image that a report names and whose study has text.
+    """One row per image that a report names; studies without text are not used.
 
     Raises:
         DataError: see `read_reports` and `refers_bench.data.index.finished_index`; with ``missing: refuse``, an image
@@ -211,9 +211,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     rows, problems = [], []
     for report in reports:
         text = study_text(dict(report.sections), deidentified=params.deidentified)
-        if token_count(text) < params.min_tokens:
-            continue
-        labels = mesh_labels(report.mesh)
+        used, labels = token_count(text) >= params.min_tokens, mesh_labels(report.mesh)
         for image in report.images:
             if image not in files:
                 problems.append(
@@ -223,7 +221,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
             rows.append(
                 {
                     "image_id": image, "path": files[image].relative_to(root).as_posix(), "patient_id": report.uid,
-                    "study_id": report.uid, "view": "", "report": text or None,
+                    "study_id": report.uid, "view": "", "report": text or None, "used": used,
                     **{f"mesh12:{name}": labels[name] for name in FINDINGS_12},
                     **{f"mesh14:{name}": labels[name] for name in FINDINGS_14},
                 }
@@ -233,7 +231,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         raise DataError([*problems[:19], Problem(found=more, path=root)])
     frame = pd.DataFrame(rows)
     if not frame.empty:
-        frame["split"] = patient_split(frame["patient_id"], dataset="openi", seed=params.split_seed)
+        split = patient_split(frame["patient_id"], dataset="openi", seed=params.split_seed)
+        frame["split"] = split.where(frame["used"], "")
         frame = frame.astype({name: "Int8" for name in frame.columns if ":" in name})
     return finished_index(frame, root=root, table=root)
 
@@ -300,7 +299,7 @@ DATASET = Dataset(
     index=index,
     source_task=lambda params: f"mesh{params.labels}",
     has_reports=True,
-    expected={"images": 7_430, "studies": 3_826, "studies with text": 3_826},
+    expected={"images": 7_470, "studies": 3_851, "studies with text": 3_826},
     citation=(
         "Demner-Fushman et al., Preparing a collection of radiology examinations for distribution and retrieval, "
         "J Am Med Inform Assoc 2016"
