@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "List datasets; prepare or verify one.",
     "methods": "List the pre-training methods.",
     "datasets": "List the datasets.",
+    "weights": "Inspect, convert and export weights.",
     "doctor": "Show what this machine can run.",
     "completion": "Print the shell completion script.",
 }

@@ -21,7 +21,7 @@ from refers_bench.data.subsets import Subset, subset
 from refers_bench.errors import DataError, Problem
 from refers_bench.files import publish_json
 from refers_bench.jobs.record import Record
-from refers_bench.jobs.roots import prepared_folder
+from refers_bench.jobs.roots import data_root, prepared_folder
 from refers_bench.jobs.setup import (
     build_encoder,
     load_method,
@@ -34,9 +34,11 @@ from refers_bench.jobs.setup import (
 )
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import masked_bce
+from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import load_weights, read_tensors
 
 #: Radiographs per forward pass of an evaluation: bounds memory, and is part of the numerics.
@@ -63,7 +65,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     """
     key, spec, section = job["key"], job["spec"], job["spec"]["finetune"]
     record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
-    method, _ = load_method(spec)
+    method, params = load_method(spec)
     classes = tuple(spec["classes"])
 
     # 1. The labelled images: of the training split a subset that is the same for every method.
@@ -77,7 +79,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 2. Encoder, with the weights of its pre-training, and a new head.
     encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
-    weights = load_pretrained(encoder, store, spec["pretrain"])
+    brings = bool(spec.get("weights"))
+    weights = load_brought(encoder, method, params, context) if brings else load_pretrained(encoder, store, spec)
     classifier = Classifier(encoder, len(classes)).to(device)
 
     # 3. Batches of step t; validation and test as they are.
@@ -162,7 +165,7 @@ def subset_record(chosen: Subset, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": 1, **{name: spec[name] for name in names}, **asdict(chosen)}
 
 
-def load_pretrained(encoder: nn.Module, store: ResultStore, key: str | None) -> dict[str, Any]:
+def load_pretrained(encoder: nn.Module, store: ResultStore, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Fill the encoder from its pre-training, and prove it.
 
     Returns:
@@ -171,6 +174,7 @@ def load_pretrained(encoder: nn.Module, store: ResultStore, key: str | None) -> 
     Raises:
         DataError: no checkpoint, or one that does not fit or changes nothing.
     """
+    key = spec["pretrain"]
     if key is None:
         return {"from": None, "loaded": 0, "differ_from_random": 0}
     path = store.folder(key) / "checkpoint.safetensors"
@@ -181,6 +185,27 @@ def load_pretrained(encoder: nn.Module, store: ResultStore, key: str | None) -> 
     if not coverage.changed:
         raise DataError(Problem(found="the checkpoint equals the random initialisation", path=path))
     return {"from": key, "loaded": len(coverage.loaded), "differ_from_random": coverage.changed}
+
+
+def load_brought(encoder: nn.Module, method: Method, params: Any, context: JobContext) -> dict[str, Any]:
+    """Fill the encoder from the weights that the method brings, and prove it.
+
+    Returns:
+        As `load_pretrained`, with the tensors that neither side has a place for.
+
+    Raises:
+        UserError: the data root is not set.
+        DataError: weights that do not fit, are not finite, or change nothing.
+    """
+    name = method.weights(params)
+    path = data_root(context, name, folder=False)
+    coverage, layout = weight_files.load(encoder, path, minimum=method.coverage(params))
+    if not coverage.changed:
+        raise DataError(Problem(found="the weights equal the random initialisation", path=path))
+    return {
+        "from": name, "layout": layout.name, "remark": layout.remark, "loaded": len(coverage.loaded), "differ_from_random": coverage.changed,
+        "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
+    }  # fmt: skip
 
 
 def selection(wanted: str, labels_NK: npt.NDArray[np.float32]) -> tuple[str, str]:

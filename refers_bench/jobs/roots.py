@@ -8,17 +8,19 @@ from refers_bench.errors import Problem, UserError
 from refers_bench.store.context import JobContext
 
 
-def data_root(context: JobContext, name: str) -> Path:
-    """Folder of a data root.
+def data_root(context: JobContext, name: str, *, folder: bool = True) -> Path:
+    """Path of a data root.
 
     Raises:
-        UserError: the root is not set or is no folder.
+        UserError: the root is not set, is not there, or is no folder where it must be one.
     """
     if name not in context.roots:
         known = ", ".join(sorted(context.roots)) or "none is set"
         raise UserError(Problem(found=f"data root '{name}' is not set", allowed=known))
     root = Path(context.roots[name])
-    if not root.is_dir():
+    if not root.exists():
+        raise UserError(Problem(found=f"data root '{name}' does not exist", path=root))
+    if folder and not root.is_dir():
         raise UserError(Problem(found=f"data root '{name}' is not a folder", path=root))
     return root
 

@@ -25,6 +25,12 @@ def wanted(method: Method | None, sections: Mapping[str, Any]) -> Iterator[str]:
         yield bert
 
 
+def brought(method: Method | None, params: Any) -> Iterator[str]:
+    """Name of the data root with the encoder that this method brings, if it brings one."""
+    if method is not None and (name := method.weights(params)):
+        yield name
+
+
 def identified(names: Iterator[str], roots: Roots) -> tuple[dict[str, str], str]:
     """Name -> digest of its weights ('' where they are not here), and why they cannot be had ('' when they can)."""
     digests, missing = {}, ""

@@ -95,7 +95,7 @@ def parameter_groups(
 
 
 def build(name: str, groups: list[dict[str, Any]], *, momentum: float = 0.9) -> torch.optim.Optimizer:
-    """``sgd`` (classical momentum: no Nesterov, no dampening), ``adam`` (decay as L2) or ``adamw`` over `parameter_groups`.
+    """``sgd`` (classical momentum: no Nesterov, no dampening), ``adam`` (decay as L2) or ``adamw``.
 
     Args:
         name: "sgd", "adam" or "adamw".

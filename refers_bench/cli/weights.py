@@ -1,0 +1,132 @@
+"""Look into weight files, convert them, and export pre-trained encoders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refers_bench.cli.planning import MANIFEST, planned
+from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.plan.lock import Job
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+LAYOUT = click.option(
+    "--layout", type=click.Choice(["timm", "refers-bench"]), default="timm", show_default=True, help="Names to write."
+)
+
+
+@click.group("weights")
+def command() -> None:
+    """Weights made elsewhere, and encoders for use elsewhere. Files are read as data: nothing in them is run."""
+
+
+@command.command("inspect")
+@click.argument("file", type=FILE)
+@click.option("--preset", default="official_code", show_default=True, help="Protocol whose network is to be filled.")
+@click.option("--depth", type=click.Choice(["18", "50", "101"]), help="Compare with a ResNet of this depth instead.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
+    """Say which layout FILE has and how much of a network it fills; what is missing and what has no place."""
+    from refers_bench import plugins
+    from refers_bench.manifest.protocols import resolve_sections
+
+    sections = resolve_sections(preset)
+    method = plugins.load("method", "checkpoint")
+    params = method.Params(backbone=f"resnet{depth}" if depth else "radiograph_transformer")
+    encoder = method.build_encoder(params, sections["network"], sections["image"])
+    coverage, layout = plugins.resolve("refers_bench.training.weight_files:load")(encoder, file, minimum=0.0)
+    network = f"ResNet-{depth}" if depth else f"radiograph transformer of '{preset}'"
+    found = {
+        "file": str(file), "layout": layout.name, "remark": layout.remark, "network": network,
+        "coverage": round(coverage.share, 4), "loaded": len(coverage.loaded), "missing": list(coverage.missing),
+        "unexpected": list(coverage.unexpected), "differ_from_random": coverage.changed,
+    }  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
+    share = f"{len(coverage.loaded)} of {len(coverage.loaded) + len(coverage.missing)} tensors"
+    click.echo(f"fills {share} ({coverage.share:.1%}) of the {network}; {coverage.changed} differ from random weights")
+    for what, names in (("missing", coverage.missing), ("no place for", coverage.unexpected)):
+        if names:
+            click.echo(f"{what} ({len(names)}): {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+
+
+@command.command("convert")
+@click.argument("file", type=FILE)
+@click.argument("out", type=FILE)
+@LAYOUT
+def convert(file: Path, out: Path, layout: str) -> None:
+    """Write the encoder in FILE, of any known layout, to OUT (safetensors)."""
+    from refers_bench import plugins
+
+    room = "refers_bench.training.weight_files"
+    weights, found = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(file), path=file)
+    _write(out, weights, layout, {"converted_from": found.name})
+    click.echo(f"{out}: {len(weights)} tensors, {found.name} -> {layout}")
+
+
+@command.command("export")
+@click.argument("manifest", type=MANIFEST)
+@click.argument("row")
+@click.argument("out", type=FILE)
+@LAYOUT
+@click.pass_obj
+def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str) -> None:
+    """Write the pre-trained encoder of ROW (a row name of MANIFEST) to OUT, with a data sheet beside it.
+
+    OUT.json holds what a user of the weights must know: input size, mean and SD, method, source, licence.
+    """
+    from refers_bench import plugins
+    from refers_bench.errors import Problem, UserError
+    from refers_bench.files import publish_json, read_json
+    from refers_bench.store.results import ResultStore
+
+    job, store = _pretraining(settings, manifest, row), ResultStore(settings.results)
+    path = store.folder(job.key) / "checkpoint.safetensors"
+    if not path.is_file():
+        raise UserError(
+            Problem(found=f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
+        )
+    room = "refers_bench.training.weight_files"
+    weights, _ = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(path), path=path)
+    record: Mapping[str, Any] = read_json(store.folder(job.key) / "run.json")
+    sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(
+        record, method=plugins.load("method", job.spec["method"]), layout=layout,
+        source=plugins.load("dataset", job.spec["source"]["dataset"]),
+        architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
+    )  # fmt: skip
+    _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})
+    sheet_path = out.with_name(f"{out.name}.json")
+    publish_json(sheet_path, sheet)
+    click.echo(f"{out}: {len(weights)} tensors\n{sheet_path}: data sheet")
+
+
+def _pretraining(settings: Settings, manifest: Path, row: str) -> Job:
+    from refers_bench.errors import UserError, unknown
+
+    plan = planned(settings, manifest)
+    jobs = {job.name.split(".")[1]: job for job in plan.jobs if job.kind == "pretrain"}
+    if row not in jobs:
+        raise UserError(unknown("pre-trained row", row, jobs))
+    return jobs[row]
+
+
+def _write(out: Path, weights: Mapping[str, Any], layout: str, metadata: Mapping[str, str]) -> None:
+    from refers_bench import plugins
+    from refers_bench.errors import Problem, UserError
+
+    if out.suffix != ".safetensors":
+        raise UserError(Problem(found=f"'{out.suffix}'", allowed="a file that ends in .safetensors", path=out))
+    if layout == "timm":
+        try:
+            weights = plugins.resolve("refers_bench.nets.foreign_layouts:to_timm")(weights)
+        except ValueError as error:
+            raise UserError(Problem(found=str(error), allowed="--layout refers-bench", path=out)) from error
+    plugins.resolve("refers_bench.training.checkpoints:publish_tensors")(out, weights, metadata=metadata)

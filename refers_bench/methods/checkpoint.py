@@ -1,0 +1,53 @@
+"""Anybody's weights: an encoder that was pre-trained elsewhere, fine-tuned and evaluated like all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from refers_bench.nets import convnet, radiograph_transformer
+from refers_bench.plugins import Method
+
+
+class Params(BaseModel):
+    """Which file, and for which network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: str = Field(
+        default="checkpoint", pattern=r"^[a-z][a-z0-9_]{0,79}$", description="data root that names the weight file"
+    )
+    backbone: Literal["radiograph_transformer", "resnet18", "resnet50", "resnet101"] = Field(
+        default="radiograph_transformer", description="network of the protocol, or a ResNet"
+    )
+    coverage: float = Field(
+        default=0.95, gt=0, le=1, description="least share of the encoder's tensors that the file must fill"
+    )
+    source: str = Field(default="", max_length=300, description="where the weights come from, for the footnote")
+
+
+def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> nn.Module:
+    """The protocol's radiograph transformer or a ResNet, to be filled from the file."""
+    if params.backbone.startswith("resnet"):
+        return convnet.build(int(params.backbone.removeprefix("resnet")), image)
+    return radiograph_transformer.build(network, image)
+
+
+def footnotes(params: Params) -> tuple[str, ...]:
+    """What a table must say of this row."""
+    return (f"weights given by the user: {params.source or params.root}",)
+
+
+METHOD = Method(
+    label="Checkpoint",
+    source="weights given by the user",
+    impl=1,
+    Params=Params,
+    build_encoder=build_encoder,
+    weights=lambda params: str(params.root),
+    coverage=lambda params: float(params.coverage),
+    footnotes=footnotes,
+)

@@ -1,0 +1,128 @@
+"""What is inside a weight file that somebody else made, read without running anything it may contain?"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from refers_bench.errors import DataError, Problem
+from refers_bench.nets import foreign_layouts, official_layouts
+from refers_bench.nets.foreign_layouts import Layout
+from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
+
+#: File endings and what is read of them.
+FORMATS = {
+    ".safetensors": "safetensors", ".npz": "NumPy arrays in the JAX layout", ".pt": "torch", ".pth": "torch",
+    ".bin": "torch", ".ckpt": "torch", ".tar": "torch",
+}  # fmt: skip
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The encoder's state dict of a weight file, under the names the file uses.
+
+    Torch files are read with `weights_only`: a pickle that asks for anything but tensors is refused, not run.
+
+    Raises:
+        DataError: no such file, unknown format, truncated, or with something else than tensors inside.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if not path.is_file() or kind is None:
+        found = "no such file" if not path.is_file() else f"unknown format '{path.suffix}'"
+        raise DataError(Problem(found=found, allowed=f"a file ending in {', '.join(FORMATS)}", path=path))
+    if kind == "safetensors":
+        content: Mapping[str, Any] = read_tensors(path)[0]
+    elif kind == "torch":
+        content = _torch(path)
+    else:
+        content = _jax(path)
+    weights = foreign_layouts.unwrapped(content)
+    if not weights:
+        raise DataError(
+            Problem(found="no tensor inside", allowed="a state dict, or a checkpoint that holds one", path=path)
+        )
+    return weights
+
+
+def _torch(path: Path) -> Mapping[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = str(error).splitlines()[0][:200]
+        allowed = "tensors alone; convert the file where you trust it: weights of code are never run here"
+        raise DataError(Problem(found=f"not weights alone ({found})", allowed=allowed, path=path)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        found = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(Problem(found=f"not a readable torch file ({found})", path=path)) from error
+    if not isinstance(content, Mapping):
+        raise DataError(
+            Problem(found=f"a {type(content).__name__}", allowed="a mapping of names to tensors", path=path)
+        )
+    return content
+
+
+def _jax(path: Path) -> Mapping[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return official_layouts.from_jax(arrays)
+    except KeyError as error:
+        raise DataError(Problem(found=f"no array {error}", allowed="the layout of ViT-B_16.npz", path=path)) from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(Problem(found=f"not a readable .npz ({str(error)[:200]})", path=path)) from error
+
+
+def converted(weights: Mapping[str, Tensor], *, path: Path) -> tuple[dict[str, Tensor], Layout]:
+    """Weights under our names, and the layout they had.
+
+    Raises:
+        DataError: unknown layout, or values that are not finite.
+    """
+    layout = foreign_layouts.recognised(weights)
+    if layout is None:
+        known = ", ".join(one.name for one in foreign_layouts.LAYOUTS)
+        found = f"unknown layout: {len(weights)} tensors such as '{next(iter(weights))}'"
+        raise DataError(Problem(found=found, allowed=known, path=path))
+    ours = layout.convert(weights)
+    for name, value in ours.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DataError(
+                Problem(found=f"'{name}' holds NaN or infinite values", allowed="finite weights", path=path)
+            )
+    return {name: value.float() if value.is_floating_point() else value for name, value in ours.items()}, layout
+
+
+def load(encoder: nn.Module, path: Path, *, minimum: float) -> tuple[Coverage, Layout]:
+    """Fill an encoder from anybody's weights: layout recognised, positions resized, grey images from coloured maps.
+
+    Args:
+        encoder: a radiograph transformer or a ResNet.
+        path: the file.
+        minimum: least share of the encoder's tensors that must be filled, in (0, 1].
+
+    Raises:
+        DataError: unknown layout, another architecture (with the coverage), or a tensor of another shape.
+    """
+    weights, layout = converted(read(path), path=path)
+    own = encoder.state_dict()
+    grid: Any = getattr(encoder, "grid", None)
+    if grid is not None and "position_embedding" in weights:
+        weights["position_embedding"] = official_layouts.resize_positions(weights["position_embedding"], grid)
+    for name in ("patch_embedding.weight", "net.conv1.weight"):
+        if name in weights and name in own and weights[name].shape[1] == 3 and own[name].shape[1] == 1:
+            # A grey image equals three equal channels under the sum of the three maps.
+            weights[name] = weights[name].sum(1, keepdim=True)
+    fitting = {name: value for name, value in weights.items() if name not in own or own[name].shape == value.shape}
+    coverage = load_weights(encoder, fitting if _too_different(own, weights) else weights, minimum=minimum, path=path)
+    return coverage, layout
+
+
+def _too_different(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
+    """Whether most shapes differ: then the figure to report is the coverage, not one shape of many."""
+    common = [name for name in own if name in weights]
+    return sum(own[name].shape != weights[name].shape for name in common) > len(common) / 2

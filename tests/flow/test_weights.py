@@ -1,0 +1,123 @@
+"""Can a user bring weights of their own into the tables, and take pre-trained ones out?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from refers_bench.cli import main
+
+MANIFEST = """
+version: 1
+protocol:
+  preset: smoke
+  overrides:
+    network: {position: added, activation: gelu, aggregation: added}
+    pretrain: {steps: 4, warmup_steps: 1, validate_every: 2}
+    finetune: {steps: 4, warmup_steps: 1, validate_every: 2}
+data: {phantom: {phantom: {seed: 4, studies: 60, size: 40, views: 1}}}
+source: {dataset: phantom}
+methods: [lsp_transformer, {id: checkpoint, params: {source: "a test"}}]
+targets: [{dataset: phantom, tasks: [findings]}]
+seeds: [0]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.delenv("REFERS_BENCH_ROOT_CHECKPOINT", raising=False)
+    (tmp_path / "m.yaml").write_text(MANIFEST)
+    return tmp_path
+
+
+def cli(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def tiny() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return timm.models.VisionTransformer(
+        img_size=32, patch_size=8, in_chans=1, embed_dim=32, depth=2, num_heads=4, mlp_ratio=2, num_classes=0
+    )
+
+
+def test_weights_of_ones_own_become_a_row(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("plan", "m.yaml") == 0
+    assert "data root 'checkpoint' is not set" in capsys.readouterr().out
+    torch.save(tiny().state_dict(), home / "mine.pth")
+    monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "mine.pth"))
+    assert cli("run", "m.yaml") == 0
+    assert "weights given by the user: a test" in capsys.readouterr().out
+    (record,) = (
+        content
+        for path in (home / "results" / "store").glob("*/run.json")
+        if (content := json.loads(path.read_text()))["spec"].get("weights")
+    )
+    assert record["facts"]["encoder"]["layout"].startswith("timm ViT")
+    assert record["facts"]["encoder"]["differ_from_random"] >= 15
+    assert record["facts"]["encoder"]["missing"] == []
+    # Other weights are another cell; the same ones elsewhere are the same.
+    before = record["key"]
+    (home / "moved.pth").write_bytes((home / "mine.pth").read_bytes())
+    monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "moved.pth"))
+    cli("run", "m.yaml", "--dry-run")
+    assert "to do        finetune" not in capsys.readouterr().out
+    torch.save({name: value + 1 for name, value in tiny().state_dict().items()}, home / "moved.pth")
+    cli("plan", "m.yaml", "--jobs")
+    assert before not in capsys.readouterr().out
+
+
+def test_another_architecture_fails_its_cells_with_the_coverage(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(timm.create_model("resnet18").state_dict(), home / "mine.pth")
+    monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "mine.pth"))
+    assert cli("run", "m.yaml", "--only", "checkpoint*", "--no-report") == 4
+    (failure,) = (home / "results" / "store").glob("*.failed.json")
+    content = json.loads(failure.read_text())
+    assert content["category"] == "data_error"
+    assert "the checkpoint holds 0 of" in content["message"]
+
+
+def test_inspect_convert_export(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(timm.create_model("resnet18").state_dict(), home / "resnet.pth")
+    assert cli("weights", "inspect", "resnet.pth", "--depth", "18", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["layout"], found["coverage"]) == ("ResNet (timm, torchvision)", 1.0)
+    assert found["unexpected"] == ["net.fc.weight", "net.fc.bias"]
+    assert cli("weights", "inspect", "resnet.pth", "--preset", "smoke") == 0
+    assert "fills 0 of " in capsys.readouterr().out
+
+    torch.save(tiny().state_dict(), home / "mine.pth")
+    assert cli("weights", "convert", "mine.pth", "ours.safetensors", "--layout", "refers-bench") == 0
+    assert "blocks.0.attention.qkv.weight" in load_file("ours.safetensors")
+    assert cli("weights", "convert", "mine.pth", "ours.pth") == 2
+
+    assert cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors") == 2
+    assert "not pre-trained yet" in capsys.readouterr().err
+    assert cli("run", "m.yaml", "--only", "pretrain.lsp*", "--no-report") == 0
+    assert cli("weights", "export", "m.yaml", "lsp", "out.safetensors") == 2
+    assert "unknown pre-trained row 'lsp'; allowed: lsp_transformer" in capsys.readouterr().err
+    assert cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors") == 0
+    theirs = tiny()
+    theirs.load_state_dict(load_file("out.safetensors"))
+    sheet = json.loads((home / "out.safetensors.json").read_text())
+    assert sheet["input"] == {
+        "size": 32, "channels": 1, "mean": [0.5], "std": [0.25], "value_range": [0, 1], "resize": 36,
+        "interpolation": "bilinear, antialiased",
+    }  # fmt: skip
+    assert sheet["data"]["synthetic"] is True
+    assert sheet["data"]["licence"]
