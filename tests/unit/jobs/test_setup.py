@@ -32,8 +32,13 @@ def test_data_roots(tmp_path: Path) -> None:
     assert roots.data_root(context(tmp_path, nih=tmp_path), "nih") == tmp_path
     with pytest.raises(UserError, match="data root 'nih' is not set; allowed: covid"):
         roots.data_root(context(tmp_path, covid=tmp_path), "nih")
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="data root 'nih' does not exist"):
         roots.data_root(context(tmp_path, nih=tmp_path / "gone"), "nih")
+    file = tmp_path / "weights.npz"
+    file.write_text("")
+    assert roots.data_root(context(tmp_path, nih=file), "nih", folder=False) == file
+    with pytest.raises(UserError, match="data root 'nih' is not a folder"):
+        roots.data_root(context(tmp_path, nih=file), "nih")
 
 
 def test_initial_weights_from_npz_are_resized_to_the_image(golden: Path, tmp_path: Path) -> None:
