@@ -8,6 +8,7 @@ owners also list 23 section names and 31 character ranges by hand; whoever needs
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def _edits(one: str, two: str, *, limit: int) -> int:
     return min(row[-1], limit + 1)
 
 
+@functools.lru_cache(maxsize=4096)  # reports use few wordings, and comparing letters takes time
 def section_name(header: str) -> str:
     """The section a header opens; a header of another kind is returned in lower case.
 
@@ -165,7 +167,7 @@ def cleaned(text: str, *, deidentified: str = "remove") -> str:
         >>> cleaned("Compared to ___, the   PICC (___) is unchanged.")
         'Compared to, the PICC is unchanged.'
     """
-    if deidentified == "remove":
+    if deidentified == "remove" and _DEIDENTIFIED.search(text):
         before, text = "", _DEIDENTIFIED.sub(" ", text)
         while before != text:  # what is taken away may leave the next thing to mend
             before = text

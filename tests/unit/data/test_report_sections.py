@@ -161,7 +161,8 @@ def test_what_pretraining_reads(report: str, text: str) -> None:
         ("Addendum\n______________\nText", "Addendum Text"),
         ("snake_case stays", "snake_case stays"),
         ("XXX stays, so does xxxx", "XXX stays, so does xxxx"),
-        ("ends ,badly", "ends,badly"),
+        ("ends ,badly ( )", "ends ,badly ( )"),
+        ("ends ,badly ( ) ___", "ends,badly"),
     ],
 )
 def test_cleaned(text: str, expected: str) -> None:

@@ -1,0 +1,335 @@
+"""MIMIC-CXR-JPG with the reports of MIMIC-CXR: the source dataset of the paper."""
+
+from __future__ import annotations
+
+import functools
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench.data import mimic_phantoms
+from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14, labels
+from refers_bench.data.index import finished_index, read_table
+from refers_bench.data.report_sections import by_name, sections, study_text, token_count
+from refers_bench.errors import DataError, Problem
+from refers_bench.plugins import Dataset, Task
+
+PREFIX = "mimic-cxr-2.0.0-"
+SECTIONED, REPORTS_ZIP = "mimic_cxr_sectioned", "mimic-cxr-reports.zip"
+#: Folders that may hold p10/p10000032/s50414267.txt, as the archives of the reports unpack.
+REPORT_FOLDERS = ("files", "mimic-cxr-reports/files", "mimic-cxr-reports", "reports/files", "reports")
+OFFICIAL_SPLITS = ("train", "validate", "test")
+#: What the owners' view positions are called here; others (LPO, RAO, ...) keep their names.
+VIEWS = {"LATERAL": "L", "LL": "L"}
+#: Images, studies and patients of the official splits.
+COUNTS = {"train": (368_960, 222_758, 64_586), "val": (2_991, 1_808, 500), "test": (5_159, 3_269, 293)}
+
+
+class Params(BaseModel):
+    """Which texts, labels, views and splits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: Literal["paper", "official"] = Field(
+        default="paper", description="paper: official validate and test are the held-out validation"
+    )
+    lists: str = Field(
+        default="", description="data root with the released test.txt (held-out studies, a folder a line); '' for none"
+    )
+    reports: Literal["text", "sectioned", "none"] = Field(
+        default="text",
+        description="report files; mimic_cxr_sectioned.csv, written by the owners' code; none uses all studies",
+    )
+    min_tokens: int = Field(default=3, ge=0, description="studies with fewer words are not used; 0 uses all")
+    deidentified: Literal["remove", "keep"] = Field(
+        default="remove", description="what becomes of ___, the mark of a removed word"
+    )
+    views: tuple[str, ...] = Field(default=(), description="such as PA, AP, L; empty for all")
+    labeler: Literal["chexpert", "negbio"] = Field(default="chexpert", description="whose labels")
+    labels: Literal["12", "14"] = Field(
+        default="12", description="findings of label-supervised pre-training; 14 adds No Finding and Support Devices"
+    )
+    uncertain: Literal["u_zeros", "u_ones", "u_ignore"] = Field(
+        default="u_zeros", description="what an uncertain mention counts as; u_ignore masks it"
+    )
+    blank: Literal["negative", "unknown"] = Field(
+        default="negative", description="what a finding that is not mentioned counts as"
+    )
+    missing: Literal["skip", "refuse"] = Field(default="refuse", description="images and reports that are not there")
+
+
+def table_path(root: Path, stem: str) -> Path:
+    """The CSV of that name, gzipped or not."""
+    plain = root / f"{stem}.csv"
+    return plain if plain.is_file() else root / f"{stem}.csv.gz"
+
+
+def _table(root: Path, stem: str, *, required: tuple[str, ...]) -> tuple[pd.DataFrame, Path]:
+    path = table_path(root, stem)
+    try:
+        return read_table(path, required=required), path
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(Problem(found=f"a damaged file ({error})", allowed="a whole .csv.gz", path=path)) from error
+
+
+def images_of(root: Path) -> tuple[pd.DataFrame, Path]:
+    """The split table with each image's view; columns dicom_id, study_id, subject_id, split, ViewPosition.
+
+    Raises:
+        DataError: a table is missing, malformed, holds an image twice, or another split; the two contradict.
+    """
+    keys = ("dicom_id", "study_id", "subject_id")
+    split, path = _table(root, PREFIX + "split", required=(*keys, "split"))
+    facts, facts_path = _table(root, PREFIX + "metadata", required=(*keys, "ViewPosition"))
+    problems = []
+    for frame, where in ((split, path), (facts, facts_path)):
+        for row in np.flatnonzero(frame["dicom_id"].duplicated().to_numpy())[:5]:
+            found = f"image '{frame['dicom_id'].iloc[row]}' is listed twice"
+            problems.append(Problem(found=found, allowed="each image once", path=where, line=int(row) + 2))
+        for column in ("study_id", "subject_id"):
+            for row in np.flatnonzero(~frame[column].str.fullmatch(r"\d{8}").to_numpy())[:5]:
+                found = f"{column} '{frame[column].iloc[row]}'"
+                problems.append(Problem(found=found, allowed="eight digits", path=where, line=int(row) + 2))
+    for row in np.flatnonzero(~split["split"].isin(OFFICIAL_SPLITS).to_numpy())[:5]:
+        found, allowed = f"unknown split '{split['split'].iloc[row]}'", ", ".join(OFFICIAL_SPLITS)
+        problems.append(Problem(found=found, allowed=allowed, path=path, line=int(row) + 2))
+    if problems:
+        raise DataError(problems)
+    both = split.merge(facts[[*keys, "ViewPosition"]], on=keys, how="left")
+    for row in np.flatnonzero(both["ViewPosition"].isna().to_numpy())[:5]:
+        found = f"no row for image '{both['dicom_id'].iloc[row]}' of study {both['study_id'].iloc[row]}"
+        problems.append(Problem(found=found, allowed=f"every image of {path.name}", path=facts_path))
+    if problems:
+        raise DataError(problems)
+    return both, path
+
+
+def folder_of(subject: str, study: str) -> str:
+    """Where a study stands below ``files``.
+
+    Example:
+        >>> folder_of("10000032", "50414267")
+        'p10/p10000032/s50414267'
+    """
+    return f"p{subject[:2]}/p{subject}/s{study}"
+
+
+def _from_folder(place: str, *, base: str) -> bytes | None:
+    try:
+        with open(f"{base}/{place}.txt", "rb") as stream:  # noqa: PTH123 - a Path for each of 227,835 files is slow
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def _report_reader(root: Path, places: list[str]) -> Callable[[str], bytes | None]:
+    """How a study's report is read: from the folder that holds one of the first reports, or from the archive."""
+    for folder in REPORT_FOLDERS:
+        if any((root / folder / f"{place}.txt").is_file() for place in places[:200]):
+            return functools.partial(_from_folder, base=str(root / folder))
+    if not (root / REPORTS_ZIP).is_file():
+        allowed = f"files/{places[0]}.txt, as {REPORTS_ZIP} unpacks, or that archive; reports=none does without"
+        raise DataError(Problem(found="no report here", allowed=allowed, path=root))
+    archive = _opened(root / REPORTS_ZIP)
+    members = {name.removeprefix("mimic-cxr-reports/"): name for name in archive.namelist()}
+
+    def from_archive(place: str) -> bytes | None:
+        member = members.get(f"files/{place}.txt")
+        return archive.read(member) if member else None
+
+    return from_archive
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(Problem(found=f"a damaged archive ({error})", allowed="a whole .zip", path=path)) from error
+
+
+def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[str, str]:
+    """Study id -> cleaned text, '' where the report has nothing to read; studies whose report is missing are left out.
+
+    Args:
+        root: the dataset's folder.
+        studies: unique `subject_id`, `study_id`.
+        params: where texts come from, and what becomes of removed words.
+
+    Raises:
+        DataError: no reports, or one that is not text; with ``missing: refuse``, one that is not there.
+    """
+    if params.reports == "sectioned":
+        return dict(_sectioned(root, params=params))
+    places = [folder_of(*pair) for pair in zip(studies["subject_id"], studies["study_id"], strict=True)]
+    read = _report_reader(root, places)
+    texts: dict[str, str] = {}
+    problems, absent = [], 0
+    for study, place in zip(studies["study_id"], places, strict=True):
+        try:
+            content = read(place)
+            if content is None:
+                absent += 1
+                if params.missing == "refuse" and absent <= 5:
+                    problems.append(Problem(found=f"no report {place}.txt", allowed="one for each study", path=root))
+                continue
+            texts[study] = study_text(by_name(sections(content.decode("utf-8"))), deidentified=params.deidentified)
+        except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, OSError) as error:
+            problems.append(Problem(found=f"report {place}.txt: {error}", allowed="text in UTF-8", path=root))
+    if problems:
+        if absent:
+            found = f"{absent} of {len(studies)} reports are not there (missing=skip leaves their studies unused)"
+            problems.append(Problem(found=found, path=root))
+        raise DataError(problems[:20])
+    return texts
+
+
+def _sectioned(root: Path, *, params: Params) -> Iterator[tuple[str, str]]:
+    columns = ("study", "impression", "findings", "last_paragraph")
+    frame, path = _table(root, SECTIONED, required=columns)
+    names = frame["study"].str.removeprefix("s")
+    if names.duplicated().any():
+        twice = names[names.duplicated()].iloc[0]
+        raise DataError(Problem(found=f"study '{twice}' is listed twice", allowed="each study once", path=path))
+    parts = [frame[name].tolist() for name in columns[1:]]
+    for study, *texts in zip(names, *parts, strict=True):
+        yield study, study_text(dict(zip(columns[1:], texts, strict=True)), deidentified=params.deidentified)
+
+
+def held_out(folder: Path, studies: pd.Series) -> set[str]:
+    """Study ids of the released ``test.txt``: a study's folder a line.
+
+    Raises:
+        DataError: no list, a line that names no study, or one that the split table does not hold.
+    """
+    path = folder / "test.txt"
+    if not path.is_file():
+        raise DataError(Problem(found="missing list", allowed="test.txt of the release", path=path))
+    known, found, problems = set(studies), set[str](), []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        match = re.search(r"s(\d{8})/?\s*$", line)
+        if match and match[1] in known:
+            found.add(match[1])
+        elif line.strip():
+            allowed = "a study's folder, such as files/p10/p10000032/s50414267, of the split table"
+            problems.append(Problem(found=f"'{line.strip()}'", allowed=allowed, path=path, line=number))
+    if problems:
+        raise DataError(problems[:20])
+    return found
+
+
+def splits(frame: pd.DataFrame, *, params: Params, listed: set[str] | None) -> pd.Series:
+    """Split of each image: "train", "val", "test", or '' for a held-out patient's study that is not listed."""
+    if listed is not None:
+        inside = frame["study_id"].isin(listed)
+        patients = frame["subject_id"].isin(frame.loc[inside | (frame["split"] != "train"), "subject_id"])
+        return pd.Series(np.where(inside, "val", np.where(patients, "", "train")), index=frame.index, dtype=object)
+    test = "val" if params.split == "paper" else "test"
+    return frame["split"].map({"train": "train", "validate": "val", "test": test})
+
+
+def _labels(root: Path, frame: pd.DataFrame, *, params: Params) -> pd.DataFrame:
+    """Label columns of both tasks for each image; null where the labeller has no row for the study."""
+    table, path = _table(root, PREFIX + params.labeler, required=("subject_id", "study_id", *FINDINGS_14))
+    if table["study_id"].duplicated().any():
+        row = int(np.flatnonzero(table["study_id"].duplicated().to_numpy())[0])
+        found = f"study '{table['study_id'].iloc[row]}' is listed twice"
+        raise DataError(Problem(found=found, allowed="each study once", path=path, line=row + 2))
+    values = labels(table, uncertain=params.uncertain, blank=params.blank, path=path).set_index(table["study_id"])
+    values = values.reindex(frame["study_id"]).set_index(frame.index)
+    columns = {f"findings12:{name}": values[name] for name in FINDINGS_12}
+    return pd.DataFrame({**columns, **{f"findings14:{name}": values[name] for name in FINDINGS_14}})
+
+
+def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """One row per image of the split table; studies without text, or of other views, are not used.
+
+    Raises:
+        DataError: see `images_of`, `report_texts`, `held_out` and `refers_bench.data.index.finished_index`.
+    """
+    frame, table = images_of(root)
+    if params.views:
+        frame = frame[frame["ViewPosition"].replace(VIEWS).isin(params.views)].reset_index(drop=True)
+    if params.missing == "skip":
+        frame = frame[[(root / path).is_file() for path in _paths(frame)]].reset_index(drop=True)
+    split = splits(
+        frame, params=params, listed=held_out(lists[params.lists], frame["study_id"]) if params.lists else None
+    )
+    report = pd.Series(None, index=frame.index, dtype=object)
+    if params.reports != "none" and len(frame):
+        texts = report_texts(root, frame[["subject_id", "study_id"]].drop_duplicates("study_id"), params=params)
+        report = frame["study_id"].map(texts).fillna("")
+        words = {study: token_count(text) for study, text in texts.items()}
+        split = split.where(frame["study_id"].map(words).fillna(0) >= params.min_tokens, "")
+        report = report.astype(object).where(report != "", None)
+    columns = {
+        "image_id": frame["dicom_id"],
+        "path": _paths(frame),
+        "patient_id": "p" + frame["subject_id"],
+        "study_id": "s" + frame["study_id"],
+        "view": frame["ViewPosition"].replace(VIEWS),
+        "split": split,
+        "report": report,
+    }
+    found = pd.DataFrame(columns).join(_labels(root, frame, params=params))
+    return finished_index(found, root=root, table=table)
+
+
+def _paths(frame: pd.DataFrame) -> list[str]:
+    rows = zip(frame["subject_id"], frame["study_id"], frame["dicom_id"], strict=True)
+    return [f"files/{folder_of(subject, study)}/{image}.jpg" for subject, study, image in rows]
+
+
+def expected(params: Params) -> dict[str, int]:
+    """Documented counts; those of the splits where no study is left out for its text."""
+    counts = {"images": 377_110, "studies": 227_835, "patients": 65_379}
+    if params.views or params.lists or (params.reports != "none" and params.min_tokens):
+        return {} if params.views else counts
+    parts = dict(COUNTS)
+    if params.split == "paper":
+        parts["val"] = tuple(a + b for a, b in zip(parts["val"], parts.pop("test"), strict=True))  # type: ignore[assignment]
+    nouns = ("images", "studies", "patients")
+    by_split = {
+        f"{split} {noun}": count for split, part in parts.items() for noun, count in zip(nouns, part, strict=True)
+    }
+    return counts | by_split
+
+
+DATASET = Dataset(
+    label="MIMIC-CXR-JPG",
+    source="physionet.org: MIMIC-CXR-JPG 2.0.0 (images, tables) and MIMIC-CXR 2.0.0 (mimic-cxr-reports.zip)",
+    licence="PhysioNet Credentialed Health Data License 1.5.0",
+    impl=1,
+    Params=Params,
+    tasks={
+        "findings12": Task(label="CheXpert findings", classes=FINDINGS_12),
+        "findings14": Task(label="CheXpert findings, with No Finding and Support Devices", classes=FINDINGS_14),
+    },
+    index=index,
+    lists=lambda params: params.lists,
+    source_task=lambda params: f"findings{params.labels}",
+    has_reports=True,
+    expected=expected,
+    citation=(
+        "Johnson et al., MIMIC-CXR, a de-identified publicly available database of chest radiographs with free-text "
+        "reports, Scientific Data 2019; Johnson et al., MIMIC-CXR-JPG, arXiv:1901.07042"
+    ),
+    quirks=(
+        "the paper holds out about 4,600 studies, of as many patients as official validate and test have together",
+        "with the paper's split, the official test patients serve as validation",
+        "test patients have more findings than others: 89.1 % of the studies against 76.5 %",
+        "labels were read from one section, the impression if there is one: findings stated elsewhere are unlabelled",
+        "8 studies without usable text have no labels",
+        "a mention that is negated and one that is uncertain make a label uncertain, even beside a positive one",
+        "the owners override 23 section names and 31 character ranges by hand; reports=sectioned takes their table",
+        "removed names and dates are ___",
+        "the images were inverted by their photometric interpretation and histogram-equalised by the owners",
+    ),
+    write_layout=mimic_phantoms.write_layout,
+)
