@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,11 +107,12 @@ def of_index(frame: pd.DataFrame, *, name: str) -> list[IdList]:
 
 
 def repeated(one: IdList) -> tuple[str, ...]:
-    """Ids that a list holds more than once, sorted."""
-    seen: dict[str, int] = {}
-    for name in one.ids:
-        seen[plain(name)] = seen.get(plain(name), 0) + 1
-    return tuple(sorted(name for name, count in seen.items() if count > 1))
+    """File names, or ids, that a list holds more than once, sorted.
+
+    Endings count here: a collection may hold a radiograph's JPEG beside another one's PNG of the same stem.
+    """
+    counts = collections.Counter(PurePosixPath(name.strip()).name for name in one.ids)
+    return tuple(sorted(name for name, count in counts.items() if count > 1))
 
 
 def overlaps(lists: Sequence[IdList]) -> list[Overlap]:

@@ -68,7 +68,7 @@ def test_every_pair_is_compared() -> None:
     found = {(one.first, one.second): one.ids for one in overlaps(lists)}
     assert found == {("a", "b"): ("1", "2"), ("a", "c"): (), ("b", "c"): ()}
     written = record(lists, overlaps(lists))
-    assert written["lists"][0] == {"name": "a", "ids": 3, "different": 2, "repeated": ["2"]}  # type: ignore[index]
+    assert written["lists"][0] == {"name": "a", "ids": 3, "different": 2, "repeated": ["2.png"]}  # type: ignore[index]
     assert written["overlaps"][0]["shared"] == 2  # type: ignore[index]
 
 
