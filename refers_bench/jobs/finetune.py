@@ -203,7 +203,8 @@ def load_brought(encoder: nn.Module, method: Method, params: Any, context: JobCo
     if not coverage.changed:
         raise DataError(Problem(found="the weights equal the random initialisation", path=path))
     return {
-        "from": name, "layout": layout.name, "remark": layout.remark, "loaded": len(coverage.loaded), "differ_from_random": coverage.changed,
+        "from": name, "layout": layout.name, "remark": layout.remark, "loaded": len(coverage.loaded),
+        "differ_from_random": coverage.changed,
         "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
     }  # fmt: skip
 

@@ -177,7 +177,8 @@ LAYOUTS = (
         remark="the layer norm before the first block (ln_pre) and the projection have no place here",
     ),
     Layout(
-        name="Hugging Face ViT", mark=r"(vit\.)?(encoder\.layer|layers)\.0\.layernorm_before\.weight", convert=_hugging_face
+        name="Hugging Face ViT", mark=r"(vit\.)?(encoder\.layer|layers)\.0\.layernorm_before\.weight",
+        convert=_hugging_face,
     ),
     Layout(name="ResNet (timm, torchvision)", mark=r"layer1\.0\.conv1\.weight", convert=_resnet, backbone="resnet"),
 )  # fmt: skip
