@@ -22,7 +22,7 @@ COMMANDS = {
     "report": "Write tables and figures from stored predictions.",
     "check": "Compare results with a stored baseline (for CI).",
     "validate": "Check manifests, all errors at once; export the JSON Schema.",
-    "data": "List datasets; prepare or verify one.",
+    "data": "List datasets; prepare, verify or audit one.",
     "methods": "List the pre-training methods.",
     "datasets": "List the datasets.",
     "weights": "Inspect, convert and export weights.",

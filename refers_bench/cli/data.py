@@ -1,8 +1,9 @@
-"""List datasets; prepare or verify one."""
+"""List datasets; prepare, verify or audit one."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import BaseModel
 
+    from refers_bench.data.prepare import PreparedImages
     from refers_bench.plugins import Dataset
 
 
 @click.group("data")
 def command() -> None:
-    """List datasets; prepare or verify one."""
+    """List datasets; prepare, verify or audit one."""
 
 
 @command.command("list")
@@ -41,8 +44,8 @@ PARAM = click.option(
 )
 
 
-def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, pd.DataFrame]:
-    """The dataset, its parameters, its root and its index, or a user error."""
+def _dataset(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, dict[str, Path]]:
+    """The dataset, its parameters, its root and that of its lists, or a user error."""
     from pydantic import ValidationError
 
     from refers_bench import plugins
@@ -63,8 +66,13 @@ def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Datase
     reasons = [reason for root in (name, lists) if root and (reason := roots.why_not(root))]
     if reasons:
         raise UserError([Problem(found=reason) for reason in reasons])
-    index = dataset.index(roots.paths[name], params, {lists: roots.paths[lists]} if lists else {})
-    return dataset, params, roots.paths[name], index
+    return dataset, params, roots.paths[name], {lists: roots.paths[lists]} if lists else {}
+
+
+def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, pd.DataFrame]:
+    """The dataset, its parameters, its root and its index, or a user error."""
+    dataset, params, root, lists = _dataset(settings, name, param)
+    return dataset, params, root, dataset.index(root, params, lists)
 
 
 @command.command("prepare")
@@ -86,73 +94,216 @@ def prepare(
     settings: Settings, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int
 ) -> None:
     """Decode DATASET once into a memory-mapped store that 'run' finds; resumes after a kill."""
-    from refers_bench import identity
-    from refers_bench.data.index import digest
     from refers_bench.data.prepare import prepare as prepare_images
-    from refers_bench.plan.expand import IMPL
 
     plugin, params, root, index = _index(settings, dataset, param)
-    spec = {
-        "kind": "prepare", "recipe": IMPL["prepare"], "dataset": dataset, "params": params.model_dump(mode="json"),
-        "impl": plugin.impl, "digest": digest(index), "phantom": None, "prepared_size": size,
-    }  # fmt: skip
-    key = identity.key(spec)
-    begun, shown = time.monotonic(), [0.0]
-
-    def progress(done: int, total: int) -> None:
-        spent = time.monotonic() - begun
-        if done == total or spent - shown[0] > 1:
-            shown[0] = spent
-            rate = done / spent if spent else 0
-            left = f", {(total - done) / rate:.0f} s left" if rate else ""
-            click.echo(f"{done}/{total} images, {rate:.0f} a second{left}", err=True)
-
-    folder = settings.cache / "prepared" / key
+    folder = _store(settings, dataset, plugin, params, index, size=size)
     meta = prepare_images(
-        index, root=root, folder=folder, work=settings.cache / "prepared" / f".{key}.work", size=size, workers=workers,
-        allow_missing=allow_missing, progress=progress,
+        index, root=root, folder=folder, work=folder.with_name(f".{folder.name}.work"), size=size, workers=workers,
+        allow_missing=allow_missing, progress=_progress("images", conclude=True),
     )  # fmt: skip
     for path, reason in meta["unreadable"]:
         click.echo(f"unreadable: {path}: {reason}", err=True)
     click.echo(f"{meta['count']} images in {folder}")
 
 
+def _store(
+    settings: Settings, name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int
+) -> Path:
+    """Where the prepared images of this index are, or will be: the place that jobs look at, too."""
+    from refers_bench import identity
+    from refers_bench.data.index import digest
+    from refers_bench.plan.expand import IMPL
+
+    spec = {
+        "kind": "prepare", "recipe": IMPL["prepare"], "dataset": name, "params": params.model_dump(mode="json"),
+        "impl": plugin.impl, "digest": digest(index), "phantom": None, "prepared_size": size,
+    }  # fmt: skip
+    return settings.cache / "prepared" / identity.key(spec)
+
+
+def _progress(what: str, *, conclude: bool = False) -> Callable[[int, int], None]:
+    """Says on standard error, once a second, how far something is, at what rate and when it will end.
+
+    Args:
+        what: is counted.
+        conclude: whether the end is said even of what took less than a second.
+    """
+    begun, shown = time.monotonic(), [0.0]
+
+    def progress(done: int, total: int) -> None:
+        spent = time.monotonic() - begun
+        if spent - shown[0] > 1 or (done == total and (shown[0] or conclude)):
+            shown[0] = spent
+            rate = done / spent if spent else 0
+            left = f", {(total - done) / rate:.0f} s left" if rate else ""
+            click.echo(f"{done}/{total} {what}, {rate:.0f} a second{left}", err=True)
+
+    return progress
+
+
+def _publish(folder: Path, name: str, lines: list[str], record: dict[str, Any]) -> None:
+    """Print a report, and write it beside its machine-readable form."""
+    from refers_bench.files import publish_bytes, publish_json
+
+    publish_bytes(folder / f"{name}.txt", ("\n".join(lines) + "\n").encode())
+    publish_json(folder / f"{name}.json", record)
+    for line in lines:
+        click.echo(line)
+    click.echo(f"written to {folder / name}.txt and .json")
+
+
+REPORT = click.option(
+    "--report", "report_folder", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the two report files; <results>/data/<dataset> by default.",
+)  # fmt: skip
+STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for whatever deviates, not only for what is wrong.")
+WORKERS = click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Processes.")
+
+
 @command.command("verify")
 @click.argument("dataset")
 @PARAM
 @click.option("--decode/--no-decode", default=True, show_default=True, help="Read every image, not only its name.")
+@WORKERS
+@REPORT
+@STRICT
 @click.pass_obj
-def verify(settings: Settings, dataset: str, param: dict[str, str], decode: bool) -> int:
-    """Check DATASET: counts by split, class counts, unreadable files, duplicate ids, patients in two splits.
+def verify(
+    settings: Settings, dataset: str, param: dict[str, str], decode: bool, workers: int, report_folder: Path | None,
+    strict: bool,
+) -> int:  # fmt: skip
+    """Check DATASET: counts against its card, class counts, missing and unreadable files, duplicates, leaks.
 
-    Exit code 2 when something is wrong with it.
+    Duplicate ids, patients in two splits and missing files are looked for, too. Writes verify.txt and verify.json.
+    Exit code 2 when something is wrong with it; with --strict also when a count of the card differs.
     """
-    from refers_bench.data.decode import decode as decode_image
-    from refers_bench.errors import DataError, Problem
+    from refers_bench.data import verification
+    from refers_bench.errors import DataError
 
-    plugin, _, root, index = _index(settings, dataset, param)
-    click.echo(f"{plugin.label}: {len(index)} images of {index['patient_id'].nunique()} patients")
-    for name, rows in index.groupby("split"):
-        click.echo(
-            f"  {str(name) or 'unused'}: {len(rows)} images, {rows['patient_id'].nunique()} patients, {rows['report'].notna().sum()} with text"
-        )
-        for column in [column for column in index.columns if ":" in column]:
-            positive, negative = int((rows[column] == 1).sum()), int((rows[column] == 0).sum())
-            note = "  NO POSITIVE" if name and not positive else ""
-            click.echo(
-                f"    {column}: {positive} positive, {negative} negative, {len(rows) - positive - negative} unknown{note}"
+    folder = report_folder or settings.results / "data" / dataset
+    plugin, params, root, lists = _dataset(settings, dataset, param)
+    about: dict[str, Any] = {
+        "dataset": dataset, "label": plugin.label, "root": root, "params": params.model_dump(mode="json"),
+    }  # fmt: skip
+    try:
+        index = plugin.index(root, params, lists)
+    except DataError as error:
+        found = verification.Verification(**about, problems=error.problems)
+        _publish(folder, "verify", list(verification.lines(found)), verification.record(found))
+        raise
+    problems = []
+    if decode:
+        paths = index["path"].tolist()
+        problems = verification.unreadable(paths, root=root, workers=workers, progress=_progress("images read"))
+    found = verification.Verification(
+        **about,
+        splits=verification.split_counts(index),
+        classes=verification.class_counts(index),
+        documented=tuple(
+            verification.Documented(
+                what=what, documented=number, found=verification.count(index, what, listed=bool(lists))
             )
-    for what, count in plugin.expected.items():
-        click.echo(f"  documented {what}: {count}")
-    problems: list[Problem] = []
-    for number, path in enumerate(index["path"] if decode else (), start=1):
-        try:
-            decode_image(root / path)
-        except DataError as error:
-            problems += error.problems
-        if number % 200 == 0:
-            click.echo(f"  read {number}/{len(index)}", err=True)
+            for what, number in plugin.expected_of(params).items()
+        ),
+        problems=tuple(problems),
+        read=len(index) if decode else None,
+    )
+    _publish(folder, "verify", list(verification.lines(found)), verification.record(found))
     if problems:
         raise DataError(problems)
-    click.echo("every image could be read" if decode else "images were not read")
-    return 0
+    return 2 if strict and found.differing else 0
+
+
+def _list(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[tuple[Path, str]]:
+    """FILE or FILE:COLUMN; a file whose name holds a colon is itself."""
+    found = []
+    for value in values:
+        path, colon, column = value.rpartition(":")
+        found.append((Path(path), column) if colon and not Path(value).is_file() else (Path(value), ""))
+    return found
+
+
+@command.command("audit")
+@click.argument("dataset", required=False)
+@PARAM
+@click.option("--with", "other", metavar="DATASET", help="Compare with this dataset, too.")
+@click.option(
+    "--with-param", multiple=True, callback=_params, metavar="NAME=VALUE", help="Reader parameter of the other dataset."
+)
+@click.option(
+    "--list", "lists", multiple=True, callback=_list, metavar="FILE[:COLUMN]",
+    help="A list of images: a CSV with a header, or an image a line (repeatable).",
+)  # fmt: skip
+@click.option("--images/--no-images", default=True, show_default=True, help="Compare pixels, not only ids.")
+@click.option(
+    "--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="Side of the prepared images."
+)
+@click.option(
+    "--distance", type=click.IntRange(0, 200), default=40, show_default=True,
+    help="Bits of 480 that the hashes of two images of one radiograph differ by at most.",
+)  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads.")
+@REPORT
+@STRICT
+@click.pass_obj
+def audit(
+    settings: Settings, dataset: str | None, param: dict[str, str], other: str | None, with_param: dict[str, str],
+    lists: list[tuple[Path, str]], images: bool, size: int, distance: int, workers: int, report_folder: Path | None,
+    strict: bool,
+) -> int:  # fmt: skip
+    """Look for images that come twice: across the splits of DATASET, in another dataset, in any two lists.
+
+    Pixels are compared by perceptual hash, so that re-encoded, mirrored and inverted copies are found; for that the
+    datasets must be prepared. Ids are compared without folders and file endings. Writes audit.txt and audit.json.
+    With --strict, exit code 2 when anything comes twice.
+    """
+    from refers_bench.data import audit as audits
+    from refers_bench.data.id_lists import of_index, overlaps, read_ids, record, repeated
+    from refers_bench.errors import UserError
+
+    names = [(name, given) for name, given in ((dataset, param), (other, with_param)) if name]
+    if not names and len(lists) < 2:
+        raise UserError("nothing to compare: name a DATASET, or two lists with --list")
+    if other and (not dataset or other == dataset):
+        raise UserError("--with takes another dataset than the first; splits of one are compared without it")
+    stores, id_lists = [], []
+    for name, given in names:
+        plugin, params, _, index = _index(settings, name, given)
+        id_lists += of_index(index, name=name)
+        if images:
+            stores.append(_opened(_store(settings, name, plugin, params, index, size=size), name, given, size))
+    id_lists += [read_ids(path, column=column) for path, column in lists]
+    shared = overlaps(id_lists)
+    lines = list(audits.overlap_lines(id_lists, shared, {one.name: repeated(one) for one in id_lists}))
+    result: dict[str, Any] = {"version": 1, "datasets": [name for name, _ in names], **record(id_lists, shared)}
+    compared = {}
+    if stores:
+        compared[f"splits of {dataset}"] = audits.across_splits(
+            stores[0], distance=distance, threads=workers, progress=_progress("pairs")
+        )
+    if len(stores) == 2:
+        compared[f"{dataset} and {other}"] = audits.across_datasets(
+            stores[0], stores[1], distance=distance, threads=workers, progress=_progress("pairs")
+        )
+    for title, pairs in compared.items():
+        lines += audits.pair_lines(title, pairs)
+    result["images"] = {title: audits.pairs_record(pairs) for title, pairs in compared.items()}
+    folder = report_folder or settings.results / "data" / ("-".join(name for name, _ in names) or "lists")
+    _publish(folder, "audit", lines, result)
+    twice = any(one.ids or one.patients for one in shared) or any(
+        pairs["confirmed"].any() for pairs in compared.values()
+    )
+    return 2 if strict and twice else 0
+
+
+def _opened(folder: Path, name: str, given: dict[str, str], size: int) -> PreparedImages:
+    """The prepared images of a dataset, or what to do first."""
+    from refers_bench.data.prepare import META, PreparedImages
+    from refers_bench.errors import Problem, UserError
+
+    if not (folder / META).is_file():
+        words = " ".join(f"--param {key}={value}" for key, value in given.items())
+        todo = f"'refers-bench data prepare {name} {words + ' ' if words else ''}--size {size}' first, or --no-images"
+        raise UserError(Problem(found=f"the images of {name} are not prepared at {size} px", allowed=todo))
+    return PreparedImages.open(folder)

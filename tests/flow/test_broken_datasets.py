@@ -32,6 +32,7 @@ def covid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
     monkeypatch.setenv("REFERS_BENCH_ROOT_LISTS", str(lists))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # the reports of the commands are written below it
     return root
 
 
