@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +31,8 @@ class ConvNet(nn.Module):
         super().__init__()
         if depth not in DEPTHS:
             raise ValueError(f"unknown depth {depth!r}; allowed: {', '.join(map(str, DEPTHS))}")
+        import timm  # with torchvision it costs a second, which planning would pay
+
         self.net = timm.create_model(
             f"resnet{depth}", pretrained=False, in_chans=channels, num_classes=0, global_pool=""
         )
