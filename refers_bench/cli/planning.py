@@ -23,7 +23,7 @@ def planned(settings: Settings, manifest: Path) -> Plan:
     from refers_bench.manifest.load import load
     from refers_bench.plan.expand import expand
 
-    return expand(load(manifest), settings.roots())
+    return expand(load(manifest), settings.roots(), cache=settings.cache)
 
 
 def job_roots(settings: Settings, plan: Plan) -> dict[str, str]:

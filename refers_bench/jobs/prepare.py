@@ -42,6 +42,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     index = read_index(dataset, spec, root=root, context=context)
     found = digest(index)
     if not spec["phantom"] and found != spec["digest"]:
+        for memo in (context.cache / "index").glob(f"{spec['dataset']}-*.json"):
+            memo.unlink(missing_ok=True)  # the next plan reads the index again
         raise DataError(
             Problem(
                 found=f"data changed since planning (index {found}, planned {spec['digest']})",

@@ -12,6 +12,7 @@ from refers_bench.errors import DataError, UserError
 from refers_bench.manifest.checks import available
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
+from refers_bench.plan import index_memo
 
 DIGEST = "refers_bench.data.index:digest"
 #: Images of datasets as their owners count them, for estimates before they are on disk.
@@ -46,8 +47,17 @@ class PlannedData:
     roots: Mapping[str, str] = field(default_factory=dict)
 
 
-def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any]) -> PlannedData:
-    """Read what identifies a dataset here.
+def planned_data(
+    manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any], *, cache: Path | None = None
+) -> PlannedData:
+    """Read what identifies a dataset here, or recall it where nothing changed since it was read.
+
+    Args:
+        manifest: names data roots and phantoms.
+        roots: of this machine.
+        dataset_id: of the dataset.
+        params: of its reader.
+        cache: where what was read is remembered; None reads again.
 
     Raises:
         UserError: the folder is there, and something in it is wrong.
@@ -73,19 +83,25 @@ def planned_data(manifest: Manifest, roots: Roots, dataset_id: str, params: Mapp
                 dataset=dataset_id, params=resolved, impl=dataset.impl, unavailable=reason, roots=names,
                 images=DOCUMENTED_IMAGES.get(dataset_id, 0),
             )  # fmt: skip
-    root = roots.paths[next(iter(names))]
+    folders = {name: roots.paths[name] for name in names}
+    what = {"impl": dataset.impl, "params": resolved}
+    found = index_memo.recall(cache, dataset_id, what, folders)
+    if found is None:
+        found = _read(dataset, model, folders[next(iter(names))], {lists: folders[lists]} if lists else {})
+        index_memo.remember(cache, dataset_id, what, folders, found)
+    return PlannedData(
+        dataset=dataset_id, params=resolved, impl=dataset.impl, digest=found["digest"], images=found["images"],
+        roots=names,
+    )  # fmt: skip
+
+
+def _read(dataset: plugins.Dataset, params: Any, root: Path, lists: Mapping[str, Path]) -> dict[str, Any]:
+    """What planning needs of an index."""
     try:
-        index = dataset.index(root, model, {lists: Path(roots.paths[lists])} if lists else {})
+        index = dataset.index(root, params, lists)
     except DataError as error:
         raise UserError(error.problems) from error
-    return PlannedData(
-        dataset=dataset_id,
-        params=resolved,
-        impl=dataset.impl,
-        digest=plugins.resolve(DIGEST)(index),
-        images=len(index),
-        roots=names,
-    )
+    return {"digest": plugins.resolve(DIGEST)(index), "images": len(index)}
 
 
 def _phantom(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugins
@@ -21,17 +22,18 @@ from refers_bench.plan.lock import Cell, Job, Plan
 IMPL = {"prepare": 1, "pretrain": 2, "finetune": 2}
 
 
-def expand(manifest: Manifest, roots: Roots) -> Plan:
+def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Plan:
     """Resolve every value once and build the de-duplicated job graph.
 
     Args:
         manifest: checked.
         roots: of this machine; they decide what is available, and through the data's digest the keys.
+        cache: where digests of indices are remembered; None reads every index again.
 
     Raises:
         UserError: a data folder is there and something in it is wrong.
     """
-    return _Expansion(manifest, roots).plan()
+    return _Expansion(manifest, roots, cache).plan()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,8 @@ class _Row:
 class _Expansion:
     """Collects jobs while walking methods x targets."""
 
-    def __init__(self, manifest: Manifest, roots: Roots) -> None:
-        self.manifest, self.roots, self.content = manifest, roots, manifest.content
+    def __init__(self, manifest: Manifest, roots: Roots, cache: Path | None) -> None:
+        self.manifest, self.roots, self.content, self.cache = manifest, roots, manifest.content, cache
         self.rows = [_Row.of(part) for part in manifest.content.methods]
         self.jobs: dict[str, Job] = {}
         self.cells: list[Cell] = []
@@ -106,7 +108,7 @@ class _Expansion:
             found = identity.canonical_json([dataset, params])
             if found not in self.data:
                 try:
-                    self.data[found] = planned_data(self.manifest, self.roots, dataset, params)
+                    self.data[found] = planned_data(self.manifest, self.roots, dataset, params, cache=self.cache)
                 except UserError as error:
                     problems += [problem for problem in error.problems if problem not in problems]
         if problems:
