@@ -101,7 +101,7 @@ class Augment:
             x = self._slices(x, top_left, flips_N)
         else:
             theta = self._warp(N, P, generator, flips_N).to(x.device)
-            grid = F.affine_grid(theta, [N, 1, self.size, self.size], align_corners=False)
+            grid = sampling_grid(theta, self.size)
             x = F.grid_sample(x[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
         return self.normalised(self._jittered(x, generator)), flips_N
 
@@ -144,3 +144,19 @@ class Augment:
         x = (x_NHW * factors[0]).clamp(0, 1)
         mean = x.mean((1, 2), keepdim=True)
         return ((x - mean) * factors[1] + mean).clamp(0, 1)
+
+
+def sampling_grid(theta_N23: Tensor, size: int) -> Tensor:
+    """Where each output pixel is read, (N, size, size, 2) in [-1, 1]: `affine_grid` of torch without corners aligned.
+
+    Sums of a row's and a column's part instead of a product for every pixel: torch's own costs more on a CPU than
+    the sampling itself.
+    """
+    place_S = (2 * torch.arange(size, device=theta_N23.device) + 1) / size - 1
+    grid_NSS2 = theta_N23.new_empty(len(theta_N23), size, size, 2)
+    for axis in range(2):
+        by_x, by_y, shift = theta_N23[:, axis].unbind(1)
+        columns = by_x[:, None] * place_S + shift[:, None]
+        rows = by_y[:, None] * place_S
+        torch.add(rows[:, :, None], columns[:, None, :], out=grid_NSS2[..., axis])
+    return grid_NSS2

@@ -19,7 +19,7 @@ from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan
 
 #: Version of the recipes themselves: raised when loop, evaluation or preparation change numbers.
-IMPL = {"prepare": 1, "pretrain": 2, "finetune": 2}
+IMPL = {"prepare": 1, "pretrain": 3, "finetune": 3}
 
 
 def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from refers_bench.data.augment import Augment
+from refers_bench.data.augment import Augment, sampling_grid
 
 
 def augment(**changes: object) -> Augment:
@@ -81,3 +81,87 @@ def test_evaluation_is_the_centre_crop_and_normalised() -> None:
     grey = images()[:, 4:28, 4:28].float() / 255
     for channel, (mean, std) in enumerate(((0.1, 1.0), (0.2, 2.0), (0.3, 4.0))):
         assert torch.allclose(found[:, channel], (grey - mean) / std)
+
+
+def test_crop_and_flip_equal_torchvisions() -> None:
+    """The same windows, drawn again from the same generator, cut by torchvision."""
+    from torchvision.transforms.v2 import functional as tv
+
+    x, settings = images(40), augment()
+    found, flips = settings.training(x, torch.Generator().manual_seed(7))
+    again = torch.Generator().manual_seed(7)
+    assert torch.equal(settings.flips(40, again), flips)
+    for n, (top, left) in enumerate(torch.randint(0, 9, (40, 2), generator=again).tolist()):
+        expected = tv.crop(x[n : n + 1], top, left, 24, 24)
+        expected = tv.horizontal_flip(expected) if flips[n] else expected
+        assert torch.equal((found[n] * 255).round().to(torch.uint8), expected)
+
+
+@pytest.mark.parametrize("size", [1, 7, 24])
+def test_sampling_grid_is_torchs(size: int) -> None:
+    theta = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.affine_grid(theta, [5, 1, size, size], align_corners=False)
+    torch.testing.assert_close(sampling_grid(theta, size), expected)
+
+
+COUNT = 10_000
+
+
+def uniform(values: torch.Tensor, low: float, high: float) -> bool:
+    """Whether draws lie in the range with the mean and SD of a uniform distribution (5 standard errors)."""
+    spread = (high - low) / 12**0.5
+    inside = values.min() >= low - 1e-5 and values.max() <= high + 1e-5
+    centred = abs(values.mean() - (low + high) / 2) < 5 * spread / len(values) ** 0.5
+    return bool(inside and centred and abs(values.std() / spread - 1) < 0.04)
+
+
+def test_resized_crops_have_the_stated_area_and_shape() -> None:
+    settings = augment(crop="resized", scale=(0.05, 0.4), ratio=(0.6, 1.0))
+    theta = settings._warp(COUNT, 32, torch.Generator().manual_seed(1), torch.zeros(COUNT, dtype=torch.bool))
+    width, height = theta[:, 0, 0], theta[:, 1, 1]
+    assert uniform(width * height, 0.05, 0.4)
+    assert uniform(torch.log(width / height), float(torch.tensor(0.6).log()), 0.0)
+    # The window stays inside the image, and its place is uniform in what is left.
+    for side, centre in ((width, theta[:, 0, 2]), (height, theta[:, 1, 2])):
+        assert (centre.abs() + side <= 1 + 1e-6).all()
+        assert uniform(centre / (1 - side), -1, 1)
+
+
+def test_brightness_and_contrast_have_the_stated_ranges_and_share() -> None:
+    settings = augment(
+        crop="none", size=8, flip_probability=0.0, brightness=(0.8, 1.2), contrast=(0.6, 1.4), jitter_probability=0.8
+    )
+    pattern = torch.full((8, 8), 120, dtype=torch.uint8)
+    pattern[:4] = 130  # so close to the middle that nothing is clipped
+    x, _ = settings.training(pattern.expand(COUNT, 8, 8).contiguous(), torch.Generator().manual_seed(2))
+    mean = x.mean((1, 2, 3)) / (125 / 255)
+    spread = (x.amax((1, 2, 3)) - x.amin((1, 2, 3))) / (10 / 255)
+    changed = (mean - 1).abs() > 1e-6
+    assert abs(changed.double().mean() - 0.8) < 5 * (0.16 / COUNT) ** 0.5
+    assert torch.allclose(spread[~changed], torch.ones(()), atol=1e-4)
+    assert uniform(mean[changed], 0.8, 1.2)
+    assert uniform((spread / mean)[changed], 0.6, 1.4)
+
+
+def test_flips_have_the_stated_share() -> None:
+    flips = augment(flip_probability=0.3).flips(COUNT, torch.Generator().manual_seed(0))
+    assert abs(flips.double().mean() - 0.3) < 5 * (0.21 / COUNT) ** 0.5
+
+
+def test_a_turned_image_is_the_image_turned() -> None:
+    """Against scipy's rotation of a smooth image, away from the border."""
+    from scipy import ndimage
+
+    side, y = 64, torch.arange(64.0)
+    smooth = 128 + 60 * torch.sin(y / 9)[:, None] * torch.cos(y / 7)[None]
+    settings = augment(crop="none", size=side, rotation_degrees=10)
+    generator = torch.Generator().manual_seed(4)
+    found, _ = settings.training(smooth.to(torch.uint8)[None], generator, torch.zeros(1, dtype=torch.bool))
+    theta = settings._warp(1, side, torch.Generator().manual_seed(4), torch.zeros(1, dtype=torch.bool))
+    degrees = torch.rad2deg(torch.atan2(theta[0, 1, 0], theta[0, 0, 0])).item()
+    expected = ndimage.rotate(smooth.to(torch.uint8).float().numpy(), degrees, reshape=False, order=1) / 255
+    assert abs(degrees) > 1
+    middle = slice(16, 48)
+    torch.testing.assert_close(
+        found[0, 0, middle, middle], torch.from_numpy(expected)[middle, middle], atol=0.01, rtol=0
+    )

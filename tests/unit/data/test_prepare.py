@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +93,49 @@ def test_a_truncated_store_is_refused(collection: tuple[pd.DataFrame, Path], tmp
     pixels.write_bytes(pixels.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"images\.u8: \d+ bytes"):
         PreparedImages.open(tmp_path / "a")
+
+
+PREPARE = """
+import sys
+import random
+import subprocess
+import sys
+from pathlib import Path
+import pandas as pd
+from refers_bench.data.prepare import prepare
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    index = pd.read_parquet(root / "index.parquet")
+    prepare(index, root=root, folder=root / sys.argv[2], work=root / f"work-{sys.argv[2]}", size=24, workers=int(sys.argv[3]))
+"""
+
+
+def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), []
+    for number in range(960):
+        path = tmp_path / f"{number:04d}.png"
+        if number < 20:
+            Image.fromarray(rng.integers(0, 256, (800, 600), dtype=np.uint8)).save(path, compress_level=1)
+        else:  # slow to decode, quick to make
+            path.hardlink_to(tmp_path / f"{number % 20:04d}.png")
+        rows.append({"image_id": str(number), "path": path.name})
+    pd.DataFrame(rows).to_parquet(tmp_path / "index.parquet")
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path), name, "0"])
+
+    assert start("straight").wait() == 0
+    moments, work = random.Random(5), tmp_path / "work-killed" / "24"
+    for _ in range(10):
+        process, before = start("killed"), len(list(work.glob("*.u8")))
+        # From before the first image is read until a chunk of 64 more is there.
+        deadline = time.monotonic() + 30
+        while moments.random() < 0.999 and len(list(work.glob("*.u8"))) <= before and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+        assert process.wait() == -9, "it ended before it could be killed"
+        assert not (tmp_path / "killed").exists(), "a half store was published"
+    assert start("killed").wait() == 0
+    for name in ("images.u8", "index.parquet", "meta.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert not (tmp_path / "work-killed").exists()
