@@ -71,6 +71,12 @@ def generator_of(*names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(identity.seed(*names))
 
 
+def on_device(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """Pixels read from the store, on the device; through pinned memory to a GPU, so that the copy does not wait."""
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarray:
     """Label columns as float32 (N, K), NaN where unknown."""
     columns = [rows[f"{task}:{name}"].astype("Float32").to_numpy(np.float32, na_value=np.nan) for name in classes]
@@ -106,7 +112,7 @@ class RadiographSource:
         return len(self.places)
 
     def _pixels(self, which: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.images_NHW[self.places[which]])).to(self.device)
+        return on_device(self.images_NHW[self.places[which]], self.device)
 
     def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
         """The augmented training batch of a step."""
@@ -216,7 +222,7 @@ class StudySource:
         )  # fmt: skip
 
     def _pixels(self, chosen_BV: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.images_NHW[chosen_BV.ravel()])).to(self.device)
+        return on_device(self.images_NHW[chosen_BV.ravel()], self.device)
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:
         """The augmented training batch of a step."""

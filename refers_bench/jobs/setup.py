@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench import plugins
+from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import Problem, UserError
 from refers_bench.jobs.roots import prepared_folder
@@ -70,11 +71,15 @@ def trained(
     """
     rule = rules(section, model, metric=metric, higher_is_better=higher_is_better, save_every_s=save_every_s())
     work = store.work_folder(key)
-    return train(
-        model, key=key, settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
-        draw=lambda step: source.draw(step, batch_size=section["batch_size"]), validate=validate,
-        state_path=work / STATE, device=device, progress=ProgressFile(work / PROGRESS),
-    )  # fmt: skip
+    with Prefetch(
+        lambda step: source.draw(step, batch_size=section["batch_size"]), steps=section["steps"],
+        ahead=device.type == "cuda",
+    ) as draw:  # fmt: skip
+        return train(
+            model, key=key, settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
+            draw=draw, validate=validate, state_path=work / STATE, device=device,
+            progress=ProgressFile(work / PROGRESS),
+        )  # fmt: skip
 
 
 def open_prepared(context: JobContext, key: str) -> PreparedImages:
