@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -88,6 +89,34 @@ def patient_split(patients: pd.Series, *, dataset: str, seed: int) -> pd.Series:
     cuts = (round(0.7 * len(names)), round(0.8 * len(names)))
     where = {name: "train" if i < cuts[0] else "val" if i < cuts[1] else "test" for i, name in enumerate(names)}
     return patients.map(where)
+
+
+def patient_folds(
+    patients: pd.Series, strata: pd.Series, *, dataset: str, seed: int, folds: int, fold: int
+) -> pd.Series:
+    """Splits of one round of a patient-wise cross-validation: fold `fold` is test, the one after it validation.
+
+    Patients of a stratum are dealt to the folds in turn, in the order of a hash of their names, so that every fold
+    has its share of a rare one.
+
+    Args:
+        patients: of each image.
+        strata: of each image; a patient belongs to the largest one of its images'.
+        dataset: id, names the hash.
+        seed: of this repetition.
+        folds: k, at least 3.
+        fold: the one that is tested, in [0, folds).
+    """
+    belongs = strata.groupby(patients).max()
+    number: dict[Any, int] = {}
+    dealt = 0
+    for stratum in sorted(belongs.unique()):
+        names = belongs.index[belongs == stratum]
+        for name in sorted(names, key=lambda one: identity.seed("patient folds", dataset, seed, str(one))):
+            number[name] = dealt % folds
+            dealt += 1
+    what = {fold: "test", (fold + 1) % folds: "val"}
+    return patients.map(lambda name: what.get(number[name], "train"))
 
 
 def digest(frame: pd.DataFrame) -> str:

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data import phantoms
-from refers_bench.data.index import finished_index, patient_split, read_table
+from refers_bench.data.index import finished_index, patient_folds, patient_split, read_table
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
@@ -51,8 +51,27 @@ class Params(BaseModel):
         default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all"
     )
     lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
-    split_seed: int = Field(default=0, ge=0, description="of the patient-wise 70/10/20 split, without lists")
+    split_seed: int = Field(
+        default=0,
+        ge=0,
+        description="of the patient-wise 70/10/20 split, or of the repetition of the folds, without lists",
+    )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="k of a patient-wise cross-validation instead of 70/10/20 (3 or more); 0: none",
+    )
+    fold: int = Field(default=0, ge=0, description="the fold that is tested, from 0; the one after it validates")
     missing: Literal["skip", "refuse"] = Field(default="skip", description="rows whose image file is not there")
+
+    @model_validator(mode="after")
+    def _folds_fit(self) -> Params:
+        if self.folds in (1, 2) or self.fold >= max(1, self.folds):
+            raise ValueError("folds is 0 or at least 3, and fold is below it")
+        if self.folds and self.lists:
+            raise ValueError("lists and folds are two ways to split: give one")
+        return self
 
 
 def group_of(finding: str) -> str | None:
@@ -154,14 +173,22 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
     else:
-        frame = frame.assign(
-            listed=np.nan, split=patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
-        )
+        frame = frame.assign(listed=np.nan, split=_seeded(frame, params))
     present = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set[str]()
     if params.missing == "skip":
         # A name that is a path is kept: the check of the index refuses it by name.
         frame = frame[[name in present or "/" in name for name in frame["filename"]]]
     return finished_index(_columns(frame), root=root, table=table)
+
+
+def _seeded(frame: pd.DataFrame, params: Params) -> pd.Series:
+    """A split by patients, or a round of a cross-validation whose folds share the few bacterial patients."""
+    if not params.folds:
+        return patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
+    return patient_folds(
+        frame["patientid"], (frame["group"] == "Bacterial").astype(int), dataset="covid19_idc", seed=params.split_seed,
+        folds=params.folds, fold=params.fold,
+    )  # fmt: skip
 
 
 def _columns(frame: pd.DataFrame) -> pd.DataFrame:

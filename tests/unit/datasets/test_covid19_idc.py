@@ -70,3 +70,32 @@ def test_filters(real_data: Path) -> None:
     assert set(frontal["view"]) == {"PA", "AP", "AP Supine"}
     assert whole["split"].value_counts(normalize=True)["train"] == pytest.approx(0.7, abs=0.06)
     assert set(DATASET.tasks) == {"covid19_vs_other", "viral_vs_bacterial", "findings"}
+
+
+def test_folds_share_the_bacterial_patients(real_data: Path) -> None:
+    """Five rounds: every image is tested once, no patient is in two splits, and the rare class is dealt evenly."""
+    from refers_bench import plugins
+
+    dataset, root = plugins.load("dataset", "covid19_idc"), real_data / "covid-chestxray-dataset"
+    rounds = [dataset.index(root, dataset.Params(folds=5, fold=fold, split_seed=3), {}) for fold in range(5)]
+    tested = [set(one.loc[one["split"] == "test", "image_id"]) for one in rounds]
+    assert set.union(*tested) == set(rounds[0]["image_id"])
+    assert sum(len(one) for one in tested) == len(rounds[0])
+    label = "viral_vs_bacterial:Viral"
+    negatives = [one[(one["split"] == "test") & (one[label] == 0)]["patient_id"].nunique() for one in rounds]
+    assert max(negatives) - min(negatives) <= 1
+    assert min(negatives) >= 1
+    for one in rounds:
+        assert one.groupby("patient_id")["split"].nunique().max() == 1
+    other = dataset.index(root, dataset.Params(folds=5, fold=0, split_seed=4), {})
+    assert set(other.loc[other["split"] == "test", "image_id"]) != tested[0], "a repetition is another deal"
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 2}, {"folds": 5, "fold": 5}, {"fold": 1}, {"folds": 5, "lists": "l"}])
+def test_folds_that_do_not_fit(wrong: dict[str, object]) -> None:
+    from pydantic import ValidationError
+
+    from refers_bench.datasets.covid19_idc import Params
+
+    with pytest.raises(ValidationError, match="fold"):
+        Params(**wrong)  # type: ignore[arg-type]
