@@ -42,8 +42,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     index = read_index(dataset, spec, root=root, context=context)
     found = digest(index)
     if not spec["phantom"] and found != spec["digest"]:
-        for memo in (context.cache / "index").glob(f"{spec['dataset']}-*.json"):
-            memo.unlink(missing_ok=True)  # the next plan reads the index again
+        _forget_index(context, spec["dataset"])
         raise DataError(
             Problem(
                 found=f"data changed since planning (index {found}, planned {spec['digest']})",
@@ -55,15 +54,19 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
     folder = prepared_folder(context, key)
     if not (folder / META).is_file():
-        prepare(
-            index,
-            root=root,
-            folder=folder,
-            work=context.cache / "prepared" / f".{key}.work",
-            size=spec["prepared_size"],
-            workers=_workers(context),
-            progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0.0}),
-        )
+        try:
+            prepare(
+                index,
+                root=root,
+                folder=folder,
+                work=context.cache / "prepared" / f".{key}.work",
+                size=spec["prepared_size"],
+                workers=_workers(context),
+                progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
+            )
+        except DataError:
+            _forget_index(context, spec["dataset"])
+            raise
     prepared = PreparedImages.open(folder)
 
     # 4. Publish what there is.
@@ -107,6 +110,12 @@ def counts(index: pd.DataFrame) -> dict[str, Any]:
         }
         for split, rows in ((str(split), rows) for split, rows in index.groupby("split", sort=True))
     }
+
+
+def _forget_index(context: JobContext, dataset: str) -> None:
+    """Let the next plan read the index again: files that were found wrong are about to be mended in place."""
+    for memo in (context.cache / "index").glob(f"{dataset}-*.json"):
+        memo.unlink(missing_ok=True)
 
 
 def _workers(context: JobContext) -> int:
