@@ -18,14 +18,14 @@ def groups(*names: str) -> list[str]:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, on two processes of one thread each."""
-    session.install("-e", ".", *groups("tests", "architecture"))
+    session.install("-e", ".[dicom]", *groups("tests", "architecture"))
     session.run("pytest", "-n", "2", "-m", "not slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take minutes: kill and resume on the smoke manifest, determinism over workers."""
-    session.install("-e", ".", *groups("tests", "architecture"))
+    session.install("-e", ".[dicom]", *groups("tests", "architecture"))
     session.run("pytest", "-m", "slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 

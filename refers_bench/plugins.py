@@ -95,6 +95,8 @@ class Dataset:
             image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
             (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes).
         lists: ``params -> name`` of the data root that holds the split lists; '' for none.
+        dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
+        boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
         source_task: task whose labels train LSP when this dataset is the source, or ``params -> task``; '' for none.
         has_reports: whether index rows carry report text.
         expected: documented counts, or ``params -> counts``; ``data verify`` compares those it can count: "images",
@@ -114,6 +116,8 @@ class Dataset:
     tasks: Mapping[str, Task]
     index: Callable[..., pd.DataFrame]
     lists: Callable[[Any], str] = lambda params: ""
+    dicom: Callable[[Any], Any] = lambda params: "standard"
+    boxes: Callable[..., pd.DataFrame] | None = None
     source_task: str | Callable[[Any], str] = ""
     has_reports: bool = False
     expected: Mapping[str, int] | Callable[[Any], Mapping[str, int]] = field(default_factory=dict)
@@ -135,6 +139,10 @@ class Dataset:
 #: root, '/' separated), patient_id, study_id (str), view ("PA", "AP", "L", ... or ''), split ("train",
 #: "val", "test" or '' for unused), report (str or null: the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
+
+#: Columns of annotated boxes: image_id, class (of a task), reader ('' for unknown), and left, top, width and height as
+#: shares of the image's width and height, in [0, 1]: prepared images are resized to squares.
+BOX_COLUMNS = ("image_id", "class", "reader", "left", "top", "width", "height")
 
 
 @dataclass(frozen=True, kw_only=True)

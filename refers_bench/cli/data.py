@@ -100,7 +100,7 @@ def prepare(
     folder = _store(settings, dataset, plugin, params, index, size=size)
     meta = prepare_images(
         index, root=root, folder=folder, work=folder.with_name(f".{folder.name}.work"), size=size, workers=workers,
-        allow_missing=allow_missing, progress=_progress("images", conclude=True),
+        allow_missing=allow_missing, dicom=plugin.dicom(params), progress=_progress("images", conclude=True),
     )  # fmt: skip
     for path, reason in meta["unreadable"]:
         click.echo(f"unreadable: {path}: {reason}", err=True)
@@ -195,7 +195,9 @@ def verify(
     problems = []
     if decode:
         paths = index["path"].tolist()
-        problems = verification.unreadable(paths, root=root, workers=workers, progress=_progress("images read"))
+        problems = verification.unreadable(
+            paths, root=root, workers=workers, dicom=plugin.dicom(params), progress=_progress("images read")
+        )
     found = verification.Verification(
         **about,
         splits=verification.split_counts(index),

@@ -1,4 +1,4 @@
-"""How does a PNG or JPEG of any mode become grey values without saturating?"""
+"""How does a PNG, JPEG or DICOM of any mode become grey values without saturating?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from refers_bench.data.dicom import Reading, decode_dicom, is_dicom
 from refers_bench.errors import DataError, Problem
 
 #: Radiographs are large but not this large; beyond it a file is taken for a decompression bomb.
@@ -14,22 +15,26 @@ MAX_PIXELS = 120_000_000
 FORMATS = ("PNG", "JPEG")
 
 
-def decode(path: Path) -> np.ndarray:
-    """Read a PNG or JPEG as grey values.
+def decode(path: Path, *, dicom: Reading = "standard") -> np.ndarray:
+    """Read a PNG, JPEG or DICOM as grey values.
 
     16-bit images are scaled to 8 bits (v / 257, rounded), never clipped: Pillow's own ``convert("L")`` saturates
     them. Alpha is ignored: the RGBA files of NIH ChestX-ray14 equal their grey counterparts that way.
 
     Args:
         path: the file.
+        dicom: how a DICOM file is read (`refers_bench.data.dicom`).
 
     Returns:
         uint8 (H, W).
 
     Raises:
-        DataError: missing, empty, truncated, too large, or not a PNG or JPEG.
+        DataError: missing, empty, truncated, too large, or not a PNG, JPEG or grey DICOM.
+        UserError: a DICOM file whose decoder is not installed.
     """
     try:
+        if is_dicom(path):
+            return decode_dicom(path, reading=dicom, max_pixels=MAX_PIXELS)
         with Image.open(path) as image:
             if image.format not in FORMATS:
                 raise DataError(Problem(found=f"a {image.format} file", allowed=", ".join(FORMATS), path=path))

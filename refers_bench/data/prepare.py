@@ -18,6 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from refers_bench.data.decode import decode
+from refers_bench.data.dicom import Reading
 from refers_bench.errors import DataError, Problem
 from refers_bench.files import publish_bytes, publish_json, staged_folder
 
@@ -68,13 +69,13 @@ def resized(grey_HW: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None))
 
 
-def _chunk(paths: list[str], *, root: str, size: int, target: str) -> list[tuple[str, str]]:
+def _chunk(paths: list[str], *, root: str, size: int, dicom: Reading, target: str) -> list[tuple[str, str]]:
     """Decode a chunk into one file; returns (path, reason) of what could not be read."""
     pixels = np.zeros((len(paths), size, size), np.uint8)
     unreadable = []
     for row, path in enumerate(paths):
         try:
-            pixels[row] = resized(decode(Path(root) / path), size)
+            pixels[row] = resized(decode(Path(root) / path, dicom=dicom), size)
         except DataError as error:
             unreadable.append((path, error.problems[0].found))
     publish_bytes(Path(target + ".json"), json.dumps(unreadable).encode())
@@ -92,7 +93,7 @@ def _todo(paths: list[str], work: Path) -> Iterator[tuple[list[str], Path]]:
 
 def prepare(
     index: pd.DataFrame, *, root: Path, folder: Path, work: Path, size: int, workers: int = 0, allow_missing: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    dicom: Reading = "standard", progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Decode every image of an index once and publish the store atomically; a second call continues a killed one.
 
@@ -104,6 +105,7 @@ def prepare(
         size: side of the stored images, in pixels.
         workers: processes; 0 decodes in this one.
         allow_missing: how many unreadable files are tolerated (their rows are dropped).
+        dicom: how DICOM files are read (`refers_bench.data.dicom`).
         progress: called with (images done, images in all).
 
     Returns:
@@ -114,8 +116,8 @@ def prepare(
         StorageError: the cache cannot be written.
     """
     paths = index["path"].tolist()
-    todo = list(_todo(paths, work / str(size)))
-    decode_chunk = functools.partial(_chunk, root=str(root), size=size)
+    todo = list(_todo(paths, work / f"{size}-{dicom}"))
+    decode_chunk = functools.partial(_chunk, root=str(root), size=size, dicom=dicom)
     missing = [(chunk, file) for chunk, file in todo if not file.is_file()]
     done = len(paths) - sum(len(chunk) for chunk, _ in missing)
     progress(done, len(paths))

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from refers_bench.data.decode import decode
+from refers_bench.data.dicom import Reading
 from refers_bench.errors import DataError, Problem
 
 #: Images that a decoding process takes at a time.
@@ -111,18 +112,23 @@ def class_counts(frame: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     }
 
 
-def _unreadable(paths: list[str], *, root: str) -> list[Problem]:
+def _unreadable(paths: list[str], *, root: str, dicom: Reading) -> list[Problem]:
     problems: list[Problem] = []
     for path in paths:
         try:
-            decode(Path(root) / path)
+            decode(Path(root) / path, dicom=dicom)
         except DataError as error:
             problems += error.problems
     return problems
 
 
 def unreadable(
-    paths: list[str], *, root: Path, workers: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+    paths: list[str],
+    *,
+    root: Path,
+    workers: int = 0,
+    dicom: Reading = "standard",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Problem]:
     """Decode every image; returns what cannot be read, in the order of the paths.
 
@@ -130,10 +136,11 @@ def unreadable(
         paths: relative to `root`.
         root: the dataset's folder.
         workers: processes; 0 decodes in this one.
+        dicom: how DICOM files are read.
         progress: called with (images done, images in all).
     """
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    check, problems, done = functools.partial(_unreadable, root=str(root)), list[Problem](), 0
+    check, problems, done = functools.partial(_unreadable, root=str(root), dicom=dicom), list[Problem](), 0
 
     def results() -> Iterator[list[Problem]]:
         if workers and len(chunks) > workers:

@@ -62,6 +62,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 work=context.cache / "prepared" / f".{key}.work",
                 size=spec["prepared_size"],
                 workers=_workers(context),
+                dicom=dataset.dicom(dataset.Params(**spec["params"])),
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
             )
         except DataError:

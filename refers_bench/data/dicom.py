@@ -1,0 +1,170 @@
+"""How does a DICOM file become the grey values that a radiologist, or the released code, would see?
+
+``standard``: stored values, modality LUT, VOI LUT or the first window, stretched to 0..255 over the range that is
+left (padding excepted), MONOCHROME1 inverted. ``official_code``: value / maximum x 255 after the rescale of the header,
+neither window nor inversion (official-code.md 4.2).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from refers_bench.errors import DataError, Problem, UserError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+Reading = Literal["standard", "official_code"]
+READINGS = ("standard", "official_code")
+GREY = ("MONOCHROME1", "MONOCHROME2")
+#: Bytes before the mark of a DICOM file, and the mark.
+_PREAMBLE, _MARK = 128, b"DICM"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is called, or begins like, a DICOM file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    with path.open("rb") as file:
+        file.seek(_PREAMBLE)
+        return file.read(len(_MARK)) == _MARK
+
+
+def decode_dicom(path: Path, *, reading: Reading = "standard", max_pixels: int = 120_000_000) -> np.ndarray:
+    """Read a single-frame grey DICOM.
+
+    Args:
+        path: the file.
+        reading: see the module.
+        max_pixels: larger images are refused before their pixels are read.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        DataError: not DICOM, no pixels, several frames, too large, damaged, or a photometric interpretation that is
+            not grey.
+        UserError: the transfer syntax needs a decoder that is not installed.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break the standard's form, not its meaning
+            header = pydicom.dcmread(path)
+            _check(header, path, max_pixels)
+            stored_HW = _pixels(header, path)
+            grey_HW = _official(header, stored_HW) if reading == "official_code" else _standard(header, stored_HW)
+    except InvalidDicomError as error:
+        found = "an empty file" if path.stat().st_size == 0 else "not a DICOM file"
+        raise DataError(Problem(found=found, allowed="DICOM", path=path)) from error
+    except (EOFError, OSError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise DataError(
+            Problem(found=f"a damaged DICOM file ({_first_line(error)})", allowed="a whole one", path=path)
+        ) from error
+    return grey_HW
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check(header: Dataset, path: Path, max_pixels: int) -> None:
+    if "PixelData" not in header or not header.PixelData:
+        raise DataError(Problem(found="no pixels", allowed="a DICOM image", path=path))
+    photometric = str(header.get("PhotometricInterpretation", "none"))
+    if photometric not in GREY or int(header.get("SamplesPerPixel", 1)) != 1:
+        found = f"photometric interpretation {photometric}"
+        raise DataError(Problem(found=found, allowed=", ".join(GREY), path=path))
+    frames = int(header.get("NumberOfFrames", 1) or 1)
+    if frames != 1:
+        raise DataError(Problem(found=f"{frames} frames", allowed="one", path=path))
+    if int(header.Rows) * int(header.Columns) > max_pixels:
+        found = f"{header.Columns} x {header.Rows} pixels"
+        raise DataError(Problem(found=found, allowed=f"at most {max_pixels} pixels", path=path))
+
+
+def _pixels(header: Any, path: Path) -> np.ndarray:
+    """Stored values (H, W)."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and syntax.is_encapsulated and not get_decoder(syntax).is_available:
+        missing = [name for name in ("openjpeg", "gdcm") if importlib.util.find_spec(name) is None]
+        raise UserError(
+            Problem(
+                found=f"transfer syntax {syntax.name}, for which no decoder is installed"
+                + (f" (missing: {', '.join(missing)})" if missing else ""),
+                allowed="pip install 'refers-bench[dicom]'",
+                path=path,
+            )
+        )
+    values: np.ndarray = header.pixel_array
+    return values
+
+
+def _padding(header: Any, stored_HW: np.ndarray) -> np.ndarray | None:
+    """Pixels that are no part of the image (True), or None where the header names none."""
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return None
+    limit = header.get("PixelPaddingRangeLimit", value)
+    low, high = sorted((int(value), int(limit)))
+    padding_HW = (stored_HW >= low) & (stored_HW <= high)
+    return padding_HW if padding_HW.any() and not padding_HW.all() else None
+
+
+def _standard(header: Any, stored_HW: np.ndarray) -> np.ndarray:
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    padding_HW = _padding(header, stored_HW)
+    values_HW = apply_voi_lut(apply_modality_lut(stored_HW, header), header, index=0).astype(np.float64)
+    inside = values_HW if padding_HW is None else values_HW[~padding_HW]
+    low, high = inside.min(), inside.max()
+    if high <= low:
+        return np.zeros(values_HW.shape, np.uint8)
+    grey_HW: np.ndarray = np.clip(np.rint((values_HW - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        grey_HW = np.uint8(255) - grey_HW
+    if padding_HW is not None:
+        grey_HW[padding_HW] = 0
+    return grey_HW
+
+
+def _official(header: Any, stored_HW: np.ndarray) -> np.ndarray:
+    from pydicom.pixels.processing import apply_rescale
+
+    values_HW = apply_rescale(stored_HW, header).astype(np.float64)
+    highest = values_HW.max()
+    if highest <= 0:
+        return np.zeros(values_HW.shape, np.uint8)
+    grey_HW: np.ndarray = np.clip(np.rint(values_HW * (255 / highest)), 0, 255).astype(np.uint8)
+    return grey_HW
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) of a DICOM image, from its header alone.
+
+    Raises:
+        DataError: not a DICOM image.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        return int(header.Columns), int(header.Rows)
+    except (InvalidDicomError, OSError, AttributeError, ValueError) as error:
+        raise DataError(Problem(found="not a DICOM image", allowed="DICOM", path=path)) from error
