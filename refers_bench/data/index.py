@@ -10,7 +10,7 @@ import pandas as pd
 
 from refers_bench import identity
 from refers_bench.errors import DataError, Problem
-from refers_bench.plugins import INDEX_COLUMNS
+from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS
 
 SPLITS = ("train", "val", "test", "")
 
@@ -83,12 +83,46 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
     return frame.astype(dict.fromkeys(labels, "Int8"))
 
 
+def finished_boxes(frame: pd.DataFrame, *, path: Path) -> pd.DataFrame:
+    """Check annotated boxes and sort them.
+
+    Args:
+        frame: `BOX_COLUMNS`; numbers may be text.
+        path: the file the rows come from, for messages.
+
+    Raises:
+        DataError: a value that is no number, an empty box, or one that leaves its image by more than 2 % of its side.
+    """
+    sides = list(BOX_COLUMNS[3:])
+    values = frame[sides].apply(pd.to_numeric, errors="coerce")
+    right, bottom = values["left"] + values["width"], values["top"] + values["height"]
+    good = (values["width"] > 0) & (values["height"] > 0) & (values[["left", "top"]].min(axis=1) >= -0.02)
+    good &= (right <= 1.02) & (bottom <= 1.02)
+    problems = [
+        Problem(
+            found=f"box of '{row['image_id']}' at {', '.join(str(row[side]) for side in sides)}",
+            allowed="left, top, width, height within the image, as shares of its sides", path=path,
+        )
+        for _, row in frame[~good].head(20).iterrows()
+    ]  # fmt: skip
+    if problems:
+        raise DataError(problems)
+    frame = frame.assign(**{side: values[side].astype(float) for side in sides})
+    return frame[list(BOX_COLUMNS)].sort_values(list(BOX_COLUMNS), ignore_index=True)
+
+
 def patient_split(patients: pd.Series, *, dataset: str, seed: int) -> pd.Series:
     """A seeded patient-wise 70/10/20 split: each patient's place is a hash of its own name."""
     names = sorted(patients.unique(), key=lambda name: identity.seed("patient split", dataset, seed, str(name)))
     cuts = (round(0.7 * len(names)), round(0.8 * len(names)))
     where = {name: "train" if i < cuts[0] else "val" if i < cuts[1] else "test" for i, name in enumerate(names)}
     return patients.map(where)
+
+
+def patient_part(patients: pd.Series, *, dataset: str, seed: int, share: float) -> pd.Series:
+    """Whether each image belongs to a seeded share of the patients: True for a validation part, say."""
+    names = sorted(patients.unique(), key=lambda name: identity.seed("patient part", dataset, seed, str(name)))
+    return patients.isin(names[: round(share * len(names))])
 
 
 def patient_folds(

@@ -46,10 +46,20 @@ class Lesion:
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomView:
-    """One radiograph: uint8 pixels and its projection."""
+    """One radiograph: uint8 pixels, its projection, and how it is zoomed and moved against the anatomy."""
 
     pixels_HW: np.ndarray
     view: str
+    zoom: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+
+    def box(self, lesion: Lesion) -> tuple[float, float, float, float]:
+        """Box (left, top, width, height) of a lesion in this radiograph, cut at its borders, in [0, 1]."""
+        x, y, width, height = lesion.box
+        left, top = (x - 0.5) * self.zoom + 0.5 + self.dx, (y - 0.5) * self.zoom + 0.5 + self.dy
+        edges = np.clip([left, top, left + width * self.zoom, top + height * self.zoom], 0, 1).round(4).tolist()
+        return edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +212,8 @@ def study(
                 strength = params.contrast * rng.uniform(0.15, 0.3)
                 image = image + _draw(lesion, u, v, dx=0.0, lateral=view == "L", contrast=strength)
         image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
-        views.append(PhantomView(pixels_HW=(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), view=view))
+        pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+        views.append(PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy)))
     return PhantomStudy(
         number=number, patient=patient, views=tuple(views), lesions=lesions, report=report,
         split="train" if share < 0.7 else "val" if share < 0.8 else "test",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import xml.etree.ElementTree as ET  # trusted archive of a public library; expat limits entity expansion
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from refers_bench import identity
 from refers_bench.data import phantoms
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
+from refers_bench.data.folders import files_below, files_by_name
 from refers_bench.data.index import finished_index, patient_split
 from refers_bench.data.report_sections import FINDINGS, IMPRESSION, study_text, token_count
 from refers_bench.errors import DataError, Problem
@@ -151,32 +151,13 @@ def _archived(archive: Path) -> Iterator[Report]:
         raise DataError(Problem(found=f"a damaged archive ({error})", allowed="a whole .tgz", path=archive)) from error
 
 
-def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files with one of these endings in any folder below `root`, sorted."""
-    return sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if name.lower().endswith(suffixes) and not name.startswith(".")
-    )
-
-
-def image_files(root: Path, *, kind: str) -> dict[str, Path]:
-    """Image id -> file below `root`; DICOM files leave the id's ``CXR`` out.
+def image_files(root: Path, *, kind: str) -> dict[str, str]:
+    """Image id -> path relative to `root`; DICOM files leave the id's ``CXR`` out.
 
     Raises:
         DataError: an image in two folders.
     """
-    found: dict[str, Path] = {}
-    problems = []
-    for path in files_below(root, SUFFIXES[kind]):
-        name = path.stem if path.stem.startswith("CXR") else f"CXR{path.stem}"
-        if name in found:
-            problems.append(Problem(found=f"image '{name}' is at {found[name]}, too", allowed="one file", path=path))
-        found[name] = path
-    if problems:
-        raise DataError(problems[:20])
-    return found
+    return files_by_name(root, SUFFIXES[kind], name=lambda stem: stem if stem.startswith("CXR") else f"CXR{stem}")
 
 
 def mesh_labels(mesh: tuple[str, ...]) -> dict[str, int | None]:
@@ -220,7 +201,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
                 continue
             rows.append(
                 {
-                    "image_id": image, "path": files[image].relative_to(root).as_posix(), "patient_id": report.uid,
+                    "image_id": image, "path": files[image], "patient_id": report.uid,
                     "study_id": report.uid, "view": "", "report": text or None, "used": used,
                     **{f"mesh12:{name}": labels[name] for name in FINDINGS_12},
                     **{f"mesh14:{name}": labels[name] for name in FINDINGS_14},

@@ -10,10 +10,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from refers_bench.data import phantoms
-from refers_bench.data.index import finished_index, read_table
+from refers_bench.data.index import finished_boxes, finished_index, read_table
 from refers_bench.plugins import Dataset, Task
 
 IMAGES, BOXES = "images.csv", "boxes.csv"
+BOX = ("left", "top", "width", "height")
 
 
 class Params(BaseModel):
@@ -36,6 +37,12 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     return finished_index(frame, root=root, table=root / IMAGES)
 
 
+def boxes(root: Path, params: Params) -> pd.DataFrame:
+    """Rows of ``boxes.csv``: where each finding was drawn in the frontal radiographs."""
+    frame = read_table(root / BOXES, required=("image_id", "class", *BOX))
+    return finished_boxes(frame.assign(reader=""), path=root / BOXES)
+
+
 def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
     """Write ``images.csv``, ``boxes.csv`` and ``images/*.png``."""
     (root / "images").mkdir()
@@ -52,12 +59,12 @@ def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
                 }
             )  # fmt: skip
             boxes += [
-                {"image_id": image_id, "finding": lesion.finding, **dict(zip("xywh", lesion.box, strict=True))}
+                {"image_id": image_id, "class": lesion.finding, **dict(zip(BOX, view.box(lesion), strict=True))}
                 for lesion in study.lesions
                 if view.view != "L"
             ]
     pd.DataFrame(rows).to_csv(root / IMAGES, index=False)
-    pd.DataFrame(boxes, columns=["image_id", "finding", *"xywh"]).to_csv(root / BOXES, index=False)
+    pd.DataFrame(boxes, columns=["image_id", "class", *BOX]).to_csv(root / BOXES, index=False)
 
 
 DATASET = Dataset(
@@ -65,10 +72,11 @@ DATASET = Dataset(
     source="drawn by refers_bench.data.phantoms",
     licence="MIT, as the product",
     citation="this software: see CITATION.cff",
-    impl=1,
+    impl=2,
     Params=Params,
     tasks={"findings": Task(label="Phantom findings", classes=phantoms.FINDINGS)},
     index=index,
+    boxes=boxes,
     source_task="findings",
     has_reports=True,
     quirks=("procedural images: results say nothing about patients",),
