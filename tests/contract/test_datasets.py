@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from refers_bench import plugins
 from refers_bench.data import phantoms
 from refers_bench.data.decode import decode
+from refers_bench.data.dicom import READINGS
 from refers_bench.data.index import digest
 from refers_bench.data.phantoms import PhantomParams
-from refers_bench.plugins import INDEX_COLUMNS, Dataset
+from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS, Dataset
 
 NAMES = sorted(plugins.names("dataset"))
 STUDIES = 40
@@ -115,6 +116,22 @@ def test_labels_of_phantoms_have_both_values(index: pd.DataFrame, dataset: Datas
     for task_id, task in dataset.tasks.items():
         known = [index[f"{task_id}:{name}"].dropna().nunique() for name in task.classes]
         assert max(known) == 2, f"task {task_id} cannot be trained on phantoms"
+
+
+def test_boxes_lie_in_images_of_the_index(index: pd.DataFrame, root: Path, dataset: Dataset) -> None:
+    if dataset.boxes is None:
+        pytest.skip("no annotated boxes")
+    frame = dataset.boxes(root, dataset.Params())
+    assert tuple(frame.columns) == BOX_COLUMNS
+    assert len(frame) > 5
+    assert set(frame["image_id"]) <= set(index["image_id"])
+    assert set(frame["class"]) <= {name for task in dataset.tasks.values() for name in task.classes}
+    assert frame[["left", "top", "width", "height"]].min().min() >= 0
+    assert (frame["left"] + frame["width"]).max() <= 1.02 and (frame["top"] + frame["height"]).max() <= 1.02
+
+
+def test_dicom_files_are_read_in_a_known_way(dataset: Dataset) -> None:
+    assert dataset.dicom(dataset.Params()) in READINGS
 
 
 def test_an_empty_folder_is_refused_with_its_path(dataset: Dataset, tmp_path: Path) -> None:

@@ -1,0 +1,305 @@
+"""NIH ChestX-ray14 as downloaded: one table of findings, PNG files in any folders, official or released splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from refers_bench import identity
+from refers_bench.data import phantoms
+from refers_bench.data.class_lists import read_class_lists
+from refers_bench.data.folders import files_by_name
+from refers_bench.data.index import finished_boxes, finished_index, patient_part, patient_split, read_table
+from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.plugins import Dataset, Task
+
+#: In the order of the released lists.
+CLASSES = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+NO_FINDING = "No Finding"
+#: Table of findings by version, newest first; as downloaded, or gzipped.
+TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
+BOXES = "BBox_List_2017.csv"
+TRAIN_VAL, TEST = "train_val_list.txt", "test_list.txt"
+#: Side of the images that the boxes are drawn on, in pixels.
+SIDE = 1024
+
+
+class Params(BaseModel):
+    """Which table, which images, and where the splits come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: Literal["newest", "v2020", "2017"] = Field(
+        default="newest", description="version of the findings; newest: the newer one that is there"
+    )
+    split: Literal["official", "released", "seeded"] = Field(
+        default="official",
+        description="official: NIH's train_val_list and test_list; released: the lists of the REFERS release; "
+        "seeded: 70/10/20 of the patients",
+    )
+    lists: str = Field(
+        default="",
+        description="data root with val.txt and test.txt (and train.txt, or else the rest) for split: released",
+    )
+    labels: Literal["table", "lists"] = Field(
+        default="table", description="lists: the released labels, where the lists give some"
+    )
+    views: tuple[Literal["PA", "AP"], ...] = Field(default=(), description="projections kept; empty for both")
+    val_share: float = Field(
+        default=0.125, gt=0, lt=1, description="share of the official train_val patients that validate"
+    )
+    split_seed: int = Field(default=0, ge=0, description="of the validation part, or of the seeded split")
+    missing: Literal["skip", "refuse"] = Field(default="refuse", description="rows of the table without an image")
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Params:
+        if (self.split == "released") != bool(self.lists):
+            raise ValueError("split: released and lists belong together: give both or neither")
+        if self.labels == "lists" and not self.lists:
+            raise ValueError("labels: lists needs split: released")
+        return self
+
+
+def _there(root: Path, name: str) -> Path | None:
+    """A file at the root, or in its folder of tables, plain or gzipped."""
+    places = (root / name, root / f"{name}.gz", root / "CXR8" / name, root / "LongTailCXR" / name)
+    return next((path for path in places if path.is_file()), None)
+
+
+def table_of(root: Path, version: str) -> Path:
+    """The table of findings.
+
+    Raises:
+        DataError: not there.
+    """
+    wanted = list(TABLES) if version == "newest" else [version]
+    for name in wanted:
+        path = _there(root, TABLES[name])
+        if path:
+            return path
+    allowed = " or ".join(TABLES[name] for name in wanted)
+    raise DataError(Problem(found="no table of findings here", allowed=allowed, path=root))
+
+
+def read_findings(path: Path) -> pd.DataFrame:
+    """Columns image (name without ending), patient, view, line and one Int8 column per class.
+
+    Raises:
+        DataError: malformed, an unknown finding, or "No Finding" beside one.
+    """
+    frame = read_table(path, required=("Image Index", "Finding Labels", "Patient ID", "View Position"))
+    problems = []
+    kinds: dict[str, dict[str, int]] = {}
+    for line, text in enumerate(frame["Finding Labels"], start=2):
+        if text in kinds:
+            continue
+        names = [part.strip() for part in text.split("|")]
+        wrong = [name for name in names if name not in CLASSES and name != NO_FINDING]
+        if wrong or (NO_FINDING in names and len(names) > 1):
+            known = (*CLASSES, NO_FINDING)
+            found = f"unknown finding '{wrong[0]}'" if wrong else f"'{text}'"
+            near = nearest(wrong[0], known) if wrong else ""
+            problems.append(Problem(found=found, allowed=", ".join(known), nearest=near, path=path, line=line))
+        kinds[text] = {name: int(name in names) for name in CLASSES}
+    if problems:
+        raise DataError(problems[:20])
+    table = pd.DataFrame(
+        {
+            "image": frame["Image Index"].str.strip().str.removesuffix(".png"),
+            "patient": frame["Patient ID"].str.strip(),
+            "view": frame["View Position"].str.strip(),
+        }
+    )
+    labels = pd.DataFrame.from_dict(kinds, orient="index").reindex(frame["Finding Labels"]).reset_index(drop=True)
+    return pd.concat([table, labels.astype("Int8")], axis=1)
+
+
+def official_split(frame: pd.DataFrame, root: Path, params: Params) -> pd.Series:
+    """Split of each row by NIH's two lists; part of the train_val patients validate.
+
+    Raises:
+        DataError: a list is not there, or an image is in neither or both.
+    """
+    names: dict[str, set[str]] = {}
+    for name in (TRAIN_VAL, TEST):
+        path = _there(root, name)
+        if path is None:
+            allowed = f"{TRAIN_VAL} and {TEST}, as downloaded; or split: released or seeded"
+            raise DataError(Problem(found=f"no {name} here", allowed=allowed, path=root))
+        lines = path.read_text(encoding="utf-8").split()
+        names[name] = {line.removesuffix(".png") for line in lines}
+    inside, test = frame["image"].isin(names[TRAIN_VAL]), frame["image"].isin(names[TEST])
+    wrong = frame.loc[inside == test, "image"]
+    if len(wrong):
+        found = f"image '{wrong.iloc[0]}' is in {'both' if test[wrong.index[0]] else 'neither'} of the lists"
+        more = f" ({len(wrong)} such)" if len(wrong) > 1 else ""
+        raise DataError(Problem(found=found + more, allowed=f"{TRAIN_VAL} or {TEST}", path=root))
+    held = patient_part(
+        frame.loc[inside, "patient"], dataset="nih_chestxray14", seed=params.split_seed, share=params.val_share
+    )
+    split = pd.Series("test", index=frame.index, dtype=object)
+    split[inside] = np.where(held, "val", "train")
+    return split
+
+
+def released_split(frame: pd.DataFrame, folder: Path, params: Params) -> pd.DataFrame:
+    """The rows with their released split, and with the released labels where these are asked for.
+
+    Raises:
+        DataError: see `read_class_lists`.
+    """
+    files = {"val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
+    if (folder / "train.txt").is_file():
+        files["train"] = ("train.txt",)
+    listed = read_class_lists(folder, files, classes=CLASSES).set_index("name")
+    rest = "" if "train" in files else "train"
+    frame = frame.assign(split=frame["image"].map(listed["split"]).fillna(rest))
+    if params.labels == "lists":
+        inside = frame["image"].isin(listed.index)
+        given = listed.loc[frame.loc[inside, "image"], list(CLASSES)]
+        frame.loc[inside, list(CLASSES)] = given.to_numpy()
+    return frame
+
+
+def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """One row per row of the table of findings whose image is on disk.
+
+    Raises:
+        DataError: see the functions above and `refers_bench.data.index.finished_index`; with ``missing: refuse``, an
+            image that is not there.
+    """
+    table = table_of(root, params.table)
+    frame = read_findings(table)
+    if params.views:
+        frame = frame[frame["view"].isin(params.views)]
+    if params.split == "released":
+        frame = released_split(frame, lists[params.lists], params)
+    elif params.split == "official":
+        frame = frame.assign(split=official_split(frame, root, params))
+    else:
+        frame = frame.assign(split=patient_split(frame["patient"], dataset="nih_chestxray14", seed=params.split_seed))
+    files = files_by_name(root, (".png",))
+    frame = frame.assign(path=frame["image"].map(files))
+    gone = frame.loc[frame["path"].isna(), "image"]
+    if len(gone) and (params.missing == "refuse" or len(gone) == len(frame)):
+        problems = [Problem(found=f"image '{name}.png' is not below {root}", path=table) for name in gone[:19]]
+        more = f"{len(gone)} of {len(frame)} images are not there (missing=skip leaves them out)"
+        raise DataError([*problems, Problem(found=more, path=root)])
+    frame = frame[frame["path"].notna()]
+    out = pd.DataFrame(
+        {
+            "image_id": frame["image"], "path": frame["path"], "patient_id": frame["patient"],
+            "study_id": frame["image"], "view": frame["view"], "split": frame["split"], "report": None,
+            **{f"findings:{name}": frame[name] for name in CLASSES},
+        }
+    )  # fmt: skip
+    return finished_index(out, root=root, table=table)
+
+
+def boxes(root: Path, params: Params) -> pd.DataFrame:
+    """Rows of ``BBox_List_2017.csv``; the reader is not known.
+
+    Raises:
+        DataError: missing or malformed, an unknown class, or a box outside its image.
+    """
+    path = _there(root, BOXES) or root / BOXES
+    frame = read_table(path, required=("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"))
+    names = frame["Finding Label"].replace("Infiltrate", "Infiltration")
+    for line, name in enumerate(names, start=2):
+        if name not in CLASSES:
+            known = ", ".join(CLASSES)
+            raise DataError(Problem(found=f"unknown finding '{name}'", allowed=known, path=path, line=line))
+    sides = {"left": "Bbox [x", "top": "y", "width": "w", "height": "h]"}
+    values = {side: pd.to_numeric(frame[column], errors="coerce") / SIDE for side, column in sides.items()}
+    image = frame["Image Index"].str.removesuffix(".png")
+    return finished_boxes(pd.DataFrame({"image_id": image, "class": names, "reader": "", **values}), path=path)
+
+
+#: Class of a phantom's finding.
+_PHANTOM = {
+    "Cardiomegaly": "Cardiomegaly", "Effusion": "Effusion", "Nodule": "Nodule", "Consolidation": "Consolidation",
+    "Pneumothorax": "Pneumothorax", "Interstitial": "Edema",
+}  # fmt: skip
+_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+
+
+def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+    """Write procedural studies as the archives unpack: tables and lists, ``images_001/images/*.png``, some RGBA."""
+    rows, boxed, split = [_HEADER], ["Image Index,Finding Label,Bbox [x,y,w,h],,,"], dict[str, list[str]]()
+    counts: dict[int, int] = {}
+    for study in phantoms.studies(params):
+        folder = root / f"images_{1 + 3 * study.number // params.studies:03d}" / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(identity.seed("nih phantom", params.seed, study.patient))
+        age, sex = int(rng.integers(18, 90)), "FM"[int(rng.integers(2))]
+        names = "|".join(sorted(_PHANTOM[name] for name in study.findings)) or NO_FINDING
+        for view in study.views:
+            if view.view == "L":
+                continue  # the real collection is frontal
+            follow_up = counts[study.patient] = counts.get(study.patient, -1) + 1
+            file = f"{study.patient + 1:08d}_{follow_up:03d}.png"
+            image = Image.fromarray(view.pixels_HW)
+            (image.convert("RGBA") if study.number % 10 == 0 else image).save(folder / file, compress_level=1)
+            size = f"{params.size},{params.size}"
+            rows.append(f"{file},{names},{follow_up},{study.patient + 1},{age},{sex},{view.view},{size},0.143,0.143")
+            split.setdefault(TEST if study.split == "test" else TRAIN_VAL, []).append(file)
+            boxed += [
+                ",".join([file, _PHANTOM[item.finding], *(f"{side * SIDE:.3f}" for side in view.box(item))])
+                for item in study.lesions
+                if item.finding != "Interstitial"
+            ]
+    for name, lines in {TABLES["v2020"]: rows, BOXES: boxed, **split}.items():
+        (root / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _expected(params: Params) -> Mapping[str, int]:
+    """Counts of the whole collection, and of the splits asked for."""
+    if params.views:
+        return {"images": sum({"PA": 67_310, "AP": 44_810}[view] for view in set(params.views))}
+    counts = {"images": 112_120, "patients": 30_805}
+    if params.split == "released":
+        images = {"train images": 78_468, "val images": 11_219, "test images": 22_433}
+        return {**counts, **images, "train patients": 21_528, "val patients": 3_090, "test patients": 6_187}
+    return {**counts, "test images": 25_596, "test patients": 2_797} if params.split == "official" else counts
+
+
+DATASET = Dataset(
+    label="NIH ChestX-ray14",
+    source="nihcc.app.box.com/v/ChestXray-NIHCC: images_001 to images_012.tar.gz, Data_Entry_2017_v2020.csv, lists",
+    licence="no restriction on use; acknowledge the NIH Clinical Center and cite the paper",
+    impl=1,
+    Params=Params,
+    tasks={"findings": Task(label="NIH ChestX-ray14", classes=CLASSES, published="nih")},
+    index=index,
+    lists=lambda params: params.lists,
+    boxes=boxes,
+    source_task="findings",
+    expected=_expected,
+    citation=(
+        "Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised "
+        "Classification and Localization of Common Thorax Diseases, CVPR 2017"
+    ),
+    quirks=(
+        "labels were mined from reports; they name findings, not verified diagnoses",
+        "the released split of REFERS is CheXNet's random one by patients, not NIH's: figures on the two differ",
+        "5,213 of the 22,433 released test images are in NIH's own test list",
+        "the released lists hold the labels of 2017; the table of 2020 differs from them in at most 25 images a class",
+        "some PNG files are RGBA; their grey is that of their colour channels",
+        "all 880 images with boxes are in NIH's test list, but 606 are training images of the released split",
+        "the box list writes Infiltrate for Infiltration",
+        "ages above 120 in the table of 2017",
+    ),
+    write_layout=write_layout,
+)

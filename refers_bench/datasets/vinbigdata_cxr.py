@@ -1,0 +1,266 @@
+"""VinBigData chest X-rays as in the Kaggle competition: three radiologists' boxes, DICOM or converted PNG files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench import identity
+from refers_bench.data import phantoms
+from refers_bench.data.class_lists import read_class_lists
+from refers_bench.data.dicom import size_of
+from refers_bench.data.folders import files_by_name
+from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
+from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.plugins import Dataset, Task
+
+#: In the order of the released lists.
+CLASSES = (
+    "Aortic enlargement", "Atelectasis", "Pneumothorax", "Lung Opacity", "Pleural thickening", "ILD",
+    "Pulmonary fibrosis", "Calcification", "Pleural effusion", "Consolidation", "Cardiomegaly", "Other lesion",
+    "Nodule/Mass", "Infiltration",
+)  # fmt: skip
+NO_FINDING = "No finding"
+#: Class ids of the competition: alphabetical, then No finding.
+CLASS_IDS = {name: number for number, name in enumerate([*sorted(CLASSES), NO_FINDING])}
+TABLE, SIZES = "train.csv", "train_meta.csv"
+SUFFIXES = {"dicom": (".dicom", ".dcm"), "png": (".png",)}
+LISTS = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
+READERS = 3
+_BOX = ("x_min", "y_min", "x_max", "y_max")
+
+
+class Params(BaseModel):
+    """Which images, which agreement of readers makes a label, and where the splits come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images: Literal["dicom", "png"] = Field(default="dicom", description="the competition's files, or a conversion")
+    labels: Literal["any", "majority"] = Field(
+        default="any", description="positive when any of the three radiologists found it (as released), or two of them"
+    )
+    lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
+    split_seed: int = Field(default=0, ge=0, description="of the 70/10/20 split without lists; by image")
+    dicom: Literal["standard", "official_code"] = Field(
+        default="standard",
+        description="standard: VOI LUT or window, MONOCHROME1 inverted; official_code: neither, as the released code",
+    )
+    png_scale: float = Field(
+        default=1.0, gt=0, le=1,
+        description="side of the PNG files over that of the DICOM files, for boxes without train_meta.csv "
+        "(the released conversion: 0.25)",
+    )  # fmt: skip
+    missing: Literal["skip", "refuse"] = Field(default="refuse", description="images of the table that are not there")
+
+
+def _table(root: Path) -> Path:
+    return next((path for path in (root / TABLE, root / f"{TABLE}.gz") if path.is_file()), root / TABLE)
+
+
+def read_readers(path: Path) -> pd.DataFrame:
+    """Rows of the table: one per box, or per reader who found nothing.
+
+    Raises:
+        DataError: malformed, an unknown class, an image without three readers, or a reader who found nothing and
+            something.
+    """
+    frame = read_table(path, required=("image_id", "class_name", "class_id", "rad_id", *_BOX))
+    problems = []
+    wrong = frame["class_id"] != frame["class_name"].map({name: str(number) for name, number in CLASS_IDS.items()})
+    for row in frame.index[wrong][:20]:
+        name, number = str(frame.at[row, "class_name"]), str(frame.at[row, "class_id"])
+        unknown = name not in CLASS_IDS
+        found = f"unknown class '{name}'" if unknown else f"class '{name}' with id {number}"
+        allowed = ", ".join(CLASS_IDS) if unknown else f"id {CLASS_IDS[name]}"
+        near = nearest(name, CLASS_IDS) if unknown else ""
+        problems.append(Problem(found=found, allowed=allowed, nearest=near, path=path, line=int(row) + 2))
+    readers = frame.groupby("image_id")["rad_id"].nunique()
+    for image, times in readers[readers != READERS].head(20).items():
+        found = f"image '{image}' was read by {times} radiologists"
+        problems.append(Problem(found=found, allowed=f"{READERS} an image", path=path))
+    nothing = frame["class_name"] == NO_FINDING
+    both = pd.MultiIndex.from_frame(frame.loc[nothing, ["image_id", "rad_id"]]).intersection(
+        pd.MultiIndex.from_frame(frame.loc[~nothing, ["image_id", "rad_id"]])
+    )
+    for image, reader in both[:20]:
+        found = f"{reader} found nothing and something in '{image}'"
+        problems.append(Problem(found=found, allowed="one of them", path=path))
+    if problems:
+        raise DataError(problems[:20])
+    return frame
+
+
+def image_labels(frame: pd.DataFrame, *, readers: int) -> pd.DataFrame:
+    """Whether at least `readers` radiologists found a class: Int8, one row per image, columns `CLASSES`."""
+    found = frame[frame["class_name"] != NO_FINDING]
+    votes = found.groupby(["image_id", "class_name"])["rad_id"].nunique().unstack(fill_value=0)
+    images = pd.Index(frame["image_id"].unique(), name="image_id")
+    votes = votes.reindex(index=images, columns=list(CLASSES), fill_value=0)
+    labels: pd.DataFrame = (votes >= readers).astype("Int8")
+    return labels
+
+
+def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """One row per image of the table; patients are not known, so each image is its own.
+
+    Raises:
+        DataError: see `read_readers` and `refers_bench.data.index.finished_index`; a malformed list, or an image that
+            the lists do not name; with ``missing: refuse``, an image that is not there.
+    """
+    table = _table(root)
+    labels = image_labels(read_readers(table), readers=1 if params.labels == "any" else 2)
+    names = pd.Series(labels.index, index=labels.index)
+    if params.lists:
+        listed = read_class_lists(lists[params.lists], LISTS, classes=CLASSES).set_index("name")
+        split = names.map(listed["split"]).fillna("")
+    else:
+        split = patient_split(names, dataset="vinbigdata_cxr", seed=params.split_seed)
+    files = files_by_name(root, SUFFIXES[params.images])
+    paths = names.map(files)
+    gone = names[paths.isna()]
+    if len(gone) and (params.missing == "refuse" or len(gone) == len(names)):
+        ending = SUFFIXES[params.images][0]
+        problems = [Problem(found=f"image '{name}{ending}' is not below {root}", path=table) for name in gone[:19]]
+        more = f"{len(gone)} of {len(names)} images are not there (missing=skip leaves them out)"
+        raise DataError([*problems, Problem(found=more, path=root)])
+    out = pd.DataFrame(
+        {
+            "image_id": names, "path": paths, "patient_id": names, "study_id": names, "view": "", "split": split,
+            "report": None, **{f"findings:{name}": labels[name] for name in CLASSES},
+        }
+    )  # fmt: skip
+    return finished_index(out[paths.notna()].reset_index(drop=True), root=root, table=table)
+
+
+def _sizes(root: Path, params: Params, images: set[str]) -> pd.DataFrame:
+    """Width and height of the DICOM image of each of `images`: from a table of sizes, or the files."""
+    if (root / SIZES).is_file():
+        frame = read_table(root / SIZES, required=("image_id", "dim0", "dim1")).set_index("image_id")
+        return pd.DataFrame({"wide": frame["dim1"].astype(float), "high": frame["dim0"].astype(float)})
+    files = files_by_name(root, SUFFIXES[params.images])
+    rows: dict[str, tuple[float, float]] = {}
+    for name in sorted(images & files.keys()):
+        if params.images == "dicom":
+            rows[name] = size_of(root / files[name])
+        else:
+            with Image.open(root / files[name]) as image:
+                rows[name] = (image.width / params.png_scale, image.height / params.png_scale)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["wide", "high"])
+
+
+def boxes(root: Path, params: Params) -> pd.DataFrame:
+    """Every radiologist's boxes, of the images that are there; scaled by ``train_meta.csv`` or the images' own size.
+
+    Raises:
+        DataError: see `read_readers`; an unreadable image, or a box outside its image.
+    """
+    table = _table(root)
+    frame = read_readers(table)
+    frame = frame[frame["class_name"] != NO_FINDING]
+    sizes = _sizes(root, params, set(frame["image_id"]))
+    frame = frame[frame["image_id"].isin(sizes.index)]
+    wide, high = (frame["image_id"].map(sizes[side]) for side in ("wide", "high"))
+    x_min, y_min, x_max, y_max = (pd.to_numeric(frame[side], errors="coerce") for side in _BOX)
+    found = {
+        "image_id": frame["image_id"], "class": frame["class_name"], "reader": frame["rad_id"],
+        "left": x_min / wide, "top": y_min / high, "width": (x_max - x_min) / wide, "height": (y_max - y_min) / high,
+    }  # fmt: skip
+    return finished_boxes(pd.DataFrame(found), path=table)
+
+
+#: Class of a phantom's finding.
+_PHANTOM = {
+    "Cardiomegaly": "Cardiomegaly", "Effusion": "Pleural effusion", "Nodule": "Nodule/Mass",
+    "Consolidation": "Consolidation", "Pneumothorax": "Pneumothorax", "Interstitial": "ILD",
+}  # fmt: skip
+
+
+def _save_dicom(path: Path, pixels_HW: np.ndarray, *, inverted: bool, name: str) -> None:
+    """A 12-bit file as the competition's: MONOCHROME1 or 2, explicit little endian, no window."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    stored = pixels_HW.astype(np.uint16) * 16
+    stored = 4095 - stored if inverted else stored
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1.1")
+    meta.MediaStorageSOPInstanceUID = UID(f"2.25.{int(name, 16)}")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header: Any = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    header.SOPClassUID, header.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    header.Rows, header.Columns = stored.shape
+    header.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
+    header.SamplesPerPixel, header.PixelRepresentation = 1, 0
+    header.BitsAllocated, header.BitsStored, header.HighBit = 16, 12, 11
+    header.PixelData = stored.tobytes()
+    header.save_as(path, enforce_file_format=True)
+
+
+def _reading(study: phantoms.PhantomStudy, view: phantoms.PhantomView, rng: np.random.Generator) -> list[list[Any]]:
+    """Rows of three simulated readers: each misses some findings, but never all that there are."""
+    rows: list[list[Any]] = []
+    high, wide = view.pixels_HW.shape
+    for reader in sorted(int(number) for number in rng.choice(np.arange(1, 18), READERS, replace=False)):
+        seen = [lesion for lesion in study.lesions if rng.random() < 0.85] or list(study.lesions[:1])
+        for lesion in seen:
+            left, top, width, height = view.box(lesion)
+            corners = np.array([left, top, left + width, top + height]) + rng.normal(0, 0.01, 4)
+            x_min, y_min, x_max, y_max = np.clip(corners, 0, 1) * [wide, high, wide, high]
+            place = [f"{x_min:.0f}", f"{y_min:.0f}", f"{max(x_max, x_min + 2):.0f}", f"{max(y_max, y_min + 2):.0f}"]
+            rows.append([_PHANTOM[lesion.finding], f"R{reader}", *place])
+        if not seen:
+            rows.append([NO_FINDING, f"R{reader}", "", "", "", ""])
+    return rows
+
+
+def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+    """Write procedural studies as ``train.csv`` and ``train/<32 hexadecimal digits>.dicom``, one image a study."""
+    (root / "train").mkdir()
+    rows: list[list[Any]] = []
+    for study in phantoms.studies(params):
+        name = hashlib.sha256(f"vinbigdata phantom {params.seed} {study.number}".encode()).hexdigest()[:32]
+        rng = np.random.default_rng(identity.seed("vinbigdata phantom", params.seed, study.number))
+        view = study.views[0]
+        _save_dicom(root / "train" / f"{name}.dicom", view.pixels_HW, inverted=bool(rng.random() < 0.2), name=name)
+        for kind, reader, *place in _reading(study, view, rng):
+            rows.append([name, kind, CLASS_IDS[kind], reader, *place])
+    columns = ["image_id", "class_name", "class_id", "rad_id", *_BOX]
+    pd.DataFrame(rows, columns=columns).to_csv(root / TABLE, index=False)
+
+
+DATASET = Dataset(
+    label="VinBigData chest X-rays",
+    source="kaggle.com: vinbigdata-chest-xray-abnormalities-detection, train.csv and train/",
+    licence="the competition's rules: non-commercial, research and education",
+    impl=1,
+    Params=Params,
+    tasks={"findings": Task(label="VinBigData", classes=CLASSES, published="vinbigdata", group_by_patient=False)},
+    index=index,
+    lists=lambda params: params.lists,
+    dicom=lambda params: params.dicom,
+    boxes=boxes,
+    source_task="findings",
+    expected={
+        "images": 15_000, "listed train images": 10_500, "listed val images": 1_500, "listed test images": 3_000,
+    },
+    citation=(
+        "Nguyen et al., VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations, Scientific Data 2022"
+    ),
+    quirks=(
+        "43 % of the positive labels by any of three radiologists come from one of them alone",
+        "patients are not known, so a split by patients cannot be made or checked",
+        "the competition's 3,000 test images have no labels; all splits are of its 15,000 training images",
+        "the released lists are not those of VinDr-CXR: training lists of the latter may hold all released test images",
+        "the released test split has 14 pneumothoraces and 38 atelectases",
+        "the released conversion neither inverts MONOCHROME1 nor applies a window (dicom: official_code)",
+        "three of 17 radiologists read 61 % of the rows",
+    ),
+    write_layout=write_layout,
+)  # fmt: skip

@@ -1,0 +1,245 @@
+"""Does the reader find NIH's tables, lists, images and boxes in every layout, and name what is wrong with them?"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from refers_bench.data.decode import decode
+from refers_bench.data.phantoms import PhantomParams, studies
+from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, DATASET, TABLES, TEST, TRAIN_VAL, Params, boxes, index
+from refers_bench.errors import DataError
+
+PHANTOM = PhantomParams(studies=60, size=40, views=2, seed=5)
+TABLE = TABLES["v2020"]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("nih")
+    assert DATASET.write_layout is not None
+    DATASET.write_layout(root, PHANTOM)
+    return root
+
+
+@pytest.fixture
+def copy(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "nih"))
+
+
+def test_phantoms_have_the_real_layout(original: Path) -> None:
+    assert (original / TABLE).read_text().startswith("Image Index,Finding Labels,Follow-up #,Patient ID,")
+    assert {path.name for path in original.iterdir() if path.is_dir()} == {"images_001", "images_002", "images_003"}
+    frontal = sum(view.view != "L" for study in studies(PHANTOM) for view in study.views)
+    assert len(list(original.glob("images_*/images/*.png"))) == frontal
+    modes = {Image.open(path).mode for path in original.rglob("*.png")}
+    assert modes == {"L", "RGBA"}
+
+
+def test_labels_are_the_findings_of_each_study(original: Path) -> None:
+    frame = index(original, Params(), {})
+    drawn = list(studies(PHANTOM))
+    positives = {name: int(frame[f"findings:{name}"].sum()) for name in CLASSES}
+    for ours, name in (("Effusion", "Effusion"), ("Nodule", "Nodule"), ("Interstitial", "Edema")):
+        frontal = [sum(view.view != "L" for view in study.views) for study in drawn if ours in study.findings]
+        assert positives[name] == sum(frontal)
+    assert positives["Hernia"] == 0
+
+
+def test_official_split_follows_the_lists_and_validates_with_whole_patients(original: Path) -> None:
+    frame = index(original, Params(), {})
+    test = {line.removesuffix(".png") for line in (original / TEST).read_text().split()}
+    assert set(frame.loc[frame["split"] == "test", "image_id"]) == test
+    patients = frame[frame["split"] != "test"].groupby("patient_id")["split"].first()
+    assert (patients == "val").sum() == round(0.125 * len(patients))
+    other = index(original, Params(split_seed=1), {})
+    assert set(other.loc[other["split"] == "val", "patient_id"]) != set(patients.index[patients == "val"])
+    assert set(other.loc[other["split"] == "test", "image_id"]) == test
+
+
+def test_images_lie_in_any_folders(copy: Path) -> None:
+    before = index(copy, Params(), {})
+    flat = copy / "CXR8" / "images" / "all"
+    flat.mkdir(parents=True)
+    for path in list(copy.glob("images_*/images/*.png")):
+        path.rename(flat / path.name)
+    for name in (TABLE, BOXES, TRAIN_VAL, TEST):
+        (copy / name).rename(copy / "CXR8" / name)
+    after = index(copy, Params(), {})
+    assert set(after["path"].str.rpartition("/")[0]) == {"CXR8/images/all"}
+    assert after.drop(columns="path").equals(before.drop(columns="path"))
+
+
+def test_older_and_gzipped_tables(copy: Path) -> None:
+    before = index(copy, Params(), {})
+    text = (copy / TABLE).read_text().splitlines()
+    with gzip.open(copy / f"{TABLES['2017']}.gz", "wt") as file:
+        file.write("\n".join(f"{line}," for line in text) + "\n")  # the older table ends in an empty column
+    assert index(copy, Params(table="2017"), {}).equals(before)
+    (copy / TABLE).unlink()
+    assert index(copy, Params(), {}).equals(before)
+    with pytest.raises(DataError, match=r"Data_Entry_2017_v2020\.csv"):
+        index(copy, Params(table="v2020"), {})
+
+
+def test_views_missing_images_and_seeded_splits(copy: Path) -> None:
+    frame = index(copy, Params(views=("PA",)), {})
+    assert set(frame["view"]) == {"PA"}
+    seeded = index(copy, Params(split="seeded"), {})
+    assert set(seeded["split"]) == {"train", "val", "test"}
+    gone = sorted(copy.glob("images_*/images/*.png"))[0]
+    gone.unlink()
+    with pytest.raises(DataError, match=f"image '{gone.name}' is not below"):
+        index(copy, Params(), {})
+    assert gone.stem not in set(index(copy, Params(missing="skip"), {})["image_id"])
+
+
+def released(copy: Path) -> dict[str, Path]:
+    folder = copy.parent / "lists"
+    folder.mkdir(exist_ok=True)
+    names = sorted(copy.rglob("*.png"))
+    patients = sorted({path.name[:8] for path in names})
+    for split, chosen in (("val", patients[:5]), ("test", patients[5:15])):
+        labels = " ".join(["1", *["0"] * 13])
+        lines = [f"images_001/{path.name} {labels}" for path in names if path.name[:8] in chosen]
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    return {"lists": folder}
+
+
+def test_released_lists_split_and_may_label(copy: Path) -> None:
+    lists = released(copy)
+    frame = index(copy, Params(split="released", lists="lists"), lists)
+    assert frame.loc[frame["split"] == "val", "patient_id"].nunique() == 5
+    assert frame.loc[frame["split"] == "test", "patient_id"].nunique() == 10
+    assert (frame["split"] == "train").any()
+    listed = index(copy, Params(split="released", lists="lists", labels="lists"), lists)
+    held = listed["split"] != "train"
+    assert (listed.loc[held, "findings:Atelectasis"] == 1).all()
+    assert listed.loc[held, [f"findings:{name}" for name in CLASSES[1:]]].sum().sum() == 0
+    assert listed[~held].equals(frame[~held])
+
+
+@pytest.mark.parametrize(
+    "params", [{"split": "released"}, {"lists": "x"}, {"labels": "lists"}, {"split": "official", "lists": "x"}]
+)
+def test_lists_and_split_belong_together(params: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        Params(**params)  # type: ignore[arg-type]
+
+
+def test_boxes_frame_what_was_drawn(original: Path) -> None:
+    frame = boxes(original, Params())
+    assert set(frame["class"]) <= set(CLASSES)
+    indexed = index(original, Params(), {}).set_index("image_id")
+    assert set(frame["image_id"]) <= set(indexed.index)
+    assert (frame[["left", "top", "width", "height"]] >= 0).all().all()
+    # A consolidation is brighter than the same place of a study without it, on average.
+    inside, around = [], []
+    for row in frame[frame["class"] == "Consolidation"].itertuples():
+        grey = decode(original / indexed.loc[row.image_id, "path"]).astype(float) / 255
+        side = len(grey)
+        left, top = int(row.left * side), int(row.top * side)
+        inside.append(grey[top : top + int(row.height * side), left : left + int(row.width * side)].mean())
+        mirrored = grey[:, ::-1]
+        around.append(mirrored[top : top + int(row.height * side), left : left + int(row.width * side)].mean())
+    assert np.mean(inside) > np.mean(around) + 0.03
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def breaker(root: Path) -> None:
+        text = (root / name).read_text()
+        assert old in text
+        (root / name).write_text(text.replace(old, new, 1))
+
+    return breaker
+
+
+def drop(name: str) -> Callable[[Path], None]:
+    return lambda root: (root / name).unlink()
+
+
+def copied_image(root: Path) -> None:
+    path = sorted(root.rglob("*.png"))[0]
+    shutil.copy(path, root / path.name)
+
+
+def listed_nowhere(root: Path) -> None:
+    lines = (root / TRAIN_VAL).read_text().splitlines()
+    (root / TRAIN_VAL).write_text("\n".join(lines[1:]))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no table": (drop(TABLE), r"no table of findings here; allowed: Data_Entry_2017_v2020.csv or Data_Entry_2017.csv"),
+    "no column": (edit(TABLE, "Finding Labels", "Labels"), r"v2020.csv:1: no column 'Finding Labels'"),
+    "finding": (
+        edit(TABLE, ",No Finding,", ",Nodul,"),
+        r"v2020.csv:\d+: unknown finding 'Nodul'.*did you mean 'Nodule'",
+    ),
+    "both": (edit(TABLE, ",No Finding,", ",No Finding|Mass,"), r"v2020.csv:\d+: 'No Finding\|Mass'"),
+    "no list": (drop(TEST), r"no test_list.txt here; allowed: .* split: released or seeded"),
+    "in no list": (listed_nowhere, r"is in neither of the lists"),
+    "two files": (copied_image, r"is at .*, too"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken(what: str, copy: Path) -> None:
+    breaker, message = BROKEN[what]
+    breaker(copy)
+    with pytest.raises(DataError, match=message):
+        index(copy, Params(), {})
+
+
+BROKEN_BOXES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "none": (drop(BOXES), r"BBox_List_2017.csv: missing table"),
+    "class": (edit(BOXES, "Consolidation", "Lump"), r"BBox_List_2017.csv:\d+: unknown finding 'Lump'"),
+    "outside": (lambda root: (root / BOXES).write_text("Image Index,Finding Label,Bbox [x,y,w,h]\na.png,Mass,900,10,200,5\n"),
+                r"box of 'a' at 0.87.*allowed: left, top"),
+    "no number": (lambda root: (root / BOXES).write_text("Image Index,Finding Label,Bbox [x,y,w,h]\na.png,Mass,x,1,2,5\n"),
+                  r"box of 'a' at nan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN_BOXES)
+def test_broken_boxes(what: str, copy: Path) -> None:
+    breaker, message = BROKEN_BOXES[what]
+    breaker(copy)
+    with pytest.raises(DataError, match=message):
+        boxes(copy, Params())
+
+
+LINES = {
+    "too few labels": ("a.png 0 1\n", r"val.txt:1: 'a.png 0 1'; allowed: a name and 14 labels"),
+    "no label": (f"a.png {'0 ' * 13}2\n", r"val.txt:1"),
+    "not text": ("\xff\xfe", r"val.txt: not UTF-8"),
+    "twice": (f"images_001/a.png {'0 ' * 14}\nimages_002/a.png {'0 ' * 14}\n", r"'a' is listed twice"),
+}
+
+
+@pytest.mark.parametrize("what", LINES)
+def test_broken_lists(what: str, copy: Path) -> None:
+    lists = released(copy)
+    text, message = LINES[what]
+    (lists["lists"] / "val.txt").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=message):
+        index(copy, Params(split="released", lists="lists"), lists)
+    (lists["lists"] / "val.txt").unlink()
+    with pytest.raises(DataError, match=r"val.txt: missing list"):
+        index(copy, Params(split="released", lists="lists"), lists)
+
+
+def test_the_real_sample(real_data: Path) -> None:
+    root = real_data / "nih-chestxray14-sample"
+    lists = {"nih": real_data / "official-splits" / "nih"}
+    frame = index(root, Params(split="released", lists="nih"), lists)
+    assert frame["split"].value_counts().to_dict() == {"train": 704, "test": 219, "val": 77}
+    assert (frame[[f"findings:{name}" for name in CLASSES]].sum(axis=1) == 0).sum() == 500
+    found = boxes(root, Params())
+    assert found.loc[found["image_id"].isin(frame["image_id"]), "image_id"].nunique() == 44

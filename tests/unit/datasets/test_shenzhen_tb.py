@@ -1,0 +1,104 @@
+"""Does the reader understand both layouts of the Shenzhen collection, its rule of splits and its readings?"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from refers_bench.data.phantoms import PhantomParams
+from refers_bench.datasets.shenzhen_tb import METADATA, RELEASED, Params, index, label_of, released_split, write_layout
+from refers_bench.errors import DataError, UserError
+
+LABEL = "tuberculosis:Tuberculosis"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shenzhen")
+    write_layout(root, PhantomParams(studies=66, size=40, views=1, seed=5))
+    return root
+
+
+@pytest.fixture
+def copy(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "shenzhen"))
+
+
+def test_the_rule_covers_every_number_once() -> None:
+    places = [(number, int(number > 326)) for number in range(1, 663)]
+    splits = pd.Series([released_split(*place) for place in places])
+    assert splits.value_counts().to_dict() == {"train": 463, "val": 67, "test": 132}
+    ill = pd.Series([label for _, label in places])
+    assert pd.crosstab(splits, ill).loc["test"].to_dict() == {0: 65, 1: 67}
+    assert RELEASED == {0: (228, 261), 1: (561, 595)}
+
+
+def test_names() -> None:
+    assert label_of("CHNCXR_0001_0") == (1, 0)
+    assert [label_of(name) for name in ("CHNCXR_001_0", "CHNCXR_0001_2", "CHNCXR_0001_0 (1)", "MCUCXR_0001_0")] == [
+        None
+    ] * 4
+
+
+def test_the_layout_of_the_library(original: Path) -> None:
+    frame = index(original, Params(), {})
+    assert len(frame) == len(list((original / "ChinaSet_AllFiles" / "CXR_png").glob("*.png"))) == 66
+    assert Image.open(original / frame["path"].iloc[0]).mode == "RGB"
+    assert (frame[LABEL] == frame["image_id"].str[-1].astype(int)).all()
+    assert set(frame.loc[frame[LABEL] == 0, "report"]) == {"normal"}
+    assert frame.loc[frame[LABEL] == 1, "report"].str.contains("PTB").all()
+    assert not frame["report"].str.contains("yrs").any(), "sex and age are no finding"
+    for split, rows in frame.groupby("split"):
+        assert rows[LABEL].nunique() == 2, split
+    assert set(index(original, Params(split="seeded"), {})["split"]) == {"train", "val", "test"}
+
+
+def test_the_layout_of_kaggle(original: Path, tmp_path: Path) -> None:
+    library = index(original, Params(), {})
+    images = tmp_path / "images" / "images"
+    shutil.copytree(original / "ChinaSet_AllFiles" / "CXR_png", images)
+    rows = [f"{row.image_id}.png,Male,40,{row.report}" for row in library.itertuples()]
+    (tmp_path / METADATA).write_text("study_id,sex,age,findings\n" + "\n".join(rows) + "\n")
+    kaggle = index(tmp_path, Params(), {})
+    assert kaggle.drop(columns="path").equals(library.drop(columns="path"))
+
+
+def test_readings_may_be_absent_or_in_another_encoding(copy: Path) -> None:
+    texts = sorted((copy / "ChinaSet_AllFiles" / "ClinicalReadings").iterdir())
+    texts[0].unlink()
+    texts[1].write_bytes("male 40yrs\nnormal \xb1\n".encode("latin-1"))
+    texts[2].write_text("male 40yrs\n")
+    frame = index(copy, Params(), {}).set_index("image_id")
+    assert pd.isna(frame.loc[texts[0].stem, "report"])
+    assert frame.loc[texts[1].stem, "report"] == "normal \xb1"
+    assert pd.isna(frame.loc[texts[2].stem, "report"])
+
+
+def test_other_files_are_left_alone_and_doubles_refused(copy: Path) -> None:
+    folder = copy / "ChinaSet_AllFiles" / "CXR_png"
+    (folder / "Thumbs.db").write_bytes(b"x")
+    (folder / "._CHNCXR_0001_0.png").write_bytes(b"x")
+    (folder / "readme.png").write_bytes(b"x")
+    assert len(index(copy, Params(), {})) == 66
+    image = next(folder.glob("CHNCXR*.png"))
+    shutil.copy(image, copy / image.name)
+    with pytest.raises(DataError, match=r"is at .*, too; allowed: one file"):
+        index(copy, Params(), {})
+
+
+def test_no_radiograph_and_no_column_are_refused(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: no radiograph here; allowed: CHNCXR"):
+        index(tmp_path / "empty", Params(), {})
+    (copy / METADATA).write_text("study,findings\n")
+    with pytest.raises(DataError, match=r"shenzhen_metadata.csv:1: no column 'study_id'"):
+        index(copy, Params(), {})
+
+
+def test_more_phantoms_than_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="allowed: at most 662"):
+        write_layout(tmp_path, PhantomParams(studies=663, size=32))

@@ -1,0 +1,198 @@
+"""Does the reader turn three radiologists' boxes into labels and boxes, from DICOM or converted images?"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from PIL import Image
+
+from refers_bench.data.decode import decode
+from refers_bench.data.phantoms import PhantomParams, studies
+from refers_bench.datasets.vinbigdata_cxr import (
+    CLASS_IDS,
+    CLASSES,
+    DATASET,
+    SIZES,
+    TABLE,
+    Params,
+    boxes,
+    image_labels,
+    index,
+    read_readers,
+)  # fmt: skip
+from refers_bench.errors import DataError
+
+PHANTOM = PhantomParams(studies=60, size=40, views=1, seed=5)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("vinbigdata")
+    assert DATASET.write_layout is not None
+    DATASET.write_layout(root, PHANTOM)
+    return root
+
+
+@pytest.fixture
+def copy(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "vinbigdata"))
+
+
+def test_phantoms_have_the_real_layout(original: Path) -> None:
+    frame = pd.read_csv(original / TABLE)
+    assert list(frame.columns) == ["image_id", "class_name", "class_id", "rad_id", "x_min", "y_min", "x_max", "y_max"]
+    assert (frame.groupby("image_id")["rad_id"].nunique() == 3).all()
+    files = sorted((original / "train").iterdir())
+    assert len(files) == 60 and all(len(path.stem) == 32 and path.suffix == ".dicom" for path in files)
+    kinds = {pydicom.dcmread(path).PhotometricInterpretation for path in files}
+    assert kinds == {"MONOCHROME1", "MONOCHROME2"}
+
+
+def test_inverted_files_look_like_the_others(original: Path) -> None:
+    frame = index(original, Params(), {})
+    means = [decode(original / path).mean() for path in frame["path"]]
+    assert max(means) - min(means) < 100, "an image that was not inverted stands out"
+    wrong = [decode(original / path, dicom="official_code").mean() for path in frame["path"]]
+    assert np.std(wrong) > 1.3 * np.std(means)
+
+
+def test_class_ids_are_those_of_the_competition() -> None:
+    assert CLASS_IDS["Aortic enlargement"] == 0 and CLASS_IDS["Nodule/Mass"] == 8
+    assert CLASS_IDS["Other lesion"] == 9 and CLASS_IDS["Pulmonary fibrosis"] == 13 and CLASS_IDS["No finding"] == 14
+
+
+def test_labels_against_a_count_by_hand(original: Path) -> None:
+    votes: dict[tuple[str, str], set[str]] = {}
+    images = set()
+    for line in (original / TABLE).read_text().splitlines()[1:]:
+        image, name, _, reader, *_ = line.split(",")
+        images.add(image)
+        votes.setdefault((image, name), set()).add(reader)
+    frame = read_readers(original / TABLE)
+    for readers in (1, 2, 3):
+        labels = image_labels(frame, readers=readers)
+        assert set(labels.index) == images
+        for image in images:
+            for name in CLASSES:
+                assert labels.loc[image, name] == int(len(votes.get((image, name), ())) >= readers)
+
+
+def test_majority_is_stricter(original: Path) -> None:
+    columns = [f"findings:{name}" for name in CLASSES]
+    any_of, majority = (index(original, Params(labels=rule), {})[columns].sum().sum() for rule in ("any", "majority"))  # type: ignore[arg-type]
+    assert 0 < majority < any_of
+
+
+def test_converted_images_and_a_gzipped_table(copy: Path) -> None:
+    before = index(copy, Params(), {})
+    for path in sorted((copy / "train").iterdir()):
+        image = Image.fromarray(decode(path))
+        image.resize((10, 10)).save(copy / f"{path.stem}.png")
+    dicom_boxes = boxes(copy, Params())
+    shutil.rmtree(copy / "train")
+    (copy / f"{TABLE}.gz").write_bytes(gzip.compress((copy / TABLE).read_bytes()))
+    (copy / TABLE).unlink()
+    png = index(copy, Params(images="png"), {})
+    assert png.drop(columns=["path", "bytes"]).equals(before.drop(columns=["path", "bytes"]))
+    scaled = boxes(copy, Params(images="png", png_scale=0.25))
+    pd.testing.assert_frame_equal(scaled, dicom_boxes)
+    sizes = pd.DataFrame({"image_id": before["image_id"], "dim0": 40, "dim1": 40})
+    sizes.to_csv(copy / SIZES, index=False)
+    pd.testing.assert_frame_equal(boxes(copy, Params(images="png")), dicom_boxes)
+
+
+def test_boxes_frame_what_was_drawn(original: Path) -> None:
+    frame = boxes(original, Params())
+    assert frame["reader"].str.fullmatch(r"R\d+").all()
+    drawn = {}
+    for study in studies(PHANTOM):
+        for lesion in study.lesions:
+            drawn.setdefault(lesion.finding, []).append(study.views[0].box(lesion))
+    nodules = frame[frame["class"] == "Nodule/Mass"]
+    centres = np.array([(left + width / 2, top + height / 2) for left, top, width, height in drawn["Nodule"]])
+    for row in nodules.itertuples():
+        distance = np.hypot(centres[:, 0] - row.left - row.width / 2, centres[:, 1] - row.top - row.height / 2)
+        assert distance.min() < 0.06
+
+
+def lists_of(copy: Path) -> dict[str, Path]:
+    folder = copy.parent / "lists"
+    folder.mkdir(exist_ok=True)
+    names = sorted(path.stem for path in (copy / "train").iterdir())
+    for split, part in (("train", names[:30]), ("val", names[30:40]), ("test", names[40:55])):
+        (folder / f"{split}.txt").write_text("".join(f"{name}.png {'0.0 ' * 14}\n" for name in part))
+    return {"lists": folder}
+
+
+def test_released_lists_split_but_do_not_label(copy: Path) -> None:
+    lists = lists_of(copy)
+    frame = index(copy, Params(lists="lists"), lists)
+    assert frame["split"].value_counts().to_dict() == {"train": 30, "val": 10, "test": 15, "": 5}
+    assert frame[[f"findings:{name}" for name in CLASSES]].equals(
+        index(copy, Params(), {})[[f"findings:{name}" for name in CLASSES]]
+    )
+    (lists["lists"] / "test.txt").unlink()
+    with pytest.raises(DataError, match=r"test.txt: missing list"):
+        index(copy, Params(lists="lists"), lists)
+
+
+def table(old: str, new: str) -> Callable[[Path], None]:
+    def breaker(root: Path) -> None:
+        text = (root / TABLE).read_text()
+        assert old in text
+        (root / TABLE).write_text(text.replace(old, new, 1))
+
+    return breaker
+
+
+def append(line: str) -> Callable[[Path], None]:
+    def breaker(root: Path) -> None:
+        image = sorted((root / "train").iterdir())[0].stem
+        (root / TABLE).write_text((root / TABLE).read_text() + line.format(image=image))
+
+    return breaker
+
+
+def drop_image(root: Path) -> None:
+    sorted((root / "train").iterdir())[3].unlink()
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no table": (lambda root: (root / TABLE).unlink(), r"train.csv: missing table"),
+    "no column": (table("rad_id", "reader"), r"train.csv:1: no column 'rad_id'"),
+    "class": (
+        table(",Consolidation,", ",Consolidaton,"),
+        r"train.csv:\d+: unknown class 'Consolidaton'.*'Consolidation'\?",
+    ),
+    "id": (table(",ILD,5,", ",ILD,6,"), r"train.csv:\d+: class 'ILD' with id 6; allowed: id 5"),
+    "readers": (append("{image},ILD,5,R99,1,1,5,5\n"), r"was read by 4 radiologists; allowed: 3 an image"),
+    "missing image": (drop_image, r"\.dicom' is not below .*1 of 60 images are not there \(missing=skip"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken(what: str, copy: Path) -> None:
+    breaker, message = BROKEN[what]
+    breaker(copy)
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        index(copy, Params(), {})
+
+
+def test_nothing_and_something_is_refused(copy: Path) -> None:
+    lines = (copy / TABLE).read_text().splitlines()
+    ill = next(line.split(",") for line in lines[1:] if not line.split(",")[1].startswith("No"))
+    (copy / TABLE).write_text("\n".join([*lines, f"{ill[0]},No finding,14,{ill[3]},,,,"]) + "\n")
+    with pytest.raises(DataError, match=f"{ill[3]} found nothing and something in '{ill[0]}'"):
+        index(copy, Params(), {})
+
+
+def test_missing_images_may_be_left_out(copy: Path) -> None:
+    drop_image(copy)
+    assert len(index(copy, Params(missing="skip"), {})) == 59
