@@ -84,5 +84,12 @@ def smoke(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Timings, each a ratio taken in one run; nothing here passes or fails."""
     session.install("-e", ".", *groups("tests"))
-    for script in ("bench_step.py", "bench_commands.py", "bench_orchestration.py", "bench_data.py", "bench_scale.py"):
+    for script in (
+        "bench_step.py",
+        "bench_commands.py",
+        "bench_orchestration.py",
+        "bench_data.py",
+        "bench_scale.py",
+        "bench_plan.py",
+    ):
         session.run("python", f"tests/bench/{script}", *session.posargs)

@@ -6,7 +6,7 @@ One image a line, ``name label_1 ... label_C``, separated by blanks (official-co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -39,7 +39,8 @@ def read_class_list(path: Path, *, classes: Sequence[str], split: str) -> pd.Dat
             allowed = f"a name and {len(classes)} labels, 0 or 1"
             problems.append(Problem(found=f"'{shown}'", allowed=allowed, path=path, line=number))
             continue
-        rows.append((PurePosixPath(name).stem, split, *(values[label] for label in labels)))
+        file = name.rpartition("/")[2]
+        rows.append((file.rpartition(".")[0] or file, split, *(values[label] for label in labels)))
     if problems:
         raise DataError(problems[:20])
     return pd.DataFrame(rows, columns=["name", "split", *classes]).astype(dict.fromkeys(classes, "Int8"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -55,8 +56,9 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
         raise DataError(Problem(found="no usable row", allowed="at least one image with its row", path=table))
     for image_id in frame.loc[frame["image_id"].duplicated(), "image_id"].unique()[:5]:
         problems.append(Problem(found=f"image '{image_id}' is listed twice", allowed="each image once", path=table))
-    for path in frame["path"]:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+    paths = frame["path"].tolist()
+    for path in paths:
+        if path.startswith("/") or ".." in path.split("/"):
             problems.append(Problem(found=f"path '{path}' leads outside the root", allowed=f"below {root}", path=table))
     for split in sorted(set(frame["split"]) - set(SPLITS)):
         problems.append(Problem(found=f"unknown split '{split}'", allowed=", ".join(SPLITS[:3]), path=table))
@@ -69,10 +71,10 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
         )
     if problems:
         raise DataError(problems)
-    sizes = []
-    for path in frame["path"]:
+    sizes, base = [], str(root)
+    for path in paths:
         try:
-            sizes.append((root / path).stat().st_size)
+            sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
         except OSError:
             problems.append(Problem(found="missing image", path=root / path))
     if problems:
