@@ -64,7 +64,7 @@ class Augment:
     def normalised(self, x_NHW: Tensor) -> Tensor:
         """Grey in [0, 1] -> (N, channels, H, W), normalised."""
         mean, std = (x_NHW.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (x_NHW[:, None].expand(-1, self.channels, -1, -1) - mean) / std
+        return (x_NHW[:, None].expand(-1, self.channels, -1, -1) - mean).div_(std)
 
     def evaluation(self, images_NHW: Tensor) -> Tensor:
         """uint8 (N, P, P) -> normalised (N, C, size, size): centre crop where training crops, else resized."""
@@ -141,9 +141,9 @@ class Augment:
         for low, high in (self.brightness, self.contrast):
             drawn = low + (high - low) * torch.rand(N, generator=generator)
             factors.append(torch.where(chosen, drawn, 1.0)[:, None, None].to(x_NHW.device))
-        x = (x_NHW * factors[0]).clamp(0, 1)
+        x = (x_NHW * factors[0]).clamp_(0, 1)
         mean = x.mean((1, 2), keepdim=True)
-        return ((x - mean) * factors[1] + mean).clamp(0, 1)
+        return x.sub_(mean).mul_(factors[1]).add_(mean).clamp_(0, 1)
 
 
 def sampling_grid(theta_N23: Tensor, size: int) -> Tensor:
