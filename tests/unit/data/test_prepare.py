@@ -97,20 +97,24 @@ def test_a_truncated_store_is_refused(collection: tuple[pd.DataFrame, Path], tmp
 
 PREPARE = """
 import sys
-import random
-import subprocess
-import sys
 from pathlib import Path
 import pandas as pd
-from refers_bench.data.prepare import prepare
+import refers_bench.data.prepare as room
 if __name__ == "__main__":
-    root = Path(sys.argv[1])
+    root, name, paced = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "paced"
+    decode = room.decode
+    def decode_when_told(path, **options):
+        sys.stdin.buffer.read(1)
+        return decode(path, **options)
+    if paced:
+        room.decode = decode_when_told
     index = pd.read_parquet(root / "index.parquet")
-    prepare(index, root=root, folder=root / sys.argv[2], work=root / f"work-{sys.argv[2]}", size=24, workers=int(sys.argv[3]))
+    room.prepare(index, root=root, folder=root / name, work=root / f"work-{name}", size=24, workers=0)
 """
 
 
 def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> None:
+    """The killed runs get leave for fewer images than there are, so that none ends before it is killed."""
     rng, rows = np.random.default_rng(0), []
     for number in range(960):
         path = tmp_path / f"{number:04d}.png"
@@ -121,21 +125,28 @@ def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> No
         rows.append({"image_id": str(number), "path": path.name})
     pd.DataFrame(rows).to_parquet(tmp_path / "index.parquet")
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path), name, "0"])
+    def start(name: str, pace: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path), name, pace], stdin=subprocess.PIPE)
 
-    assert start("straight").wait() == 0
-    moments, work = random.Random(5), tmp_path / "work-killed" / "24"
+    assert start("straight", "free").wait() == 0
+    moments, work = random.Random(5), tmp_path / "work-killed"
+    chunks = []
     for _ in range(10):
-        process, before = start("killed"), len(list(work.glob("*.u8")))
+        process = start("killed", "paced")
+        assert process.stdin is not None
+        process.stdin.write(b"." * moments.randint(32, 95))
+        process.stdin.flush()
+        deadline, before = time.monotonic() + moments.uniform(0.2, 3), len(list(work.rglob("*.u8")))
         # From before the first image is read until a chunk of 64 more is there.
-        deadline = time.monotonic() + 30
-        while moments.random() < 0.999 and len(list(work.glob("*.u8"))) <= before and time.monotonic() < deadline:
+        while len(list(work.rglob("*.u8"))) <= before and time.monotonic() < deadline:
             time.sleep(0.001)
         process.kill()
         assert process.wait() == -9, "it ended before it could be killed"
+        process.stdin.close()
         assert not (tmp_path / "killed").exists(), "a half store was published"
-    assert start("killed").wait() == 0
+        chunks.append(len(list(work.rglob("*.u8"))))
+    assert chunks[-1] > 0, "every run was killed before it had done anything"
+    assert start("killed", "free").wait() == 0
     for name in ("images.u8", "index.parquet", "meta.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     assert not (tmp_path / "work-killed").exists()
