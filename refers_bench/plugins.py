@@ -45,7 +45,14 @@ class Method:
         needs: what the source dataset must have: any of "reports", "labels".
         weights: ``params -> name`` of the data root with the weights that fine-tuning starts from, for a method that
             brings its encoder instead of pre-training it; '' for none.
+        weights_hint: ``params -> sentence`` that says how to provide those weights, for whoever lacks them.
         coverage: ``params -> share`` of the encoder's tensors that those weights must fill, in (0, 1].
+        architecture: ``params -> name``; "transformer", or a timm name such as "resnet50", whose initial weights have
+            a data root of their own.
+        passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
+            what a compute budget buys.
+        discovery: ``params -> settings`` of the discovery of visual words that the pre-training reads (a job of its
+            own); None for none.
         footnotes: ``params -> texts`` shown under a table that holds this row.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
@@ -58,9 +65,17 @@ class Method:
     build_objective: Callable[..., Any] | None = None
     needs: frozenset[str] = frozenset()
     weights: Callable[[Any], str] = lambda params: ""
+    weights_hint: Callable[[Any], str] = lambda params: ""
     coverage: Callable[[Any], float] = lambda params: 1.0
+    architecture: Callable[[Any], str] = lambda params: "transformer"
+    passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
+    discovery: Callable[[Any], Mapping[str, Any]] | None = None
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     unavailable: Callable[[Any], str] = lambda params: ""
+
+    def pretrains(self, params: Any) -> bool:
+        """Whether there is anything to pre-train under these parameters."""
+        return self.build_objective is not None and not self.weights(params)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ HEAVY = (
     "transformers.models.bert.modeling_bert",
 )
 #: Order in which ready jobs start: what others wait for comes first.
-RANK = {"prepare": 0, "pretrain": 1, "finetune": 2}
+RANK = {"prepare": 0, "discover": 1, "pretrain": 2, "finetune": 3}
 TICK_S = 0.25
 RENEW_S = 20.0
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Kind of job -> its recipe; imported when a job of the kind runs, so no-op jobs cost no torch.
 RECIPES: Mapping[str, str] = {
     "prepare": "refers_bench.jobs.prepare:run",
+    "discover": "refers_bench.jobs.discover:run",
     "pretrain": "refers_bench.jobs.pretrain:run",
     "finetune": "refers_bench.jobs.finetune:run",
     "noop": "refers_bench.jobs.noop:run",

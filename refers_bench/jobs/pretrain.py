@@ -14,6 +14,7 @@ from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import StudyBatch, StudySource
 from refers_bench.data.prepare import PreparedImages
+from refers_bench.data.visual_words import CropSource
 from refers_bench.errors import DataError, Problem
 from refers_bench.files import publish_bytes
 from refers_bench.jobs.record import Record
@@ -32,6 +33,7 @@ from refers_bench.jobs.setup import (
 )
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.plugins import INDEX_COLUMNS, Method
+from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import publish_tensors
@@ -58,6 +60,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # 2. Tokenizers from the training reports, and what networks must know of the source.
     words = tokenizers(_texts(train_rows), section, context) if "reports" in method.needs else None
     classes = classes_of(images.index, spec["source"]["task"]) if "labels" in method.needs else ()
+    found = schemas.read(store.folder(spec["discover"]) / "words.parquet", "words") if "discover" in spec else None
     source_facts = _source_facts(words, classes, section)
 
     # 3. Encoder and objective, from one seed.
@@ -68,9 +71,14 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     ).to(device)
 
     # 4. Batches of step t, and the same validation batches every time.
-    source_of = functools.partial(
-        study_source, images=images, spec=spec, params=params, words=words, classes=classes, device=device, key=key
-    )
+    if found is None:
+        source_of: Callable[..., Any] = functools.partial(
+            study_source, images=images, spec=spec, params=params, words=words, classes=classes, device=device, key=key
+        )
+    else:
+        augment = Augment.of(spec["image"], "pretrain_augment")
+        source_of = functools.partial(CropSource, images.images_NHW, augment=augment, device=device, key=key)
+        train_rows, val_rows = found[found["split"] == "train"], found[found["split"] == "val"]
     training = source_of(train_rows)
     validation = source_of(val_rows) if len(val_rows) else None
     select = section["select"] if validation else "last"
@@ -84,13 +92,13 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 6. Publish the encoder, the tokenizer, the curves and the record.
     facts = {
-        "studies": {"train": len(training), "val": len(validation) if validation else 0},
+        "examples": {"train": len(training), "val": len(validation) if validation else 0},
         "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},
         "dropped": dropped,
         "classes": list(classes),
         "vocabulary": source_facts.vocabulary,
         "selected": select,
-        "initial_weights": f"{len(initial.loaded)} tensors from the .npz" if initial else "random",
+        "initial_weights": f"{len(initial.loaded)} tensors given" if initial else "random",
         "data_digest": images.meta["digest"],
         **outcome_facts(outcome),
     }
@@ -172,14 +180,15 @@ def study_source(
     rows: pd.DataFrame, *, images: PreparedImages, spec: Mapping[str, Any], params: Any, words: Tokenizers | None,
     classes: tuple[str, ...], device: torch.device, key: str,
 ) -> StudySource:  # fmt: skip
-    """Studies (or single radiographs, for methods that look at one at a time) as batches."""
+    """Studies (or single radiographs, or crops of one, as the method looks at them) as batches."""
     section = spec["pretrain"]
-    views = getattr(params, "views", 1)
+    crops = getattr(params, "crops", 0)
+    views = crops or getattr(params, "views", 1)
     return StudySource(
         images.images_NHW,
         rows,
         # Without reports and other views there is nothing a study adds to its radiographs.
-        group="study_id" if words or views > 1 else "image_id",
+        group="study_id" if not crops and (words or views > 1) else "image_id",
         tokenizer=words.reports if words else None,
         text_tokenizer=words.text if words else None,  # type: ignore[arg-type]
         max_tokens=section["text_tokens"],
@@ -187,7 +196,8 @@ def study_source(
         classes=classes,
         views=views,
         view_sampling=section["view_sampling"],
-        report_flip=section["report_flip"],
+        # Crops of one radiograph are flipped each on its own, as the released code flips views.
+        report_flip="official_code" if crops else section["report_flip"],
         shuffled=getattr(params, "report_pairing", "study") == "shuffled",
         augment=Augment.of(spec["image"], "pretrain_augment"),
         device=device,
@@ -195,7 +205,7 @@ def study_source(
     )
 
 
-def validator(objective: nn.Module, source: StudySource, *, batch_size: int) -> Callable[[], dict[str, float]]:
+def validator(objective: nn.Module, source: Any, *, batch_size: int) -> Callable[[], dict[str, float]]:
     """Named losses over the validation studies, weighted by studies; drawn as in training, so they compare."""
 
     def validate() -> dict[str, float]:

@@ -17,12 +17,12 @@ from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import Problem, UserError
 from refers_bench.jobs.roots import prepared_folder
-from refers_bench.nets import official_layouts
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
-from refers_bench.training.checkpoints import Coverage, load_weights
+from refers_bench.training import weight_files
+from refers_bench.training.checkpoints import Coverage
 from refers_bench.training.loop import Outcome, train
 from refers_bench.training.precision import be_deterministic
 from refers_bench.training.progress import ProgressFile
@@ -30,6 +30,9 @@ from refers_bench.training.sections import rules
 
 #: Files of a job's work folder: the resumable state, and what a progress view reads.
 STATE, PROGRESS = "state.safetensors", "progress.json"
+
+#: Least share of an encoder's tensors that initial weights must fill.
+INITIAL_COVERAGE = 0.9
 
 #: Seconds between saves of a training's resumable state.
 SAVE_VARIABLE, SAVE_EVERY_S = "REFERS_BENCH_SAVE_SECONDS", 30.0
@@ -103,11 +106,13 @@ def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.M
 
 
 def load_image_weights(encoder: nn.Module, network: Mapping[str, Any], context: JobContext) -> Coverage | None:
-    """Fill a radiograph transformer from Google's ``.npz`` where the protocol asks for it (``init: npz``).
+    """Fill an encoder from anybody's ImageNet weights where the protocol asks for it (``init: imagenet``).
+
+    What the weights do not hold stays random: the paper's position projection, which no other network has.
 
     Raises:
         UserError: the data root with the file is not set or holds no such file.
-        DataError: the weights do not fit the network.
+        DataError: unknown layout, or weights that do not fit the network.
     """
     if network["init"] == "random":
         return None
@@ -116,15 +121,11 @@ def load_image_weights(encoder: nn.Module, network: Mapping[str, Any], context: 
         raise UserError(
             Problem(
                 found=f"no initial weights: data root '{network['init_path_name']}' names no file",
-                allowed="the path of an .npz such as ViT-B_16.npz, or init: random",
+                allowed="the path of a weight file such as ViT-B_16.npz, or init: random",
                 path=path,
             )
         )
-    with np.load(path) as arrays:
-        weights = official_layouts.encoder_weights(official_layouts.from_jax(arrays), path=path)
-    grid: Any = encoder.grid
-    weights["position_embedding"] = official_layouts.resize_positions(weights["position_embedding"], grid)
-    return load_weights(encoder, weights, path=path)
+    return weight_files.load(encoder, path, minimum=INITIAL_COVERAGE)[0]
 
 
 def load_method(spec: Mapping[str, Any]) -> tuple[Method, Any]:

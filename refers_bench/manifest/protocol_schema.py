@@ -66,7 +66,8 @@ class NetworkSection(Section):
     activation: Literal["relu", "gelu"]
     position: Literal["concatenated", "added"]
     aggregation: Literal["concatenated", "added", "none"]
-    init: Literal["random", "npz"]
+    readout: Literal["auto", "cls", "mean"]
+    init: Literal["random", "imagenet"]
     init_path_name: str
 
 
@@ -113,7 +114,16 @@ class TrainingSection(Section):
 
 
 class PretrainSection(TrainingSection):
-    """Batches are of studies; tokens and vocabulary of the report transformer."""
+    """Batches are of studies; tokens and vocabulary of the report transformer.
+
+    `batch_size` is that of a method with `budget_views` radiographs an example and one pass each; `budget` says what
+    all other methods may use as much of as it does: "updates" (the same batch size), "images" (radiographs) or
+    "compute" (encoder passes, a gradient counting twice a forward pass).
+    """
+
+    budget: Literal["updates", "images", "compute"]
+    budget_views: Count
+    processes: Count
 
     view_sampling: Reading
     report_flip: Reading
@@ -192,5 +202,5 @@ def clashes(values: Mapping[str, Any]) -> Iterator[Clash]:
                 yield clash((f"{part}.{name}",), "the smaller number first")
         if values[f"{part}.scale"][1] > 1:
             yield clash((f"{part}.scale",), "shares of the image's area, at most 1")
-    if values["network.init"] == "npz" and not values["network.init_path_name"]:
-        yield clash(("network.init", "network.init_path_name"), "the data root of the .npz file")
+    if values["network.init"] == "imagenet" and not values["network.init_path_name"]:
+        yield clash(("network.init", "network.init_path_name"), "the data root of the weight file")

@@ -50,5 +50,6 @@ METHOD = Method(
     build_encoder=build_encoder,
     build_objective=build_objective,
     needs=frozenset({"labels"}),
+    architecture=lambda params: f"resnet{params.depth}",
     footnotes=footnotes,
 )

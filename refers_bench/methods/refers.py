@@ -116,5 +116,6 @@ METHOD = Method(
     build_encoder=build_encoder,
     build_objective=build_objective,
     needs=frozenset({"reports"}),
+    architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else params.backbone,
     footnotes=footnotes,
 )

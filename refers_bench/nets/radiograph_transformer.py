@@ -14,6 +14,7 @@ from refers_bench.nets.dropout import Dropout
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 POSITIONS = ("added", "concatenated")
 AGGREGATIONS = ("added", "concatenated", "none")
+READOUTS = ("auto", "cls", "mean")
 
 
 class Attention(nn.Module):
@@ -77,6 +78,8 @@ class RadiographTransformer(nn.Module):
         position: "added" to the patch feature (released code), or "concatenated" with it and projected (paper).
         aggregation: how patches meet the aggregation embedding at the output, the "recurrent concatenation":
             "added" (released code), "concatenated" (paper) or "none" (plain ViT, Table 3 row 2).
+        readout: what fine-tuning classifies: "cls", the aggregation embedding (released code); "mean", over `patches`;
+            or "auto", the mean for "concatenated" and the aggregation embedding otherwise.
 
     Raises:
         ValueError: sizes that do not fit, or an unknown choice.
@@ -87,19 +90,21 @@ class RadiographTransformer(nn.Module):
 
     def __init__(
         self, *, image_size: int, patch_size: int, channels: int, width: int, depth: int, heads: int, mlp_width: int,
-        dropout: float, activation: str, position: str, aggregation: str,
+        dropout: float, activation: str, position: str, aggregation: str, readout: str = "auto",
     ) -> None:  # fmt: skip
         super().__init__()
         for name, value, allowed in (
             ("activation", activation, tuple(ACTIVATIONS)),
             ("position", position, POSITIONS),
             ("aggregation", aggregation, AGGREGATIONS),
+            ("readout", readout, READOUTS),
         ):
             if value not in allowed:
                 raise ValueError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}")
         if image_size % patch_size or width % heads:
             raise ValueError(f"{patch_size} must divide image size {image_size}, and {heads} heads the width {width}")
         self.width, self.aggregation, self.position = width, aggregation, position
+        self.averages = readout == "mean" or (readout == "auto" and aggregation == "concatenated")
         self.grid = image_size // patch_size
         self.patch_embedding = nn.Conv2d(channels, width, patch_size, patch_size)
         self.aggregation_embedding = nn.Parameter(torch.zeros(1, 1, width))
@@ -122,7 +127,7 @@ class RadiographTransformer(nn.Module):
     @property
     def readout_width(self) -> int:
         """Width of `readout`."""
-        return self.patch_width
+        return self.patch_width if self.averages else self.width
 
     def embed(self, x_BCHW: Tensor) -> Tensor:
         """Normalised images -> tokens before the first block, (B, 1+N, D)."""
@@ -164,10 +169,10 @@ class RadiographTransformer(nn.Module):
     def readout(self, tokens: Tensor) -> Tensor:
         """Features that fine-tuning classifies, (B, readout_width).
 
-        The aggregation embedding (released code), or with "concatenated" the mean over patches of [patch; aggregate]:
-        the paper keeps the recurrent concatenation in fine-tuning and does not say how it is pooled.
+        The aggregation embedding (released code), or the mean over patches that have met it: the paper keeps the
+        recurrent concatenation in fine-tuning and does not say how it is pooled.
         """
-        return self.patches(tokens).mean(1) if self.aggregation == "concatenated" else tokens[:, 0]
+        return self.patches(tokens).mean(1) if self.averages else tokens[:, 0]
 
     def readout_layers(self, x_BCHW: Tensor, layers: tuple[int, ...]) -> Tensor:
         """Aggregation embeddings after the given blocks (1-based), each through the final norm, side by side.
@@ -188,11 +193,11 @@ def build(
     """The radiograph transformer of a protocol's `network` and `image` sections.
 
     Args:
-        network: width, depth, heads, mlp_width, patch_size, dropout, activation, position, aggregation.
+        network: width, depth, heads, mlp_width, patch_size, dropout, activation, position, aggregation, readout.
         image: size (pixels) and channels.
         aggregation: replaces the protocol's (a method's ablation).
     """
-    names = ("width", "depth", "heads", "mlp_width", "patch_size", "dropout", "activation", "position")
+    names = ("width", "depth", "heads", "mlp_width", "patch_size", "dropout", "activation", "position", "readout")
     return RadiographTransformer(
         image_size=image["size"], channels=image["channels"], aggregation=aggregation or network["aggregation"],
         **{name: network[name] for name in names},

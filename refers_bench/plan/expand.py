@@ -14,12 +14,12 @@ from refers_bench.manifest.checks import available
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.manifest.schema import MethodPart, TargetPart
-from refers_bench.plan import weights
+from refers_bench.plan import budget, weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan
 
 #: Version of the recipes themselves: raised when loop, evaluation or preparation change numbers.
-IMPL = {"prepare": 1, "pretrain": 3, "finetune": 3}
+IMPL = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3}
 
 
 def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Plan:
@@ -67,7 +67,7 @@ class _Row:
 
     @property
     def pretrains(self) -> bool:
-        return self.plugin is None or self.plugin.build_objective is not None
+        return self.plugin is None or self.plugin.pretrains(self.model)
 
 
 class _Expansion:
@@ -143,7 +143,11 @@ class _Expansion:
     def sections(self, row: _Row, dataset: str = "") -> dict[str, Any]:
         """Constants of one row (and one target), as the specifications hold them."""
         overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
-        return protocols.sections_of(protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset))
+        sections = protocols.sections_of(protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset))
+        if row.plugin:
+            network = sections["network"]
+            network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
+        return sections
 
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
@@ -157,23 +161,39 @@ class _Expansion:
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
+        if row.plugin:
+            sections["pretrain"]["batch_size"] = budget.batch_size(row.plugin, row.model, sections["pretrain"])
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots)
         self.weights |= found
         dataset = plugins.load("dataset", source.dataset) if available("dataset", source.dataset) else None
+        drawn_from = {
+            "dataset": source.dataset, "params": data.params, "prepare": images.key,
+            "task": dataset.source_task_of(dataset.Params(**source.params)) if dataset else "",
+            "has_reports": bool(dataset and dataset.has_reports),
+        }  # fmt: skip
+        words = self.discovery(row, drawn_from, seed)
         spec = {
             "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
-            "image": sections["image"], "pretrain": sections["pretrain"], "seed": seed,
-            "source": {
-                "dataset": source.dataset, "params": data.params, "prepare": images.key,
-                "task": dataset.source_task_of(dataset.Params(**source.params)) if dataset else "",
-                "has_reports": bool(dataset and dataset.has_reports),
-            },
-            **({"weights": found} if found else {}),
+            "image": sections["image"], "pretrain": sections["pretrain"], "seed": seed, "source": drawn_from,
+            **({"weights": found} if found else {}), **({"discover": words.key} if words else {}),
         }  # fmt: skip
         name = f"pretrain.{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
         unavailable = row.unavailable or self._source_lacks(row) or images.unavailable or missing
-        return self.add("pretrain", name, spec, needs=(images.key,), unavailable=unavailable)
+        needs = (images.key, *([words.key] if words else []))
+        return self.add("pretrain", name, spec, needs=needs, unavailable=unavailable)
+
+    def discovery(self, row: _Row, drawn_from: Mapping[str, Any], seed: int) -> Job | None:
+        """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
+        if row.plugin is None or row.plugin.discovery is None:
+            return None
+        name = f"discover.{row.name}.{drawn_from['dataset']}" + (f".p{seed}" if seed else "")
+        source = {name: drawn_from[name] for name in ("dataset", "params", "prepare")}
+        spec = {
+            "method": row.part.id, "impl": row.impl, "discovery": dict(row.plugin.discovery(row.model)), "seed": seed,
+            "source": source,
+        }  # fmt: skip
+        return self.add("discover", name, spec, needs=(source["prepare"],), unavailable=row.unavailable)
 
     def _source_lacks(self, row: _Row) -> str:
         source = self.content.source.dataset
@@ -191,6 +211,8 @@ class _Expansion:
         synthetic = data.phantom is not None or bool(dataset and dataset.synthetic)
         encoders = list(self.encoders(row))
         brought, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots)
+        if missing and row.plugin and (hint := row.plugin.weights_hint(row.model)):
+            missing = f"{missing}; {hint}"
         self.weights |= brought
         for task in target.tasks:
             for ratio in target.label_ratios:

@@ -23,7 +23,7 @@ class Job:
 
     Attributes:
         key: content key of `spec`.
-        kind: "prepare", "pretrain" or "finetune" ("noop" in tests).
+        kind: "prepare", "discover", "pretrain" or "finetune" ("noop" in tests).
         name: for people.
         needs: keys of jobs whose results it reads.
         spec: all that decides the result.

@@ -145,7 +145,7 @@ def _origin(name: str, job: Job, values: Mapping[str, Mapping[str, Any]]) -> str
 
     A manifest's common override stands above a target's value in the preset, so it has no entry for the target.
     """
-    row = job.name.split(".")[1 if job.kind == "pretrain" else 0]
+    row = job.name.split(".")[1 if job.kind in ("pretrain", "discover") else 0]
     for where in (f" [{row}]", f" [{job.spec.get('dataset', '')}]", ""):
         if f"{name}{where}" in values:
             return str(values[f"{name}{where}"].get("origin", ""))

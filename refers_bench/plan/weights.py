@@ -16,9 +16,15 @@ from refers_bench.plugins import Method
 PIECES, PIECE = 64, 65_536
 
 
+def initial_root(network: Mapping[str, Any], architecture: str) -> str:
+    """Name of the data root of an encoder's initial weights: a transformer's as it stands, a ResNet's with its name."""
+    name: str = network["init_path_name"]
+    return name if architecture == "transformer" or not name else f"{name}_{architecture}"
+
+
 def wanted(method: Method | None, sections: Mapping[str, Any]) -> Iterator[str]:
     """Names of the data roots that hold initial weights for this method under these constants."""
-    if sections["network"]["init"] == "npz":
+    if sections["network"]["init"] == "imagenet":
         yield sections["network"]["init_path_name"]
     bert = sections["pretrain"]["text_encoder"]["path_name"]
     if bert and method is not None and "reports" in method.needs:

@@ -39,7 +39,18 @@ HISTORY = pa.schema(
         pa.field("value", pa.float64()),
     ]
 )
-SCHEMAS = {"predictions": PREDICTIONS, "metrics": METRICS, "history": HISTORY}
+WORDS = pa.schema(
+    [
+        pa.field("word", pa.int64(), nullable=False),
+        pa.field("place", pa.int64(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("top", pa.float64(), nullable=False),
+        pa.field("left", pa.float64(), nullable=False),
+        pa.field("side", pa.float64(), nullable=False),
+    ]
+)
+SCHEMAS = {"predictions": PREDICTIONS, "metrics": METRICS, "history": HISTORY, "words": WORDS}
 
 
 def write(path: Path, frame: pd.DataFrame, kind: str) -> None:
@@ -48,7 +59,7 @@ def write(path: Path, frame: pd.DataFrame, kind: str) -> None:
     Args:
         path: the file.
         frame: with exactly the schema's columns, in any order.
-        kind: "predictions", "metrics" or "history".
+        kind: name in `SCHEMAS`.
 
     Raises:
         ValueError: a column is missing, unknown, of another type, or null where it must not be.

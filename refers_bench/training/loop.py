@@ -113,7 +113,8 @@ def train(
     """Train until the last step or until patience runs out, continuing from `state_path` where there is a state.
 
     Args:
-        model: trained in place; ends with the chosen weights.
+        model: trained in place; ends with the chosen weights. Its `after_update`, where it has one, is called after
+            each optimiser step (momentum encoders).
         key: of the job; names all random streams, so step t draws the same whether resumed or not.
         settings: see `Settings`.
         optimizer: over groups with ``base_lr``.
@@ -205,6 +206,9 @@ class _Run:
         state.scaler.step(inner)
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
+        after: Callable[[], None] | None = getattr(state.model, "after_update", None)
+        if after:
+            after()
         counters.step += 1
         counters.window_steps += 1
         counters.window_images += _radiographs(batch)

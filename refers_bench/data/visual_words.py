@@ -1,0 +1,168 @@
+"""Which patterns recur at the same place of many radiographs, and how do their crops become batches?
+
+A visual word is a place in a randomly chosen reference patient; its examples are the crops at the same place in the
+patients who look most alike. Words are found by `discovered`, kept as a table, and drawn by `CropSource`.
+
+Source: methods-and-datasets.md 1 C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from refers_bench.data.augment import Augment
+from refers_bench.data.batches import StudyBatch, on_device, step_indices
+
+#: Columns of a table of crops: number of the word, place in the store of prepared images, the patient, the split
+#: ("train" or "val"), and the square, as shares of the image's side.
+COLUMNS = ("word", "place", "patient_id", "split", "top", "left", "side")
+
+#: References tried before words are said not to fit at their distance.
+TRIES = 10_000
+
+
+def frontal(rows: pd.DataFrame) -> pd.DataFrame:
+    """One radiograph of each patient, the first that is not known to be a lateral one."""
+    lateral = rows["view"].str.upper().str.startswith("L").fillna(False).astype(bool)
+    return rows[~lateral].sort_values("image_id").drop_duplicates("patient_id")
+
+
+def centres(count: int, *, border: float, distance: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Places (count, 2) as shares of the side: uniform inside the border, no two nearer than `distance` on both axes.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    chosen: list[npt.NDArray[np.float64]] = []
+    for _ in range(TRIES):
+        place = rng.uniform(border, 1 - border, 2)
+        if all(np.abs(place - other).max() >= distance for other in chosen):
+            chosen.append(place)
+        if len(chosen) == count:
+            return np.array(chosen)
+    raise ValueError(f"{count} places at least {distance:.3f} apart do not fit into the middle of an image")
+
+
+def discovered(
+    rows: pd.DataFrame, features_PF: npt.NDArray[np.float32], *, words: int, patients: int, val_patients: int,
+    side: float, scales: tuple[float, float], jitter: float, border: float, distance: float, rng: np.random.Generator,
+) -> pd.DataFrame:  # fmt: skip
+    """Words and the crops that show them.
+
+    Args:
+        rows: P radiographs, one of each patient, with `place`, `patient_id` and `split` ("train" or "val").
+        features_PF: of those radiographs.
+        words: C; each has a reference of its own, drawn from the training patients.
+        patients: N nearest training patients by Euclidean distance, the reference among them; fewer if there are.
+        val_patients: nearest validation patients.
+        side: of a crop, as a share of the image's.
+        scales: each example has two further crops, of sides uniform between these multiples of `side`.
+        jitter: and centres moved by up to this share of `side`.
+        border: share of the image at each edge that holds no centre.
+        distance: least distance of two words' centres, on either axis.
+        rng: random numbers.
+
+    Raises:
+        ValueError: more words than training patients, or places that do not fit.
+    """
+    train, val = (np.flatnonzero(rows["split"].to_numpy() == split) for split in ("train", "val"))
+    if words > len(train):
+        raise ValueError(f"{words} visual words need as many reference patients; there are {len(train)}")
+    references = rng.permutation(train)[:words]
+    found = []
+    for word, (reference, centre) in enumerate(
+        zip(references, centres(words, border=border, distance=distance, rng=rng), strict=True)
+    ):
+        gap = ((features_PF - features_PF[reference]) ** 2).sum(1)
+        for group, most in ((train, patients), (val, val_patients)):
+            near = group[np.argsort(gap[group], kind="stable")[:most]]
+            for example in near:
+                first = rows.iloc[int(example)]
+                for place, share in _crops(centre, side, scales=scales, jitter=jitter, rng=rng):
+                    top, left = np.clip(place - share / 2, 0, 1 - share)
+                    found.append((word, int(first["place"]), first["patient_id"], first["split"], top, left, share))
+    return pd.DataFrame(found, columns=list(COLUMNS))
+
+
+def _crops(
+    centre: npt.NDArray[np.float64], side: float, *, scales: tuple[float, float], jitter: float,
+    rng: np.random.Generator,
+) -> Iterator[tuple[npt.NDArray[np.float64], float]]:  # fmt: skip
+    """The word's own square, and two of other sizes beside it."""
+    yield centre, side
+    for _ in range(2):
+        yield centre + rng.uniform(-jitter, jitter, 2) * side, min(1.0, side * float(rng.uniform(*scales)))
+
+
+def cropped(x_NHW: Tensor, top_N: Tensor, left_N: Tensor, side_N: Tensor, *, size: int) -> Tensor:
+    """Squares of images as images of their own, bilinear.
+
+    Args:
+        x_NHW: uint8 or float.
+        top_N: upper edges, as shares of the side.
+        left_N: left edges.
+        side_N: sides.
+        size: of the result, in pixels.
+
+    Returns:
+        float32 (N, size, size), in the images' units.
+    """
+    steps = (torch.arange(size, device=x_NHW.device) + 0.5) / size
+    rows = 2 * (top_N[:, None] + steps * side_N[:, None]) - 1
+    columns = 2 * (left_N[:, None] + steps * side_N[:, None]) - 1
+    grid = torch.stack(
+        [columns[:, None, :].expand(-1, size, -1), rows[:, :, None].expand(-1, -1, size)], dim=-1
+    ).float()
+    return F.grid_sample(x_NHW[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[
+        :, 0
+    ]
+
+
+class CropSource:
+    """Crops of visual words with the number of their word, for pre-training; nothing else is augmented.
+
+    Args:
+        images_NHW: uint8 store.
+        crops: rows of `COLUMNS`, all of one split.
+        augment: its size, channels and normalisation.
+        device: where batches are made.
+        key: names the random streams.
+    """
+
+    def __init__(
+        self, images_NHW: npt.NDArray[np.uint8], crops: pd.DataFrame, *, augment: Augment, device: torch.device,
+        key: str,
+    ) -> None:  # fmt: skip
+        self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
+        self.places = crops["place"].to_numpy(np.int64)
+        self.squares = torch.from_numpy(crops[["top", "left", "side"]].to_numpy(np.float32))
+        self.words = torch.from_numpy(crops["word"].to_numpy(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _batch(self, which: npt.NDArray[np.int64]) -> StudyBatch:
+        pixels = on_device(self.images_NHW[self.places[which]], self.device)
+        top, left, side = self.squares[which].to(self.device).unbind(1)
+        images = self.augment.normalised(cropped(pixels, top, left, side, size=self.augment.size) / 255)
+        empty = torch.zeros(len(which), 0, dtype=torch.long, device=self.device)
+        return StudyBatch(
+            images_BVCHW=images[:, None], tokens_BT=empty, lengths_B=empty.new_zeros(len(which)), text_ids_BT=empty,
+            text_mask_BT=empty, labels_BK=self.words[which, None].float().to(self.device),
+        )  # fmt: skip
+
+    def draw(self, step: int, *, batch_size: int) -> StudyBatch:
+        """The training batch of a step."""
+        return self._batch(step_indices(self.key, step, count=len(self), batch_size=batch_size))
+
+    def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
+        """All crops in order."""
+        for start in range(0, len(self), batch_size):
+            yield self._batch(np.arange(start, min(len(self), start + batch_size)))

@@ -1,0 +1,73 @@
+"""C2L: contrast two views of a radiograph with a queue, with mixed images and mixed features besides."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench.data.distortions import SIDE, cutout
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.momentum_contrast import MomentumContrast
+from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
+from refers_bench.plugins import Method
+
+
+class Params(BaseModel):
+    """Constants of the official code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dim: int = Field(default=128, ge=2, description="of the linear embedding; there is no MLP")
+    queue: int = Field(default=16_384, ge=2, description="keys that are kept as negatives")
+    momentum: float = Field(default=0.999, ge=0, lt=1, description="of the key encoder")
+    temperature: float = Field(default=0.07, gt=0, description="of the similarities")
+    loss: Literal["infonce", "nce"] = Field(
+        default="infonce", description="nce: the official default, which could not run as released"
+    )
+    alpha: float = Field(default=1.0, gt=0, description="of the Beta distribution of the mixing share")
+    holes: int = Field(default=3, ge=0, le=50, description="squares cut out of each view")
+    hole_side: int = Field(default=32, ge=1, le=SIDE, description="of a hole at 224 x 224, in pixels")
+    crops: int = Field(default=2, ge=2, le=2, description="views of one radiograph, augmented independently")
+
+
+def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
+    """The protocol's radiograph transformer."""
+    return build(network, image)
+
+
+def build_objective(
+    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
+    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
+) -> MomentumContrast:  # fmt: skip
+    """The mean of the plain, the homogeneous and the heterogeneous contrast."""
+    return MomentumContrast(
+        encoder=encoder, dim=params.dim, queue=params.queue, momentum=params.momentum,
+        temperature=params.temperature, loss=params.loss, alpha=params.alpha,
+        perturb=functools.partial(cutout, holes=params.holes, side=params.hole_side),
+    )  # fmt: skip
+
+
+def footnotes(params: Params) -> tuple[str, ...]:
+    """What a table must say of this row."""
+    notes = [] if params.loss == "infonce" else ["noise-contrastive estimation in place of InfoNCE"]
+    if params.queue != Params.model_fields["queue"].default:
+        notes.append(f"a queue of {params.queue} keys")
+    if params.momentum != Params.model_fields["momentum"].default:
+        notes.append(f"key encoder momentum {params.momentum}")
+    return tuple(notes)
+
+
+METHOD = Method(
+    label="C2L",
+    source="Zhou et al., MICCAI 2020; github.com/funnyzhou/C2L_MICCAI2020",
+    impl=1,
+    Params=Params,
+    build_encoder=build_encoder,
+    build_objective=build_objective,
+    # Queries of the plain and the mixed view, and their keys.
+    passes=lambda params: (2.0, 2.0),
+    footnotes=footnotes,
+)

@@ -1,0 +1,68 @@
+"""Context Restoration: put swapped patches of a radiograph back where they were."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from refers_bench.data.distortions import SIDE, apply_swaps, draw_swaps
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
+from refers_bench.nets.restoration import RestorationObjective, decoder_of
+from refers_bench.plugins import Method
+
+
+class Params(BaseModel):
+    """How much is swapped, and what restores it. The published paper's own values could not be verified."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    swaps: int = Field(
+        default=20, ge=1, le=200, description="pairs of patches, one after the other (our reading; touches 27 %)"
+    )
+    smallest_side: int = Field(default=20, ge=2, le=SIDE // 3, description="of a patch at 224 x 224, in pixels")
+    largest_side: int = Field(default=20, ge=2, le=SIDE // 3, description="sides are uniform between the two")
+    decoder: Literal["convolutional", "linear"] = Field(default="convolutional", description="tokens to pixels")
+    views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
+
+    @model_validator(mode="after")
+    def _sides_in_order(self) -> Params:
+        if self.smallest_side > self.largest_side:
+            raise ValueError("smallest_side is at most largest_side")
+        return self
+
+
+def distort(x_NHW: Tensor, generator: Any, *, swaps: int, side: tuple[int, int]) -> Tensor:
+    """Swap pairs of squares cumulatively."""
+    drawn = draw_swaps(len(x_NHW), x_NHW.shape[-1], swaps=swaps, side=side, generator=generator)
+    return apply_swaps(x_NHW, drawn)
+
+
+def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
+    """The protocol's radiograph transformer."""
+    return build(network, image)
+
+
+def build_objective(
+    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
+    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
+) -> RestorationObjective:  # fmt: skip
+    """Mean squared error between restored and clean grey levels, over all pixels."""
+    return RestorationObjective(
+        encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image,
+        distort=functools.partial(distort, swaps=params.swaps, side=(params.smallest_side, params.largest_side)),
+    )  # fmt: skip
+
+
+METHOD = Method(
+    label="Context Restoration",
+    source="Chen et al., Medical Image Analysis 2019; sizes and number of swaps are our reading",
+    impl=1,
+    Params=Params,
+    build_encoder=build_encoder,
+    build_objective=build_objective,
+)

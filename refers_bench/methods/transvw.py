@@ -1,0 +1,89 @@
+"""TransVW: tell apart and restore visual words, patterns that recur at one place of many radiographs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench.data.distortions import visual_words
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
+from refers_bench.nets.restoration import decoder_of
+from refers_bench.nets.visual_word_objective import VisualWordObjective
+from refers_bench.plugins import Method
+
+#: Parameters that the discovery of words depends on.
+DISCOVERY = (
+    "words", "patients", "val_patients", "side", "smallest_scale", "largest_scale", "jitter", "border",
+    "features", "feature_size", "feature_steps",
+)  # fmt: skip
+
+
+class Params(BaseModel):
+    """Discovery, distortions and weights; the published two-dimensional set-up could not be had, so sizes are ours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: int = Field(default=44, ge=2, le=2000, description="visual words, C (official trainer's default)")
+    patients: int = Field(default=200, ge=2, description="nearest patients that show a word, N; fewer if there are")
+    val_patients: int = Field(default=30, ge=0, description="the same among the validation patients")
+    side: float = Field(default=0.3, gt=0, lt=0.5, description="of a crop, as a share of the image's (our reading)")
+    smallest_scale: float = Field(default=0.78, gt=0, description="of each example's two further crops")
+    largest_scale: float = Field(default=1.25, gt=0, le=2, description="of each example's two further crops")
+    jitter: float = Field(default=0.16, ge=0, le=1, description="of their centres, as a share of the crop's side")
+    border: float = Field(default=0.15, ge=0, lt=0.5, description="share of the image at each edge without a centre")
+    features: int = Field(default=512, ge=8, description="numbers that describe a radiograph")
+    feature_size: int = Field(
+        default=128, ge=16, multiple_of=16, description="side of the images they are computed from, in pixels"
+    )
+    feature_steps: int = Field(default=20_000, ge=1, description="updates of the auto-encoder that computes them")
+    windows: int = Field(default=5, ge=1, le=10_000, description="shuffled windows a crop")
+    alpha: float = Field(default=991.0, ge=0, description="of the elastic warp, in pixels at 64 x 64")
+    sigma: float = Field(default=8.0, gt=0, description="of its Gaussian, in pixels at 64 x 64")
+    classification_weight: float = Field(default=0.01, ge=0, description="of the cross-entropy over words")
+    restoration_weight: float = Field(default=1.0, ge=0, description="of the mean squared error")
+    decoder: Literal["convolutional", "linear"] = Field(
+        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips"
+    )
+    views: int = Field(default=1, ge=1, le=1, description="crops per example; single ones by definition")
+
+
+def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
+    """The protocol's radiograph transformer."""
+    return build(network, image)
+
+
+def build_objective(
+    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
+    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
+) -> VisualWordObjective:  # fmt: skip
+    """Cross-entropy over visual words and mean squared error of the undistorted crop."""
+    return VisualWordObjective(
+        encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image,
+        words=params.words, classification_weight=params.classification_weight,
+        restoration_weight=params.restoration_weight,
+        distort=functools.partial(visual_words, windows=params.windows, alpha=params.alpha, sigma=params.sigma),
+    )  # fmt: skip
+
+
+def footnotes(params: Params) -> tuple[str, ...]:
+    """What a table must say of this row."""
+    names = [name for name in ("words", "patients") if getattr(params, name) != Params.model_fields[name].default]
+    return tuple(
+        f"{getattr(params, name)} {'visual words' if name == 'words' else 'patients a word'}" for name in names
+    )
+
+
+METHOD = Method(
+    label="TransVW",
+    source="Haghighi et al., IEEE TMI 2021; github.com/JLiangLab/TransVW (discovery, distortions, weights)",
+    impl=1,
+    Params=Params,
+    build_encoder=build_encoder,
+    build_objective=build_objective,
+    discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
+    footnotes=footnotes,
+)

@@ -1,0 +1,42 @@
+"""What trains the stand-in for ImageNet weights: the shapes of procedural photographs, told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refers_bench.data.natural import SHAPES, scenes
+from refers_bench.nets.restoration import generator_of
+
+
+class ShapeObjective(nn.Module):
+    """Cross-entropy over shapes; of the batch of radiographs only the number counts, their pixels are never read.
+
+    Args:
+        encoder: its readout is classified.
+        image: protocol section with size, channels, mean and std.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, encoder: nn.Module, image: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.encoder, self.size, self.channels = encoder, image["size"], image["channels"]
+        self.head = nn.Linear(encoder.readout_width, len(SHAPES))  # type: ignore[arg-type]
+        self.register_buffer("mean", torch.tensor(image["mean"])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(image["std"])[:, None, None], persistent=False)
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """As many scenes as the batch has radiographs -> {"shape": scalar}."""
+        count = batch.images_BVCHW.shape[0] * batch.images_BVCHW.shape[1]
+        images, labels = (part.to(self.mean.device) for part in scenes(count, self.size, generator_of(self)))
+        if self.channels == 1:
+            images = images.mean(1, keepdim=True)
+        tokens = self.encoder((images - self.mean) / self.std)
+        logits: Tensor = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
+        return {"shape": F.cross_entropy(logits.float(), labels)}

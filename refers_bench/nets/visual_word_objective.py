@@ -1,0 +1,52 @@
+"""What does TransVW minimise: which visual word is it, and how did the crop look undistorted?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refers_bench.nets.restoration import Distort, RestorationObjective, generator_of
+
+
+class VisualWordObjective(RestorationObjective):
+    """Classification of distorted crops by their visual word, and restoration of the crops.
+
+    Args:
+        encoder: radiograph transformer; its readout is classified.
+        decoder: patch tokens -> pixels.
+        image: protocol section with mean and std.
+        distort: grey (B, H, W) in [0, 1] and a generator -> what the encoder sees.
+        words: C.
+        classification_weight: of the cross-entropy.
+        restoration_weight: of the mean squared error.
+
+    Source: methods-and-datasets.md 1 C (weights 0.01 and 1) and 3 (LayerNorm and a linear head for a transformer).
+    """
+
+    def __init__(
+        self, *, encoder: nn.Module, decoder: nn.Module, image: Mapping[str, Any], distort: Distort, words: int,
+        classification_weight: float, restoration_weight: float,
+    ) -> None:  # fmt: skip
+        super().__init__(encoder=encoder, decoder=decoder, image=image, distort=distort)
+        width: Any = encoder.readout_width
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, words))
+        self.weights = (classification_weight, restoration_weight)
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Crops (B, 1, C, H, W) with the number of their word (B, 1) -> weighted named losses."""
+        generator = generator_of(self)
+        with torch.no_grad():
+            clean = self.levels.grey(batch.images_BVCHW[:, 0])
+            distorted = self.levels.normalised(self.distort(clean, generator))
+        tokens: Any = self.encoder(distorted)
+        logits = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
+        restored = self.decoder(self.encoder.patches(tokens))  # type: ignore[operator]
+        classification, restoration = self.weights
+        return {
+            "visual_word": classification * F.cross_entropy(logits.float(), batch.labels_BK[:, 0].long()),
+            "restoration": restoration * F.mse_loss(restored.float(), clean),
+        }
