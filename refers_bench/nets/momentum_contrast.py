@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,14 +82,9 @@ class MomentumContrast(nn.Module):
 
     def mixing(self, count: int, generator: torch.Generator) -> tuple[float, Tensor]:
         """Share of the first image, in [1/2, 1], and the permutation that gives the second."""
-        # torch's Beta takes no generator; a ratio of Gamma variates is a Beta variate, and alpha = 1 is uniform.
-        if self.alpha == 1:
-            share = float(torch.rand((), generator=generator))
-        else:
-            seed = int(torch.randint(0, 2**31, (), generator=generator))
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
+        # torch's Beta takes no generator.
+        seed = int(torch.randint(0, 2**31, (), generator=generator))
+        share = float(np.random.default_rng(seed).beta(self.alpha, self.alpha))
         return max(share, 1 - share), torch.randperm(count, generator=generator)
 
     def contrast(self, query_BD: Tensor, key_BD: Tensor) -> Tensor:

@@ -1,0 +1,231 @@
+"""Does every method found on disk keep the contract: encoder, objective, gradients, state, determinism, resume?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor, nn
+
+from refers_bench import plugins
+from refers_bench.data.batches import StudyBatch
+from refers_bench.manifest import protocols
+from refers_bench.nets.classifier import Classifier
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.plugins import Method
+from refers_bench.training.loop import train
+from refers_bench.training.sections import rules
+
+NAMES = sorted(plugins.names("method"))
+#: Parameters that make any method small, by name; those that a method lacks are left out.
+SMALL: Mapping[str, Any] = {"queue": 24, "words": 6, "patients": 4, "depth": 18, "stand_in": True, "windows": 20}
+#: Three sizes: pixels, patch, width, channels, and the reading.
+SIZES = {
+    "tiny, paper": (32, 8, 16, 1, "concatenated", "relu"),
+    "small, official_code": (48, 12, 24, 3, "added", "gelu"),
+    "larger, plain": (64, 16, 48, 1, "none", "gelu"),
+}
+BATCH, CLASSES, VOCABULARY, TOKENS = 6, 5, 40, 12
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    method: Method
+    params: Any
+    network: Mapping[str, Any]
+    image: Mapping[str, Any]
+    pretrain: Mapping[str, Any]
+
+    def encoder(self, seed: int = 0) -> nn.Module:
+        torch.manual_seed(seed)
+        encoder: nn.Module = self.method.build_encoder(self.params, self.network, self.image)
+        return encoder
+
+    def objective(self, seed: int = 0) -> nn.Module:
+        assert self.method.build_objective is not None
+        facts = SourceFacts(
+            classes=tuple(f"class {k}" for k in range(CLASSES)), vocabulary=VOCABULARY, max_tokens=TOKENS,
+            text_vocabulary=VOCABULARY,
+        )  # fmt: skip
+        encoder = self.encoder(seed)
+        objective: nn.Module = self.method.build_objective(
+            self.params, facts, self.network, self.image, self.pretrain, encoder
+        )
+        return objective
+
+    def batch(self, step: int = 0) -> StudyBatch:
+        """Smooth images, so that there is something to restore; labels as the method reads them."""
+        generator = torch.Generator().manual_seed(100 + step)
+        views = getattr(self.params, "crops", 0) or getattr(self.params, "views", 1)
+        coarse = torch.rand(BATCH * views, 1, 4, 4, generator=generator)
+        grey = nn.functional.interpolate(coarse, size=self.image["size"], mode="bilinear")
+        images = (grey.expand(-1, self.image["channels"], -1, -1) - 0.5) / 0.25
+        tokens = torch.randint(3, VOCABULARY, (BATCH, TOKENS), generator=generator)
+        labels = torch.randint(0, 2, (BATCH, CLASSES), generator=generator).float()
+        if self.method.discovery is not None:
+            labels = torch.randint(0, self.params.words, (BATCH, 1), generator=generator).float()
+        return StudyBatch(
+            images_BVCHW=images.view(BATCH, views, *images.shape[1:]).contiguous(), tokens_BT=tokens,
+            lengths_B=torch.full((BATCH,), TOKENS), text_ids_BT=tokens, text_mask_BT=torch.ones_like(tokens),
+            labels_BK=labels,
+        )  # fmt: skip
+
+
+def case(name: str, size: str = "tiny, paper") -> Case:
+    pixels, patch, width, channels, aggregation, activation = SIZES[size]
+    sections = protocols.resolve_sections("smoke")
+    method: Method = plugins.load("method", name)
+    known = method.Params.model_fields
+    params = method.Params(**{key: value for key, value in SMALL.items() if key in known})
+    network = {
+        **sections["network"], "patch_size": patch, "width": width, "heads": 2, "mlp_width": 2 * width, "depth": 2,
+        "aggregation": aggregation, "activation": activation,
+        "position": "concatenated" if aggregation == "concatenated" else "added",
+    }  # fmt: skip
+    image = {
+        **sections["image"],
+        "size": pixels,
+        "channels": channels,
+        "mean": [0.5] * channels,
+        "std": [0.25] * channels,
+    }
+    return Case(name, method, params, network, image, sections["pretrain"])
+
+
+PRETRAINED = [name for name in NAMES if case(name).method.pretrains(case(name).params)]
+
+
+def total(objective: nn.Module, batch: StudyBatch) -> Tensor:
+    """The loss as validation sees it: the same distortions every time."""
+    objective.eval()
+    losses = objective(batch)
+    assert losses
+    assert all(loss.ndim == 0 and loss.dtype == torch.float32 for loss in losses.values())
+    return torch.stack(list(losses.values())).sum()
+
+
+def test_all_methods_of_the_paper_are_there() -> None:
+    paper = {"refers", "model_genesis", "c2l", "context_restoration", "transvw", "imagenet", "lsp_transformer"}
+    assert {*paper, "lsp_convnet", "scratch", "checkpoint"} <= set(NAMES)
+    assert len(PRETRAINED) >= 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_is_complete(name: str) -> None:
+    method: Method = plugins.load("method", name)
+    assert method.label
+    assert method.source
+    assert method.impl >= 1
+    assert issubclass(method.Params, BaseModel)
+    for field, info in method.Params.model_fields.items():
+        assert info.description, f"{field} says nothing"
+    for field in method.Params.model_fields:
+        assert field in repr(method.Params())
+    assert all(isinstance(note, str) for note in method.footnotes(method.Params()))
+    gradient, plain = method.passes(method.Params())
+    assert gradient >= 1
+    assert plain >= 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_parameters_are_refused(name: str) -> None:
+    method: Method = plugins.load("method", name)
+    with pytest.raises(ValidationError, match="no_such_parameter"):
+        method.Params(no_such_parameter=1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_builds_at_three_sizes_and_classifies(name: str, size: str) -> None:
+    one = case(name, size)
+    classifier = Classifier(one.encoder(), 3)
+    logits = classifier(one.batch().images_BVCHW[:, 0])
+    assert logits.shape == (BATCH, 3)
+    assert torch.isfinite(logits).all()
+    if name in PRETRAINED:
+        assert torch.isfinite(total(one.objective(), one.batch()))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_one_step_lowers_the_loss_and_reaches_all_that_fine_tuning_uses(name: str, size: str) -> None:
+    one = case(name, size)
+    objective, batch = one.objective(), one.batch()
+    used = fine_tuned_parameters(one)
+    loss = total(objective, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    encoder: Any = objective.encoder
+    reached = {
+        key for key, value in encoder.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0
+    }
+    assert used <= reached, f"no gradient for {sorted(used - reached)}"
+    norm = torch.stack([p.grad.norm() for p in objective.parameters() if p.grad is not None]).norm()
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-3 * parameter.grad / norm
+    assert total(objective, batch) < loss
+
+
+def fine_tuned_parameters(one: Case) -> set[str]:
+    """Names of the encoder's parameters that a classifier's loss depends on."""
+    encoder = one.encoder()
+    torch.manual_seed(1)
+    classifier = Classifier(encoder, 3).eval()
+    (classifier(one.batch().images_BVCHW[:, 0]) ** 2).sum().backward()
+    return {key for key, value in encoder.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_state_round_trips(name: str) -> None:
+    one = case(name)
+    first, second, batch = one.objective(0), one.objective(1), one.batch()
+    assert total(first, batch) != total(second, batch), "the seed changes nothing"
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert total(first, batch) == total(second, batch)
+    encoder = one.encoder(2)
+    encoder.load_state_dict(first.encoder.state_dict())  # type: ignore[union-attr]
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def trained(one: Case, folder: Path, *, stop_at: int = 0) -> dict[str, Tensor]:
+    """Six updates from one seed, resumed from the folder's state where there is one; its weights and buffers."""
+    objective = one.objective()
+    section = {**one.pretrain, "steps": 6, "warmup_steps": 1, "validate_every": 3}
+    rule = rules(section, objective, metric="", higher_is_better=False, save_every_s=0)
+
+    def progress(view: Mapping[str, Any]) -> None:
+        if stop_at and view["step"] > stop_at:
+            raise Stopped
+
+    train(
+        objective, key="contract", settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor,
+        draw=one.batch, losses=objective, validate=None, state_path=folder / "state.safetensors",
+        device=torch.device("cpu"), progress=progress,
+    )  # fmt: skip
+    return {key: value.detach().clone() for key, value in objective.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_two_runs_are_identical_and_a_resumed_one_equals_a_straight_one(name: str, tmp_path: Path) -> None:
+    one = case(name)
+    straight = trained(one, tmp_path / "straight")
+    again = trained(one, tmp_path / "again")
+    with pytest.raises(Stopped):
+        trained(one, tmp_path / "killed", stop_at=3)
+    resumed = trained(one, tmp_path / "killed")
+    begun = one.objective().state_dict()
+    assert any(not torch.equal(begun[key], value) for key, value in straight.items())
+    for key, value in straight.items():
+        assert torch.equal(value, again[key]), key
+        assert torch.equal(value, resumed[key]), key

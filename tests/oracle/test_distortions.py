@@ -1,0 +1,328 @@
+"""Do the pretext transforms do what an obvious loop does, as often and as much as their sources say?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from refers_bench.data import distortions as room
+from refers_bench.data.natural import SHAPES, scenes
+
+DRAWS, SIDE = 10_000, 224
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int, size: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, size, size, generator=seeded(seed))
+
+
+def chunks(total: int = DRAWS, size: int = 500) -> Iterator[int]:
+    assert total % size == 0
+    yield from [size] * (total // size)
+
+
+def near(share: float, expected: float, draws: int = DRAWS) -> bool:
+    """Within four standard errors of a share over so many draws."""
+    return abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / draws)
+
+
+# Swaps -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, (20, 20)), (48, (12, 60)), (64, (30, 70))])
+def test_swaps_equal_a_loop(size: int, side: tuple[float, float]) -> None:
+    x = images(5, size)
+    drawn = room.draw_swaps(5, size, swaps=9, side=side, generator=seeded(1))
+    expected = x.clone().numpy()
+    for n in range(5):
+        for t in range(9):
+            s = int(drawn.side[n, t])
+            a0, a1, b0, b1 = (int(v[n, t]) for v in (drawn.top_a, drawn.left_a, drawn.top_b, drawn.left_b))
+            a, b = expected[n, a0 : a0 + s, a1 : a1 + s].copy(), expected[n, b0 : b0 + s, b1 : b1 + s].copy()
+            assert a.shape == b.shape == (s, s)
+            expected[n, a0 : a0 + s, a1 : a1 + s], expected[n, b0 : b0 + s, b1 : b1 + s] = b, a
+    got = room.apply_swaps(x, drawn)
+    np.testing.assert_array_equal(got.numpy(), expected)
+    # Nothing is lost and nothing comes in: the histogram stays.
+    assert torch.equal(got.flatten(1).sort(1).values, x.flatten(1).sort(1).values)
+
+
+@pytest.mark.parametrize(
+    ("swaps", "side", "touched"), [(10, 16, 0.096), (10, 20, 0.147), (20, 20, 0.27), (50, 16, 0.39)]
+)
+def test_swaps_touch_the_stated_share_of_pixels(swaps: int, side: int, touched: float) -> None:
+    total, overlaps, unaligned = 0.0, 0, 0
+    for seed, count in enumerate(chunks()):
+        drawn = room.draw_swaps(count, SIDE, swaps=swaps, side=(side, side), generator=seeded(seed))
+        apart = ((drawn.top_a - drawn.top_b).abs() >= side) | ((drawn.left_a - drawn.left_b).abs() >= side)
+        overlaps += int((~apart & (drawn.side > 0)).sum())
+        unaligned += int((drawn.top_a % 16 != 0).sum())
+        assert int((drawn.side == 0).sum()) == 0
+        for first, second in ((drawn.top_a, drawn.left_a), (drawn.top_b, drawn.left_b)):
+            assert int(first.min()) >= 0
+            assert int((second + side).max()) <= SIDE
+        squares = room.Windows(
+            top=torch.cat([drawn.top_a, drawn.top_b], 1), left=torch.cat([drawn.left_a, drawn.left_b], 1),
+            height=torch.cat([drawn.side] * 2, 1), width=torch.cat([drawn.side] * 2, 1),
+        )  # fmt: skip
+        total += float(squares.mask(SIDE).float().mean()) * count
+    assert overlaps == 0
+    assert unaligned / (DRAWS * swaps) > 0.9  # 15 of 16 positions are off the token grid
+    assert total / DRAWS == pytest.approx(touched, abs=0.012)
+
+
+# Local shuffling -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_shuffling_equals_a_loop(size: int) -> None:
+    x = images(4, size)
+    windows, noise = room.draw_shuffles(4, size, windows=60, generator=seeded(2))
+    expected, place = x.clone().numpy(), 0
+    for n in range(4):
+        for k in range(60):
+            top, left, h, w = (int(v[n, k]) for v in (windows.top, windows.left, windows.height, windows.width))
+            assert 1 <= h <= size // 10
+            assert 1 <= w <= size // 10
+            content = x[n, top : top + h, left : left + w].numpy().ravel()
+            ranks = np.argsort(noise[place : place + h * w].numpy(), kind="stable")
+            expected[n, top : top + h, left : left + w] = content[ranks].reshape(h, w)
+            place += h * w
+    assert place == len(noise)
+    np.testing.assert_array_equal(room.apply_shuffles(x, windows, noise).numpy(), expected)
+
+
+def test_shuffling_covers_each_pixel_as_often_as_the_official_volume_does() -> None:
+    area = 0.0
+    for seed, count in enumerate(chunks(2000)):
+        windows, _ = room.draw_shuffles(count, SIDE, windows=700, generator=seeded(seed))
+        area += float((windows.height * windows.width).sum()) / (SIDE * SIDE)
+        assert int(windows.height.max()) == 22
+        assert int((windows.top + windows.height).max()) <= SIDE
+    assert area / 2000 == pytest.approx(1.84, abs=0.05)
+
+
+# Intensities -----------------------------------------------------------------------------------------------------
+
+
+def test_curves_equal_interpolation_in_a_loop() -> None:
+    x = images(6, 40)
+    control, inverted = room.draw_curves(6, seeded(3))
+    got = room.apply_curves(x, control, inverted)
+    t = np.linspace(0, 1, 20_000)
+    for n in range(6):
+        p = [np.zeros(2), *control[n].numpy(), np.ones(2)]
+        curve = sum(math.comb(3, k) * (1 - t)[:, None] ** (3 - k) * t[:, None] ** k * p[k] for k in range(4))
+        xs, ys = np.sort(curve[:, 0]), np.sort(curve[:, 1])
+        # Inverted: the official code sorts the abscissae alone, and its samples run from t = 1 to t = 0.
+        expected = np.interp(x[n].numpy(), xs, ys[::-1] if inverted[n] else ys)
+        np.testing.assert_allclose(got[n].numpy(), expected, atol=2e-3)
+
+
+def test_curves_rise_or_fall_all_the_way_half_of_them_each() -> None:
+    grid = torch.linspace(0, 1, 64).expand(DRAWS, 1, 64).contiguous()
+    control, inverted = room.draw_curves(DRAWS, seeded(4))
+    values = room.apply_curves(grid, control, inverted)[:, 0]
+    steps = values[:, 1:] - values[:, :-1]
+    assert bool((steps[~inverted] >= -1e-5).all())
+    assert bool((steps[inverted] <= 1e-5).all())
+    assert near(float(inverted.float().mean()), 0.5)
+    assert float(values.min()) >= 0
+    assert float(values.max()) <= 1 + 1e-6
+    torch.testing.assert_close(
+        values[~inverted][:, [0, -1]], torch.tensor([0.0, 1.0]).expand(int((~inverted).sum()), 2)
+    )
+
+
+# Painting --------------------------------------------------------------------------------------------------------
+
+
+def test_masks_equal_a_loop() -> None:
+    drawn = room.draw_inpainting(8, 50, seeded(5))
+    expected = np.zeros((8, 50, 50), bool)
+    for n in range(8):
+        for k in range(drawn.top.shape[1]):
+            top, left, h, w = (int(v[n, k]) for v in (drawn.top, drawn.left, drawn.height, drawn.width))
+            expected[n, top : top + h, left : left + w] = True
+    np.testing.assert_array_equal(drawn.mask(50).numpy(), expected)
+
+
+def test_inpainting_statistics() -> None:
+    covered, counts = 0.0, torch.zeros(6)
+    for seed, count in enumerate(chunks()):
+        drawn = room.draw_inpainting(count, SIDE, seeded(seed))
+        come = drawn.height > 0
+        assert int(drawn.height[come].min()) >= 37
+        assert int(drawn.height.max()) <= 74
+        assert int(drawn.top.min()) >= 3
+        assert int((drawn.top + drawn.height).max()) <= SIDE - 3
+        counts += torch.bincount(come.sum(1), minlength=6)
+        covered += float(drawn.mask(SIDE).float().mean()) * count
+    for blocks in range(5):
+        assert near(float(counts[blocks]) / DRAWS, 0.95**blocks * 0.05)
+    assert near(float(counts[5]) / DRAWS, 0.95**5)
+    assert covered / DRAWS == pytest.approx(0.22, abs=0.015)
+
+
+def test_outpainting_statistics() -> None:
+    kept, counts = 0.0, torch.zeros(6)
+    for seed, count in enumerate(chunks()):
+        drawn = room.draw_outpainting(count, SIDE, seeded(seed))
+        come = drawn.height > 0
+        assert bool(come[:, 0].all())
+        assert int(drawn.height[come].min()) >= 96
+        assert int(drawn.height.max()) <= 128
+        counts += torch.bincount(come.sum(1), minlength=6)
+        kept += float(drawn.mask(SIDE).float().mean()) * count
+    assert near(float(counts[5]) / DRAWS, 0.95**4)
+    assert near(float(counts[1]) / DRAWS, 0.05)
+    assert kept / DRAWS == pytest.approx(0.55, abs=0.02)
+
+
+def test_painting_puts_uniform_noise_on_the_mask_alone() -> None:
+    x, mask = images(20, 64) + 2, torch.rand(20, 64, 64, generator=seeded(6)) < 0.3
+    got = room.painted(x, mask, seeded(7))
+    assert torch.equal(got[~mask], x[~mask])
+    noise = got[mask]
+    assert float(noise.min()) >= 0
+    assert float(noise.max()) < 1
+    assert float(noise.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(noise.std()) == pytest.approx(1 / math.sqrt(12), abs=0.01)
+
+
+# Whole recipes ---------------------------------------------------------------------------------------------------
+
+
+def test_flips_come_as_often_as_the_rounds_say() -> None:
+    x = torch.arange(4.0).view(1, 2, 2).expand(DRAWS, 2, 2).contiguous()
+    got = room.flips(x, seeded(8))
+    rows, columns = got[:, 0, 0] >= 2, got[:, 0, 0] % 2 == 1
+    assert {tuple(image.flatten().tolist()) for image in got} == {
+        (0, 1, 2, 3),
+        (2, 3, 0, 1),
+        (1, 0, 3, 2),
+        (3, 2, 1, 0),
+    }
+
+    def odd(rounds: int) -> float:
+        """Probability that of so many rounds an odd number falls on one of three axes."""
+        return (1 - (1 / 3) ** rounds) / 2
+
+    expected = 0.24 * odd(1) + 0.096 * odd(2) + 0.064 * odd(3)
+    assert near(float(rows.float().mean()), expected)
+    assert near(float(columns.float().mean()), expected)
+
+
+def test_model_genesis_distorts_as_often_as_stated() -> None:
+    """Unchanged 0.5 %; shuffled alone 0.5 x 0.1 x 0.1; painted 90 %, of which 20 % inside."""
+    size, untouched, inside, outside = 48, 0, 0, 0
+    settings = {"shuffle": 0.5, "intensity": 0.9, "paint": 0.9, "inpaint": 0.2}
+    for seed, count in enumerate(chunks()):
+        x = images(count, size, seed)
+        untouched += int((room.genesis(x, seeded(seed), windows=200, **settings) == x).flatten(1).all(1).sum())
+        # With nothing else switched on, what is painted can be seen.
+        flat = torch.full((count, size, size), 2.0)
+        seen = room.genesis(flat, seeded(seed), windows=1, shuffle=0, intensity=0, paint=0.9, inpaint=0.2)
+        changed = (seen != 2).float().mean((1, 2))
+        corner = seen[:, 0, 0] != 2  # outside every window of out-painting, and of in-painting
+        outside += int(corner.sum())
+        inside += int((~corner & (changed > 0)).sum())
+    assert near(untouched / DRAWS, 0.005)
+    # In-painting draws no block at all in one of twenty.
+    assert near(inside / DRAWS, 0.9 * 0.2 * 0.95)
+    assert near(outside / DRAWS, 0.9 * 0.8)
+
+
+def test_elastic_warp_equals_scipy() -> None:
+    x, noise = images(2, 64), torch.rand(2, 2, 64, 64, generator=seeded(9)) * 2 - 1
+    got = room.displaced(x, noise, alpha=60.0, sigma=5.0)
+    for n in range(2):
+        shift = [ndimage.gaussian_filter(noise[n, k].numpy(), 5.0, mode="mirror", truncate=4.0) * 60 for k in range(2)]
+        place = np.indices((64, 64)) + np.stack(shift)
+        expected = ndimage.map_coordinates(x[n].numpy(), place, order=1, mode="reflect")
+        np.testing.assert_allclose(got[n].numpy(), expected, atol=2e-3)
+        assert np.abs(shift).max() > 1
+
+
+def test_visual_words_get_exactly_one_of_four_distortions() -> None:
+    """Told apart on a flat image by what the warp leaves alone: shuffles nothing, bends all, paints in or out."""
+    size, counts = 40, dict.fromkeys(("same", "bent", "inside", "outside"), 0)
+    for seed, count in enumerate(chunks()):
+        x = torch.full((count, size, size), 0.3)
+        got = room.visual_words(x, seeded(seed), windows=5, alpha=991.0, sigma=8.0)
+        kept = (got - 0.3).abs() < 1e-4
+        share, corner = kept.float().mean((1, 2)), kept[:, 0, 0]
+        flat = (got - got[:, :1, :1]).abs().amax((1, 2)) < 1e-4
+        counts["same"] += int((share == 1).sum())
+        counts["bent"] += int((flat & (share < 1)).sum())
+        counts["inside"] += int((~flat & corner).sum())
+        counts["outside"] += int((~flat & ~corner).sum())
+    for share in counts.values():
+        # A curve may leave 0.3 where it is: rarely.
+        assert abs(share / DRAWS - 0.25) < 0.02, counts
+
+
+def test_one_block_and_one_window_for_visual_words() -> None:
+    inside, outside = (draw(1000, SIDE, seeded(1), most=1) for draw in (room.draw_inpainting, room.draw_outpainting))
+    assert inside.height.shape[1] == outside.height.shape[1] == 1
+    assert int(inside.height.min()) >= 37
+    assert 96 <= int(outside.height.min()) <= int(outside.height.max()) <= 128
+
+
+def test_cutout_equals_a_loop_and_its_statistics() -> None:
+    x = torch.randn(40, 3, 96, 96, generator=seeded(10)) + 5
+    got = room.cutout(x, seeded(11), holes=3, side=32)
+    length = room.scaled(32, 96)
+    centre = torch.randint(0, 96, (2, 40, 3), generator=seeded(11))
+    expected = x.clone()
+    for n in range(40):
+        for k in range(3):
+            top, left = (int(c) - length // 2 for c in centre[:, n, k])
+            expected[n, :, max(0, top) : max(0, top + length), max(0, left) : max(0, left + length)] = 0
+    assert torch.equal(got, expected)
+    total = 0.0
+    for seed, count in enumerate(chunks(size=100)):
+        total += float(
+            (room.cutout(torch.ones(count, 1, SIDE, SIDE), seeded(seed), holes=3, side=32) == 0).float().mean()
+        )
+    hole = (32 * (SIDE - 8) / SIDE) ** 2 / SIDE**2  # a hole loses a quarter of its side at each border
+    assert total / (DRAWS / 100) == pytest.approx(1 - (1 - hole) ** 3, abs=0.002)
+
+
+def test_everything_is_a_function_of_its_generator() -> None:
+    x = images(6, 48)
+    settings = {"windows": 50, "shuffle": 0.5, "intensity": 0.9, "paint": 0.9, "inpaint": 0.2}
+    for function in (
+        lambda g: room.genesis(x, g, **settings),
+        lambda g: room.visual_words(x, g, windows=5, alpha=991.0, sigma=8.0),
+        lambda g: room.flips(x, g),
+        lambda g: room.cutout(x[:, None], g, holes=3, side=32),
+        lambda g: scenes(6, 48, g)[0],
+    ):
+        before = torch.random.get_rng_state()
+        assert torch.equal(function(seeded(3)), function(seeded(3)))
+        assert not torch.equal(function(seeded(3)), function(seeded(4)))
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_scenes_show_their_shape() -> None:
+    """The pixels of each shape have about one colour: less spread than the scene around them."""
+    images_NCHW, labels = scenes(400, 48, seeded(12))
+    assert images_NCHW.shape == (400, 3, 48, 48)
+    assert float(images_NCHW.min()) >= 0
+    assert float(images_NCHW.max()) <= 1
+    assert torch.bincount(labels, minlength=len(SHAPES)).min() > 25
+    # A nearest-mean classifier of grey images is far above chance's 1/8 where the shape can be seen at all.
+    contrast = (images_NCHW - images_NCHW.mean((2, 3), keepdim=True)).abs().mean(1).flatten(1)
+    means = torch.stack([contrast[:300][labels[:300] == k].mean(0) for k in range(len(SHAPES))])
+    guessed = torch.cdist(contrast[300:], means).argmin(1)
+    assert float((guessed == labels[300:]).float().mean()) > 0.2
