@@ -97,7 +97,7 @@ def _execute(
 
 
 def _slots(plan: Plan, device: str, slots: int | None) -> list[Slot]:
-    """One slot per GPU (or several), else CPU slots."""
+    """One slot per GPU (or several; or per group of GPUs that pre-train together), else CPU slots."""
     import os
 
     from refers_bench.execution.gpus import visible_gpus
@@ -107,13 +107,21 @@ def _slots(plan: Plan, device: str, slots: int | None) -> list[Slot]:
     if device == "cuda" and not gpus:
         raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
     if gpus:
-        per_gpu = plan.execution["jobs_per_gpu"]
+        per_gpu, together = plan.execution["jobs_per_gpu"], gpus_together(plan)
+        if together > len(gpus):
+            raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
+        groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
         places = [
-            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": gpu}) for _ in range(per_gpu) for gpu in gpus
+            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for _ in range(per_gpu) for group in groups
         ]
         return places[:slots] if slots else places
     count = slots or plan.execution["cpu_slots"] or max(1, (os.cpu_count() or 1) // 2)
     return [Slot(device="cpu")] * count
+
+
+def gpus_together(plan: Plan) -> int:
+    """GPUs that the largest pre-training of a plan takes at once."""
+    return max((job.spec["pretrain"]["processes"] for job in plan.jobs if job.kind == "pretrain"), default=1)
 
 
 def _report(settings: Settings, plan: Plan) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from refers_bench import identity
 from refers_bench.data.augment import Augment
@@ -17,6 +18,7 @@ from refers_bench.data.prepare import PreparedImages
 from refers_bench.data.visual_words import CropSource
 from refers_bench.errors import DataError, Problem
 from refers_bench.files import publish_bytes
+from refers_bench.jobs import parallel
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.reports import Tokenizers, tokenizers
 from refers_bench.jobs.roots import prepared_folder
@@ -31,6 +33,7 @@ from refers_bench.jobs.setup import (
     trained,
     write_history,
 )
+from refers_bench.nets import distributed
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
@@ -48,6 +51,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         StorageError: results cannot be written.
     """
     key, spec, section = job["key"], job["spec"], job["spec"]["pretrain"]
+    if section["processes"] > 1 and not parallel.inside():
+        parallel.launched(job, context, processes=section["processes"])
+        return
     record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
     method, params = load_method(spec)
 
@@ -84,13 +90,16 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     select = section["select"] if validation else "last"
 
     # 5. Train: named losses in, the chosen weights out.
+    forward = DistributedDataParallel(objective, find_unused_parameters=True) if distributed.world() > 1 else objective
     outcome = trained(
-        objective, section, key=key, store=store, device=device, source=training, losses=objective,
+        objective, section, key=key, store=store, device=device, source=training, losses=forward,
         validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
         metric="val/loss" if select == "best_validation" else "", higher_is_better=False,
     )  # fmt: skip
 
-    # 6. Publish the encoder, the tokenizer, the curves and the record.
+    # 6. Publish the encoder, the tokenizer, the curves and the record: by one process.
+    if distributed.rank():
+        return
     facts = {
         "examples": {"train": len(training), "val": len(validation) if validation else 0},
         "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},

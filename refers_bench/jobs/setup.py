@@ -17,13 +17,14 @@ from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import Problem, UserError
 from refers_bench.jobs.roots import prepared_folder
+from refers_bench.nets import distributed
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import Coverage
-from refers_bench.training.loop import Outcome, train
+from refers_bench.training.loop import Outcome, split, train
 from refers_bench.training.precision import be_deterministic
 from refers_bench.training.progress import ProgressFile
 from refers_bench.training.sections import rules
@@ -67,21 +68,24 @@ def trained(
         store: where the job's work folder is.
         device: of the model.
         source: draws the batch of a step.
-        losses: batch -> named losses.
+        losses: batch -> named losses; in each of several processes of its share of the batch.
         validate: named metrics of the current weights; None for none.
         metric: the one that chooses the weights; '' keeps the last ones.
         higher_is_better: whether a higher metric is a better one.
     """
     rule = rules(section, model, metric=metric, higher_is_better=higher_is_better, save_every_s=save_every_s())
-    work = store.work_folder(key)
-    with Prefetch(
-        lambda step: source.draw(step, batch_size=section["batch_size"]), steps=section["steps"],
-        ahead=device.type == "cuda",
-    ) as draw:  # fmt: skip
+    work, rank, world = store.work_folder(key), distributed.rank(), distributed.world()
+
+    def drawn(step: int) -> Any:
+        # All processes draw the whole batch from the same names, and each keeps its rows: equal for any number of them.
+        batch = source.draw(step, batch_size=section["batch_size"])
+        return batch if world == 1 else list(split(batch, world))[rank][0]
+
+    with Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda") as draw:
         return train(
             model, key=key, settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
             draw=draw, validate=validate, state_path=work / STATE, device=device,
-            progress=ProgressFile(work / PROGRESS),
+            progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS),
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from refers_bench.data.natural import SHAPES, scenes
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
 from refers_bench.nets.stand_in import ShapeObjective
@@ -44,7 +45,7 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> ShapeObjective:  # fmt: skip
     """Of the stand-in: cross-entropy over the shapes of procedural photographs."""
-    return ShapeObjective(encoder=encoder, image=image)
+    return ShapeObjective(encoder=encoder, image=image, classes=len(SHAPES), scenes=scenes)
 
 
 def hint(params: Params) -> str:

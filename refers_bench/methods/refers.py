@@ -86,7 +86,7 @@ def build_objective(
     return StudyObjective(
         encoder=encoder, view_fusion=fusion, report_transformer=decoder, text_encoder=bert,
         temperature=pretrain["temperature"], image_to_text_weight=pretrain["image_to_text_weight"],
-        text_to_image_gradient=pretrain["text_to_image_gradient"],
+        text_to_image_gradient=pretrain["text_to_image_gradient"], gather=network["reading"] == "paper",
     )  # fmt: skip
 
 

@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refers_bench.nets import distributed
+
 
 def study_report_contrast(
-    study_BF: Tensor, text_BF: Tensor, *, temperature: float, image_to_text_weight: float, text_to_image_gradient: bool
-) -> Tensor:
+    study_BF: Tensor, text_BF: Tensor, *, temperature: float, image_to_text_weight: float, text_to_image_gradient: bool,
+    gather: bool = False,
+) -> Tensor:  # fmt: skip
     """Study-report consistency: InfoNCE over the batch, diagonal pairs positive, in float32.
 
     Args:
@@ -18,6 +21,7 @@ def study_report_contrast(
         temperature: tau; cosine similarities are divided by it.
         image_to_text_weight: lambda in [0, 1]; the text-to-image term weighs 1 - lambda.
         text_to_image_gradient: False: that term is a constant, as the released code has it.
+        gather: whether the rows of all processes of a training are each other's negatives; else each has its own.
 
     Returns:
         Scalar: mean over the batch.
@@ -26,10 +30,10 @@ def study_report_contrast(
     """
     image = F.normalize(study_BF.float(), dim=-1, eps=1e-8)
     text = F.normalize(text_BF.float(), dim=-1, eps=1e-8)
-    similarity_BB = image @ text.T / temperature
-    diagonal_B = torch.arange(len(image), device=image.device)
-    image_to_text = F.cross_entropy(similarity_BB, diagonal_B)
-    text_to_image = F.cross_entropy(similarity_BB.T, diagonal_B)
+    all_images, all_texts = (distributed.gathered(image), distributed.gathered(text)) if gather else (image, text)
+    own_B = torch.arange(len(image), device=image.device) + (distributed.first_row(len(image)) if gather else 0)
+    image_to_text = F.cross_entropy(image @ all_texts.T / temperature, own_B)
+    text_to_image = F.cross_entropy(text @ all_images.T / temperature, own_B)
     if not text_to_image_gradient:
         text_to_image = text_to_image.detach()
     return image_to_text_weight * image_to_text + (1 - image_to_text_weight) * text_to_image
@@ -40,7 +44,9 @@ def report_generation(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
 
     Source: Pre-train/refers/models/captioning.py:186-189.
     """
-    return F.cross_entropy(logits_BTV[:, :-1].float().flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=0)
+    targets = tokens_BT[:, 1:].flatten()
+    total = F.cross_entropy(logits_BTV[:, :-1].float().flatten(0, 1), targets, ignore_index=0, reduction="sum")
+    return distributed.mean_share(total, (targets != 0).sum())
 
 
 def masked_bce(logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
@@ -52,4 +58,4 @@ def masked_bce(logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
     """
     known = ~torch.isnan(labels_BK)
     losses = F.binary_cross_entropy_with_logits(logits_BK.float(), torch.where(known, labels_BK, 0.0), reduction="none")
-    return (losses * known).sum() / known.sum().clamp(min=1)
+    return distributed.mean_share((losses * known).sum(), known.sum())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refers_bench.nets import distributed
 from refers_bench.nets.restoration import generator_of
 
 #: Added where noise-contrastive estimation divides (the lab's later code; the released one leaves it undefined).
@@ -105,7 +106,8 @@ class MomentumContrast(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, key_BD: Tensor) -> None:
-        """Overwrite the oldest keys."""
+        """Overwrite the oldest keys, with those of all processes."""
+        key_BD = distributed.gathered(key_BD)
         size = len(self.queue)
         places = (self.place + torch.arange(len(key_BD), device=key_BD.device)) % size
         self.queue[places[-size:]] = key_BD[-size:]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refers_bench.data.natural import SHAPES, scenes
 from refers_bench.nets.restoration import generator_of
+
+Scenes = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class ShapeObjective(nn.Module):
@@ -19,22 +20,25 @@ class ShapeObjective(nn.Module):
     Args:
         encoder: its readout is classified.
         image: protocol section with size, channels, mean and std.
+        classes: shapes.
+        scenes: ``(count, size, generator) -> (images (N, 3, size, size) in [0, 1], labels (N,))``.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, encoder: nn.Module, image: Mapping[str, Any]) -> None:
+    def __init__(self, *, encoder: nn.Module, image: Mapping[str, Any], classes: int, scenes: Scenes) -> None:
         super().__init__()
+        self.scenes = scenes
         self.encoder, self.size, self.channels = encoder, image["size"], image["channels"]
-        self.head = nn.Linear(encoder.readout_width, len(SHAPES))  # type: ignore[arg-type]
+        self.head = nn.Linear(encoder.readout_width, classes)  # type: ignore[arg-type]
         self.register_buffer("mean", torch.tensor(image["mean"])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(image["std"])[:, None, None], persistent=False)
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """As many scenes as the batch has radiographs -> {"shape": scalar}."""
         count = batch.images_BVCHW.shape[0] * batch.images_BVCHW.shape[1]
-        images, labels = (part.to(self.mean.device) for part in scenes(count, self.size, generator_of(self)))
+        images, labels = (part.to(self.mean.device) for part in self.scenes(count, self.size, generator_of(self)))
         if self.channels == 1:
             images = images.mean(1, keepdim=True)
         tokens = self.encoder((images - self.mean) / self.std)

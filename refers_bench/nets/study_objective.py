@@ -20,6 +20,7 @@ class StudyObjective(nn.Module):
         temperature: see `study_report_contrast`, as the next two.
         image_to_text_weight: lambda.
         text_to_image_gradient: whether that term is differentiated.
+        gather: whether studies of all processes are each other's negatives in training.
 
     Source: paper, Methods (cross-supervised learning); Pre-train/refers/models/captioning.py.
     """
@@ -27,6 +28,7 @@ class StudyObjective(nn.Module):
     def __init__(
         self, *, encoder: nn.Module, view_fusion: nn.Module, report_transformer: nn.Module | None,
         text_encoder: nn.Module | None, temperature: float, image_to_text_weight: float, text_to_image_gradient: bool,
+        gather: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.encoder, self.view_fusion = encoder, view_fusion
@@ -36,6 +38,7 @@ class StudyObjective(nn.Module):
             "image_to_text_weight": image_to_text_weight,
             "text_to_image_gradient": text_to_image_gradient,
         }
+        self.gather = gather
 
     def fuse(self, images_BVCHW: Tensor) -> tuple[Tensor, Tensor]:
         """All views in one forward pass -> (memory of the report transformer, study feature)."""
@@ -58,7 +61,9 @@ class StudyObjective(nn.Module):
             losses["report_generation"] = report_generation(logits, batch.tokens_BT)
         if self.text_encoder is not None:
             text = self.text_encoder(batch.text_ids_BT, batch.text_mask_BT)
-            losses["study_report_consistency"] = study_report_contrast(study, text, **self.contrast)
+            losses["study_report_consistency"] = study_report_contrast(
+                study, text, **self.contrast, gather=self.gather and self.training
+            )
         return losses
 
     def forward(self, batch: Any) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from refers_bench import identity
 from refers_bench.errors import NotFiniteLoss
+from refers_bench.nets import distributed
 from refers_bench.training.optimizers import Lookahead, clip_gradients, set_rates
 from refers_bench.training.precision import autocast, gradient_scaler
 from refers_bench.training.state import State
@@ -150,7 +151,8 @@ def train(
         if time.monotonic() - saved >= save_every:
             started = time.monotonic()
             run.check_finite()
-            run.state.save(state_path)
+            if distributed.rank() == 0:
+                run.state.save(state_path)
             saved = time.monotonic()
             if settings.save_every_s:
                 save_every = max(settings.save_every_s, (saved - started) / SAVE_SHARE)
@@ -187,7 +189,9 @@ class _Run:
         """One optimiser step: draw, forward, backward, clip, move."""
         started = time.perf_counter()
         state, counters = self.state, self.state.counters
-        torch.manual_seed(identity.seed(self.key, "dropout", counters.step))
+        torch.manual_seed(
+            identity.seed(self.key, "dropout", counters.step, *([rank] if (rank := distributed.rank()) else []))
+        )
         state.model.train()
         set_rates(state.optimizer, self.factor(counters.step))
         batch = self.draw(counters.step)
@@ -211,7 +215,7 @@ class _Run:
             after()
         counters.step += 1
         counters.window_steps += 1
-        counters.window_images += _radiographs(batch)
+        counters.window_images += _radiographs(batch) * distributed.world()
         if self.device.type == "cpu":
             self.check_finite()
         counters.window_seconds += time.perf_counter() - started
@@ -228,7 +232,10 @@ class _Run:
         if not counters.window_steps:
             return
         self.check_finite()
-        means = {name: value.item() / counters.window_steps for name, value in self.state.window.items()}
+        means = {
+            name: distributed.averaged(value).item() / counters.window_steps
+            for name, value in self.state.window.items()
+        }
         # The GPU's queue is empty only now: the wait belongs to the updates.
         counters.window_seconds += time.perf_counter() - started
         counters.seconds += counters.window_seconds
