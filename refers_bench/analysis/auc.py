@@ -14,6 +14,8 @@ DEFINED = ""
 NO_LABELLED_IMAGES = "no labelled images"
 NO_POSITIVES = "no positives"
 NO_NEGATIVES = "no negatives"
+#: Buckets that many scores are first put in order by.
+_BUCKETS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,9 @@ def class_aucs(labels_NK: npt.ArrayLike, logits_NK: npt.ArrayLike) -> ClassAucs:
     if np.isnan(logits_NK).any():
         row, column = map(int, np.argwhere(np.isnan(logits_NK))[0])
         raise ValueError(f"the logit of image {row}, class {column} is NaN: these predictions cannot be scored")
-    classes = [_one_class(labels_NK[:, k], logits_NK[:, k]) for k in range(labels_NK.shape[1])]
+    # Class by class in memory: a class is read many times.
+    labels_KN, logits_KN = np.ascontiguousarray(labels_NK.T), np.ascontiguousarray(logits_NK.T)
+    classes = [_one_class(labels_N, logits_N) for labels_N, logits_N in zip(labels_KN, logits_KN, strict=True)]
     return ClassAucs(
         auc_K=np.array([auc for auc, _, _, _ in classes], dtype=np.float64),
         n_pos_K=np.array([n_pos for _, n_pos, _, _ in classes], dtype=np.int64),
@@ -75,26 +79,27 @@ def class_aucs(labels_NK: npt.ArrayLike, logits_NK: npt.ArrayLike) -> ClassAucs:
     )
 
 
-def _labels(labels: Any) -> npt.NDArray[np.float64]:
-    """Labels as float64 with NaN for unknown."""
+def _labels(labels: Any) -> npt.NDArray[np.int8]:
+    """Labels as 1, 0 or -1 for unknown."""
     values = np.asarray(labels)
     if values.dtype == object:
         # `!=` with itself is NaN for a float, and neither True nor False for pandas.NA.
         known = np.array([_is_known(value) for value in values.ravel()], dtype=bool).reshape(values.shape)
-        values = np.where(known, values, np.nan)
-    values = values.astype(np.float64)
-    values = np.where(values == -1, np.nan, values)
-    wrong = ~np.isnan(values) & (values != 0) & (values != 1)
-    if wrong.any():
-        raise ValueError(f"labels are 1, 0 or unknown (NaN, None, -1), got {values[wrong][0]:g}")
-    return values
+        values = np.where(known, values, -1)
+    if values.dtype.kind not in "iub":
+        values = values.astype(np.float64)
+        values = np.where(np.isnan(values), -1, values)
+    right = (values == -1) | (values == 0) | (values == 1)
+    if not right.all():
+        raise ValueError(f"labels are 1, 0 or unknown (NaN, None, -1), got {values[~right][0]:g}")
+    return values.astype(np.int8)
 
 
 def _is_known(value: object) -> bool:
     return value is not None and (value == value) is True
 
 
-def _one_class(labels_N: npt.NDArray[np.float64], logits_N: npt.NDArray[Any]) -> tuple[float, int, int, str]:
+def _one_class(labels_N: npt.NDArray[np.int8], logits_N: npt.NDArray[Any]) -> tuple[float, int, int, str]:
     """(AUC or NaN, positives, negatives, reason)."""
     positive = logits_N[labels_N == 1]
     negative = logits_N[labels_N == 0]
@@ -102,12 +107,54 @@ def _one_class(labels_N: npt.NDArray[np.float64], logits_N: npt.NDArray[Any]) ->
     if not n_pos or not n_neg:
         reason = NO_LABELLED_IMAGES if n_pos == n_neg else NO_NEGATIVES if n_pos else NO_POSITIVES
         return float("nan"), n_pos, n_neg, reason
-    negative = np.sort(negative)
+    return _twice_u(positive, negative) / (2 * n_pos * n_neg), n_pos, n_neg, DEFINED
+
+
+def _sorted_twice_u(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> int:
+    """Twice U, by sorting: a pair ordered rightly counts 2, a tie counts 1."""
+    positive, negative = np.sort(positive), np.sort(negative)
     below = np.searchsorted(negative, positive, side="left")
     not_above = np.searchsorted(negative, positive, side="right")
-    # Twice U: a pair ordered rightly counts 2, a tie counts 1.
-    twice_u = int(below.sum(dtype=np.int64)) + int(not_above.sum(dtype=np.int64))
-    return twice_u / (2 * n_pos * n_neg), n_pos, n_neg, DEFINED
+    return int(below.sum(dtype=np.int64)) + int(not_above.sum(dtype=np.int64))
+
+
+def _twice_u(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> int:
+    """Twice U in linear time: scores of different buckets are ordered by their buckets, the rest is sorted."""
+    low = min(positive.min(), negative.min())
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = max(positive.max(), negative.max()) - low
+        scale = (_BUCKETS - 1) / span if 0 < span < np.inf else np.inf
+    # Half precision, integers and infinite scores have no such scale; few scores are sorted faster.
+    if (
+        positive.dtype.kind != "f"
+        or positive.dtype.itemsize < 4
+        or len(negative) < _BUCKETS // 16
+        or not np.isfinite(scale)
+    ):
+        return _sorted_twice_u(positive, negative)
+    # Subtraction, product and truncation never turn an order round, so a lower bucket means a lower score.
+    bucket_P = ((positive - low) * scale).astype(np.intp)
+    bucket_Q = ((negative - low) * scale).astype(np.intp)
+    count = np.bincount(bucket_P, minlength=_BUCKETS)
+    twice = 2 * int((len(positive) - np.cumsum(count)).take(bucket_Q).sum(dtype=np.int64))
+    # Few negatives share their bucket with a positive.
+    shared = np.flatnonzero((count > 0).take(bucket_Q))
+    negative, bucket_Q = negative.take(shared), bucket_Q.take(shared)
+    # Buckets that hold one score alone hold ties alone; in the others the pairs are counted by sorting.
+    sample = np.empty(_BUCKETS, positive.dtype)
+    sample[bucket_P] = positive
+    mixed = np.zeros(_BUCKETS, bool)
+    mixed[bucket_Q[sample[bucket_Q] != negative]] = True
+    mixed[bucket_P[sample[bucket_P] != positive]] = True
+    mixed_P, mixed_Q = mixed[bucket_P], mixed[bucket_Q]
+    twice += int(count[bucket_Q[~mixed_Q]].sum(dtype=np.int64))
+    if not mixed_Q.any():
+        return twice
+    # Among the images of mixed buckets, pairs of different buckets have been counted already.
+    higher = np.where(mixed, count, 0)
+    higher = higher.sum() - np.cumsum(higher)
+    counted = 2 * int(higher[bucket_Q[mixed_Q]].sum(dtype=np.int64))
+    return twice + _sorted_twice_u(positive[mixed_P], negative[mixed_Q]) - counted
 
 
 def undefined_classes(classes: Sequence[str], scored: ClassAucs) -> dict[str, str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.analysis.results import PlannedRun, Results, read_json
+from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.results import Results, read_json
 from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE
 from refers_bench.errors import Problem, UserError
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
+from refers_bench.analysis.choice import chosen
 from refers_bench.analysis.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
 from refers_bench.errors import Problem, UserError, nearest
 
@@ -16,52 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCK = "plan.lock.json"
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Target:
-    """A table column: what is fine-tuned on and tested."""
-
-    dataset: str
-    task: str
-    label_ratio: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassMetric:
-    """AUC of one class in one fine-tune result.
-
-    Attributes:
-        name: class name.
-        split: "test" or "val".
-        auc: in [0, 1], or None with the reason in `undefined`.
-    """
-
-    name: str
-    split: str
-    auc: float | None
-    n_pos: int
-    n_neg: int
-    undefined: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRun:
-    """One cell of the lock (method x target x seed) with what the store holds of it."""
-
-    method: str
-    label: str
-    target: Target
-    synthetic: bool
-    footnotes: tuple[str, ...]
-    run: SeedRun
-    metrics: tuple[ClassMetric, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Human name: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
-        where = self.target
-        return f"{self.method}.{where.dataset}.{where.task}.{where.label_ratio * 100:g}%.s{self.run.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +28,8 @@ class Results:
         name: the manifest's name.
         lock: the content of ``plan.lock.json``.
         store: the results store.
-        planned: every cell, in the order of the lock.
+        planned: every cell, in the order of the lock; of rows that compete for one, those that were chosen.
+        unchosen: the others of those rows.
         records: key -> ``run.json`` of finished jobs.
         failures: key -> ``<key>.failed.json`` of jobs that have no result.
     """
@@ -83,6 +40,7 @@ class Results:
     planned: tuple[PlannedRun, ...]
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unchosen: tuple[PlannedRun, ...] = ()
 
     @cached_property
     def jobs(self) -> dict[str, Mapping[str, Any]]:
@@ -254,8 +212,11 @@ def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
             records[key] = read_json(record)
         elif failure.is_file():
             failures[key] = read_json(failure)
-    planned = tuple(_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ()))
-    return Results(name=name, lock=lock, store=store, planned=planned, records=records, failures=failures)
+    cells = [_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ())]
+    planned, unchosen = chosen(cells)
+    return Results(
+        name=name, lock=lock, store=store, planned=planned, records=records, failures=failures, unchosen=unchosen
+    )
 
 
 def _planned(
@@ -281,6 +242,7 @@ def _planned(
         target=Target(dataset=cell["dataset"], task=cell["task"], label_ratio=float(cell["label_ratio"])),
         synthetic=bool(cell.get("synthetic")),
         footnotes=tuple(cell.get("footnotes", ())),
+        best_of=cell.get("best_of", ""),
         metrics=metrics,
         run=SeedRun(
             seed=int(cell["seed"]),

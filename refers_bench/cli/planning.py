@@ -28,7 +28,10 @@ def planned(settings: Settings, manifest: Path) -> Plan:
 
 def job_roots(settings: Settings, plan: Plan) -> dict[str, str]:
     """Data roots under their own names, and under the dataset ids by which jobs ask for them."""
-    paths = {name: str(path.absolute()) for name, path in settings.roots().paths.items()}
+    from refers_bench.manifest.roots import with_files
+
+    roots = with_files(settings.roots(), plan.manifest.get("files", {}), Path(plan.manifest_path).parent)
+    paths = {name: str(path.absolute()) for name, path in roots.paths.items()}
     return paths | {known: paths[name] for name, known in plan.roots.items() if name in paths}
 
 

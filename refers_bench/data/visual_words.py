@@ -142,8 +142,8 @@ class CropSource:
     ) -> None:  # fmt: skip
         self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
         self.places = crops["place"].to_numpy(np.int64)
-        self.squares = torch.from_numpy(crops[["top", "left", "side"]].to_numpy(np.float32))
-        self.words = torch.from_numpy(crops["word"].to_numpy(np.int64))
+        self.squares = torch.from_numpy(crops[["top", "left", "side"]].to_numpy(np.float32, copy=True))
+        self.words = torch.from_numpy(crops["word"].to_numpy(np.int64, copy=True))
 
     def __len__(self) -> int:
         return len(self.places)

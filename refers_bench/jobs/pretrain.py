@@ -43,7 +43,23 @@ from refers_bench.training.checkpoints import publish_tensors
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
-    """Pre-train one method on one source and publish ``checkpoint.safetensors``, history and record.
+    """Pre-train one method on one source, in as many processes as its protocol says.
+
+    Raises:
+        UserError: more processes than GPUs.
+        DataError: the source has no study that the method can use, or prepared images are missing.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: results cannot be written.
+    """
+    processes = job["spec"]["pretrain"]["processes"]
+    if processes > 1 and not parallel.inside():
+        parallel.launched(job, context, processes=processes)
+    else:
+        pretrain(job, context)
+
+
+def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
+    """Pre-train in this process (one of several, perhaps); the first publishes checkpoint, history and record.
 
     Raises:
         DataError: the source has no study that the method can use, or prepared images are missing.
@@ -51,9 +67,6 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         StorageError: results cannot be written.
     """
     key, spec, section = job["key"], job["spec"], job["spec"]["pretrain"]
-    if section["processes"] > 1 and not parallel.inside():
-        parallel.launched(job, context, processes=section["processes"])
-        return
     record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
     method, params = load_method(spec)
 
@@ -66,7 +79,6 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # 2. Tokenizers from the training reports, and what networks must know of the source.
     words = tokenizers(_texts(train_rows), section, context) if "reports" in method.needs else None
     classes = classes_of(images.index, spec["source"]["task"]) if "labels" in method.needs else ()
-    found = schemas.read(store.folder(spec["discover"]) / "words.parquet", "words") if "discover" in spec else None
     source_facts = _source_facts(words, classes, section)
 
     # 3. Encoder and objective, from one seed.
@@ -76,17 +88,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         params, source_facts, spec["network"], spec["image"], section, encoder
     ).to(device)
 
-    # 4. Batches of step t, and the same validation batches every time.
-    if found is None:
-        source_of: Callable[..., Any] = functools.partial(
-            study_source, images=images, spec=spec, params=params, words=words, classes=classes, device=device, key=key
-        )
+    # 4. Batches of step t, and the same validation batches every time: of studies, or of crops that show visual words.
+    if "discover" in spec:
+        crops = schemas.read(store.folder(spec["discover"]) / "words.parquet", "words")
+        train_rows, val_rows = crops[crops["split"] == "train"], crops[crops["split"] == "val"]
+        source_of: Callable[..., Any] = crop_sources(images, spec)
     else:
-        augment = Augment.of(spec["image"], "pretrain_augment")
-        source_of = functools.partial(CropSource, images.images_NHW, augment=augment, device=device, key=key)
-        train_rows, val_rows = found[found["split"] == "train"], found[found["split"] == "val"]
-    training = source_of(train_rows)
-    validation = source_of(val_rows) if len(val_rows) else None
+        source_of = study_sources(images, spec, params=params, words=words, classes=classes)
+    training = source_of(train_rows, device=device, key=key)
+    validation = source_of(val_rows, device=device, key=key) if len(val_rows) else None
     select = section["select"] if validation else "last"
 
     # 5. Train: named losses in, the chosen weights out.
@@ -103,14 +113,10 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     facts = {
         "examples": {"train": len(training), "val": len(validation) if validation else 0},
         "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},
-        "dropped": dropped,
-        "classes": list(classes),
-        "vocabulary": source_facts.vocabulary,
-        "selected": select,
+        "dropped": dropped, "classes": list(classes), "vocabulary": source_facts.vocabulary, "selected": select,
         "initial_weights": f"{len(initial.loaded)} tensors given" if initial else "random",
-        "data_digest": images.meta["digest"],
-        **outcome_facts(outcome),
-    }
+        "data_digest": images.meta["digest"], **outcome_facts(outcome),
+    }  # fmt: skip
     with store.publish(key) as stage:
         publish_tensors(stage / "checkpoint.safetensors", encoder.state_dict())
         if words:
@@ -183,6 +189,16 @@ def classes_of(index: pd.DataFrame, task: str) -> tuple[str, ...]:
 def _texts(rows: pd.DataFrame) -> list[str]:
     """The report of each study once."""
     return [str(report) for report in rows.drop_duplicates("study_id")["report"]]
+
+
+def crop_sources(images: PreparedImages, spec: Mapping[str, Any]) -> Callable[..., CropSource]:
+    """``(rows, device, key) -> source`` of crops that show visual words."""
+    return functools.partial(CropSource, images.images_NHW, augment=Augment.of(spec["image"], "pretrain_augment"))
+
+
+def study_sources(images: PreparedImages, spec: Mapping[str, Any], **what: Any) -> Callable[..., StudySource]:
+    """``(rows, device, key) -> source`` of studies, or of radiographs and crops of one."""
+    return functools.partial(study_source, images=images, spec=spec, **what)
 
 
 def study_source(

@@ -15,11 +15,6 @@ from refers_bench.errors import Problem, nearest
 from refers_bench.manifest.schema import DataPart, MethodPart, Part, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
 
-#: Named in the design, not in this version: a manifest may name them, their jobs are unavailable.
-PLANNED = {
-    "method": (),
-    "dataset": (),
-}
 #: Folders below the results that are no manifest's.
 RESERVED = ("store", "work", "published", "report")
 
@@ -27,7 +22,7 @@ P = TypeVar("P", bound=Part)
 
 
 def available(kind: str, name: str) -> bool:
-    """Whether a method or dataset exists in this version."""
+    """Whether there is a method or dataset of that name."""
     return name in plugins.names(kind)
 
 
@@ -77,13 +72,18 @@ def unknown(document: Document, loc: Loc, kind: str, name: str, known: list[str]
 
 def _methods(content: Any, document: Document, seeds: int) -> Iterator[Problem]:
     rows: dict[str, int] = {}
-    for i, method in parts_of(MethodPart, content):
+    parts = list(parts_of(MethodPart, content))
+    names = {part.name or part.id for _, part in parts}
+    for i, method in parts:
         yield from _plugin(document, "method", method.id, method.params, ("methods", i), "id")
         row = method.name or method.id
         if row in rows:
             found = f"row name '{row}' is used by methods {rows[row] + 1} and {i + 1}"
             yield document.problem(("methods", i), found, allowed="a name of its own for each row")
         rows[row] = i
+        if method.best_of in names:
+            found = f"best_of is '{method.best_of}', which is a row itself"
+            yield document.problem(("methods", i, "best_of"), found, allowed="a name that no row has")
         if seeds and len(method.pretrain_seeds) not in (1, seeds):
             found = f"{len(method.pretrain_seeds)} pretrain_seeds for {seeds} seeds"
             where: Loc = ("methods", i, "pretrain_seeds")
@@ -136,8 +136,8 @@ def _plugin(
 ) -> Iterator[Problem]:
     if available(kind, name):
         yield from params_problems(plugins.load(kind, name).Params, params, document, (*loc, "params"))
-    elif name not in PLANNED[kind]:
-        yield unknown(document, (*loc, key), kind, name, sorted({*plugins.names(kind), *PLANNED[kind]}))
+    else:
+        yield unknown(document, (*loc, key), kind, name, sorted(plugins.names(kind)))
 
 
 def params_problems(model: type[BaseModel], params: Mapping[str, Any], document: Document, loc: Loc) -> list[Problem]:

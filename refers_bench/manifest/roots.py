@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from refers_bench.errors import Problem, UserError, nearest
@@ -54,6 +54,21 @@ class Roots:
         if not path.exists():
             return f"data root '{name}' is {path} ({origin}), which does not exist"
         return f"data root '{name}' is {path} ({origin}), which is no folder" if folder and not path.is_dir() else ""
+
+
+def with_files(roots: Roots, files: Mapping[str, str], folder: Path) -> Roots:
+    """The same with the files that a manifest brings along, where this machine does not set a root of that name.
+
+    Args:
+        roots: of this machine.
+        files: root name -> path below `folder`.
+        folder: of the manifest.
+    """
+    brought = {name: (folder / path).absolute() for name, path in files.items() if name not in roots.paths}
+    return replace(
+        roots, paths={**roots.paths, **brought},
+        origins={**roots.origins, **dict.fromkeys(brought, "a file beside the manifest")},
+    )  # fmt: skip
 
 
 def load_roots(environment: Mapping[str, str] | None = None) -> Roots:

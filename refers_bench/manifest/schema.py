@@ -78,6 +78,10 @@ class MethodPart(Part):
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="training constants for this row only; footnoted"
     )
+    best_of: Name | None = Field(
+        default=None,
+        description="rows with the same value compete for one row of that name: the best on validation in each column",
+    )
     pretrain_seeds: list[Seed] = Field(
         default=[0], min_length=1, description="one pre-training for all seeds, or one for each seed, in their order"
     )
@@ -123,6 +127,10 @@ class ManifestSchema(Part):
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
+    files: dict[RootName, Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]] = Field(
+        default_factory=dict,
+        description="data roots that travel with the manifest: name -> small file beside it; one of the machine wins",
+    )
     tables: list[str] = Field(default_factory=list, description="reports this manifest is for")
     execution: ExecutionPart = Field(default_factory=ExecutionPart)
 

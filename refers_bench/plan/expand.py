@@ -10,9 +10,8 @@ from typing import Any
 from refers_bench import identity, plugins
 from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import protocols
-from refers_bench.manifest.checks import available
 from refers_bench.manifest.load import Manifest
-from refers_bench.manifest.roots import Roots
+from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
 from refers_bench.plan import budget, weights
 from refers_bench.plan.data import PlannedData, planned_data
@@ -38,22 +37,17 @@ def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Pl
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """A table row: what the manifest says of it, and the method it names (None when not in this version)."""
+    """A table row: what the manifest says of it, and the method it names."""
 
     part: MethodPart
     name: str
-    plugin: plugins.Method | None
+    plugin: plugins.Method
     model: Any
     params: Mapping[str, Any]
     unavailable: str
 
     @classmethod
     def of(cls, part: MethodPart) -> _Row:
-        if not available("method", part.id):
-            return cls(
-                part=part, name=part.name or part.id, plugin=None, model=None, params=dict(part.params),
-                unavailable=f"method {part.id}: not available in this version",
-            )  # fmt: skip
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
         return cls(
@@ -63,18 +57,19 @@ class _Row:
 
     @property
     def impl(self) -> int:
-        return self.plugin.impl if self.plugin else 0
+        return self.plugin.impl
 
     @property
     def pretrains(self) -> bool:
-        return self.plugin is None or self.plugin.pretrains(self.model)
+        return self.plugin.pretrains(self.model)
 
 
 class _Expansion:
     """Collects jobs while walking methods x targets."""
 
     def __init__(self, manifest: Manifest, roots: Roots, cache: Path | None) -> None:
-        self.manifest, self.roots, self.content, self.cache = manifest, roots, manifest.content, cache
+        self.manifest, self.content, self.cache = manifest, manifest.content, cache
+        self.roots = with_files(roots, manifest.content.files, manifest.path.parent)
         self.rows = [_Row.of(part) for part in manifest.content.methods]
         self.jobs: dict[str, Job] = {}
         self.cells: list[Cell] = []
@@ -144,9 +139,8 @@ class _Expansion:
         """Constants of one row (and one target), as the specifications hold them."""
         overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
         sections = protocols.sections_of(protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset))
-        if row.plugin:
-            network = sections["network"]
-            network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
+        network = sections["network"]
+        network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
         return sections
 
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
@@ -161,16 +155,14 @@ class _Expansion:
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
-        if row.plugin:
-            sections["pretrain"]["batch_size"] = budget.batch_size(row.plugin, row.model, sections["pretrain"])
+        sections["pretrain"]["batch_size"] = budget.batch_size(row.plugin, row.model, sections["pretrain"])
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots)
         self.weights |= found
-        dataset = plugins.load("dataset", source.dataset) if available("dataset", source.dataset) else None
+        dataset = plugins.load("dataset", source.dataset)
         drawn_from = {
             "dataset": source.dataset, "params": data.params, "prepare": images.key,
-            "task": dataset.source_task_of(dataset.Params(**source.params)) if dataset else "",
-            "has_reports": bool(dataset and dataset.has_reports),
+            "task": dataset.source_task_of(dataset.Params(**source.params)), "has_reports": dataset.has_reports,
         }  # fmt: skip
         words = self.discovery(row, drawn_from, seed)
         spec = {
@@ -185,7 +177,7 @@ class _Expansion:
 
     def discovery(self, row: _Row, drawn_from: Mapping[str, Any], seed: int) -> Job | None:
         """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
-        if row.plugin is None or row.plugin.discovery is None:
+        if row.plugin.discovery is None:
             return None
         name = f"discover.{row.name}.{drawn_from['dataset']}" + (f".p{seed}" if seed else "")
         source = {name: drawn_from[name] for name in ("dataset", "params", "prepare")}
@@ -197,8 +189,6 @@ class _Expansion:
 
     def _source_lacks(self, row: _Row) -> str:
         source = self.content.source.dataset
-        if not available("dataset", source) or row.plugin is None:
-            return ""
         dataset = plugins.load("dataset", source)
         has = {"reports": dataset.has_reports, "labels": bool(dataset.source_task)}
         lacking = [what for what in sorted(row.plugin.needs) if not has[what]]
@@ -207,11 +197,11 @@ class _Expansion:
     def target(self, row: _Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
         images, data = self.prepare(target.dataset, target.params, sections["image"]["prepared_size"])
-        dataset = plugins.load("dataset", target.dataset) if available("dataset", target.dataset) else None
-        synthetic = data.phantom is not None or bool(dataset and dataset.synthetic)
+        dataset = plugins.load("dataset", target.dataset)
+        synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))
         brought, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots)
-        if missing and row.plugin and (hint := row.plugin.weights_hint(row.model)):
+        if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
         self.weights |= brought
         for task in target.tasks:
@@ -221,14 +211,15 @@ class _Expansion:
                         "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
                         "image": sections["image"], "finetune": sections["finetune"], "dataset": target.dataset,
                         "prepare": images.key, "task": task,
-                        "classes": list(dataset.tasks[task].classes) if dataset else [],
+                        "classes": list(dataset.tasks[task].classes),
                         "label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None,
                         **({"weights": brought} if brought else {}),
                     }  # fmt: skip
                     cell = Cell(
-                        method=row.name, label=row.part.label or (row.plugin.label if row.plugin else row.part.id),
+                        method=row.name, label=row.part.label or row.plugin.label,
                         dataset=target.dataset, task=task, label_ratio=ratio, seed=seed, key="",
                         footnotes=tuple(self.footnotes(row, synthetic)), synthetic=synthetic,
+                        best_of=row.part.best_of or "",
                     )  # fmt: skip
                     needs = (images.key, *([encoder.key] if encoder else []))
                     job = self.add("finetune", cell.name, spec, needs=needs, unavailable=row.unavailable or missing)
@@ -242,8 +233,7 @@ class _Expansion:
 
     def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: the method's own words, its overrides, an unlike source."""
-        if row.plugin:
-            yield from row.plugin.footnotes(row.model)
+        yield from row.plugin.footnotes(row.model)
         for item in self.manifest.method_overrides[row.name]:
             yield f"{item.name} = {item.value} for this row only"
         if len(row.part.pretrain_seeds) > 1 and row.pretrains:

@@ -52,6 +52,7 @@ class Cell:
         key: of the job; other cells and manifests may share it.
         synthetic: whether procedural radiographs are involved.
         footnotes: what a table must say of it.
+        best_of: name of the row it competes for; '' for none.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Cell:
     key: str
     synthetic: bool = False
     footnotes: tuple[str, ...] = ()
+    best_of: str = ""
 
     @property
     def name(self) -> str:

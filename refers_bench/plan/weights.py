@@ -22,18 +22,18 @@ def initial_root(network: Mapping[str, Any], architecture: str) -> str:
     return name if architecture == "transformer" or not name else f"{name}_{architecture}"
 
 
-def wanted(method: Method | None, sections: Mapping[str, Any]) -> Iterator[str]:
+def wanted(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
     """Names of the data roots that hold initial weights for this method under these constants."""
     if sections["network"]["init"] == "imagenet":
         yield sections["network"]["init_path_name"]
     bert = sections["pretrain"]["text_encoder"]["path_name"]
-    if bert and method is not None and "reports" in method.needs:
+    if bert and "reports" in method.needs:
         yield bert
 
 
-def brought(method: Method | None, params: Any) -> Iterator[str]:
+def brought(method: Method, params: Any) -> Iterator[str]:
     """Name of the data root with the encoder that this method brings, if it brings one."""
-    if method is not None and (name := method.weights(params)):
+    if name := method.weights(params):
         yield name
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from refers_bench import identity
-from refers_bench.analysis.results import Results, Target
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from refers_bench.analysis.cells import Target
 from refers_bench.analysis.published import published
-from refers_bench.analysis.results import Results, Target
+from refers_bench.analysis.results import Results
 from refers_bench.render.table import Cell, Column, Row, Table
 from refers_bench.reports import _grid
 

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refers_bench.analysis.results import PlannedRun, Results
+from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.results import Results
 from refers_bench.render.page import Detail
 from refers_bench.reports import _grid
 from refers_bench.reports.runs import duration, git_text, hardware_text, packages_text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from refers_bench.analysis.results import ClassMetric, Results, Target
+from refers_bench.analysis.cells import ClassMetric, Target
+from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import mean_sd
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from refers_bench.analysis.results import PlannedRun, Results
+from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import MISSING
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Row, Table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from refers_bench.analysis.results import Results, Target
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reports import _grid

@@ -35,7 +35,7 @@ def data_sheet(
         "method": {"id": spec["method"], "label": method.label, "source": method.source, "params": spec["params"]},
         "pretraining": {
             "steps": facts["steps"], "selected": facts["selected"], "seed": spec["seed"],
-            "studies": facts["studies"], "initial_weights": facts["initial_weights"],
+            "examples": facts["examples"], "initial_weights": facts["initial_weights"],
         },
         "data": {
             "id": spec["source"]["dataset"], "label": source.label, "source": source.source,

@@ -38,3 +38,30 @@ def test_agrees_on_a_large_unbalanced_class() -> None:
     logits = (rng.normal(size=(30_000, 1)) + labels).astype(np.float32)
     expected = metrics.roc_auc_score(labels[:, 0], logits[:, 0])
     assert class_aucs(labels, logits).auc_K[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_agrees_on_two_thousand_large_and_tied_cases() -> None:
+    """Sizes at which scores are put into buckets: few and many values, outliers, constant and skewed scores."""
+    rng = np.random.default_rng(2)
+    shapes = ("normal", "decimals", "skewed", "outlier", "few", "constant", "clusters")
+    for number in range(2000):
+        images = int(rng.integers(1_000, 3_000))
+        labels = (rng.random(images) < rng.uniform(0.01, 0.6)).astype(np.int8)
+        labels[:2] = 0, 1
+        scores = rng.normal(size=images) + labels
+        shape = shapes[number % len(shapes)]
+        if shape == "decimals":
+            scores = np.round(1 / (1 + np.exp(-scores)), 3)
+        elif shape == "skewed":
+            scores = np.exp(4 * scores)
+        elif shape == "outlier":
+            scores[0] = 1e30
+        elif shape == "few":
+            scores = np.round(scores)
+        elif shape == "constant":
+            scores = np.full(images, 0.25)
+        elif shape == "clusters":
+            scores = np.round(scores) + 1e-6 * rng.normal(size=images)
+        scores = scores.astype(np.float32 if number % 2 else np.float64)
+        expected = metrics.roc_auc_score(labels, scores)
+        assert class_aucs(labels[:, None], scores[:, None]).auc_K[0] == pytest.approx(expected, abs=1e-12), shape

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from refers_bench.analysis.results import Target, known_names, load
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.results import known_names, load
 from refers_bench.errors import UserError
 
 TARGET = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0)

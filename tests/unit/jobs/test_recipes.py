@@ -32,7 +32,7 @@ IMAGE = {
 }  # fmt: skip
 NETWORK = {
     "reading": "paper", "patch_size": 8, "width": 16, "depth": 2, "heads": 2, "mlp_width": 32, "dropout": 0.1,
-    "activation": "relu", "position": "concatenated", "aggregation": "concatenated", "init": "random",
+    "activation": "relu", "position": "concatenated", "aggregation": "concatenated", "readout": "auto", "init": "random",
     "init_path_name": "",
 }  # fmt: skip
 COMMON = {
@@ -41,7 +41,7 @@ COMMON = {
     "clip_norm": 1.0, "precision": "fp32", "accumulate": 1, "validate_every": 4, "patience": 0,
 }  # fmt: skip
 PRETRAIN = {
-    **COMMON, "view_sampling": "paper", "report_flip": "paper", "text_learning_rate": 0.01,
+    **COMMON, "processes": 1, "view_sampling": "paper", "report_flip": "paper", "text_learning_rate": 0.01,
     "decoder_learning_rate": 0.02, "lookahead_steps": 3, "lookahead_alpha": 0.5, "select": "best_validation",
     "temperature": 0.1, "image_to_text_weight": 0.75, "text_to_image_gradient": True, "text_tokens": 24,
     "vocabulary": 150,
@@ -179,7 +179,7 @@ def test_pretraining_never_sees_the_test_split(
     facts = record(context, pretrained)["facts"]
     for split in ("train", "val"):
         rows = index[index["split"] == split]
-        assert facts["studies"][split] == rows["study_id"].nunique()
+        assert facts["examples"][split] == rows["study_id"].nunique()
         assert facts["patients"][split] == rows["patient_id"].nunique()
     assert facts["dropped"]["test or unused split"] == (index["split"] == "test").sum() > 0
 
@@ -286,7 +286,14 @@ def test_killed_and_resumed_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("method", "section"), [("lsp_transformer", {}), ("refers", {"precision": "bf16", "accumulate": 2})]
+    ("method", "section"),
+    [
+        ("lsp_transformer", {}),
+        ("refers", {"precision": "bf16", "accumulate": 2}),
+        ("context_restoration", {}),
+        ("model_genesis", {"precision": "bf16"}),
+        ("c2l", {}),
+    ],
 )
 def test_other_methods_and_precisions(
     context: JobContext, prepared: dict[str, Any], method: str, section: dict[str, Any]
@@ -334,7 +341,7 @@ def test_a_checkpoint_of_another_network_is_refused(
 
 def test_initial_weights_must_exist(context: JobContext, prepared: dict[str, Any]) -> None:
     spec = pretrain_job("refers", prepared)["spec"]
-    spec = {**spec, "network": {**NETWORK, "init": "npz", "init_path_name": "vit_b16"}}
+    spec = {**spec, "network": {**NETWORK, "init": "imagenet", "init_path_name": "vit_b16"}}
     with pytest.raises(UserError, match="data root 'vit_b16' names no file"):
         entry.run(job(**spec), context)
 

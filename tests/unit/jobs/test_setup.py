@@ -42,7 +42,7 @@ def test_data_roots(tmp_path: Path) -> None:
 
 
 def test_initial_weights_from_npz_are_resized_to_the_image(golden: Path, tmp_path: Path) -> None:
-    network, net = {"init": "npz", "init_path_name": "vit"}, encoder()
+    network, net = {"init": "imagenet", "init_path_name": "vit"}, encoder()
     coverage = setup.load_image_weights(net, network, context(tmp_path, vit=golden / "case10_vit_jax_layout.npz"))
     assert coverage is not None
     assert not coverage.missing
@@ -53,8 +53,8 @@ def test_initial_weights_from_npz_are_resized_to_the_image(golden: Path, tmp_pat
 
 
 def test_initial_weights_of_another_width_are_refused(golden: Path, tmp_path: Path) -> None:
-    network = {"init": "npz", "init_path_name": "vit"}
-    with pytest.raises(DataError, match="of this network"):
+    network = {"init": "imagenet", "init_path_name": "vit"}
+    with pytest.raises(DataError, match=r"tensors|of this network"):
         setup.load_image_weights(
             encoder(width=32), network, context(tmp_path, vit=golden / "case10_vit_jax_layout.npz")
         )

@@ -1,0 +1,136 @@
+"""Which score did a run give to each test image and class, in an order in which runs can be compared?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from refers_bench.errors import Problem, UserError
+
+FILE = "predictions.parquet"
+#: Label of an image whose label is not known.
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Scores of one run on one split, images sorted by id and classes in the order of the task.
+
+    Attributes:
+        classes: K names.
+        image_ids: N distinct ids.
+        patient_ids: N ids; '' where unknown.
+        labels_NK: int8, 1, 0 or `UNKNOWN`.
+        scores_NK: float32, higher means more likely positive; NaN only in imported files.
+    """
+
+    classes: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    patient_ids: tuple[str, ...]
+    labels_NK: npt.NDArray[np.int8]
+    scores_NK: npt.NDArray[np.float32]
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether every image says whose it is."""
+        return bool(self.patient_ids) and all(self.patient_ids)
+
+    def sorted(self, classes: Sequence[str] | None = None) -> Predictions:
+        """The same with images sorted by id, and classes in the given order.
+
+        Raises:
+            KeyError: a class is not there.
+        """
+        names = tuple(self.classes if classes is None else classes)
+        columns = [self.classes.index(name) for name in names]
+        order = sorted(range(len(self.image_ids)), key=self.image_ids.__getitem__)
+        return Predictions(
+            classes=names,
+            image_ids=tuple(self.image_ids[row] for row in order),
+            patient_ids=tuple(self.patient_ids[row] for row in order),
+            labels_NK=np.ascontiguousarray(self.labels_NK[order][:, columns]),
+            scores_NK=np.ascontiguousarray(self.scores_NK[order][:, columns]),
+        )
+
+
+def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = None) -> Predictions:
+    """The stored predictions of one run.
+
+    Args:
+        path: ``predictions.parquet`` of the run.
+        split: "test" or "val".
+        classes: their order; by default as they first occur in the file.
+
+    Raises:
+        UserError: unreadable, of another schema, an image twice, or an image without one of the classes.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from refers_bench.store.schemas import VERSION
+
+    try:
+        # Ids repeat once a class: as dictionaries they cost an integer a row instead of a string.
+        table = pq.read_table(path, read_dictionary=["image_id", "patient_id", "class", "split"])
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(Problem(found=f"cannot read: {error}", allowed="a Parquet file", path=path)) from error
+    found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
+    if found != f"predictions {VERSION}":
+        raise UserError(
+            Problem(found=f"written under the schema '{found}'", allowed=f"'predictions {VERSION}'", path=path)
+        )
+    table = table.filter(pc.equal(pc.cast(table["split"], pa.string()), split))
+    return _pivot(table, path=path, classes=classes)
+
+
+def _codes(column: Any) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """(values, index of each row's value) of a dictionary column."""
+    whole = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if not len(whole):
+        return [], np.zeros(0, np.int64)
+    return whole.dictionary.to_pylist(), np.asarray(whole.indices).astype(np.int64)
+
+
+def _pivot(table: Any, *, path: Path, classes: Sequence[str] | None) -> Predictions:
+    """Rows of image x class as matrices, images sorted by id."""
+    images, image_of_row = _codes(table["image_id"])
+    names, class_of_row = _codes(table["class"])
+    patients, patient_of_row = _codes(table["patient_id"])
+    # A dictionary may hold values that only rows of another split use.
+    used = np.unique(image_of_row)
+    used = used[np.argsort(np.array([images[code] for code in used], dtype=object))] if len(used) else used
+    place = np.full(len(images), -1, np.int64)
+    place[used] = np.arange(len(used))
+    wanted = (
+        tuple(classes) if classes is not None else tuple(dict.fromkeys(names[c] for c in dict.fromkeys(class_of_row)))
+    )
+    column = np.array([wanted.index(name) if name in wanted else -1 for name in names], np.int64)
+    rows, columns = place[image_of_row], column[class_of_row] if len(class_of_row) else class_of_row
+    if len(columns) and (columns < 0).any():
+        stray = names[int(class_of_row[int(np.argmax(columns < 0))])]
+        raise UserError(Problem(found=f"holds the class '{stray}'", allowed=", ".join(wanted), path=path))
+    shape = (len(used), len(wanted))
+    times = np.bincount(rows * len(wanted) + columns, minlength=shape[0] * shape[1]) if wanted else np.zeros(0, int)
+    if (times != 1).any():
+        row, wrong = divmod(int(np.argmax(times != 1)), len(wanted))
+        text = f"image '{images[used[row]]}' has {times[row * len(wanted) + wrong]} rows of the class '{wanted[wrong]}'"
+        raise UserError(Problem(found=text, allowed="one row per image and class", path=path))
+    labels = np.full(shape, UNKNOWN, np.int8)
+    labels[rows, columns] = np.asarray(table["label"].combine_chunks().fill_null(UNKNOWN))
+    scores = np.full(shape, np.nan, np.float32)
+    scores[rows, columns] = np.asarray(table["logit"].combine_chunks())
+    patient = np.zeros(len(used), np.int64)
+    patient[rows] = patient_of_row
+    return Predictions(
+        classes=wanted,
+        image_ids=tuple(images[code] for code in used),
+        patient_ids=tuple(patients[code] for code in patient),
+        labels_NK=labels,
+        scores_NK=scores,
+    )

@@ -1,0 +1,101 @@
+"""Is DeLong's test the one of the paper of 1988: kernels summed in a double loop, and the coverage it promises?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from refers_bench.analysis.auc import class_aucs
+from refers_bench.analysis.delong import Delong, DelongTest, delong, pair
+from refers_bench.analysis.significance import Refusal
+
+
+def _by_double_loop(labels: list[int], scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs and their covariance from the definition: every pair of images, every pair of methods."""
+    positive = [i for i, label in enumerate(labels) if label == 1]
+    negative = [j for j, label in enumerate(labels) if label == 0]
+    methods = len(scores)
+
+    def kernel(r: int, i: int, j: int) -> float:
+        return 1.0 if scores[r, i] > scores[r, j] else 0.5 if scores[r, i] == scores[r, j] else 0.0
+
+    m, n = len(positive), len(negative)
+    v10 = [[sum(kernel(r, i, j) for j in negative) / n for i in positive] for r in range(methods)]
+    v01 = [[sum(kernel(r, i, j) for i in positive) / m for j in negative] for r in range(methods)]
+    auc = [sum(values) / m for values in v10]
+    covariance = np.zeros((methods, methods))
+    for r in range(methods):
+        for s in range(methods):
+            s10 = sum((v10[r][i] - auc[r]) * (v10[s][i] - auc[s]) for i in range(m)) / (m - 1)
+            s01 = sum((v01[r][j] - auc[r]) * (v01[s][j] - auc[s]) for j in range(n)) / (n - 1)
+            covariance[r, s] = s10 / m + s01 / n
+    return np.array(auc), covariance
+
+
+@pytest.mark.parametrize("distinct", [3, 20, 0], ids=["many ties", "some ties", "no ties"])
+def test_agrees_with_the_double_loop(distinct: int) -> None:
+    rng = np.random.default_rng(distinct)
+    for _ in range(40):
+        images = int(rng.integers(8, 40))
+        labels = [1, 1, 0, 0, *(int(value) for value in rng.integers(0, 2, images - 4))]
+        scores = (rng.normal(size=(4, images)) + np.array(labels)).astype(np.float32)
+        if distinct:
+            scores = np.round(scores * distinct / 6).astype(np.float32)
+        found = delong(labels, scores)
+        auc, covariance = _by_double_loop(labels, scores)
+        assert isinstance(found, Delong)
+        assert found.auc_M == pytest.approx(auc, abs=1e-12)
+        assert found.covariance_MM == pytest.approx(covariance, abs=1e-12)
+        difference = auc[0] - auc[1]
+        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+        test = pair(found, 0, 1)
+        if variance > 1e-9:
+            assert isinstance(test, DelongTest)
+            assert test.difference == pytest.approx(difference, abs=1e-12)
+            assert test.p == pytest.approx(math.erfc(abs(difference / math.sqrt(variance)) / math.sqrt(2)), rel=1e-9)
+
+
+def test_its_aucs_are_those_of_the_tables() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.choice([0, 1, -1], 500)
+    scores = rng.normal(size=(2, 500)).astype(np.float32)
+    found = delong(labels, scores)
+    assert isinstance(found, Delong)
+    for method in (0, 1):
+        assert found.auc_M[method] == pytest.approx(
+            class_aucs(labels[:, None], scores[method][:, None]).mean, abs=1e-12
+        )
+
+
+def test_interval_covers_and_test_keeps_its_level() -> None:
+    """1,500 test sets of 60 positives and 90 negatives; two methods with correlated scores and equal true AUCs."""
+    rng = np.random.default_rng(2)
+    labels = np.repeat([1, 0], [60, 90])
+    covered = rejected = 0
+    repetitions = 1500
+    for _ in range(repetitions):
+        shared = rng.normal(size=150)
+        scores = np.stack([labels * 1.2 + shared + rng.normal(size=150) for _ in range(2)])
+        test = pair(delong(labels, scores), 0, 1)
+        assert isinstance(test, DelongTest)
+        covered += test.low <= 0 <= test.high
+        rejected += test.p < 0.05
+    assert 0.93 <= covered / repetitions <= 0.97
+    assert 0.03 <= rejected / repetitions <= 0.07
+
+
+def test_no_p_value_without_variance_or_images() -> None:
+    labels = [1, 1, 0, 0]
+    perfect = [[0.9, 0.8, 0.1, 0.2], [0.7, 0.9, 0.2, 0.1]]
+    outcome = pair(delong(labels, perfect), 0, 1)
+    assert isinstance(outcome, Refusal) and "zero variance" in outcome.reason
+    rng = np.random.default_rng(0)
+    once = rng.normal(size=30)
+    outcome = pair(delong([1, 0] * 15, np.stack([once, 3 * once + 1])), 0, 1)
+    assert isinstance(outcome, Refusal) and "alike" in outcome.reason
+    outcome = pair(delong([1, 0, 0], [[0.1, 0.2, 0.3]] * 2), 0, 1)
+    assert isinstance(outcome, Refusal) and "has 1 and 2" in outcome.reason
+    with pytest.raises(ValueError, match="NaN"):
+        delong([1, 1, 0, 0], [[0.1, float("nan"), 0.3, 0.4]])
