@@ -63,7 +63,9 @@ class ConvolutionalDecoder(nn.Module):
 
 def _stage(channels: int, out: int) -> nn.Module:
     # Group normalisation: a batch of distorted images has no statistics worth keeping.
-    return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.GroupNorm(min(8, out), out), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.GroupNorm(math.gcd(8, out), out), nn.ReLU()
+    )
 
 
 class LinearDecoder(nn.Module):

@@ -29,7 +29,7 @@ SMALL: Mapping[str, Any] = {"queue": 24, "words": 6, "patients": 4, "depth": 18,
 SIZES = {
     "tiny, paper": (32, 8, 16, 1, "concatenated", "relu"),
     "small, official_code": (48, 12, 24, 3, "added", "gelu"),
-    "larger, plain": (64, 16, 48, 1, "none", "gelu"),
+    "larger, plain, no power of two": (64, 16, 76, 1, "none", "gelu"),
 }
 BATCH, CLASSES, VOCABULARY, TOKENS = 6, 5, 40, 12
 
