@@ -45,7 +45,7 @@ def test_spread_of_a_single_class_is_delongs() -> None:
 
 
 def test_intervals_over_images_cover() -> None:
-    """700 test sets of 400 images, three classes that occur together; truth from 200,000 images."""
+    """1,500 test sets of 400 images, three classes that occur together; truth from 200,000 images."""
     rng = np.random.default_rng(5)
 
     def draw(images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +58,7 @@ def test_intervals_over_images_cover() -> None:
 
     labels, scores = draw(200_000)
     truth = [class_aucs(labels, one).mean for one in scores]
-    sets = 700
+    sets = 1500
     means = differences = 0
     for number in range(sets):
         found = bootstrap(*draw(400), seed=number, draws=500)
@@ -94,3 +94,13 @@ def test_intervals_over_patients_cover_where_those_over_images_do_not() -> None:
         by_image += interval.low <= truth <= interval.high
     assert 0.93 <= by_patient / sets <= 0.97
     assert by_image / sets < 0.85
+
+
+def test_interval_of_a_mean_stays_within_0_and_1() -> None:
+    labels = np.repeat([1, 0], [6, 30])[:, None]
+    scores = np.linspace(1, 0, 36)[None, :, None].copy()
+    perfect = bootstrap(labels, scores, seed=0, draws=200).mean(0)
+    assert (perfect.low, perfect.estimate, perfect.high, perfect.se) == (1, 1, 1, 0)
+    scores[0, 6, 0] = 2  # one negative above all positives
+    near = bootstrap(labels, scores, seed=0, draws=200).mean(0)
+    assert 0 < near.low < near.estimate < near.high < 1
