@@ -68,14 +68,16 @@ class Draws:
     n_units: int
     classes: tuple[int, ...]
 
-    def mean(self, method: int) -> Interval:
-        """Interval of one method's mean AUC, within 0 and 1."""
-        return _logit_interval(float(self.estimate_M[method]), self.mean_BM[:, method])
+    def mean(self, *methods: int) -> Interval:
+        """Interval of one method's mean AUC, within 0 and 1; of several (one method's seeds) that of their mean."""
+        rows = list(methods)
+        return _logit_interval(float(self.estimate_M[rows].mean()), self.mean_BM[:, rows].mean(axis=1))
 
-    def difference(self, first: int, second: int) -> Interval:
-        """Interval of the difference of two methods, draw by draw."""
-        estimate = float(self.estimate_M[first] - self.estimate_M[second])
-        return _interval(estimate, self.mean_BM[:, first] - self.mean_BM[:, second])
+    def difference(self, first: int | Sequence[int], second: int | Sequence[int]) -> Interval:
+        """Interval of the difference of two methods, or of two means over methods, draw by draw."""
+        one, other = np.atleast_1d(first), np.atleast_1d(second)
+        estimate = float(self.estimate_M[one].mean() - self.estimate_M[other].mean())
+        return _interval(estimate, self.mean_BM[:, one].mean(axis=1) - self.mean_BM[:, other].mean(axis=1))
 
 
 def _interval(estimate: float, values_B: _Floats) -> Interval:

@@ -138,15 +138,30 @@ def pair(found: Delong | Refusal, first: int, second: int) -> DelongTest | Refus
         first: place of the first method.
         second: place of the second.
     """
+    if isinstance(found, Refusal):
+        return found
+    weights_M = np.zeros(len(found.auc_M))
+    weights_M[first] += 1
+    weights_M[second] -= 1
+    return contrast(found, weights_M)
+
+
+def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | Refusal:
+    """The test of a weighted sum of AUCs against 0, such as the mean over one method's seeds minus another's.
+
+    Args:
+        found: from `delong`, one entry per method and seed.
+        weights_M: one weight per entry.
+    """
     from scipy.special import ndtr
 
     if isinstance(found, Refusal):
         return found
-    cov = found.covariance_MM
-    variance = float(cov[first, first] + cov[second, second] - 2 * cov[first, second])
-    difference = float(found.auc_M[first] - found.auc_M[second])
-    # Rounding leaves about 1e-17 between two methods that order the images alike.
-    if variance <= 1e-14 * max(float(cov[first, first]), float(cov[second, second]), 1e-12):
+    weights = np.asarray(weights_M, np.float64)
+    variance = float(weights @ found.covariance_MM @ weights)
+    difference = float(weights @ found.auc_M)
+    # Rounding leaves about 1e-17 between methods that order the images alike.
+    if variance <= 1e-14 * max(float(np.diag(found.covariance_MM)[weights != 0].max(initial=0.0)), 1e-12):
         return Refusal(reason="zero variance: both order the positive and negative images alike")
     se = math.sqrt(variance)
     z = difference / se

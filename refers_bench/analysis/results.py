@@ -47,6 +47,11 @@ class Results:
         """Key -> job of the lock."""
         return {job["key"]: job for job in self.lock.get("jobs", ())}
 
+    @property
+    def origin(self) -> str:
+        """Where the figures come from: "run" (ours), "released" or "imported"."""
+        return str((self.lock.get("manifest") or {}).get("origin", "run"))
+
     @cached_property
     def methods(self) -> dict[str, str]:
         """Row name -> title, in the order of the manifest."""

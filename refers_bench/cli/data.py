@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from refers_bench.cli.datasets import show_datasets
+from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def prepare(
     folder = _store(settings, dataset, plugin, params, index, size=size)
     meta = prepare_images(
         index, root=root, folder=folder, work=folder.with_name(f".{folder.name}.work"), size=size, workers=workers,
-        allow_missing=allow_missing, dicom=plugin.dicom(params), progress=_progress("images", conclude=True),
+        allow_missing=allow_missing, dicom=plugin.dicom(params), progress=counted("images", conclude=True),
     )  # fmt: skip
     for path, reason in meta["unreadable"]:
         click.echo(f"unreadable: {path}: {reason}", err=True)
@@ -120,26 +119,6 @@ def _store(
         "impl": plugin.impl, "digest": digest(index), "phantom": None, "prepared_size": size,
     }  # fmt: skip
     return settings.cache / "prepared" / identity.key(spec)
-
-
-def _progress(what: str, *, conclude: bool = False) -> Callable[[int, int], None]:
-    """Says on standard error, once a second, how far something is, at what rate and when it will end.
-
-    Args:
-        what: is counted.
-        conclude: whether the end is said even of what took less than a second.
-    """
-    begun, shown = time.monotonic(), [0.0]
-
-    def progress(done: int, total: int) -> None:
-        spent = time.monotonic() - begun
-        if spent - shown[0] > 1 or (done == total and (shown[0] or conclude)):
-            shown[0] = spent
-            rate = done / spent if spent else 0
-            left = f", {(total - done) / rate:.0f} s left" if rate else ""
-            click.echo(f"{done}/{total} {what}, {rate:.0f} a second{left}", err=True)
-
-    return progress
 
 
 def _publish(folder: Path, name: str, lines: list[str], record: dict[str, Any]) -> None:
@@ -196,7 +175,7 @@ def verify(
     if decode:
         paths = index["path"].tolist()
         problems = verification.unreadable(
-            paths, root=root, workers=workers, dicom=plugin.dicom(params), progress=_progress("images read")
+            paths, root=root, workers=workers, dicom=plugin.dicom(params), progress=counted("images read")
         )
     found = verification.Verification(
         **about,
@@ -282,11 +261,11 @@ def audit(
     compared = {}
     if stores:
         compared[f"splits of {dataset}"] = audits.across_splits(
-            stores[0], distance=distance, threads=workers, progress=_progress("pairs")
+            stores[0], distance=distance, threads=workers, progress=counted("pairs")
         )
     if len(stores) == 2:
         compared[f"{dataset} and {other}"] = audits.across_datasets(
-            stores[0], stores[1], distance=distance, threads=workers, progress=_progress("pairs")
+            stores[0], stores[1], distance=distance, threads=workers, progress=counted("pairs")
         )
     for title, pairs in compared.items():
         lines += audits.pair_lines(title, pairs)

@@ -85,6 +85,9 @@ def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
 
 def commands(results: Results) -> tuple[str, ...]:
     """How to make the results again, and the page from them."""
+    imported = (results.lock.get("manifest") or {}).get("command")
+    if imported:
+        return (str(imported), f"refers-bench report {shlex.quote(results.name)}")
     path = results.lock.get("manifest_path") or f"manifests/{results.name}.yaml"
     manifest = shlex.quote(str(path))
     return (f"refers-bench run {manifest}", f"refers-bench report {manifest}")

@@ -72,12 +72,26 @@ def write(path: Path, frame: pd.DataFrame, kind: str) -> None:
         table.validate(full=True)
     except pa.ArrowException as error:
         raise ValueError(f"{kind}: {error}") from error
+    write_table(path, table, kind)
+
+
+def write_table(path: Path, table: pa.Table, kind: str) -> None:
+    """Write an Arrow table as `write` does a frame; for tables too long to pass through pandas.
+
+    Raises:
+        ValueError: other columns or types than the schema's, or a null where it must not be.
+    """
+    schema = SCHEMAS[kind]
+    if not table.schema.equals(schema) and [(f.name, f.type) for f in table.schema] != [
+        (f.name, f.type) for f in schema
+    ]:
+        raise ValueError(f"{kind} takes {schema}, got {table.schema}")
     for field in schema:
         if not field.nullable and table[field.name].null_count:
             raise ValueError(f"{kind}: column '{field.name}' must not hold nulls")
     # pandas adds its version to the metadata; without it the bytes depend on the content alone.
     version = {b"refers_bench.schema": f"{kind} {VERSION}".encode()}
-    pq.write_table(table.replace_schema_metadata(version), path, compression="zstd")
+    pq.write_table(table.cast(schema).replace_schema_metadata(version), path, compression="zstd")
 
 
 def read(path: Path, kind: str) -> pd.DataFrame:

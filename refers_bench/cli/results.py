@@ -1,0 +1,107 @@
+"""Take in other people's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.data.imported import ImportedRun
+
+_NAME = click.option("--name", help="Name of the plan below RESULTS.  [default: from the source]")
+
+
+@click.group("results")
+def command() -> None:
+    """Take in other people's predictions."""
+
+
+@command.group("import")
+def import_() -> None:
+    """Read predictions into the store, as runs that were not made here; then print what the files contain."""
+
+
+@import_.command("refers-release")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_NAME
+@click.pass_obj
+def refers_release(settings: Settings, folder: Path, name: str | None) -> None:
+    """The prediction files of the REFERS release: FOLDER holds Results_of_fine-tuning."""
+    from refers_bench import plugins
+    from refers_bench.data.refers_release import DATASETS, read_release
+
+    classes = {
+        (dataset, task): card.classes
+        for dataset in DATASETS.values()
+        for task, card in plugins.load("dataset", dataset).tasks.items()
+    }
+    release = read_release(folder, classes)
+    for path in release.unread:
+        click.echo(f"not read: {path}")
+    _publish(
+        settings,
+        release.runs,
+        name=name or "refers-release",
+        title="Prediction files of the REFERS release",
+        origin="released",
+        command=f"refers-bench results import refers-release {folder.name}",
+    )
+
+
+def _table(format: str) -> Callable[..., None]:  # noqa: A002
+    @click.argument("file", type=click.Path(path_type=Path))
+    @_NAME
+    @click.pass_obj
+    def read(settings: Settings, file: Path, name: str | None) -> None:
+        from refers_bench.data.prediction_tables import read_table
+
+        runs, ignored = read_table(file, format=format)
+        if ignored:
+            click.echo(f"columns not read: {', '.join(ignored)}")
+        _publish(
+            settings,
+            runs,
+            name=name or file.stem,
+            title=f"Imported predictions: {file.name}",
+            origin="imported",
+            command=f"refers-bench results import {format} {file.name}",
+        )
+
+    read.__doc__ = (
+        "One row per image and class: method, dataset, task, label_ratio, class, image_id, label, score; "
+        "optional seed, patient_id, method_label."
+    )
+    return read
+
+
+import_.command("csv")(_table("csv"))
+import_.command("parquet")(_table("parquet"))
+
+
+def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, **more: Any) -> None:
+    """Store the runs, then print their means and the findings."""
+    from refers_bench.analysis.integrity import findings
+    from refers_bench.analysis.results import load
+    from refers_bench.cli.progress import counted
+    from refers_bench.errors import Problem, UserError
+    from refers_bench.jobs.importing import publish
+    from refers_bench.render.table import slug
+    from refers_bench.reports._page import printed
+
+    if slug(name) != name or name in ("store", "work", "report", "statistics"):
+        raise UserError(Problem(found=f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one"))
+    publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
+    click.echo(printed(settings.results, name))
+    loaded = load(settings.results, name)
+    found = findings(loaded)
+    click.echo(f"{len(found)} findings about the files; facts, not judgements:" if found else "no findings")
+    for one in found:
+        where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %"
+        classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)
+        click.echo(f"  {where}: {' and '.join(one.runs)}: {one.text}{classes}")
+    click.echo(f"report: refers-bench report {name}")

@@ -1,0 +1,68 @@
+"""What do other people's predictions look like once they have been read, whatever files they came from?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImportedRun:
+    """Predictions of one method on one target with one seed.
+
+    Attributes:
+        method: row name.
+        label: row title.
+        dataset: target id, one of ours or any other.
+        task: of the target.
+        label_ratio: share of the training images that the method was fine-tuned on, in (0, 1].
+        seed: 0 where the source names none.
+        classes: K names.
+        image_ids: N ids, in the order of the source.
+        patient_ids: N ids; '' where unknown.
+        labels_NK: int8, 1, 0 or -1 for unknown.
+        scores_NK: float32, higher means more likely positive; NaN where the source has NaN.
+        merged: scores that differ in the source and are one float32, summed over the classes.
+        files: path below the source -> SHA-256.
+        footnotes: what a table must say of the row.
+    """
+
+    method: str
+    label: str
+    dataset: str
+    task: str
+    label_ratio: float
+    seed: int
+    classes: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    patient_ids: tuple[str, ...]
+    labels_NK: npt.NDArray[np.int8]
+    scores_NK: npt.NDArray[np.float32]
+    merged: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    footnotes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As cells are called: "refers.nih_chestxray14.findings.1%.s0"."""
+        return f"{self.method}.{self.dataset}.{self.task}.{self.label_ratio * 100:g}%.s{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of images, patients, labels and scores: what decides every figure."""
+        found = hashlib.sha256()
+        for texts in (self.classes, self.image_ids, self.patient_ids):
+            found.update("\0".join(texts).encode() + b"\1")
+        found.update(np.ascontiguousarray(self.labels_NK).tobytes())
+        found.update(np.ascontiguousarray(self.scores_NK).tobytes())
+        return found.hexdigest()
+
+
+def as_float32(scores_N: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], int]:
+    """Scores as they are stored, and how many distinct ones fell together."""
+    stored_N = scores_N.astype(np.float32)
+    return stored_N, len(np.unique(scores_N)) - len(np.unique(stored_N))
