@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "Show the jobs of a manifest by state; explain why a cell is stale.",
     "status": "Show how far each planned manifest is, without planning again.",
     "report": "Write tables and figures from stored predictions.",
+    "claims": "Evaluate the paper's statements on published, released and reproduced figures.",
     "results": "Take in other people's predictions.",
     "check": "Compare results with a stored baseline (for CI).",
     "validate": "Check manifests, all errors at once; export the JSON Schema.",

@@ -49,6 +49,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None) -> None:
         name=name or "refers-release",
         title="Prediction files of the REFERS release",
         origin="released",
+        tables=("table1",),
         command=f"refers-bench results import refers-release {folder.name}",
     )
 

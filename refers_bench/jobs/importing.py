@@ -34,6 +34,7 @@ def publish(
     title: str,
     origin: str,
     command: str,
+    tables: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> lock.Plan:
     """Store the predictions and metrics of each run, then the plan that lists them.
@@ -47,6 +48,7 @@ def publish(
         title: of the report.
         origin: `RELEASED` or `IMPORTED`.
         command: how the import is done again, for the report.
+        tables: of the paper, to be shown however few of their cells are there.
         progress: told (done, total) after each run.
     """
     store = ResultStore(results)
@@ -76,6 +78,7 @@ def publish(
         manifest={"origin": origin, "command": command},
         jobs=tuple(jobs.values()),
         cells=tuple(cells),
+        tables=tables,
     )
     lock.write(plan, results)
     return plan

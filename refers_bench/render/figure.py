@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Okabe and Ito's colours: told apart by readers with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+STYLES_OF_SERIES = ("line", "points", "bars", "intervals")
 STYLES = ("-", "--", ":", "-.")
 
 _SETTINGS: dict[Any, Any] = {
@@ -36,27 +37,57 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points of one name: a curve ("line") or loose points with a bar at their mean ("points").
+    """Points of one name.
 
     Attributes:
-        x: for "points", the place of a category (0, 1, ...).
+        x: for "points" and "bars", the place of a category (0, 1, ...).
+        y: for "intervals", the place of a category.
+        style: "line" (a curve), "points" (loose points with a bar at their mean), "bars" (upright bars), "intervals"
+            (a mark at x with a bar from `low` to `high`).
+        low: lower ends, of y for "line" and "bars", of x for "intervals"; () for none.
+        high: upper ends.
+        colour: number of the colour; by default that of the series.
     """
 
     label: str
     x: tuple[float, ...]
     y: tuple[float, ...]
     style: str = "line"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    colour: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES_OF_SERIES:
+            raise ValueError(f"unknown style '{self.style}'; known: {', '.join(STYLES_OF_SERIES)}")
+        lengths = {len(self.x), len(self.y), len(self.low) or len(self.x), len(self.high) or len(self.x)}
+        if len(lengths) > 1:
+            raise ValueError(f"series '{self.label}': x, y, low and high differ in length")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes; `x_names` turns the x axis into categories 0, 1, ..."""
+    """One pair of axes.
+
+    Attributes:
+        x_names: turns the x axis into categories 0, 1, ...
+        y_names: turns the y axis into categories 0, 1, ..., from the top down.
+        x_log: whether the x axis is logarithmic.
+        guide: x of an upright dashed line; None for none.
+        diagonal: whether a dashed line joins (0, 0) and (1, 1).
+        tall: height in rows of panels; a figure is as tall as its tallest panel asks.
+    """
 
     title: str
     x_label: str
     y_label: str
     series: tuple[Series, ...]
     x_names: tuple[str, ...] = ()
+    y_names: tuple[str, ...] = ()
+    x_log: bool = False
+    guide: float | None = None
+    diagonal: bool = False
+    tall: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +121,8 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
     columns = min(3, len(figure.panels))
     rows = math.ceil(len(figure.panels) / columns)
     with mpl.rc_context(_SETTINGS):
-        canvas = Canvas(figsize=(3.4 * columns, 2.6 * rows), layout="constrained")
+        tall = max(panel.tall for panel in figure.panels)
+        canvas = Canvas(figsize=(3.4 * columns, 2.6 * rows * tall), layout="constrained")
         FigureCanvasAgg(canvas)
         _draw_panels(canvas, figure.panels, rows=rows, columns=columns)
         stream = io.BytesIO()
@@ -106,24 +138,63 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
 def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns: int) -> None:
     for place, panel in enumerate(panels):
         axes = canvas.add_subplot(rows, columns, place + 1)
+        if panel.x_log:
+            axes.set_xscale("log")
+        if panel.guide is not None:
+            axes.axvline(panel.guide, linestyle="--", color="#777777", linewidth=0.8)
+        if panel.diagonal:
+            axes.plot([0, 1], [0, 1], linestyle="--", color="#777777", linewidth=0.8)
         for number, series in enumerate(panel.series):
-            colour = COLOURS[number % len(COLOURS)]
-            if series.style == "points":
-                _points(axes, series, colour)
-            else:
-                style = STYLES[number // len(COLOURS) % len(STYLES)]
-                # A leading underscore, or no name, would hide the curve from the legend.
-                label = _short(series.label, 40).lstrip("_") or NO_VALUE
-                axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label)
+            _draw_series(axes, series, number, len(panel.series))
         axes.set_title("\n".join(textwrap.wrap(_short(panel.title, 120), 44)), fontsize=8)
         axes.set_xlabel(_short(panel.x_label, 40))
         axes.set_ylabel(_short(panel.y_label, 40))
-        if panel.x_names:
-            names = [_short(name, 28) for name in panel.x_names]
-            axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-            axes.set_xlim(-0.5, len(names) - 0.5)
-        else:
-            axes.legend(frameon=False, fontsize=6)
+        _name_axes(axes, panel)
+
+
+def _name_axes(axes: Axes, panel: Panel) -> None:
+    """Categories and legend."""
+    if panel.x_names:
+        names = [_short(name, 28) for name in panel.x_names]
+        axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    if panel.y_names:
+        axes.set_yticks(range(len(panel.y_names)), [_short(name, 36) for name in panel.y_names])
+        axes.set_ylim(len(panel.y_names) - 0.5, -0.5)
+    named = any(series.style in ("line", "bars") for series in panel.series)
+    if named or (not panel.x_names and not panel.y_names):
+        axes.legend(frameon=False, fontsize=6)
+
+
+def _draw_series(axes: Axes, series: Series, number: int, count: int) -> None:
+    place = number if series.colour is None else series.colour
+    colour = COLOURS[place % len(COLOURS)]
+    # A leading underscore, or no name, would hide the curve from the legend.
+    label = _short(series.label, 40).lstrip("_") or NO_VALUE
+    if series.style == "points":
+        _points(axes, series, colour)
+    elif series.style == "bars":
+        width = 0.8 / count
+        x = [value - 0.4 + (number + 0.5) * width for value in series.x]
+        axes.bar(x, series.y, width, color=colour, label=label, yerr=_errors(series, series.y), error_kw={"lw": 0.6})
+    elif series.style == "intervals":
+        axes.errorbar(
+            series.x, series.y, xerr=_errors(series, series.x), fmt="o", color=colour, markersize=3.5, linewidth=1.0
+        )
+    else:
+        style = STYLES[place // len(COLOURS) % len(STYLES)]
+        axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label)
+        if series.low:
+            axes.errorbar(series.x, series.y, yerr=_errors(series, series.y), fmt="o", color=colour, ms=2.5, lw=0.8)
+
+
+def _errors(series: Series, centre: Sequence[float]) -> list[list[float]] | None:
+    """Distances below and above, as matplotlib takes them; None where the series has no ends."""
+    if not series.low:
+        return None
+    below = [value - low for value, low in zip(centre, series.low, strict=True)]
+    above = [high - value for value, high in zip(centre, series.high, strict=True)]
+    return [[max(0.0, value) for value in ends] for ends in (below, above)]
 
 
 def _points(axes: Axes, series: Series, colour: str) -> None:

@@ -32,6 +32,7 @@ class Cell:
         value: a figure, in the unit of the table (AUC: per cent); NaN is not allowed.
         sd: its standard deviation over seeds.
         decimals: digits after the point of `value` and `sd`.
+        signed: whether a positive `value` is shown with its sign.
         best: shown in bold.
         kind: one of `KINDS`.
         notes: footnotes of this cell.
@@ -43,6 +44,7 @@ class Cell:
     value: float | None = None
     sd: float | None = None
     decimals: int = 1
+    signed: bool = False
     best: bool = False
     kind: str = "value"
     notes: tuple[Note, ...] = ()
@@ -59,7 +61,7 @@ class Cell:
     @property
     def figure(self) -> str:
         """The figure alone ("76.7"), or the text."""
-        return self.text if self.value is None else f"{self.value:.{self.decimals}f}"
+        return self.text if self.value is None else f"{self.value:{'+' if self.signed else ''}.{self.decimals}f}"
 
     @property
     def spread(self) -> str:

@@ -15,6 +15,7 @@ from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row,
 #: P-values below this get a dagger.
 ALPHA = 0.05
 SIGNIFICANT = Note(text="P < 0.05 in the test named at the P-value; not corrected for several columns.", mark=DAGGER)
+SIGNIFICANT_HOLM = Note(text="P < 0.05 after Holm's correction over the tests of this table.", mark=DAGGER)
 SYNTHETIC = Note(text="synthetic: procedural radiographs, not patients'.")
 
 
@@ -158,6 +159,8 @@ def p_text(p: float) -> str:
     """A P-value as the paper prints it: "8.35e-4"; from 0.01 on as "0.023"."""
     if p >= 0.01:
         return f"{p:.3f}"
+    if p < 1e-300:
+        return "< 1e-300"
     mantissa, _, exponent = f"{p:.2e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 

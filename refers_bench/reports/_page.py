@@ -14,6 +14,8 @@ from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
 
 FORMATS = ("html", "latex", "markdown", "csv")
+#: Tables about the published figures.
+REFERENCES = ("references", "claims")
 #: Reports printed on a terminal after a run.
 PRINTED = ("table1", "table2", "table3", "cells")
 
@@ -84,7 +86,8 @@ def section(results: Results, *, published: bool = True) -> Section:
 
     found = items(results)
     if not published:
-        found = [item.without("published") if isinstance(item, Table) else item for item in found]
+        kept = [item for item in found if item.id not in REFERENCES]
+        found = [item.without("published") if isinstance(item, Table) else item for item in kept]
     return Section(
         id=f"manifest-{slug(results.name)}",
         title=results.name,

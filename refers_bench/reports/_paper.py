@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.published import published
+from refers_bench.analysis.published import TARGETS, published, row_of
 from refers_bench.analysis.results import Results
 from refers_bench.render.table import Cell, Column, Row, Table
 from refers_bench.reports import _grid
@@ -23,27 +23,32 @@ class PaperColumn:
         group: title of the target.
         title: label ratio, or '' for the only one.
         subtitle: nominal number of training images.
-        dataset: our id.
-        task: our task id; '' when the dataset has one task.
-        published: target name in the published figures.
+        published: target name in the published figures; it says which dataset and task is meant.
     """
 
     group: str
     title: str
     subtitle: str
-    dataset: str
     published: str
-    task: str = ""
     label_ratio: float = 1.0
+
+    @property
+    def dataset(self) -> str:
+        """Our dataset id."""
+        return TARGETS[self.published][0]
+
+    @property
+    def task(self) -> str:
+        """Our task id."""
+        return TARGETS[self.published][1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRow:
-    """A row of the paper: its title, its title in the published figures, and our row names that mean it."""
+    """A row of the paper: its title, and its title in the published figures, which names our rows that mean it."""
 
     title: str
     published: str
-    methods: tuple[str, ...]
 
 
 NIH = tuple(
@@ -51,7 +56,6 @@ NIH = tuple(
         group="NIH ChestX-ray14",
         title=_grid.percent(ratio),
         subtitle=f"{count} images",
-        dataset="nih_chestxray14",
         published="nih",
         label_ratio=ratio,
     )
@@ -62,29 +66,22 @@ VINBIGDATA = tuple(
         group="VinBigData",
         title=_grid.percent(ratio),
         subtitle=f"{count} images",
-        dataset="vinbigdata_cxr",
         published="vinbigdata",
         label_ratio=ratio,
     )
     for ratio, count in ((0.01, "100"), (0.1, "1,000"), (1.0, "10,000"))
 )
-SHENZHEN = PaperColumn(
-    group="Shenzhen", title="tuberculosis", subtitle="all labels", dataset="shenzhen_tb", published="shenzhen"
-)
+SHENZHEN = PaperColumn(group="Shenzhen", title="tuberculosis", subtitle="all labels", published="shenzhen")
 COVID_OTHER = PaperColumn(
     group="COVID-19 Image Data Collection",
     title="COVID-19 against other",
     subtitle="all labels",
-    dataset="covid19_idc",
-    task="covid19_vs_other",
     published="covid-t1",
 )
 VIRAL_BACTERIAL = PaperColumn(
     group="COVID-19 Image Data Collection",
     title="viral against bacterial",
     subtitle="all labels",
-    dataset="covid19_idc",
-    task="viral_vs_bacterial",
     published="covid-t2",
 )
 #: Columns of Tables 1 and 2, in the paper's order.
@@ -119,19 +116,15 @@ class PaperTable:
 def find_target(results: Results, column: PaperColumn) -> Target | None:
     """The manifest's column that is meant, or None."""
     for target in results.targets:
-        same_task = target.task == column.task or not column.task
-        if target.dataset == column.dataset and same_task and abs(target.label_ratio - column.label_ratio) < 1e-9:
+        same = (target.dataset, target.task) == (column.dataset, column.task)
+        if same and abs(target.label_ratio - column.label_ratio) < 1e-9:
             return target
     return None
 
 
 def find_method(results: Results, row: PaperRow) -> str | None:
-    """The manifest's row that is meant, or None; "row2_" stands for any name that begins so."""
-    for known in row.methods:
-        for name in results.methods:
-            if name == known or (known.endswith("_") and name.startswith(known)):
-                return name
-    return None
+    """The manifest's row that is meant, or None."""
+    return row_of(row.published, results.methods)
 
 
 def build(results: Results, declaration: PaperTable) -> Table | None:

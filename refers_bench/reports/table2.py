@@ -11,15 +11,15 @@ from refers_bench.render.table import Table
 from refers_bench.reports import _paper
 from refers_bench.reports._paper import PaperRow, PaperTable
 
-LSP = PaperRow(title="LSP (Transformer)", published="LSP (Transformer)", methods=("lsp_transformer",))
+LSP = PaperRow(title="LSP (Transformer)", published="LSP (Transformer)")
 DECLARATION = PaperTable(
     number=2,
     caption="REFERS against label-supervised pre-training.",
     columns=_paper.ALL,
     rows=(
-        PaperRow(title="REFERS", published="REFERS", methods=("refers",)),
+        PaperRow(title="REFERS", published="REFERS"),
         LSP,
-        PaperRow(title="LSP (ConvNet)", published="LSP (ConvNet)", methods=("lsp_convnet",)),
+        PaperRow(title="LSP (ConvNet)", published="LSP (ConvNet)"),
     ),
     baselines=(LSP,),
     p_title="P, REFERS against LSP (Transformer)",

@@ -1,0 +1,121 @@
+"""What does a claim's expression say, and what is its value?
+
+Numbers, ``+ - * /``, ``min``, ``max``, ``mean``, ``abs`` and the figures ``auc(...)`` and ``p(...)``; nothing else is
+understood, nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: Name -> number of positional arguments of a figure.
+FIGURES = {"auc": 3, "p": 3}
+#: Name -> what it makes of its arguments.
+REDUCTIONS: Mapping[str, Callable[[list[float]], float]] = {
+    "min": min,
+    "max": max,
+    "mean": lambda values: math.fsum(values) / len(values),
+    "abs": lambda values: abs(values[0]),
+}
+_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+}
+#: A figure that an expression asks for: ("auc", row title, target, label ratio).
+Leaf = tuple[str, str, str, float]
+
+
+class ExpressionError(ValueError):
+    """The expression is not understood."""
+
+
+def parse(text: str, names: Mapping[str, Any] | None = None) -> ast.expr:
+    """The expression as a tree, checked.
+
+    Args:
+        text: the expression.
+        names: values of the free names ("target", "ratio").
+
+    Raises:
+        ExpressionError: not an expression, or one with something that is not allowed.
+    """
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ExpressionError(f"not an expression: {error}") from error
+    leaves(tree, names or {})
+    return tree
+
+
+def leaves(tree: ast.expr, names: Mapping[str, Any]) -> tuple[Leaf, ...]:
+    """The figures the expression asks for, each once.
+
+    Raises:
+        ExpressionError: something that is not allowed.
+    """
+    found: dict[Leaf, float] = {}
+
+    def note(leaf: Leaf) -> float:
+        found[leaf] = 1.0
+        return 1.0
+
+    # With every figure at 1 a denominator may be 0; whether it is, the figures will tell.
+    with contextlib.suppress(ZeroDivisionError):
+        value(tree, note, names)
+    return tuple(found)
+
+
+def value(tree: ast.expr, figure: Callable[[Leaf], float], names: Mapping[str, Any]) -> float:
+    """The value of the expression.
+
+    Args:
+        tree: from `parse`.
+        figure: gives each figure.
+        names: values of the free names.
+
+    Raises:
+        ExpressionError: something that is not allowed.
+        ZeroDivisionError: a denominator is 0.
+    """
+    match tree:
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            return float(number)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -value(operand, figure, names)
+        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
+            return _OPERATORS[type(operator)](value(left, figure, names), value(right, figure, names))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FIGURES:
+            return figure(_leaf(name, arguments, names))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in REDUCTIONS and arguments:
+            return REDUCTIONS[name]([value(argument, figure, names) for argument in arguments])
+    raise ExpressionError(
+        f"'{ast.unparse(tree)}' is not allowed: numbers, + - * /, {', '.join(REDUCTIONS)}, "
+        'auc("row", "target", ratio), p("row", "target", ratio)'
+    )
+
+
+def _leaf(name: str, arguments: list[ast.expr], names: Mapping[str, Any]) -> Leaf:
+    if len(arguments) != FIGURES[name]:
+        raise ExpressionError(f"{name} takes {FIGURES[name]} arguments, got {len(arguments)}")
+    given = []
+    for argument in arguments:
+        match argument:
+            case ast.Constant(value=constant):
+                given.append(constant)
+            case ast.Name(id=free) if free in names:
+                given.append(names[free])
+            case _:
+                known = ", ".join(names) or "none here"
+                raise ExpressionError(f"'{ast.unparse(argument)}': a text or number, or a name ({known})")
+    row, target, ratio = given
+    if not isinstance(row, str) or not isinstance(target, str) or not isinstance(ratio, int | float):
+        raise ExpressionError(
+            f"{name} takes a row title, a target and a label ratio, got {row!r}, {target!r}, {ratio!r}"
+        )
+    return name, row, target, float(ratio)

@@ -1,0 +1,72 @@
+"""Do methods differ over several targets at once (Friedman's test), and by how many ranks must two of them (Nemenyi)?
+
+Source: Demsar, Journal of Machine Learning Research 7, 2006.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from refers_bench.analysis.significance import Refusal
+
+FRIEDMAN = "Friedman's test on the ranks of the methods, chi-squared approximation"
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranks:
+    """Mean ranks of methods over targets; rank 1 has the highest AUC, ties share the mean of their ranks.
+
+    Attributes:
+        mean_M: mean rank of each method.
+        n_targets: targets.
+        statistic: Friedman's chi-squared, corrected for ties.
+        df: methods minus 1.
+        p: its P-value.
+        critical: two methods whose mean ranks differ by less are not told apart at 5 % (Nemenyi).
+    """
+
+    mean_M: npt.NDArray[np.float64]
+    n_targets: int
+    statistic: float
+    df: int
+    p: float
+    critical: float
+    test: str = FRIEDMAN
+
+
+def ranks(auc_TM: npt.ArrayLike) -> Ranks | Refusal:
+    """Compare M methods on T targets.
+
+    Args:
+        auc_TM: one mean AUC per target and method, no NaN.
+    """
+    from scipy.special import chdtrc
+    from scipy.stats import rankdata, studentized_range
+
+    values = np.asarray(auc_TM, np.float64)
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 3:
+        return Refusal(reason=f"needs three methods on two targets, has {values.shape[-1]} on {values.shape[0]}")
+    if np.isnan(values).any():
+        return Refusal(reason="a figure is missing")
+    targets, methods = values.shape
+    rank_TM = rankdata(-values, axis=1)
+    mean_M = rank_TM.mean(axis=0)
+    centre = (methods + 1) / 2
+    spread = ((rank_TM - centre) ** 2).sum() / (targets * (methods - 1))
+    if not spread:
+        return Refusal(reason="all methods tie on every target")
+    statistic = float(targets * ((mean_M - centre) ** 2).sum() / spread)
+    quantile = float(studentized_range.ppf(1 - ALPHA, methods, np.inf)) / math.sqrt(2)
+    return Ranks(
+        mean_M=mean_M,
+        n_targets=targets,
+        statistic=statistic,
+        df=methods - 1,
+        p=float(chdtrc(methods - 1, statistic)),
+        critical=quantile * math.sqrt(methods * (methods + 1) / (6 * targets)),
+    )

@@ -1,0 +1,51 @@
+"""Evaluate the paper's statements on published, released and reproduced figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from refers_bench.cli.settings import Settings
+
+
+@click.command("claims")
+@click.argument("manifest", required=False)
+@click.option(
+    "--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Claims of your own, as YAML.  [default: those of the REFERS paper]",
+)  # fmt: skip
+@click.option("--fail", is_flag=True, help="Exit with 5 when a claim fails on the figures measured here.")
+@click.pass_obj
+def command(settings: Settings, manifest: str | None, path: Path | None, fail: bool) -> None:
+    """Evaluate the paper's statements: holds, fails or undecided, with the numbers and the interval.
+
+    On the published figures; on the released prediction files where they were imported ('refers-bench results import
+    refers-release'); and on the results of MANIFEST (a file, or the name of a plan) where one is given. Needs no torch.
+    """
+    from refers_bench.analysis.claims import FAILS, Evidence, Published, evaluate, load
+    from refers_bench.analysis.evidence import Released
+    from refers_bench.analysis.references import RELEASE
+    from refers_bench.analysis.results import known_names
+    from refers_bench.analysis.results import load as load_results
+    from refers_bench.cli.report import name_of
+    from refers_bench.reports.claims import SOURCES, evidence, text
+
+    claims = load(path)
+    columns: dict[str, Evidence] = {SOURCES[0]: Published()}
+    if manifest is not None:
+        columns = evidence(load_results(settings.results, name_of(settings, manifest)))
+    elif RELEASE in known_names(settings.results):
+        columns[SOURCES[1]] = Released(load_results(settings.results, RELEASE))
+    failed = False
+    for claim in claims:
+        click.echo(f"{claim.id} ({claim.place})\n  {claim.statement} [{claim.bound}]")
+        for title, source in columns.items():
+            found = evaluate(claim, source)
+            failed |= title == SOURCES[2] and found.verdict == FAILS
+            click.echo(f"    {title:<15} {text(found)}")
+    for title, source in columns.items():
+        verdicts = [evaluate(claim, source).verdict for claim in claims]
+        click.echo(f"{title}: " + ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts)))
+    if fail and failed:
+        raise SystemExit(5)

@@ -1,0 +1,62 @@
+"""Which classes does each method recognise, as bars (Extended Data Figs. 1-4 of the paper)?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.results import Results
+from refers_bench.analysis.seeds import mean_sd
+from refers_bench.plugins import Report
+from refers_bench.render.figure import Figure, Panel, Series
+from refers_bench.render.table import slug
+from refers_bench.reports import _grid
+
+
+def build(results: Results) -> list[Figure]:
+    """One figure for each column with several classes, half of the classes in each panel."""
+    return [figure for target in results.targets if (figure := _figure(results, target)) is not None]
+
+
+def _figure(results: Results, target: Target) -> Figure | None:
+    values: dict[str, dict[str, list[float]]] = {}
+    for method in results.methods:
+        for run in results.runs(method, target):
+            for metric in run.metrics:
+                if metric.split == "test" and metric.auc is not None:
+                    values.setdefault(metric.name, {}).setdefault(method, []).append(metric.auc * 100)
+    if len(values) < 2:
+        return None
+    names = list(values)
+    size = 5
+    parts = [names[start : start + size] for start in range(0, len(names), size)]
+    where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    return Figure(
+        id=slug(f"figure-classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
+        caption=f"{_grid.caption_prefix(results, [target])}AUC of each class, {where}; bars: one SD over seeds.",
+        alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
+        panels=tuple(_panel(results, values, part) for part in parts),
+    )
+
+
+def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: list[str]) -> Panel:
+    titles = _grid.titles(results, results.methods)
+    series = []
+    for place, method in enumerate(results.methods):
+        found = [(float(x), mean_sd(values[name][method])) for x, name in enumerate(names) if method in values[name]]
+        if not any(method in figures for figures in values.values()):
+            continue
+        spread = [0.0 if sd != sd else sd for _, (_, sd) in found]
+        series.append(
+            Series(
+                label=titles[method],
+                style="bars",
+                x=tuple(x for x, _ in found),
+                y=tuple(mean for _, (mean, _) in found),
+                low=tuple(mean - sd for (_, (mean, _)), sd in zip(found, spread, strict=True)),
+                high=tuple(mean + sd for (_, (mean, _)), sd in zip(found, spread, strict=True)),
+                colour=place,
+            )
+        )
+    return Panel(title="", x_label="", y_label="AUC, %", series=tuple(series), x_names=tuple(names))
+
+
+REPORT = Report(label="Classes, bars", build=build, order=53)

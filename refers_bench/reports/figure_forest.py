@@ -1,0 +1,54 @@
+"""How far is each method from the reference, with the interval that the test images leave open (forest plot)?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.bootstrap import BOOTSTRAP
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.figure import Figure, Panel, Series
+from refers_bench.reports import _grid
+
+
+def build(results: Results) -> Figure | None:
+    """One panel per column with differences; None when there is none."""
+    found = [one for target in results.targets if (one := image_statistics(results, target)) is not None]
+    found = [one for one in found if one.differences]
+    if not found:
+        return None
+    names = _grid.titles(results, results.methods)
+    reference = names.get(found[0].reference, found[0].reference)
+    return Figure(
+        id="figure-forest",
+        caption=_grid.caption_prefix(results, (one.target for one in found))
+        + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images ({BOOTSTRAP}).",
+        alt=f"Forest plot of differences in {len(found)} panels; the same figures stand in the table of test images.",
+        panels=tuple(_panel(results, one, reference) for one in found),
+    )
+
+
+def _panel(results: Results, one: ImageStatistics, reference: str) -> Panel:
+    names = _grid.titles(results, results.methods)
+    methods = list(one.differences)
+    intervals = [one.differences[method] for method in methods]
+    mark = " (synthetic)" if one.target in results.synthetic else ""
+    return Panel(
+        title=f"{_grid.target_title(one.target)}, {_grid.percent(one.target.label_ratio)}{mark}",
+        x_label=f"{reference} minus method, points",
+        y_label="",
+        series=(
+            Series(
+                label="difference",
+                style="intervals",
+                x=tuple(interval.estimate * 100 for interval in intervals),
+                y=tuple(float(place) for place in range(len(methods))),
+                low=tuple(interval.low * 100 for interval in intervals),
+                high=tuple(interval.high * 100 for interval in intervals),
+            ),
+        ),
+        y_names=tuple(names.get(method, method) for method in methods),
+        guide=0.0,
+    )
+
+
+REPORT = Report(label="Differences", build=build, order=52)

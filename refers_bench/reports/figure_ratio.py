@@ -1,0 +1,64 @@
+"""How does the mean AUC grow with the share of labels (Fig. 2 of the paper)?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.figure import Figure, Panel, Series
+from refers_bench.reports import _grid
+
+
+def build(results: Results) -> Figure | None:
+    """One panel per task with several label ratios: a curve per method, bars of one SD; None when there is none."""
+    tasks = dict.fromkeys((target.dataset, target.task) for target in results.targets)
+    panels = [panel for dataset, task in tasks if (panel := _panel(results, dataset, task)) is not None]
+    if not panels:
+        return None
+    return Figure(
+        id="figure-ratio",
+        caption=_grid.caption_prefix(results, results.targets)
+        + "Mean class AUC against the share of labels; bars: one SD over seeds.",
+        alt=f"Curves of mean class AUC against label ratio in {len(panels)} panels; the figures stand in the tables.",
+        panels=tuple(panels),
+    )
+
+
+def _panel(results: Results, dataset: str, task: str) -> Panel | None:
+    targets = sorted(
+        (target for target in results.targets if (target.dataset, target.task) == (dataset, task)),
+        key=lambda target: target.label_ratio,
+    )
+    if len(targets) < 2:
+        return None
+    titles = _grid.titles(results, results.methods)
+    series = []
+    for place, method in enumerate(results.methods):
+        found = [(t, results.cells[method, t]) for t in targets if (method, t) in results.cells]
+        found = [(target, cell) for target, cell in found if cell.n]
+        if not found:
+            continue
+        y = tuple(cell.mean * 100 for _, cell in found)
+        sd = [cell.sd * 100 if cell.n > 1 else 0.0 for _, cell in found]
+        series.append(
+            Series(
+                label=titles[method],
+                x=tuple(target.label_ratio * 100 for target, _ in found),
+                y=y,
+                low=tuple(value - spread for value, spread in zip(y, sd, strict=True)),
+                high=tuple(value + spread for value, spread in zip(y, sd, strict=True)),
+                colour=place,
+            )
+        )
+    if not series:
+        return None
+    mark = " (synthetic)" if any(target in results.synthetic for target in targets) else ""
+    return Panel(
+        title=f"{dataset}: {task}{mark}",
+        x_label="labels used for fine-tuning, %",
+        y_label="mean class AUC, %",
+        series=tuple(series),
+        x_log=True,
+    )
+
+
+REPORT = Report(label="AUC against label ratio", build=build, order=51)

@@ -1,0 +1,84 @@
+"""Which sensitivity does each method reach at which false positive rate (ROC curves)?"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.predictions import FILE, read
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.figure import Figure, Panel, Series
+from refers_bench.reports import _grid
+
+#: Points of a drawn curve: classes are averaged at these false positive rates.
+GRID = 101
+
+
+def build(results: Results) -> Figure | None:
+    """One panel per column: the mean over classes and seeds of each method's curves; None without predictions."""
+    panels = [panel for target in results.targets if (panel := _panel(results, target)) is not None]
+    if not panels:
+        return None
+    return Figure(
+        id="figure-roc",
+        caption=_grid.caption_prefix(results, results.targets)
+        + f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates.",
+        alt=f"ROC curves in {len(panels)} panels; their areas stand in the tables as mean AUCs.",
+        panels=tuple(panels),
+    )
+
+
+def _panel(results: Results, target: Target) -> Panel | None:
+    titles = _grid.titles(results, results.methods)
+    rate = np.linspace(0, 1, GRID)
+    series = []
+    for place, method in enumerate(results.methods):
+        curves = []
+        for planned in results.runs(method, target):
+            path = results.store / planned.run.key / FILE
+            if not planned.run.counts or not path.is_file():
+                continue
+            found = read(path)
+            for k in range(len(found.classes)):
+                curve = sensitivity(found.labels_NK[:, k], found.scores_NK[:, k], rate)
+                curves += [] if curve is None else [curve]
+        if curves:
+            y = tuple(np.round(np.stack(curves).mean(axis=0), 6).tolist())
+            series.append(Series(label=titles[method], x=tuple(rate.tolist()), y=y, colour=place))
+    if not series:
+        return None
+    mark = " (synthetic)" if target in results.synthetic else ""
+    return Panel(
+        title=f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}{mark}",
+        x_label="false positive rate",
+        y_label="sensitivity",
+        series=tuple(series),
+        diagonal=True,
+    )
+
+
+def sensitivity(
+    labels_N: npt.NDArray[np.int8], scores_N: npt.NDArray[np.float32], rate_G: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64] | None:
+    """Sensitivity at given false positive rates, straight lines between thresholds; None for a one-sided class.
+
+    Args:
+        labels_N: 1, 0 or anything else for unknown.
+        scores_N: higher means more likely positive.
+        rate_G: false positive rates in [0, 1].
+    """
+    known = (labels_N == 0) | (labels_N == 1)
+    positive, scores = labels_N[known] == 1, scores_N[known]
+    if np.isnan(scores).any() or positive.all() or not positive.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    # Images with one score pass the threshold together.
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    true = np.concatenate([[0], np.cumsum(positive[order])[last]]) / positive.sum()
+    false = np.concatenate([[0], np.cumsum(~positive[order])[last]]) / (~positive).sum()
+    return np.asarray(np.interp(rate_G, false, true), np.float64)
+
+
+REPORT = Report(label="ROC curves", build=build, order=54)
