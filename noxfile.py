@@ -86,6 +86,8 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".", *groups("tests"))
     for script in (
         "bench_step.py",
+        "bench_methods.py",
+        "bench_analysis.py",
         "bench_commands.py",
         "bench_orchestration.py",
         "bench_data.py",

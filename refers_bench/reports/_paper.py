@@ -145,7 +145,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     label = f"Table {declaration.number} of the paper"
     return Table(
         id=f"table{declaration.number}",
-        caption=f"{_grid.caption_prefix(results, targets)}{label}, measured here: {declaration.caption} "
+        caption=f"{_grid.caption_prefix(results, targets)}{label}, {_source(results)}: {declaration.caption} "
         "Mean class AUC in per cent, mean ± SD over seeds; best in bold.",
         stub="Method",
         columns=_columns(results, declaration, targets),
@@ -153,10 +153,16 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         notes=(
             *declaration.remarks,
             *_grid.unavailable_remarks(results),
-            "Rows marked (published) are the paper's figures, not measured here; "
+            "Rows marked (published) are the paper's figures as printed; "
             "the paper prints neither SD nor figures per seed.",
         ),
     )
+
+
+def _source(results: Results) -> str:
+    """Where the figures come from, for the caption."""
+    known = {"released": "from the released prediction files", "imported": "from imported predictions"}
+    return known.get(results.origin, "measured here")
 
 
 def _own_lines(results: Results, methods: Sequence[str | None]) -> list[_grid.Line]:

@@ -1,0 +1,193 @@
+"""Do the paper's claims hold on its own figures, and are verdicts what intervals allow?"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench.analysis.claims import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Claim,
+    Evidence,
+    Figure,
+    Missing,
+    Published,
+    evaluate,
+    load,
+)  # fmt: skip
+from refers_bench.analysis.evidence import Released, Reproduced
+from refers_bench.analysis.expression import ExpressionError, Leaf, leaves, parse, value
+from refers_bench.analysis.results import Results
+from refers_bench.analysis.results import load as load_results
+from refers_bench.errors import UserError
+
+CLAIMS = load()
+
+
+class Given(Evidence):
+    def __init__(self, figures: dict[str, Figure]) -> None:
+        self.figures = figures
+
+    def figure(self, leaf: Leaf) -> Figure:
+        if leaf[1] not in self.figures:
+            raise Missing(f"no {leaf[1]}")
+        return self.figures[leaf[1]]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    return path
+
+
+def one(tmp_path: Path, bound: str, expression: str = 'auc("REFERS", "nih", 1) - auc("C2L", "nih", 1)') -> Claim:
+    text = f"version: 1\nclaims:\n  - {{id: a, place: p, statement: s, expression: '{expression}', {bound}}}\n"
+    return load(write(tmp_path, text))[0]
+
+
+def test_there_are_enough_and_each_says_where() -> None:
+    assert len(CLAIMS) >= 25
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    assert all("Table" in claim.place and claim.statement.endswith(".") for claim in CLAIMS)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
+def test_holds_on_the_published_figures(claim: Claim) -> None:
+    found = evaluate(claim, Published())
+    assert found.verdict == HOLDS, (found, claim.bound)
+    assert found.low is None
+
+
+def test_the_issues_examples_have_their_numbers() -> None:
+    values = {claim.id: evaluate(claim, Published()).value for claim in CLAIMS}
+    assert values["imagenet_nih_1"] == pytest.approx(76.7 - 69.8)
+    assert values["nih_10_equals_genesis_100"] == pytest.approx(80.9 - 81.0)
+    assert values["p_best_baseline"] == 1.94e-3
+    assert values["view_fusion_costs"] == pytest.approx(80.4 - 78.6)
+    assert values["first_everywhere"] == pytest.approx(min(5.5, 4.3, 2.5, 7.7, 4.4, 3.9, 2.5, 4.3, 7.4))
+
+
+@pytest.mark.parametrize(
+    ("bound", "se", "verdict"),
+    [
+        ("about: 3, tolerance: 0.5", 0.0, HOLDS), ("about: 4, tolerance: 0.5", 0.0, FAILS),
+        ("about: 3, tolerance: 0.5", 0.1, HOLDS), ("about: 3, tolerance: 0.5", 0.3, UNDECIDED),
+        ("at_least: 5", 0.1, FAILS), ("at_least: 5", 2.0, UNDECIDED), ("at_least: 3", 0.0, HOLDS),
+        ("above: 3", 0.0, FAILS), ("below: 3.1", 0.0, HOLDS), ("at_most: 2.9", 0.01, FAILS),
+    ],
+)  # fmt: skip
+def test_verdicts(tmp_path: Path, bound: str, se: float, verdict: str) -> None:
+    given = Given({"REFERS": Figure(value=83.0, se=se), "C2L": Figure(value=80.0, se=se)})
+    assert evaluate(one(tmp_path, bound), given).verdict == verdict
+
+
+def test_interval_is_welchs(tmp_path: Path) -> None:
+    from scipy.stats import ttest_ind
+
+    first, second = [0.83, 0.85, 0.81], [0.70, 0.76, 0.79]
+
+    def figure(values: list[float]) -> Figure:
+        mean = sum(values) / 3
+        sd = math.sqrt(sum((v - mean) ** 2 for v in values) / 2)
+        return Figure(value=mean * 100, se=sd * 100 / math.sqrt(3), df=2)
+
+    found = evaluate(one(tmp_path, "at_least: 0"), Given({"REFERS": figure(first), "C2L": figure(second)}))
+    expected = ttest_ind(first, second, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low * 100, expected.high * 100), rel=1e-6)
+
+
+def test_missing_figures_leave_it_undecided(tmp_path: Path) -> None:
+    found = evaluate(one(tmp_path, "at_least: 0"), Given({"REFERS": Figure(value=80)}))
+    assert (found.verdict, found.value, found.reason) == (UNDECIDED, None, "no C2L")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "claims.yaml:"),
+        ("version: 1", "no list 'claims'"),
+        ("claims:\n  - 3", "claims.yaml:2:5: a claim is a mapping"),
+        ("claims:\n  - {id: a, place: p, statement: s}", "needs expression"),
+        ("claims:\n  - {id: a, place: p, statement: s, expression: '1', at_least: 1, wrong: 2}", "unknown key 'wrong'"),
+        ("claims:\n  - {id: a, place: p, statement: s, expression: '1'}", "needs about and tolerance"),
+        ("claims:\n  - {id: a, place: p, statement: s, expression: '1', about: 2}", "needs about and tolerance"),
+        (
+            "claims:\n  - {id: a, place: p, statement: s, expression: '1', at_least: 1, columns: [moon]}",
+            "no such column",
+        ),
+        (
+            'claims:\n  - {id: a, place: p, statement: s, expression: \'auc("C2", "nih", 1)\', at_least: 1}',
+            "unknown row 'C2'.*near: C2L",
+        ),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
+    import re
+
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, text))
+    assert re.search(message, "\n".join(map(str, caught.value.problems)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["__import__('os')", "auc.__class__", "[1][0]", "lambda: 1", "1 if 1 else 2", "auc('a', 'b')", "9**9", "True",
+     "auc('REFERS', x, 1)", "min()", "f(1)", "'text'", "(", "auc(*[1])", "max(1, key=2)"],
+)  # fmt: skip
+def test_nothing_else_is_understood(text: str) -> None:
+    with pytest.raises(ExpressionError):
+        parse(text)
+
+
+def test_expressions() -> None:
+    tree = parse('min(auc("A", target, ratio), 2) / 4 + mean(1, 3) * -abs(-2)', {"target": "t", "ratio": 0.1})
+    names = {"target": "t", "ratio": 0.1}
+    assert leaves(tree, names) == (("auc", "A", "t", 0.1),)
+    assert value(tree, lambda leaf: 10.0, names) == 2 / 4 - 4
+
+
+@pytest.fixture
+def measured(folder: Any) -> Results:
+    for method, base in (("refers", 0.8), ("model_genesis", 0.7), ("c2l", 0.71), ("context_restoration", 0.6),
+                         ("transvw", 0.69), ("imagenet", 0.65)):  # fmt: skip
+        aucs = [base, base + 0.01, base - 0.01]
+        folder.seeds(method, aucs, dataset="nih_chestxray14", task="findings", ratio=0.01)
+    return load_results(folder.save(), "tiny")
+
+
+def test_reproduced_figures(measured: Results) -> None:
+    evidence = Reproduced(measured)
+    found = evidence.figure(("auc", "REFERS", "nih", 0.01))
+    assert (found.value, found.se, found.df) == pytest.approx((80, 1 / math.sqrt(3), 2))
+    assert 0 < evidence.figure(("p", "REFERS vs best baseline", "nih", 0.01)).value < 0.01
+    for leaf in (("auc", "REFERS", "nih", 0.1), ("auc", "LSP (ConvNet)", "nih", 0.01),
+                 ("p", "REFERS vs LSP (Transformer)", "nih", 0.01)):  # fmt: skip
+        with pytest.raises(Missing, match="not there"):
+            evidence.figure(leaf)
+
+
+def test_incomplete_or_synthetic_figures_are_missing(folder: Any) -> None:
+    where = {"dataset": "nih_chestxray14", "task": "findings", "ratio": 0.01}
+    folder.cell("refers", **where)
+    folder.cell("refers", seed=1, state="failed", **where)
+    folder.cell("c2l", synthetic=True, **{**where, "ratio": 0.1})
+    folder.cell("refers", **{**where, "ratio": 1.0})
+    evidence = Reproduced(load_results(folder.save(), "tiny"))
+    for leaf, reason in (
+        (("auc", "REFERS", "nih", 0.01), "failed"), (("auc", "C2L", "nih", 0.1), "synthetic"),
+        (("auc", "REFERS", "nih", 1.0), "one seed"),
+    ):  # fmt: skip
+        with pytest.raises(Missing, match=reason):
+            evidence.figure(leaf)
+
+
+def test_released_figures_need_files(measured: Results) -> None:
+    with pytest.raises(Missing, match="one run"):
+        Released(measured).figure(("p", "REFERS vs best baseline", "nih", 0.01))
+    with pytest.raises(Missing, match="no such files"):
+        Released(measured).figure(("auc", "REFERS", "nih", 0.01))

@@ -1,0 +1,106 @@
+"""Are the statistics over test images those of bootstrap and DeLong, kept, and refused where they mean nothing?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refers_bench.analysis import image_statistics as room
+from refers_bench.analysis.bootstrap import bootstrap
+from refers_bench.analysis.delong import delong, pair
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.results import load
+from refers_bench.data.imported import ImportedRun
+from refers_bench.jobs.importing import publish
+
+RNG = np.random.default_rng(0)
+LABELS = (RNG.random((120, 2)) < 0.3).astype(np.int8)
+
+
+def scores(strength: float, seed: int) -> Any:
+    return (LABELS * strength + np.random.default_rng(seed).normal(size=LABELS.shape)).astype(np.float32)
+
+
+def run(
+    method: str, values: Any, *, seed: int = 0, labels: Any = LABELS, rows: slice = slice(None), **more: Any
+) -> Any:
+    images = len(values[rows])
+    base: dict[str, Any] = {
+        "method": method, "label": method, "dataset": "d", "task": "t", "label_ratio": 1.0, "seed": seed,
+        "classes": ("a", "b"), "image_ids": tuple(f"i{n:03d}" for n in range(120))[rows],
+        "patient_ids": ("",) * images, "labels_NK": labels[rows], "scores_NK": values[rows],
+    }  # fmt: skip
+    return ImportedRun(**{**base, **more})
+
+
+def statistics(folder: Path, *runs: ImportedRun, draws: int = 200) -> ImageStatistics:
+    publish(runs, results=folder, name="x", title="x", origin="imported", command="c")
+    results = load(folder, "x")
+    found = image_statistics(results, results.targets[0], draws=draws)
+    assert found is not None
+    return found
+
+
+def test_one_seed_each_is_bootstrap_and_delong(tmp_path: Path) -> None:
+    one, two = scores(1.5, 1), scores(1.0, 2)
+    found = statistics(tmp_path, run("refers", one), run("c2l", two))
+    seed = room.identity.seed("bootstrap", "d", "t")
+    direct = bootstrap(LABELS, np.stack([one, two]), seed=seed, draws=200)
+    assert found.means["refers"] == direct.mean(0) and found.differences["c2l"] == direct.difference(0, 1)
+    assert list(found.differences) == ["c2l"] and found.unit == "image" and found.n_units == 120
+    for k, test in enumerate(found.tests):
+        expected: Any = pair(delong(LABELS[:, k], np.stack([one[:, k], two[:, k]])), 0, 1)
+        assert (test.name, test.method) == ("ab"[k], "c2l")
+        assert (test.difference, test.p) == pytest.approx((expected.difference, expected.p))
+    assert [test.p_holm for test in found.tests] == pytest.approx(room.holm([test.p for test in found.tests]))
+
+
+def test_seeds_enter_as_their_mean(tmp_path: Path) -> None:
+    runs = [run("refers", scores(1.5, seed), seed=seed) for seed in (0, 1)] + [run("c2l", scores(1.0, 9))]
+    found = statistics(tmp_path, *runs)
+    results = load(tmp_path, "x")
+    assert found.means["refers"].estimate == pytest.approx(results.cells["refers", results.targets[0]].mean, abs=1e-12)
+    single = statistics(tmp_path / "single", runs[0], runs[2])
+    assert found.means["refers"].se < single.means["refers"].se
+
+
+def test_patients_are_drawn_where_all_are_known(tmp_path: Path) -> None:
+    patients = tuple(f"p{n // 3}" for n in range(120))
+    found = statistics(tmp_path, run("refers", scores(1.5, 1), patient_ids=patients))
+    assert (found.unit, found.n_units) == ("patient", 40)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"rows": slice(0, 100)}, "another list of test images"),
+        ({"labels": 1 - LABELS}, "other labels"),
+        ({"classes": ("a", "c")}, "other classes"),
+    ],
+)
+def test_what_does_not_stand_on_the_same_images_is_not_compared(tmp_path: Path, more: Any, reason: str) -> None:
+    found = statistics(tmp_path, run("refers", scores(1.5, 1)), run("c2l", scores(1.0, 2), **more))
+    assert reason in found.refusals["c2l"]
+    assert "c2l" not in found.means and not found.differences and not found.tests
+
+
+def test_zero_variance_has_no_p(tmp_path: Path) -> None:
+    one = scores(1.5, 1)
+    found = statistics(tmp_path, run("refers", one), run("c2l", 2 * one))
+    assert {test.p for test in found.tests} == {None}
+    assert all("zero variance" in test.refused for test in found.tests)
+
+
+def test_kept_and_read_back_and_computed_again_for_other_predictions(tmp_path: Path, monkeypatch: Any) -> None:
+    runs = [run("refers", scores(1.5, 1)), run("c2l", scores(1.0, 2))]
+    first = statistics(tmp_path, *runs)
+    monkeypatch.setattr(room, "bootstrap", lambda *args, **more: pytest.fail("computed again"))
+    assert statistics(tmp_path, *runs) == first
+    (kept,) = (tmp_path / room.FOLDER).iterdir()
+    kept.write_text(json.dumps({"target": {}}))
+    with pytest.raises(BaseException, match="computed again"):
+        statistics(tmp_path, *runs)
