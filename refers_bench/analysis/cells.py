@@ -16,7 +16,7 @@ class Target:
     label_ratio: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassMetric:
     """AUC of one class in one fine-tune result.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from refers_bench.analysis.cells import PlannedRun, Target
+from refers_bench.analysis.cells import Target
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
 
@@ -67,14 +67,13 @@ def findings(results: Results) -> tuple[Finding, ...]:
 
 def _read(results: Results, target: Target) -> Iterator[tuple[str, Predictions]]:
     """(name, predictions) of every finished run of the column."""
-    done: dict[str, list[PlannedRun]] = {}
-    for planned in results.planned:
-        path = results.store / planned.run.key / FILE
-        if planned.target == target and planned.run.key in results.records and path.is_file():
-            done.setdefault(planned.method, []).append(planned)
-    for method, runs in done.items():
-        for planned in runs:
-            name = method if len(runs) == 1 else f"{method}, seed {planned.run.seed}"
+    for method in results.methods:
+        runs = results.runs(method, target)
+        stored = [
+            run for run in runs if run.run.key in results.records and (results.store / run.run.key / FILE).is_file()
+        ]
+        for planned in stored:
+            name = method if len(stored) == 1 else f"{method}, seed {planned.run.seed}"
             yield name, read(results.store / planned.run.key / FILE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCK = "plan.lock.json"
+#: Column of `Results.metrics_frame` -> attribute of a class metric.
+METRIC_COLUMNS = {
+    "split": "split", "class": "name", "auc": "auc", "n_pos": "n_pos", "n_neg": "n_neg", "undefined": "undefined",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +138,15 @@ class Results:
         """Tidy: one row per method x target x seed x split x class."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.metric_rows()))
+        # Column by column: millions of rows as dictionaries would not fit a laptop.
+        columns: dict[str, list[Any]] = {}
+        for planned in self.planned:
+            found = planned.metrics
+            for name, value in (*_where(self.name, planned).items(), ("key", planned.run.key)):
+                columns.setdefault(name, []).extend([value] * len(found))
+            for name, attribute in METRIC_COLUMNS.items():
+                columns.setdefault(name, []).extend([getattr(metric, attribute) for metric in found])
+        return pd.DataFrame(columns)
 
     def cell_rows(self) -> Iterable[dict[str, Any]]:
         """Rows of `cells_frame`."""
@@ -155,12 +168,7 @@ class Results:
             for metric in planned.metrics:
                 yield {
                     **_where(self.name, planned),
-                    "split": metric.split,
-                    "class": metric.name,
-                    "auc": metric.auc,
-                    "n_pos": metric.n_pos,
-                    "n_neg": metric.n_neg,
-                    "undefined": metric.undefined,
+                    **{name: getattr(metric, attribute) for name, attribute in METRIC_COLUMNS.items()},
                     "key": planned.run.key,
                 }
 
@@ -285,14 +293,15 @@ def _state(
 
 
 def _read_metrics(path: Path) -> tuple[ClassMetric, ...]:
+    # Names repeat in every cell: one string each.
     return tuple(
         ClassMetric(
-            name=row["class"],
-            split=row["split"],
+            name=sys.intern(row["class"]),
+            split=sys.intern(row["split"]),
             auc=None if row["auc"] is None else float(row["auc"]),
             n_pos=int(row["n_pos"]),
             n_neg=int(row["n_neg"]),
-            undefined=row["undefined"] or "",
+            undefined=sys.intern(row["undefined"] or ""),
         )
         for row in _read_parquet(path, "metrics")
     )
@@ -307,7 +316,9 @@ def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:
 
     expected = f"{kind} {VERSION}"
     try:
-        table = pq.read_table(path)
+        # Not `read_table` on a path: for files this small, looking for partitions costs more than reading.
+        with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
+            table = file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise UserError(Problem(found=f"cannot read: {error}", allowed="a Parquet file", path=path)) from error
     found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")

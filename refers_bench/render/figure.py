@@ -98,12 +98,14 @@ class Figure:
         id: file name stem and anchor.
         caption: says what is drawn; names synthetic data.
         alt: what a reader who cannot see it needs to know.
+        view: "mean" or "class" where a page may show either; '' where it always shows.
     """
 
     id: str
     caption: str
     alt: str
     panels: tuple[Panel, ...]
+    view: str = ""
 
     def __post_init__(self) -> None:
         check_id(self.id)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from refers_bench.render.escape import printable_lines
 from refers_bench.render.figure import Figure, draw
@@ -31,7 +34,11 @@ def _environment() -> jinja2.Environment:
 
 def _clean(value: Any) -> Any:
     """User text without control characters; `Markup`, which only templates make, is left as it is."""
-    return printable_lines(value) if type(value) is str else value
+    return _printable(value) if type(value) is str else value
+
+
+#: A report says the same things in thousands of cells.
+_printable = functools.lru_cache(maxsize=4096)(printable_lines)
 
 
 def _data_uri(figure: Figure) -> str:
@@ -40,5 +47,14 @@ def _data_uri(figure: Figure) -> str:
 
 
 def page(content: Page) -> str:
-    """The whole report; no script, no address outside the file."""
-    return _environment().get_template("page.html.j2").render(page=content)
+    """The whole report: one file, no address outside of it, and one script, named by its hash in the page's policy."""
+    environment = _environment()
+    script = environment.get_template("page.js.j2").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    views = {item.view for section in content.sections for item in section.items}
+    return environment.get_template("page.html.j2").render(
+        page=content,
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        switch={"mean", "class"} <= views,
+    )

@@ -101,6 +101,7 @@ class Table:
         rows: in order; a rule is drawn where the block changes.
         notes: remarks on the whole table, shown after the footnotes.
         numeric: whether cells are figures (aligned right or centred) rather than prose.
+        view: "mean" or "class" where a page may show either; '' where it always shows.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Table:
     stub: str = ""
     notes: tuple[str, ...] = ()
     numeric: bool = True
+    view: str = ""
 
     def __post_init__(self) -> None:
         check_id(self.id)

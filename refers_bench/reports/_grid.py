@@ -12,6 +12,8 @@ from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
 
+#: Panels of one figure, and figures of one kind: more cannot be read.
+MOST_PANELS = 12
 #: P-values below this get a dagger.
 ALPHA = 0.05
 SIGNIFICANT = Note(text="P < 0.05 in the test named at the P-value; not corrected for several columns.", mark=DAGGER)
@@ -222,3 +224,8 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
     if not synthetic:
         return ""
     return "Synthetic data. " if len(synthetic) == len(columns) else "Partly synthetic data. "
+
+
+def not_drawn(shown: int, total: int) -> str:
+    """The caption's last words where a figure leaves columns out; '' where it has all."""
+    return f" The first {shown} of {total} columns; the others stand in the tables." if total > shown else ""

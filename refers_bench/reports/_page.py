@@ -13,7 +13,7 @@ from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
 
-FORMATS = ("html", "latex", "markdown", "csv")
+FORMATS = ("html", "latex", "markdown", "csv", "json")
 #: Tables about the published figures.
 REFERENCES = ("references", "claims")
 #: Reports printed on a terminal after a run.
@@ -166,7 +166,25 @@ def _write_page(folder: Path, page: Page, loaded: Sequence[Results], formats: Se
             publish(f"{table.id}.csv", spreadsheet.table(table))
         publish("tidy-cells.csv", spreadsheet.tidy(row for one in loaded for row in one.cell_rows()))
         publish("tidy-classes.csv", spreadsheet.tidy(row for one in loaded for row in one.metric_rows()))
+    if "json" in formats:
+        from refers_bench.render import structured
+
+        cells = (row for one in loaded for row in one.cell_rows())
+        classes = (row for one in loaded for row in one.metric_rows())
+        publish("report.json", structured.page(page, cells=cells, classes=classes))
     return list(written)
+
+
+def progress(results: Path, names: Sequence[str] | None = None) -> tuple[int, int, int]:
+    """(jobs done, jobs that can run, jobs failed) of some manifests, or of all planned ones."""
+    done = total = failed = 0
+    for name in known_names(results) if names is None else names:
+        one = load(results, name)
+        runnable = [key for key, job in one.jobs.items() if not job.get("unavailable")]
+        total += len(runnable)
+        done += sum(key in one.records for key in runnable)
+        failed += sum(key in one.failures for key in runnable)
+    return done, total, failed
 
 
 def _distinct(page: Page) -> Page:

@@ -148,6 +148,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         caption=f"{_grid.caption_prefix(results, targets)}{label}, {_source(results)}: {declaration.caption} "
         "Mean class AUC in per cent, mean ± SD over seeds; best in bold.",
         stub="Method",
+        view="mean",
         columns=_columns(results, declaration, targets),
         rows=tuple(rows),
         notes=(

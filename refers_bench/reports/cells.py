@@ -28,6 +28,7 @@ def build(results: Results) -> Table | None:
         caption=f"{_grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "
         "mean ± SD over seeds; best in bold.",
         stub="Method",
+        view="mean",
         columns=_grid.columns_of(results, targets),
         rows=tuple(rows),
         notes=_grid.unavailable_remarks(results),

@@ -63,6 +63,7 @@ def _table(results: Results, target: Target) -> Table | None:
             *(Column(title=titles[method], group="AUC") for method in methods),
         ),
         rows=tuple(rows),
+        view="class",
     )
 
 

@@ -11,13 +11,17 @@ from refers_bench.reports import _grid
 
 def build(results: Results) -> Figure | None:
     """One panel per target and label ratio: a point per seed, a bar at the mean; None when nothing is done."""
-    panels = [panel for target in results.targets if (panel := _panel(results, target)) is not None]
+    panels = [
+        panel for target in results.targets[: _grid.MOST_PANELS] if (panel := _panel(results, target)) is not None
+    ]
     if not panels:
         return None
     caption = "Mean class AUC of every seed (points) and their mean (bar)."
     return Figure(
         id="figure-auc",
-        caption=_grid.caption_prefix(results, results.targets) + caption,
+        caption=_grid.caption_prefix(results, results.targets)
+        + caption
+        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets)),
         alt=f"Scatter of mean class AUC by method in {len(panels)} panels; the same figures stand in the tables.",
         panels=tuple(panels),
     )

@@ -10,10 +10,16 @@ from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.render.table import slug
 from refers_bench.reports import _grid
 
+#: More rows than this are bars too thin to tell apart; more columns than this, figures nobody looks through.
+MOST_METHODS, MOST_FIGURES = 16, 12
+
 
 def build(results: Results) -> list[Figure]:
-    """One figure for each column with several classes, half of the classes in each panel."""
-    return [figure for target in results.targets if (figure := _figure(results, target)) is not None]
+    """One figure for each of the first columns with several classes; none with too many rows to tell apart."""
+    if len(results.methods) > MOST_METHODS:
+        return []
+    targets = results.targets[:MOST_FIGURES]
+    return [figure for target in targets if (figure := _figure(results, target)) is not None]
 
 
 def _figure(results: Results, target: Target) -> Figure | None:
@@ -34,6 +40,7 @@ def _figure(results: Results, target: Target) -> Figure | None:
         caption=f"{_grid.caption_prefix(results, [target])}AUC of each class, {where}; bars: one SD over seeds.",
         alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
         panels=tuple(_panel(results, values, part) for part in parts),
+        view="class",
     )
 
 

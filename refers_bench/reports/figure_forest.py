@@ -12,7 +12,9 @@ from refers_bench.reports import _grid
 
 def build(results: Results) -> Figure | None:
     """One panel per column with differences; None when there is none."""
-    found = [one for target in results.targets if (one := image_statistics(results, target)) is not None]
+    found = [
+        one for target in results.targets[: _grid.MOST_PANELS] if (one := image_statistics(results, target)) is not None
+    ]
     found = [one for one in found if one.differences]
     if not found:
         return None
@@ -21,7 +23,8 @@ def build(results: Results) -> Figure | None:
     return Figure(
         id="figure-forest",
         caption=_grid.caption_prefix(results, (one.target for one in found))
-        + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images ({BOOTSTRAP}).",
+        + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images ({BOOTSTRAP})."
+        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets)),
         alt=f"Forest plot of differences in {len(found)} panels; the same figures stand in the table of test images.",
         panels=tuple(_panel(results, one, reference) for one in found),
     )

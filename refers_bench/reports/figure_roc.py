@@ -18,13 +18,16 @@ GRID = 101
 
 def build(results: Results) -> Figure | None:
     """One panel per column: the mean over classes and seeds of each method's curves; None without predictions."""
-    panels = [panel for target in results.targets if (panel := _panel(results, target)) is not None]
+    panels = [
+        panel for target in results.targets[: _grid.MOST_PANELS] if (panel := _panel(results, target)) is not None
+    ]
     if not panels:
         return None
     return Figure(
         id="figure-roc",
         caption=_grid.caption_prefix(results, results.targets)
-        + f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates.",
+        + f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates."
+        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets)),
         alt=f"ROC curves in {len(panels)} panels; their areas stand in the tables as mean AUCs.",
         panels=tuple(panels),
     )

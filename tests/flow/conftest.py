@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -120,3 +121,15 @@ def kill_all() -> Callable[[subprocess.Popen[str]], list[int]]:
         return left
 
     return kill
+
+
+_SPEC = importlib.util.spec_from_file_location(
+    "flow_analysis_conftest", Path(__file__).parents[1] / "unit" / "analysis" / "conftest.py"
+)
+assert _SPEC is not None and _SPEC.loader is not None
+_MODULE = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_MODULE)
+
+#: A results folder built cell by cell, for what reads results.
+folder = _MODULE.folder
+new_folder = _MODULE.new_folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -87,7 +89,10 @@ def test_csv_keeps_the_digits() -> None:
 
 def test_html_is_self_contained() -> None:
     text = html.page(PAGE)
-    assert "<script" not in text and "http" not in text.replace("http-equiv", "")
+    assert "http" not in text.replace("http-equiv", "")
+    script = text.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert text.count("<script") == 1 and f"script-src 'sha256-{digest}'\"" in text
     assert 'src="data:image/svg+xml;base64,' in text and "<b>76.7</b>" in text
 
 

@@ -78,7 +78,7 @@ def test_printed_tables(folder: Any) -> None:
     ("names", "formats", "message"),
     [
         (["tinny"], ("html",), "did you mean 'tiny'"),
-        (["tiny"], ("htm",), "unknown format 'htm'; allowed: html, latex, markdown, csv; did you mean 'html'"),
+        (["tiny"], ("htm",), "unknown format 'htm'; allowed: html, latex, markdown, csv, json; did you mean 'html'"),
     ],
 )
 def test_mistakes_are_named(folder: Any, names: list[str], formats: tuple[str, ...], message: str) -> None:

@@ -1,0 +1,73 @@
+"""How do tables and figures become JSON that other programs read?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from refers_bench.render.page import Page
+from refers_bench.render.table import Table
+
+#: Raised when a reader of the last version would misread this one.
+VERSION = 1
+
+
+def page(content: Page, *, cells: Iterable[Mapping[str, Any]], classes: Iterable[Mapping[str, Any]]) -> str:
+    """The report as one JSON object: ``sections`` with tables and figures, then the tidy rows.
+
+    Args:
+        content: the page.
+        cells: one row per method x target x seed.
+        classes: one row per method x target x seed x split x class.
+    """
+    value = {
+        "version": VERSION,
+        "title": content.title,
+        "sections": [
+            {
+                "title": section.title,
+                "remarks": list(section.remarks),
+                "tables": [_table(item) for item in section.tables],
+                "figures": [asdict(item) for item in section.figures],
+                "commands": list(section.commands),
+            }
+            for section in content.sections
+        ],
+        "cells": list(cells),
+        "classes": list(classes),
+    }
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, sort_keys=True) + "\n"
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """Footnotes by their marks; every cell with its value, text and marks."""
+    marks = table.footnotes()
+    return {
+        "id": table.id,
+        "caption": table.caption,
+        "stub": table.stub,
+        "columns": [asdict(column) for column in table.columns],
+        "footnotes": {mark: note.text for note, mark in marks.items()},
+        "remarks": list(table.notes),
+        "rows": [
+            {
+                "title": row.title,
+                "block": row.block,
+                "footnotes": [marks[note] for note in row.notes],
+                "cells": [
+                    {
+                        "kind": cell.kind,
+                        "text": cell.figure,
+                        "value": cell.value,
+                        "sd": cell.sd,
+                        "best": cell.best,
+                        "footnotes": [marks[note] for note in cell.notes],
+                    }
+                    for cell in row.cells
+                ],
+            }
+            for row in table.rows
+        ],
+    }

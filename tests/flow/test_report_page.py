@@ -1,0 +1,183 @@
+"""Does a reader's browser show the report: without errors or network, sortable, by keyboard, on a phone, accessibly?"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench.analysis.results import load
+from refers_bench.reports import _page
+
+ROOT = Path(__file__).resolve().parents[2]
+HOSTILE = ("<script>alert(1)</script>", "50%_$x&", "\u05e9\u05dc\u05d5\u05dd \u0627\u0644\u0635\u062f\u0631", "n" * 200)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+LIMIT = 5 * 2**20
+
+
+def axe() -> str:
+    """The accessibility checker's source, or a skip."""
+    for path in (os.environ.get("AXE_CORE", ""), ROOT / "node_modules" / "axe-core" / "axe.min.js"):
+        if path and Path(path).is_file():
+            return Path(path).read_text(encoding="utf-8")
+    pytest.skip("axe-core not found: 'npm install --no-save axe-core', or AXE_CORE=path of axe.min.js")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM or not DRIVER:
+        pytest.skip("chromium and chromedriver are not on the PATH")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(folder: Any) -> Path:
+    """A report with three seeds, a failure, missing cells, two classes, and hostile names."""
+    for place, label in enumerate(("REFERS", *HOSTILE)):
+        name = "refers" if not place else f"row-{place}"
+        for target in ({"dataset": "nih_chestxray14", "task": "findings", "ratio": 0.01}, {"ratio": 1.0}):
+            for seed in range(3):
+                aucs = {"normal": 0.8 - 0.03 * place + 0.01 * seed, "opacity <b>": 0.6 + 0.02 * place}
+                state = "failed" if (place, seed) == (2, 2) else "missing" if (place, seed) == (3, 1) else "done"
+                folder.cell(name, seed=seed, label=label, aucs=aucs, state=state, **target)
+    (path,) = _page.write(folder.save(), ["tiny"])
+    return path
+
+
+def visit(browser: Any, path: Path, width: int = 1280) -> None:
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    browser.get(path.as_uri())
+
+
+def column(browser: Any, table: str, number: int) -> list[str]:
+    script = "return [...document.querySelectorAll(arguments[0])].map(r => r.cells[arguments[1]].innerText.trim())"
+    return list(browser.execute_script(script, f"#{table} tbody.ours tr", number))
+
+
+def test_no_console_error_and_no_request(browser: Any, page: Path) -> None:
+    visit(browser, page)
+    assert browser.get_log("browser") == []
+    sent = [
+        json.loads(entry["message"])["message"]["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in entry["message"]
+    ]
+    assert [url for url in sent if not url.startswith(("data:", page.as_uri()))] == []
+    # What is hostile is text: no element came of it.
+    assert browser.execute_script("return document.querySelectorAll('script').length") == 1
+    assert "<script>alert(1)</script>" in browser.find_element("id", "cells").text
+
+
+def test_sorting_by_mouse_and_keyboard(browser: Any, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, page)
+    original = column(browser, "cells", 0)
+    button = browser.find_elements("css selector", "#cells thead tr:last-child th button")[1]
+    button.click()
+    values = [float(text.split()[0]) for text in column(browser, "cells", 1) if text[0].isdigit()]
+    assert values == sorted(values, reverse=True) and len(values) >= 3
+    assert browser.find_element("css selector", "#cells th[aria-sort]").get_attribute("aria-sort") == "descending"
+    button.send_keys(Keys.ENTER)
+    values = [float(text.split()[0]) for text in column(browser, "cells", 1) if text[0].isdigit()]
+    assert values == sorted(values)
+    # Figures that are not there stay below, and the third time gives the first order.
+    assert all(not text[0].isdigit() for text in column(browser, "cells", 1)[len(values) :])
+    button.send_keys(Keys.SPACE)
+    assert column(browser, "cells", 0) == original
+    assert browser.find_elements("css selector", "#cells th[aria-sort]") == []
+
+
+def test_switch_between_means_and_classes(browser: Any, page: Path) -> None:
+    visit(browser, page)
+    means, classes = (browser.find_element("id", name) for name in ("cells", "classes-nih_chestxray14-findings-0_01"))
+    assert means.is_displayed() and classes.is_displayed()
+    browser.find_element("css selector", "#view input[value=class]").click()
+    assert not means.is_displayed() and classes.is_displayed()
+    browser.find_element("css selector", "#view input[value=mean]").click()
+    assert means.is_displayed() and not classes.is_displayed()
+
+
+def test_a_number_opens_its_origin_and_gives_the_focus_back(browser: Any, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, page)
+    link = browser.find_element("css selector", "#cells td a[href^='#cell-']")
+    link.send_keys(Keys.ENTER)
+    dialog = browser.find_element("id", "detail")
+    assert dialog.is_displayed() and "seed 0" in dialog.text and "key" in dialog.text
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
+    assert browser.switch_to.active_element == link
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_never_scrolls_sideways(browser: Any, page: Path, width: int) -> None:
+    visit(browser, page, width)
+    wide, shown = browser.execute_script(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= shown <= width
+
+
+def test_prints(browser: Any, page: Path) -> None:
+    visit(browser, page)
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert printed[:5] == b"%PDF-" and len(printed) > 10_000
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_no_serious_barrier(browser: Any, page: Path, dark: bool) -> None:
+    source = axe()
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    visit(browser, page)
+    # The page's own policy forbids foreign scripts; the driver's are allowed.
+    browser.execute_script(source)
+    found = browser.execute_async_script("axe.run(document).then(arguments[0])")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    bad = [
+        (one["id"], one["help"], [node["target"] for node in one["nodes"]][:3])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert found["passes"] and bad == []
+
+
+def test_whole_tables_stay_below_five_megabytes(new_folder: Callable[..., Any]) -> None:
+    """Nine methods x nine columns x three seeds, 14 classes where the paper has them."""
+    folder = new_folder("full")
+    columns = [(d, "findings", r, 14) for d in ("nih_chestxray14", "vinbigdata_cxr") for r in (0.01, 0.1, 1.0)]
+    columns += [("shenzhen_tb", "tuberculosis", 1.0, 1), ("covid19_idc", "covid19_vs_other", 1.0, 1)]
+    columns += [("covid19_idc", "viral_vs_bacterial", 1.0, 1)]
+    methods = ("refers", "model_genesis", "c2l", "context_restoration", "transvw", "imagenet", "lsp_transformer",
+               "lsp_convnet", "scratch")  # fmt: skip
+    for number, method in enumerate(methods):
+        for dataset, task, ratio, classes in columns:
+            for seed in range(3):
+                aucs = {f"class {k}": 0.5 + 0.03 * k + 0.005 * seed - 0.01 * number for k in range(classes)}
+                folder.cell(method, seed=seed, dataset=dataset, task=task, ratio=ratio, aucs=aucs)
+    results = folder.save()
+    assert len(load(results, "full").planned) == 243
+    (path,) = _page.write(results, ["full"])
+    assert path.stat().st_size < LIMIT
