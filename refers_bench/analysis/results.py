@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -219,17 +222,32 @@ def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
     jobs = {job["key"]: job for job in lock.get("jobs", ())}
     records: dict[str, Mapping[str, Any]] = {}
     failures: dict[str, Mapping[str, Any]] = {}
+    # One listing instead of two questions a job: a store may lie on a slow, shared disk.
+    there = {entry.name for entry in os.scandir(store)} if store.is_dir() else set()
     for key in jobs:
-        record, failure = store / key / "run.json", store / f"{key}.failed.json"
-        if record.is_file():
+        record, failure = store / key / "run.json", f"{key}.failed.json"
+        if key in there and record.is_file():
             records[key] = read_json(record)
-        elif failure.is_file():
-            failures[key] = read_json(failure)
-    cells = [_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ())]
+        elif failure in there:
+            failures[key] = read_json(store / failure)
+    with _no_collection():
+        cells = [_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ())]
     planned, unchosen = chosen(cells)
     return Results(
         name=name, lock=lock, store=store, planned=planned, records=records, failures=failures, unchosen=unchosen
     )
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the search for reference cycles: millions of metrics are made and none is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _planned(
@@ -293,22 +311,27 @@ def _state(
 
 
 def _read_metrics(path: Path) -> tuple[ClassMetric, ...]:
+    columns = _read_table(path, "metrics").to_pydict()
     # Names repeat in every cell: one string each.
     return tuple(
         ClassMetric(
-            name=sys.intern(row["class"]),
-            split=sys.intern(row["split"]),
-            auc=None if row["auc"] is None else float(row["auc"]),
-            n_pos=int(row["n_pos"]),
-            n_neg=int(row["n_neg"]),
-            undefined=sys.intern(row["undefined"] or ""),
+            name=sys.intern(name), split=sys.intern(split), auc=auc, n_pos=n_pos, n_neg=n_neg,
+            undefined=sys.intern(undefined or ""),
         )
-        for row in _read_parquet(path, "metrics")
-    )
+        for name, split, auc, n_pos, n_neg, undefined in zip(
+            *(columns[name] for name in ("class", "split", "auc", "n_pos", "n_neg", "undefined")), strict=True
+        )
+    )  # fmt: skip
 
 
 def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Rows of a stored table; pyarrow alone, since pandas takes a second to import."""
+    """Rows of a stored table."""
+    rows: list[dict[str, Any]] = _read_table(path, kind).to_pylist()
+    return rows
+
+
+def _read_table(path: Path, kind: str) -> Any:
+    """A stored table; pyarrow alone, since pandas takes a second to import."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -324,8 +347,7 @@ def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:
     found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
     if found != expected or set(table.column_names) != set(SCHEMAS[kind].names):
         raise UserError(Problem(found=f"written under the schema '{found}'", allowed=f"'{expected}'", path=path))
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    return table
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -113,8 +112,13 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     """
     if not values:
         return math.nan, math.nan
-    # `statistics` sums exactly, so identical values have a standard deviation of exactly 0.
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+    if len(values) > 1 and min(values) == max(values):
+        # Rounding must not make a spread of values that have none.
+        return values[0], 0.0
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, math.nan
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def summarise(runs: Sequence[SeedRun]) -> SeedSummary:

@@ -39,12 +39,21 @@ def publish_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapp
                 save_file(plain, part, metadata=dict(metadata or {}))
             except SafetensorError as error:
                 raise (_as_os_error(error) or error) from error
+            # The library makes files that only their owner may read; a shared store needs the user's usual rights.
+            part.chmod(0o666 & ~_umask())
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _umask() -> int:
+    """Rights that this user withholds from new files; it can only be asked by setting it."""
+    withheld = os.umask(0o077)
+    os.umask(withheld)
+    return withheld
 
 
 def _as_os_error(error: Exception) -> OSError | None:

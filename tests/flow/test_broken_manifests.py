@@ -44,6 +44,8 @@ BROKEN = {
     "wrong parameter": ("{id: scratch}", "{id: refers, name: b, params: {views: 0}}", r"m\.yaml:8:36: views is 0"),
     "wrong choice": ("{id: scratch}", "{id: refers, name: b, params: {tasks: [caption]}}", r"tasks\.0 is 'caption'.*report_generation"),
     "row name twice": ("{id: scratch}", "{id: refers}", r"m\.yaml:8:5: row name 'refers' is used by methods 1 and 2"),
+    "choice named as a row": ("{id: scratch}", "{id: refers, name: b, best_of: refers}", r"m\.yaml:8:\d+: best_of is 'refers', which is a row itself"),
+    "file outside the folder": ("version: 1", "version: 1\nfiles: {w: /etc/passwd}", r"m\.yaml:2:.*files"),
     "bad row name": ("{id: scratch}", "{id: scratch, name: ../x}", r"methods\.1\.name is '\.\./x'"),
     "unknown key in method": ("{id: scratch}", "{id: scratch, parms: {}}", r"unknown key 'parms'.*did you mean 'params'"),
     "unknown constant": ("{preset: smoke}", "{preset: smoke, overrides: {finetune: {stepz: 5}}}", r"unknown constant 'finetune\.stepz'.*'finetune\.steps'"),

@@ -353,3 +353,30 @@ def test_a_source_without_reports(context: JobContext, prepared: dict[str, Any],
     index.assign(report=None).to_parquet(target / "index.parquet")
     with pytest.raises(DataError, match="no training study of 'phantom' has what 'refers' needs"):
         entry.run(pretrain_job("refers", prepared), JobContext(results=tmp_path, cache=tmp_path))
+
+
+def test_visual_words_are_found_and_transvw_trains_on_them(context: JobContext, prepared: dict[str, Any]) -> None:
+    import pandas as pd
+
+    from refers_bench.jobs import discover
+    from refers_bench.plugins import load
+
+    method = load("method", "transvw")
+    params = method.Params(words=4, patients=6, val_patients=2).model_dump()
+    assert method.discovery is not None
+    settings = dict(method.discovery(method.Params(**params)))
+    settings.update({name: 3 for name in ("steps",) if name in settings})
+    source = {"dataset": "phantom", "params": {}, "prepare": prepared["key"], "task": "findings", "has_reports": True}
+    words = job(kind="discover", discovery=settings, source=source, recipe=1)
+    discover.run(words, context)
+    found = pd.read_parquet(folder(context, words) / "words.parquet")
+    assert set(found["word"]) == set(range(4))
+    assert (found.groupby(["split", "word"])["patient_id"].nunique().loc["train"] <= 6).all()
+    splits = found.groupby("patient_id")["split"].nunique()
+    assert (splits == 1).all() and set(found["split"]) <= {"train", "val"}
+    trained = pretrain_job("transvw", prepared)
+    trained["spec"] |= {"params": params, "words": words["key"]}
+    trained = job(**trained["spec"])
+    entry.run(trained, context)
+    assert (folder(context, trained) / "checkpoint.safetensors").is_file()
+    assert record(context, trained)["category"] == "ok"

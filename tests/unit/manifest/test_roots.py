@@ -59,3 +59,12 @@ def test_why_a_root_cannot_be_used(config: Path, tmp_path: Path) -> None:
     assert "which does not exist" in roots.why_not("gone")
     assert roots.why_not("file") == ""
     assert "which is no folder" in roots.why_not("file", folder=True)
+
+
+def test_files_beside_the_manifest_yield_to_what_the_machine_sets(tmp_path: Path) -> None:
+    from refers_bench.manifest.roots import Roots, with_files
+
+    given = Roots(paths={"mine": tmp_path / "set"}, origins={"mine": "environment"})
+    found = with_files(given, {"mine": "a.safetensors", "other": "sub/b.npz"}, tmp_path / "manifests")
+    assert found.paths == {"mine": tmp_path / "set", "other": tmp_path / "manifests" / "sub" / "b.npz"}
+    assert found.origins == {"mine": "environment", "other": "a file beside the manifest"}

@@ -144,3 +144,28 @@ def test_values_say_where_they_come_from(plan_of: PlanOf) -> None:
     assert value["overridden"]
     assert value["origin"].endswith("m.yaml:3:38") or "m.yaml:3:" in value["origin"]
     assert plan.values["finetune.momentum"]["origin"] == "paper: paper, Methods"
+
+
+def test_an_imagenet_row_without_weights_is_unavailable_and_says_how_to_get_them(plan_of: PlanOf) -> None:
+    plan = plan_of(("scratch]", "imagenet]"))
+    jobs = [job for job in plan.jobs if job.kind == "finetune" and job.spec["method"] == "imagenet"]
+    assert jobs and all("data root" in job.unavailable and "timm.create_model" in job.unavailable for job in jobs)
+    assert all(not job.unavailable for job in plan.jobs if job.spec.get("method") == "refers")
+
+
+def test_a_resnet_starts_from_a_root_of_its_own(plan_of: PlanOf) -> None:
+    row = "{id: lsp_convnet, overrides: {network: {init: imagenet, init_path_name: imagenet}}}]"
+    plan = plan_of(("scratch]", row))
+    reasons = {job.unavailable for job in plan.jobs if job.spec.get("method") == "lsp_convnet" and job.unavailable}
+    assert len(reasons) == 1 and "resnet" in reasons.pop()
+
+
+def test_files_beside_the_manifest_are_found(plan_of: PlanOf, tmp_path: Path) -> None:
+    row = "{id: checkpoint, name: mine, params: {root: mine}}]"
+    files = ("version: 1", "version: 1\nfiles: {mine: weights/a.safetensors}")
+    absent = plan_of(("scratch]", row), files)
+    assert any("a file beside the manifest" in job.unavailable for job in absent.jobs)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.safetensors").write_bytes(b"x")
+    there = plan_of(("scratch]", row), files)
+    assert not any("a file beside the manifest" in job.unavailable for job in there.jobs)

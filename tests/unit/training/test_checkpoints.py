@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,14 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match="no space left"):
         checkpoints.publish_tensors(tmp_path / "w.safetensors", {"a": torch.ones(2)})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("withheld", [0o022, 0o027])
+def test_published_tensors_have_the_users_usual_rights(tmp_path: Path, withheld: int) -> None:
+    before = os.umask(withheld)
+    try:
+        checkpoints.publish_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)})
+        assert os.umask(withheld) == withheld
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o666 & ~withheld

@@ -1,0 +1,78 @@
+"""Does every table compile by pdflatex in a bare article, whatever the names, and does it fit the page?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench.reports import _page
+
+PDFLATEX = shutil.which("pdflatex")
+BARE = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage{textcomp,booktabs,graphicx}
+\begin{document}
+\input{%s}
+\end{document}
+"""
+NAMES = (
+    "REFERS", "<script>alert(1)</script>", "50%_$x& #~^\\{}", r"\input{/etc/passwd}", "\u05e9\u05dc\u05d5\u05dd",
+    "\u80f8\u90e8 \U0001f480 \u0301", "n" * 200, "=1+1", "\x1b[31mred\x07",
+)  # fmt: skip
+
+
+def compiled(folder: Path, name: str) -> str:
+    """The log of a compile that must succeed."""
+    if PDFLATEX is None:
+        pytest.skip("pdflatex is not on the PATH")
+    done = subprocess.run(
+        [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name],
+        cwd=folder, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    log = (folder / name).with_suffix(".log").read_text(errors="replace")
+    assert done.returncode == 0, re.findall(r"^!.*(?:\n.*){4}", log, re.MULTILINE)[:2]
+    return log
+
+
+@pytest.fixture
+def report(folder: Any) -> Path:
+    """All of Table 1 with hostile rows, failures, missing seeds and undefined classes; every LaTeX file of it."""
+    for place, name in enumerate(("refers", "c2l", "model_genesis", *(f"row-{n}" for n in range(6)))):
+        for dataset, task, ratio in (
+            ("nih_chestxray14", "findings", 0.01), ("vinbigdata_cxr", "findings", 1.0),
+            ("shenzhen_tb", "tuberculosis", 1.0), ("covid19_idc", "viral_vs_bacterial", 1.0),
+        ):  # fmt: skip
+            for seed in range(3):
+                state = ("failed", "missing", "unavailable")[place % 3] if (place + seed) % 4 == 3 else "done"
+                aucs = {"Nodule/Mass_50%": 0.7 + 0.01 * seed - 0.02 * place, r"\b{": None if place == 4 else 0.6}
+                folder.cell(
+                    name, seed=seed, label=NAMES[place], dataset=dataset, task=task, ratio=ratio, aucs=aucs,
+                    state=state, footnotes=(f"a {NAMES[place]} note",),
+                )  # fmt: skip
+    folder.lock["tables"] = ["table1", "table2", "table3"]
+    folder.lock["title"] = " ".join(NAMES)
+    _page.write(folder.save(), ["tiny"], ("latex",))
+    return Path(folder.results) / "tiny" / "report"
+
+
+def test_the_whole_report_compiles(report: Path) -> None:
+    log = compiled(report, "report.tex")
+    wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
+    assert max(wide, default=0) < 20
+    assert (report / "report.pdf").stat().st_size > 20_000
+
+
+def test_each_table_compiles_in_a_bare_article(report: Path) -> None:
+    tables = sorted(path for path in report.glob("*.tex") if path.name != "report.tex")
+    assert {"table1", "table2", "cells", "significance", "failures", "claims"} <= {path.stem for path in tables}
+    for path in tables:
+        (report / "bare.tex").write_text(BARE % path.stem)
+        log = compiled(report, "bare.tex")
+        assert "root:" not in (report / path.name).read_text()
+        wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
+        assert max(wide, default=0) < 20, (path.stem, max(wide))
