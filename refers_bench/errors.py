@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Why a job ended; ``ok`` is the only one that counts as done.
-CATEGORIES = ("ok", "cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error")
+#: Why a job ended; ``ok`` is the only one that counts as done. ``preempted``: it was told to make room, has saved its
+#: state and goes on later. ``lost``: its node or worker went away without a word.
+CATEGORIES = ("ok", "cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost", "preempted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,10 @@ class DataError(UserError):
 
 class NotFiniteLoss(Exception):
     """A loss became NaN or infinite; fails the job with category ``nan``."""
+
+
+class Interrupted(Exception):
+    """A job was told to make room; its state is saved and it goes on later (category ``preempted``, no failure)."""
 
 
 class StorageError(UserError):

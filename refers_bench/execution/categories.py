@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from refers_bench.errors import NotFiniteLoss, UserError
+from refers_bench.errors import Interrupted, NotFiniteLoss, UserError
 
 #: Words of allocation failures that are no MemoryError.
 _HOST_OOM = ("can't allocate memory", "cannot allocate memory", "not enough memory", "unable to mmap")
@@ -18,6 +18,8 @@ def of_exception(error: BaseException) -> str:
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     text = str(error).lower()
+    if isinstance(error, Interrupted):
+        return "preempted"
     if isinstance(error, NotFiniteLoss):
         return "nan"
     if isinstance(error, UserError):

@@ -17,6 +17,7 @@ class JobContext:
         roots: data-root name -> absolute path.
         device: "cpu" or "cuda".
         threads: torch threads of the worker.
+        accumulate: equal parts that a batch is processed in, to save memory; 1 for at once.
     """
 
     results: Path
@@ -24,3 +25,4 @@ class JobContext:
     roots: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
+    accumulate: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from refers_bench.errors import DataError, NotFiniteLoss, UserError
+from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
 from refers_bench.execution.categories import of_exception, of_exit, oom_kill_count
 
 
@@ -16,6 +16,7 @@ class OutOfMemoryError(RuntimeError):
     ("error", "category"),
     [
         (NotFiniteLoss("x"), "nan"),
+        (Interrupted("x"), "preempted"),
         (DataError("x"), "data_error"),
         (UserError("x"), "data_error"),
         (OutOfMemoryError("CUDA"), "cuda_oom"),
