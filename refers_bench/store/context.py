@@ -17,7 +17,10 @@ class JobContext:
         roots: data-root name -> absolute path.
         device: "cpu" or "cuda".
         threads: torch threads of the worker.
-        accumulate: equal parts that a batch is processed in, to save memory; 1 for at once.
+        accumulate: equal parts that a batch is processed in, to save memory; 1 for at once. A state that was saved in
+            more parts goes on in those; one in fewer is started over.
+        after: category of the failure that made the parts more; '' where they were asked for.
+        attempt: number of this attempt at the job, from 1; preempted ones are not counted.
     """
 
     results: Path
@@ -26,3 +29,5 @@ class JobContext:
     device: str = "cpu"
     threads: int = 1
     accumulate: int = 1
+    after: str = ""
+    attempt: int = 1
