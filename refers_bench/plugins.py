@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from refers_bench.errors import UserError, unknown
 
@@ -49,6 +49,11 @@ class Method:
         coverage: ``params -> share`` of the encoder's tensors that those weights must fill, in (0, 1].
         architecture: ``params -> name``; "transformer", or a timm name such as "resnet50", whose initial weights have
             a data root of their own.
+        parts: how a batch of the pre-training may be processed in parts, where memory is short, without another loss:
+            "examples": the losses are means over independent examples (or over items of theirs that the objective's
+            ``counts`` counts), so that gradients add up; "features": they mix the examples of a batch, and the
+            objective computes its features in `parts` (an attribute that it has) parts, a second time for gradients
+            (`refers_bench.nets.parts`); "" for neither: such a batch must fit. Fine-tuning needs no such word.
         passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
             what a compute budget buys.
         discovery: ``params -> settings`` of the discovery of visual words that the pre-training reads (a job of its
@@ -68,6 +73,7 @@ class Method:
     weights_hint: Callable[[Any], str] = lambda params: ""
     coverage: Callable[[Any], float] = lambda params: 1.0
     architecture: Callable[[Any], str] = lambda params: "transformer"
+    parts: Literal["", "examples", "features"] = ""
     passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
     discovery: Callable[[Any], Mapping[str, Any]] | None = None
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
