@@ -53,7 +53,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
     folder = prepared_folder(context, key)
-    if not (folder / META).is_file():
+    decoded = not (folder / META).is_file()
+    if decoded:
         try:
             prepare(
                 index,
@@ -73,7 +74,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # 4. Publish what there is.
     with store.publish(key) as stage:
         prepared.index.to_parquet(stage / "index.parquet", index=False)
-        record.write(stage, facts={"index_digest": found, **counts(prepared.index), "pixels": prepared.meta})
+        record.write(
+            stage, facts={"index_digest": found, "decoded": decoded, **counts(prepared.index), "pixels": prepared.meta}
+        )
 
 
 def phantom_root(dataset: Dataset, spec: Mapping[str, Any], context: JobContext) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,10 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "stopped_early": outcome.stopped_early,
         "resumed_from": outcome.resumed_from,
         "images_per_s": round(outcome.images_per_s, 2),
+        "train_s": round(outcome.train_s, 3),
+        "validations": len(outcome.validations),
+        # The first one may pay for what a device does once.
+        "validation_s": round(statistics.median(outcome.validations), 4) if outcome.validations else None,
     }
 
 

@@ -65,6 +65,8 @@ class Outcome:
         best_step: update of the chosen weights; None when the last ones were kept.
         best_value: their selection metric.
         images_per_s: radiographs per second of training time.
+        train_s: seconds spent in updates, over all attempts.
+        validations: seconds that each validation took, over all attempts.
         history: (step, name, value) rows.
     """
 
@@ -74,6 +76,8 @@ class Outcome:
     best_step: int | None
     best_value: float | None
     images_per_s: float
+    train_s: float
+    validations: tuple[float, ...]
     history: tuple[tuple[int, str, float], ...]
 
 
@@ -162,7 +166,8 @@ def train(
     return Outcome(
         steps=counters.step, resumed_from=resumed_from, stopped_early=counters.stopped,
         best_step=counters.best_step, best_value=counters.best_value,
-        images_per_s=counters.images / counters.seconds if counters.seconds else 0.0, history=tuple(counters.history),
+        images_per_s=counters.images / counters.seconds if counters.seconds else 0.0, train_s=counters.seconds,
+        validations=tuple(counters.validations), history=tuple(counters.history),
     )  # fmt: skip
 
 
@@ -253,10 +258,12 @@ class _Run:
         """Validate; keep the weights if they are the best so far; stop when patience has run out."""
         if self.validate is None:
             return
+        started = time.perf_counter()
         state, counters, settings = self.state, self.state.counters, self.settings
         state.model.eval()
         with torch.no_grad():
             metrics = dict(self.validate())
+        counters.validations.append(time.perf_counter() - started)
         counters.history += [(counters.step, name, value) for name, value in metrics.items() if math.isfinite(value)]
         if not settings.metric:
             return

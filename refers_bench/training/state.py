@@ -35,6 +35,7 @@ class Counters:
         stopped: early stopping has ended the training.
         seconds: time spent in updates, over all attempts.
         images: radiographs seen by updates.
+        validations: seconds that each validation took, over all attempts.
         window_steps: updates whose losses wait for the next history row.
         window_seconds: time spent in them.
         window_images: radiographs seen by them.
@@ -48,6 +49,7 @@ class Counters:
     stopped: bool = False
     seconds: float = 0.0
     images: int = 0
+    validations: list[float] = field(default_factory=list)
     window_steps: int = 0
     window_seconds: float = 0.0
     window_images: int = 0
