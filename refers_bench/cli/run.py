@@ -11,7 +11,7 @@ from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, sel
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
-    from refers_bench.execution.local import Outcome, Slot
+    from refers_bench.execution.engine import Outcome, Slot
     from refers_bench.plan.lock import Job, Plan
 
 #: Exit codes.
@@ -71,7 +71,7 @@ def _execute(
     settings: Settings, plan: Plan, jobs: list[Job], *, max_jobs: int | None, slots: int | None, threads: int | None,
     device: str, time_limit: str | None,
 ) -> Outcome:  # fmt: skip
-    from refers_bench.execution import local, progress
+    from refers_bench.execution import engine, local, progress
     from refers_bench.manifest.schema import seconds
     from refers_bench.plan.states import state_of
     from refers_bench.store.results import ResultStore
@@ -82,8 +82,8 @@ def _execute(
         raise click.BadParameter(str(error), param_hint="--time-limit") from error
     store = ResultStore(settings.results)
     todo = [job for job in jobs if not job.unavailable and state_of(job, store, settings.cache) != "done"]
-    preload = [*local.PRELOAD, *(local.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
-    how = local.Settings(
+    preload = [*engine.PRELOAD, *(engine.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
+    how = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
         slots=_slots(plan, device, slots), threads=threads or plan.execution["threads"], time_limit=limit,
         retries=plan.execution["retries"], max_jobs=max_jobs,
@@ -100,8 +100,8 @@ def _slots(plan: Plan, device: str, slots: int | None) -> list[Slot]:
     """One slot per GPU (or several; or per group of GPUs that pre-train together), else CPU slots."""
     import os
 
+    from refers_bench.execution.engine import Slot
     from refers_bench.execution.gpus import visible_gpus
-    from refers_bench.execution.local import Slot
 
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:

@@ -75,7 +75,7 @@ class PlainView:
         eta = self.eta(running, left)
         return f"{sum(left.values())} waiting" + (f", about {eta} left" if eta else "")
 
-    def started(self, job: Job, slot: int) -> None:
+    def started(self, job: Job) -> None:
         """Nothing is printed: short jobs would double the lines."""
         self.running[job.name] = (job.kind, time.monotonic())
 

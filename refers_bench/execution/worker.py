@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import traceback
@@ -19,12 +20,23 @@ from refers_bench.store.context import JobContext
 TRACEBACK_LINES = 40
 
 
-def initialise(orchestrator: int, started: str | None, environment: Mapping[str, str]) -> None:
-    """Set the slot's environment, and leave when the orchestrator is gone (it may have been killed)."""
+def initialise(orchestrator: int, started: str | None, environment: Mapping[str, str], stop: Any) -> None:
+    """Set the slot's environment, and leave when the orchestrator is gone (it may have been killed).
+
+    Args:
+        orchestrator: its process number.
+        started: start time of that process, which tells a recycled number apart.
+        environment: variables of this slot.
+        stop: event that asks a running job to save its state and end: it gets SIGUSR2, once.
+    """
     os.environ.update(environment)
 
     def watch() -> None:
+        asked = False
         while process_start(orchestrator) == started:
+            if stop.is_set() and not asked:
+                asked = True
+                os.kill(os.getpid(), signal.SIGUSR2)
             time.sleep(0.5)
         os._exit(70)
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from refers_bench import identity
-from refers_bench.execution.local import PRELOAD, Settings, Slot, execute
+from refers_bench.execution.engine import PRELOAD, Settings, Slot
+from refers_bench.execution.local import execute
 from refers_bench.jobs import entry
 from refers_bench.plan.lock import Job
 from refers_bench.store.context import JobContext
@@ -20,7 +21,7 @@ from refers_bench.store.context import JobContext
 class Silent:
     """Listens to nothing."""
 
-    def started(self, job: Job, slot: int) -> None: ...
+    def started(self, job: Job) -> None: ...
     def ended(self, job: Job, category: str, seconds: float, message: str) -> None: ...
     def tick(self, running: object, left: int) -> None: ...
 

@@ -22,7 +22,8 @@ from refers_bench.plan.lock import Job
 ORCHESTRATE = """
 import json, sys
 from pathlib import Path
-from refers_bench.execution.local import PRELOAD, Settings, Slot, execute
+from refers_bench.execution.engine import PRELOAD, Settings, Slot
+from refers_bench.execution.local import execute
 from refers_bench.execution.progress import PlainView
 from refers_bench.plan.lock import Job
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from refers_bench import identity
-from refers_bench.execution.local import Settings, Slot, execute
+from refers_bench.execution.engine import Settings, Slot
+from refers_bench.execution.local import execute
 from refers_bench.execution.progress import PlainView
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.plan.lock import Job

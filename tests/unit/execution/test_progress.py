@@ -31,7 +31,7 @@ def job(name: str, kind: str = "finetune") -> Job:
 def test_plain_lines() -> None:
     out = io.StringIO()
     view = PlainView(2, out, every_s=0)
-    view.started(job("a"), 0)
+    view.started(job("a"))
     view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 1})
     view.ended(job("a"), "ok", 61, "")
     view.ended(job("b"), "nan", 2, "NotFiniteLoss: loss\nsecond line")
@@ -58,8 +58,8 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     view = PlainView(9, io.StringIO())
     view.ended(job("a"), "ok", 10, "")
     view.ended(job("b"), "ok", 20, "")
-    view.started(job("long", "pretrain"), 0)
-    view.started(job("c"), 1)
+    view.started(job("long", "pretrain"))
+    view.started(job("c"))
     now[0] = 6.0
     # A quarter of the pre-training took 6 s, so 18 s are left; a cell takes 15 s, 9 s are left of the running one.
     running = {"long": {"step": 25, "steps": 100}, "c": {}}

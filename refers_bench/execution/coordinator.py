@@ -1,0 +1,357 @@
+"""Which job goes next, and what follows from how it ended: needs, claims, retries, failures, budget, on any engine?"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from refers_bench.errors import Problem, StorageError
+from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings
+from refers_bench.execution.retry import next_attempt, refusal
+from refers_bench.plan.lock import Job
+from refers_bench.plan.states import state_of
+from refers_bench.store.claims import RENEW_S, Claims
+from refers_bench.store.results import ResultStore
+
+#: Order in which ready jobs start: what others wait for comes first.
+RANK = {"prepare": 0, "discover": 1, "pretrain": 2, "finetune": 3}
+TICK_S = 0.25
+#: Seconds between looks at jobs that somebody else runs.
+ELSEWHERE_S = 1.0
+#: Running jobs whose progress is read for a view.
+SHOWN = 32
+
+
+def execute(jobs: Sequence[Job], engine: Engine, settings: Settings, listener: Listener) -> Outcome:
+    """Run what is not done, in the order of their needs; failures are recorded and the rest goes on.
+
+    Args:
+        jobs: needed ones before those that need them; unavailable ones are not run. A need that is not among them
+            counts when the store has it.
+        engine: where they run.
+        settings: see `Settings`.
+        listener: told what happens.
+
+    Raises:
+        StorageError: results or cache cannot be written; finished results stay, running jobs are stopped.
+    """
+    run = _Run(jobs, engine, settings, listener)
+    run.clean()
+    run.look()
+    if not run.todo:
+        return run.outcome
+    try:
+        with engine.opened():
+            run.attach()
+            run.loop()
+    finally:
+        run.let_go()
+    return run.outcome
+
+
+class _Run:
+    """One call of `execute`."""
+
+    def __init__(self, jobs: Sequence[Job], engine: Engine, settings: Settings, listener: Listener) -> None:
+        self.engine, self.settings, self.listener = engine, settings, listener
+        self.store = ResultStore(settings.results)
+        self.claims = Claims(settings.results, engine=engine.name, queued=bool(engine.token))
+        self.jobs = {job.key: job for job in jobs}
+        self.place = {key: number for number, key in enumerate(self.jobs)}
+        self.done: set[str] = set()
+        self.failed: dict[str, str] = {}
+        #: Neither done nor failed, running or not.
+        self.todo: dict[str, Job] = {}
+        self.ready: list[tuple[float, int, int, str]] = []
+        self.running: dict[str, tuple[Attempt, float]] = {}
+        #: Claimed by somebody else when it was this run's turn.
+        self.elsewhere: set[str] = set()
+        self.children: dict[str, list[str]] = {}
+        given = settings.given
+        self.attempts = Counter({key: attempt.number - 1 for key, attempt in given.items()})
+        self.parts = {key: attempt.accumulate for key, attempt in given.items()}
+        #: Which failure made a job's batches smaller.
+        self.smaller = {key: attempt.after for key, attempt in given.items()}
+        self.left: Counter[str] = Counter()
+        self.starts = 0
+        self.renewed = self.looked = self.ticked = self.idle_since = time.monotonic()
+        self.interrupted = False
+        self.outcome = Outcome()
+
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """Remove what killed runs left half-written, unless somebody is at work on it."""
+        self.claims.sweep()
+        for part in [*self.store.root.glob(".*.part"), *self.store.root.glob(".*.old")]:
+            if self.claims.owner(part.name.split(".")[1]) is None:
+                shutil.rmtree(part, ignore_errors=True)
+                part.unlink(missing_ok=True) if part.is_file() else None
+        for work in self.claims.folder.parent.iterdir():
+            key = work.name
+            if key == self.claims.folder.name or self.claims.owner(key) is not None:
+                continue
+            if self.store.state(key) == "done":  # killed after publishing, before tidying up
+                shutil.rmtree(work, ignore_errors=True)
+            for part in work.glob("*.part"):
+                part.unlink(missing_ok=True)
+
+    def is_done(self, job: Job) -> bool:
+        return state_of(job, self.store, self.settings.cache) == "done"
+
+    def look(self) -> None:
+        """Sort the jobs into done, blocked and to do, and find those that can start."""
+        for job in self.jobs.values():
+            for need in job.needs:
+                self.children.setdefault(need, []).append(job.key)
+        for key, job in self.jobs.items():
+            if self.is_done(job):
+                self.done.add(key)
+            elif not job.unavailable:
+                self.todo[key] = job
+                self.left[job.kind] += 1
+        for key, job in self.jobs.items():
+            if job.unavailable and key not in self.done:
+                self.block(key)
+        for key in self.todo:
+            self.consider(key)
+
+    def attach(self) -> None:
+        """Go on watching what a coordinator that is gone has left running on the engine."""
+        for attempt in self.engine.under_way(self.todo):
+            key = attempt.job.key
+            if self.claims.acquire(key, token=attempt.token, patient=True):
+                self.attempts[key], self.parts[key] = attempt.number, attempt.accumulate
+                self.smaller[key] = attempt.after
+                self.began(attempt)
+
+    # --- who can start ----------------------------------------------------------------------------------------------
+
+    def satisfied(self, need: str) -> bool:
+        """Whether a job that needs this one may be handed to the engine."""
+        if need in self.done or (self.engine.queues and need in self.running):
+            return True
+        return need not in self.jobs and self.store.state(need) == "done"
+
+    def consider(self, key: str) -> None:
+        """Make a job ready when all it needs is there."""
+        if key in self.todo and key not in self.running and all(map(self.satisfied, self.todo[key].needs)):
+            rank = RANK.get(self.todo[key].kind, 9)
+            heapq.heappush(self.ready, (self.settings.order.get(key, 0.0), rank, self.place[key], key))
+
+    def let_go(self) -> None:
+        """Give back what this run claimed; not what stays queued on an engine, for whoever goes on watching it."""
+        for key in list(self.claims.held):
+            if not (self.engine.token and key in self.running):
+                with contextlib.suppress(StorageError):
+                    self.claims.release(key)
+
+    def exhausted(self) -> bool:
+        """Whether no further job may start in this run."""
+        settings = self.settings
+        if self.interrupted or (settings.max_jobs is not None and self.starts >= settings.max_jobs):
+            return True
+        return settings.budget_s is not None and self.spent() >= settings.budget_s
+
+    def spent(self) -> float:
+        """Seconds of slots that this run has used."""
+        now = time.monotonic()
+        return self.outcome.spent_s + sum(
+            (now - since) * self.settings.cost(attempt.job) for attempt, since in self.running.values()
+        )
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        while True:
+            if not self.interrupted and self.settings.stopping():
+                self.interrupted = True
+                self.engine.interrupt()
+            self.hand_over()
+            if self.running:
+                for ending in self.engine.wait(TICK_S):
+                    self.end(ending)
+            elif self.exhausted() or not (self.elsewhere or self.ready) or self.waited_enough():
+                break
+            else:  # somebody else runs what is left, or the engine has no room yet
+                time.sleep(TICK_S)
+            self.look_elsewhere()
+            self.tick()
+        self.outcome.left += list(self.todo)
+
+    def waited_enough(self) -> bool:
+        """Whether nothing has run here for longer than this run is willing to wait for others."""
+        patience = self.settings.patience_s
+        return patience is not None and time.monotonic() - self.idle_since > patience
+
+    def hand_over(self) -> None:
+        """Give the engine what it has room for."""
+        batch: list[Attempt] = []
+        room = self.engine.room() if self.ready else 0
+        while self.ready and len(batch) < room and not self.exhausted():
+            *_, key = heapq.heappop(self.ready)
+            if key in self.todo and key not in self.running and (attempt := self.claimed(key)):
+                batch.append(attempt)
+                self.starts += 1
+                self.began(attempt)
+        if batch:
+            self.engine.start(batch)
+
+    def claimed(self, key: str) -> Attempt | None:
+        """Claim a job; None when somebody else is at it or has finished it."""
+        job, given = self.todo[key], self.settings.given.get(key)
+        token = given.token if given else self.engine.token
+        if not self.claims.acquire(key, token=token):
+            self.elsewhere.add(key)
+            return None
+        self.elsewhere.discard(key)
+        if self.is_done(job):  # somebody else finished it
+            self.claims.release(key)
+            self.left[job.kind] -= 1
+            self.succeed(key)
+            return None
+        self.attempts[key] += 1
+        parts = self.parts.setdefault(key, self.settings.accumulate)
+        return Attempt(
+            job=job, number=self.attempts[key], accumulate=parts, token=token, after=self.smaller.get(key, "")
+        )  # fmt: skip
+
+    def began(self, attempt: Attempt) -> None:
+        key = attempt.job.key
+        self.running[key] = (attempt, time.monotonic())
+        self.left[attempt.job.kind] -= 1
+        self.listener.started(attempt.job)
+        if self.engine.queues:
+            for child in self.children.get(key, ()):
+                self.consider(child)
+
+    def look_elsewhere(self) -> None:
+        """Whether what somebody else runs has ended."""
+        if not self.elsewhere or time.monotonic() - self.looked < ELSEWHERE_S:
+            return
+        self.looked = time.monotonic()
+        for key in list(self.elsewhere):
+            if self.claims.owner(key) is None or self.is_done(self.todo[key]):
+                self.elsewhere.discard(key)
+                self.consider(key)
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now - self.renewed > RENEW_S:
+            self.claims.renew()
+            self.renewed = now
+        if now - self.ticked >= TICK_S:
+            self.ticked = now
+            shown = [attempt.job for attempt, _ in list(self.running.values())[:SHOWN]]
+            running = {job.name: _progress(self.store.work_folder(job.key) / "progress.json") for job in shown}
+            self.listener.tick(running, {kind: count for kind, count in self.left.items() if count})
+
+    # --- what follows from an ending --------------------------------------------------------------------------------
+
+    def end(self, ending: Ending) -> None:
+        attempt, since = self.running.pop(ending.key)
+        self.idle_since = time.monotonic()
+        job, seconds = attempt.job, self.idle_since - since
+        self.outcome.spent_s += seconds * self.settings.cost(job)
+        if ending.category == "storage":
+            raise StorageError(Problem(found=ending.message))
+        if ending.category == "ok" and not self.is_done(job):
+            ending = Ending(
+                key=job.key, category="crash", message="the job returned without publishing a result"
+            )  # fmt: skip
+        if ending.category == "ok":
+            self.claims.release(job.key)
+            self.succeed(job.key)
+        elif ending.category in ("waiting", "preempted"):
+            self.again(attempt, counts=False)
+        elif not ending.recorded and self.retry(attempt, ending.category):
+            self.again(attempt, counts=True)
+        else:
+            self.fail(attempt, ending, seconds)
+        if ending.category != "waiting":
+            self.listener.ended(job, ending.category, seconds, ending.message)
+
+    def retry(self, attempt: Attempt, category: str) -> bool:
+        """Whether another attempt may help; sets in how many parts it processes its batches."""
+        job = attempt.job
+        fitted = bool(_progress(self.store.work_folder(job.key) / "progress.json").get("step"))
+        parts = next_attempt(
+            job.spec, category, number=attempt.number, accumulate=attempt.accumulate, retries=self.settings.retries,
+            fitted=fitted,
+        )  # fmt: skip
+        if parts is None:
+            return False
+        if parts != attempt.accumulate:
+            self.smaller[job.key] = category
+        self.parts[job.key] = parts
+        return True
+
+    def again(self, attempt: Attempt, *, counts: bool) -> None:
+        """Put a job back."""
+        job = attempt.job
+        self.claims.release(job.key)
+        self.left[job.kind] += 1
+        if not counts:
+            self.attempts[job.key] -= 1
+        if any(need in self.failed for need in job.needs):  # it was queued before what it needs had failed
+            self.drop(job.key)
+            self.block(job.key)
+        else:
+            self.consider(job.key)
+
+    def succeed(self, key: str) -> None:
+        """Count a job as done, and see who waited for it."""
+        self.todo.pop(key)
+        self.done.add(key)
+        self.outcome.done.append(key)
+        for child in self.children.get(key, ()):
+            self.consider(child)
+
+    def fail(self, attempt: Attempt, ending: Ending, seconds: float) -> None:
+        """Record a failure for good, and block what needs the job."""
+        job = attempt.job
+        why = refusal(job.spec, ending.category, accumulate=attempt.accumulate)
+        if not ending.recorded:
+            self.store.fail(
+                job.key, category=ending.category,
+                record={
+                    "message": ending.message + why, **ending.facts, "name": job.name, "kind": job.kind,
+                    "attempts": attempt.number, "wall_s": round(seconds, 3), "token": attempt.token,
+                },
+            )  # fmt: skip
+        self.claims.release(job.key)
+        self.failed[job.key] = ending.category
+        self.outcome.failed[job.key] = ending.category
+        self.todo.pop(job.key)
+        self.block(job.key)
+
+    def block(self, key: str) -> None:
+        """Whatever needs this job, directly or not, cannot run; what is queued already finds out by itself."""
+        waiting = list(self.children.get(key, ()))
+        while waiting:
+            child = waiting.pop()
+            if child in self.todo and child not in self.running:
+                self.drop(child)
+                waiting += self.children.get(child, ())
+
+    def drop(self, key: str) -> None:
+        """Give up a job that cannot run."""
+        self.left[self.todo.pop(key).kind] -= 1
+        self.elsewhere.discard(key)
+        self.failed[key] = "blocked"
+        self.outcome.blocked.append(key)
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return content

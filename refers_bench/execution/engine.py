@@ -1,0 +1,175 @@
+"""What is an engine: the place where jobs run, as the coordinator sees it?
+
+Built in: `local`, `slurm`, `ray`. Third parties add theirs through the entry-point group ``refers_bench.engines``.
+The results store is the only channel of results: an engine says when an attempt is over, never what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from refers_bench.plan.lock import Job
+
+#: What a worker calls with a job and its context.
+ENTRY = "refers_bench.jobs.entry:run"
+#: Loaded once, before workers are forked: a replaced worker costs milliseconds, not the import of torch.
+PRELOAD = ("refers_bench.execution.worker", "refers_bench.jobs.entry")
+HEAVY = (
+    "refers_bench.jobs.prepare",
+    "refers_bench.jobs.finetune",
+    "refers_bench.jobs.pretrain",
+    "transformers.models.bert.modeling_bert",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A place for one job at a time: a worker process, its device and its environment."""
+
+    device: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A job as it is handed to an engine.
+
+    Attributes:
+        job: what to run.
+        number: 1 for the first attempt of this run.
+        accumulate: equal parts that its batches are processed in.
+        token: under which it is claimed; whoever runs it elsewhere takes the claim over with it.
+        after: the failure for which its batches are processed in more parts than asked for; '' for none.
+    """
+
+    job: Job
+    number: int = 1
+    accumulate: int = 1
+    token: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How jobs run; nothing here changes a result.
+
+    Attributes:
+        results: results folder.
+        cache: folder of prepared images.
+        roots: data-root name -> path.
+        slots: of this machine, one worker each.
+        threads: torch threads of a worker.
+        time_limit: seconds a job may take.
+        retries: failure category -> further attempts in this run.
+        accumulate: equal parts that each batch is processed in from the start; 1 for at once.
+        given: attempts that another coordinator handed over to this process, by key: their claims are taken over, and
+            their attempts go on being counted.
+        max_jobs: jobs to start at most; None for all.
+        order: job key -> rank; among jobs that can start, the lower goes first. Empty for the order of their kinds.
+        budget_s: seconds of slots; once this run has spent them no new job starts. None for no budget.
+        cost: slots that a job occupies, for the budget.
+        patience_s: seconds to wait for jobs that somebody else runs, once nothing runs here; None for as long as it
+            takes.
+        stopping: asked now and then; once true no job starts and running ones are asked to save and end.
+        entry: what a worker calls.
+        preload: modules loaded before workers are forked.
+    """
+
+    results: Path
+    cache: Path
+    roots: Mapping[str, str] = field(default_factory=dict)
+    slots: Sequence[Slot] = (Slot(device="cpu"),)
+    threads: int = 1
+    time_limit: float | None = None
+    retries: Mapping[str, int] = field(default_factory=lambda: {"crash": 1, "lost": 2})
+    accumulate: int = 1
+    given: Mapping[str, Attempt] = field(default_factory=dict)
+    max_jobs: int | None = None
+    order: Mapping[str, float] = field(default_factory=dict)
+    budget_s: float | None = None
+    cost: Callable[[Job], float] = lambda job: 1.0
+    patience_s: float | None = None
+    stopping: Callable[[], bool] = lambda: False
+    entry: str = ENTRY
+    preload: Sequence[str] = (*PRELOAD, *HEAVY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an attempt ended.
+
+    Attributes:
+        key: of the job.
+        category: one of `refers_bench.errors.CATEGORIES`; or "storage" (results cannot be written, which ends the
+            run), or "waiting" (it did not run, since what it needs is not done or somebody else is at it).
+        message: one line for people.
+        facts: more for the record of a failure: traceback, exit status, host, the engine's own job id.
+        recorded: whether whoever ran it has tried again where that helps and has recorded the failure in the store.
+    """
+
+    key: str
+    category: str
+    message: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    recorded: bool = False
+
+
+class Engine(Protocol):
+    """A place where jobs run; one instance serves one run of the coordinator.
+
+    Attributes:
+        name: as the user calls it.
+        token: under which this engine's jobs are claimed for whoever runs them; '' where the coordinator's own
+            process and its children run them.
+        queues: whether it takes jobs before those they need are done, and holds them back itself.
+    """
+
+    name: str
+    token: str
+    queues: bool
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Everything the engine needs while it runs; left by an exception it stops what the coordinator started."""
+
+    def under_way(self, jobs: Mapping[str, Job]) -> Sequence[Attempt]:
+        """Attempts at these jobs (by key) that a coordinator which is gone has left running or queued."""
+
+    def room(self) -> int:
+        """How many more attempts it takes now."""
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Run these, claimed, as soon as it can; those they need come before them or were started earlier."""
+
+    def wait(self, seconds: float) -> Sequence[Ending]:
+        """Attempts that have ended since, after at most so many seconds."""
+
+    def interrupt(self) -> None:
+        """Ask what runs to save its state and end with "preempted"."""
+
+
+class Listener(Protocol):
+    """Who is told what happens."""
+
+    def started(self, job: Job) -> None:
+        """A job begins, or is queued."""
+
+    def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
+        """A job ended with a category of `refers_bench.errors.CATEGORIES`."""
+
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
+        """Progress of running jobs by name, and how many of each kind are waiting."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of the jobs asked for: their keys; of the failed ones with their categories."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    spent_s: float = 0.0

@@ -1,0 +1,144 @@
+"""How does a batch of jobs run where an engine put it: one file in, this machine's workers, every ending in the store?
+
+Whatever the engine, the process that it starts elsewhere reads a batch and runs it with the same coordinator and the
+same workers as `local`: claims, time limits, retries and failure records are one piece of code.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from refers_bench.execution import local
+from refers_bench.execution.engine import Attempt, Ending, Outcome, Settings, Slot
+from refers_bench.execution.gpus import visible_gpus
+from refers_bench.execution.progress import PlainView
+from refers_bench.files import publish_json
+from refers_bench.plan.lock import Job
+from refers_bench.plan.states import state_of
+from refers_bench.store.claims import RENEW_S, STALE_S
+from refers_bench.store.results import ResultStore
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Attempts under one token, and how they run.
+
+    Attributes:
+        engine: name of the engine that sends it.
+        token: under which its jobs are claimed.
+        device: "auto", "cpu" or "cuda", decided where it runs.
+        attempts: in the order in which they may run.
+        settings: see `Settings`; slots are made where it runs.
+    """
+
+    engine: str
+    token: str
+    device: str
+    attempts: Sequence[Attempt]
+    settings: Settings
+
+    def write(self, path: Path) -> None:
+        """Publish as JSON.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        settings = self.settings
+        content = {
+            "version": VERSION,
+            "engine": self.engine,
+            "token": self.token,
+            "device": self.device,
+            "attempts": [
+                {
+                    "job": asdict(attempt.job), "number": attempt.number, "accumulate": attempt.accumulate,
+                    "after": attempt.after,
+                }
+                for attempt in self.attempts
+            ],
+            "settings": {
+                "results": str(settings.results.absolute()), "cache": str(settings.cache.absolute()),
+                "roots": dict(settings.roots), "threads": settings.threads, "time_limit": settings.time_limit,
+                "retries": dict(settings.retries), "accumulate": settings.accumulate, "entry": settings.entry,
+                "preload": list(settings.preload),
+            },
+        }  # fmt: skip
+        publish_json(path, content)
+
+    @classmethod
+    def read(cls, path: Path) -> Batch:
+        """What `write` wrote."""
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        how = content["settings"]
+        settings = Settings(**{**how, "results": Path(how["results"]), "cache": Path(how["cache"])})
+        attempts = [
+            Attempt(
+                **{**one, "job": Job(**{**one["job"], "needs": tuple(one["job"]["needs"])})}, token=content["token"]
+            )
+            for one in content["attempts"]
+        ]  # fmt: skip
+        return cls(
+            engine=content["engine"], token=content["token"], device=content["device"], attempts=attempts,
+            settings=settings,
+        )  # fmt: skip
+
+
+def slot_here(device: str) -> Slot:
+    """The slot of a process that an engine started: all the GPUs it was given, or the CPU.
+
+    Args:
+        device: "cpu"; "cuda"; or "auto" for the GPUs where there are any.
+    """
+    gpus = [] if device == "cpu" else visible_gpus()
+    if not gpus:
+        return Slot(device="cpu" if device != "cuda" else "cuda")
+    return Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
+
+
+def run(batch: Batch, *, stop: threading.Event | None = None) -> Outcome:
+    """Run a batch on one slot of this machine; done results and failure records are in the store afterwards.
+
+    A job that somebody alive is at, or whose needs are not done, is left.
+
+    Args:
+        batch: what to run.
+        stop: once set, the running job saves its state and ends, and the rest is left.
+
+    Raises:
+        StorageError: results cannot be written.
+    """
+    stopping = stop.is_set if stop is not None else (lambda: False)
+    settings = replace(
+        batch.settings, slots=[slot_here(batch.device)], stopping=stopping,
+        given={attempt.job.key: attempt for attempt in batch.attempts},
+        # A claim that a dead machine has left is taken over; nobody holds a GPU to watch what another one does.
+        patience_s=STALE_S + RENEW_S,
+    )  # fmt: skip
+    view = PlainView(len(batch.attempts))
+    return local.execute([attempt.job for attempt in batch.attempts], settings, view)
+
+
+def ending_in_store(attempt: Attempt, settings: Settings) -> Ending | None:
+    """How an attempt elsewhere ended, as far as the store tells: done, or failed under its token; None if it does not.
+
+    Args:
+        attempt: handed to an engine.
+        settings: of the coordinator.
+    """
+    key, store = attempt.job.key, ResultStore(settings.results)
+    if state_of(attempt.job, store, settings.cache) == "done":
+        return Ending(key=key, category="ok")
+    failure = store.failure(key)
+    if failure is None or failure.get("token") != attempt.token:
+        return None
+    facts = {name: value for name, value in failure.items() if name not in ("version", "key", "category", "message")}
+    return Ending(
+        key=key, category=failure["category"], message=failure.get("message", ""), facts=facts, recorded=True
+    )  # fmt: skip
