@@ -104,8 +104,12 @@ class Claims:
     def _write(self, key: str, claim: dict[str, Any]) -> None:
         """Whole or not at all for whoever reads; not forced to disk, since a claim means nothing after a crash."""
         part = self.folder / f".{key}.{uuid.uuid4().hex}.part"
-        part.write_text(json.dumps(claim), encoding="utf-8")
-        part.replace(self._path(key))
+        try:
+            part.write_text(json.dumps(claim), encoding="utf-8")
+            part.replace(self._path(key))
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def release(self, key: str) -> None:
         """Give a key back, unless somebody else has taken it over meanwhile."""
