@@ -1,0 +1,307 @@
+"""Does the coordinator hand over the right jobs in the right order, whatever the engine makes of them?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench import identity
+from refers_bench.execution.coordinator import execute
+from refers_bench.execution.engine import Attempt, Ending, Outcome, Settings
+from refers_bench.files import publish_json
+from refers_bench.plan.lock import Job
+from refers_bench.store.claims import Claims
+from refers_bench.store.results import ResultStore
+
+
+def job(name: str, *needs: Job, kind: str = "noop", unavailable: str = "") -> Job:
+    spec = {"kind": kind, "name": name}
+    return Job(
+        key=identity.key(spec), kind=kind, name=name, needs=tuple(need.key for need in needs), spec=spec,
+        unavailable=unavailable,
+    )  # fmt: skip
+
+
+class Listening:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.endings: list[tuple[str, str]] = []
+
+    def started(self, job: Job) -> None: ...
+    def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
+        self.endings.append((job.name, category))
+
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None: ...
+
+
+class ScriptedEngine:
+    """Ends each attempt at once as the script says: job name -> category for each attempt, "ok" beyond."""
+
+    name = "scripted"
+
+    def __init__(self, results: Path, script: Mapping[str, Sequence[str]] | None = None, *, slots: int = 1) -> None:
+        self.store, self.script, self.slots = ResultStore(results), dict(script or {}), slots
+        self.token, self.queues = "", False
+        self.left: list[Attempt] = []
+        self.running: list[Attempt] = []
+        self.started: list[tuple[str, int, int]] = []
+        self.rooms: list[int] = []
+        self.interrupted = False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        yield
+
+    def under_way(self, jobs: Mapping[str, Job]) -> Sequence[Attempt]:
+        self.running += [attempt for attempt in self.left if attempt.job.key in jobs]
+        return list(self.running)
+
+    def room(self) -> int:
+        return self.slots - len(self.running)
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        assert len(attempts) <= self.room()
+        self.started += [(one.job.name, one.number, one.accumulate) for one in attempts]
+        self.running += attempts
+
+    def wait(self, seconds: float) -> Sequence[Ending]:
+        attempt = self.running.pop(0)
+        categories = self.script.get(attempt.job.name, ())
+        category = "preempted" if self.interrupted else [*categories, "ok"][min(attempt.number - 1, len(categories))]
+        if category == "ok":
+            with self.store.publish(attempt.job.key) as stage:
+                publish_json(stage / "run.json", {})
+        return [Ending(key=attempt.job.key, category=category, message="as written")]
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+
+Run = Callable[..., tuple[Outcome, ScriptedEngine, Listening]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(
+        jobs: Sequence[Job], script: Mapping[str, Sequence[str]] | None = None, *, engine: Mapping[str, Any] | None = None,
+        slots: int = 1, **how: Any,
+    ) -> tuple[Outcome, ScriptedEngine, Listening]:  # fmt: skip
+        one, listening = ScriptedEngine(tmp_path, script, slots=slots), Listening()
+        for name, value in (engine or {}).items():
+            setattr(one, name, value)
+        settings = Settings(results=tmp_path, cache=tmp_path / "cache", **how)
+        outcome = execute(jobs, one, settings, listening)
+        assert not Claims(tmp_path).held
+        return outcome, one, listening
+
+    return run
+
+
+def names(engine: ScriptedEngine) -> list[str]:
+    return [name for name, *_ in engine.started]
+
+
+def test_what_others_need_comes_first_and_each_once(run: Run) -> None:
+    prepare = job("prepare", kind="discover")
+    pretrain = job("pretrain", prepare, kind="pretrain")
+    cells = [job(f"cell{i}", prepare, pretrain, kind="finetune") for i in range(3)]
+    scratch = job("scratch", prepare, kind="finetune")
+    outcome, engine, _ = run([prepare, scratch, pretrain, *cells])
+    assert names(engine) == ["prepare", "pretrain", "scratch", "cell0", "cell1", "cell2"]
+    assert (len(outcome.done), outcome.failed, outcome.left) == (6, {}, [])
+    again, engine, _ = run([prepare, scratch, pretrain, *cells])
+    assert (names(engine), again.done) == ([], [])
+
+
+def test_a_given_order_among_what_can_start(run: Run) -> None:
+    a, b, c = job("a"), job("b"), job("c")
+    needs_a = job("needs a", a)
+    order = {a.key: 3.0, b.key: 2.0, c.key: 1.0, needs_a.key: 0.0}
+    _, engine, _ = run([a, b, c, needs_a], order=order)
+    assert names(engine) == ["c", "b", "a", "needs a"]
+
+
+def test_a_failure_blocks_what_needs_it_at_any_distance(run: Run, tmp_path: Path) -> None:
+    bad = job("bad")
+    child = job("child", bad)
+    grandchild = job("grandchild", child)
+    other = job("other")
+    outcome, engine, listening = run([bad, child, grandchild, other], {"bad": ["data_error"]})
+    assert names(engine) == ["bad", "other"]
+    assert outcome.failed == {bad.key: "data_error"}
+    assert set(outcome.blocked) == {child.key, grandchild.key}
+    assert ("bad", "data_error") in listening.endings
+    assert (ResultStore(tmp_path).failure(bad.key) or {})["message"] == "as written"
+    assert ResultStore(tmp_path).state(child.key) == "to do"
+
+
+def test_an_unavailable_need_blocks(run: Run) -> None:
+    missing = job("missing", unavailable="no data root")
+    outcome, engine, _ = run([missing, job("child", missing), job("other")])
+    assert names(engine) == ["other"]
+    assert (len(outcome.blocked), outcome.failed) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("categories", "attempts", "failed"),
+    [
+        (["crash"], 2, False),
+        (["crash", "crash"], 2, True),
+        (["lost", "lost"], 3, False),
+        (["nan"], 1, True),
+        (["preempted"], None, False),
+    ],
+)
+def test_attempts_by_category(run: Run, categories: list[str], attempts: int | None, failed: bool) -> None:
+    one = job("one")
+    if categories == ["preempted"]:
+        # It is not counted: the script would see the first attempt for ever, so it is preempted by hand, once.
+        engine_script: dict[str, list[str]] = {}
+        seen: list[int] = []
+
+        class Once(ScriptedEngine):
+            def wait(self, seconds: float) -> Sequence[Ending]:
+                seen.append(self.running[0].number)
+                if len(seen) == 1:
+                    return [Ending(key=self.running.pop(0).job.key, category="preempted")]
+                return super().wait(seconds)
+
+        outcome, engine, _ = run([one], engine_script, engine={"__class__": Once})
+        assert seen == [1, 1]
+    else:
+        outcome, engine, _ = run([one], {"one": categories})
+        assert len(engine.started) == attempts
+    assert bool(outcome.failed) is failed
+    assert bool(outcome.done) is not failed
+
+
+def test_success_without_a_result_is_a_crash(run: Run) -> None:
+    class Liar(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            return [Ending(key=self.running.pop(0).job.key, category="ok")]
+
+    one = job("one")
+    outcome, _, _ = run([one], engine={"__class__": Liar}, retries={})
+    assert outcome.failed == {one.key: "crash"}
+
+
+def test_at_most_so_many_jobs(run: Run) -> None:
+    outcome, engine, _ = run([job(str(i)) for i in range(5)], max_jobs=2, slots=4)
+    assert (len(engine.started), len(outcome.done), len(outcome.left)) == (2, 2, 3)
+
+
+def test_a_spent_budget_starts_nothing_more(run: Run) -> None:
+    outcome, engine, _ = run([job(str(i)) for i in range(5)], budget_s=1e-9)
+    assert (len(engine.started), len(outcome.done), len(outcome.left)) == (1, 1, 4)
+    assert outcome.spent_s > 0
+    outcome, engine, _ = run([job(str(i)) for i in range(5)], budget_s=0.0)
+    assert (len(engine.started), len(outcome.left)) == (0, 4)
+
+
+def test_once_asked_to_stop_what_runs_is_preempted_and_the_rest_is_left(run: Run) -> None:
+    asked = iter([False, True, True, True])
+    jobs = [job(str(i)) for i in range(3)]
+    outcome, engine, listening = run(jobs, stopping=lambda: next(asked), slots=2)
+    assert engine.interrupted
+    assert listening.endings == [("0", "ok"), ("1", "preempted")]
+    assert (outcome.failed, outcome.left) == ({}, [jobs[1].key, jobs[2].key])
+
+
+# --- engines that queue ---------------------------------------------------------------------------------------------
+
+
+def test_a_queueing_engine_gets_jobs_before_what_they_need_is_done(run: Run) -> None:
+    a = job("a")
+    b = job("b", a)
+    c = job("c", b)
+    handed: list[list[str]] = []
+
+    class Queue(ScriptedEngine):
+        def start(self, attempts: Sequence[Attempt]) -> None:
+            handed.append([one.job.name for one in attempts])
+            super().start(attempts)
+
+    run([c, b, a], engine={"__class__": Queue, "queues": True, "token": "t"}, slots=10)
+    assert [name for batch in handed for name in batch] == ["a", "b", "c"]
+    assert len(handed) == 1
+
+
+def test_queued_behind_a_failure_is_blocked(run: Run) -> None:
+    bad = job("bad")
+    child = job("child", bad)
+    grandchild = job("grandchild", child)
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            if self.running[0].job.name != "bad":
+                return [Ending(key=self.running.pop(0).job.key, category="waiting")]
+            return super().wait(seconds)
+
+    outcome, engine, listening = run(
+        [bad, child, grandchild], {"bad": ["nan"]}, engine={"__class__": Queue, "queues": True, "token": "t"}, slots=10
+    )
+    assert names(engine) == ["bad", "child", "grandchild"]
+    assert (outcome.failed, set(outcome.blocked)) == ({bad.key: "nan"}, {child.key, grandchild.key})
+    assert listening.endings == [("bad", "nan")]
+
+
+def test_what_a_dead_coordinator_left_is_watched_and_not_started_again(run: Run) -> None:
+    left, other = job("left"), job("other")
+    attempt = Attempt(job=left, number=2, accumulate=4, token="t", after="host_oom")
+    outcome, engine, _ = run([left, other], engine={"left": [attempt], "token": "t2", "slots": 5})
+    assert names(engine) == ["other"]
+    assert len(outcome.done) == 2
+
+
+def test_a_recorded_failure_is_not_tried_again_here(run: Run, tmp_path: Path) -> None:
+    class Recorded(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            key = self.running.pop(0).job.key
+            self.store.fail(key, category="crash", record={"message": "there"})
+            return [Ending(key=key, category="crash", recorded=True)]
+
+    one = job("one")
+    outcome, engine, _ = run([one], engine={"__class__": Recorded})
+    assert (len(engine.started), outcome.failed) == (1, {one.key: "crash"})
+    assert (ResultStore(tmp_path).failure(one.key) or {})["message"] == "there"
+
+
+# --- others at work -------------------------------------------------------------------------------------------------
+
+
+def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = job("one"), job("two")
+    claims = Claims(tmp_path)
+    foreign = {**claims.me, "host": "elsewhere"}
+    publish_json(claims.folder / f"{one.key}.json", foreign)
+    looks = 0
+    owner = Claims.owner
+
+    def watched(self: Claims, key: str) -> dict[str, Any] | None:
+        nonlocal looks
+        if key == one.key:
+            looks += 1
+            if looks == 6:  # it publishes, and gives the claim back
+                with ResultStore(tmp_path).publish(one.key) as stage:
+                    publish_json(stage / "run.json", {})
+                (claims.folder / f"{one.key}.json").unlink()
+        return owner(self, key)
+
+    monkeypatch.setattr(Claims, "owner", watched)
+    monkeypatch.setattr("refers_bench.execution.coordinator.ELSEWHERE_S", 0.01)
+    outcome, engine, _ = run([one, two])
+    assert names(engine) == ["two"]
+    assert set(outcome.done) == {one.key, two.key}
+
+
+def test_a_run_with_little_patience_leaves_what_others_do(run: Run, tmp_path: Path) -> None:
+    one = job("one")
+    claims = Claims(tmp_path)
+    publish_json(claims.folder / f"{one.key}.json", {**claims.me, "host": "elsewhere"})
+    outcome, engine, _ = run([one], patience_s=0.1)
+    assert (names(engine), outcome.left) == ([], [one.key])
