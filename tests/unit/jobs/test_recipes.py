@@ -362,10 +362,11 @@ def test_visual_words_are_found_and_transvw_trains_on_them(context: JobContext, 
     from refers_bench.plugins import load
 
     method = load("method", "transvw")
-    params = method.Params(words=4, patients=6, val_patients=2).model_dump()
+    params = method.Params(
+        words=4, patients=6, val_patients=2, features=8, feature_size=16, feature_steps=3
+    ).model_dump()
     assert method.discovery is not None
     settings = dict(method.discovery(method.Params(**params)))
-    settings.update({name: 3 for name in ("steps",) if name in settings})
     source = {"dataset": "phantom", "params": {}, "prepare": prepared["key"], "task": "findings", "has_reports": True}
     words = job(kind="discover", discovery=settings, source=source, recipe=1)
     discover.run(words, context)
