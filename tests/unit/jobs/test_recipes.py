@@ -376,7 +376,7 @@ def test_visual_words_are_found_and_transvw_trains_on_them(context: JobContext, 
     splits = found.groupby("patient_id")["split"].nunique()
     assert (splits == 1).all() and set(found["split"]) <= {"train", "val"}
     trained = pretrain_job("transvw", prepared)
-    trained["spec"] |= {"params": params, "words": words["key"]}
+    trained["spec"] |= {"params": params, "discover": words["key"]}
     trained = job(**trained["spec"])
     entry.run(trained, context)
     assert (folder(context, trained) / "checkpoint.safetensors").is_file()
