@@ -1,13 +1,18 @@
-"""Show the jobs of a manifest by state, what is shared, what it takes, and why a cell is stale."""
+"""Show the jobs of a manifest by state, what is shared, what it will take, and why a cell is stale."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from refers_bench.cli.planning import MANIFEST, counted, planned, show_counts
 from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.plan.lock import Plan
 
 
 @click.command("plan")
@@ -19,12 +24,26 @@ from refers_bench.cli.settings import Settings
 )
 @click.option("--jobs", "list_jobs", is_flag=True, help="List every job with its state.")
 @click.option("--no-write", is_flag=True, help="Do not write plan.lock.json.")
+@click.option("--forecast", is_flag=True, help="Say what it will take: hours, wall time, memory, disk. Needs no data.")
+@click.option("--slots", type=click.IntRange(min=1), help="Forecast: jobs at a time.  [default: this machine's]")
+@click.option("--threads", type=click.IntRange(min=1), help="Forecast: of a worker.  [default: the manifest's, else 1]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--on", "other", metavar="GPU", help="Forecast: of a GPU that is not here, by the model: 'A100 80GB'.")
+@click.option("--no-probe", is_flag=True, help="Forecast: where nothing was measured, use the model.")
+@click.option("--probe-again", is_flag=True, help="Forecast: forget earlier probes.")
+@click.option("--json", "as_json", is_flag=True, help="Forecast: for programs.")
 @click.pass_obj
-def command(settings: Settings, manifest: Path, explain: str | None, list_jobs: bool, no_write: bool) -> None:
+def command(
+    settings: Settings, /, manifest: Path, explain: str | None, list_jobs: bool, no_write: bool, forecast: bool,
+    **how: Any,
+) -> None:  # fmt: skip
     """Show the jobs of MANIFEST by state: done, to do, failed, unavailable.
 
     Writes RESULTS/<name>/plan.lock.json, every resolved value with its origin; --explain compares with the one
     that was there and leaves it.
+
+    --forecast says what the jobs that are still to run will take, from what finished jobs recorded; else from a probe
+    of 20 updates of each shape of job on the device at hand (kept in RESULTS/probes); else from a stated model.
     """
     from refers_bench.plan import lock, states
     from refers_bench.store.results import ResultStore
@@ -36,6 +55,9 @@ def command(settings: Settings, manifest: Path, explain: str | None, list_jobs: 
         before = lock.read(path) if path.is_file() else None
         for line in states.explain(plan, before, explain, store, settings.cache):
             click.echo(line)
+        return
+    if forecast:
+        _forecast(settings, plan, **how)
         return
     if list_jobs:
         for job in plan.jobs:
@@ -53,3 +75,20 @@ def command(settings: Settings, manifest: Path, explain: str | None, list_jobs: 
     click.echo("disk: " + ", ".join(f"{what} {size / 2**20:.1f} MiB" for what, size in need.items()))
     if not no_write:
         click.echo(f"plan: {lock.write(plan, settings.results)}")
+
+
+def _forecast(
+    settings: Settings, plan: Plan, *, slots: int | None, threads: int | None, device: str, other: str | None,
+    no_probe: bool, probe_again: bool, as_json: bool,
+) -> None:  # fmt: skip
+    from refers_bench.cli import forecast_view
+    from refers_bench.cli.forecasting import forecast_of
+
+    made = forecast_of(
+        settings, plan, device=device, slots=slots, threads=threads, probe=not no_probe, again=probe_again, other=other
+    )
+    if as_json:
+        click.echo(json.dumps(forecast_view.as_json(plan, made), indent=1, ensure_ascii=False))
+        return
+    for line in forecast_view.lines(plan, made, settings.results):
+        click.echo(line)

@@ -9,9 +9,10 @@ import click
 
 from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, selected, show_counts
 from refers_bench.cli.settings import Settings
+from refers_bench.cli.slots import slots_here
 
 if TYPE_CHECKING:
-    from refers_bench.execution.engine import Outcome, Slot
+    from refers_bench.execution.engine import Outcome
     from refers_bench.plan.lock import Job, Plan
 
 #: Exit codes.
@@ -25,6 +26,11 @@ INCOMPLETE, FAILED = 3, 4
     "--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable)."
 )
 @click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
+@click.option(
+    "--budget",
+    metavar="HOURS",
+    help="Whole table rows first; start no job once it is spent: 40gpuh, 90cpumin, 3h or 45m of slots.",
+)
 @click.option(
     "--slots",
     type=click.IntRange(min=1),
@@ -69,8 +75,11 @@ def command(
 
 def _execute(
     settings: Settings, plan: Plan, jobs: list[Job], *, max_jobs: int | None, slots: int | None, threads: int | None,
-    device: str, time_limit: str | None,
+    device: str, time_limit: str | None, budget: str | None,
 ) -> Outcome:  # fmt: skip
+    import dataclasses
+
+    from refers_bench.cli.forecasting import running_order
     from refers_bench.execution import engine, local, progress
     from refers_bench.manifest.schema import seconds
     from refers_bench.plan.states import state_of
@@ -85,43 +94,16 @@ def _execute(
     preload = [*engine.PRELOAD, *(engine.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
     how = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
-        slots=_slots(plan, device, slots), threads=threads or plan.execution["threads"], time_limit=limit,
+        slots=slots_here(plan, device, slots), threads=threads or plan.execution["threads"], time_limit=limit,
         retries=plan.execution["retries"], max_jobs=max_jobs,
     )  # fmt: skip
+    how = dataclasses.replace(how, **running_order(settings, plan, todo, how, budget=budget))
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {len(how.slots)} at a time", err=True)
     view = progress.view(len(todo))
     try:
         return local.execute(jobs, how, view)
     finally:
         view.close()
-
-
-def _slots(plan: Plan, device: str, slots: int | None) -> list[Slot]:
-    """One slot per GPU (or several; or per group of GPUs that pre-train together), else CPU slots."""
-    import os
-
-    from refers_bench.execution.engine import Slot
-    from refers_bench.execution.gpus import visible_gpus
-
-    gpus = [] if device == "cpu" else visible_gpus()
-    if device == "cuda" and not gpus:
-        raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
-    if gpus:
-        per_gpu, together = plan.execution["jobs_per_gpu"], gpus_together(plan)
-        if together > len(gpus):
-            raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
-        groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
-        places = [
-            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for _ in range(per_gpu) for group in groups
-        ]
-        return places[:slots] if slots else places
-    count = slots or plan.execution["cpu_slots"] or max(1, (os.cpu_count() or 1) // 2)
-    return [Slot(device="cpu")] * count
-
-
-def gpus_together(plan: Plan) -> int:
-    """GPUs that the largest pre-training of a plan takes at once."""
-    return max((job.spec["pretrain"]["processes"] for job in plan.jobs if job.kind == "pretrain"), default=1)
 
 
 def _report(settings: Settings, plan: Plan) -> None:

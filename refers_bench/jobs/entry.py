@@ -18,6 +18,7 @@ RECIPES: Mapping[str, str] = {
     "discover": "refers_bench.jobs.discover:run",
     "pretrain": "refers_bench.jobs.pretrain:run",
     "finetune": "refers_bench.jobs.finetune:run",
+    "probe": "refers_bench.jobs.probe:run",
     "noop": "refers_bench.jobs.noop:run",
 }
 

@@ -1,0 +1,181 @@
+"""How is a forecast shown: for people, and for programs?"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refers_bench.execution.progress import duration
+
+if TYPE_CHECKING:
+    from refers_bench.cli.forecasting import Made
+    from refers_bench.plan.forecast import Forecast, Group
+    from refers_bench.plan.lock import Plan
+
+#: Jobs of the critical path that are named.
+NAMED = 4
+#: Wall time over processor time from which a probe's figures are said to be those of a busy machine.
+BUSY = 1.25
+#: Where figures come from, best first.
+SOURCES = ("recorded", "probed", "model")
+
+
+def sources_of(forecast: Forecast) -> str:
+    """How many jobs' figures come from where."""
+    from refers_bench.plan.forecast import grouped
+
+    counts = {one.name: one.jobs for one in grouped(forecast.jobs.values(), lambda one: one.source)}
+    return ", ".join(f"{counts.get(source, 0)} jobs {source}" for source in SOURCES)
+
+
+def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
+    """The forecast for people, line by line."""
+    forecast = made.forecast
+    device, planned = forecast.device, forecast.schedule
+    yield (
+        f"{plan.name}: {len(forecast.jobs) + len(forecast.unknown)} jobs to run, {made.done} done; "
+        f"{device.label}, {planned.slots} at a time"
+    )
+    yield f"  total          {forecast.hours:.2f} {device.unit}-hours"
+    yield f"  wall time      {duration(forecast.wall_s)} (no schedule takes less than {duration(planned.bound_s)})"
+    yield f"  critical path  {duration(planned.critical_s)}: {_path(forecast)}"
+    yield f"  memory         {_memory(plan, forecast)}"
+    yield f"  disk           {_disk(forecast, results)}"
+    yield f"  figures        {sources_of(forecast)}"
+    for note in notes(plan, made):
+        yield f"  note           {note}"
+    yield ""
+    yield from _table("kind", by_kind(forecast), forecast)
+    yield ""
+    yield from _table("row", by_row(plan, forecast), forecast)
+
+
+def by_kind(forecast: Forecast) -> list[Group]:
+    """Jobs added up by kind."""
+    from refers_bench.plan.forecast import grouped
+
+    return grouped(forecast.jobs.values(), lambda one: one.job.kind)
+
+
+def by_row(plan: Plan, forecast: Forecast) -> list[Group]:
+    """Jobs added up by table row: data under a name of their own, the rest where it is first needed."""
+    from refers_bench.plan.forecast import grouped
+    from refers_bench.plan.order import rows
+
+    row_of = {key: row.name for row in rows(plan) for key in row.keys}
+    return grouped(
+        forecast.jobs.values(), lambda one: "(data)" if one.job.kind == "prepare" else row_of.get(one.job.key, "(none)")
+    )
+
+
+def notes(plan: Plan, made: Made) -> Iterator[str]:
+    """What a reader must know of the figures."""
+    forecast = made.forecast
+    if any(one.source == "model" for one in forecast.jobs.values()):
+        yield f"the model assumes {forecast.device.stated()}; augmentation and distortions are not counted"
+    if any(cost.note.startswith("random") for cost in forecast.costs.values()):
+        yield "some probes ran on random pixels and texts of the right shape: nothing was prepared"
+    busy = [cost.busy for cost in forecast.costs.values() if cost.source == "probed"]
+    if busy and (times := statistics.median(busy)) > BUSY:
+        yield (
+            f"the processor was shared while probing: probes took {times:.1f} times their processor time, and jobs on "
+            "a quiet machine will take that much less"
+        )
+    if forecast.assumed:
+        yield f"splits of {len(forecast.assumed)} datasets assumed as 7 : 1 : 2: nothing is prepared"
+    early = sum(one.job.spec.get(one.job.kind, {}).get("patience", 0) > 0 for one in forecast.jobs.values())
+    if early:
+        yield f"{early} trainings may stop early and take less"
+    unavailable = [one for one in forecast.jobs.values() if one.job.unavailable]
+    if unavailable:
+        hours = sum(one.seconds for one in unavailable) * forecast.device.units / 3600
+        yield f"{len(unavailable)} of the jobs ({hours:.2f} hours) are unavailable on this machine"
+    if forecast.unknown:
+        yield f"{len(forecast.unknown)} jobs of kinds that nothing is forecast of are not counted"
+    for name, why in made.refused.items():
+        yield f"not probed: {name}: {why}"
+    for name, why in made.failed.items():
+        yield f"probe failed: {name}: {why.splitlines()[0][:200]}"
+
+
+def as_json(plan: Plan, made: Made) -> dict[str, Any]:
+    """The forecast for programs; seconds, bytes and keys."""
+    forecast = made.forecast
+    device, planned = forecast.device, forecast.schedule
+    return {
+        "name": plan.name, "device": {"kind": device.kind, "label": device.label, "memory_bytes": device.memory_bytes},
+        "slots": planned.slots, "jobs_to_run": len(forecast.jobs) + len(forecast.unknown), "jobs_done": made.done,
+        "unit": f"{device.unit}-hours", "hours": forecast.hours, "wall_s": forecast.wall_s,
+        "bound_s": planned.bound_s, "total_s": planned.total_s,
+        "critical_path": {
+            "seconds": planned.critical_s, "jobs": [forecast.jobs[key].job.name for key in planned.critical],
+        },
+        "peak_memory_bytes": max((one.peak_bytes for one in forecast.jobs.values()), default=0),
+        "disk_bytes": sum(one.disk_bytes for one in forecast.jobs.values()),
+        "kinds": [_group(one) for one in by_kind(forecast)], "rows": [_group(one) for one in by_row(plan, forecast)],
+        "notes": list(notes(plan, made)), "not_probed": dict(made.refused), "probes_failed": dict(made.failed),
+        "jobs": [
+            {
+                "key": key, "kind": one.job.kind, "name": one.job.name, "seconds": round(one.seconds, 3),
+                "peak_memory_bytes": one.peak_bytes, "disk_bytes": one.disk_bytes, "source": one.source,
+                "start_s": round(planned.starts[key], 3),
+            }
+            for key, one in forecast.jobs.items()
+        ],
+    }  # fmt: skip
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {**vars(group), "sources": dict(group.sources)}
+
+
+def _path(forecast: Forecast) -> str:
+    names = [forecast.jobs[key].job.name for key in forecast.schedule.critical]
+    shown = ", then ".join(names[:NAMED])
+    return shown + (f", and {len(names) - NAMED} more" if len(names) > NAMED else "") if names else "no job"
+
+
+def _memory(plan: Plan, forecast: Forecast) -> str:
+    if not forecast.jobs:
+        return "no job"
+    device = forecast.device
+    largest = max(forecast.jobs.values(), key=lambda one: one.peak_bytes)
+    together = plan.execution["jobs_per_gpu"] if device.kind == "cuda" else forecast.schedule.slots
+    need = largest.peak_bytes * together
+    text = f"{size(largest.peak_bytes)} at most in one job ({largest.job.name}, {largest.source})"
+    if together > 1:
+        text += f", {size(need)} for {together} at a time"
+    if not device.memory_bytes:
+        return f"{text}; this device's memory is not known"
+    return f"{text}, of {size(device.memory_bytes)}" + (": DOES NOT FIT" if need > device.memory_bytes else "")
+
+
+def _disk(forecast: Forecast, results: Path) -> str:
+    names = {"prepare": "pixels", "pretrain": "checkpoints", "finetune": "predictions", "discover": "visual words"}
+    parts = [f"{names.get(one.name, one.name)} {size(one.disk_bytes)}" for one in by_kind(forecast) if one.disk_bytes]
+    place = next(folder for folder in (results, *results.parents) if folder.exists())
+    return f"{', '.join(parts) or 'next to nothing'}; {size(shutil.disk_usage(place).free)} free"
+
+
+def size(count: float) -> str:
+    """12.3 MiB, 4.5 GiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def _table(title: str, groups: list[Group], forecast: Forecast) -> Iterator[str]:
+    wide = max([len(title), *(len(one.name) for one in groups)])
+    hours = f"{forecast.device.unit}-hours"
+    yield f"{title:<{wide}} {'jobs':>6} {hours:>10} {'longest':>13} {'memory':>10}  figures"
+    for one in groups:
+        spent = one.seconds * forecast.device.units / 3600
+        yield (
+            f"{one.name:<{wide}} {one.jobs:>6} {spent:>10.2f} {duration(one.longest_s):>13} {size(one.peak_bytes):>10}"
+            f"  {_sources(one.sources)}"
+        )
+
+
+def _sources(sources: Mapping[str, int]) -> str:
+    return ", ".join(f"{sources[source]} {source}" for source in SOURCES if source in sources)

@@ -1,0 +1,202 @@
+"""How do commands come to a forecast: measured where possible, probed where asked, modelled elsewhere?"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refers_bench.cli.planning import job_roots
+from refers_bench.cli.settings import Settings
+from refers_bench.cli.slots import device_of, gpus_together, slots_here
+
+if TYPE_CHECKING:
+    from refers_bench.execution.engine import Settings as RunSettings
+    from refers_bench.plan.devices import Device
+    from refers_bench.plan.forecast import Forecast
+    from refers_bench.plan.lock import Job, Plan
+    from refers_bench.plan.probes import Probes
+
+#: Seconds that a probe may take: more would mean that something hangs.
+PROBE_LIMIT_S = 900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A forecast and what was found on the way.
+
+    Attributes:
+        forecast: of the jobs that are still to run.
+        done: jobs of the plan that are done.
+        refused: job of a shape -> why it was not probed.
+        failed: job of a shape -> how its probe ended.
+    """
+
+    forecast: Forecast
+    done: int
+    refused: Mapping[str, str]
+    failed: Mapping[str, str]
+
+
+def forecast_of(
+    settings: Settings, plan: Plan, *, device: str, slots: int | None, threads: int | None, probe: bool, again: bool,
+    other: str | None,
+) -> Made:  # fmt: skip
+    """Forecast what a plan still needs.
+
+    Args:
+        settings: results, cache and roots.
+        plan: of a manifest.
+        device: "auto", "cpu" or "cuda".
+        slots: jobs at a time; None for those of this machine.
+        threads: of a worker; None for the manifest's.
+        probe: whether shapes that were never measured may be probed here.
+        again: whether those that were probed are probed again.
+        other: name of a GPU that is not at hand.
+    """
+    from refers_bench.plan import forecast, measurements
+    from refers_bench.plan.probes import probes
+    from refers_bench.plan.shapes import Shapes
+    from refers_bench.plan.splits import Splits
+    from refers_bench.plan.states import states
+    from refers_bench.store.results import ResultStore
+
+    store, threads = ResultStore(settings.results), threads or plan.execution["threads"]
+    places = slots_here(plan, "cpu" if other else device, slots)
+    where = _gpu_named(other, plan) if other else device_of(plan, places[0], threads=threads)
+    state = states(plan, store, settings.cache)
+    todo = [job for job in plan.jobs if state[job.key] != "done"]
+    shapes, splits = Shapes(plan.jobs), Splits(plan, store)
+    if again:
+        names = {shapes.of[job.key] for job in todo} - {""}
+        measurements.forget(measurements.probe_path(settings.results, shapes.shapes[name], where) for name in names)
+    done = {key for key, one in state.items() if one == "done"}
+    costs = forecast.measured(plan, shapes, store, where, done=done)
+    costs = forecast.found_elsewhere(costs, shapes, store, where)
+    refused: Mapping[str, str] = {}
+    failed: Mapping[str, str] = {}
+    if probe and not other:
+        wanted = probes(Shapes(todo), costs, splits, where, slots=len(places))
+        refused, failed = wanted.refused, _probed(settings, plan, wanted, where, places=places, threads=threads)
+        costs = {**forecast.measured(plan, shapes, store, where, done=done), **costs}
+    made = forecast.forecast(
+        plan, todo, costs=forecast.completed(costs, shapes, where), shapes=shapes, splits=splits, device=where,
+        slots=slots or len(places),
+    )  # fmt: skip
+    return Made(forecast=made, done=len(plan.jobs) - len(todo), refused=refused, failed=failed)
+
+
+def _gpu_named(name: str, plan: Plan) -> Device:
+    """A GPU that is not at hand; "80GB" in its name is its memory."""
+    from refers_bench.plan.devices import Device
+
+    size = re.search(r"(\d+)\s*GB", name)
+    memory = int(size[1]) << 30 if size else 0
+    gpus = gpus_together(plan) / plan.execution["jobs_per_gpu"]
+    return Device(kind="cuda", name=name, memory_bytes=memory, gpus=gpus)
+
+
+def _probed(
+    settings: Settings, plan: Plan, wanted: Probes, device: Device, *, places: Sequence[Any], threads: int
+) -> dict[str, str]:
+    """Run probes in workers like those of a run; returns who failed, with reasons."""
+    from refers_bench.execution import engine, probing
+    from refers_bench.execution.progress import duration
+
+    if not wanted.jobs:
+        return {}
+    about = duration(wanted.seconds / len(places))
+    click.echo(f"probing {len(wanted.jobs)} shapes of jobs on {device.label}: about {about} by the model", err=True)
+    how = engine.Settings(
+        results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), slots=places, threads=threads,
+        time_limit=PROBE_LIMIT_S, preload=(*engine.PRELOAD, *engine.HEAVY, "refers_bench.jobs.probe"),
+    )  # fmt: skip
+    names = {job.key: str(job.spec["job"]["name"]) for job in wanted.jobs}
+    with _bar(len(wanted.jobs)) as progress:
+        failed = probing.probe(wanted.jobs, how, progress)
+    return {names[key]: why for key, why in failed.items()}
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; elsewhere a line whenever a probe has ended."""
+    seen = [0]
+    if not sys.stderr.isatty():
+
+        def line(done: int, total: int) -> None:
+            if done != seen[0]:
+                seen[0] = done
+                click.echo(f"{done}/{total} probes", err=True)
+
+        yield line
+        return
+    with click.progressbar(length=total, label="probes", file=sys.stderr) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.update(done - seen[0])
+            seen[0] = done
+
+        yield advance
+
+
+def running_order(
+    settings: Settings, plan: Plan, jobs: Sequence[Job], how: RunSettings, *, budget: str | None
+) -> dict[str, Any]:
+    """In which order a run takes its jobs, and how long; changes to its settings.
+
+    Without a budget the longest chain of jobs goes first, as soon as anything of the plan was measured; with one
+    whole table rows go first. No job is probed here.
+
+    Args:
+        settings: results and cache.
+        plan: of a manifest.
+        jobs: that are still to run.
+        how: slots, threads and folders of the run.
+        budget: such as "40gpuh"; None for none.
+
+    Raises:
+        UserError: a budget that cannot be read, or of another device.
+    """
+    from refers_bench.plan import forecast, order
+    from refers_bench.plan.shapes import Shapes
+    from refers_bench.plan.splits import Splits
+    from refers_bench.store.results import ResultStore
+
+    device = device_of(plan, how.slots[0], threads=how.threads)
+    limit = None
+    if budget is not None:
+        kind = "cuda" if device.kind == "cuda" else "cpu"
+        limit = order.budget_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
+    shapes, store = Shapes(plan.jobs), ResultStore(settings.results)
+    done = {job.key for job in plan.jobs} - {job.key for job in jobs}
+    costs = forecast.measured(plan, shapes, store, device, done=done)
+    if limit is None and not costs:  # nothing to go by
+        return {}
+    made = forecast.forecast(
+        plan, jobs, costs=forecast.completed(costs, shapes, device), shapes=shapes, splits=Splits(plan, store),
+        device=device, slots=len(how.slots),
+    )  # fmt: skip
+    if limit is None:
+        return {"order": order.longest_first(plan, made.seconds)}
+    _say_shares(plan, made, limit, budget=str(budget))
+    return {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}
+
+
+def _say_shares(plan: Plan, made: Forecast, limit: float, *, budget: str) -> None:
+    """Which rows the budget pays for, by the forecast."""
+    from refers_bench.cli.forecast_view import sources_of
+    from refers_bench.execution.progress import duration
+    from refers_bench.plan.order import shares
+
+    found = shares(plan, made.seconds, limit)
+    click.echo(f"budget {budget}: {duration(limit)} of slots; by the forecast ({sources_of(made)})", err=True)
+    wide = max((len(one.row.name) for one in found), default=0)
+    for one in found:
+        says = "nothing to run" if not one.cost_s else "fits" if one.fits else "does not fit"
+        until = f"{duration(one.until_s):>12} with those before"
+        click.echo(f"  {one.row.name:<{wide}}  {duration(one.cost_s):>12}, {until}: {says}", err=True)

@@ -1,0 +1,59 @@
+"""Which places for jobs does this machine have?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from refers_bench.execution.engine import Slot
+    from refers_bench.plan.devices import Device
+    from refers_bench.plan.lock import Plan
+
+
+def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
+    """One slot per GPU (or several; or per group of GPUs that pre-train together), else CPU slots.
+
+    Args:
+        plan: says how many jobs share a GPU, and how many GPUs pre-train together.
+        device: "auto", "cpu" or "cuda".
+        slots: how many are asked for; None for all there are.
+    """
+    from refers_bench.execution.engine import Slot
+    from refers_bench.execution.gpus import visible_gpus
+
+    gpus = [] if device == "cpu" else visible_gpus()
+    if device == "cuda" and not gpus:
+        raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
+    if gpus:
+        per_gpu, together = plan.execution["jobs_per_gpu"], gpus_together(plan)
+        if together > len(gpus):
+            raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
+        groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
+        places = [
+            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for _ in range(per_gpu) for group in groups
+        ]
+        return places[:slots] if slots else places
+    count = slots or plan.execution["cpu_slots"] or max(1, (os.cpu_count() or 1) // 2)
+    return [Slot(device="cpu")] * count
+
+
+def gpus_together(plan: Plan) -> int:
+    """GPUs that the largest pre-training of a plan takes at once."""
+    return max((job.spec["pretrain"]["processes"] for job in plan.jobs if job.kind == "pretrain"), default=1)
+
+
+def device_of(plan: Plan, slot: Slot, *, threads: int) -> Device:
+    """What a worker in this slot computes on."""
+    from refers_bench.execution.gpus import gpu_models
+    from refers_bench.plan.devices import Device
+    from refers_bench.store.provenance import hardware
+
+    if slot.device == "cuda":
+        name, memory = next(iter(gpu_models()), ("GPU of unknown name", 0))
+        gpus = gpus_together(plan) / plan.execution["jobs_per_gpu"]
+        return Device(kind="cuda", name=name, memory_bytes=memory, gpus=gpus)
+    machine = hardware()
+    return Device(kind="cpu", name=machine["cpu"], memory_bytes=machine["memory_bytes"], threads=threads)

@@ -1,0 +1,135 @@
+"""What does a probe train on: a few prepared images, or random pixels and texts of the shape that a job will see?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from refers_bench import plugins
+from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
+from refers_bench.files import publish_json
+from refers_bench.jobs.pretrain import usable_rows
+from refers_bench.jobs.setup import rows_of_task
+from refers_bench.plan.cost_model import batch_size
+
+#: Crops that a probe of a pre-training on visual words draws from, by split.
+CROPS: Mapping[str, int] = {"train": 1024, "val": 128}
+#: Letters of random words.
+LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+
+
+def sampled(prepared: Path, folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int]) -> None:
+    """A small prepared store from a large one: whole studies that the job can use, of each split.
+
+    Args:
+        prepared: the store.
+        folder: where the small one appears.
+        spec: of the job.
+        sample: split -> images.
+    """
+    images = PreparedImages.open(prepared)
+    index = images.index.assign(place=np.arange(len(images.index)))
+    if spec["kind"] == "finetune":
+        index = rows_of_task(index, spec["task"])
+    else:
+        needs = plugins.load("method", spec["method"]).needs if spec["kind"] == "pretrain" else frozenset()
+        index, _ = usable_rows(index, needs=needs, task=spec["source"].get("task", ""))
+    rng = np.random.default_rng(0)
+    parts = []
+    for split, count in sample.items():
+        rows = index[index["split"] == split]
+        studies = rows["study_id"].unique()
+        rank = pd.Series(rng.permutation(len(studies)), index=studies)
+        parts.append(rows.iloc[np.argsort(rank[rows["study_id"]].to_numpy(), kind="stable")][:count])
+    chosen = pd.concat(parts).sort_values("place")
+    _write(folder, np.ascontiguousarray(images.images_NHW[chosen["place"].to_numpy()]), chosen.drop(columns="place"))
+
+
+def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int]) -> None:
+    """A prepared store of random pixels, reports as long as the job cuts them, and random labels.
+
+    Args:
+        folder: where it appears.
+        spec: of the job.
+        sample: split -> images.
+    """
+    rng = np.random.default_rng(0)
+    # A batch larger than the sample would draw the same images twice; that costs the same, yet let it be rare.
+    counts = {**sample, "train": max(sample["train"], 2 * batch_size(spec))}
+    if spec["kind"] != "finetune":
+        counts["test"] = 0
+    total = sum(counts.values())
+    views = int(spec["params"].get("views", 1)) if spec["kind"] == "pretrain" else 1
+    split = np.repeat(list(counts), list(counts.values()))
+    starts = np.repeat(np.cumsum([0, *counts.values()])[:-1], list(counts.values()))
+    # Studies are of one split.
+    study = [f"{name}{(i - start) // views}" for i, (name, start) in enumerate(zip(split, starts, strict=True))]
+    index = pd.DataFrame({
+        "image_id": [f"i{i:06d}" for i in range(total)], "path": [f"{i}.png" for i in range(total)],
+        "patient_id": study, "study_id": study, "view": "PA", "split": split,
+        "report": _reports(spec, study, rng),
+    })  # fmt: skip
+    for column in _label_columns(spec):
+        index[column] = pd.array(rng.integers(0, 2, total), dtype="Int8")
+    size = _prepared_size(spec)
+    _write(folder, rng.integers(0, 256, (total, size, size), dtype=np.uint8), index)
+
+
+def words(folder: Path, *, spec: Mapping[str, Any]) -> pd.DataFrame:
+    """Random crops of visual words over a small store.
+
+    Args:
+        folder: of the store.
+        spec: of a pre-training on visual words.
+    """
+    index = PreparedImages.open(folder).index
+    rng, parts = np.random.default_rng(0), []
+    side, classes = float(spec["params"]["side"]), int(spec["params"]["words"])
+    for split, count in CROPS.items():
+        places = np.flatnonzero((index["split"] == split).to_numpy())
+        if not len(places):
+            continue
+        chosen = rng.choice(places, count)
+        parts.append(pd.DataFrame({
+            "word": rng.integers(0, classes, count), "place": chosen.astype(np.int64),
+            "patient_id": index["patient_id"].to_numpy()[chosen].astype(str), "split": split,
+            "top": rng.uniform(0, 1 - side, count), "left": rng.uniform(0, 1 - side, count), "side": side,
+        }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def _reports(spec: Mapping[str, Any], studies: list[str], rng: np.random.Generator) -> list[str] | None:
+    """One text a study of as many random words as the job keeps tokens; None where it reads none."""
+    if spec["kind"] != "pretrain" or not spec["source"]["has_reports"]:
+        return None
+    section = spec["pretrain"]
+    vocabulary = ["".join(word) for word in LETTERS[rng.integers(0, 26, (section["vocabulary"], 6))]]
+    texts = {study: " ".join(rng.choice(vocabulary, section["text_tokens"])) for study in dict.fromkeys(studies)}
+    return [texts[study] for study in studies]
+
+
+def _label_columns(spec: Mapping[str, Any]) -> list[str]:
+    if spec["kind"] == "finetune":
+        return [f"{spec['task']}:{name}" for name in spec["classes"]]
+    task = spec["source"].get("task", "")
+    if not task:
+        return []
+    return [f"{task}:{name}" for name in plugins.load("dataset", spec["source"]["dataset"]).tasks[task].classes]
+
+
+def _prepared_size(spec: Mapping[str, Any]) -> int:
+    # A discovery resizes whatever is prepared; its specification does not say to what.
+    return int(2 * spec["discovery"]["feature_size"] if spec["kind"] == "discover" else spec["image"]["prepared_size"])
+
+
+def _write(folder: Path, pixels_NHW: npt.NDArray[np.uint8], index: pd.DataFrame) -> None:
+    folder.mkdir(parents=True)
+    pixels_NHW.tofile(folder / PIXELS)
+    index.reset_index(drop=True).to_parquet(folder / INDEX, index=False)
+    meta = {"version": 1, "count": len(index), "size": pixels_NHW.shape[1], "digest": "", "unreadable": []}
+    publish_json(folder / META, meta)

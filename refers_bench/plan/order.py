@@ -1,0 +1,137 @@
+"""In which order do jobs complete whole table rows, and which rows does a budget pay for?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from refers_bench.errors import Problem, UserError
+from refers_bench.plan.lock import Plan
+from refers_bench.plan.schedule import chains
+
+#: Unit of a budget -> (what is counted: '' for slots, seconds of one unit).
+UNITS: Mapping[str, tuple[str, float]] = {
+    "gpuh": ("gpu", 3600.0), "gpumin": ("gpu", 60.0), "cpuh": ("cpu", 3600.0), "cpumin": ("cpu", 60.0),
+    "h": ("", 3600.0), "m": ("", 60.0), "min": ("", 60.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A table row: a method in all its columns and seeds, or the methods that compete for one row.
+
+    Attributes:
+        name: of the row.
+        keys: jobs that no earlier row has needed, its pre-training and data among them.
+        cells: jobs of its cells, shared ones, too.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What a row takes of a budget.
+
+    Attributes:
+        row: which.
+        cost_s: seconds of slots its jobs take, by the forecast, earlier rows' jobs not among them.
+        until_s: with all rows before.
+        fits: whether that is within the budget.
+    """
+
+    row: Row
+    cost_s: float
+    until_s: float
+    fits: bool
+
+
+def rows(plan: Plan) -> tuple[Row, ...]:
+    """Table rows in the manifest's order, each with the jobs that it is the first to need."""
+    needs = {job.key: job.needs for job in plan.jobs}
+    place = {job.key: number for number, job in enumerate(plan.jobs)}
+    cells: dict[str, dict[str, None]] = {}
+    for cell in plan.cells:
+        cells.setdefault(cell.best_of or cell.method, {})[cell.key] = None
+    taken: set[str] = set()
+    found = []
+    for name, keys in cells.items():
+        own: set[str] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key not in taken and key not in own:
+                own.add(key)
+                waiting += needs[key]
+        taken |= own
+        found.append(Row(name=name, keys=tuple(sorted(own, key=place.__getitem__)), cells=tuple(keys)))
+    return tuple(found)
+
+
+def row_by_row(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Job -> rank under which an earlier row's job always goes before a later one's, the longest chain first in each.
+
+    Args:
+        plan: of a manifest.
+        seconds: what jobs take, as far as known; others count nothing.
+    """
+    ranks: dict[str, float] = {}
+    needs = {job.key: job.needs for job in plan.jobs}
+    for number, row in enumerate(rows(plan)):
+        inside = chains({key: seconds.get(key, 0.0) for key in row.keys}, needs)
+        for place, key in enumerate(sorted(row.keys, key=lambda one: -inside[one])):
+            ranks[key] = number + place / (len(row.keys) + 1)
+    return ranks
+
+
+def longest_first(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Job -> rank: what the longest chain of waiting jobs begins with goes first."""
+    whole = {job.key: seconds.get(job.key, 0.0) for job in plan.jobs}
+    return {key: -chain for key, chain in chains(whole, {job.key: job.needs for job in plan.jobs}).items()}
+
+
+def shares(plan: Plan, costs: Mapping[str, float], budget_s: float) -> tuple[Share, ...]:
+    """What each row takes of a budget, in the order in which they are run.
+
+    Args:
+        plan: of a manifest.
+        costs: seconds of slots of the jobs that are still to run.
+        budget_s: seconds of slots.
+    """
+    until, found = 0.0, []
+    for row in rows(plan):
+        cost = sum(costs.get(key, 0.0) for key in row.keys)
+        until += cost
+        found.append(Share(row=row, cost_s=cost, until_s=until, fits=until <= budget_s))
+    return tuple(found)
+
+
+def budget_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 1) -> float:
+    """Seconds of slots that a budget such as "40gpuh", "90cpumin", "3h" or "45m" pays for.
+
+    Args:
+        text: number and unit; h and m count slots, whatever they are.
+        device: "cuda" or "cpu": what a slot of this run is.
+        gpus: GPUs of a slot; several jobs a GPU make it a fraction.
+        threads: of a CPU slot.
+
+    Raises:
+        UserError: no number, no known unit, or one of the other device.
+
+    Example:
+        >>> budget_seconds("90cpumin", device="cpu", threads=2)
+        2700.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower())
+    unit = UNITS.get(match[2]) if match else None
+    if match is None or unit is None or not float(match[1]):
+        raise UserError(Problem(found=f"--budget {text}", allowed="a number and a unit: 40gpuh, 90cpumin, 3h or 45m"))
+    counted, seconds = unit
+    if counted and counted != {"cuda": "gpu"}.get(device, device):
+        has = "GPUs" if device == "cuda" else "the CPU"
+        raise UserError(Problem(found=f"--budget {text}, and this run's slots are on {has}", allowed="3h counts slots"))
+    per_slot = {"gpu": gpus, "cpu": float(threads), "": 1.0}[counted]
+    return float(match[1]) * seconds / per_slot
