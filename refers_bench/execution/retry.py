@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,8 @@ def most_parts(spec: Mapping[str, Any]) -> int:
         return 1
     if spec["kind"] == "pretrain" and not plugins.load("method", spec["method"]).parts:
         return 1
-    return max(1, -(-section["batch_size"] // (section.get("processes", 1) * section.get("accumulate", 1))))
+    shared = int(section.get("processes", 1) * section.get("accumulate", 1))
+    return max(1, math.ceil(int(section["batch_size"]) / shared))
 
 
 def refusal(spec: Mapping[str, Any], category: str, *, accumulate: int) -> str:

@@ -64,7 +64,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     torch.manual_seed(identity.seed(key, "init"))
     model = AutoEncoder(size=size, width=settings["features"]).to(device)
     outcome = trained(
-        model, {**TRAINING, "steps": settings["feature_steps"]}, key=key, store=store, device=device,
+        model, {**TRAINING, "steps": settings["feature_steps"]}, key=key, work=store.work_folder(key), context=context,
         source=_training_part(source, rows), losses=model.losses, validate=None, metric="", higher_is_better=False,
     )  # fmt: skip
     words = discovered(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from refers_bench import identity, plugins
 from refers_bench.analysis.auc import class_aucs
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, labels_of
+from refers_bench.data.prepare import PreparedImages
 from refers_bench.data.subsets import Subset, subset
 from refers_bench.errors import DataError, Problem
 from refers_bench.files import publish_json
@@ -33,13 +35,14 @@ from refers_bench.jobs.setup import (
     write_history,
 )
 from refers_bench.nets.classifier import Classifier
-from refers_bench.nets.losses import masked_bce
+from refers_bench.nets.losses import known, masked_bce
 from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import load_weights, read_tensors
+from refers_bench.training.loop import Outcome
 
 #: Radiographs per forward pass of an evaluation: bounds memory, and is part of the numerics.
 EVALUATION_BATCH = 64
@@ -55,6 +58,33 @@ SELECTIONS: Mapping[str, tuple[str, bool]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A classifier with its chosen weights, and the radiographs it was trained on and is scored on.
+
+    Attributes:
+        classifier: on the device, trained.
+        classes: K names, in the order of its outputs.
+        images: the prepared radiographs.
+        parts: split -> index rows; of the training split those of the label subset.
+        labels: split -> float32 (N, K).
+        sources: split -> radiographs as tensors.
+        chosen: the label subset.
+        outcome: of the training.
+        facts: what a record says of all this.
+    """
+
+    classifier: Classifier
+    classes: tuple[str, ...]
+    images: PreparedImages
+    parts: Mapping[str, pd.DataFrame]
+    labels: Mapping[str, npt.NDArray[np.float32]]
+    sources: Mapping[str, RadiographSource]
+    chosen: Subset
+    outcome: Outcome
+    facts: Mapping[str, Any]
+
+
 def run(job: Mapping[str, Any], context: JobContext) -> None:
     """Fine-tune one cell and publish its predictions, metrics, label subset, history and record.
 
@@ -63,8 +93,33 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
-    key, spec, section = job["key"], job["spec"], job["spec"]["finetune"]
-    record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
+    key, spec = job["key"], job["spec"]
+    record, store = Record.start(job, context), ResultStore(context.results)
+    fitted = fit(key, spec, context, work=store.work_folder(key))
+    predictions, metrics = scored(fitted)
+    with store.publish(key) as stage:
+        schemas.write(stage / "predictions.parquet", predictions, "predictions")
+        schemas.write(stage / "metrics.parquet", metrics, "metrics")
+        write_history(stage / "history.parquet", fitted.outcome)
+        publish_json(stage / "subset.json", subset_record(fitted.chosen, spec))
+        record.write(stage, facts=fitted.facts)
+
+
+def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -> Fitted:
+    """Train one cell's classifier: the same key gives the same weights, whoever asks.
+
+    Args:
+        key: of the cell; names every random stream.
+        spec: of the cell.
+        context: folders and device.
+        work: folder of the resumable state and the progress.
+
+    Raises:
+        DataError: no training or test image of the task, no prepared images, or no fitting checkpoint.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: the state cannot be written.
+    """
+    section, store, device = spec["finetune"], ResultStore(context.results), start(context)
     method, params = load_method(spec)
     classes = tuple(spec["classes"])
 
@@ -96,14 +151,11 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # 4. Train: binary cross-entropy per class in, the chosen weights out.
     metric, higher = SELECTIONS[select]
     outcome = trained(
-        classifier, section, key=key, store=store, device=device, source=sources["train"],
+        classifier, section, key=key, work=work, context=context, source=sources["train"],
         losses=lambda batch: {"bce": masked_bce(classifier(batch.images_BCHW), batch.labels_BK)},
         validate=validator(classifier, sources["val"], labels["val"]) if len(parts["val"]) else None,
-        metric=metric, higher_is_better=higher,
+        metric=metric, higher_is_better=higher, counts=lambda batch: {"bce": known(batch.labels_BK).sum()},
     )  # fmt: skip
-
-    # 5. Predict, score and publish.
-    predictions, metrics = scored(classifier, sources, parts, labels, classes=classes)
     facts = {
         "images": {split: len(part) for split, part in parts.items()},
         "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
@@ -114,12 +166,10 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "data_digest": images.meta["digest"],
         **outcome_facts(outcome),
     }
-    with store.publish(key) as stage:
-        schemas.write(stage / "predictions.parquet", predictions, "predictions")
-        schemas.write(stage / "metrics.parquet", metrics, "metrics")
-        write_history(stage / "history.parquet", outcome)
-        publish_json(stage / "subset.json", subset_record(chosen, spec))
-        record.write(stage, facts=facts)
+    return Fitted(
+        classifier=classifier, classes=classes, images=images, parts=parts, labels=labels, sources=sources,
+        chosen=chosen, outcome=outcome, facts=facts,
+    )  # fmt: skip
 
 
 def _check_splits(rows: pd.DataFrame, *, spec: Mapping[str, Any], context: JobContext) -> None:
@@ -134,12 +184,10 @@ def _check_splits(rows: pd.DataFrame, *, spec: Mapping[str, Any], context: JobCo
             )
 
 
-def scored(
-    classifier: nn.Module, sources: Mapping[str, RadiographSource], parts: Mapping[str, pd.DataFrame],
-    labels: Mapping[str, npt.NDArray[np.float32]], *, classes: tuple[str, ...],
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+def scored(fitted: Fitted) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and metrics of all splits that are predicted."""
-    logits = {split: predict(classifier, sources[split]) for split in SCORED}
+    parts, labels, classes = fitted.parts, fitted.labels, fitted.classes
+    logits = {split: predict(fitted.classifier, fitted.sources[split]) for split in SCORED}
     predictions = [prediction_rows(parts[s], labels[s], logits[s], classes=classes, split=s) for s in SCORED]
     metrics = [metric_rows(labels[s], logits[s], classes=classes, split=s) for s in SCORED]
     return pd.concat(predictions), pd.concat(metrics)

@@ -18,8 +18,9 @@ import torch
 import torch.distributed as dist
 
 from refers_bench import plugins
-from refers_bench.errors import DataError, NotFiniteLoss, Problem, UserError
+from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, Problem, UserError
 from refers_bench.files import publish_json
+from refers_bench.jobs import interruption
 from refers_bench.jobs.entry import RECIPES
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
@@ -29,9 +30,11 @@ INSIDE = "REFERS_BENCH_PARALLEL_JOB"
 #: What a process leaves where it fails, by the class of its error.
 FAILURE = "failure-{rank}.json"
 ERRORS: Mapping[str, type[Exception]] = {
-    "NotFiniteLoss": NotFiniteLoss, "DataError": DataError, "UserError": UserError, "OutOfMemoryError": MemoryError,
-    "MemoryError": MemoryError,
+    "NotFiniteLoss": NotFiniteLoss, "DataError": DataError, "UserError": UserError, "MemoryError": MemoryError,
+    "OutOfMemoryError": torch.OutOfMemoryError, "Interrupted": Interrupted,
 }  # fmt: skip
+#: Seconds between looks at the processes.
+LOOK_S = 0.5
 #: Lines of its output that the message of a crash holds.
 TAIL = 15
 
@@ -45,9 +48,11 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
     """Run a job in several processes and wait; they end with this process, whatever ends it.
 
     Raises:
+        Interrupted: a signal told this process to make room; one of them has saved the state.
         UserError: more processes than GPUs.
         NotFiniteLoss: as one of the processes found.
         MemoryError: one of them ran out of memory.
+        torch.OutOfMemoryError: one of them ran out of its GPU's memory.
         RuntimeError: one of them crashed, with the end of what it printed.
     """
     if context.device == "cuda" and torch.cuda.device_count() < processes:
@@ -57,7 +62,7 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
                 allowed="as many GPUs as pretrain.processes",
             )
         )
-    folder = ResultStore(context.results).work_folder(str(job["key"])) / "processes"
+    folder = ResultStore(context.results).work_folder(str(job["key"])) / interruption.PROCESSES
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     fields = dataclasses.asdict(context)
@@ -70,18 +75,35 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
         "--module", "refers_bench.jobs.parallel", str(folder),
     ]  # fmt: skip
     environment = {**os.environ, INSIDE: "1", "OMP_NUM_THREADS": str(context.threads)}
-    with (folder / "output.txt").open("wb") as output:
-        code = subprocess.run(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False, preexec_fn=_die_with_parent,
-        ).returncode  # fmt: skip
-    if code:
+    with (folder / "output.txt").open("wb") as output, interruption.caught() as told:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_in_a_process,  # noqa: PLW1509
+        )
+        while (code := _ended(process)) is None:
+            if told():
+                (folder / interruption.STOP).touch()
+    if code or list(folder.glob(FAILURE.format(rank="*"))):
         raise _failure(folder, code)
     shutil.rmtree(folder, ignore_errors=True)  # publishing has removed it with the work folder
 
 
-def _die_with_parent() -> None:
-    """Ask Linux for a signal when the worker dies, even by SIGKILL; torchrun ends its processes on it."""
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Exit status, after a short wait; None while it runs."""
+    try:
+        return process.wait(LOOK_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _in_a_process() -> None:
+    """Before torchrun starts: a warning to the whole job must not end it, and it must not outlive the worker."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if sys.platform == "linux":
+        # A signal when the worker dies, even by SIGKILL; torchrun ends its processes on it.
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
@@ -91,6 +113,11 @@ def _failure(folder: Path, code: int) -> Exception:
         return ERRORS.get(found["error"], RuntimeError)(found["message"])
     lines = (folder / "output.txt").read_text(errors="replace").splitlines()
     return RuntimeError(f"a process of the job ended with exit code {code}: " + "\n".join(lines[-TAIL:]))
+
+
+def _note(folder: Path, error: Exception) -> None:
+    """Tell the worker what this process ended with."""
+    publish_json(folder / FAILURE.format(rank=dist.get_rank()), {"error": type(error).__name__, "message": str(error)})
 
 
 def main(folder: Path) -> int:
@@ -109,10 +136,12 @@ def main(folder: Path) -> int:
     try:
         plugins.resolve(RECIPES[content["job"]["kind"]])(content["job"], context)
         dist.barrier()
+    except Interrupted as error:
+        # All of them stop after the same update, and none is a failure that torchrun should end the others for.
+        _note(folder, error)
+        dist.barrier()
     except Exception as error:
-        publish_json(
-            folder / FAILURE.format(rank=dist.get_rank()), {"error": type(error).__name__, "message": str(error)}
-        )
+        _note(folder, error)
         raise
     finally:
         dist.destroy_process_group()

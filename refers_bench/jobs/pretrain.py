@@ -35,6 +35,7 @@ from refers_bench.jobs.setup import (
 )
 from refers_bench.nets import distributed
 from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.parts import no_counts
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
@@ -102,9 +103,10 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
     # 5. Train: named losses in, the chosen weights out.
     forward = DistributedDataParallel(objective, find_unused_parameters=True) if distributed.world() > 1 else objective
     outcome = trained(
-        objective, section, key=key, store=store, device=device, source=training, losses=forward,
+        objective, section, key=key, work=store.work_folder(key), context=context, source=training, losses=forward,
         validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
-        metric="val/loss" if select == "best_validation" else "", higher_is_better=False,
+        metric="val/loss" if select == "best_validation" else "", higher_is_better=False, parts=method.parts,
+        counts=getattr(objective, "counts", no_counts),
     )  # fmt: skip
 
     # 6. Publish the encoder, the tokenizer, the curves and the record: by one process.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import statistics
 from collections.abc import Callable, Mapping
@@ -17,15 +18,16 @@ from refers_bench import plugins
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import Problem, UserError
+from refers_bench.jobs import interruption, memory
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.nets import distributed
+from refers_bench.nets.parts import Counts, no_counts, split
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
-from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import Coverage
-from refers_bench.training.loop import Outcome, split, train
+from refers_bench.training.loop import Outcome, train
 from refers_bench.training.precision import be_deterministic
 from refers_bench.training.progress import ProgressFile
 from refers_bench.training.sections import rules
@@ -45,6 +47,7 @@ def start(context: JobContext) -> torch.device:
     torch.set_num_threads(context.threads)
     be_deterministic()
     device = torch.device(context.device)
+    memory.free(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     return device
@@ -56,9 +59,9 @@ def save_every_s() -> float:
 
 
 def trained(
-    model: nn.Module, section: Mapping[str, Any], *, key: str, store: ResultStore, device: torch.device, source: Any,
+    model: nn.Module, section: Mapping[str, Any], *, key: str, work: Path, context: JobContext, source: Any,
     losses: Callable[[Any], Mapping[str, Tensor]], validate: Callable[[], Mapping[str, float]] | None, metric: str,
-    higher_is_better: bool,
+    higher_is_better: bool, parts: str = "examples", counts: Counts = no_counts,
 ) -> Outcome:  # fmt: skip
     """Train a model as a protocol's section says, from its resumable state where there is one.
 
@@ -66,27 +69,45 @@ def trained(
         model: trained in place; ends with the chosen weights.
         section: `pretrain` or `finetune` of a protocol.
         key: of the job; names every random stream.
-        store: where the job's work folder is.
-        device: of the model.
+        work: folder of the resumable state and the progress.
+        context: the device, and in how many parts a batch is processed.
         source: draws the batch of a step.
         losses: batch -> named losses; in each of several processes of its share of the batch.
         validate: named metrics of the current weights; None for none.
         metric: the one that chooses the weights; '' keeps the last ones.
         higher_is_better: whether a higher metric is a better one.
+        parts: how batches may be cut; see `refers_bench.plugins.Method`.
+        counts: batch -> items that losses are means over, where these are not its examples.
+
+    Raises:
+        Interrupted: a signal told it to make room; the state is saved.
+        UserError: parts asked for that the losses do not allow.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: the state cannot be written.
     """
     rule = rules(section, model, metric=metric, higher_is_better=higher_is_better, save_every_s=save_every_s())
-    work, rank, world = store.work_folder(key), distributed.rank(), distributed.world()
+    device, rank, world = torch.device(context.device), distributed.rank(), distributed.world()
+    count, after = memory.parts_of(
+        context, work / STATE, batch=-(-section["batch_size"] // (world * section["accumulate"])), how=parts
+    )
+    settings = dataclasses.replace(rule.settings, parts=count, split=parts != "features", after=after)
+    if parts == "features":
+        model.parts = count  # type: ignore[assignment]
 
     def drawn(step: int) -> Any:
         # All processes draw the whole batch from the same names, and each keeps its rows: equal for any number of them.
         batch = source.draw(step, batch_size=section["batch_size"])
         return batch if world == 1 else list(split(batch, world))[rank][0]
 
-    with Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda") as draw:
+    with (
+        interruption.caught() as signalled,
+        Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda") as draw,
+    ):
         return train(
-            model, key=key, settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
-            draw=draw, validate=validate, state_path=work / STATE, device=device,
+            model, key=key, settings=settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
+            draw=draw, validate=validate, state_path=work / STATE, device=device, counts=counts,
             progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS),
+            interrupted=interruption.told(work, signalled),
         )  # fmt: skip
 
 
@@ -152,6 +173,7 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "validations": len(outcome.validations),
         # The first one may pay for what a device does once.
         "validation_s": round(statistics.median(outcome.validations), 4) if outcome.validations else None,
+        **memory.facts(outcome),
     }
 
 

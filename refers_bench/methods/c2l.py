@@ -67,6 +67,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    parts="features",
     # Queries of the plain and the mixed view, and their keys.
     passes=lambda params: (2.0, 2.0),
     footnotes=footnotes,

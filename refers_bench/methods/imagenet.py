@@ -71,6 +71,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    parts="examples",
     weights=lambda params: "" if params.stand_in else str(params.root),
     weights_hint=hint,
     coverage=lambda params: float(params.coverage),

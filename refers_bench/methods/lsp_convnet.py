@@ -49,6 +49,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    parts="examples",
     needs=frozenset({"labels"}),
     architecture=lambda params: f"resnet{params.depth}",
     footnotes=footnotes,

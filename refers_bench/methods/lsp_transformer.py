@@ -41,5 +41,6 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    parts="examples",
     needs=frozenset({"labels"}),
 )

@@ -115,6 +115,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    parts="features",
     needs=frozenset({"reports"}),
     architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else params.backbone,
     footnotes=footnotes,

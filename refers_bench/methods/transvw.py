@@ -84,6 +84,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    parts="examples",
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
     footnotes=footnotes,
 )

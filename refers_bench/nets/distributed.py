@@ -43,10 +43,15 @@ def mean_share(total: Tensor, count: Tensor) -> Tensor:
         total: sum over this process's items, differentiable.
         count: how many they are; at least 1 over all processes is taken.
     """
-    everywhere = count.detach().clone().float()
+    return world() * total / summed(count).clamp(min=1)
+
+
+def summed(x: Tensor) -> Tensor:
+    """Float32 sum over the processes, without gradient."""
+    x = x.detach().clone().float()
     if world() > 1:
-        dist.all_reduce(everywhere)
-    return world() * total / everywhere.clamp(min=1)
+        dist.all_reduce(x)
+    return x
 
 
 def averaged(x: Tensor) -> Tensor:
@@ -56,3 +61,12 @@ def averaged(x: Tensor) -> Tensor:
     x = x.detach().clone()
     dist.all_reduce(x)
     return x / world()
+
+
+def any_of(here: bool, device: torch.device) -> bool:
+    """Whether it is so in any process; all of them must ask."""
+    if world() == 1:
+        return here
+    flag = torch.tensor(float(here), device=device)
+    dist.all_reduce(flag)
+    return bool(flag.item())

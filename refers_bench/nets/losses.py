@@ -44,9 +44,18 @@ def report_generation(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
 
     Source: Pre-train/refers/models/captioning.py:186-189.
     """
+    return distributed.mean_share(generation_total(logits_BTV, tokens_BT), generated(tokens_BT).sum())
+
+
+def generation_total(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
+    """Sum of the cross-entropies that `report_generation` is the mean of."""
     targets = tokens_BT[:, 1:].flatten()
-    total = F.cross_entropy(logits_BTV[:, :-1].float().flatten(0, 1), targets, ignore_index=0, reduction="sum")
-    return distributed.mean_share(total, (targets != 0).sum())
+    return F.cross_entropy(logits_BTV[:, :-1].float().flatten(0, 1), targets, ignore_index=0, reduction="sum")
+
+
+def generated(tokens_BT: Tensor) -> Tensor:
+    """Which tokens are generated: all but the first that are not 0, (B, T - 1)."""
+    return tokens_BT[:, 1:] != 0
 
 
 def masked_bce(logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
@@ -56,6 +65,12 @@ def masked_bce(logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
         logits_BK: any float.
         labels_BK: 0, 1 or NaN (unknown: left out).
     """
-    known = ~torch.isnan(labels_BK)
-    losses = F.binary_cross_entropy_with_logits(logits_BK.float(), torch.where(known, labels_BK, 0.0), reduction="none")
-    return distributed.mean_share((losses * known).sum(), known.sum())
+    counted = known(labels_BK)
+    labels_BK = torch.where(counted, labels_BK, 0.0)
+    losses = F.binary_cross_entropy_with_logits(logits_BK.float(), labels_BK, reduction="none")
+    return distributed.mean_share((losses * counted).sum(), counted.sum())
+
+
+def known(labels_BK: Tensor) -> Tensor:
+    """Which labels are known."""
+    return ~torch.isnan(labels_BK)

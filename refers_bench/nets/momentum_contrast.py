@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refers_bench.nets import distributed
+from refers_bench.nets.parts import in_parts
 from refers_bench.nets.restoration import generator_of
 
 #: Added where noise-contrastive estimation divides (the lab's later code; the released one leaves it undefined).
@@ -39,6 +40,10 @@ class MomentumContrast(nn.Module):
         alpha: both parameters of the Beta distribution of the mixing share.
         perturb: normalised images and a generator -> images with holes, say.
 
+    Attributes:
+        parts: in which features are computed where memory is short (`refers_bench.nets.parts.in_parts`); mixing,
+            contrasts and queue see the whole batch.
+
     Source: github.com/funnyzhou/C2L_MICCAI2020; methods-and-datasets.md 1 D.
     """
 
@@ -57,6 +62,7 @@ class MomentumContrast(nn.Module):
         self.key_head = copy.deepcopy(self.head).requires_grad_(False)
         self.momentum, self.temperature, self.loss, self.alpha = momentum, temperature, loss, alpha
         self.perturb = perturb
+        self.parts = 1
         bound = math.sqrt(3 / dim)  # length 1 on average
         self.register_buffer("queue", torch.empty(queue, dim).uniform_(-bound, bound))
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
@@ -72,14 +78,20 @@ class MomentumContrast(nn.Module):
 
     def query(self, x_BCHW: Tensor) -> Tensor:
         """Unit-length embedding of the trained encoder."""
-        features = self.head(self.encoder.readout(self.encoder(x_BCHW)))  # type: ignore[operator]
-        return F.normalize(features.float(), dim=1)
+        return F.normalize(self.features(self.encoder, self.head, x_BCHW), dim=1)
 
     @torch.no_grad()
     def key(self, x_BCHW: Tensor) -> Tensor:
         """Embedding of the momentum encoder, of any length."""
-        features: Tensor = self.key_head(self.key_encoder.readout(self.key_encoder(x_BCHW)))  # type: ignore[operator]
-        return features.float()
+        return self.features(self.key_encoder, self.key_head, x_BCHW)
+
+    def features(self, encoder: Any, head: nn.Module, x_BCHW: Tensor) -> Tensor:
+        """Float32 embedding of one of the two encoders."""
+
+        def embedded(x: Tensor) -> tuple[Tensor]:
+            return (head(encoder.readout(encoder(x))),)
+
+        return in_parts(embedded, self.parts, x_BCHW, model=self)[0].float()
 
     def mixing(self, count: int, generator: torch.Generator) -> tuple[float, Tensor]:
         """Share of the first image, in [1/2, 1], and the permutation that gives the second."""

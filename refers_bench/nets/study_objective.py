@@ -6,7 +6,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from refers_bench.nets.losses import masked_bce, report_generation, study_report_contrast
+from refers_bench.nets import distributed
+from refers_bench.nets.losses import (
+    generated,
+    generation_total,
+    known,
+    masked_bce,
+    report_generation,
+    study_report_contrast,
+)
+from refers_bench.nets.parts import in_parts
 
 
 class StudyObjective(nn.Module):
@@ -21,6 +30,10 @@ class StudyObjective(nn.Module):
         image_to_text_weight: lambda.
         text_to_image_gradient: whether that term is differentiated.
         gather: whether studies of all processes are each other's negatives in training.
+
+    Attributes:
+        parts: in which features are computed where memory is short (`refers_bench.nets.parts.in_parts`); the
+            consistency still contrasts all studies of the batch.
 
     Source: paper, Methods (cross-supervised learning); Pre-train/refers/models/captioning.py.
     """
@@ -39,6 +52,7 @@ class StudyObjective(nn.Module):
             "text_to_image_gradient": text_to_image_gradient,
         }
         self.gather = gather
+        self.parts = 1
 
     def fuse(self, images_BVCHW: Tensor) -> tuple[Tensor, Tensor]:
         """All views in one forward pass -> (memory of the report transformer, study feature)."""
@@ -61,15 +75,44 @@ class StudyObjective(nn.Module):
             losses["report_generation"] = report_generation(logits, batch.tokens_BT)
         if self.text_encoder is not None:
             text = self.text_encoder(batch.text_ids_BT, batch.text_mask_BT)
-            losses["study_report_consistency"] = study_report_contrast(
-                study, text, **self.contrast, gather=self.gather and self.training
-            )
+            losses["study_report_consistency"] = self.consistency(study, text)
         return losses
+
+    def consistency(self, study_BF: Tensor, text_BF: Tensor) -> Tensor:
+        """Study-report consistency over the batch."""
+        return study_report_contrast(study_BF, text_BF, **self.contrast, gather=self.gather and self.training)
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """`refers_bench.data.batches.StudyBatch` -> named scalar losses; their sum is minimised."""
+        if self.parts > 1:
+            return self.losses_in_parts(batch)
         memory, study = self.fuse(batch.images_BVCHW)
         return self.losses_of(memory, study, batch)
+
+    def losses_in_parts(self, batch: Any) -> dict[str, Tensor]:
+        """The same losses of the whole batch, with one part's activations in memory at a time."""
+
+        def features(
+            images: Tensor, tokens: Tensor, lengths: Tensor, ids: Tensor, mask: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            memory, study = self.fuse(images)
+            total = text = study.new_zeros(1)
+            if self.report_transformer is not None:
+                total = generation_total(self.report_transformer(memory, tokens, lengths), tokens)[None]
+            if self.text_encoder is not None:
+                text = self.text_encoder(ids, mask)
+            return study, text, total
+
+        study, text, totals = in_parts(
+            features, self.parts, batch.images_BVCHW, batch.tokens_BT, batch.lengths_B, batch.text_ids_BT,
+            batch.text_mask_BT, model=self,
+        )  # fmt: skip
+        losses = {}
+        if self.report_transformer is not None:
+            losses["report_generation"] = distributed.mean_share(totals.sum(), generated(batch.tokens_BT).sum())
+        if self.text_encoder is not None:
+            losses["study_report_consistency"] = self.consistency(study, text)
+        return losses
 
 
 class LabelObjective(nn.Module):
@@ -90,3 +133,7 @@ class LabelObjective(nn.Module):
         tokens = self.encoder(batch.images_BVCHW[:, 0])
         logits: Tensor = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
         return {"labels": masked_bce(logits, batch.labels_BK)}
+
+    def counts(self, batch: Any) -> dict[str, Tensor]:
+        """Known labels, which the loss is the mean over."""
+        return {"labels": known(batch.labels_BK).sum()}

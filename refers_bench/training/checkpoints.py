@@ -75,6 +75,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DataError(Problem(found=f"not a readable safetensors file ({error})", path=path)) from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; no tensor is read.
+
+    Raises:
+        DataError: the file is not a whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise DataError(Problem(found=f"not a readable safetensors file ({error})", path=path)) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
     """What loading a checkpoint filled.

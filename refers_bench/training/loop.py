@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench import identity
-from refers_bench.errors import NotFiniteLoss
+from refers_bench.errors import Interrupted, NotFiniteLoss
 from refers_bench.nets import distributed
+from refers_bench.nets.parts import Counts, batch_norms, no_counts, split, weighted
 from refers_bench.training.optimizers import Lookahead, clip_gradients, set_rates
 from refers_bench.training.precision import autocast, gradient_scaler
 from refers_bench.training.state import State
@@ -26,6 +27,9 @@ HISTORY_ROWS = 500
 #: Saving may take at most this share of the time, whatever `Settings.save_every_s` asks for.
 SAVE_SHARE = 0.05
 
+#: Updates between which several processes agree whether any of them was told to make room.
+AGREE_EVERY = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -34,7 +38,10 @@ class Settings:
     Attributes:
         steps: updates.
         validate_every: updates between validations; 0 validates only after the last one.
-        accumulate: micro-batches an update's batch is cut into, to save memory.
+        accumulate: micro-batches an update's batch is cut into: a training constant, whatever the losses.
+        parts: equal parts that each of them is processed in where memory is short; their losses add up to its loss.
+        split: whether the loop cuts it into those parts; False where the objective computes its features in them.
+        after: category of the failure that made the parts more, kept with the state; '' where they were asked for.
         clip_norm: gradients' largest joint L2 norm; 0 for no clipping.
         precision: "fp32", "bf16" or "fp16".
         metric: validation metric that chooses the weights to keep; '' keeps the last ones.
@@ -46,6 +53,9 @@ class Settings:
     steps: int
     validate_every: int = 0
     accumulate: int = 1
+    parts: int = 1
+    split: bool = True
+    after: str = ""
     clip_norm: float = 0.0
     precision: str = "fp32"
     metric: str = ""
@@ -68,6 +78,9 @@ class Outcome:
         train_s: seconds spent in updates, over all attempts.
         validations: seconds that each validation took, over all attempts.
         history: (step, name, value) rows.
+        parts: in which each batch was processed; see `Settings`, as for the next.
+        after: category of the failure that made them more.
+        batch_statistics: whether the model normalises by statistics of the batch, which are those of a part then.
     """
 
     steps: int
@@ -79,26 +92,9 @@ class Outcome:
     train_s: float
     validations: tuple[float, ...]
     history: tuple[tuple[int, str, float], ...]
-
-
-def split(batch: Any, parts: int) -> Iterator[tuple[Any, float]]:
-    """Cut a batch (a dataclass of tensors with a common first dimension) into micro-batches and their shares.
-
-    Losses that are means over examples then add up to the loss of the whole batch. A contrastive loss does not:
-    its negatives come from the micro-batch.
-    """
-    tensors = {f.name: value for f in dataclasses.fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)}
-    count = min(len(tensor) for tensor in tensors.values())
-    if parts <= 1 or count <= 1:
-        yield batch, 1.0
-        return
-    size = math.ceil(count / parts)
-    for start in range(0, count, size):
-        rows = slice(start, start + size)
-        yield (
-            dataclasses.replace(batch, **{name: tensor[rows] for name, tensor in tensors.items()}),
-            (min(count, start + size) - start) / count,
-        )
+    parts: int = 1
+    after: str = ""
+    batch_statistics: bool = False
 
 
 def train(
@@ -114,6 +110,8 @@ def train(
     state_path: Path,
     device: torch.device,
     progress: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    counts: Counts = no_counts,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train until the last step or until patience runs out, continuing from `state_path` where there is a state.
 
@@ -130,14 +128,21 @@ def train(
         state_path: file of the resumable state.
         device: of the model.
         progress: called after every update with what a progress view shows.
+        counts: batch -> items that losses are means over, where these are not its examples.
+        interrupted: asked after every update (of several processes every `AGREE_EVERY`) whether to make room.
 
     Raises:
+        Interrupted: told to make room; the state is saved.
         NotFiniteLoss: a training loss is NaN or infinite.
         StorageError: the state cannot be written.
     """
     run = _Run(
-        settings=settings, key=key, factor=factor, draw=draw, losses=losses, validate=validate, device=device,
-        state=State(model=model, optimizer=optimizer, scaler=gradient_scaler(settings.precision, device)),
+        settings=settings, key=key, factor=factor, draw=draw, losses=losses, counts=counts, validate=validate,
+        device=device, interrupted=interrupted,
+        state=State(
+            model=model, optimizer=optimizer, scaler=gradient_scaler(settings.precision, device),
+            parts=settings.parts, after=settings.after,
+        ),
     )  # fmt: skip
     run.state.restore(state_path, device=device)
     counters = run.state.counters
@@ -152,12 +157,15 @@ def train(
         ):
             run.judge()
         progress(run.view())
-        if time.monotonic() - saved >= save_every:
+        told = run.told()
+        if told or time.monotonic() - saved >= save_every:
             started = time.monotonic()
             run.check_finite()
             if distributed.rank() == 0:
                 run.state.save(state_path)
             saved = time.monotonic()
+            if told:
+                raise Interrupted(f"told to make room after update {counters.step} of {settings.steps}; state saved")
             if settings.save_every_s:
                 save_every = max(settings.save_every_s, (saved - started) / SAVE_SHARE)
     run.close_window()
@@ -168,6 +176,7 @@ def train(
         best_step=counters.best_step, best_value=counters.best_value,
         images_per_s=counters.images / counters.seconds if counters.seconds else 0.0, train_s=counters.seconds,
         validations=tuple(counters.validations), history=tuple(counters.history),
+        parts=settings.parts, after=settings.after, batch_statistics=bool(batch_norms(model)),
     )  # fmt: skip
 
 
@@ -180,8 +189,10 @@ class _Run:
     factor: Callable[[int], float]
     draw: Callable[[int], Any]
     losses: Callable[[Any], Mapping[str, Tensor]]
+    counts: Counts
     validate: Callable[[], Mapping[str, float]] | None
     device: torch.device
+    interrupted: Callable[[], bool]
     state: State
     shown: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -189,6 +200,18 @@ class _Run:
     def window(self) -> int:
         """Updates averaged into one history row."""
         return max(1, math.ceil(self.settings.steps / HISTORY_ROWS))
+
+    @property
+    def cut(self) -> int:
+        """Parts into which the loop itself cuts a micro-batch."""
+        return self.settings.parts if self.settings.split else 1
+
+    def told(self) -> bool:
+        """Whether to make room now; the same in all processes."""
+        counters = self.state.counters
+        if distributed.world() > 1 and counters.step % AGREE_EVERY and counters.step < self.settings.steps:
+            return False
+        return distributed.any_of(self.interrupted(), self.device)
 
     def update(self) -> None:
         """One optimiser step: draw, forward, backward, clip, move."""
@@ -200,14 +223,17 @@ class _Run:
         state.model.train()
         set_rates(state.optimizer, self.factor(counters.step))
         batch = self.draw(counters.step)
-        for part, share in split(batch, self.settings.accumulate):
-            with autocast(self.settings.precision, self.device):
-                named = dict(self.losses(part))
-            total = torch.stack([loss.float() for loss in named.values()]).sum()
-            state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
-            for name, loss in {**named, "total": total}.items():
-                value = loss.detach().float() * share
-                state.window[name] = state.window[name] + value if name in state.window else value
+        for micro, share in split(batch, self.settings.accumulate):
+            for part, weights, others in weighted(micro, self.cut, counts=self.counts):
+                with autocast(self.settings.precision, self.device):
+                    named = dict(self.losses(part))
+                if self.cut > 1:
+                    named = {name: loss * weights.get(name, others) for name, loss in named.items()}
+                total = torch.stack([loss.float() for loss in named.values()]).sum()
+                state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
+                for name, loss in {**named, "total": total}.items():
+                    value = loss.detach().float() * share
+                    state.window[name] = state.window[name] + value if name in state.window else value
         inner: Any = state.optimizer
         state.scaler.unscale_(inner)
         if self.settings.clip_norm:

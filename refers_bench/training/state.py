@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench.errors import DataError
-from refers_bench.training.checkpoints import publish_tensors, read_tensors
+from refers_bench.training.checkpoints import publish_tensors, read_metadata, read_tensors
 from refers_bench.training.optimizers import Lookahead
 
 #: Layout of the file; another one is not continued but started over.
@@ -67,6 +67,9 @@ class State:
         counters: where it stands.
         best: copy of the best weights, on the CPU; empty before there are any.
         window: loss name -> sum over the updates of the open history window.
+        parts: in which batches are processed (`refers_bench.training.loop.Settings`); a state of another number of
+            them is started over, so that a result depends on the number and not on when memory ran out.
+        after: category of the failure that made them more.
     """
 
     model: nn.Module
@@ -75,6 +78,8 @@ class State:
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)
     window: dict[str, Tensor] = field(default_factory=dict)
+    parts: int = 1
+    after: str = ""
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
@@ -91,6 +96,7 @@ class State:
             }
         about: dict[str, Any] = {
             "version": VERSION, "counters": asdict(self.counters), "scaler": self.scaler.state_dict(),
+            "parts": self.parts, "after": self.after,
         }  # fmt: skip
         if isinstance(self.optimizer, Lookahead):
             about["lookahead_updates"] = self.optimizer.updates
@@ -136,4 +142,14 @@ class State:
         own = {name: tensor.shape for name, tensor in self.model.state_dict().items()}
         stored = {name: tensor.shape for name, tensor in groups.get("model", {}).items()}
         lookahead = isinstance(self.optimizer, Lookahead)
-        return about.get("version") == VERSION and own == stored and lookahead == ("lookahead_updates" in about)
+        fits = about.get("version") == VERSION and about.get("parts", 1) == self.parts
+        return fits and own == stored and lookahead == ("lookahead_updates" in about)
+
+
+def begun_in(path: Path) -> tuple[int, str]:
+    """Parts in which the training of a state processes its batches, and after which failure; 1 and '' without one."""
+    try:
+        about = json.loads(read_metadata(path).get("state", "{}"))
+    except (DataError, FileNotFoundError):
+        return 1, ""
+    return int(about.get("parts", 1)), str(about.get("after", ""))

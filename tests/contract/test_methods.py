@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +229,64 @@ def test_two_runs_are_identical_and_a_resumed_one_equals_a_straight_one(name: st
     for key, value in straight.items():
         assert torch.equal(value, again[key]), key
         assert torch.equal(value, resumed[key]), key
+
+
+def without_dropout(one: Case) -> Case:
+    """Random draws of features cannot be the same in parts; everything else must be."""
+    pretrain = {**one.pretrain, "text_encoder": {**one.pretrain["text_encoder"], "dropout": 0.0}}
+    pretrain["decoder"] = {**pretrain["decoder"], "dropout": 0.0}
+    return replace(one, network={**one.network, "dropout": 0.0}, pretrain=pretrain)
+
+
+def exchanged(first: StudyBatch, second: StudyBatch) -> tuple[StudyBatch, StudyBatch]:
+    """The same two batches with the last half of their examples swapped, each in its place."""
+    half = BATCH // 2
+
+    def joined(a: StudyBatch, b: StudyBatch) -> StudyBatch:
+        return StudyBatch(**{name: torch.cat([x[:half], getattr(b, name)[half:]]) for name, x in vars(a).items()})
+
+    return joined(first, second), joined(second, first)
+
+
+def mixes_examples(one: Case) -> bool:
+    """Whether an example's loss depends on the others of its batch: exchanging examples changes the sum."""
+    objective, pair = one.objective(), (one.batch(0), one.batch(1))
+    before, after = (float(sum(total(objective, b).detach() for b in both)) for both in (pair, exchanged(*pair)))
+    return abs(before - after) > 1e-4 * abs(before)
+
+
+def losses_and_gradients(objective: nn.Module, batch: StudyBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Of a training step, with everything else that it changes among the gradients."""
+    torch.manual_seed(5)
+    losses = objective.train()(batch)
+    torch.stack(list(losses.values())).sum().backward()
+    changed = {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
+    changed |= {name: buffer for name, buffer in objective.named_buffers() if "running" not in name}
+    return losses, changed
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_batch_in_parts_has_the_loss_of_the_whole(name: str) -> None:
+    one = without_dropout(case(name))
+    kind = one.method.parts
+    assert kind in ("", "examples", "features")
+    if kind == "examples":
+        assert not mixes_examples(one), "its losses mix the examples of a batch"
+    if kind != "features":
+        return
+    losses, changed = losses_and_gradients(one.objective(), one.batch())
+    for parts in (2, 4):
+        objective: Any = one.objective()
+        assert objective.parts == 1
+        objective.parts = parts
+        cut, others = losses_and_gradients(objective, one.batch())
+        for key, value in losses.items():
+            torch.testing.assert_close(cut[key], value, msg=key)
+        assert set(others) == set(changed)
+        for key, value in changed.items():
+            torch.testing.assert_close(others[key], value, rtol=1e-3, atol=1e-6, msg=key)
+
+
+def test_mixed_examples_are_found_out() -> None:
+    """Those that contrast a batch are told apart from those that do not, so the test above can fail."""
+    assert {name for name in PRETRAINED if mixes_examples(without_dropout(case(name)))} == {"refers", "c2l"}

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench import identity
-from refers_bench.errors import NotFiniteLoss
+from refers_bench.errors import Interrupted, NotFiniteLoss
+from refers_bench.nets.parts import split
 from refers_bench.training import loop, optimizers, precision, schedules
 from refers_bench.training.progress import ProgressFile
+from refers_bench.training.state import begun_in
 
 CPU = torch.device("cpu")
 
@@ -172,9 +174,87 @@ def test_accumulated_equals_big_batch(tmp_path: Path) -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processed_in_parts_equals_at_once(tmp_path: Path, accumulate: int) -> None:
+    settings = replace(EVERY, metric="", accumulate=accumulate)
+    whole, at_once = run(tmp_path / "1", settings=settings, dropout=0.0)
+    for parts in (2, 3):
+        cut, outcome = run(tmp_path / f"{parts}", settings=replace(settings, parts=parts), dropout=0.0)
+        assert outcome.parts == parts
+        for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
+        for (step, name, a), (_, _, b) in zip(stable(at_once), stable(outcome), strict=True):
+            assert a == pytest.approx(b, rel=1e-3), (step, name)
+
+
+def test_losses_in_parts_weigh_what_they_count(tmp_path: Path) -> None:
+    """A mean over the positive labels only: parts of few weigh little."""
+
+    def losses_of(net: Net, batch: Batch) -> Mapping[str, Tensor]:
+        return {"positive": (net(batch.images_BCHW) * batch.labels_B).sum() / batch.labels_B.sum().clamp(min=1)}
+
+    found = []
+    for parts in (1, 4):
+
+        def counts(batch: Batch) -> Mapping[str, Tensor]:
+            return {"positive": batch.labels_B.sum()}
+
+        torch.manual_seed(0)
+        net = Net().eval()
+        net.train = lambda mode=True, net=net: net  # type: ignore[method-assign,misc]
+        rule = torch.optim.SGD([{"params": list(net.parameters()), "base_lr": 0.1}], lr=0.1)
+        outcome = loop.train(
+            net, key="job", settings=loop.Settings(steps=3, parts=parts), optimizer=rule, factor=lambda step: 1.0,
+            draw=draw, losses=lambda batch, net=net: losses_of(net, batch), validate=None, counts=counts,
+            state_path=tmp_path / f"{parts}", device=CPU,
+        )  # fmt: skip
+        found.append([value for _, name, value in outcome.history if name == "loss/positive"])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
+def test_a_state_in_other_parts_starts_over(tmp_path: Path) -> None:
+    straight, _ = run(tmp_path / "straight", settings=replace(EVERY, parts=2))
+    with pytest.raises(KilledError):
+        run(tmp_path / "cut", settings=EVERY, kill_at=9)
+    assert begun_in(tmp_path / "cut" / "state.safetensors") == (1, "")
+    fewer = replace(EVERY, parts=2, after="cuda_oom")
+    with pytest.raises(KilledError):
+        run(tmp_path / "cut", settings=fewer, kill_at=5)
+    assert begun_in(tmp_path / "cut" / "state.safetensors") == (2, "cuda_oom")
+    cut, outcome = run(tmp_path / "cut", settings=fewer)
+    assert (outcome.resumed_from, outcome.parts, outcome.after) == (5, 2, "cuda_oom")
+    for (name, a), b in zip(straight.state_dict().items(), cut.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_told_to_make_room_it_saves_after_the_update_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    settings = replace(EVERY, save_every_s=1e9)
+    whole, straight = run(tmp_path / "whole", settings=settings)
+    for last in (1, 7, 12, 20):
+        work, seen = tmp_path / f"{last}", []
+
+        def told(last: int = last, seen: list[int] = seen) -> bool:
+            seen.append(1)
+            return len(seen) == last
+
+        with pytest.raises(Interrupted, match=f"after update {last} of 20"):
+            run(work, settings=settings, interrupted=told)
+        resumed, outcome = run(work, settings=settings)
+        assert outcome.resumed_from == last
+        assert stable(outcome) == stable(straight)
+        for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+            assert torch.equal(a, b), (last, name)
+
+
+def test_told_to_make_room_with_a_loss_that_is_none_it_fails(tmp_path: Path) -> None:
+    weight = torch.zeros((), requires_grad=True)
+    with pytest.raises(NotFiniteLoss):
+        run(tmp_path, settings=EVERY, losses=lambda batch: {"bad": weight * torch.nan}, interrupted=lambda: True)
+
+
 def test_split_covers_every_row_once() -> None:
     batch = draw(0)
-    parts = list(loop.split(batch, 3))
+    parts = list(split(batch, 3))
     assert torch.equal(torch.cat([part.images_BCHW for part, _ in parts]), batch.images_BCHW)
     assert sum(share for _, share in parts) == pytest.approx(1)
     assert [len(part.labels_B) for part, _ in parts] == [3, 3, 2]
