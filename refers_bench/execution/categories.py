@@ -10,6 +10,14 @@ from refers_bench.errors import Interrupted, NotFiniteLoss, UserError
 #: Words of allocation failures that are no MemoryError.
 _HOST_OOM = ("can't allocate memory", "cannot allocate memory", "not enough memory", "unable to mmap")
 
+#: Exit statuses of a process that a scheduler's signals have ended while it had no training to save: what it did so
+#: far is kept or done again. A worker that handles SIGTERM exits with the signal's number.
+_TOLD = frozenset(
+    status
+    for number in (signal.SIGTERM, getattr(signal, "SIGUSR2", signal.SIGTERM))
+    for status in (-number, 128 + number)
+) | {int(signal.SIGTERM)}
+
 
 def of_exception(error: BaseException) -> str:
     """Failure category of an exception that a job raised.
@@ -32,12 +40,14 @@ def of_exception(error: BaseException) -> str:
 
 
 def of_exit(exitcode: int | None, *, oom_kills: int) -> str:
-    """Failure category of a process that died: killed by the kernel for memory, or crashed.
+    """Failure category of a process that died: killed by the kernel for memory, told to make room, or crashed.
 
     Args:
         exitcode: negative for a signal.
         oom_kills: how many processes of this control group the kernel killed for memory meanwhile.
     """
+    if exitcode in _TOLD:
+        return "preempted"
     killed = exitcode in (-signal.SIGKILL, 128 + signal.SIGKILL)
     return "host_oom" if killed and oom_kills > 0 else "crash"
 

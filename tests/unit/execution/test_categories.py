@@ -40,6 +40,11 @@ def test_exceptions(error: BaseException, category: str) -> None:
         (-9, 0, "crash"),
         (-11, 1, "crash"),
         (1, 0, "crash"),
+        (-15, 0, "preempted"),
+        (143, 0, "preempted"),
+        (15, 0, "preempted"),
+        (-12, 1, "preempted"),
+        (140, 0, "preempted"),
         (None, 0, "crash"),
     ],
 )
