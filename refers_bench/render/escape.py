@@ -35,7 +35,26 @@ _LATEX = {
     "Δ": r"\ensuremath{\Delta}",
     "≥": r"\ensuremath{\ge}",
     "≤": r"\ensuremath{\le}",
+    "«": "<<",
+    "»": ">>",
+    "„": "``",
+    "\N{SINGLE LOW-9 QUOTATION MARK}": "`",
+    "\N{PRIME}": "'",
+    "\N{MINUS SIGN}": r"\ensuremath{-}",
 }
+#: Latin letters and signs that LaTeX's default font encoding lacks, which a bare document has.
+_LATEX_LACKS = frozenset("\xab\xad\xbb\xd0\xde\xf0\xfeĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų\u017f")
+#: What it sets without any package, besides ASCII; other signs are shown by their numbers.
+_LATEX_PLAIN = (
+    frozenset(map(chr, range(0xA1, 0x180))) - _LATEX_LACKS
+    | frozenset("ȘșȚț•‰€™")
+    | frozenset(
+        "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT DOUBLE QUOTATION MARK}"
+        "\N{RIGHT DOUBLE QUOTATION MARK}"
+    )
+)
+#: Signs that a font lacks are written out as long as there are not many.
+_MOST_NUMBERS = 12
 #: Signs that Markdown (with GitHub's tables, mathematics and strike-through) could read as markup.
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=])")
 
@@ -70,8 +89,27 @@ def latex(text: object) -> str:
         '50 \\% of a\\_b'
     """
     # Two hyphens would become a dash; `printable` leaves no NUL, so it can stand for an empty group.
-    plain = re.sub("-(?=-)", "-\0", printable(text))
+    plain = re.sub("-(?=-)", "-\0", _settable(printable(text)))
     return "".join("{}" if sign == "\0" else _LATEX.get(sign, sign) for sign in plain)
+
+
+def _settable(line: str) -> str:
+    """The line with every sign that LaTeX cannot set as a plain relative of it, or as its number: "[U+05E9 U+05DC]"."""
+    signs = [
+        sign if _has(sign) else plain if all(map(_has, plain := unicodedata.normalize("NFKC", sign))) else "\0" + sign
+        for sign in unicodedata.normalize("NFC", line)
+    ]
+
+    def numbers(match: re.Match[str]) -> str:
+        found = [f"U+{ord(sign):04X}" for sign in match[0][1::2]]
+        more = f" and {len(found) - _MOST_NUMBERS} more" if len(found) > _MOST_NUMBERS else ""
+        return f"[{' '.join(found[:_MOST_NUMBERS])}{more}]"
+
+    return re.sub(r"(?:\0.)+", numbers, "".join(signs))
+
+
+def _has(sign: str) -> bool:
+    return sign.isascii() or sign in _LATEX_PLAIN or sign in _LATEX
 
 
 def markdown(text: object) -> str:

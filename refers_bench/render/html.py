@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from refers_bench.render.escape import printable_lines
 from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page
 from refers_bench.render.table import Table
+
+#: Words longer than this may be broken, at signs that join and after every so many signs.
+_SHORT_WORD, _PIECE = 14, 20
+_BREAK = Markup("<wbr>")
 
 
 def _environment() -> jinja2.Environment:
@@ -29,6 +34,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.tests["table"] = lambda item: isinstance(item, Table)
     environment.filters["data_uri"] = _data_uri
+    environment.filters["soft"] = _soft
     return environment
 
 
@@ -39,6 +45,21 @@ def _clean(value: Any) -> Any:
 
 #: A report says the same things in thousands of cells.
 _printable = functools.lru_cache(maxsize=4096)(printable_lines)
+
+
+@functools.lru_cache(maxsize=4096)
+def _soft(text: str) -> Markup:
+    """The text with places to break words that no column would hold; other words are never broken."""
+    return Markup("").join(_breakable(word) for word in re.split(r"(\s+)", _printable(text)))
+
+
+def _breakable(word: str) -> Markup:
+    if len(word) <= _SHORT_WORD:
+        return escape(word)
+    pieces = [
+        part[start : start + _PIECE] for part in re.split(r"(?<=[_/.-])", word) for start in range(0, len(part), _PIECE)
+    ]
+    return _BREAK.join(map(escape, pieces))
 
 
 def _data_uri(figure: Figure) -> str:

@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from refers_bench.render.escape import latex as escape
 from refers_bench.render.page import Page
-from refers_bench.render.table import Cell, Note, Table
+from refers_bench.render.table import Cell, Note, Row, Table
 
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
-\usepackage[utf8]{inputenc}
-\usepackage{textcomp}
 \usepackage{booktabs}
 \usepackage{graphicx}
 \usepackage[landscape,margin=1.5cm]{geometry}
 """
+#: Lines of rows that fit a page; a longer table goes on in further ones.
+PAGE_LINES = 30
+#: Characters of a line of notes under a table; notes of more lines than this stand after the table.
+_NOTE_WIDTH, _MOST_NOTE_LINES = 120, 14
+#: Titles longer than this are broken into lines.
+_TITLE_WIDTH, _STUB_WIDTH = 18, 44
+#: Words longer than this may be broken after every few signs; the glue lets a line that is broken so be filled.
+_LONG_WORD, _PIECE, _BREAK = 24, 3, r"\hspace{0pt plus 3pt}"
+
+
+def _text(text: object) -> str:
+    """The text for a paragraph: words that no line would hold may be broken."""
+    return "".join(
+        _BREAK.join(escape(word[start : start + _PIECE]) for start in range(0, len(word), _PIECE))
+        if len(word) > _LONG_WORD
+        else escape(word)
+        for word in re.split(r"(\s+)", str(text))
+    )
+
+
+def _stacked(text: str, width: int = _TITLE_WIDTH) -> str:
+    """A title of a column, in several lines when it is long."""
+    lines = textwrap.wrap(text, width) if len(text) > width else [text]
+    if len(lines) < 2:
+        return escape(text)
+    return r"\begin{tabular}[b]{@{}c@{}}" + r"\\".join(map(escape, lines)) + r"\end{tabular}"
 
 
 def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
     return rf"\textsuperscript{{{','.join(escape(marks[note]) for note in notes)}}}" if notes else ""
 
 
-def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
-    figure = escape(cell.figure)
+def _cell(cell: Cell, marks: Mapping[Note, str], *, prose: bool) -> str:
+    figure = _text(cell.figure) if prose else _stacked(cell.figure, _STUB_WIDTH)
     figure = rf"\textbf{{{figure}}}" if cell.best else figure
     spread = rf" {{\scriptsize$\pm${cell.spread}}}" if cell.spread else ""
-    return figure + spread + _marks(cell.notes, marks)
+    tag = rf" {{\scriptsize {escape(cell.tag)}}}" if cell.tag else ""
+    return figure + spread + tag + _marks(cell.notes, marks)
 
 
 def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
@@ -34,30 +62,48 @@ def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
     if any(title for title, _ in content.groups):
         cells, rules, place = [], [], 2
         for title, span in content.groups:
-            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(title)}}}")
+            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{_stacked(title, _TITLE_WIDTH * span)}}}")
             if title:
                 rules.append(rf"\cmidrule(lr){{{place}-{place + span - 1}}}")
             place += span
         lines += [" & " + " & ".join(cells) + r" \\", " ".join(rules)]
-    titles = [escape(column.title) + _marks(column.notes, marks) for column in content.columns]
-    lines.append(" & ".join([escape(content.stub), *titles]) + r" \\")
+    titles = [_stacked(column.title) + _marks(column.notes, marks) for column in content.columns]
+    lines.append(" & ".join([_stacked(content.stub, _STUB_WIDTH), *titles]) + r" \\")
     if any(column.subtitle for column in content.columns):
-        lines.append(" & " + " & ".join(escape(column.subtitle) for column in content.columns) + r" \\")
+        lines.append(" & " + " & ".join(_stacked(column.subtitle) for column in content.columns) + r" \\")
     return lines
 
 
 def table(content: Table) -> str:
-    r"""A `table` environment; needs ``\usepackage{booktabs}`` and, to shrink wide tables, graphicx."""
+    r"""A `table` environment, or several when the rows do not fit a page; needs booktabs and graphicx."""
     marks = content.footnotes()
+    parts = list(_parts(content))
+    notes = [rf"{{\footnotesize {text}\par}}" for text in _note_lines(content, marks)]
+    inside = sum(-(-len(text) // _NOTE_WIDTH) for text in notes) <= _MOST_NOTE_LINES
+    lines = []
+    for place, part in enumerate(parts):
+        lines += [r"\begin{table}[htbp]", r"\centering"]
+        lines += [r"\addtocounter{table}{-1}"] if place else []
+        lines += [rf"\caption{{{_text(content.caption)}{' (continued)' if place else ''}}}"]
+        lines += [] if place else [rf"\label{{tab:{content.id}}}"]
+        lines += _tabular(part, marks)
+        lines += ["", r"\smallskip", *notes] if place == len(parts) - 1 and inside else []
+        lines += [r"\end{table}"]
+    if not inside:
+        lines += ["", r"\begingroup\parindent0pt", *notes, r"\endgroup"]
+    return "\n".join(lines) + "\n"
+
+
+def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
+    """The `tabular` of one part, shrunk where it is wider than the line."""
     width = len(content.columns)
-    align = "l" + ("c" * width if content.numeric else rf"p{{{0.7 / max(width, 1):.3f}\textwidth}}" * width)
+    wide = max((len(row.title) for row in content.rows), default=0) > _STUB_WIDTH
+    stub = "p{5cm}" if wide else "l"
+    # Prose is set for a wide page and shrunk for a narrow one: no word is wider than its column.
+    column = "c" if content.numeric else rf"p{{{max(2.2, 13 / max(width, 1)):.2f}cm}}"
     lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{escape(content.caption)}}}",
-        rf"\label{{tab:{content.id}}}",
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{align}}}",
+        rf"\begin{{tabular}}{{{stub}{column * width}}}",
         r"\toprule",
         *_head(content, marks),
         r"\midrule",
@@ -66,19 +112,40 @@ def table(content: Table) -> str:
         if place:
             lines.append(r"\midrule")
         for row in rows:
-            title = escape(row.title)
-            title = rf"\textit{{{title}}}" if block == "published" else title
-            cells = [title + _marks(row.notes, marks), *(_cell(cell, marks) for cell in row.cells)]
-            lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}}", "", r"\smallskip"]
-    lines += [rf"{{\footnotesize {text}\par}}" for text in _note_lines(content, marks)]
-    lines += [r"\end{table}"]
-    return "\n".join(lines) + "\n"
+            title = _text(row.title) if wide else escape(row.title)
+            title = rf"\textit{{{title}}}" if block in ("published", "released") else title
+            cells = [_cell(cell, marks, prose=not content.numeric) for cell in row.cells]
+            lines.append(" & ".join([title + _marks(row.notes, marks), *cells]) + r" \\")
+    return [*lines, r"\bottomrule", r"\end{tabular}}"]
+
+
+def _parts(content: Table) -> Iterator[Table]:
+    """The table in parts of at most `PAGE_LINES` lines, each with the head."""
+    rows: list[Row] = []
+    used = 0
+    for row in content.rows:
+        need = _lines(row, content)
+        if rows and used + need > PAGE_LINES:
+            yield replace(content, rows=tuple(rows))
+            rows, used = [], 0
+        rows.append(row)
+        used += need
+    yield replace(content, rows=tuple(rows))
+
+
+def _lines(row: Row, content: Table) -> int:
+    """Lines a row takes, roughly: prose is set in columns of equal width."""
+    width = _STUB_WIDTH if content.numeric else 30
+    need = -(-len(row.title) // width)
+    if not content.numeric:
+        column = max(8, 90 // max(1, len(content.columns)))
+        need = max(need, *(-(-len(cell.figure) // column) for cell in row.cells))
+    return max(1, need)
 
 
 def _note_lines(content: Table, marks: Mapping[Note, str]) -> list[str]:
-    texts = [rf"\textsuperscript{{{escape(mark)}}} {escape(note.text)}" for note, mark in marks.items()]
-    return texts + [escape(text) for text in content.notes]
+    texts = [rf"\textsuperscript{{{escape(mark)}}} {_text(note.text)}" for note, mark in marks.items()]
+    return texts + [_text(text) for text in content.notes]
 
 
 def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
@@ -90,9 +157,11 @@ def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
     """
     parts = [_PREAMBLE, r"\begin{document}", ""]
     for section in content.sections:
-        parts.append(rf"\section*{{{escape(section.title)}}}")
-        parts += [escape(remark) + "\n" for remark in section.remarks]
+        parts.append(rf"\section*{{{_text(section.title)}}}")
+        parts += [_text(remark) + "\n" for remark in section.remarks]
         for item in section.items:
+            # Floats of a long report would pile up until LaTeX has no register left.
+            parts.append(r"\clearpage")
             if isinstance(item, Table):
                 parts.append(table(item))
                 continue
@@ -100,7 +169,7 @@ def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
                 r"\begin{figure}[htbp]",
                 r"\centering",
                 rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{figure_paths[item.id]}}}",
-                rf"\caption{{{escape(item.caption)}}}",
+                rf"\caption{{{_text(item.caption)}}}",
                 r"\end{figure}",
                 "",
             ]

@@ -19,7 +19,8 @@ def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
     figure = escape(cell.figure)
     figure = f"**{figure}**" if cell.best and figure else figure
     spread = f" ± {cell.spread}" if cell.spread else ""
-    return figure + spread + _marks(cell.notes, marks)
+    tag = f" {escape(cell.tag)}" if cell.tag else ""
+    return figure + spread + tag + _marks(cell.notes, marks)
 
 
 def table(content: Table) -> str:

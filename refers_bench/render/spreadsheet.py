@@ -21,13 +21,14 @@ def _write(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def table(content: Table) -> str:
-    """One line per cell, figures unrounded: block, row, column, value, sd, text, best, notes."""
-    rows: list[list[Any]] = [["block", "row", "group", "column", "subtitle", "value", "sd", "text", "best", "notes"]]
+    """One line per cell, figures unrounded: block, row, column, value, sd, text, tag, best, notes."""
+    names = ["block", "row", "group", "column", "subtitle", "value", "sd", "text", "tag", "best", "notes"]
+    rows: list[list[Any]] = [list(names)]
     for row in content.rows:
         for column, cell in zip(content.columns, row.cells, strict=True):
             notes = "; ".join(note.text for note in (*row.notes, *cell.notes))
             where = [row.block, row.title, column.group, column.title, column.subtitle]
-            rows.append([*where, cell.value, cell.sd, cell.figure, int(cell.best), notes])
+            rows.append([*where, cell.value, cell.sd, cell.figure, cell.tag, int(cell.best), notes])
     return _write(rows)
 
 

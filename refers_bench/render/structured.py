@@ -62,6 +62,7 @@ def _table(table: Table) -> dict[str, Any]:
                         "text": cell.figure,
                         "value": cell.value,
                         "sd": cell.sd,
+                        "tag": cell.tag,
                         "best": cell.best,
                         "footnotes": [marks[note] for note in cell.notes],
                     }

@@ -35,6 +35,7 @@ class Cell:
         signed: whether a positive `value` is shown with its sign.
         best: shown in bold.
         kind: one of `KINDS`.
+        tag: what must be seen beside the figure: "n=2/3", "13/14 classes"; '' for nothing.
         notes: footnotes of this cell.
         link: id of the provenance block this cell leads to; '' for none.
         title: short explanation shown when a pointer rests on it (HTML only).
@@ -47,6 +48,7 @@ class Cell:
     signed: bool = False
     best: bool = False
     kind: str = "value"
+    tag: str = ""
     notes: tuple[Note, ...] = ()
     link: str = ""
     title: str = ""
@@ -81,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row: its title, its cells, and the block it stands in ("ours", "published", "test")."""
+    """A row: its title, its cells, and the block it stands in ("ours", "published", "released", "test")."""
 
     title: str
     cells: tuple[Cell, ...]

@@ -107,7 +107,8 @@ def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
     figure = printable(cell.figure)
     # Bold does not survive a log file; an asterisk does.
     figure = f"*{figure}" if cell.best else figure
-    return figure + (f" ± {cell.spread}" if cell.spread else "") + _marks(cell.notes, marks)
+    spread = f" ± {cell.spread}" if cell.spread else ""
+    return figure + spread + (f" {printable(cell.tag)}" if cell.tag else "") + _marks(cell.notes, marks)
 
 
 def _width(text: str) -> int:
