@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 STYLES_OF_SERIES = ("line", "points", "bars", "intervals")
 STYLES = ("-", "--", ":", "-.")
+#: Styles of series that a legend names; the others stand beside their names.
+_NAMED = ("line", "bars")
+#: Columns of the legend of all panels by columns of panels, and most names in it.
+_LEGEND_COLUMNS, _MOST_SHARED = {1: 2, 2: 4, 3: 6}, 32
 
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "refers-bench",
@@ -75,6 +79,7 @@ class Panel:
         x_log: whether the x axis is logarithmic.
         guide: x of an upright dashed line; None for none.
         diagonal: whether a dashed line joins (0, 0) and (1, 1).
+        base: value that bars begin at.
         tall: height in rows of panels; a figure is as tall as its tallest panel asks.
     """
 
@@ -87,6 +92,7 @@ class Panel:
     x_log: bool = False
     guide: float | None = None
     diagonal: bool = False
+    base: float = 0.0
     tall: float = 1.0
 
 
@@ -119,14 +125,20 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(3, len(figure.panels))
     rows = math.ceil(len(figure.panels) / columns)
     with mpl.rc_context(_SETTINGS):
         tall = max(panel.tall for panel in figure.panels)
-        canvas = Canvas(figsize=(3.4 * columns, 2.6 * rows * tall), layout="constrained")
+        shared = _shared(figure.panels)
+        lines = -(-len(shared) // _LEGEND_COLUMNS[columns])
+        layout = ConstrainedLayoutEngine(h_pad=0.09)
+        canvas = Canvas(figsize=(3.4 * columns, 2.6 * rows * tall + 0.16 * lines), layout=layout)
         FigureCanvasAgg(canvas)
-        _draw_panels(canvas, figure.panels, rows=rows, columns=columns)
+        _draw_panels(canvas, figure.panels, rows=rows, columns=columns, legends=not shared)
+        if shared:
+            _legend(canvas, shared, columns)
         stream = io.BytesIO()
         dates = {"Date": None} if format == "svg" else {"CreationDate": None}
         with warnings.catch_warnings():
@@ -137,25 +149,64 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
     return stream.getvalue()
 
 
-def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns: int) -> None:
+def _shared(panels: Sequence[Panel]) -> dict[str, int]:
+    """Label -> place in the panels' colours and styles, when one legend can serve all panels; else empty."""
+    found: dict[str, int] = {}
+    for panel in panels:
+        for number, series in enumerate(panel.series):
+            if series.style not in _NAMED:
+                return {}
+            place = number if series.colour is None else series.colour
+            if found.setdefault(_label(series), place) != place:
+                return {}
+    # Two labels of one colour, or more than fit below the panels, need legends of their own.
+    same = len({place % (len(COLOURS) * len(STYLES)) for place in found.values()}) < len(found)
+    return {} if same or len(found) > _MOST_SHARED else found
+
+
+def _legend(canvas: Canvas, shared: dict[str, int], columns: int) -> None:
+    """One legend below all panels, never over what they show."""
+    handles: dict[str, Any] = {}
+    for axes in canvas.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    names = [name for name in shared if name in handles]
+    canvas.legend(
+        [handles[name] for name in names], names, loc="outside lower center", ncols=_LEGEND_COLUMNS[columns],
+        frameon=False, fontsize=7,
+    )  # fmt: skip
+
+
+def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns: int, legends: bool) -> None:
     for place, panel in enumerate(panels):
         axes = canvas.add_subplot(rows, columns, place + 1)
-        if panel.x_log:
-            axes.set_xscale("log")
         if panel.guide is not None:
             axes.axvline(panel.guide, linestyle="--", color="#777777", linewidth=0.8)
         if panel.diagonal:
             axes.plot([0, 1], [0, 1], linestyle="--", color="#777777", linewidth=0.8)
         for number, series in enumerate(panel.series):
-            _draw_series(axes, series, number, len(panel.series))
-        axes.set_title("\n".join(textwrap.wrap(_short(panel.title, 120), 44)), fontsize=8)
+            _draw_series(axes, series, number, len(panel.series), panel.base)
+        # Names beside the axes leave the title less room.
+        width = 30 if panel.y_names else 44
+        title = _short(panel.title, 120).replace(" %", "\N{NO-BREAK SPACE}%")
+        axes.set_title("\n".join(textwrap.wrap(title, width)), fontsize=8)
         axes.set_xlabel(_short(panel.x_label, 40))
         axes.set_ylabel(_short(panel.y_label, 40))
-        _name_axes(axes, panel)
+        if panel.x_log:
+            _log_axis(axes, panel)
+        _name_axes(axes, panel, legend=legends)
 
 
-def _name_axes(axes: Axes, panel: Panel) -> None:
-    """Categories and legend."""
+def _log_axis(axes: Axes, panel: Panel) -> None:
+    """A logarithmic x axis with a tick at every value that is drawn: matplotlib's own ticks are formulas."""
+    values = sorted({value for series in panel.series for value in series.x if value > 0})
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+
+
+def _name_axes(axes: Axes, panel: Panel, *, legend: bool) -> None:
+    """Categories, and a legend where the figure has none for all panels."""
     if panel.x_names:
         names = [_short(name, 28) for name in panel.x_names]
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
@@ -163,22 +214,30 @@ def _name_axes(axes: Axes, panel: Panel) -> None:
     if panel.y_names:
         axes.set_yticks(range(len(panel.y_names)), [_short(name, 36) for name in panel.y_names])
         axes.set_ylim(len(panel.y_names) - 0.5, -0.5)
-    named = any(series.style in ("line", "bars") for series in panel.series)
-    if named or (not panel.x_names and not panel.y_names):
-        axes.legend(frameon=False, fontsize=6)
+    if legend and any(series.style in _NAMED for series in panel.series):
+        axes.legend(framealpha=0.7, edgecolor="none", fontsize=6)
 
 
-def _draw_series(axes: Axes, series: Series, number: int, count: int) -> None:
+def _label(series: Series) -> str:
+    """The name in the legend: a leading underscore, or no name, would hide the curve from it."""
+    return _short(series.label, 40).lstrip("_") or NO_VALUE
+
+
+def _draw_series(axes: Axes, series: Series, number: int, count: int, base: float) -> None:
     place = number if series.colour is None else series.colour
     colour = COLOURS[place % len(COLOURS)]
-    # A leading underscore, or no name, would hide the curve from the legend.
-    label = _short(series.label, 40).lstrip("_") or NO_VALUE
+    label = _label(series)
     if series.style == "points":
         _points(axes, series, colour)
     elif series.style == "bars":
         width = 0.8 / count
         x = [value - 0.4 + (number + 0.5) * width for value in series.x]
-        axes.bar(x, series.y, width, color=colour, label=label, yerr=_errors(series, series.y), error_kw={"lw": 0.6})
+        # A pattern tells bars apart once the colours begin again.
+        hatch = ("", "////", "....", "xxxx")[place // len(COLOURS) % 4]
+        axes.bar(
+            x, [value - base for value in series.y], width, bottom=base, color=colour, label=label, hatch=hatch,
+            edgecolor="white", linewidth=0, yerr=_errors(series, series.y), error_kw={"lw": 0.6},
+        )  # fmt: skip
     elif series.style == "intervals":
         axes.errorbar(
             series.x, series.y, xerr=_errors(series, series.x), fmt="o", color=colour, markersize=3.5, linewidth=1.0

@@ -10,6 +10,8 @@ from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.render.table import slug
 from refers_bench.reports import _grid
 
+#: Where a bar begins: the AUC of a coin, in per cent.
+CHANCE = 50.0
 #: More rows than this are bars too thin to tell apart; more columns than this, figures nobody looks through.
 MOST_METHODS, MOST_FIGURES = 16, 12
 
@@ -37,7 +39,8 @@ def _figure(results: Results, target: Target) -> Figure | None:
     where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
     return Figure(
         id=slug(f"figure-classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
-        caption=f"{_grid.caption_prefix(results, [target])}AUC of each class, {where}; bars: one SD over seeds.",
+        caption=f"{_grid.caption_prefix(results, [target])}AUC of each class, {where}. Bars begin at 50 %, which is "
+        "chance; lines: one SD over seeds.",
         alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
         panels=tuple(_panel(results, values, part) for part in parts),
         view="class",
@@ -63,7 +66,7 @@ def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: l
                 colour=place,
             )
         )
-    return Panel(title="", x_label="", y_label="AUC, %", series=tuple(series), x_names=tuple(names))
+    return Panel(title="", x_label="", y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
 
 
 REPORT = Report(label="Classes, bars", build=build, order=53)

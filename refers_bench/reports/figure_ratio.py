@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.seeds import SeedSummary
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reports import _grid
@@ -17,7 +19,8 @@ def build(results: Results) -> Figure | None:
     return Figure(
         id="figure-ratio",
         caption=_grid.caption_prefix(results, results.targets)
-        + "Mean class AUC against the share of labels; bars: one SD over seeds.",
+        + "Mean class AUC against the share of labels; bars: one SD over seeds, or, of a single seed, the 95 % "
+        "interval over test images.",
         alt=f"Curves of mean class AUC against label ratio in {len(panels)} panels; the figures stand in the tables.",
         panels=tuple(panels),
     )
@@ -38,14 +41,14 @@ def _panel(results: Results, dataset: str, task: str) -> Panel | None:
         if not found:
             continue
         y = tuple(cell.mean * 100 for _, cell in found)
-        sd = [cell.sd * 100 if cell.n > 1 else 0.0 for _, cell in found]
+        ends = [_ends(cell, image_statistics(results, target), method) for target, cell in found]
         series.append(
             Series(
                 label=titles[method],
                 x=tuple(target.label_ratio * 100 for target, _ in found),
                 y=y,
-                low=tuple(value - spread for value, spread in zip(y, sd, strict=True)),
-                high=tuple(value + spread for value, spread in zip(y, sd, strict=True)),
+                low=tuple(low for low, _ in ends),
+                high=tuple(high for _, high in ends),
                 colour=place,
             )
         )
@@ -59,6 +62,16 @@ def _panel(results: Results, dataset: str, task: str) -> Panel | None:
         series=tuple(series),
         x_log=True,
     )
+
+
+def _ends(cell: SeedSummary, images: ImageStatistics | None, method: str) -> tuple[float, float]:
+    """Ends of the bar at a mean, in per cent; without length where nothing is known of its error."""
+    mean = cell.mean * 100
+    if cell.n > 1:
+        return mean - cell.sd * 100, mean + cell.sd * 100
+    if images is not None and method in images.means:
+        return images.means[method].low * 100, images.means[method].high * 100
+    return mean, mean
 
 
 REPORT = Report(label="AUC against label ratio", build=build, order=51)
