@@ -25,8 +25,8 @@ DRAWS = 2000
 BOOTSTRAP = "stratified paired bootstrap, normal interval (of a mean AUC on the logit scale)"
 #: 97.5 % quantile of the normal distribution.
 _Z = 1.959963984540054
-#: Draws weighed at once: the weights of a batch stay in the processor's cache.
-_BATCH = 128
+#: Draws drawn at once, and weighed at once: the weights of so many stay in the processor's cache.
+_BATCH, _CACHED = 128, 64
 
 _Floats = npt.NDArray[np.float64]
 
@@ -153,10 +153,11 @@ def bootstrap(
     done = 0
     for weights_UB in _draws(strata(labels, units), draws, seed):
         weights_NB = weights_UB if patients is None else np.ascontiguousarray(weights_UB[units])
-        size = weights_NB.shape[1]
-        for m, ranked in enumerate(tasks):
-            mean_BM[done : done + size, m] = np.mean([one.auc(weights_NB) for one in ranked], axis=0)
-        done += size
+        for start in range(0, weights_NB.shape[1], _CACHED):
+            part_NB = np.ascontiguousarray(weights_NB[:, start : start + _CACHED])
+            for m, ranked in enumerate(tasks):
+                mean_BM[done : done + part_NB.shape[1], m] = np.mean([one.auc(part_NB) for one in ranked], axis=0)
+            done += part_NB.shape[1]
     kept = mean_BM[~np.isnan(mean_BM).any(axis=1)]
     if len(kept) < 2:
         raise ValueError("no draw has positives and negatives of every class: too few patients")

@@ -6,7 +6,7 @@ Facts about files, never a judgement: equal scores may have an innocent reason, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,8 @@ class Finding:
     Attributes:
         kind: what was looked for; one of `KINDS`.
         target: the table column.
-        runs: names of the methods, or "method, seed 1" where a manifest has several seeds.
+        runs: names of the methods, or "method, seed 1" where a manifest has several seeds; for what is said of single
+            runs, all of which it is true; for what relates runs, the pair.
         classes: where it was found, in the order of the task.
         text: the fact in words.
     """
@@ -78,13 +79,19 @@ def _read(results: Results, target: Target) -> Iterator[tuple[str, Predictions]]
 
 
 def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
-    """Findings that differ in their class alone, as one."""
+    """Findings that differ in their class alone, as one; then those of single runs that differ in the run alone."""
     groups: dict[tuple[str, tuple[str, ...], str], list[Finding]] = {}
     for finding in found:
         groups.setdefault((finding.kind, finding.runs, finding.text), []).append(finding)
+    alike: dict[tuple[object, ...], Finding] = {}
     for (kind, runs, text), same in groups.items():
         classes = tuple(dict.fromkeys(name for finding in same for name in finding.classes))
-        yield Finding(kind=kind, target=same[0].target, runs=runs, classes=classes, text=text)
+        finding = Finding(kind=kind, target=same[0].target, runs=runs, classes=classes, text=text)
+        # Two runs of one finding are a pair and stay one.
+        where = (kind, classes, text) if len(runs) == 1 else (kind, classes, text, runs)
+        before = alike.get(where)
+        alike[where] = finding if before is None else replace(before, runs=(*before.runs, *runs))
+    yield from alike.values()
 
 
 def _lists(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:

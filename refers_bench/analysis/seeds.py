@@ -121,6 +121,21 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean by the t distribution with n - 1 degrees of freedom.
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        raise ValueError(f"an interval over seeds needs two of them, got {len(values)}")
+    mean, sd = mean_sd(values)
+    half = float(stdtrit(len(values) - 1, 0.975)) * sd / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
 def summarise(runs: Sequence[SeedRun]) -> SeedSummary:
     """Summary of the seeds of one table cell."""
     ordered = tuple(sorted(runs, key=lambda run: run.seed))

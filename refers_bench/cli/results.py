@@ -104,5 +104,6 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, **
     for one in found:
         where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %"
         classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)
-        click.echo(f"  {where}: {' and '.join(one.runs)}: {one.text}{classes}")
+        runs = " and ".join(one.runs) if len(one.runs) < 3 else ", ".join(one.runs)
+        click.echo(f"  {where}: {runs}: {one.text}{classes}")
     click.echo(f"report: refers-bench report {name}")

@@ -17,13 +17,15 @@ class Detail:
         id: anchor that table cells link to.
         title: shown while the block is folded.
         facts: (name, value) pairs.
-        code: text shown as it is: a command, a traceback.
+        code: text shown as it is: the last lines of a log, a traceback.
+        config: text shown as it is: the resolved configuration.
     """
 
     id: str
     title: str
     facts: tuple[tuple[str, str], ...] = ()
     code: str = ""
+    config: str = ""
 
     def __post_init__(self) -> None:
         check_id(self.id)

@@ -61,10 +61,19 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
         value=summary.mean * 100,
         sd=summary.sd * 100 if summary.n > 1 else None,
         best=bold,
+        tag=summary_tag(summary),
         link=link,
         title=f"{summary.n} of {summary.n_planned} seeds, {summary.n_defined} of {summary.n_classes} classes",
         notes=tuple(summary_notes(summary)),
     )
+
+
+def summary_tag(summary: SeedSummary) -> str:
+    """What must be seen beside a mean that is not over all seeds or all classes: "n=2/3", "13/14 classes"."""
+    seeds = f"n={summary.n}/{summary.n_planned}" if summary.n < summary.n_planned else ""
+    some = summary.same_classes and summary.n_defined < summary.n_classes
+    classes = f"{summary.n_defined}/{summary.n_classes} classes" if some else ""
+    return ", ".join(text for text in (seeds, classes) if text)
 
 
 def summary_notes(summary: SeedSummary) -> Iterable[Note]:

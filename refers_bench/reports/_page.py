@@ -82,31 +82,20 @@ def printed(results: Path, name: str) -> str:
 
 def section(results: Results, *, published: bool = True) -> Section:
     """Everything to be said of one manifest."""
-    from refers_bench.reports import _provenance
+    from refers_bench.reports import _provenance, _summary
 
     found = items(results)
     if not published:
         kept = [item for item in found if item.id not in REFERENCES]
-        found = [item.without("published") if isinstance(item, Table) else item for item in kept]
+        found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
     return Section(
         id=f"manifest-{slug(results.name)}",
         title=results.name,
-        remarks=tuple(_remarks(results)),
+        remarks=tuple(_summary.sentences(results, found)),
         items=tuple(found),
         details=_provenance.details(results),
         commands=_provenance.commands(results),
     )
-
-
-def _remarks(results: Results) -> list[str]:
-    total = len(results.planned)
-    done = sum(planned.run.counts for planned in results.planned)
-    remarks = [str(results.lock["title"])] if results.lock.get("title") else []
-    remarks += [f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed)."]
-    if results.synthetic:
-        names = sorted({f"{target.dataset}: {target.task}" for target in results.synthetic})
-        remarks.append(f"Synthetic data, procedural radiographs and not patients': {', '.join(names)}.")
-    return remarks
 
 
 def items(results: Results, names: Sequence[str] | None = None) -> list[Table | Figure]:

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.published import TARGETS, published, row_of
+from refers_bench.analysis.references import release_of
 from refers_bench.analysis.results import Results
 from refers_bench.render.table import Cell, Column, Row, Table
 from refers_bench.reports import _grid
+
+#: What is said of the block of released files.
+RELEASED = "Rows marked (released files) are means of the prediction files of the release: one run each."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +146,8 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     rows = _grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
     rows += _tests(results, declaration, targets, methods[0])
     rows += _published(declaration)
+    released = _released(results, declaration)
+    rows += released
     label = f"Table {declaration.number} of the paper"
     return Table(
         id=f"table{declaration.number}",
@@ -156,6 +162,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
             *_grid.unavailable_remarks(results),
             "Rows marked (published) are the paper's figures as printed; "
             "the paper prints neither SD nor figures per seed.",
+            *((RELEASED,) if released else ()),
         ),
     )
 
@@ -193,6 +200,27 @@ def _tests(
     baselines = [method for method in found if method is not None]
     tests = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
     return [_grid.test_row(results, declaration.p_title, tests, reference=reference)]
+
+
+def _released(results: Results, declaration: PaperTable) -> list[Row]:
+    """Figures of the released prediction files, where they were imported and are not what the table is about."""
+    release = release_of(results)
+    if release is None or release is results:
+        return []
+    rows = []
+    for row in declaration.rows:
+        method = find_method(release, row)
+        found = [_files(release, method, find_target(release, column)) for column in declaration.columns]
+        if any(cell.value is not None for cell in found):
+            rows.append(Row(title=f"{row.title} (released files)", cells=tuple(found), block="released"))
+    return rows
+
+
+def _files(release: Results, method: str | None, target: Target | None) -> Cell:
+    summary = None if method is None or target is None else release.cells.get((method, target))
+    if summary is None or not summary.n:
+        return Cell(kind="published")
+    return Cell(kind="published", value=summary.mean * 100, tag=_grid.summary_tag(summary))
 
 
 def _published(declaration: PaperTable) -> list[Row]:

@@ -1,34 +1,94 @@
-"""Where does a figure come from: seeds, keys, data, code, machine, and the command that makes it again?"""
+"""Where does a figure come from: seeds, intervals, configuration, log, data, code, machine, the command for it?"""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from refers_bench.analysis.bootstrap import BOOTSTRAP
 from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.seeds import SeedSummary, mean_interval
 from refers_bench.render.page import Detail
 from refers_bench.reports import _grid
 from refers_bench.reports.runs import duration, git_text, hardware_text, packages_text
+
+#: With more table cells than this, a page says where configurations and logs stand instead of repeating them.
+MOST_FULL = 200
+#: Curves whose last value is the tail of a log.
+CURVES = ("loss/", "val/", "lr")
 
 
 def details(results: Results) -> tuple[Detail, ...]:
     """One block per table cell, in the order of the manifest."""
     names = _grid.titles(results, results.methods)
+    images = {target: image_statistics(results, target) for target in results.targets}
+    full = len(results.cells) <= MOST_FULL
     blocks = []
-    for method, target in results.cells:
+    for (method, target), summary in results.cells.items():
         where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+        runs = results.runs(method, target)
+        facts = [*_intervals(summary, images[target], method), *_facts(results, runs)]
+        if not full:
+            facts.append(("configuration", "in plan.lock.json, by the keys above"))
         blocks.append(
             Detail(
                 id=_grid.anchor(results, method, target),
                 title=f"{names[method]} | {where}",
-                facts=tuple(_facts(results, results.runs(method, target))),
-                code="\n".join(_tracebacks(results, results.runs(method, target))),
+                facts=tuple(facts),
+                code="\n".join([*(_logs(results, runs) if full else ()), *_tracebacks(results, runs)]),
+                config=_config(results, runs) if full else "",
             )
         )
     return tuple(blocks)
+
+
+def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str) -> Iterable[tuple[str, str]]:
+    """Mean, spread and intervals, in per cent."""
+    if summary.n:
+        spread = f", SD {summary.sd * 100:.2f}" if summary.n > 1 else ", one seed: no SD"
+        yield "mean", f"{summary.mean * 100:.2f}{spread}, n = {summary.n} of {summary.n_planned} seeds"
+    if summary.n > 1 and summary.same_classes:
+        low, high = mean_interval(summary.values)
+        yield "95 % interval over seeds", f"{low * 100:.2f} to {high * 100:.2f} (t, df = {summary.n - 1})"
+    if images is not None and method in images.means:
+        found = images.means[method]
+        text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({BOOTSTRAP}, {images.n_units} {images.unit}s)"
+        yield f"95 % interval over test {images.unit}s", text
+
+
+def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
+    """Resolved values of the first run, and those of the pre-training it needs; the seeds differ in the seed alone."""
+    jobs = [results.jobs.get(run.run.key, {}) for run in runs]
+    spec: Mapping[str, Any] = next((job["spec"] for job in jobs if job.get("spec")), {})
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in flat(spec) if name != "seed"]
+    needed = results.jobs.get(str(spec.get("pretrain", "")), {}).get("spec", {})
+    # What both have in common stands once.
+    own = {name: value for name, value in flat(needed) if name.startswith("pretrain.") or name == "source"}
+    return "\n".join([*lines, *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in own.items())])
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted name, value) of nested settings."""
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
+    """The last value of every curve of each finished run: where its log ended."""
+    for planned in runs:
+        if planned.run.key not in results.records:
+            continue
+        curves = results.history(planned.run.key, CURVES)
+        ends = [f"{name} {values[-1]:.4g} (step {steps[-1]})" for name, (steps, values) in curves.items() if steps]
+        if ends:
+            yield f"seed {planned.run.seed}, last recorded: {', '.join(ends)}"
 
 
 def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, str]]:

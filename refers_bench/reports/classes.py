@@ -33,7 +33,7 @@ def _table(results: Results, target: Target) -> Table | None:
     methods = [method for method in results.methods if (method, target) in results.cells]
     rows = []
     for name, metric in classes.items():
-        figures = [_cell(seeds[method], name) for method in methods]
+        figures = [_cell(seeds[method], name, results.cells[method, target].n_planned) for method in methods]
         # A mean over fewer seeds or other classes than its neighbours' does not rank.
         ranked = {
             method: figure.value
@@ -73,7 +73,7 @@ def _seeds(results: Results, method: str, target: Target) -> list[_Seed]:
     return [{m.name: m for m in run.metrics if m.split == "test"} for run in runs if run.metrics]
 
 
-def _cell(seeds: list[_Seed], name: str) -> Cell:
+def _cell(seeds: list[_Seed], name: str, planned: int) -> Cell:
     metrics = [metrics[name] for metrics in seeds if name in metrics]
     aucs = [metric.auc for metric in metrics if metric.auc is not None]
     if not aucs:
@@ -81,8 +81,9 @@ def _cell(seeds: list[_Seed], name: str) -> Cell:
         text = f"no AUC: {', '.join(reasons)} on the test images." if reasons else "no finished seed."
         return Cell(text=NO_VALUE, kind="missing", notes=(Note(text=text),))
     mean, sd = mean_sd(aucs)
-    notes = () if len(aucs) == len(seeds) else (Note(text=f"n={len(aucs)}/{len(seeds)} seeds."),)
-    return Cell(value=mean * 100, sd=sd * 100 if len(aucs) > 1 else None, notes=notes)
+    tag = "" if len(aucs) == planned else f"n={len(aucs)}/{planned}"
+    notes = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
+    return Cell(value=mean * 100, sd=sd * 100 if len(aucs) > 1 else None, tag=tag, notes=notes)
 
 
 REPORT = Report(label="Classes", build=build, order=40)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 
-#: Preset that states the paper's text.
-PAPER = "paper"
+#: Presets that follow the paper's text, and the released code.
+PAPER, CODE = "paper", "official_code"
 
 
 def build(results: Results) -> Table | None:
@@ -25,20 +26,26 @@ def build(results: Results) -> Table | None:
         # "finetune.steps [nih_chestxray14]": the value of one target, or of one row of the manifest.
         base, _, where = name.partition(" [")
         where = where.rstrip("]")
-        paper = _paper(where if where in targets else "").get(base)
+        dataset = where if where in targets else ""
+        paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
         reasons = _reasons(entry, paper)
         if reasons:
             stated = NO_VALUE if paper is None else show(paper[0]) if paper[1] else f"unstated; {show(paper[0])}"
-            texts = (show(entry["value"]), stated, "; ".join(reasons), str(entry.get("origin", "")))
+            released = NO_VALUE if code is None else show(code[0])
+            texts = (stated, released, show(entry["value"]), "; ".join(reasons), str(entry.get("origin", "")))
             rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
     return Table(
         id="deviations",
         caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text, "
         "are unstated there, or were set in the manifest.",
         stub="Value",
-        columns=tuple(Column(title=title) for title in ("used here", "paper's preset", "because", "origin")),
+        columns=tuple(Column(title=title) for title in ("paper", "released code", "ours", "because", "origin of ours")),
         rows=tuple(rows),
-        notes=("All resolved values with their origins stand in plan.lock.json.",),
+        notes=(
+            f"Paper and released code: the presets '{PAPER}' and '{CODE}', whose values name their sources; where the "
+            "paper is silent, its preset takes the value shown after 'unstated'.",
+            "All resolved values with their origins stand in plan.lock.json.",
+        ),
         numeric=False,
     )
 
@@ -50,12 +57,13 @@ def _values(lock: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
             yield name, entry
 
 
-def _paper(dataset: str) -> dict[str, tuple[Any, bool]]:
-    """Name -> (value, whether the paper states it) of the preset that follows the paper's text."""
+@cache
+def _preset(preset: str, dataset: str) -> dict[str, tuple[Any, bool]]:
+    """Name -> (value, whether its source states it) of a preset."""
     # Slow to import, and only this report needs it.
     from refers_bench.manifest import protocols
 
-    return {name: (value.value, value.stated) for name, value in protocols.resolve(PAPER, dataset=dataset).items()}
+    return {name: (value.value, value.stated) for name, value in protocols.resolve(preset, dataset=dataset).items()}
 
 
 def _reasons(entry: Mapping[str, Any], paper: tuple[Any, bool] | None) -> list[str]:

@@ -23,6 +23,7 @@ _COLUMNS = (
     "Welch P",
     "Hedges g",
     "detectable",
+    "power at 1 point",
 )
 
 
@@ -55,7 +56,7 @@ def build(results: Results) -> Table | None:
             f"P: {STUDENT}, two-sided, on mean class AUCs over seeds (the paper's test). Welch: {WELCH}.",
             "Difference, interval and detectable difference in AUC points (per cent). Holm: adjusted for the number of "
             "rows of this table. Detectable: smallest true difference found in 80 % of repetitions at P < 0.05 with "
-            "this spread and n.",
+            "this spread and n. Power: share of repetitions that find a true difference of 1 point.",
             "The test sees the spread over fine-tuning seeds only. Neither which test images were drawn nor a second "
             "pre-training run enters it, and choosing the best of several baselines makes it stricter than it says.",
         ),
@@ -69,7 +70,7 @@ def _cells(
     if isinstance(test.outcome, Refusal):
         refused = Cell(kind="p", notes=(Note(text=f"no P-value: {test.outcome.reason}."),))
         blanks = (Cell(kind="missing"),)
-        return (baseline, *blanks * 5, refused, *blanks * 5)
+        return (baseline, *blanks * 5, refused, *blanks * 6)
     found = test.outcome
     welch_df, welch_p = NO_VALUE, NO_VALUE
     if not isinstance(other.outcome, Refusal):
@@ -88,6 +89,7 @@ def _cells(
         Cell(text=welch_p, kind="p"),
         Cell(value=found.hedges_g),
         Cell(value=found.detectable * 100),
+        Cell(text=f"{found.power:.2f}"),
     )
 
 

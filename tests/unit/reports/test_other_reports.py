@@ -68,11 +68,12 @@ def test_deviations_list_what_differs_is_unstated_or_was_set(folder: Any) -> Non
     }
     table = deviations.build(folder.load())
     assert table is not None and "4 of 5" in table.caption
-    assert [(row.title, *(cell.text for cell in row.cells[:3])) for row in table.rows] == [
-        ("network.heads", "12", "unstated; 12", "unstated in the paper"),
-        ("network.depth", "2", "12", "differs"),
-        ("network.depth [refers]", "3", "12", "differs; set in the manifest"),
-        ("network.novel", "true", "\N{EN DASH}", "no such value in the paper's preset"),
+    assert [column.title for column in table.columns] == ["paper", "released code", "ours", "because", "origin of ours"]
+    assert [(row.title, *(cell.text for cell in row.cells[:4])) for row in table.rows] == [
+        ("network.heads", "unstated; 12", "12", "12", "unstated in the paper"),
+        ("network.depth", "12", "12", "2", "differs"),
+        ("network.depth [refers]", "12", "12", "3", "differs; set in the manifest"),
+        ("network.novel", "\N{EN DASH}", "\N{EN DASH}", "true", "no such value in the paper's preset"),
     ]
 
 

@@ -1,0 +1,105 @@
+"""Class by class, how sure is the difference between REFERS and the best other method, over seeds?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.results import Results
+from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, t_test
+from refers_bench.plugins import Report
+from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
+from refers_bench.reports import _grid
+
+_COLUMNS = ("difference", "95 % interval", "n", "t", "df", "P", "P, Holm", "Hedges g", "detectable")
+
+
+def build(results: Results) -> list[Table]:
+    """One table for each column with several classes and a best other method; none where all have one seed."""
+    if len(results.methods) < 2:
+        return []
+    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    baselines = [method for method in results.methods if method != reference]
+    tables = []
+    for test in _grid.comparisons(results, results.targets, reference=reference, baselines=baselines):
+        if test.target is not None and test.baseline and not _one_seed(results, reference, test):
+            table = _table(results, test.target, reference, test.baseline)
+            tables += [] if table is None else [table]
+    return tables
+
+
+def _one_seed(results: Results, reference: str, test: _grid.Comparison) -> bool:
+    """Whether there is nothing to test because seeds are too few: said once, in the table of all classes' mean."""
+    cells = (results.cells[method, test.target] for method in (reference, test.baseline) if test.target)
+    return any(cell.n_planned < 2 for cell in cells)
+
+
+def _table(results: Results, target: Target, reference: str, baseline: str) -> Table | None:
+    first, second = _aucs(results, reference, target), _aucs(results, baseline, target)
+    names = [name for name in first if name in second]
+    if len(names) < 2:
+        return None
+    outcomes = [_outcome(results, target, (reference, baseline), (first[name], second[name])) for name in names]
+    adjusted = holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
+    titles = _grid.titles(results, results.methods)
+    where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    return Table(
+        id=slug(f"class-tests-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
+        caption=f"{_grid.caption_prefix(results, [target])}{titles[reference]} minus {titles[baseline]} (best other "
+        f"mean), class by class over seeds, {where}.",
+        stub="Class",
+        columns=tuple(Column(title=title) for title in _COLUMNS),
+        rows=tuple(
+            Row(title=name, cells=_cells(found, p)) for name, found, p in zip(names, outcomes, adjusted, strict=True)
+        ),
+        notes=(
+            f"P: {STUDENT}, two-sided, on the class AUC over seeds; adjusted by Holm for the classes of this table. "
+            "Difference, interval and detectable difference in AUC points.",
+        ),
+        view="class",
+    )
+
+
+def _aucs(results: Results, method: str, target: Target) -> dict[str, list[float | None]]:
+    """Class -> its test AUC in every finished seed."""
+    found: dict[str, list[float | None]] = {}
+    for run in results.runs(method, target):
+        for metric in run.metrics:
+            if metric.split == "test":
+                found.setdefault(metric.name, []).append(metric.auc)
+    return found
+
+
+def _outcome(
+    results: Results, target: Target, methods: tuple[str, str], aucs: tuple[Sequence[float | None], ...]
+) -> TTest | Refusal:
+    """The test of one class; refused where a seed is missing or has no AUC of it."""
+    groups = []
+    for method, values in zip(methods, aucs, strict=True):
+        present = [value for value in values if value is not None]
+        planned = results.cells[method, target].n_planned
+        if len(present) < planned:
+            return Refusal(reason=f"the class has an AUC in {len(present)} of {planned} seeds")
+        groups.append(present)
+    return t_test(*groups)
+
+
+def _cells(found: TTest | Refusal, p_holm: float | None) -> tuple[Cell, ...]:
+    if isinstance(found, Refusal):
+        blanks = (Cell(kind="missing"),)
+        return (*blanks * 5, Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),)), *blanks * 3)
+    mark = (_grid.SIGNIFICANT_HOLM,) if p_holm is not None and p_holm < _grid.ALPHA else ()
+    return (
+        Cell(value=found.difference * 100, signed=True),
+        Cell(text=f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"),
+        Cell(text=f"{found.n[0]} and {found.n[1]}"),
+        Cell(value=found.t, decimals=2),
+        Cell(text=f"{found.df:g}"),
+        Cell(text=_grid.p_text(found.p), kind="p"),
+        Cell(text=NO_VALUE if p_holm is None else _grid.p_text(p_holm), kind="p", notes=mark),
+        Cell(value=found.hedges_g),
+        Cell(value=found.detectable * 100),
+    )
+
+
+REPORT = Report(label="Classes, tests", build=build, order=41)
