@@ -41,6 +41,12 @@ INCOMPLETE, FAILED = 3, 4
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--time-limit", metavar="DURATION", help="Of one job, such as 90s, 15m, 2h.  [default: the manifest's]")
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    metavar="PARTS",
+    help="Process each batch in so many parts, for want of memory.  [default: the manifest's, else 1]",
+)
 @click.option("--no-report", is_flag=True, help="Do not print tables and write the report at the end.")
 @click.pass_obj
 def command(
@@ -75,7 +81,7 @@ def command(
 
 def _execute(
     settings: Settings, plan: Plan, jobs: list[Job], *, max_jobs: int | None, slots: int | None, threads: int | None,
-    device: str, time_limit: str | None, budget: str | None,
+    device: str, time_limit: str | None, budget: str | None, accumulate: int | None,
 ) -> Outcome:  # fmt: skip
     import dataclasses
 
@@ -95,7 +101,7 @@ def _execute(
     how = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
         slots=slots_here(plan, device, slots), threads=threads or plan.execution["threads"], time_limit=limit,
-        retries=plan.execution["retries"], max_jobs=max_jobs,
+        retries=plan.execution["retries"], max_jobs=max_jobs, accumulate=accumulate or plan.execution["accumulate"],
     )  # fmt: skip
     how = dataclasses.replace(how, **running_order(settings, plan, todo, how, budget=budget))
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {len(how.slots)} at a time", err=True)

@@ -98,6 +98,11 @@ class TargetPart(Part):
     )
 
 
+#: Further attempts by failure category; a manifest changes those that it names. Out of memory is tried again in twice
+#: as many parts each time, so it needs one for each power of two of a batch.
+RETRIES = {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}
+
+
 class ExecutionPart(Part):
     """How jobs run; none of it changes a result."""
 
@@ -106,8 +111,23 @@ class ExecutionPart(Part):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     time_limit: Duration = Field(default=7 * 86400.0, description="of one job: 90s, 15m, 2h, 1d")
     retries: dict[
-        Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error"], Annotated[int, Field(ge=0, le=9)]
-    ] = Field(default={"crash": 1}, description="further attempts by failure category")
+        Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"],
+        Annotated[int, Field(ge=0, le=9)],
+    ] = Field(
+        default=RETRIES,
+        validate_default=True,
+        description="further attempts by failure category; a preempted job always goes on, uncounted",
+    )
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=1,
+        description="equal parts that each batch is processed in, for want of memory; the effective batch stays, and "
+        "out of memory makes them more",
+    )
+
+    @field_validator("retries")
+    @classmethod
+    def _complete(cls, values: dict[str, int]) -> dict[str, int]:
+        return {**RETRIES, **values}
 
 
 class ManifestSchema(Part):
