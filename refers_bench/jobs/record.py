@@ -55,6 +55,7 @@ class Record:
                 "kind": self.job["kind"],
                 "name": self.job["name"],
                 "category": "ok",
+                "attempts": self.context.attempt,
                 "started": self.started,
                 "wall_s": round(time.monotonic() - self.clock, 3),
                 "peak_mem_bytes": provenance.peak_memory_bytes(),

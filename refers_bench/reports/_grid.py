@@ -11,6 +11,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
+from refers_bench.reports import _memory
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
 MOST_PANELS = 12
@@ -64,7 +65,7 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
         tag=summary_tag(summary),
         link=link,
         title=f"{summary.n} of {summary.n_planned} seeds, {summary.n_defined} of {summary.n_classes} classes",
-        notes=tuple(summary_notes(summary)),
+        notes=(*summary_notes(summary), *_memory.notes(results, method, target=target)),
     )
 
 

@@ -13,7 +13,7 @@ from refers_bench.analysis.image_statistics import ImageStatistics, image_statis
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import SeedSummary, mean_interval
 from refers_bench.render.page import Detail
-from refers_bench.reports import _grid
+from refers_bench.reports import _grid, _memory
 from refers_bench.reports.runs import duration, git_text, hardware_text, packages_text
 
 #: With more table cells than this, a page says where configurations and logs stand instead of repeating them.
@@ -99,6 +99,8 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
         record = results.records.get(run.key, {})
         figure = f"{run.mean_auc * 100:.2f}" if run.counts else run.reason
         yield f"seed {run.seed}", f"{figure} | key {run.key}{_cost(record)}"
+        if text := _memory.in_parts(record):
+            yield f"seed {run.seed}, memory", text
         facts = record.get("facts")
         if facts:
             yield f"seed {run.seed}, facts", json.dumps(facts, ensure_ascii=False, sort_keys=True)
@@ -112,8 +114,10 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
         if spec.get("prepare"):
             pretrained.setdefault(str(spec["prepare"]))
     for key in pretrained:
-        job = results.jobs.get(key, {})
-        yield str(job.get("kind", "needs")), f"{job.get('name', '')} | key {key}{_cost(results.records.get(key, {}))}"
+        job, record = results.jobs.get(key, {}), results.records.get(key, {})
+        yield str(job.get("kind", "needs")), f"{job.get('name', '')} | key {key}{_cost(record)}"
+        if text := _memory.in_parts(record):
+            yield f"{job.get('kind', 'needs')}, memory", text
     for git, hardware, packages in environments:
         yield from (
             (name, text) for name, text in (("code", git), ("machine", hardware), ("packages", packages)) if text
@@ -129,6 +133,8 @@ def _cost(record: Mapping[str, Any]) -> str:
         parts.append(f"peak {memory / 2**30:.2f} GiB")
     if record.get("started"):
         parts.append(f"started {record['started']}")
+    if record.get("attempts", 1) > 1:
+        parts.append(f"attempt {record['attempts']}")
     return " | " + ", ".join(parts)
 
 

@@ -9,7 +9,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, t_test
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid
+from refers_bench.reports import _grid, _memory
 
 _COLUMNS = ("difference", "95 % interval", "n", "t", "df", "P", "P, Holm", "Hedges g", "detectable")
 
@@ -42,13 +42,14 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
     outcomes = [_outcome(results, target, (reference, baseline), (first[name], second[name])) for name in names]
     adjusted = holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
     titles = _grid.titles(results, results.methods)
+    memory = _memory.notes(results, reference, baseline, target=target)
     where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
     return Table(
         id=slug(f"class-tests-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
         caption=f"{_grid.caption_prefix(results, [target])}{titles[reference]} minus {titles[baseline]} (best other "
         f"mean), class by class over seeds, {where}.",
         stub="Class",
-        columns=tuple(Column(title=title) for title in _COLUMNS),
+        columns=tuple(Column(title=title, notes=memory if title == _COLUMNS[0] else ()) for title in _COLUMNS),
         rows=tuple(
             Row(title=name, cells=_cells(found, p)) for name, found, p in zip(names, outcomes, adjusted, strict=True)
         ),

@@ -9,7 +9,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import mean_sd
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid
+from refers_bench.reports import _grid, _memory
 
 #: One seed's metrics by class name.
 _Seed = dict[str, ClassMetric]
@@ -60,7 +60,10 @@ def _table(results: Results, target: Target) -> Table | None:
         columns=(
             Column(title="positive", group="test images"),
             Column(title="negative", group="test images"),
-            *(Column(title=titles[method], group="AUC") for method in methods),
+            *(
+                Column(title=titles[method], group="AUC", notes=_memory.notes(results, method, target=target))
+                for method in methods
+            ),
         ),
         rows=tuple(rows),
         view="class",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from refers_bench.analysis.equivalence import MARGIN, TOST, Equivalence
+from refers_bench.analysis.published import row_of
 from refers_bench.analysis.references import Reference, references
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _grid
+from refers_bench.reports import _grid, _memory
 
 _COLUMNS = (
     "published", "released files", "measured here", "n", "released minus published", "ours minus published",
@@ -53,7 +54,10 @@ def _row(results: Results, one: Reference) -> Row:
     value = one.published
     where = f"{one.target.dataset}: {one.target.task}, {_grid.percent(one.target.label_ratio)}"
     synthetic = (_grid.SYNTHETIC,) if one.target in results.synthetic else ()
-    return Row(title=f"{value.method}, {where} (Table {value.table})", cells=tuple(_cells(one)), notes=synthetic)
+    memory = _memory.notes(results, row_of(value.method, results.methods), target=one.target)
+    return Row(
+        title=f"{value.method}, {where} (Table {value.table})", cells=tuple(_cells(one)), notes=(*synthetic, *memory)
+    )
 
 
 def _cells(one: Reference) -> Iterable[Cell]:

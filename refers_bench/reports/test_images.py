@@ -11,7 +11,7 @@ from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, i
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid
+from refers_bench.reports import _grid, _memory
 
 
 def build(results: Results) -> list[Table]:
@@ -32,7 +32,7 @@ def _intervals(results: Results, found: Iterable[ImageStatistics], names: Mappin
     columns = list(found)
     for one in columns:
         for method in (*one.means, *one.refusals):
-            rows.append(_row(one, method, names))
+            rows.append(_row(results, one, method, names))
     return Table(
         id="test-images",
         caption=_grid.caption_prefix(results, (one.target for one in columns))
@@ -57,7 +57,7 @@ def _intervals(results: Results, found: Iterable[ImageStatistics], names: Mappin
     )
 
 
-def _row(one: ImageStatistics, method: str, names: Mapping[str, str]) -> Row:
+def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str, str]) -> Row:
     title = f"{_where(one.target)}: {names.get(method, method)}"
     if method not in one.means:
         note = Note(text=f"no interval: {one.refusals[method]}.")
@@ -65,6 +65,7 @@ def _row(one: ImageStatistics, method: str, names: Mapping[str, str]) -> Row:
     mean, difference = one.means[method], one.differences.get(method)
     return Row(
         title=title,
+        notes=_memory.notes(results, method, target=one.target),
         cells=(
             Cell(value=mean.estimate * 100, decimals=2),
             _range(mean),
@@ -103,7 +104,11 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
             Column(title="positive", group="test images"),
             Column(title="negative", group="test images"),
             *(
-                Column(title=title, group=names.get(method, method))
+                Column(
+                    title=title,
+                    group=names.get(method, method),
+                    notes=_memory.notes(results, one.reference, method, target=one.target),
+                )
                 for method in methods
                 for title in ("difference", "P, Holm")
             ),
