@@ -244,12 +244,17 @@ def _encoder_parameters(spec: Mapping[str, Any]) -> int:
     net, image, architecture = spec["network"], spec["image"], _architecture(spec)
     if architecture in RESNETS:
         return int(RESNETS[architecture][1] * 1e6)
-    return int(net["depth"] * _layer_parameters(net) + net["patch_size"] ** 2 * image["channels"] * net["width"])
+    width, tokens = net["width"], (image["size"] // net["patch_size"]) ** 2 + 1
+    # Patches, positions and their projection, the aggregation embedding and the last norm.
+    around = (net["patch_size"] ** 2 * image["channels"] + tokens + 4) * width
+    around += (2 * width + 1) * width if net.get("position") == "concatenated" else 0
+    return int(net["depth"] * _layer_parameters(net) + around)
 
 
 def _layer_parameters(sizes: Mapping[str, Any]) -> int:
-    width: int = sizes["width"]
-    return 4 * width**2 + 2 * width * int(sizes["mlp_width"])
+    """Projections, feed-forward part, their biases, and two norms."""
+    width, inner = int(sizes["width"]), int(sizes["mlp_width"])
+    return 4 * width**2 + 2 * width * inner + 9 * width + inner
 
 
 def _method(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:

@@ -143,7 +143,8 @@ def _of_record(record: Mapping[str, Any]) -> Cost | None:
     steps, train_s = facts["steps"], float(facts.get("train_s", 0))
     if not train_s and facts.get("images_per_s"):  # a record of a version that said less
         train_s = steps * radiographs(spec) / facts["images_per_s"]
-    if not steps or not train_s:
+    # A batch in parts, for want of memory, takes longer than the shape's own.
+    if not steps or not train_s or facts.get("accumulation"):
         return None
     step_s = train_s / steps
     evaluation_s = step_s / (WITH_GRADIENT * batch_size(spec))

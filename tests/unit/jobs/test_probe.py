@@ -1,0 +1,173 @@
+"""Does a probe run the real job of every method, prepared or not, and leave nothing but its measurement?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refers_bench import plugins
+from refers_bench.data.prepare import PreparedImages
+from refers_bench.errors import DataError
+from refers_bench.jobs import entry, probe, probe_data
+from refers_bench.manifest.load import load
+from refers_bench.manifest.roots import Roots
+from refers_bench.plan.cost_model import modelled
+from refers_bench.plan.devices import Device
+from refers_bench.plan.expand import expand
+from refers_bench.plan.lock import Job, Plan
+from refers_bench.plan.measurements import probed
+from refers_bench.plan.probes import probes
+from refers_bench.plan.shapes import Shapes
+from refers_bench.plan.splits import Splits
+from refers_bench.store.context import JobContext
+from refers_bench.store.results import ResultStore
+
+CPU = Device(kind="cpu", name="A processor", memory_bytes=1 << 40)
+#: Parameters that make any method small, and those that let it pre-train here.
+SMALL: Mapping[str, Any] = {
+    "queue": 24, "words": 6, "patients": 4, "val_patients": 2, "features": 8, "feature_size": 16, "feature_steps": 8,
+    "depth": 18, "stand_in": True, "windows": 20,
+}  # fmt: skip
+METHODS = sorted(name for name in plugins.names("method") if plugins.load("method", name).build_objective is not None)
+
+
+def plan_of(folder: Path, method: str) -> Plan:
+    fields = plugins.load("method", method).Params.model_fields
+    params = {name: value for name, value in SMALL.items() if name in fields}
+    (folder / "m.yaml").write_text(json.dumps({
+        "version": 1, "protocol": {"preset": "smoke"}, "data": {"phantom": {"phantom": {"studies": 40, "size": 40}}},
+        "source": {"dataset": "phantom"}, "methods": [{"id": method, "params": params}],
+        "targets": [{"dataset": "phantom", "tasks": ["findings"], "label_ratios": ["50%"]}], "seeds": [3],
+    }))  # fmt: skip
+    return expand(load(folder / "m.yaml"), Roots())
+
+
+def probes_of(plan: Plan, results: Path, kind: str) -> list[Job]:
+    """Probes of the plan's shapes of one kind, with three updates each."""
+    wanted = probes(Shapes(plan.jobs), {}, Splits(plan, ResultStore(results)), CPU, slots=1)
+    assert not wanted.refused
+    found = [job for job in wanted.jobs if job.spec["job"]["kind"] == kind]
+    return [
+        Job(key=job.key, kind=job.kind, name=job.name, spec={**job.spec, "steps": 3, "warm_up": 1}) for job in found
+    ]
+
+
+def run(job: Job, context: JobContext) -> dict[str, Any]:
+    entry.run({"key": job.key, "kind": job.kind, "name": job.name, "needs": [], "spec": dict(job.spec)}, context)
+    content: dict[str, Any] = json.loads((context.results / "probes" / f"{job.key}.json").read_text())
+    return content
+
+
+def check(content: Mapping[str, Any], job: Job, context: JobContext, data: str) -> None:
+    found = content["measurement"]
+    assert found["data"].startswith(data)
+    assert found["step_s"] > 0 and found["fixed_s"] >= 0 and found["evaluation_s"] > 0
+    assert found["steps"] == 3
+    # Updates that were measured are a part of all the time that passed.
+    assert 3 * found["step_s"] < found["wall_s"]
+    assert 50e6 < found["peak_bytes"] < 8e9
+    assert content["provenance"]["packages"]["torch"]
+    # Nothing but the measurement is left; no result is published.
+    assert [path.name for path in (context.results / "probes").iterdir()] == [f"{job.key}.json"]
+    assert not list((context.results / "work").glob("*/*"))
+    cost = probed(context.results, content["shape"], CPU)
+    assert cost is not None and cost.step_s == found["step_s"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_probed_before_anything_is_prepared(method: str, tmp_path: Path) -> None:
+    context = JobContext(results=tmp_path / "results", cache=tmp_path / "cache")
+    (job,) = probes_of(plan_of(tmp_path, method), context.results, "pretrain")
+    content = run(job, context)
+    check(content, job, context, "random pixels")
+    assert content["measurement"]["checkpoint_bytes"] > 10_000
+    assert not (context.results / "store").exists() and not context.cache.exists()
+
+
+def test_a_cell_is_probed_on_prepared_images_and_on_random_ones(tmp_path: Path) -> None:
+    context = JobContext(results=tmp_path / "results", cache=tmp_path / "cache")
+    plan = plan_of(tmp_path, "refers")
+    (job,) = probes_of(plan, context.results, "finetune")
+    check(run(job, context), job, context, "random pixels")
+    prepare = plan.jobs[0]
+    entry.run({"key": prepare.key, "kind": "prepare", "name": "", "needs": [], "spec": dict(prepare.spec)}, context)
+    published = sorted(path.name for path in (context.results / "store").iterdir())
+    (again,) = probes_of(plan, context.results, "finetune")
+    assert again.key == job.key
+    check(run(again, context), again, context, "prepared images")
+    assert sorted(path.name for path in (context.results / "store").iterdir()) == published == [prepare.key]
+
+
+def test_preparation_and_discovery_are_probed(tmp_path: Path) -> None:
+    context = JobContext(results=tmp_path / "results", cache=tmp_path / "cache")
+    plan = plan_of(tmp_path, "transvw")
+    (job,) = probes_of(plan, context.results, "prepare")
+    found = run(job, context)["measurement"]
+    assert 0 < found["step_s"] * found["steps"] <= found["wall_s"]
+    assert not context.cache.exists() and not (context.results / "store").exists()
+    (job,) = probes_of(plan, context.results, "discover")
+    content = run(job, JobContext(results=tmp_path / "other", cache=tmp_path / "cache"))
+    check(content, job, JobContext(results=tmp_path / "other", cache=tmp_path / "cache"), "random pixels")
+
+
+def test_the_first_updates_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import pandas as pd
+
+    rates = pd.DataFrame({"step": range(1, 6), "name": "images_per_s", "value": [1.0, 8.0, 8.0, 4.0, 4.0]})
+    monkeypatch.setattr(probe.schemas, "read", lambda path, kind: rates)
+    record = {"key": "k", "name": "n", "facts": {"train_s": 17.5}}
+    # Of equal batches the updates took 10, 1.25, 1.25, 2.5 and 2.5 seconds.
+    store = ResultStore(tmp_path)
+    assert probe._update_seconds(store, record, 5, warm_up=1) == pytest.approx(1.875)
+    assert probe._update_seconds(store, record, 5, warm_up=3) == pytest.approx(2.5)
+    with pytest.raises(DataError, match="5 throughputs of 6 updates"):
+        probe._update_seconds(store, record, 6, warm_up=1)
+
+
+def test_a_sample_keeps_studies_whole_and_is_what_the_job_can_use(tmp_path: Path) -> None:
+    context = JobContext(results=tmp_path / "results", cache=tmp_path / "cache")
+    plan = plan_of(tmp_path, "refers")
+    prepare = plan.jobs[0]
+    entry.run({"key": prepare.key, "kind": "prepare", "name": "", "needs": [], "spec": dict(prepare.spec)}, context)
+    whole = PreparedImages.open(context.cache / "prepared" / prepare.key)
+    spec = next(job.spec for job in plan.jobs if job.kind == "pretrain")
+    probe_data.sampled(
+        context.cache / "prepared" / prepare.key,
+        tmp_path / "small",
+        spec=spec,
+        sample={"train": 12, "val": 5, "test": 3},
+    )
+    small = PreparedImages.open(tmp_path / "small")
+    counts = small.index["split"].value_counts().to_dict()
+    assert counts == {"train": 12, "val": 5}  # a pre-training never sees the test split
+    there = whole.index.set_index("image_id")
+    places = {name: place for place, name in enumerate(whole.index["image_id"])}
+    for row, name in enumerate(small.index["image_id"]):
+        assert np.array_equal(small.images_NHW[row], whole.images_NHW[places[name]])
+        assert there.loc[name, "study_id"] == small.index["study_id"][row]
+    sizes, full = small.index.groupby("study_id").size(), whole.index.groupby("study_id").size()
+    cut = [study for study, count in sizes.items() if count != full[study]]
+    assert len(cut) <= 2  # the last one of each split
+
+
+def test_random_data_fill_the_vocabulary_and_the_longest_report(tmp_path: Path) -> None:
+    spec = next(job.spec for job in plan_of(tmp_path, "refers").jobs if job.kind == "pretrain")
+    probe_data.synthetic(tmp_path / "random", spec=spec, sample={"train": 60, "val": 9, "test": 9})
+    made = PreparedImages.open(tmp_path / "random")
+    assert made.index["split"].value_counts().to_dict() == {"train": 60, "val": 9}
+    assert made.images_NHW.shape == (69, 36, 36)
+    assert {len(text.split()) for text in made.index["report"]} == {spec["pretrain"]["text_tokens"]}
+    studies = made.index.groupby("study_id")
+    assert studies.size().max() == spec["params"]["views"] and (studies["split"].nunique() == 1).all()
+    assert (studies["report"].nunique() == 1).all()
+
+
+def test_the_model_names_no_source_that_it_does_not_have(tmp_path: Path) -> None:
+    for job in plan_of(tmp_path, "c2l").jobs:
+        cost = modelled(job.spec, CPU)
+        assert cost.source == "model" and cost.step_s > 0 and cost.peak_bytes > 100e6
