@@ -93,5 +93,6 @@ def bench(session: nox.Session) -> None:
         "bench_data.py",
         "bench_scale.py",
         "bench_plan.py",
+        "bench_cells.py",
     ):
         session.run("python", f"tests/bench/{script}", *session.posargs)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +15,8 @@ from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
 from refers_bench.analysis.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
 from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.store import plan_file
+from refers_bench.store.collection import without_collection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +214,12 @@ def load(results: Path, name: str) -> Results:
                 path=path,
             )
         )
-    return from_lock(read_json(path), store=results / "store", name=name)
+    try:
+        lock = plan_file.unpacked(read_json(path))
+    except (KeyError, TypeError) as error:
+        allowed = "plan the manifest again"
+        raise UserError(Problem(found=f"no complete plan ({error})", allowed=allowed, path=path)) from error
+    return from_lock(lock, store=results / "store", name=name)
 
 
 def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
@@ -230,24 +235,12 @@ def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
             records[key] = read_json(record)
         elif failure in there:
             failures[key] = read_json(store / failure)
-    with _no_collection():
+    with without_collection():
         cells = [_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ())]
     planned, unchosen = chosen(cells)
     return Results(
         name=name, lock=lock, store=store, planned=planned, records=records, failures=failures, unchosen=unchosen
     )
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the search for reference cycles: millions of metrics are made and none is garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _planned(

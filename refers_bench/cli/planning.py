@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,12 +61,24 @@ def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
 
 def counted(plan: Plan, store: ResultStore, cache: Path) -> dict[str, dict[str, int]]:
     """Kind -> state -> number of jobs."""
-    from refers_bench.plan.states import STATES, state_of
+    from refers_bench.plan import states
+
+    return tallied(plan, states.states(plan, store, cache))
+
+
+def tallied(plan: Plan, found: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Kind -> state -> number of jobs.
+
+    Args:
+        plan: its jobs.
+        found: key -> state of each.
+    """
+    from refers_bench.plan.states import STATES
 
     table: dict[str, dict[str, int]] = {}
     for job in plan.jobs:
         row = table.setdefault(job.kind, dict.fromkeys(STATES, 0))
-        row[state_of(job, store, cache)] += 1
+        row[found[job.key]] += 1
     return table
 
 

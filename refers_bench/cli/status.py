@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from refers_bench.cli.planning import counted, show_counts
+from refers_bench.cli.planning import show_counts, tallied
 from refers_bench.cli.settings import Settings
 
 
@@ -17,8 +17,7 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool) -> No
     from refers_bench.errors import UserError, unknown
     from refers_bench.execution.progress import line_of
     from refers_bench.files import read_json
-    from refers_bench.plan import lock
-    from refers_bench.store.claims import Claims
+    from refers_bench.plan import lock, states
     from refers_bench.store.results import ResultStore
 
     known = sorted(path.parent.name for path in settings.results.glob(f"*/{lock.LOCK}"))
@@ -30,13 +29,13 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool) -> No
         return
     store = ResultStore(settings.results)
     for name in names or known:
-        plan = lock.read(settings.results / name / lock.LOCK)
+        plan = lock.outline(settings.results / name / lock.LOCK)
         click.echo(f"{name}: {plan.title}")
-        show_counts(counted(plan, store, settings.cache))
+        found = states.states(plan, store, settings.cache)
+        show_counts(tallied(plan, found))
         for job in plan.jobs:
-            view = store.work_folder(job.key) / "progress.json"
-            if view.is_file() and Claims(settings.results).owner(job.key):
-                click.echo(f"  running {line_of(job.name, read_json(view))}")
-            failure = store.failure(job.key)
-            if failure and show_failed and store.state(job.key) == "failed":
+            if found[job.key] == "running":
+                view = store.work_folder(job.key) / "progress.json"
+                click.echo(f"  running {line_of(job.name, read_json(view) if view.is_file() else {})}")
+            elif found[job.key] == "failed" and show_failed and (failure := store.failure(job.key)):
                 click.echo(f"  failed ({failure['category']}) {job.name}: {failure.get('message', '')}")

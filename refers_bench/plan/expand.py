@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
 from refers_bench.plan import budget, weights
 from refers_bench.plan.data import PlannedData, planned_data
-from refers_bench.plan.lock import Cell, Job, Plan
+from refers_bench.plan.lock import Cell, Job, Plan, cell_name
+from refers_bench.store.collection import without_collection
 
 #: Version of the recipes themselves: raised when loop, evaluation or preparation change numbers.
 IMPL = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3}
@@ -32,7 +33,8 @@ def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Pl
     Raises:
         UserError: a data folder is there and something in it is wrong.
     """
-    return _Expansion(manifest, roots, cache).plan()
+    with without_collection():
+        return _Expansion(manifest, roots, cache).plan()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,27 @@ class _Row:
         return self.plugin.pretrains(self.model)
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What many specifications have in common: their keys need its canonical texts, made once."""
+
+    values: Mapping[str, Any]
+    texts: Mapping[str, str]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> _Shared:
+        return cls(values, _texts(values))
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: identity.canonical_json(value) for name, value in values.items()}
+
+
+def _kind(kind: str) -> dict[str, Any]:
+    """What the specifications of a kind of job begin with."""
+    return {"kind": kind, "recipe": IMPL[kind]}
+
+
 class _Expansion:
     """Collects jobs while walking methods x targets."""
 
@@ -77,6 +100,7 @@ class _Expansion:
         self.data: dict[str, PlannedData] = {}
         self.images: dict[str, int] = {}
         self.weights: dict[str, str] = {}
+        self.pretrained: dict[str, dict[int, Job]] = {}
 
     def plan(self) -> Plan:
         self.read_data()
@@ -124,15 +148,17 @@ class _Expansion:
             self.values |= {f"{item.name} [{row.name}]": asdict(resolved[item.name]) for item in own}
 
     def add(
-        self, kind: str, name: str, spec: Mapping[str, Any], *, needs: Iterable[str] = (), unavailable: str = ""
-    ) -> Job:
-        spec = {"kind": kind, "recipe": IMPL[kind], **spec}
-        key = identity.key(spec)
+        self, kind: str, name: str, spec: Mapping[str, Any], *, shared: _Shared | None = None,
+        needs: Iterable[str] = (), unavailable: str = "",
+    ) -> Job:  # fmt: skip
+        shared = shared or _Shared.of(_kind(kind))
+        key = identity.key_of({**shared.texts, **_texts(spec)})
         if key not in self.jobs:
             blocked = unavailable or next(
                 (self.jobs[need].unavailable for need in needs if self.jobs[need].unavailable), ""
             )
-            self.jobs[key] = Job(key=key, kind=kind, name=name, needs=tuple(needs), spec=spec, unavailable=blocked)
+            whole = {**shared.values, **spec}
+            self.jobs[key] = Job(key=key, kind=kind, name=name, needs=tuple(needs), spec=whole, unavailable=blocked)
         return self.jobs[key]
 
     def sections(self, row: _Row, dataset: str = "") -> dict[str, Any]:
@@ -204,32 +230,36 @@ class _Expansion:
         if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
         self.weights |= brought
+        where: dict[str, Any] = {
+            "method": row.name, "label": row.part.label or row.plugin.label, "dataset": target.dataset,
+            "footnotes": tuple(self.footnotes(row, synthetic)), "synthetic": synthetic,
+            "best_of": row.part.best_of or "",
+        }  # fmt: skip
         for task in target.tasks:
+            shared = _Shared.of({
+                **_kind("finetune"), "method": row.part.id, "params": row.params, "impl": row.impl,
+                "network": sections["network"], "image": sections["image"], "finetune": sections["finetune"],
+                "dataset": target.dataset,
+                "prepare": images.key, "task": task, "classes": list(dataset.tasks[task].classes),
+                **({"weights": brought} if brought else {}),
+            })  # fmt: skip
             for ratio in target.label_ratios:
                 for seed, encoder in encoders:
-                    spec = {
-                        "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
-                        "image": sections["image"], "finetune": sections["finetune"], "dataset": target.dataset,
-                        "prepare": images.key, "task": task,
-                        "classes": list(dataset.tasks[task].classes),
-                        "label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None,
-                        **({"weights": brought} if brought else {}),
-                    }  # fmt: skip
-                    cell = Cell(
-                        method=row.name, label=row.part.label or row.plugin.label,
-                        dataset=target.dataset, task=task, label_ratio=ratio, seed=seed, key="",
-                        footnotes=tuple(self.footnotes(row, synthetic)), synthetic=synthetic,
-                        best_of=row.part.best_of or "",
+                    job = self.add(
+                        "finetune", cell_name(row.name, target.dataset, task, ratio, seed),
+                        {"label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None},
+                        shared=shared, needs=(images.key, *([encoder.key] if encoder else [])),
+                        unavailable=row.unavailable or missing,
                     )  # fmt: skip
-                    needs = (images.key, *([encoder.key] if encoder else []))
-                    job = self.add("finetune", cell.name, spec, needs=needs, unavailable=row.unavailable or missing)
-                    self.cells.append(replace(cell, key=job.key))
+                    self.cells.append(Cell(**where, task=task, label_ratio=ratio, seed=seed, key=job.key))
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
         given = row.part.pretrain_seeds
+        if row.name not in self.pretrained:
+            self.pretrained[row.name] = {one: self.pretrain(row, one) for one in given} if row.pretrains else {}
         for i, seed in enumerate(self.content.seeds):
-            yield seed, self.pretrain(row, given[i] if len(given) > 1 else given[0]) if row.pretrains else None
+            yield seed, self.pretrained[row.name].get(given[i] if len(given) > 1 else given[0])
 
     def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: the method's own words, its overrides, an unlike source."""

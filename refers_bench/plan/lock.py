@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import publish_bytes, publish_json
+from refers_bench.files import publish_bytes
+from refers_bench.store import plan_file
+from refers_bench.store.collection import without_collection
 
 LOCK = "plan.lock.json"
 #: The last lock that held other jobs, so that what changed can still be named after planning again.
 PREVIOUS = "plan.previous.json"
-VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,12 @@ class Cell:
     @property
     def name(self) -> str:
         """As its job is called, but with this cell's own row name."""
-        return f"{self.method}.{self.dataset}.{self.task}.{self.label_ratio * 100:g}%.s{self.seed}"
+        return cell_name(self.method, self.dataset, self.task, self.label_ratio, self.seed)
+
+
+def cell_name(method: str, dataset: str, task: str, label_ratio: float, seed: int) -> str:
+    """Name of a cell, and of the job that gives it."""
+    return f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +119,13 @@ def write(plan: Plan, results: Path) -> Path:
         StorageError: the results folder cannot be written.
     """
     path = results / plan.name / LOCK
-    before = last(path)
-    if before is not None and {job.key for job in before.jobs} != {job.key for job in plan.jobs}:
+    before = keys(path)
+    if before is not None and before != {job.key for job in plan.jobs}:
         publish_bytes(path.with_name(PREVIOUS), path.read_bytes())
-    publish_json(path, {"version": VERSION, **asdict(plan)})
+    # `asdict` would copy every specification to its last value.
+    content = {**vars(plan), "jobs": map(vars, plan.jobs), "cells": map(vars, plan.cells)}
+    with without_collection():
+        publish_bytes(path, plan_file.packed(content))
     return path
 
 
@@ -127,14 +137,65 @@ def last(path: Path) -> Plan | None:
         return None
 
 
+def keys(path: Path) -> set[str] | None:
+    """Keys of the jobs of the lock at `path`, or None when there is none that this version can read."""
+    try:
+        return {job["key"] for job in _content(path)["jobs"]}
+    except (UserError, KeyError, TypeError):
+        return None
+
+
 def read(path: Path) -> Plan:
     """Read a lock.
 
     Raises:
         UserError: missing, not JSON, or of another version.
     """
+    with _complete(path), without_collection():
+        content = plan_file.unpacked(_content(path))
+        content.pop("version")
+        jobs = tuple([Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs")])
+        cells = tuple([Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells")])
+        return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content["tables"])})
+
+
+def outline(path: Path) -> Plan:
+    """The name, the title and the jobs of a lock, without specifications: who asks how far it is needs no more.
+
+    Raises:
+        UserError: missing, not JSON, or of another version.
+    """
+    with _complete(path), without_collection():
+        content = _content(path)
+        jobs = [
+            Job(
+                key=job["key"], kind=job["kind"], name=job["name"], needs=tuple(job["needs"]),
+                unavailable=job.get("unavailable", ""),
+            )
+            for job in content["jobs"]
+        ]  # fmt: skip
+        return Plan(name=content["name"], title=content["title"], jobs=tuple(jobs))
+
+
+@contextlib.contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """What is missing in a file, or of another type, said as a `UserError`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        yield
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            Problem(found=f"no complete plan ({error})", allowed="plan the manifest again", path=path)
+        ) from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What the file holds.
+
+    Raises:
+        UserError: missing, not JSON, or of another version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise UserError(
             Problem(found="no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path)
@@ -143,13 +204,6 @@ def read(path: Path) -> Plan:
         raise UserError(
             Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
         ) from error
-    if not isinstance(content, dict) or content.pop("version", None) != VERSION:
+    if not isinstance(content, dict) or content.get("version") not in plan_file.READABLE:
         raise UserError(Problem(found="a plan of another version", allowed="plan the manifest again", path=path))
-    try:
-        jobs = tuple(Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs"))
-        cells = tuple(Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells"))
-        return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content["tables"])})
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            Problem(found=f"no complete plan ({error})", allowed="plan the manifest again", path=path)
-        ) from error
+    return content

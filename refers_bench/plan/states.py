@@ -4,22 +4,59 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from refers_bench.errors import UserError, nearest
-from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, last
+from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
 from refers_bench.store.claims import Claims
-from refers_bench.store.results import ResultStore
+from refers_bench.store.results import Listing, ResultStore
 
 STATES = ("done", "running", "to do", "failed", "unavailable")
 
 
-def state_of(job: Job, store: ResultStore, cache: Path) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a results folder held at one moment.
+
+    Attributes:
+        listing: of the store.
+        owners: key -> live claim; of a job that waits in an engine's queue, that of whoever queued it.
+    """
+
+    listing: Listing
+    owners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def look(store: ResultStore) -> Seen:
+    """One look at each folder, however many jobs there are; nothing is written, so results may be read-only."""
+    # Claims first: a job that ends in between is then seen as done, not as nobody's.
+    owners = {}
+    folder = store.results / "work" / "claims"
+    if folder.is_dir():
+        claims = Claims(store.results)
+        claimed = [path.stem for path in folder.glob("*.json")]
+        owners = {key: owner for key in claimed if (owner := claims.owner(key))}
+    return Seen(listing=store.listing(), owners=owners)
+
+
+def state_in(job: Job, seen: Seen, cache: Path) -> str:
     """One of `STATES`. A prepare job also needs its pixels in the cache."""
+    if job.key in seen.listing.done and _has_pixels(job, cache):
+        return "done"
+    if job.unavailable:
+        return "unavailable"
+    if job.key in seen.owners and not seen.owners[job.key].get("queued"):
+        return "running"
+    return "failed" if job.key in seen.listing.failed else "to do"
+
+
+def state_of(job: Job, store: ResultStore, cache: Path) -> str:
+    """`state_in` for one job, from its own files."""
     state = store.state(job.key)
-    if state == "done" and job.kind == "prepare" and not (cache / "prepared" / job.key / "meta.json").is_file():
+    if state == "done" and not _has_pixels(job, cache):
         state = "to do"
     if state == "done":
         return state
@@ -28,14 +65,22 @@ def state_of(job: Job, store: ResultStore, cache: Path) -> str:
     return "running" if _claimed(job.key, store) else state
 
 
+def _has_pixels(job: Job, cache: Path) -> bool:
+    return job.kind != "prepare" or (cache / "prepared" / job.key / "meta.json").is_file()
+
+
 def _claimed(key: str, store: ResultStore) -> bool:
-    """Whether a live process holds the job; nothing is written, so read-only results can be looked at."""
-    return (store.results / "work" / "claims" / f"{key}.json").is_file() and bool(Claims(store.results).owner(key))
+    """Whether a live process runs the job; nothing is written, so read-only results can be looked at."""
+    if not (store.results / "work" / "claims" / f"{key}.json").is_file():
+        return False
+    owner = Claims(store.results).owner(key)
+    return owner is not None and not owner.get("queued")
 
 
 def states(plan: Plan, store: ResultStore, cache: Path) -> dict[str, str]:
     """Key -> state of every job."""
-    return {job.key: state_of(job, store, cache) for job in plan.jobs}
+    seen = look(store)
+    return {job.key: state_in(job, seen, cache) for job in plan.jobs}
 
 
 def shared(plan: Plan, results: Path) -> dict[str, int]:
@@ -43,8 +88,8 @@ def shared(plan: Plan, results: Path) -> dict[str, int]:
     own = {job.key for job in plan.jobs}
     counts: dict[str, int] = {}
     for path in sorted(results.glob(f"*/{LOCK}")):
-        other = last(path) if path.parent.name != plan.name else None
-        if other is not None and (count := sum(job.key in own for job in other.jobs)):
+        other = keys(path) if path.parent.name != plan.name else None
+        if other and (count := len(own & other)):
             counts[path.parent.name] = count
     return counts
 
@@ -78,15 +123,15 @@ def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, c
     Raises:
         UserError: no job matches.
     """
-    keys = {job.key for job in plan.jobs if fnmatch(job.name, pattern)}
-    keys |= {cell.key for cell in plan.cells if fnmatch(cell.name, pattern)}
-    if not keys:
+    matching = {job.key for job in plan.jobs if fnmatch(job.name, pattern)}
+    matching |= {cell.key for cell in plan.cells if fnmatch(cell.name, pattern)}
+    if not matching:
         names = [*(job.name for job in plan.jobs), *(cell.name for cell in plan.cells)]
         close = nearest(pattern, names)
         raise UserError(f"no job is called '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
     earlier = [one for one in (before, last(store.results / plan.name / PREVIOUS)) if one is not None]
     for job in plan.jobs:
-        if job.key in keys:
+        if job.key in matching:
             yield from _explained(job, plan, earlier, store, cache)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,15 @@ from refers_bench.errors import CATEGORIES
 from refers_bench.files import publish_json, staged_folder, storage_errors
 
 RECORD = "run.json"
+FAILURE = ".failed.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Keys that were done, and keys whose last attempt had failed, at one look at the store's folder."""
+
+    done: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,13 +55,27 @@ class ResultStore:
 
     def failure(self, key: str) -> dict[str, Any] | None:
         """Record of the last failed attempt, or None."""
-        return _read(self.root / f"{key}.failed.json")
+        return _read(self._failure(key))
+
+    def _failure(self, key: str) -> Path:
+        return self.root / f"{key}{FAILURE}"
+
+    def listing(self) -> Listing:
+        """Every key's state at once: a result's folder appears with its record in it, so its name says enough."""
+        done, failed = set(), set()
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
+            for entry in entries:
+                if entry.name.endswith(FAILURE):
+                    failed.add(entry.name.removesuffix(FAILURE))
+                elif not entry.name.startswith(".") and entry.is_dir():  # those are staged
+                    done.add(entry.name)
+        return Listing(done=frozenset(done), failed=frozenset(failed - done))
 
     def state(self, key: str) -> str:
         """State of a key: "done", "failed" or "to do"."""
         if (self.folder(key) / RECORD).is_file():
             return "done"
-        return "failed" if (self.root / f"{key}.failed.json").is_file() else "to do"
+        return "failed" if self._failure(key).is_file() else "to do"
 
     @contextlib.contextmanager
     def publish(self, key: str, *, replace: bool = False) -> Iterator[Path]:
@@ -65,7 +89,7 @@ class ResultStore:
             if not (stage / RECORD).is_file():
                 raise FileNotFoundError(f"a result needs its {RECORD}: {key}")
         with storage_errors(self.root):
-            (self.root / f"{key}.failed.json").unlink(missing_ok=True)
+            self._failure(key).unlink(missing_ok=True)
         shutil.rmtree(self.work_folder(key), ignore_errors=True)
 
     def fail(self, key: str, *, category: str, record: Mapping[str, Any]) -> None:
@@ -77,7 +101,7 @@ class ResultStore:
         """
         if category not in CATEGORIES[1:]:
             raise ValueError(f"unknown failure category '{category}'; allowed: {', '.join(CATEGORIES[1:])}")
-        publish_json(self.root / f"{key}.failed.json", {"version": 1, "key": key, "category": category, **record})
+        publish_json(self._failure(key), {"version": 1, "key": key, "category": category, **record})
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,37 @@ def test_one_line_per_value_so_that_two_locks_can_be_compared(plan_of: PlanOf, t
     one = lock.write(plan_of(), tmp_path / "a").read_text().splitlines()
     changed = plan_of(("preset: smoke", "preset: smoke, overrides: {finetune.momentum: 0.8}"))
     other = lock.write(changed, tmp_path / "b").read_text().splitlines()
-    assert len(one) > 300
-    assert '     "momentum": 0.8,' in [line for line in other if line not in one]
+    assert len(one) > 200
+    assert '    "momentum": 0.8,' in [line for line in other if line not in one]
+
+
+def test_what_jobs_share_stands_once(plan_of: PlanOf, tmp_path: Path) -> None:
+    seeds = ("seeds: [0, 1]", f"seeds: [{', '.join(map(str, range(40)))}]")
+    few, many = (
+        lock.write(plan_of(), tmp_path / "a").read_text(),
+        lock.write(plan_of(seeds), tmp_path / "b").read_text(),
+    )
+    jobs = len(plan_of(seeds).jobs) - len(plan_of().jobs)
+    assert jobs == 3 * 2 * 38
+    assert (len(many) - len(few)) / jobs < 400, "bytes a job and its cell take"
+    more = len(many.splitlines()) - len(few.splitlines())
+    assert more == 2 * jobs + 38, "one line for a job, one for its cell, and the seeds"
+
+
+def test_reads_a_lock_in_which_every_job_has_its_whole_specification(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of()
+    path = lock.write(plan, tmp_path)
+    path.write_text(json.dumps({"version": 1, **asdict(plan)}))
+    assert lock.read(path) == plan
+    assert lock.keys(path) == {job.key for job in plan.jobs}
+    assert lock.outline(path).jobs == tuple(replace(job, spec={}) for job in plan.jobs)
+
+
+def test_an_outline_is_the_plan_without_specifications(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of()
+    path = lock.write(plan, tmp_path)
+    without = tuple(replace(job, spec={}) for job in plan.jobs)
+    assert lock.outline(path) == Plan(name=plan.name, title=plan.title, jobs=without)
 
 
 def test_keeps_the_lock_before_when_the_jobs_change(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -46,6 +76,8 @@ def test_keeps_the_lock_before_when_the_jobs_change(plan_of: PlanOf, tmp_path: P
         ("[]", "a plan of another version"),
         ('{"version": 99}', "a plan of another version"),
         ('{"version": 1}', "no complete plan"),
+        ('{"version": 2}', "no complete plan"),
+        ('{"version": 2, "specs": {}, "rows": {}, "jobs": [{"key": "k"}], "cells": []}', "no complete plan"),
     ],
 )
 def test_refuses_what_is_no_lock(tmp_path: Path, content: str, message: str) -> None:
@@ -54,6 +86,7 @@ def test_refuses_what_is_no_lock(tmp_path: Path, content: str, message: str) -> 
     with pytest.raises(UserError, match=message):
         lock.read(path)
     assert lock.last(path) is None
+    assert lock.keys(path) is None or "specs" in content
 
 
 def test_refuses_a_missing_lock(tmp_path: Path) -> None:

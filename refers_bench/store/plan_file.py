@@ -1,0 +1,102 @@
+"""How is a plan written, so that a hundred thousand jobs still fit a file that people can compare?
+
+Specifications differ in a few values and share hundreds. What they share stands once, one value a line, under a name
+that follows from its content; each job and each cell takes one line with what is its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from refers_bench import identity
+
+VERSION = 2
+#: Before sharing: every job with its whole specification.
+READABLE = (1, VERSION)
+#: Values that tell apart the jobs of a row, or its cells.
+OWN_OF_JOB = ("label_ratio", "seed", "pretrain")
+OWN_OF_CELL = ("label_ratio", "seed", "key")
+
+_line: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def packed(content: Mapping[str, Any]) -> bytes:
+    """The file of a plan; an equal plan gives equal bytes.
+
+    Args:
+        content: of the plan; its ``jobs`` and ``cells`` are mappings, and come last in the file.
+    """
+    specs, rows = _Shared(OWN_OF_JOB), _Shared(OWN_OF_CELL)
+    jobs = [_line(_job(job, specs)) for job in content["jobs"]]
+    cells = [_line(_cell(cell, rows)) for cell in content["cells"]]
+    rest = {name: value for name, value in content.items() if name not in ("jobs", "cells", "version")}
+    head = json.dumps(
+        {"version": VERSION, **rest, "specs": specs.parts, "rows": rows.parts},
+        indent=1, ensure_ascii=False, allow_nan=False,
+    )  # fmt: skip
+    listed = "".join(f',\n "{name}": [{_listed(lines)}]' for name, lines in (("jobs", jobs), ("cells", cells)))
+    return f"{head.removesuffix(chr(10) + '}')}{listed}\n}}\n".encode()
+
+
+def _listed(lines: Iterable[str]) -> str:
+    text = ",\n  ".join(lines)
+    return f"\n  {text}\n " if text else ""
+
+
+def _job(job: Mapping[str, Any], specs: _Shared) -> dict[str, Any]:
+    name, own = specs.split(job["spec"])
+    line = {"key": job["key"], "kind": job["kind"], "name": job["name"], "needs": job["needs"]}
+    unavailable = {"unavailable": job["unavailable"]} if job["unavailable"] else {}
+    return {**line, "spec": name, "own": own, **unavailable}
+
+
+def _cell(cell: Mapping[str, Any], rows: _Shared) -> dict[str, Any]:
+    name, own = rows.split(cell)
+    return {"row": name, **own}
+
+
+class _Shared:
+    """Collects what mappings have in common besides their own values.
+
+    Args:
+        own: names of the values that are not shared.
+    """
+
+    def __init__(self, own: tuple[str, ...]) -> None:
+        self.own = own
+        self.parts: dict[str, dict[str, Any]] = {}
+        self._known: dict[tuple[Any, ...], str] = {}
+
+    def split(self, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Name of the shared part, and the values' own."""
+        own = {name: values[name] for name in self.own if name in values}
+        # Values that are the same objects need no second look; all of them live as long as the plan does.
+        same = tuple([(name, id(value)) for name, value in values.items() if name not in own])
+        if same not in self._known:
+            part = {name: value for name, value in values.items() if name not in own}
+            self._known[same] = identity.key(part)
+            self.parts.setdefault(self._known[same], part)
+        return self._known[same], own
+
+
+def unpacked(content: dict[str, Any]) -> dict[str, Any]:
+    """The plan's content with every job's whole specification, of this version or an earlier one.
+
+    Raises:
+        KeyError: a part is missing.
+        TypeError: a part is of another type.
+    """
+    if content.get("version") != VERSION:
+        return content
+    specs, rows = content.pop("specs"), content.pop("rows")
+    content["jobs"] = [
+        {
+            "key": job["key"], "kind": job["kind"], "name": job["name"], "needs": job["needs"],
+            "spec": {**specs[job["spec"]], **job["own"]}, "unavailable": job.get("unavailable", ""),
+        }
+        for job in content["jobs"]
+    ]  # fmt: skip
+    content["cells"] = [{**rows[cell.pop("row")], **cell} for cell in content["cells"]]
+    return content
