@@ -29,10 +29,26 @@ class Attention(nn.Module):
     def forward(self, x_BND: Tensor) -> Tensor:
         """x_BND -> x_BND."""
         B, N, D = x_BND.shape
-        q, k, v = self.qkv(x_BND).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = self._heads(x_BND)
         mixed_BHND = F.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.out(mixed_BHND.transpose(1, 2).reshape(B, N, D))
         return out
+
+    def weights(self, x_BND: Tensor) -> Tensor:
+        """Which token looks at which: (B, heads, N, N), rows sum to 1; the kernels of `forward` do not give them."""
+        q, k, _ = self._heads(x_BND)
+        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
+
+    def mixed(self, x_BND: Tensor, weights_BHNN: Tensor) -> Tensor:
+        """What `forward` gives, up to rounding, when tokens look at each other as `weights` says: x_BND -> x_BND."""
+        _, _, v = self._heads(x_BND)
+        out: Tensor = self.out((weights_BHNN @ v).transpose(1, 2).reshape(x_BND.shape))
+        return out
+
+    def _heads(self, x_BND: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, each (B, heads, N, D / heads)."""
+        B, N, D = x_BND.shape
+        return self.qkv(x_BND).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class Block(nn.Module):
