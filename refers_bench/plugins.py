@@ -2,7 +2,8 @@
 
 A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
 ``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,
-``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module).
+``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module), and places where jobs
+run through ``refers_bench.engines`` (value = factory).
 Listing names imports nothing; loading one imports that one module.
 """
 
@@ -212,6 +213,26 @@ def load(kind: str, name: str) -> Any:
     if not hasattr(module, value):
         raise UserError(f"{known[name]} holds no {value}; a {kind} file must define it")
     return getattr(module, value)
+
+
+#: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.
+ENGINE_GROUP = "refers_bench.engines"
+ENGINES: Mapping[str, str] = {
+    "local": "refers_bench.execution.local:engine",
+    "ray": "refers_bench.execution.ray_engine:engine",
+    "slurm": "refers_bench.execution.slurm_engine:engine",
+}
+
+
+@cache
+def engines() -> dict[str, str]:
+    """Names of the places where jobs can run -> "module:factory" of each; nothing is imported."""
+    found = dict(ENGINES)
+    for entry in importlib.metadata.entry_points(group=ENGINE_GROUP):
+        if entry.name in found:
+            raise UserError(f"entry point '{entry.value}' takes the name of the engine '{entry.name}', which exists")
+        found[entry.name] = entry.value
+    return dict(sorted(found.items()))
 
 
 def resolve(dotted: str) -> Any:

@@ -87,7 +87,7 @@ def _execute(
 
     from refers_bench.cli.forecasting import running_order
     from refers_bench.execution import engine, local, progress
-    from refers_bench.manifest.schema import seconds
+    from refers_bench.manifest.part import seconds
     from refers_bench.plan.states import state_of
     from refers_bench.store.results import ResultStore
 

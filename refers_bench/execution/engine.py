@@ -1,7 +1,11 @@
 """What is an engine: the place where jobs run, as the coordinator sees it?
 
-Built in: `local`, `slurm`, `ray`. Third parties add theirs through the entry-point group ``refers_bench.engines``.
-The results store is the only channel of results: an engine says when an attempt is over, never what it found.
+Built in: `local`, `slurm`, `ray`. Third parties add theirs through the entry-point group ``refers_bench.engines``: a
+factory ``(settings, execution) -> Engine``, where `execution` is what the manifest says about running, as a mapping,
+with the section of the engine's own name (``options`` for engines of other packages) completed from the user config
+file. The results store is the only channel of results: an engine says when an attempt is over, never what it found.
+Whatever an engine starts elsewhere runs `refers_bench.execution.task`; ``tests/contract/test_engines.py`` runs over all
+engines.
 """
 
 from __future__ import annotations
@@ -62,6 +66,7 @@ class Settings:
         cache: folder of prepared images.
         roots: data-root name -> path.
         slots: of this machine, one worker each.
+        device: "auto", "cpu" or "cuda": as asked for, for engines that find their slots elsewhere.
         threads: torch threads of a worker.
         time_limit: seconds a job may take.
         retries: failure category -> further attempts in this run.
@@ -75,6 +80,8 @@ class Settings:
         patience_s: seconds to wait for jobs that somebody else runs, once nothing runs here; None for as long as it
             takes.
         stopping: asked now and then; once true no job starts and running ones are asked to save and end.
+        cancel: asked, with a question for people, when the run is interrupted while jobs are queued or run elsewhere:
+            whether they are to be cancelled.
         entry: what a worker calls.
         preload: modules loaded before workers are forked.
     """
@@ -83,6 +90,7 @@ class Settings:
     cache: Path
     roots: Mapping[str, str] = field(default_factory=dict)
     slots: Sequence[Slot] = (Slot(device="cpu"),)
+    device: str = "auto"
     threads: int = 1
     time_limit: float | None = None
     retries: Mapping[str, int] = field(default_factory=lambda: {"crash": 1, "lost": 2})
@@ -94,6 +102,7 @@ class Settings:
     cost: Callable[[Job], float] = lambda job: 1.0
     patience_s: float | None = None
     stopping: Callable[[], bool] = lambda: False
+    cancel: Callable[[str], bool] = lambda question: False
     entry: str = ENTRY
     preload: Sequence[str] = (*PRELOAD, *HEAVY)
 
@@ -105,7 +114,8 @@ class Ending:
     Attributes:
         key: of the job.
         category: one of `refers_bench.errors.CATEGORIES`; or "storage" (results cannot be written, which ends the
-            run), or "waiting" (it did not run, since what it needs is not done or somebody else is at it).
+            run), "waiting" (it did not run, since what it needs is not done or somebody else is at it), or "running"
+            (no ending: it has left the queue, and its time counts from now).
         message: one line for people.
         facts: more for the record of a failure: traceback, exit status, host, the engine's own job id.
         recorded: whether whoever ran it has tried again where that helps and has recorded the failure in the store.

@@ -25,6 +25,11 @@ def execute(jobs: Sequence[Job], settings: Settings, listener: Listener) -> Outc
     return coordinator.execute(jobs, LocalEngine(settings), settings, listener)
 
 
+def engine(settings: Settings, execution: Mapping[str, Any]) -> LocalEngine:
+    """The factory by which the engine is found; a manifest's slots are those of `settings`."""
+    return LocalEngine(settings)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Running:
     job: Job

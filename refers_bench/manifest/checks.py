@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from refers_bench import plugins
 from refers_bench.errors import Problem, nearest
-from refers_bench.manifest.schema import DataPart, MethodPart, Part, SourcePart, TargetPart
+from refers_bench.manifest.part import Part
+from refers_bench.manifest.schema import DataPart, MethodPart, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
 
 #: Folders below the results that are no manifest's.

@@ -6,22 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from refers_bench.errors import Problem, UserError, nearest
-from refers_bench.manifest import checks, protocols
-from refers_bench.manifest.schema import NAME, ManifestSchema, MethodPart, ProtocolPart
+from refers_bench.errors import Problem, UserError
+from refers_bench.manifest import checks, protocols, schema_errors
+from refers_bench.manifest.part import NAME
+from refers_bench.manifest.schema import ManifestSchema, MethodPart, ProtocolPart
 from refers_bench.manifest.yaml_text import Document, Loc, Place, read
-
-#: What pydantic says, in words for somebody who writes YAML.
-_WORDS = {
-    "model_type": "a mapping of keys to values",
-    "dict_type": "a mapping of keys to values",
-    "list_type": "a list",
-    "string_pattern_mismatch": "letters, digits, '_' and '-', beginning with a letter or digit",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +53,7 @@ def load(path: Path) -> Manifest:
     try:
         schema = ManifestSchema.model_validate(content)
     except ValidationError as error:
-        problems += [_schema_problem(detail, document) for detail in error.errors()]
+        problems += schema_errors.problems(error, document, ManifestSchema)
     problems += checks.problems(content, document)
     overrides, own = _constants(content, document, problems)
     name = content.get("name") or path.stem
@@ -156,35 +149,3 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = result.get(name)
         result[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
-
-
-def _schema_problem(detail: Any, document: Document) -> Problem:
-    loc: Loc = tuple(part for part in detail["loc"] if part != "[key]")
-    kind, last = detail["type"], detail["loc"][-1]
-    if kind == "extra_forbidden":
-        known = _keys_at(loc[:-1])
-        return document.problem(
-            loc, f"unknown key '{last}'", allowed=", ".join(known), nearest=nearest(str(last), known)
-        )
-    if kind == "missing":
-        return document.problem(loc[:-1], f"key '{last}' is missing", allowed=f"'{last}' must be given")
-    allowed = _WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
-    if kind == "model_type" and len(loc) == 2 and loc[0] == "methods":
-        allowed = "the id of a method, or a mapping of keys to values"
-    if kind == "string_pattern_mismatch" and last == "root":
-        allowed = "lower-case letters, digits and '_', beginning with a letter"
-    found = f"{'.'.join(map(str, loc))} is {detail['input']!r}"
-    return document.problem(loc, found[:200], allowed=allowed)
-
-
-def _keys_at(loc: Loc) -> list[str]:
-    """Names of the fields of the part of the schema at a place."""
-    model: Any = ManifestSchema
-    for part in loc:
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            model = model.model_fields[str(part)].annotation
-        else:  # an index of a list, or a key of a mapping: its last type argument is the part's model
-            model = get_args(model)[-1] if get_args(model) else model
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return sorted(model.model_fields)
-    return []

@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.manifest import yaml_text
 
 PREFIX = "REFERS_BENCH_ROOT_"
-KEYS = ("data_roots", "cache", "results")
+#: Sections about the engines of a site, by their names; a manifest's section of the same name wins key by key.
+ENGINES = ("slurm",)
+KEYS = ("data_roots", "cache", "results", *ENGINES)
 
 
 def config_path() -> Path:
@@ -30,12 +33,14 @@ class Roots:
         origins: name -> where it was set.
         cache: folder of prepared images, or None.
         results: results folder, or None.
+        engines: engine name -> what the site says about it.
     """
 
     paths: Mapping[str, Path] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     cache: Path | None = None
     results: Path | None = None
+    engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def all(self) -> dict[str, tuple[Path, str]]:
         """Name -> (path, origin)."""
@@ -83,18 +88,25 @@ def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
     paths: dict[str, Path] = {}
     origins: dict[str, str] = {}
     folders: dict[str, Path] = {}
+    engines: dict[str, Mapping[str, Any]] = {}
     config = config_path()
     if config.is_file():
-        paths, origins, folders = _configured(yaml_text.read(config))
+        paths, origins, folders, engines = _configured(yaml_text.read(config))
     for variable, value in environment.items():
         if variable.startswith(PREFIX) and value:
             name = variable.removeprefix(PREFIX).lower()
             paths[name], origins[name] = Path(value).expanduser().absolute(), f"${variable}"
-    return Roots(paths=paths, origins=origins, cache=folders.get("cache"), results=folders.get("results"))
+    return Roots(
+        paths=paths, origins=origins, cache=folders.get("cache"), results=folders.get("results"), engines=engines
+    )  # fmt: skip
 
 
-def _configured(document: yaml_text.Document) -> tuple[dict[str, Path], dict[str, str], dict[str, Path]]:
-    """Data roots, where each is set, and further folders, from the config file."""
+_Configured = tuple[dict[str, Path], dict[str, str], dict[str, Path], dict[str, Mapping[str, Any]]]
+
+
+def _configured(document: yaml_text.Document) -> _Configured:
+    """Data roots, where each is set, further folders, and sections about engines, from the config file."""
+    engines: dict[str, Mapping[str, Any]] = {}
     paths: dict[str, Path] = {}
     origins: dict[str, str] = {}
     folders: dict[str, Path] = {}
@@ -110,6 +122,11 @@ def _configured(document: yaml_text.Document) -> tuple[dict[str, Path], dict[str
         if name not in KEYS:
             close = nearest(name, KEYS)
             problems.append(document.problem((name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=close))
+        elif name in ENGINES:
+            from refers_bench.manifest import cluster_schema  # light commands do not load pydantic
+
+            engines[name], wrong = cluster_schema.section(name, value, document)
+            problems += wrong
         elif name != "data_roots":
             folders |= {name: path} if (path := path_at((name,), value)) else {}
         elif not isinstance(value, dict):
@@ -120,4 +137,4 @@ def _configured(document: yaml_text.Document) -> tuple[dict[str, Path], dict[str
                     paths[root], origins[root] = path, str(document.place((name, root)))
     if problems:
         raise UserError(problems)
-    return paths, origins, folders
+    return paths, origins, folders, engines

@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,79}$"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(value: Any) -> Any:
-    """Seconds of "90s", "15m", "2h", "1d"; anything else is refused (10:30 is a number in old YAML)."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError("a number and a unit: 90s, 15m, 2h or 1d")
-    return float(match[1]) * _UNITS[match[2]]
+from refers_bench import plugins
+from refers_bench.errors import nearest
+from refers_bench.manifest.cluster_schema import SlurmPart
+from refers_bench.manifest.part import Duration, Name, Part
 
 
 def share(value: Any) -> Any:
@@ -31,18 +25,10 @@ def share(value: Any) -> Any:
     return float(value)
 
 
-Name = Annotated[str, Field(pattern=NAME)]
 #: The environment holds roots in capitals, so their names have none.
 RootName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
-Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class Part(BaseModel):
-    """Unknown keys are errors: a misspelt setting must never be ignored."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ProtocolPart(Part):
@@ -106,6 +92,7 @@ RETRIES = {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}
 class ExecutionPart(Part):
     """How jobs run; none of it changes a result."""
 
+    executor: str = Field(default="local", description="where: local, slurm, ray, or an engine of another package")
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -123,6 +110,21 @@ class ExecutionPart(Part):
         description="equal parts that each batch is processed in, for want of memory; the effective batch stays, and "
         "out of memory makes them more",
     )
+    slurm: SlurmPart = Field(
+        default_factory=SlurmPart, description="of the executor slurm; beside the user config file"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="of the executor of another package, as it documents them"
+    )
+
+    @field_validator("executor")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = plugins.engines()
+        if value not in known:
+            close = nearest(value, known)
+            raise ValueError(", ".join(known) + (f"; did you mean '{close}'?" if close else ""))
+        return value
 
     @field_validator("retries")
     @classmethod

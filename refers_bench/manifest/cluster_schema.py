@@ -1,0 +1,82 @@
+"""What may a manifest, or the user config file of a site, say about a Slurm cluster? Nothing here changes a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from refers_bench.errors import Problem
+from refers_bench.manifest import schema_errors
+from refers_bench.manifest.part import Duration, Part
+from refers_bench.manifest.yaml_text import Document
+
+#: One word of a command line.
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+#: One line of a shell script.
+Line = Annotated[str, Field(pattern=r"^[^\n]+$")]
+#: Kinds of jobs that may have resources of their own.
+Kind = Literal["prepare", "discover", "pretrain", "finetune"]
+
+
+class SlurmResources(Part):
+    """What an array task asks for; a key that is not given is not asked for."""
+
+    partition: Word | None = Field(default=None, description="or several, with commas")
+    qos: Word | None = None
+    constraint: Line | None = Field(default=None, description="node features, as for sbatch")
+    gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(
+        default=None, description="per array task; 1 by default, 0 for prepare; pre-training takes one per process"
+    )
+    gpu_type: Word | None = Field(default=None, description="such as a100, where the cluster has several")
+    cpus: Annotated[int, Field(ge=1, le=1024)] | None = Field(default=None, description="as many as threads by default")
+    memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = Field(
+        default=None, description="of the node: 16G; megabytes without a unit"
+    )
+    time: Duration | None = Field(default=None, description="limit of an array task; the partition's by default")
+    cells_per_task: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="jobs that one array task runs after each other; 1 by default"
+    )
+
+
+class SlurmPart(SlurmResources):
+    """How jobs are sent to Slurm."""
+
+    account: Word | None = None
+    throttle: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="tasks of an array at a time; jobs with the same needs and resources are one array"
+    )
+    signal: Duration | None = Field(
+        default=None, description="before its limit a task saves its state and goes on in a new one; 120s by default"
+    )
+    container: list[Word] | None = Field(
+        default=None, description="what comes before the command: apptainer, exec, --nv, image.sif"
+    )
+    setup: list[Line] | None = Field(default=None, description="shell lines of the batch script: module load cuda")
+    python: Word | None = Field(default=None, description="interpreter on the nodes; the one at hand by default")
+    extra: list[Annotated[str, Field(pattern=r"^--?[^\n]+$")]] | None = Field(
+        default=None, description="further sbatch options: --reservation=course"
+    )
+    kinds: dict[Kind, SlurmResources] = Field(
+        default_factory=dict, description="other resources for a kind of job, key by key"
+    )
+
+
+#: Engine name -> what may be said about it.
+SECTIONS: Mapping[str, type[Part]] = {"slurm": SlurmPart}
+
+
+def section(name: str, value: Any, document: Document) -> tuple[dict[str, Any], list[Problem]]:
+    """What the user config file says about an engine, and what is wrong with it.
+
+    Args:
+        name: of the engine, and of the section.
+        value: of the section.
+        document: the file.
+    """
+    model = SECTIONS[name]
+    try:
+        return model.model_validate(value).model_dump(mode="json", exclude_unset=True), []
+    except ValidationError as error:
+        return {}, schema_errors.problems(error, document, model, at=(name,))
