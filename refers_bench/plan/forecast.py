@@ -16,7 +16,7 @@ from refers_bench.plan.splits import Splits
 from refers_bench.store.results import ResultStore
 
 #: Records of other manifests that are read at most to find finished jobs of a shape.
-SCANNED = 20_000
+SCANNED = 5_000
 #: Seconds until a worker has loaded torch, and to hand a job to it: our assumptions.
 START_S, HAND_OVER_S = 5.0, 0.05
 #: Bytes of a prediction once compressed.

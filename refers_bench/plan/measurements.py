@@ -86,6 +86,8 @@ def scanned(store: ResultStore, device: Device, wanted: set[str], *, most: int) 
         most: records that are read at most.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
+    if not wanted:
+        return found
     folders = store.root.iterdir() if store.root.is_dir() else iter(())
     for _, folder in zip(range(most), folders, strict=False):
         record = store.record(folder.name) if folder.is_dir() and folder.name[0] != "." else None
