@@ -76,6 +76,13 @@ class Augment:
             x = F.interpolate(x[:, None], size=(self.size, self.size), mode="bilinear", antialias=True)[:, 0]
         return self.normalised(x)
 
+    def window(self, prepared: int) -> tuple[float, float, float, float]:
+        """What `evaluation` shows of a prepared image of that side: left, top, width, height as shares of it."""
+        if self.crop != "random":
+            return 0.0, 0.0, 1.0, 1.0
+        start, side = (prepared - self.size) // 2 / prepared, self.size / prepared
+        return start, start, side, side
+
     def flips(self, count: int, generator: torch.Generator) -> Tensor:
         """Which of `count` examples are flipped (bool)."""
         return torch.rand(count, generator=generator) < self.flip_probability

@@ -37,7 +37,8 @@ class Attention(nn.Module):
     def weights(self, x_BND: Tensor) -> Tensor:
         """Which token looks at which: (B, heads, N, N), rows sum to 1; the kernels of `forward` do not give them."""
         q, k, _ = self._heads(x_BND)
-        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        scores_BHNN: Tensor = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        return scores_BHNN.softmax(dim=-1)
 
     def mixed(self, x_BND: Tensor, weights_BHNN: Tensor) -> Tensor:
         """What `forward` gives, up to rounding, when tokens look at each other as `weights` says: x_BND -> x_BND."""
@@ -48,7 +49,8 @@ class Attention(nn.Module):
     def _heads(self, x_BND: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values, each (B, heads, N, D / heads)."""
         B, N, D = x_BND.shape
-        return self.qkv(x_BND).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        parts_3BHND: Tensor = self.qkv(x_BND).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        return parts_3BHND.unbind(0)
 
 
 class Block(nn.Module):

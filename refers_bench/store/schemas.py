@@ -50,7 +50,28 @@ WORDS = pa.schema(
         pa.field("side", pa.float64(), nullable=False),
     ]
 )
-SCHEMAS = {"predictions": PREDICTIONS, "metrics": METRICS, "history": HISTORY, "words": WORDS}
+_BOX = [pa.field(side, pa.float64(), nullable=False) for side in ("left", "top", "width", "height")]
+#: Boxes of annotators, and boxes drawn around what a map marks; sides are shares of the image's.
+ANNOTATED = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("image_id", "patient_id", "class", "reader")] + _BOX
+)
+PREDICTED = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("map", "image_id", "class")] + _BOX)
+OVERLAPS = pa.schema(
+    [
+        pa.field("map", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("n_annotated", pa.int64(), nullable=False),
+        pa.field("n_predicted", pa.int64(), nullable=False),
+        pa.field("iou", pa.float64(), nullable=False),
+        pa.field("centred_iou", pa.float64(), nullable=False),
+    ]
+)
+SCHEMAS = {
+    "predictions": PREDICTIONS, "metrics": METRICS, "history": HISTORY, "words": WORDS,
+    "annotated": ANNOTATED, "predicted": PREDICTED, "overlaps": OVERLAPS,
+}  # fmt: skip
 
 
 def write(path: Path, frame: pd.DataFrame, kind: str) -> None:
