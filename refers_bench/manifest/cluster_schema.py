@@ -1,4 +1,4 @@
-"""What may a manifest, or the user config file of a site, say about a Slurm cluster? Nothing here changes a result."""
+"""What may a manifest, or the user config file of a site, say about a cluster? Nothing here changes a result."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from refers_bench.errors import Problem
 from refers_bench.manifest import schema_errors
 from refers_bench.manifest.part import Duration, Part
+from refers_bench.manifest.ray_schema import RayPart
 from refers_bench.manifest.yaml_text import Document
 
 #: One word of a command line.
@@ -64,7 +65,7 @@ class SlurmPart(SlurmResources):
 
 
 #: Engine name -> what may be said about it.
-SECTIONS: Mapping[str, type[Part]] = {"slurm": SlurmPart}
+SECTIONS: Mapping[str, type[Part]] = {"ray": RayPart, "slurm": SlurmPart}
 
 
 def section(name: str, value: Any, document: Document) -> tuple[dict[str, Any], list[Problem]]:

@@ -13,7 +13,7 @@ from refers_bench.manifest import yaml_text
 
 PREFIX = "REFERS_BENCH_ROOT_"
 #: Sections about the engines of a site, by their names; a manifest's section of the same name wins key by key.
-ENGINES = ("slurm",)
+ENGINES = ("ray", "slurm")
 KEYS = ("data_roots", "cache", "results", *ENGINES)
 
 

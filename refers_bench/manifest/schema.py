@@ -11,6 +11,7 @@ from refers_bench import plugins
 from refers_bench.errors import nearest
 from refers_bench.manifest.cluster_schema import SlurmPart
 from refers_bench.manifest.part import Duration, Name, Part
+from refers_bench.manifest.ray_schema import RayPart
 
 
 def share(value: Any) -> Any:
@@ -113,6 +114,7 @@ class ExecutionPart(Part):
     slurm: SlurmPart = Field(
         default_factory=SlurmPart, description="of the executor slurm; beside the user config file"
     )
+    ray: RayPart = Field(default_factory=RayPart, description="of the executor ray; beside the user config file")
     options: dict[str, Any] = Field(
         default_factory=dict, description="of the executor of another package, as it documents them"
     )

@@ -1,0 +1,71 @@
+"""What does a Ray worker do with a batch of jobs: run it here, and stop when its coordinator says so or is gone?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from refers_bench import __version__
+from refers_bench.errors import StorageError
+from refers_bench.execution import task
+
+#: What the flag says while jobs are to run; anything else, and a flag that is gone, tells them to save and end.
+RUN = "run"
+#: Seconds between looks at the flag; it is opened each time, which shows its newest content on NFS, too.
+LOOK_S = 1.0
+
+
+def work(*, batch: str, flag: str, shared: list[str], version: str, gpus: float) -> dict[str, Any]:
+    """Run a batch, and say whether that was possible here; what became of its jobs stands in the store.
+
+    Args:
+        batch: file of a `refers_bench.execution.task.Batch`.
+        flag: file that says `RUN` while its coordinator lives and wants it.
+        shared: files that the coordinator has put into folders which every node must see.
+        version: of refers-bench at the coordinator.
+        gpus: GPUs, or the share of one, that Ray keeps for this call.
+    """
+    node = socket.gethostname()
+    if version != __version__:
+        found = f"node {node} has refers-bench {__version__}, and this run is one of {version}"
+        return {"unusable": found, "allowed": "the same installation on every node", "node": node}
+    for path in [*shared, flag]:
+        if not Path(path).is_file():
+            found = f"node {node} does not see {Path(path).parent}"
+            return {"unusable": found, "allowed": "results and cache on a file system of all nodes", "node": node}
+    # Workers would import the script of their parent's process, which here is Ray's and takes a second each time.
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    if gpus:
+        import ray
+
+        # Ray sets it, too, unless its site has told it not to.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, ray.get_gpu_ids()))
+    stop, over = threading.Event(), threading.Event()
+    if not _wanted(Path(flag)):
+        return {"settled": [], "node": node}
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            if not _wanted(Path(flag)):
+                stop.set()
+                return
+
+    threading.Thread(target=watch, daemon=True, name="coordinator watch").start()
+    try:
+        outcome = task.run(task.Batch.read(Path(batch)), stop=stop)
+    except StorageError as error:
+        return {"storage": str(error), "node": node}
+    finally:
+        over.set()
+    return {"settled": [*outcome.done, *outcome.failed], "node": node}
+
+
+def _wanted(flag: Path) -> bool:
+    try:
+        return flag.read_text(encoding="utf-8").startswith(RUN)
+    except FileNotFoundError:
+        return False
