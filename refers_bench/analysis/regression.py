@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.bands import FIXED, STATED, BandTest, band_tests, stored_band
+from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
 from refers_bench.analysis.results import Results, read_json
-from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE
+from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
 from refers_bench.errors import Problem, UserError
 
 VERSION = 1
@@ -48,6 +50,7 @@ class Comparison:
         findings: one per cell of the manifest or the baseline.
         classes_compared: class AUCs that were compared.
         largest: largest absolute difference among them; 0 when none was compared.
+        tests: of the classes over seeds; they explain, the bands of single cells decide.
     """
 
     manifest: str
@@ -55,6 +58,7 @@ class Comparison:
     findings: tuple[Finding, ...]
     classes_compared: int
     largest: float
+    tests: tuple[BandTest, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -66,12 +70,13 @@ class Comparison:
         return sum(finding.outcome == outcome for finding in self.findings)
 
 
-def make_baseline(results: Results, *, tolerance: float = 0.02) -> dict[str, Any]:
+def make_baseline(results: Results, *, tolerance: float = 0.02, bands: str = FIXED) -> dict[str, Any]:
     """The stored form of today's results, to be published as JSON.
 
     Args:
         results: every available cell must be done.
-        tolerance: allowed absolute difference of a class AUC, in [0, 1].
+        tolerance: allowed absolute difference of a class AUC, in [0, 1]; with `TEST_IMAGES` the least one.
+        bands: `FIXED`, or `TEST_IMAGES` for 1.96 standard errors of each class AUC.
 
     Raises:
         UserError: a cell is missing or failed: an incomplete baseline would hide it for ever.
@@ -93,7 +98,17 @@ def make_baseline(results: Results, *, tolerance: float = 0.02) -> dict[str, Any
         "version": VERSION,
         "manifest": results.name,
         "tolerance": tolerance,
-        "cells": {planned.name: {"key": planned.run.key, "classes": _classes(planned)} for planned in done},
+        "tolerance_source": f"--tolerance {tolerance:g}, set when the baseline was made",
+        "cells": {
+            planned.name: {
+                "key": planned.run.key,
+                "classes": {
+                    name: {**stored, **stored_band(stored, tolerance, bands)}
+                    for name, stored in _classes(planned).items()
+                },
+            }
+            for planned in done
+        },
     }
 
 
@@ -134,6 +149,45 @@ def read_baseline(path: Path) -> dict[str, Any]:
     return baseline
 
 
+#: As cells are named; a dataset's or task's id holds no dot, a ratio may.
+_CELL = re.compile(r"(.+)\.([^.]+)\.([^.]+)\.([0-9.e+-]+)%\.s(-?\d+)")
+
+
+def as_results(baseline: Mapping[str, Any]) -> Results:
+    """A baseline's cells as results without records or predictions, to be compared with others.
+
+    Raises:
+        UserError: a cell's name says no row, column and seed.
+    """
+    planned = []
+    for name, cell in baseline["cells"].items():
+        match = _CELL.fullmatch(name)
+        if match is None:
+            raise UserError(Problem(found=f"cell '{name}'", allowed="ROW.DATASET.TASK.RATIO%.sSEED"))
+        method, dataset, task, ratio, seed = match.groups()
+        metrics = tuple(
+            ClassMetric(
+                name=label, split=SPLIT, auc=stored.get("auc"), n_pos=int(stored["n_pos"]), n_neg=int(stored["n_neg"]),
+                undefined=str(stored.get("undefined", "")),
+            )
+            for label, stored in cell["classes"].items()
+        )  # fmt: skip
+        defined = tuple(metric.name for metric in metrics if metric.auc is not None)
+        aucs = [metric.auc for metric in metrics if metric.auc is not None]
+        run = SeedRun(
+            seed=int(seed), key=str(cell.get("key", "")), state=DONE, defined=defined, n_classes=len(metrics),
+            mean_auc=math.fsum(aucs) / len(aucs) if aucs else math.nan,
+        )  # fmt: skip
+        target = Target(dataset=dataset, task=task, label_ratio=round(float(ratio) / 100, 12))
+        planned.append(
+            PlannedRun(
+                method=method, label=method, target=target, synthetic=False, footnotes=(), run=run, metrics=metrics
+            )
+        )
+    name = str(baseline.get("manifest", ""))
+    return Results(name=name, lock={"name": name}, store=Path("no-store"), planned=tuple(planned))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -146,6 +200,8 @@ def _cell_problems(cell: Any) -> list[str]:
     for name, stored in classes.items():
         if not isinstance(stored, dict) or not all(_is_number(stored.get(count)) for count in ("n_pos", "n_neg")):
             problems.append(f"class '{name}' has no n_pos and n_neg")
+        elif "tolerance" in stored and not (_is_number(stored["tolerance"]) and 0 <= stored["tolerance"] < 1):
+            problems.append(f"class '{name}' has the tolerance {stored['tolerance']!r}; allowed: a number in [0, 1)")
         elif not (stored.get("auc") is None or (_is_number(stored["auc"]) and 0 <= stored["auc"] <= 1)):
             problems.append(f"class '{name}' has the AUC {stored['auc']!r}; allowed: null or a number in [0, 1]")
     return problems
@@ -162,6 +218,7 @@ def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
         baseline: from `read_baseline` or `make_baseline`.
     """
     tolerance = float(baseline["tolerance"])
+    source = str(baseline.get("tolerance_source", STATED))
     stored_cells: Mapping[str, Any] = baseline["cells"]
     findings: list[Finding] = []
     differences: list[float] = []
@@ -187,7 +244,21 @@ def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
         findings=tuple(findings),
         classes_compared=len(differences),
         largest=max(differences, default=0.0),
+        tests=tuple(_tests(results, stored_cells, tolerance, source)),
     )
+
+
+def _tests(results: Results, stored_cells: Mapping[str, Any], tolerance: float, source: str) -> Iterator[BandTest]:
+    """Every class of every row over its seeds, paired by seed: a seed means the same images now and then."""
+    for method, target in results.cells:
+        runs = results.runs(method, target)
+        pairs = [
+            (_classes(run), stored_cells[run.name]["classes"])
+            for run in runs
+            if run.run.state == DONE and run.name in stored_cells
+        ]
+        row = f"{method}.{target.dataset}.{target.task}.{target.label_ratio * 100:g}%"
+        yield from band_tests(row, pairs, seeds=len(runs), tolerance=tolerance, source=source)
 
 
 def _absent(planned: PlannedRun, in_baseline: bool) -> tuple[str, list[str]]:
@@ -228,9 +299,11 @@ def _deviations(
         difference = abs(metric["auc"] - before["auc"])
         differences.append(difference)
         # One part in 10**9: 0.72 - 0.70 is a little more than 0.02 in binary.
-        if difference > tolerance + 1e-9:
+        band = float(before.get("tolerance", tolerance))
+        if difference > band + 1e-9:
+            allowed = f"{band:g}" + (f": {before['tolerance_source']}" if "tolerance_source" in before else "")
             messages.append(
                 f"class '{name}': AUC was {before['auc']:.4f}, is {metric['auc']:.4f} "
-                f"(differs by {difference:.4f}, allowed {tolerance:g})"
+                f"(differs by {difference:.4f}, allowed {allowed})"
             )
     return messages

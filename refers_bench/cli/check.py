@@ -26,6 +26,13 @@ CODES = {"same": 0, "incomplete": 3, "failed": 4, "drift": 5}
     show_default=True,
     help="With --update: allowed difference of a class AUC.",
 )
+@click.option(
+    "--bands",
+    type=click.Choice(["fixed", "test-images"]),
+    default="fixed",
+    show_default=True,
+    help="With --update: the tolerance for every class, or 1.96 standard errors of each class AUC where that is more.",
+)
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML summary.")
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a Markdown summary.")
 @click.pass_obj
@@ -35,10 +42,14 @@ def command(
     baseline: Path,
     update: bool,
     tolerance: float,
+    bands: str,
     junit: Path | None,
     markdown: Path | None,
 ) -> int:
-    r"""Compare the results of MANIFEST with a stored baseline: per-class AUCs, coverage, failures.
+    r"""Compare the results of MANIFEST with a stored baseline: per-class AUCs within their bands, coverage, failures.
+
+    The bands decide, cell by cell. Over the seeds of a row, two one-sided tests say besides whether a class is
+    equivalent to the baseline within its band; where too few seeds or no variance allow none, the reason is given.
 
     \b
     Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift.
@@ -51,7 +62,7 @@ def command(
 
     results = load(settings.results, name_of(settings, manifest))
     if update:
-        publish_json(baseline, regression.make_baseline(results, tolerance=tolerance))
+        publish_json(baseline, regression.make_baseline(results, tolerance=tolerance, bands=bands))
         click.echo(f"baseline: {baseline}")
         return 0
     comparison = regression.compare(results, regression.read_baseline(baseline))
@@ -62,5 +73,7 @@ def command(
     for finding in comparison.findings:
         if finding.outcome != regression.SAME:
             click.echo(f"{finding.outcome}: {finding.cell}: {printable('; '.join(finding.messages))}")
+    if tests := check.tests_line(comparison):
+        click.echo(tests)
     click.echo(check.summary_line(comparison))
     return CODES[comparison.outcome]

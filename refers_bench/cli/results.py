@@ -1,24 +1,27 @@
-"""Take in other people's predictions."""
+"""Take in other people's predictions; pack, check and compare results."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench.cli import results_bundle, results_diff
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
     from refers_bench.data.imported import ImportedRun
 
 _NAME = click.option("--name", help="Name of the plan below RESULTS.  [default: from the source]")
+_REPORT = click.option("--report", is_flag=True, help="Then compute all statistics and write the report.")
 
 
 @click.group("results")
 def command() -> None:
-    """Take in other people's predictions."""
+    """Take in other people's predictions; pack, check and compare results."""
 
 
 @command.group("import")
@@ -29,8 +32,9 @@ def import_() -> None:
 @import_.command("refers-release")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_NAME
+@_REPORT
 @click.pass_obj
-def refers_release(settings: Settings, folder: Path, name: str | None) -> None:
+def refers_release(settings: Settings, folder: Path, name: str | None, report: bool) -> None:
     """The prediction files of the REFERS release: FOLDER holds Results_of_fine-tuning."""
     from refers_bench import plugins
     from refers_bench.data.refers_release import DATASETS, read_release
@@ -50,15 +54,17 @@ def refers_release(settings: Settings, folder: Path, name: str | None) -> None:
         title="Prediction files of the REFERS release",
         origin="released",
         tables=("table1",),
-        command=f"refers-bench results import refers-release {folder.name}",
+        command=f"refers-bench results import refers-release {shlex.quote(folder.name)}",
+        report=report,
     )
 
 
 def _table(format: str) -> Callable[..., None]:  # noqa: A002
     @click.argument("file", type=click.Path(path_type=Path))
     @_NAME
+    @_REPORT
     @click.pass_obj
-    def read(settings: Settings, file: Path, name: str | None) -> None:
+    def read(settings: Settings, file: Path, name: str | None, report: bool) -> None:
         from refers_bench.data.prediction_tables import read_table
 
         runs, ignored = read_table(file, format=format)
@@ -70,7 +76,8 @@ def _table(format: str) -> Callable[..., None]:  # noqa: A002
             name=name or file.stem,
             title=f"Imported predictions: {file.name}",
             origin="imported",
-            command=f"refers-bench results import {format} {file.name}",
+            command=f"refers-bench results import {format} {shlex.quote(file.name)}",
+            report=report,
         )
 
     read.__doc__ = (
@@ -82,9 +89,13 @@ def _table(format: str) -> Callable[..., None]:  # noqa: A002
 
 import_.command("csv")(_table("csv"))
 import_.command("parquet")(_table("parquet"))
+import_.add_command(results_bundle.import_bundle)
+command.add_command(results_bundle.bundle)
+command.add_command(results_bundle.verify)
+command.add_command(results_diff.diff)
 
 
-def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, **more: Any) -> None:
+def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, report: bool, **more: Any) -> None:
     """Store the runs, then print their means and the findings."""
     from refers_bench.analysis.integrity import findings
     from refers_bench.analysis.results import load
@@ -92,7 +103,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, **
     from refers_bench.errors import Problem, UserError
     from refers_bench.jobs.importing import publish
     from refers_bench.render.table import slug
-    from refers_bench.reports._page import printed
+    from refers_bench.reports import printed, write
 
     if slug(name) != name or name in ("store", "work", "report", "statistics"):
         raise UserError(Problem(found=f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one"))
@@ -104,6 +115,11 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, **
     for one in found:
         where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %"
         classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)
-        runs = " and ".join(one.runs) if len(one.runs) < 3 else ", ".join(one.runs)
-        click.echo(f"  {where}: {runs}: {one.text}{classes}")
-    click.echo(f"report: refers-bench report {name}")
+        names = " and ".join(one.runs) if len(one.runs) < 3 else ", ".join(one.runs)
+        click.echo(f"  {where}: {names}: {one.text}{classes}")
+    if not report:
+        click.echo(f"report: refers-bench report {name}")
+        return
+    click.echo("computing statistics over test images and writing the report", err=True)
+    for path in write(settings.results, [name]):
+        click.echo(f"report: {path}")

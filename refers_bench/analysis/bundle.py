@@ -1,0 +1,257 @@
+"""What goes into an archive of one manifest's results, what does not, and does it say the same once it is read back?"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refers_bench import __version__, identity
+from refers_bench.analysis.auc import class_aucs
+from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.predictions import FILE, read
+from refers_bench.analysis.results import LOCK, Results
+from refers_bench.errors import Problem, UserError
+from refers_bench.store.scrubbing import Scrubber, roots_of
+
+VERSION = 1
+#: The archive's own description, and the results folder inside of it.
+ABOUT, RESULTS = "bundle.json", "results"
+#: Jobs whose whole result travels: figures and what they were computed from, no pixels, reports or weights.
+WHOLE = ("finetune", "import")
+#: Files of those jobs, and of the others.
+_FILES = (FILE, "metrics.parquet", "history.parquet", "subset.json", "run.json")
+_OTHER_FILES = ("history.parquet", "run.json")
+_WEIGHTS = (".safetensors", ".pt", ".bin")
+#: Largest difference of a recomputed AUC that is rounding.
+_ROUNDING = 1e-9
+
+
+@dataclass(kw_only=True)
+class Contents:
+    """Members of an archive.
+
+    Attributes:
+        members: name -> content, or the file that holds it.
+        replaced: placeholder -> how many absolute paths it stands for.
+        jobs: finished jobs by kind.
+        left_out: weights and other files that stay behind, by name -> number.
+    """
+
+    members: dict[str, bytes | Path] = field(default_factory=dict)
+    replaced: Mapping[str, int] = field(default_factory=dict)
+    jobs: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _yaml(value: Any) -> bytes:
+    """A manifest as it was resolved, to be run again."""
+    from ruamel.yaml import YAML
+
+    yaml, stream = YAML(typ="safe", pure=True), io.BytesIO()
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(value, stream)
+    return b"# As it was resolved when it was planned; what it includes stands in it.\n" + stream.getvalue()
+
+
+def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Contents:
+    """Lock, records, predictions, metrics, label subsets, curves, failures and environment of a manifest.
+
+    Absolute paths in JSON files are replaced (`Contents.replaced`). Prepared images, indices (which hold report text),
+    tokenizers (made from reports) and, unless asked for, checkpoints stay behind.
+
+    Args:
+        results: of the manifest.
+        cache: folder of prepared images, whose path is replaced where it occurs.
+        checkpoints: whether weights go along.
+
+    Raises:
+        UserError: image or patient ids are absolute paths: they decide results and cannot be replaced.
+    """
+    folder = results.store.parent
+    scrub = Scrubber(
+        {
+            **roots_of(results.records.values()), "results": str(folder), "cache": str(cache),
+            "python": sys.prefix, "home": str(Path.home()),
+        }
+    )  # fmt: skip
+    contents = Contents()
+    lock = folder / results.name / LOCK
+    contents.members[f"{RESULTS}/{results.name}/{LOCK}"] = _scrubbed(lock, scrub)
+    for key, record in results.records.items():
+        _gather_job(results, key, record, contents, scrub, checkpoints=checkpoints)
+    for key, failure in results.failures.items():
+        contents.members[f"{RESULTS}/store/{key}.failed.json"] = _json(scrub.value(failure))
+    manifest = results.lock.get("manifest") or {}
+    if results.origin == "run" and manifest:
+        contents.members[f"{results.name}.yaml"] = _yaml(scrub.value(manifest))
+    contents.members["environment.json"] = _json(scrub.value(environment(results)))
+    contents.members["requirements.txt"] = _requirements(results)
+    contents.replaced = dict(scrub.replaced)
+    return contents
+
+
+def _scrubbed(path: Path, scrub: Scrubber) -> bytes:
+    """A JSON file; its own bytes where nothing had to be replaced."""
+    before = path.read_bytes()
+    content = json.loads(before)
+    clean = scrub.value(content)
+    return before if clean == content else _json(clean)
+
+
+def travels(kind: str, name: str, *, checkpoints: bool) -> bool:
+    """Whether a file of a job of that kind belongs into an archive."""
+    if Path(name).suffix in _WEIGHTS:
+        return checkpoints
+    return name in (_FILES if kind in WHOLE else _OTHER_FILES)
+
+
+def _gather_job(
+    results: Results, key: str, record: Mapping[str, Any], contents: Contents, scrub: Scrubber, *, checkpoints: bool
+) -> None:
+    kind = str(results.jobs[key].get("kind", record.get("kind", "")))
+    contents.jobs[kind] = contents.jobs.get(kind, 0) + 1
+    for path in sorted((results.store / key).iterdir()):
+        if not travels(kind, path.name, checkpoints=checkpoints):
+            contents.left_out[path.name] = contents.left_out.get(path.name, 0) + 1
+            continue
+        if path.name == FILE:
+            _check_ids(path)
+        name = f"{RESULTS}/store/{key}/{path.name}"
+        contents.members[name] = _scrubbed(path, scrub) if path.suffix == ".json" else path
+
+
+def _check_ids(path: Path) -> None:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["image_id", "patient_id"], read_dictionary=["image_id", "patient_id"])
+    for name in table.column_names:
+        values = pc.unique(table[name].combine_chunks().dictionary)
+        absolute = next((value for value in values.to_pylist() if Path(value).is_absolute()), None)
+        if absolute is not None:
+            allowed = "ids that are no absolute paths: they would show where your files lie; import with relative ones"
+            raise UserError(Problem(found=f"{name} '{absolute}'", allowed=allowed, path=path))
+
+
+def environment(results: Results) -> list[dict[str, Any]]:
+    """Every distinct combination of code, packages and machine, with the jobs that ran under it; most jobs first."""
+    groups: dict[str, dict[str, Any]] = {}
+    for key, record in results.records.items():
+        found = {
+            name: value for name, value in (record.get("provenance") or {}).items() if name not in ("roots", "threads")
+        }
+        text = json.dumps(found, sort_keys=True)
+        groups.setdefault(text, {"provenance": found, "jobs": []})["jobs"].append(key)
+    return sorted(groups.values(), key=lambda group: (-len(group["jobs"]), json.dumps(group, sort_keys=True)))
+
+
+def _requirements(results: Results) -> bytes:
+    """Versions of the environment that most jobs ran in, as pip reads them."""
+    found = environment(results)
+    packages = dict((found[0]["provenance"].get("packages") or {}) if found else {})
+    python = packages.pop("python", "")
+    own = packages.pop("refers-bench", "")
+    head = [f"# Python {python}"] if python else []
+    # The package itself is installed from its own sources; a version alone does not say which.
+    head += [f"# refers-bench {own}"] if own else []
+    return ("\n".join([*head, *(f"{name}=={packages[name]}" for name in sorted(packages))]) + "\n").encode()
+
+
+def about(results: Results, contents: Contents, *, commands: Iterable[str]) -> bytes:
+    """The archive's description of itself: what is in it, what is not, what was replaced, how it is done again."""
+    return _json(
+        {
+            "version": VERSION,
+            "name": results.name,
+            "written_by": f"refers-bench {__version__}",
+            "cells": len(results.planned),
+            "cells_with_a_figure": sum(planned.run.counts for planned in results.planned),
+            "jobs": contents.jobs,
+            "left_out": contents.left_out,
+            "absolute_paths_replaced": dict(sorted(contents.replaced.items())),
+            "synthetic": sorted({f"{target.dataset}: {target.task}" for target in results.synthetic}),
+            "commands": list(commands),
+            "read_back": f"refers-bench results import bundle {results.name}.tar.gz",
+        }
+    )
+
+
+def stage(contents: Contents, folder: Path) -> Path:
+    """A results folder with what travels, so that a report is written from that alone; returns it.
+
+    Files that are copied as they are become links.
+    """
+    for name, content in contents.members.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            target.symlink_to(content.absolute())
+    return folder / RESULTS
+
+
+def lend(results: Results, other: Results | None, staged: Path) -> None:
+    """Let a staged folder see, by links, kept statistics and the released files: a report shows both beside ours."""
+    folder = results.store.parent
+    if (folder / "statistics").is_dir():
+        shutil.copytree(folder / "statistics", staged / "statistics", dirs_exist_ok=True)
+    if other is None or other.name == results.name:
+        return
+    (staged / other.name).mkdir(exist_ok=True)
+    (staged / other.name / LOCK).symlink_to((folder / other.name / LOCK).absolute())
+    for key in other.records:
+        if not (staged / "store" / key).exists():
+            (staged / "store" / key).symlink_to((results.store / key).absolute())
+
+
+def check(results: Results, *, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Check that keys follow from specifications and metrics from predictions; returns how many runs were recomputed.
+
+    Raises:
+        UserError: a key, a record or a metric that does not fit what it was made from.
+    """
+    problems = []
+    for key, job in results.jobs.items():
+        if identity.key(job.get("spec") or {}) != key:
+            problems.append(Problem(found=f"job {job.get('name')}: its key is not that of its specification"))
+    for key, record in results.records.items():
+        if record.get("key", key) != key:
+            problems.append(Problem(found=f"run {key}: its record is that of {record.get('key')}"))
+    runs = {planned.run.key: planned for planned in (*results.planned, *results.unchosen) if planned.metrics}
+    with_predictions = [one for key, one in runs.items() if (results.store / key / FILE).is_file()]
+    for place, planned in enumerate(with_predictions):
+        problems += _metric_problems(results.store / planned.run.key / FILE, planned)
+        progress(place + 1, len(with_predictions))
+    if problems:
+        raise UserError(problems)
+    return len(with_predictions)
+
+
+def _metric_problems(path: Path, planned: PlannedRun) -> Iterable[Problem]:
+    """Classes whose stored AUC is not that of the stored predictions."""
+    for split in dict.fromkeys(metric.split for metric in planned.metrics):
+        metrics = {metric.name: metric for metric in planned.metrics if metric.split == split}
+        found = read(path, split=split)
+        for place, name in enumerate(found.classes):
+            metric = metrics.get(name)
+            scores = found.scores_NK[:, [place]]
+            if metric is None or metric.auc is None or (scores != scores).any():
+                continue
+            auc = float(class_aucs(found.labels_NK[:, [place]], scores).auc_K[0])
+            if not abs(auc - metric.auc) <= _ROUNDING:
+                where = f"{planned.name}, {split}, class '{name}'"
+                yield Problem(
+                    found=f"{where}: its predictions give {auc:.6f}, its metrics say {metric.auc:.6f}", path=path
+                )

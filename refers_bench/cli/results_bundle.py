@@ -1,0 +1,99 @@
+"""Put the results of a manifest into one archive, check one, and take one in."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from refers_bench.cli.settings import Settings
+
+
+@click.command("bundle")
+@click.argument("manifest")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: <name>.tar.gz]")
+@click.option("--checkpoints", is_flag=True, help="With pre-trained weights, which may be large.")
+@click.pass_obj
+def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: bool) -> None:
+    """Write one archive: manifest, lock, environment, predictions, metrics, records, label subsets, report, checksums.
+
+    Equal results give equal bytes. Absolute paths of this machine are replaced, and how many is said; prepared images,
+    report text and (unless asked for) weights stay here. The archive unpacks to a results folder of its own.
+    """
+    from refers_bench.analysis import bundle as room
+    from refers_bench.analysis.references import release_of
+    from refers_bench.analysis.results import load
+    from refers_bench.cli.progress import counted
+    from refers_bench.cli.report import name_of
+    from refers_bench.reports import write
+    from refers_bench.reports._provenance import commands
+    from refers_bench.store import archive
+
+    results = load(settings.results, name_of(settings, manifest))
+    contents = room.gather(results, cache=settings.cache, checkpoints=checkpoints)
+    with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
+        staged = room.stage(contents, Path(scratch))
+        # The report is written from what travels alone, so that it says no more than the archive does.
+        room.lend(results, release_of(results), staged)
+        click.echo("writing the report", err=True)
+        for path in write(staged, [results.name], ("html", "latex", "csv", "json")):
+            contents.members[f"report/{path.name}"] = path
+        travels = load(staged, results.name)
+        contents.members[room.ABOUT] = room.about(results, contents, commands=commands(travels))
+        target = out or Path(f"{results.name}.tar.gz")
+        digest = archive.write(target, contents.members, top=results.name, progress=counted("files packed"))
+    jobs = ", ".join(f"{count} {kind}" for kind, count in contents.jobs.items()) or "no finished job"
+    click.echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {len(contents.members)} files ({jobs})")
+    click.echo(f"sha256 {digest}")
+    if contents.replaced:
+        texts = ", ".join(f"{count} x {name}" for name, count in sorted(contents.replaced.items()))
+        click.echo(f"absolute paths replaced: {texts}")
+    if contents.left_out:
+        click.echo(
+            "not in the archive: " + ", ".join(f"{count} x {n}" for n, count in sorted(contents.left_out.items()))
+        )
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def verify(settings: Settings, file: Path) -> None:
+    """Check a bundle: every file's checksum, every key, and every AUC against its predictions. Nothing is taken in."""
+    from refers_bench.cli.progress import counted
+    from refers_bench.jobs.unbundling import checked
+
+    with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
+        results, recomputed = checked(file, Path(scratch), progress=counted("runs recomputed"))
+        done = sum(planned.run.counts for planned in results.planned)
+        click.echo(
+            f"{file}: sound; {results.name}, {done} of {len(results.planned)} cells with a figure; AUCs of "
+            f"{recomputed} runs computed again from their predictions"
+        )
+
+
+@click.command("bundle")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the plan below RESULTS.  [default: the bundle's]")
+@click.pass_obj
+def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
+    """A bundle of somebody's results: checked as 'results verify' does, then put into the store."""
+    from refers_bench.cli.progress import counted
+    from refers_bench.errors import Problem, UserError
+    from refers_bench.jobs.unbundling import publish
+    from refers_bench.render.table import slug
+    from refers_bench.reports import printed
+
+    if name is not None and slug(name) != name:
+        raise UserError(Problem(found=f"the name '{name}'", allowed="letters, digits, '-' and '_'"))
+    with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
+        progress = counted("runs recomputed")
+        found = publish(file, results=settings.results, scratch=Path(scratch), name=name, progress=progress)
+    click.echo(printed(settings.results, found.name))
+    click.echo(
+        f"{found.added} results added, {found.known} were here with the same predictions; AUCs of {found.recomputed} "
+        "runs computed again"
+    )
+    if found.left:
+        click.echo(f"{found.left} records of preparation and pre-training not taken in: their results do not travel")
+    click.echo(f"report: refers-bench report {found.name}")

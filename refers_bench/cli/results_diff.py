@@ -1,0 +1,72 @@
+"""Compare two sets of results: plans, results folders, bundles or baselines of `check`."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.analysis.results import Results
+
+
+@click.command("diff")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--all", "everything", is_flag=True, help="Every line, not the first 20 of a kind.")
+@click.option(
+    "--draws", type=click.IntRange(min=0), default=2000, show_default=True,
+    help="Bootstrap draws over test images where predictions differ; 0 for none.",
+)  # fmt: skip
+@click.pass_obj
+def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool, draws: int) -> int:
+    """What differs between A and B: cells, predictions, mean and class AUCs with intervals, settings and their origins.
+
+    Each is the name or manifest of a plan in RESULTS, another results folder (or FOLDER/PLAN), a bundle (.tar.gz) or a
+    baseline of 'refers-bench check' (.json).
+
+    \b
+    Exit codes: 0 same, 1 bug, 2 user error, 5 different.
+    """
+    from refers_bench.analysis.difference import compare
+    from refers_bench.cli.progress import counted
+    from refers_bench.render import difference
+
+    with contextlib.ExitStack() as stack:
+        sides = [_side(settings, given, stack) for given in (a, b)]
+        found = compare(*sides, names=(a, b), draws=draws, progress=counted("table cells compared"))
+    click.echo(
+        difference.as_json(found) if as_json else difference.text(found, limit=0 if everything else 20), nl=False
+    )
+    return 0 if found.same else 5
+
+
+def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Results:
+    """The results that a user means."""
+    from refers_bench.analysis import regression
+    from refers_bench.analysis.results import LOCK, known_names, load
+    from refers_bench.cli.report import name_of
+    from refers_bench.errors import Problem, UserError
+    from refers_bench.jobs.unbundling import opened
+
+    path = Path(given)
+    if given.endswith((".tar.gz", ".tgz")):
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="refers-bench-"))
+        return opened(path, Path(scratch))
+    if path.suffix == ".json":
+        return regression.as_results(regression.read_baseline(path))
+    if (path / LOCK).is_file():
+        return load(path.absolute().parent, path.absolute().name)
+    if path.is_dir() and given not in known_names(settings.results):
+        names = known_names(path)
+        if len(names) != 1:
+            allowed = f"FOLDER/PLAN, one of {', '.join(names)}" if names else "a folder with <plan>/plan.lock.json"
+            raise UserError(Problem(found=f"{len(names)} plans in this folder", allowed=allowed, path=path))
+        return load(path.absolute(), names[0])
+    return load(settings.results, name_of(settings, given))

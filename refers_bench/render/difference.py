@@ -1,0 +1,173 @@
+"""How is the difference of two results shown: as lines for people, as JSON for programs?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from refers_bench.analysis.difference import CellDifference, Difference, MeanDifference
+from refers_bench.analysis.significance import Refusal
+from refers_bench.render.escape import printable
+
+#: Raised when a reader of the last version would misread this one.
+VERSION = 1
+#: Lines of one kind, unless more are asked for.
+LIMIT = 20
+
+
+def text(found: Difference, *, limit: int = LIMIT) -> str:
+    """Lines for a terminal: what differs, largest first; the last line says whether anything does.
+
+    Args:
+        found: the difference.
+        limit: most lines of each kind; the rest is counted. 0 for all.
+    """
+    lines = [f"A: {printable(found.names[0])}", f"B: {printable(found.names[1])}"]
+    lines += [printable(note) for note in found.notes]
+    for side, names in zip("AB", found.only, strict=True):
+        lines += _listed(f"cells only in {side}", [printable(name) for name in names], limit)
+    lines += _listed("settings that differ", list(_settings(found)), limit)
+    specifications = [
+        f"{printable(name)}: {printable(was)} -> {printable(now)} ({count} cells)"
+        for name, was, now, count in found.specifications
+    ]
+    lines += _listed("specifications that differ, in cells of one name", specifications, limit)
+    states = [f"{printable(cell.name)}: {cell.states[0]} -> {cell.states[1]}" for cell in found.cells if _state(cell)]
+    lines += _listed("states that differ", states, limit)
+    lines += _listed("predictions that differ", list(_predictions(found)), limit)
+    changed = sorted((one for one in found.means if not one.same), key=lambda one: -abs(one.difference))
+    lines += _listed("means that differ, B minus A in AUC points", [_mean(one) for one in changed], limit)
+    lines += _listed("classes that differ, B minus A in AUC points", list(_classes(found)), limit)
+    lines.append(_verdict(found))
+    return "\n".join(lines) + "\n"
+
+
+def _listed(title: str, lines: list[str], limit: int) -> list[str]:
+    """A title with its lines; nothing without any."""
+    if not lines:
+        return []
+    shown = lines if not limit else lines[:limit]
+    more = [f"  and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
+    return [f"{title}: {len(lines)}", *(f"  {line}" for line in shown), *more]
+
+
+def _settings(found: Difference) -> Iterator[str]:
+    for one in found.settings:
+        sides = [
+            "none" if value is None and not origin else f"{json.dumps(value, ensure_ascii=False)} ({origin})"
+            for value, origin in zip(one.values, one.origins, strict=True)
+        ]
+        yield printable(f"{one.name}: {sides[0]} -> {sides[1]}")
+
+
+def _state(cell: CellDifference) -> bool:
+    return cell.states[0] != cell.states[1]
+
+
+def _predictions(found: Difference) -> Iterator[str]:
+    cells = [cell for cell in found.cells if not cell.same and not _state(cell)]
+    for cell in sorted(cells, key=lambda cell: -(math.inf if cell.largest is None else cell.largest)):
+        size = "" if cell.largest is None else f", max |difference of scores| {cell.largest:.3g}"
+        key = "same key" if cell.same_key else "another key"
+        yield f"{printable(cell.name)}: {cell.predictions}{size} ({key})"
+
+
+def _where(one: MeanDifference) -> str:
+    target = one.target
+    return printable(f"{one.method}, {target.dataset} {target.task}, {target.label_ratio * 100:g} % of labels")
+
+
+def _mean(one: MeanDifference) -> str:
+    parts = [f"{_where(one)}: {one.means[0] * 100:.2f} -> {one.means[1] * 100:.2f} ({one.difference * 100:+.2f})"]
+    if isinstance(one.seeds, Refusal):
+        parts.append(f"no interval over seeds: {one.seeds.reason}")
+    else:
+        found = one.seeds
+        interval = f"95 % {found.low * 100:+.2f} to {found.high * 100:+.2f}"
+        parts.append(f"over seeds {interval} (n = {found.n[1]} and {found.n[0]}, df = {found.df:g})")
+    if one.images is not None:
+        parts.append(f"over test images 95 % {one.images.low * 100:+.2f} to {one.images.high * 100:+.2f}")
+    return "; ".join(parts)
+
+
+def _classes(found: Difference) -> Iterator[str]:
+    rows: list[tuple[float, str]] = []
+    for one in found.means:
+        for name, (was, now) in one.classes.items():
+            if was == now:
+                continue
+            sides = ["no AUC" if auc is None else f"{auc * 100:.2f}" for auc in (was, now)]
+            size = math.inf if was is None or now is None else abs(now - was)
+            difference = "" if was is None or now is None else f" ({(now - was) * 100:+.2f})"
+            rows.append((size, f"{_where(one)}, {printable(name)}: {sides[0]} -> {sides[1]}{difference}"))
+    yield from (line for _, line in sorted(rows, key=lambda row: -row[0]))
+
+
+def _verdict(found: Difference) -> str:
+    compared = [cell for cell in found.cells if cell.predictions]
+    identical = sum(cell.predictions == "same bytes" for cell in compared)
+    counted = f"{len(found.cells)} cells in both, predictions of {identical} of {len(compared)} byte-identical"
+    return f"{'same' if found.same else 'different'}: {counted}"
+
+
+def as_json(found: Difference) -> str:
+    """Everything as one JSON object; intervals and differences as AUCs in [-1, 1]."""
+    value = {
+        "version": VERSION,
+        "same": found.same,
+        "a": found.names[0],
+        "b": found.names[1],
+        "only_in_a": list(found.only[0]),
+        "only_in_b": list(found.only[1]),
+        "settings": [
+            {"name": one.name, "a": one.values[0], "b": one.values[1], "origins": list(one.origins)}
+            for one in found.settings
+        ],
+        "specifications": [
+            {"name": name, "a": was, "b": now, "cells": count} for name, was, now, count in found.specifications
+        ],
+        "cells": [
+            {
+                "name": cell.name,
+                "states": list(cell.states),
+                "same_key": cell.same_key,
+                "predictions": cell.predictions or None,
+                "largest_score_difference": _finite(cell.largest),
+                "same": cell.same,
+            }
+            for cell in found.cells
+        ],
+        "means": [_mean_json(one) for one in found.means],
+        "notes": list(found.notes),
+    }
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: float | None) -> float | str | None:
+    """JSON has no infinity: NaN or infinite scores on one side alone."""
+    return "infinite" if value is not None and math.isinf(value) else value
+
+
+def _mean_json(one: MeanDifference) -> dict[str, Any]:
+    seeds: dict[str, Any]
+    if isinstance(one.seeds, Refusal):
+        seeds = {"refused": one.seeds.reason}
+    else:
+        seeds = {"low": one.seeds.low, "high": one.seeds.high, "df": one.seeds.df, "p": one.seeds.p,
+                 "test": one.seeds.test}  # fmt: skip
+    return {
+        "method": one.method,
+        "dataset": one.target.dataset,
+        "task": one.target.task,
+        "label_ratio": one.target.label_ratio,
+        "a": one.means[0],
+        "b": one.means[1],
+        "difference": one.difference,
+        "n": list(one.n),
+        "over_seeds": seeds,
+        "over_test_images": None if one.images is None else {"low": one.images.low, "high": one.images.high},
+        "classes": {name: {"a": was, "b": now} for name, (was, now) in one.classes.items()},
+        "same": one.same,
+    }
