@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +51,7 @@ def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
 
 
 def _cell(cell: Cell, marks: Mapping[Note, str], *, prose: bool) -> str:
-    figure = _text(cell.figure) if prose else _stacked(cell.figure, _STUB_WIDTH)
+    figure = r"\raggedright " + _text(cell.figure) if prose else _stacked(cell.figure, _STUB_WIDTH)
     figure = rf"\textbf{{{figure}}}" if cell.best else figure
     spread = rf" {{\scriptsize$\pm${cell.spread}}}" if cell.spread else ""
     tag = rf" {{\scriptsize {escape(cell.tag)}}}" if cell.tag else ""
@@ -78,14 +79,14 @@ def table(content: Table) -> str:
     r"""A `table` environment, or several when the rows do not fit a page; needs booktabs and graphicx."""
     marks = content.footnotes()
     parts = list(_parts(content))
-    notes = [rf"{{\footnotesize {text}\par}}" for text in _note_lines(content, marks)]
+    notes = [rf"{{\footnotesize\raggedright {text}\par}}" for text in _note_lines(content, marks)]
     inside = sum(-(-len(text) // _NOTE_WIDTH) for text in notes) <= _MOST_NOTE_LINES
     lines = []
     for place, part in enumerate(parts):
         lines += [r"\begin{table}[htbp]", r"\centering"]
         lines += [r"\addtocounter{table}{-1}"] if place else []
         lines += [rf"\caption{{{_text(content.caption)}{' (continued)' if place else ''}}}"]
-        lines += [] if place else [rf"\label{{tab:{content.id}}}"]
+        lines += [r"\smallskip" if place else rf"\label{{tab:{content.id}}}\smallskip"]
         lines += _tabular(part, marks)
         lines += ["", r"\smallskip", *notes] if place == len(parts) - 1 and inside else []
         lines += [r"\end{table}"]
@@ -96,14 +97,11 @@ def table(content: Table) -> str:
 
 def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
     """The `tabular` of one part, shrunk where it is wider than the line."""
-    width = len(content.columns)
     wide = max((len(row.title) for row in content.rows), default=0) > _STUB_WIDTH
-    stub = "p{5cm}" if wide else "l"
-    # Prose is set for a wide page and shrunk for a narrow one: no word is wider than its column.
-    column = "c" if content.numeric else rf"p{{{max(2.2, 13 / max(width, 1)):.2f}cm}}"
+    ragged = r"\raggedright " if wide else ""
     lines = [
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{stub}{column * width}}}",
+        rf"\begin{{tabular}}{{{_stub(content) if wide else 'l'}{_columns(content)}}}",
         r"\toprule",
         *_head(content, marks),
         r"\midrule",
@@ -115,8 +113,31 @@ def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
             title = _text(row.title) if wide else escape(row.title)
             title = rf"\textit{{{title}}}" if block in ("published", "released") else title
             cells = [_cell(cell, marks, prose=not content.numeric) for cell in row.cells]
-            lines.append(" & ".join([title + _marks(row.notes, marks), *cells]) + r" \\")
+            # Not two backslashes: where lines are ragged these end a line of the cell.
+            lines.append(" & ".join([ragged + title + _marks(row.notes, marks), *cells]) + r" \tabularnewline")
     return [*lines, r"\bottomrule", r"\end{tabular}}"]
+
+
+def _stub(content: Table) -> str:
+    """Column of long row titles: narrower where many columns follow."""
+    return "p{5cm}" if len(content.columns) > 6 or not content.numeric else "p{8cm}"
+
+
+def _columns(content: Table) -> str:
+    """Columns of figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit."""
+    if content.numeric:
+        return "c" * len(content.columns)
+    return "".join(f"p{{{width:.1f}cm}}" for width in _prose_widths(content))
+
+
+def _prose_widths(content: Table) -> list[float]:
+    """Centimetres of each column of prose: more for longer texts, all together as wide as a landscape page."""
+    longest = [
+        max([len(column.title), *(len(row.cells[place].figure) for row in content.rows)])
+        for place, column in enumerate(content.columns)
+    ]
+    weights = [math.sqrt(min(length, 400)) for length in longest]
+    return [max(1.8, 17 * weight / max(sum(weights), 1e-9)) for weight in weights]
 
 
 def _parts(content: Table) -> Iterator[Table]:
@@ -135,11 +156,11 @@ def _parts(content: Table) -> Iterator[Table]:
 
 def _lines(row: Row, content: Table) -> int:
     """Lines a row takes, roughly: prose is set in columns of equal width."""
-    width = _STUB_WIDTH if content.numeric else 30
-    need = -(-len(row.title) // width)
+    need = -(-len(row.title) // (26 if _stub(content) == "p{5cm}" else _STUB_WIDTH))
     if not content.numeric:
-        column = max(8, 90 // max(1, len(content.columns)))
-        need = max(need, *(-(-len(cell.figure) // column) for cell in row.cells))
+        # About six signs to a centimetre, and words do not fill their lines.
+        widths = _prose_widths(content)
+        need = max(need, *(-(-len(c.figure) // int(5 * w)) for c, w in zip(row.cells, widths, strict=True)))
     return max(1, need)
 
 
