@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -83,11 +84,17 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
             stderr=subprocess.STDOUT,
             preexec_fn=_in_a_process,  # noqa: PLW1509
         )
-        while (code := _ended(process)) is None:
-            if told():
-                (folder / interruption.STOP).touch()
-    if code or list(folder.glob(FAILURE.format(rank="*"))):
-        raise _failure(folder, code)
+        # Opened now: publishing removes the folder, and what the processes print belongs in the job's log.
+        with (folder / "output.txt").open("rb") as printed:
+            while (code := _ended(process)) is None:
+                sys.stdout.write(printed.read().decode(errors="replace"))
+                if told():
+                    with contextlib.suppress(FileNotFoundError):  # published in this moment
+                        (folder / interruption.STOP).touch()
+            sys.stdout.write(printed.read().decode(errors="replace"))
+            if code or list(folder.glob(FAILURE.format(rank="*"))):
+                printed.seek(0)
+                raise _failure(folder, code, printed.read().decode(errors="replace"))
     shutil.rmtree(folder, ignore_errors=True)  # publishing has removed it with the work folder
 
 
@@ -107,12 +114,12 @@ def _in_a_process() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def _failure(folder: Path, code: int) -> Exception:
+def _failure(folder: Path, code: int, printed: str) -> Exception:
     for path in sorted(folder.glob(FAILURE.format(rank="*"))):
         found = json.loads(path.read_text())
         return ERRORS.get(found["error"], RuntimeError)(found["message"])
-    lines = (folder / "output.txt").read_text(errors="replace").splitlines()
-    return RuntimeError(f"a process of the job ended with exit code {code}: " + "\n".join(lines[-TAIL:]))
+    tail = "\n".join(printed.splitlines()[-TAIL:])
+    return RuntimeError(f"a process of the job ended with exit code {code}: {tail}")
 
 
 def _note(folder: Path, error: Exception) -> None:

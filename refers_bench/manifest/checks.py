@@ -17,7 +17,7 @@ from refers_bench.manifest.schema import DataPart, MethodPart, SourcePart, Targe
 from refers_bench.manifest.yaml_text import Document, Loc
 
 #: Folders below the results that are no manifest's.
-RESERVED = ("store", "work", "published", "report")
+RESERVED = ("store", "work", "logs", "probes", "published", "report")
 
 P = TypeVar("P", bound=Part)
 

@@ -49,6 +49,10 @@ class ResultStore:
         """Folder of a job's resumable state and progress, made on demand by the job."""
         return self.results / "work" / key
 
+    def log(self, key: str) -> Path:
+        """What a job printed; see `refers_bench.store.job_logs`."""
+        return self.results / "logs" / f"{key}.txt"
+
     def record(self, key: str) -> dict[str, Any] | None:
         """``run.json`` of a finished job, or None."""
         return _read(self.folder(key) / RECORD)
