@@ -17,6 +17,7 @@ from refers_bench import plugins
 from refers_bench.errors import StorageError
 from refers_bench.execution.capture import captured
 from refers_bench.execution.categories import of_exception
+from refers_bench.files import storage_errors
 from refers_bench.store.claims import process_start
 from refers_bench.store.context import JobContext
 from refers_bench.store.job_logs import MARK
@@ -56,8 +57,11 @@ def initialise(orchestrator: int, started: str | None, environment: Mapping[str,
 
 def work(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Run one job, with what it prints in its log; what went wrong is returned, never raised: nothing is pickled."""
+    store = ResultStore(context.results)
+    path = store.log(job["key"])
     try:
-        with captured(ResultStore(context.results).log(job["key"])) as log:
+        with storage_errors(path), captured(path) as log:
+            store.progress(job["key"]).unlink(missing_ok=True)  # of an attempt before this one
             started = time.monotonic()
             print(_line(f"start {job['name']} ({job['key']}), {_where(context)}"), file=log)
             ending = _ending(entry, job, context)

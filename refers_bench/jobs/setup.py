@@ -106,7 +106,7 @@ def trained(
         return train(
             model, key=key, settings=settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
             draw=draw, validate=validate, state_path=work / STATE, device=device, counts=counts,
-            progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS),
+            progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS, device=device),
             interrupted=interruption.told(work, signalled),
         )  # fmt: skip
 

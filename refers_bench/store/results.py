@@ -49,6 +49,10 @@ class ResultStore:
         """Folder of a job's resumable state and progress, made on demand by the job."""
         return self.results / "work" / key
 
+    def progress(self, key: str) -> Path:
+        """What a running job says of itself, at most once a second."""
+        return self.work_folder(key) / "progress.json"
+
     def log(self, key: str) -> Path:
         """What a job printed; see `refers_bench.store.job_logs`."""
         return self.results / "logs" / f"{key}.txt"

@@ -142,3 +142,21 @@ def test_a_worker_writes_attempts_one_after_the_other(tmp_path: Path, monkeypatc
     assert found.count("hello from a job") == 2
     assert '    raise ValueError("it went wrong")' in found, "the traceback stands in the log"
     assert found.index('    raise ValueError("it went wrong")') < found.index(marked[1])
+
+
+def test_a_full_disk_ends_as_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of a job whose results can be written no more cannot be written either."""
+    monkeypatch.setattr(worker.plugins, "resolve", lambda entry: talk)
+    monkeypatch.setattr(ResultStore, "log", lambda self, key: Path("/dev/full"))
+    ending = worker.work("talk", payload(), JobContext(results=tmp_path, cache=tmp_path))
+    assert ending["category"] == "storage"
+    assert "no space left on the device" in ending["message"]
+
+
+def test_progress_of_an_attempt_before_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(tmp_path)
+    store.progress(KEY).parent.mkdir(parents=True)
+    store.progress(KEY).write_text('{"step": 5}')
+    monkeypatch.setattr(worker.plugins, "resolve", lambda entry: talk)
+    worker.work("talk", payload(fail=True), JobContext(results=tmp_path, cache=tmp_path))
+    assert not store.progress(KEY).exists()
