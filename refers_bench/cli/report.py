@@ -33,12 +33,13 @@ def command(
     open_: bool, watch: float | None,
 ) -> None:  # fmt: skip
     """Write the report of MANIFEST (a file, or the name of a plan), or of everything planned. Needs no torch."""
+    from refers_bench.cli.progress import counted
     from refers_bench.reports import _page
 
     names = [name_of(settings, manifest) for manifest in manifests] or None
     if open_ and "html" not in formats:
         formats = (*formats, "html")
-    written = _page.write(settings.results, names, formats, out, published=published)
+    written = _page.write(settings.results, names, formats, out, published=published, progress=counted)
     for path in written:
         click.echo(str(path))
     if open_:

@@ -120,6 +120,5 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     if not report:
         click.echo(f"report: refers-bench report {name}")
         return
-    click.echo("computing statistics over test images and writing the report", err=True)
-    for path in write(settings.results, [name]):
+    for path in write(settings.results, [name], progress=counted):
         click.echo(f"report: {path}")

@@ -36,8 +36,7 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
         staged = room.stage(contents, Path(scratch))
         # The report is written from what travels alone, so that it says no more than the archive does.
         room.lend(results, release_of(results), staged)
-        click.echo("writing the report", err=True)
-        for path in write(staged, [results.name], ("html", "latex", "csv", "json")):
+        for path in write(staged, [results.name], ("html", "latex", "csv", "json"), progress=counted):
             contents.members[f"report/{path.name}"] = path
         travels = load(staged, results.name)
         contents.members[room.ABOUT] = room.about(results, contents, commands=commands(travels))

@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jinja2
@@ -33,7 +34,6 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.tests["table"] = lambda item: isinstance(item, Table)
-    environment.filters["data_uri"] = _data_uri
     environment.filters["soft"] = _soft
     return environment
 
@@ -62,14 +62,18 @@ def _breakable(word: str) -> Markup:
     return _BREAK.join(map(escape, pieces))
 
 
-def _data_uri(figure: Figure) -> str:
-    """The figure as an image address: isolated from the page, so ids inside several SVGs cannot clash."""
-    return "data:image/svg+xml;base64," + base64.b64encode(draw(figure)).decode("ascii")
+def page(content: Page, *, drawing: Callable[[Figure], bytes] = draw) -> str:
+    """The whole report: one file, no address outside of it, and one script, named by its hash in the page's policy.
 
-
-def page(content: Page) -> str:
-    """The whole report: one file, no address outside of it, and one script, named by its hash in the page's policy."""
+    Args:
+        content: the report.
+        drawing: gives a figure as SVG.
+    """
     environment = _environment()
+    # An image address of its own isolates a figure from the page: ids inside several SVGs cannot clash.
+    environment.filters["data_uri"] = lambda figure: (
+        "data:image/svg+xml;base64," + base64.b64encode(drawing(figure)).decode("ascii")
+    )
     script = environment.get_template("page.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     views = {item.view for section in content.sections for item in section.items}

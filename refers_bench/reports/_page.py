@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from refers_bench import plugins
@@ -14,6 +14,15 @@ from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
 
 FORMATS = ("html", "latex", "markdown", "csv", "json")
+#: Says what is counted, and is then told (done, total).
+Progress = Callable[[str], Callable[[int, int], None]]
+
+
+def silent(what: str) -> Callable[[int, int], None]:
+    """Progress that nobody is told."""
+    return lambda done, total: None
+
+
 #: Tables about the published figures.
 REFERENCES = ("references", "claims")
 #: Reports printed on a terminal after a run.
@@ -27,6 +36,7 @@ def write(
     out: Path | None = None,
     *,
     published: bool = True,
+    progress: Progress = silent,
 ) -> list[Path]:
     """Write the report of some manifests, or of all planned ones, and say which files were written.
 
@@ -37,6 +47,7 @@ def write(
         out: folder of the report; by default ``<results>/<name>/report`` for one named manifest, else
             ``<results>/report``.
         published: whether Tables 1 to 3 show the paper's figures beside ours.
+        progress: told how far it is: statistics and tables, then figures.
 
     Raises:
         UserError: unknown format, no plan, an unreadable record.
@@ -64,9 +75,9 @@ def write(
     folder = out or (results / chosen[0] / "report" if names is not None and len(chosen) == 1 else results / "report")
     page = Page(
         title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
-        sections=tuple(section(one, published=published) for one in loaded),
+        sections=tuple(section(one, published=published, progress=progress) for one in loaded),
     )
-    return _write_page(folder, page, loaded, formats)
+    return _write_page(folder, page, loaded, formats, progress)
 
 
 def printed(results: Path, name: str) -> str:
@@ -80,11 +91,11 @@ def printed(results: Path, name: str) -> str:
     return "\n".join(terminal.table(table) for table in paper or tables)
 
 
-def section(results: Results, *, published: bool = True) -> Section:
+def section(results: Results, *, published: bool = True, progress: Progress = silent) -> Section:
     """Everything to be said of one manifest."""
     from refers_bench.reports import _provenance, _summary
 
-    found = items(results)
+    found = items(results, progress=progress)
     if not published:
         kept = [item for item in found if item.id not in REFERENCES]
         found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
@@ -98,7 +109,7 @@ def section(results: Results, *, published: bool = True) -> Section:
     )
 
 
-def items(results: Results, names: Sequence[str] | None = None) -> list[Table | Figure]:
+def items(results: Results, names: Sequence[str] | None = None, *, progress: Progress = silent) -> list[Table | Figure]:
     """What the report plug-ins make of the results, in their order.
 
     Raises:
@@ -107,7 +118,8 @@ def items(results: Results, names: Sequence[str] | None = None) -> list[Table | 
     known = plugins.names("report")
     reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
     found: list[Table | Figure] = []
-    for name, report in sorted(reports.items(), key=lambda item: (item[1].order, item[0])):
+    said = progress("kinds of tables and figures made")
+    for place, (name, report) in enumerate(sorted(reports.items(), key=lambda item: (item[1].order, item[0]))):
         built = report.build(results)
         for item in built if isinstance(built, list | tuple) else [] if built is None else [built]:
             if not isinstance(item, Table | Figure):
@@ -115,10 +127,13 @@ def items(results: Results, names: Sequence[str] | None = None) -> list[Table | 
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
             found.append(item)
+        said(place + 1, len(reports))
     return found
 
 
-def _write_page(folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str]) -> list[Path]:
+def _write_page(
+    folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str], progress: Progress
+) -> list[Path]:
     written: dict[Path, None] = {}
 
     def publish(name: str, content: str | bytes) -> None:
@@ -129,15 +144,25 @@ def _write_page(folder: Path, page: Page, loaded: Sequence[Results], formats: Se
     page = _distinct(page)
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
+    said = progress("figures drawn")
+    drawn: dict[tuple[str, str], bytes] = {}
+    total = len(figures) * (bool({"html", "markdown"} & set(formats)) + ("latex" in formats))
+
+    def drawing(figure: Figure, format: str = "svg") -> bytes:  # noqa: A002 - matplotlib's own name for it
+        if (figure.id, format) not in drawn:
+            drawn[figure.id, format] = draw(figure, format=format)
+            said(len(drawn), total)
+        return drawn[figure.id, format]
+
     if "html" in formats:
         from refers_bench.render import html
 
-        publish("index.html", html.page(page))
+        publish("index.html", html.page(page, drawing=drawing))
     if "markdown" in formats:
         from refers_bench.render import markdown
 
         for figure in figures:
-            publish(f"{figure.id}.svg", draw(figure))
+            publish(f"{figure.id}.svg", drawing(figure))
         publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
     if "latex" in formats:
         from refers_bench.render import latex
@@ -145,7 +170,7 @@ def _write_page(folder: Path, page: Page, loaded: Sequence[Results], formats: Se
         for table in tables:
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
-            publish(f"{figure.id}.pdf", draw(figure, format="pdf"))
+            publish(f"{figure.id}.pdf", drawing(figure, "pdf"))
         paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
         publish("report.tex", latex.document(page, figure_paths=paths))
     if "csv" in formats:

@@ -47,7 +47,7 @@ def test_latex_is_booktabs() -> None:
         r"\toprule",
         r"\multicolumn{2}{c}{NIH}",
         r"\cmidrule(lr){2-3}",
-        r"REFERS & \textbf{76.7} {\scriptsize$\pm$0.3} & 80.0\textsuperscript{a} \\",
+        r"REFERS & \textbf{76.7} {\scriptsize$\pm$0.3} & 80.0\textsuperscript{a} \tabularnewline",
         r"8.35e-4\textsuperscript{\textdagger{}}",
         r"\textit{REFERS (published)}",
         r"\bottomrule",
