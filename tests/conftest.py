@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +44,36 @@ def golden() -> Path:
 def real_data() -> Path:
     """Folder of real radiographs, labels and lists."""
     return _folder("REFERS_BENCH_REAL_DATA", ROOT.parent / "shared" / "data", "real data")
+
+
+def _module(name: str) -> Any:
+    """A module beside this one: tests are imported without being packages."""
+    spec = importlib.util.spec_from_file_location(f"tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[Any]:
+    """A real Slurm of two nodes, started here; skips where it cannot be."""
+    module = _module("slurm_cluster")
+    if why := module.absent():
+        pytest.skip(why)
+    # A socket's path has at most 107 characters.
+    with (
+        tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder,
+        module.running(Path(folder)) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The Slurm with nothing in its queue and both nodes at work."""
+    for name, value in slurm_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_cluster
+    slurm_cluster.reset()

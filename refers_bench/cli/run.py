@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench.cli.executors import confirmed, slots_of
 from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, selected, show_counts
 from refers_bench.cli.settings import Settings
-from refers_bench.cli.slots import slots_here
 
 if TYPE_CHECKING:
     from refers_bench.execution.engine import Outcome
@@ -24,6 +24,11 @@ INCOMPLETE, FAILED = 3, 4
 @click.option("--dry-run", is_flag=True, help="Show which jobs would run; run and write nothing.")
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable)."
+)
+@click.option(
+    "--executor",
+    metavar="NAME",
+    help="Where jobs run: local, slurm, ray, or an engine of another package.  [default: the manifest's, else local]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
 @click.option(
@@ -81,12 +86,12 @@ def command(
 
 def _execute(
     settings: Settings, plan: Plan, jobs: list[Job], *, max_jobs: int | None, slots: int | None, threads: int | None,
-    device: str, time_limit: str | None, budget: str | None, accumulate: int | None,
+    device: str, time_limit: str | None, budget: str | None, accumulate: int | None, executor: str | None,
 ) -> Outcome:  # fmt: skip
     import dataclasses
 
     from refers_bench.cli.forecasting import running_order
-    from refers_bench.execution import engine, local, progress
+    from refers_bench.execution import coordinator, engine, engines, progress
     from refers_bench.manifest.part import seconds
     from refers_bench.plan.states import state_of
     from refers_bench.store.results import ResultStore
@@ -95,19 +100,30 @@ def _execute(
         limit = seconds(time_limit) if time_limit else plan.execution["time_limit"]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--time-limit") from error
+    executor = executor or plan.execution["executor"]
     store = ResultStore(settings.results)
     todo = [job for job in jobs if not job.unavailable and state_of(job, store, settings.cache) != "done"]
     preload = [*engine.PRELOAD, *(engine.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
     how = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
-        slots=slots_here(plan, device, slots), threads=threads or plan.execution["threads"], time_limit=limit,
-        retries=plan.execution["retries"], max_jobs=max_jobs, accumulate=accumulate or plan.execution["accumulate"],
+        slots=slots_of(plan, executor, device, slots), device=device, time_limit=limit,
+        threads=threads or plan.execution["threads"], retries=plan.execution["retries"], max_jobs=max_jobs,
+        accumulate=accumulate or plan.execution["accumulate"],
     )  # fmt: skip
     how = dataclasses.replace(how, **running_order(settings, plan, todo, how, budget=budget))
-    click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {len(how.slots)} at a time", err=True)
+    where = f"{len(how.slots)} at a time" if executor == "local" else f"on {executor}"
+    click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
     view = progress.view(len(todo))
+
+    def cancel(question: str) -> bool:
+        view.close()
+        return confirmed(question)
+
+    place = engines.make(
+        executor, dataclasses.replace(how, cancel=cancel), plan.execution, site=settings.roots().engines
+    )
     try:
-        return local.execute(jobs, how, view)
+        return coordinator.execute(jobs, place, how, view)
     finally:
         view.close()
 

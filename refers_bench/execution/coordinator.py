@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import itertools
 import json
 import shutil
 import time
@@ -17,6 +18,7 @@ from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Out
 from refers_bench.execution.retry import next_attempt, refusal
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
+from refers_bench.store import provenance
 from refers_bench.store.claims import RENEW_S, Claims
 from refers_bench.store.results import ResultStore
 
@@ -62,7 +64,7 @@ class _Run:
     def __init__(self, jobs: Sequence[Job], engine: Engine, settings: Settings, listener: Listener) -> None:
         self.engine, self.settings, self.listener = engine, settings, listener
         self.store = ResultStore(settings.results)
-        self.claims = Claims(settings.results, engine=engine.name, queued=bool(engine.token))
+        self.claims = Claims(settings.results, stale_s=settings.stale_s, engine=engine.name, queued=bool(engine.token))
         self.jobs = {job.key: job for job in jobs}
         self.place = {key: number for number, key in enumerate(self.jobs)}
         self.done: set[str] = set()
@@ -71,6 +73,8 @@ class _Run:
         self.todo: dict[str, Job] = {}
         self.ready: list[tuple[float, int, int, str]] = []
         self.running: dict[str, tuple[Attempt, float]] = {}
+        #: Those of them that wait in the engine's queue, as far as it has told.
+        self.queued: set[str] = set()
         #: Claimed by somebody else when it was this run's turn.
         self.elsewhere: set[str] = set()
         self.children: dict[str, list[str]] = {}
@@ -149,9 +153,12 @@ class _Run:
     def let_go(self) -> None:
         """Give back what this run claimed; not what stays queued on an engine, for whoever goes on watching it."""
         for key in list(self.claims.held):
-            if not (self.engine.token and key in self.running):
-                with contextlib.suppress(StorageError):
-                    self.claims.release(key)
+            if key in self.running:
+                if self.engine.token:
+                    continue
+                self.claims.held[key] = ""  # whoever runs it elsewhere still gives its claim back itself
+            with contextlib.suppress(StorageError):
+                self.claims.release(key)
 
     def exhausted(self) -> bool:
         """Whether no further job may start in this run."""
@@ -164,8 +171,9 @@ class _Run:
         """Seconds of slots that this run has used."""
         now = time.monotonic()
         return self.outcome.spent_s + sum(
-            (now - since) * self.settings.cost(attempt.job) for attempt, since in self.running.values()
-        )
+            (now - since) * self.settings.cost(attempt.job)
+            for key, (attempt, since) in self.running.items() if key not in self.queued
+        )  # fmt: skip
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -229,6 +237,7 @@ class _Run:
         self.left[attempt.job.kind] -= 1
         self.listener.started(attempt.job)
         if self.engine.queues:
+            self.queued.add(key)
             for child in self.children.get(key, ()):
                 self.consider(child)
 
@@ -237,10 +246,12 @@ class _Run:
         if not self.elsewhere or time.monotonic() - self.looked < ELSEWHERE_S:
             return
         self.looked = time.monotonic()
-        for key in list(self.elsewhere):
-            if self.claims.owner(key) is None or self.is_done(self.todo[key]):
-                self.elsewhere.discard(key)
-                self.consider(key)
+        free = [key for key in self.elsewhere if self.claims.owner(key) is None or self.is_done(self.todo[key])]
+        self.elsewhere -= set(free)
+        if free and self.engine.token:  # whoever watched them may have died, on another host
+            self.attach()
+        for key in free:
+            self.consider(key)
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -249,16 +260,28 @@ class _Run:
             self.renewed = now
         if now - self.ticked >= TICK_S:
             self.ticked = now
-            shown = [attempt.job for attempt, _ in list(self.running.values())[:SHOWN]]
+            begun = (attempt.job for key, (attempt, _) in self.running.items() if key not in self.queued)
+            shown = list(itertools.islice(begun, SHOWN))
             running = {job.name: _progress(self.store.work_folder(job.key) / "progress.json") for job in shown}
-            self.listener.tick(running, {kind: count for kind, count in self.left.items() if count})
+            waiting = self.left + Counter(self.jobs[key].kind for key in self.queued)
+            self.listener.tick(running, {kind: count for kind, count in waiting.items() if count})
 
     # --- what follows from an ending --------------------------------------------------------------------------------
 
     def end(self, ending: Ending) -> None:
+        if ending.key not in self.running:  # of an attempt that somebody else had taken over
+            return
+        if ending.category == "running":
+            self.running[ending.key] = (self.running[ending.key][0], time.monotonic())
+            self.queued.discard(ending.key)
+            self.listener.started(self.jobs[ending.key])
+            return
         attempt, since = self.running.pop(ending.key)
         self.idle_since = time.monotonic()
         job, seconds = attempt.job, self.idle_since - since
+        if job.key in self.queued:  # too short to be seen running
+            self.queued.discard(job.key)
+            seconds = min(seconds, float((self.store.record(job.key) or {}).get("wall_s", 0.0)))
         self.outcome.spent_s += seconds * self.settings.cost(job)
         if ending.category == "storage":
             raise StorageError(Problem(found=ending.message))
@@ -322,7 +345,8 @@ class _Run:
             self.store.fail(
                 job.key, category=ending.category,
                 record={
-                    "message": ending.message + why, **ending.facts, "name": job.name, "kind": job.kind,
+                    "message": ending.message + why, **provenance.scheduler(), **ending.facts,
+                    "name": job.name, "kind": job.kind,
                     "attempts": attempt.number, "wall_s": round(seconds, 3), "token": attempt.token,
                 },
             )  # fmt: skip

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from refers_bench.plan.lock import Job
+from refers_bench.store.claims import STALE_S
 
 #: What a worker calls with a job and its context.
 ENTRY = "refers_bench.jobs.entry:run"
@@ -82,6 +83,7 @@ class Settings:
         stopping: asked now and then; once true no job starts and running ones are asked to save and end.
         cancel: asked, with a question for people, when the run is interrupted while jobs are queued or run elsewhere:
             whether they are to be cancelled.
+        stale_s: seconds after which a claim of another host that nobody renews is taken over.
         entry: what a worker calls.
         preload: modules loaded before workers are forked.
     """
@@ -103,6 +105,7 @@ class Settings:
     patience_s: float | None = None
     stopping: Callable[[], bool] = lambda: False
     cancel: Callable[[str], bool] = lambda question: False
+    stale_s: float = STALE_S
     entry: str = ENTRY
     preload: Sequence[str] = (*PRELOAD, *HEAVY)
 

@@ -6,8 +6,11 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from typing import Any
 
 import pebble
@@ -28,6 +31,21 @@ def execute(jobs: Sequence[Job], settings: Settings, listener: Listener) -> Outc
 def engine(settings: Settings, execution: Mapping[str, Any]) -> LocalEngine:
     """The factory by which the engine is found; a manifest's slots are those of `settings`."""
     return LocalEngine(settings)
+
+
+def _start_server() -> None:
+    """Start the process that workers are forked from, deaf to what tells jobs to make room.
+
+    A scheduler tells every process of a job; were this one to die of it, nobody could say how a worker ended.
+    """
+    if threading.current_thread() is not threading.main_thread():  # handlers belong to the main thread
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in worker.TOLD}
+    try:
+        forkserver.ensure_running()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +81,7 @@ class LocalEngine:
         # Read when torch is loaded in the server that workers are forked from.
         os.environ.update({"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"})
         self.context.set_forkserver_preload(list(self.settings.preload))
+        _start_server()
         me = (os.getpid(), process_start(os.getpid()))
         self.workers = [
             pebble.ProcessPool(

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.execution import local
-from refers_bench.execution.engine import Attempt, Ending, Outcome, Settings, Slot
+from refers_bench.execution.engine import Attempt, Ending, Listener, Outcome, Settings, Slot
 from refers_bench.execution.gpus import visible_gpus
 from refers_bench.execution.progress import PlainView
 from refers_bench.files import publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
-from refers_bench.store.claims import RENEW_S, STALE_S
+from refers_bench.store.claims import RENEW_S
 from refers_bench.store.results import ResultStore
 
 VERSION = 1
@@ -36,6 +36,7 @@ class Batch:
         device: "auto", "cpu" or "cuda", decided where it runs.
         attempts: in the order in which they may run.
         settings: see `Settings`; slots are made where it runs.
+        side_by_side: jobs at a time, which share its GPUs.
     """
 
     engine: str
@@ -43,6 +44,7 @@ class Batch:
     device: str
     attempts: Sequence[Attempt]
     settings: Settings
+    side_by_side: int = 1
 
     def write(self, path: Path) -> None:
         """Publish as JSON.
@@ -56,6 +58,7 @@ class Batch:
             "engine": self.engine,
             "token": self.token,
             "device": self.device,
+            "side_by_side": self.side_by_side,
             "attempts": [
                 {
                     "job": asdict(attempt.job), "number": attempt.number, "accumulate": attempt.accumulate,
@@ -66,8 +69,8 @@ class Batch:
             "settings": {
                 "results": str(settings.results.absolute()), "cache": str(settings.cache.absolute()),
                 "roots": dict(settings.roots), "threads": settings.threads, "time_limit": settings.time_limit,
-                "retries": dict(settings.retries), "accumulate": settings.accumulate, "entry": settings.entry,
-                "preload": list(settings.preload),
+                "retries": dict(settings.retries), "stale_s": settings.stale_s,
+                "accumulate": settings.accumulate, "entry": settings.entry, "preload": list(settings.preload),
             },
         }  # fmt: skip
         publish_json(path, content)
@@ -86,7 +89,7 @@ class Batch:
         ]  # fmt: skip
         return cls(
             engine=content["engine"], token=content["token"], device=content["device"], attempts=attempts,
-            settings=settings,
+            settings=settings, side_by_side=content["side_by_side"],
         )  # fmt: skip
 
 
@@ -102,26 +105,27 @@ def slot_here(device: str) -> Slot:
     return Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
 
 
-def run(batch: Batch, *, stop: threading.Event | None = None) -> Outcome:
-    """Run a batch on one slot of this machine; done results and failure records are in the store afterwards.
+def run(batch: Batch, *, stop: threading.Event | None = None, view: Listener | None = None) -> Outcome:
+    """Run a batch on this machine, one job at a time or a few; results and failures are in the store afterwards.
 
     A job that somebody alive is at, or whose needs are not done, is left.
 
     Args:
         batch: what to run.
         stop: once set, the running job saves its state and ends, and the rest is left.
+        view: told what happens; lines on standard error by default.
 
     Raises:
         StorageError: results cannot be written.
     """
     stopping = stop.is_set if stop is not None else (lambda: False)
     settings = replace(
-        batch.settings, slots=[slot_here(batch.device)], stopping=stopping,
+        batch.settings, slots=[slot_here(batch.device)] * batch.side_by_side, stopping=stopping,
         given={attempt.job.key: attempt for attempt in batch.attempts},
         # A claim that a dead machine has left is taken over; nobody holds a GPU to watch what another one does.
-        patience_s=STALE_S + RENEW_S,
+        patience_s=batch.settings.stale_s + RENEW_S,
     )  # fmt: skip
-    view = PlainView(len(batch.attempts))
+    view = view or PlainView(len(batch.attempts))
     return local.execute([attempt.job for attempt in batch.attempts], settings, view)
 
 

@@ -2,33 +2,83 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import DataError, NotFiniteLoss
+from refers_bench.errors import DataError, Interrupted, NotFiniteLoss
+from refers_bench.files import publish_json, read_json
+from refers_bench.jobs import interruption
 from refers_bench.jobs.record import Record
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
 #: Ways to fail that a specification may ask for under ``fail``.
 FAILURES = ("memory", "nan", "data", "bug", "exit", "kill", "hang")
+#: Seconds of a step of a job that saves its state.
+_STEP_S = 0.1
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
     """Sleep ``spec["sleep"]`` seconds, then fail as ``spec["fail"]`` says, or publish a record.
 
-    ``spec["fail_attempts"]`` (default: all) limits failing to the first attempts, counted in the work folder.
+    ``spec["fail_attempts"]`` (default: all) limits failing to the first attempts, counted in the work folder. With
+    ``spec["saves"]`` it notes how far it is, saves that when told to make room, and goes on from there.
+    ``spec["diary"]`` names a file that gets a line when it begins and when it ends well; ``spec["allocate_mb"]`` is
+    memory that it fills while it sleeps; ``spec["deaf"]`` makes it ignore who tells it to make room.
     """
     spec, store = job["spec"], ResultStore(context.results)
     record = Record.start(job, context)
-    time.sleep(float(spec.get("sleep", 0)))
+    _note(spec, "began", job)
+    for number in interruption.SIGNALS if spec.get("deaf") else ():
+        signal.signal(number, signal.SIG_IGN)
+    filled = bytearray(b"x") * (int(spec.get("allocate_mb", 0)) << 20)
+    if spec.get("saves"):
+        _steps(float(spec["sleep"]), store.work_folder(job["key"]))
+    else:
+        time.sleep(float(spec.get("sleep", 0)))
+    del filled
     if spec.get("fail") and _attempt(store, job["key"]) <= spec.get("fail_attempts", float("inf")):
         _fail(str(spec["fail"]))
     with store.publish(job["key"]) as stage:
         record.write(stage, facts={"echo": spec.get("echo")})
+    _note(spec, "ended", job)
+
+
+def _note(spec: Mapping[str, Any], what: str, job: Mapping[str, Any]) -> None:
+    """One line, whole beside those of other processes."""
+    if "diary" in spec:
+        line = {
+            "what": what, "name": job["name"], "time": time.time(), "pid": os.getpid(),
+            "slurm": os.environ.get("SLURM_ARRAY_TASK_ID"), "node": os.environ.get("SLURMD_NODENAME"),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        }  # fmt: skip
+        with Path(spec["diary"]).open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + "\n")
+
+
+def _steps(seconds: float, work: Path) -> None:
+    """Sleep in steps, from where an earlier attempt stopped.
+
+    Raises:
+        Interrupted: it was told to make room, and has saved how far it is.
+    """
+    state, step, steps = work / "state.json", 0, round(seconds / _STEP_S)
+    with contextlib.suppress(FileNotFoundError):
+        step = read_json(state)
+    with interruption.caught() as told:
+        while step < steps:
+            time.sleep(_STEP_S)
+            step += 1
+            publish_json(work / "progress.json", {"step": step, "steps": steps, "losses": {}})
+            if told():
+                publish_json(state, step)
+                raise Interrupted(f"saved at step {step}")
 
 
 def _attempt(store: ResultStore, key: str) -> int:

@@ -84,14 +84,14 @@ class Claims:
         Args:
             key: of a job.
             token: a claim that waits in a queue under the same token is taken over.
-            patient: leave a live claim under that token where it is, and count it as held.
+            patient: leave a claim under that token, of whoever runs the job, where it is, and count it as held.
         """
         with self._locked():
             owner = self.owner(key)
             if owner is not None and not self._same(owner):
                 if not token or owner.get("token") != token or not (patient or owner.get("queued")):
                     return False
-                if patient:
+                if patient and not owner.get("queued"):
                     self.held[key] = token
                     return True
             self._write(key, {**self.me, "token": token, "queued": self.queued, "engine": self.engine})

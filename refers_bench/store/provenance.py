@@ -65,6 +65,21 @@ def hardware() -> dict[str, Any]:
     return {"cpu": model, "cores": os.cpu_count(), "memory_bytes": pages * size, "platform": platform.platform()}
 
 
+def scheduler() -> dict[str, Any]:
+    """The cluster's own name of what runs this process, and how often it went back to the queue; empty without one."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return {}
+    array, number = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return {
+        "scheduler": {
+            "name": "slurm",
+            "task": f"{array}_{number}" if array else os.environ["SLURM_JOB_ID"],
+            "node": os.environ.get("SLURMD_NODENAME", ""),
+            "restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+        }
+    }
+
+
 def peak_memory_bytes() -> int:
     """Largest resident memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -77,4 +92,4 @@ def _unchanging() -> dict[str, Any]:
 
 def provenance(**more: Any) -> dict[str, Any]:
     """Everything to record beside a result, with the job's own additions."""
-    return {**_unchanging(), **more}
+    return {**_unchanging(), **scheduler(), **more}

@@ -22,17 +22,20 @@ from refers_bench.plan.lock import Job
 ORCHESTRATE = """
 import json, sys
 from pathlib import Path
+from refers_bench.execution.coordinator import execute
 from refers_bench.execution.engine import PRELOAD, Settings, Slot
-from refers_bench.execution.local import execute
+from refers_bench.execution.engines import make
 from refers_bench.execution.progress import PlainView
 from refers_bench.plan.lock import Job
 if __name__ == "__main__":
     jobs = [Job(**{**one, "needs": tuple(one["needs"])}) for one in json.loads(Path(sys.argv[1]).read_text())]
     how = json.loads(sys.argv[3])
     slots = [Slot(device="cpu")] * how.pop("workers", 2)
+    executor, section = how.pop("executor", "local"), how.pop("section", {})
     folder = Path(sys.argv[2])
-    settings = Settings(results=folder / "results", cache=folder / "cache", slots=slots, preload=PRELOAD, **how)
-    outcome = execute(jobs, settings, PlainView(len(jobs)))
+    settings = Settings(results=folder / "results", cache=folder / "cache", slots=slots, preload=PRELOAD, device="cpu", **how)
+    engine = make(executor, settings, {executor: section})
+    outcome = execute(jobs, engine, settings, PlainView(len(jobs)))
     print(json.dumps({"failed": outcome.failed, "blocked": outcome.blocked, "done": outcome.done}))
     sys.exit(0 if len(outcome.done) == len(jobs) else 4)
 """

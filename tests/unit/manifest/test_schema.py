@@ -20,7 +20,7 @@ def test_retries_that_are_not_named_keep_their_defaults() -> None:
 
 def test_every_failure_may_have_retries_but_preempted_jobs_which_always_go_on() -> None:
     annotation = ExecutionPart.model_fields["retries"].annotation
-    assert set(get_args(get_args(annotation)[0])) == set(CATEGORIES) - {"ok", "preempted"}
+    assert set(get_args(get_args(annotation)[0])) == set(CATEGORIES) - {"ok", "preempted", "cancelled"}
     with pytest.raises(ValidationError, match="preempted"):
         ExecutionPart.model_validate({"retries": {"preempted": 1}})
 

@@ -1,0 +1,46 @@
+"""What does a run need to know and to ask when its jobs run elsewhere?"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from refers_bench.cli.slots import slots_here
+
+if TYPE_CHECKING:
+    from refers_bench.execution.engine import Slot
+    from refers_bench.plan.lock import Plan
+
+#: Slots that a cluster counts as where nothing is known of it: the order of jobs and forecasts go by them.
+ASSUMED = 8
+
+
+def slots_of(plan: Plan, executor: str, device: str, slots: int | None) -> list[Slot]:
+    """The slots of this machine for the local executor; for another one those it counts as.
+
+    Args:
+        plan: says how jobs share GPUs.
+        executor: name of the engine.
+        device: "auto", "cpu" or "cuda".
+        slots: how many are asked for; None for all there are.
+    """
+    from refers_bench.execution.engine import Slot
+
+    if executor == "local":
+        return slots_here(plan, device, slots)
+    if slots is not None:
+        raise click.UsageError(f"--slots: of this machine only; the executor {executor} has places of its own")
+    count = (plan.execution.get(executor) or {}).get("throttle") or ASSUMED
+    return [Slot(device="cpu" if device == "cpu" else "cuda")] * count
+
+
+def confirmed(question: str) -> bool:
+    """Ask on a terminal; elsewhere, and when interrupted again, the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return click.confirm(question, default=False, err=True)
+    except (click.Abort, KeyboardInterrupt):
+        return False
