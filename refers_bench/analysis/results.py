@@ -304,7 +304,7 @@ def _state(
 
 
 def _read_metrics(path: Path) -> tuple[ClassMetric, ...]:
-    columns = _read_table(path, "metrics").to_pydict()
+    columns = read_table(path, "metrics").to_pydict()
     # Names repeat in every cell: one string each.
     return tuple(
         ClassMetric(
@@ -319,12 +319,16 @@ def _read_metrics(path: Path) -> tuple[ClassMetric, ...]:
 
 def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:
     """Rows of a stored table."""
-    rows: list[dict[str, Any]] = _read_table(path, kind).to_pylist()
+    rows: list[dict[str, Any]] = read_table(path, kind).to_pylist()
     return rows
 
 
-def _read_table(path: Path, kind: str) -> Any:
-    """A stored table; pyarrow alone, since pandas takes a second to import."""
+def read_table(path: Path, kind: str) -> Any:
+    """A stored table; pyarrow alone, since pandas takes a second to import.
+
+    Raises:
+        UserError: unreadable, or written under another schema.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

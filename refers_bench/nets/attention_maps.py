@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from refers_bench.nets.radiograph_transformer import Attention
 
-ROLLOUT = "attention rollout (Abnar and Zuidema, ACL 2020): mean over heads, half of it the token itself, row of the \
+ROLLOUT = "Abnar and Zuidema, ACL 2020: mean over heads, half of it the token itself, row of the \
 aggregation embedding"
 GRADIENT_ATTENTION = "gradient-weighted attention (Chefer et al., ICCV 2021): positive part of attention times its \
 gradient of the class's logit, mean over heads, rolled out, row of the aggregation embedding"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.render.escape import printable
+from refers_bench.render.picture import Picture, draw_picture
 from refers_bench.render.table import NO_VALUE, check_id
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Panel:
         diagonal: whether a dashed line joins (0, 0) and (1, 1).
         base: value that bars begin at.
         tall: height in rows of panels; a figure is as tall as its tallest panel asks.
+        picture: what is drawn instead of series; None for series.
     """
 
     title: str
@@ -94,17 +96,19 @@ class Panel:
     diagonal: bool = False
     base: float = 0.0
     tall: float = 1.0
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure of small panels, three to a row.
+    """A figure of small panels.
 
     Attributes:
         id: file name stem and anchor.
         caption: says what is drawn; names synthetic data.
         alt: what a reader who cannot see it needs to know.
         view: "mean" or "class" where a page may show either; '' where it always shows.
+        columns: most panels in a row, 1 to 3.
     """
 
     id: str
@@ -112,6 +116,7 @@ class Figure:
     alt: str
     panels: tuple[Panel, ...]
     view: str = ""
+    columns: int = 3
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -127,7 +132,7 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
     from matplotlib.figure import Figure as Canvas
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    columns = min(3, len(figure.panels))
+    columns = min(figure.columns, len(figure.panels))
     rows = math.ceil(len(figure.panels) / columns)
     with mpl.rc_context(_SETTINGS):
         tall = max(panel.tall for panel in figure.panels)
@@ -192,6 +197,9 @@ def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns:
         axes.set_title("\n".join(textwrap.wrap(title, width)), fontsize=8)
         axes.set_xlabel(_short(panel.x_label, 40))
         axes.set_ylabel(_short(panel.y_label, 40))
+        if panel.picture is not None:
+            draw_picture(axes, panel.picture)
+            continue
         if panel.x_log:
             _log_axis(axes, panel)
         _name_axes(axes, panel, legend=legends)

@@ -1,0 +1,153 @@
+"""Show where the networks of finished cells look, and how far that meets annotated boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refers_bench.analysis.localisation import MAPS, THRESHOLD
+from refers_bench.cli.planning import MANIFEST, job_roots, planned
+from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.execution.engine import Outcome
+    from refers_bench.plan.lock import Cell, Job, Plan
+    from refers_bench.store.explanations import Explained
+    from refers_bench.store.results import ResultStore
+
+FAILED, INCOMPLETE = 4, 3
+
+
+@click.command("explain")
+@click.argument("manifest", type=MANIFEST)
+@click.option(
+    "--cell", "patterns", multiple=True, required=True, metavar="PATTERN",
+    help="Finished cells by name, such as 'refers.nih_chestxray14.findings.100%.s0' (repeatable; * for any part).",
+)  # fmt: skip
+@click.option(
+    "--map", "kind", type=click.Choice([*MAPS, "both"]), default="both", show_default=True,
+    help="Attention rollout, the class activation of each annotated class, or both.",
+)  # fmt: skip
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=THRESHOLD, show_default=True,
+    help="Cut of a map that is stretched to 0 to 1; boxes surround what reaches it.",
+)  # fmt: skip
+@click.option(
+    "--images", type=click.IntRange(0, 12), default=6, show_default=True,
+    help="Radiographs of each cell that the report shows; 0 keeps them out of store and report.",
+)  # fmt: skip
+@click.option("--slots", type=click.IntRange(min=1), help="Worker processes.  [default: as 'run']")
+@click.option("--no-report", is_flag=True, help="Do not write the report at the end.")
+@click.pass_obj
+def command(settings: Settings, /, manifest: Path, patterns: tuple[str, ...], no_report: bool, **how: Any) -> int:
+    r"""Explain finished cells of MANIFEST on the annotated test images.
+
+    Each cell is fine-tuned once more (its result keeps predictions, not weights) and must give its stored
+    predictions to the last bit; then maps of where it looks are made of all test images with annotated boxes.
+    Boxes around what reaches the threshold are compared with the annotated ones: mean IoU per class, beside a box
+    in the middle of the image. Maps are kept: another threshold trains nothing.
+
+    The report embeds some test radiographs (--images): real patients' where the data are.
+
+    \b
+    Exit codes: 0 done, 2 user error, 3 incomplete, 4 failed jobs.
+    """
+    from refers_bench.plan import explanation, lock
+    from refers_bench.store import explanations
+    from refers_bench.store.results import ResultStore
+
+    plan, store = planned(settings, manifest), ResultStore(settings.results)
+    cells = explanation.cells_of(plan, patterns)
+    explanation.check(plan, cells, store)
+    jobs, asked = _jobs(settings, plan, cells, **how)
+    lock.write(plan, settings.results)
+    outcome = _execute(settings, plan, jobs, device=_device(cells, store), slots=how["slots"])
+    done = [one for one in asked if store.state(one.localise) == "done"]
+    explanations.add(settings.results, plan.name, done)
+    if done:
+        _show(settings, plan, write=not no_report)
+    return _ended(outcome, jobs)
+
+
+def _jobs(
+    settings: Settings, plan: Plan, cells: Sequence[Cell], *, kind: str, threshold: float, images: int,
+    slots: int | None,
+) -> tuple[list[Job], list[Explained]]:  # fmt: skip
+    """Jobs of all cells, each once, and what the report will look for."""
+    from refers_bench.plan.explanation import jobs_of
+
+    roots, maps = job_roots(settings, plan), list(MAPS) if kind == "both" else [kind]
+    jobs: dict[str, Job] = {}
+    asked = []
+    for cell in cells:
+        found, explained = jobs_of(plan, cell, roots, maps=maps, threshold=threshold, images=images)
+        jobs |= {job.key: job for job in found}
+        asked.append(explained)
+    return list(jobs.values()), asked
+
+
+def _device(cells: Sequence[Cell], store: ResultStore) -> str:
+    """Where the cells were trained: elsewhere their last bits would differ.
+
+    Raises:
+        UserError: on different kinds of devices.
+    """
+    from refers_bench.errors import Problem, UserError
+
+    found: dict[str, str] = {}
+    for cell in cells:
+        record = store.record(cell.key) or {}
+        found.setdefault(str(record.get("provenance", {}).get("device", "cpu")).partition(":")[0], cell.name)
+    if len(found) > 1:
+        text = " and ".join(f"{name} on {device}" for device, name in sorted(found.items()))
+        raise UserError(Problem(found=f"cells trained on different devices: {text}", allowed="one kind at a time"))
+    return next(iter(found))
+
+
+def _execute(settings: Settings, plan: Plan, jobs: list[Job], *, device: str, slots: int | None) -> Outcome:
+    from refers_bench.cli.slots import slots_here
+    from refers_bench.execution import engine, local, progress
+    from refers_bench.plan.states import state_of
+    from refers_bench.store.results import ResultStore
+
+    store = ResultStore(settings.results)
+    todo = [job for job in jobs if state_of(job, store, settings.cache) != "done"]
+    light = not any(job.kind == "attend" for job in todo)
+    settings_of_run = engine.Settings(
+        results=settings.results, cache=settings.cache, roots=job_roots(settings, plan),
+        preload=engine.PRELOAD if light else (*engine.PRELOAD, *engine.HEAVY), slots=slots_here(plan, device, slots),
+        threads=plan.execution["threads"], retries=plan.execution["retries"],
+    )  # fmt: skip
+    click.echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
+    view = progress.view(len(todo))
+    try:
+        return local.execute(jobs, settings_of_run, view)
+    finally:
+        view.close()
+
+
+def _show(settings: Settings, plan: Plan, *, write: bool) -> None:
+    """The table on the terminal, then the report."""
+    from refers_bench.analysis.results import load
+    from refers_bench.render import terminal
+    from refers_bench.render.table import Table
+    from refers_bench.reports import _page
+
+    for item in _page.items(load(settings.results, plan.name), ("attention",)):
+        if isinstance(item, Table):
+            click.echo(terminal.table(item))
+    if write:
+        (page,) = _page.write(settings.results, [plan.name], ("html",))
+        click.echo(f"report: {page}")
+
+
+def _ended(outcome: Outcome, jobs: Sequence[Job]) -> int:
+    names = {job.key: job.name for job in jobs}
+    for key, category in outcome.failed.items():
+        click.echo(f"failed ({category}): {names[key]}; see results store {key}.failed.json", err=True)
+    if outcome.failed:
+        return FAILED
+    return INCOMPLETE if outcome.left or outcome.blocked else 0

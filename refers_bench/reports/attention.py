@@ -1,0 +1,79 @@
+"""How well do the boxes around what a method looks at meet the annotated ones, class by class?"""
+
+from __future__ import annotations
+
+from refers_bench.analysis.explanations import CellExplanation, Localisation, explanations, localisations
+from refers_bench.analysis.localisation import INTERVAL, MAPS
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.table import Cell, Column, Note, Row, Table
+from refers_bench.reports import _grid
+
+COLUMNS = (
+    "seeds", "images", "annotated boxes", "threshold", "mean IoU", "centred box, mean IoU", "difference",
+    "95 % interval",
+)  # fmt: skip
+
+
+def build(results: Results) -> Table | None:
+    """Mean IoU of every explained method, map and class; None when nothing was explained."""
+    found = explanations(results)
+    if not found:
+        return None
+    rows = localisations(found)
+    names = _grid.titles(results, results.methods)
+    targets = tuple(dict.fromkeys(row.target for row in rows))
+    return Table(
+        id="attention",
+        caption=_grid.caption_prefix(results, targets)
+        + "Where the networks look: overlap (IoU) of boxes around their attention with annotated boxes, test images.",
+        stub="Method, map and class",
+        columns=tuple(Column(title=title) for title in COLUMNS),
+        rows=tuple(_row(row, names[row.method], several=len(targets) > 1) for row in rows),
+        notes=tuple(_remarks(found)),
+    )
+
+
+def _row(row: Localisation, title: str, *, several: bool) -> Row:
+    where = f", {_grid.target_title(row.target)}, {_grid.percent(row.target.label_ratio)}" if several else ""
+    difference = row.difference
+    interval = (
+        Cell(kind="missing", notes=(Note(text=f"no interval: {difference.reason}."),))
+        if difference.reason
+        else Cell(text=f"{difference.low:+.3f} to {difference.high:+.3f}", kind="text")
+    )
+    return Row(
+        title=f"{title}{where}: {MAPS[row.kind]}: {row.name or 'all classes'}",
+        cells=(
+            Cell(text=str(row.seeds), kind="text"),
+            Cell(text=str(row.images), kind="text"),
+            Cell(text=str(row.boxes), kind="text"),
+            Cell(text=f"{row.threshold:g}", kind="text"),
+            Cell(value=row.iou, decimals=3),
+            Cell(value=row.centred, decimals=3),
+            Cell(value=difference.mean, decimals=3, signed=True),
+            interval,
+        ),
+    )
+
+
+def _remarks(found: tuple[CellExplanation, ...]) -> list[str]:
+    remarks = [
+        "A map is stretched to 0 to 1 and cut at the threshold; each connected part gets a box. IoU: intersection over "
+        "union of all predicted boxes together and all annotated ones together, mean over images and classes.",
+        "Centred box: in the middle of the image, with the mean width and height of the class's annotated boxes on the "
+        "same images; it knows their size and not their place, which favours it.",
+        f"Interval: {INTERVAL}; difference: map minus centred box, image by image.",
+    ]
+    ways = {kind: text for one in found for kind, text in one.facts["maps"].items()}
+    remarks += [f"{MAPS[kind].capitalize()}: {ways[kind]}." for kind in MAPS if kind in ways]
+    counts = dict.fromkeys(
+        f"{one.planned.target.dataset}: annotated images by split: "
+        + ", ".join(f"{count} {split or 'unused'}" for split, count in one.facts["annotated_images"].items())
+        + "; test images alone count."
+        for one in found
+    )
+    return remarks + list(counts)
+
+
+REPORT = Report(label="Attention and annotated boxes", build=build, order=28)

@@ -1,0 +1,79 @@
+"""Where do the networks look on single radiographs: maps, the boxes around them, and the annotated boxes (Fig. 3)?"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from refers_bench import identity
+from refers_bench.analysis.explanations import CellExplanation, Shown, explanations, shown
+from refers_bench.analysis.localisation import MAPS
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.figure import Figure, Panel
+from refers_bench.render.picture import Picture, encoded
+from refers_bench.render.table import slug
+from refers_bench.reports import _grid
+
+#: Radiographs of one report: every one is embedded once a panel, and a page stays below 5 MB.
+MOST_SHOWN = 18
+#: Digits of a drawn map: more cannot be seen.
+DIGITS = 4
+
+
+def build(results: Results) -> list[Figure]:
+    """A figure per method and column, of its first explained seed, while there is room; none without explanations."""
+    figures, left, seen = [], MOST_SHOWN, set()
+    for one in explanations(results):
+        where = (one.planned.method, one.planned.target)
+        if where in seen:
+            continue
+        seen.add(where)
+        found = shown(results, one)[:left]
+        left -= len(found)
+        if found:
+            figures.append(_figure(results, one, found))
+    return figures
+
+
+def _figure(results: Results, one: CellExplanation, found: list[Shown]) -> Figure:
+    planned = one.planned
+    title = _grid.titles(results, results.methods)[planned.method]
+    where = f"{_grid.target_title(planned.target)}, {_grid.percent(planned.target.label_ratio)}"
+    kinds = " and ".join(MAPS[kind] for kind in MAPS if kind in found[0].maps)
+    return Figure(
+        # The slug is for readers; two names may share it, so the hash tells them apart.
+        id=f"figure-attention-{slug(planned.name)[:60]}-{identity.key(planned.name)[:6]}",
+        caption=f"{_grid.caption_prefix(results, [planned.target])}Where {title} looks ({where}, seed "
+        f"{planned.run.seed}): {kinds}. Solid boxes are annotated, dashed ones surround what reaches "
+        f"{one.explained.threshold:g} of a stretched map. Test images, drawn class by class by a hash of their names.",
+        alt=f"{len(found)} radiographs with maps and boxes; the overlaps of all annotated images stand in the table.",
+        panels=tuple(panel for item in found for panel in _panels(item)),
+        columns=1 + len(found[0].maps),
+    )
+
+
+def _panels(item: Shown) -> list[Panel]:
+    """The radiograph, then each of its maps."""
+    png = encoded(item.pixels_HW)
+    plain = Picture(png=png, annotated=item.annotated)
+    panels = [Panel(title=f"{item.image}: {item.name}", x_label="", y_label="", series=(), picture=plain)]
+    for kind in (kind for kind in MAPS if kind in item.maps):
+        picture = Picture(
+            png=png, heat=_heat(item.maps[kind]), window=item.window, annotated=item.annotated,
+            predicted=item.predicted[kind],
+        )  # fmt: skip
+        title = f"{MAPS[kind]}, IoU {item.iou[kind]:.2f}"
+        panels.append(Panel(title=title, x_label="", y_label="", series=(), picture=picture))
+    return panels
+
+
+def _heat(map_hw: npt.NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
+    """The map from 0 to 1; () where it is the same everywhere."""
+    low, high = float(map_hw.min()), float(map_hw.max())
+    if not high > low:
+        return ()
+    return tuple(tuple(row) for row in ((map_hw.astype(float) - low) / (high - low)).round(DIGITS).tolist())
+
+
+REPORT = Report(label="Attention on radiographs", build=build, order=58)
