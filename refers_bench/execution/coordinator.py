@@ -236,8 +236,9 @@ class _Run:
         self.running[key] = (attempt, time.monotonic())
         self.left[attempt.job.kind] -= 1
         self.listener.started(attempt.job)
-        if self.engine.queues:
+        if self.engine.token:
             self.queued.add(key)
+        if self.engine.queues:
             for child in self.children.get(key, ()):
                 self.consider(child)
 

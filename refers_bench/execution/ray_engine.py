@@ -80,6 +80,8 @@ class RayEngine:
         #: Needs that some node could hold, and since when none can hold others.
         self.housed: set[Need] = set()
         self.homeless: dict[Need, float] = {}
+        #: Why nodes cannot be used.
+        self.refusals: list[Problem] = []
         self.interrupted = False
 
     # --- the connection ---------------------------------------------------------------------------------------------
@@ -183,7 +185,10 @@ class RayEngine:
             self._batch(ending.key).unlink(missing_ok=True)
             self.begun.discard(ending.key)
             del self.running[ending.key]
-        self._check_homes()
+        if not self.interrupted:
+            self._check_homes()
+            if self.refusals:
+                raise UserError(self.refusals)
         return [*endings, *self._begun()]
 
     def interrupt(self) -> None:
@@ -205,15 +210,13 @@ class RayEngine:
         return self.folder / f"{key}.json"
 
     def _ending(self, attempt: Attempt, said: Mapping[str, Any]) -> Ending | None:
-        """How an attempt ended; None when that has to wait.
-
-        Raises:
-            UserError: a node cannot be used.
-        """
+        """How an attempt ended; None when that has to wait."""
         key, how, value = attempt.job.key, said["how"], said.get("value", {})
         if how == "unusable" or "unusable" in value:
             found = value.get("unusable") or said["message"]
-            raise UserError(Problem(found=found, allowed=value.get("allowed", "one environment for all nodes")))
+            problem = Problem(found=found, allowed=value.get("allowed", "one environment for all nodes"))
+            self.refusals += [problem] if problem not in self.refusals else []
+            return Ending(key=key, category="waiting")
         if "storage" in value:
             return Ending(key=key, category="storage", message=value["storage"])
         if ending := ending_in_store(attempt, self.settings):

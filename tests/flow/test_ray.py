@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,7 +54,7 @@ class Cluster:
         environment.pop("CUDA_VISIBLE_DEVICES", None)
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "cluster.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=self.log, env=environment,
+            stderr=self.log, env=environment, start_new_session=True,
         )  # fmt: skip
         self.address = self._heard()["address"]
 
@@ -72,9 +74,11 @@ class Cluster:
 
     def stop(self) -> None:
         """Everything that it has started ends."""
-        with self.log:
-            if self.process.poll() is None:
-                self.process.communicate("stop\n", timeout=60)
+        if self.process.poll() is None:
+            self.process.communicate("stop\n", timeout=60)
+        with contextlib.suppress(ProcessLookupError):  # agents of a node that was killed
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.log.close()
 
 
 @pytest.fixture(scope="module")
@@ -372,6 +376,7 @@ def test_a_head_that_is_lost_is_said_and_a_new_cluster_goes_on(
     with pytest.raises(UserError, match=r"the Ray cluster at .* is gone") as refused:
         runs.run(jobs, first, at_tick=remove)
     assert "allowed: the same command again, once its head runs" in str(refused.value)
+    print(refused.value)
     assert time.monotonic() - gone[0] < 120
     first.stop()
     second = new_cluster()
