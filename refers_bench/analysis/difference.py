@@ -126,12 +126,8 @@ class Difference:
     @property
     def same(self) -> bool:
         """Whether nothing differs; what could not be compared is no difference, but stands in the notes."""
-        return (
-            not any(self.only)
-            and not self.settings
-            and not self.specifications
-            and all(item.same for item in (*self.cells, *self.means))
-        )
+        alike = all(cell.same for cell in self.cells) and all(mean.same for mean in self.means)
+        return alike and not any(self.only) and not self.settings and not self.specifications
 
 
 def compare(
@@ -150,7 +146,7 @@ def compare(
     one, other = ({planned.name: planned for planned in results.planned} for results in (first, second))
     both = [name for name in one if name in other]
     cells = tuple(_cell(first, second, one[name], other[name]) for name in both)
-    changed = {cell.name for cell in cells if cell.predictions == DIFFER}
+    changed = {cell.name: cell.predictions for cell in cells if cell.predictions not in ("", *SAME_PREDICTIONS)}
     where = [where for where in first.cells if where in second.cells]
     means = []
     for place, (method, target) in enumerate(where):
@@ -199,7 +195,7 @@ def _scores(one: Predictions, other: Predictions) -> tuple[str, float | None]:
 
 
 def _mean(
-    first: Results, second: Results, method: str, target: Target, changed: set[str], draws: int
+    first: Results, second: Results, method: str, target: Target, changed: Mapping[str, str], draws: int
 ) -> MeanDifference | None:
     one, other = first.cells[method, target], second.cells[method, target]
     if not one.n or not other.n:
@@ -208,6 +204,8 @@ def _mean(
     seeds: TTest | Refusal = t_test(other.values, one.values)
     if one.defined != other.defined or not (one.same_classes and other.same_classes):
         seeds = Refusal(reason="the means are over different classes")
+    if any(changed.get(planned.name) == OTHER_IMAGES for planned in runs[0]):
+        seeds = Refusal(reason="tested on other images, or with other labels")
     images = None
     if draws and any(planned.name in changed for planned in runs[0]):
         images = _images(first, second, runs, target, draws)

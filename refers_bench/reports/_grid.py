@@ -10,6 +10,7 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
+from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
 from refers_bench.reports import _memory
 
@@ -116,8 +117,10 @@ def _summaries(results: Results, methods: Iterable[str], target: Target | None) 
 def _leaders(results: Results, lines: Sequence[Line], target: Target | None) -> tuple[str, ...]:
     cells = _summaries(results, [line.method for line in lines if line.method is not None], target)
     comparable = [cell for cell in cells.values() if cell.complete]
-    # Means over different classes do not rank.
-    if len(comparable) < 2 or len({cell.defined for cell in comparable}) > 1:
+    # Means over different classes or images do not rank.
+    if len(comparable) < 2 or len({cell.defined for cell in comparable}) > 1 or target is None:
+        return ()
+    if not same_images(results, [method for method, cell in cells.items() if cell.complete], target):
         return ()
     return best(cells)
 
@@ -162,6 +165,9 @@ def comparisons(
         else:
             name = winners[0]
             outcome = compare(results.cells[reference, target], cells[name], welch=welch)
+            compared = [reference, *(other for other in cells if cells[other].complete)]
+            if isinstance(outcome, TTest) and not same_images(results, compared, target):
+                outcome = Refusal(reason=DIFFER)
         left_out = tuple(other for other in cells if not cells[other].complete)
         found.append(Comparison(target=target, baseline=name, outcome=outcome, left_out=left_out))
     return found

@@ -7,6 +7,7 @@ from dataclasses import replace
 from refers_bench.analysis.cells import ClassMetric, Target
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import mean_sd
+from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
 from refers_bench.reports import _grid, _memory
@@ -31,6 +32,7 @@ def _table(results: Results, target: Target) -> Table | None:
     if len(classes) < 2:
         return None
     methods = [method for method in results.methods if (method, target) in results.cells]
+    alike = same_images(results, methods, target)
     rows = []
     for name, metric in classes.items():
         figures = [_cell(seeds[method], name, results.cells[method, target].n_planned) for method in methods]
@@ -40,7 +42,7 @@ def _table(results: Results, target: Target) -> Table | None:
             for method, figure in zip(methods, figures, strict=True)
             if figure.value is not None and not figure.notes and results.cells[method, target].complete
         }
-        top = max(ranked.values()) if len(ranked) > 1 else None
+        top = max(ranked.values()) if len(ranked) > 1 and alike else None
         cells = [
             Cell(text=str(metric.n_pos), kind="text"),
             Cell(text=str(metric.n_neg), kind="text"),
@@ -66,6 +68,7 @@ def _table(results: Results, target: Target) -> Table | None:
             ),
         ),
         rows=tuple(rows),
+        notes=() if alike else (f"Not ranked: the methods were {DIFFER}; counts of images are the first method's.",),
         view="class",
     )
 

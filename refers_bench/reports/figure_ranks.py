@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refers_bench.analysis.ranks import Ranks, ranks
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.test_lists import same_images
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reports import _grid
@@ -15,7 +16,8 @@ def build(results: Results) -> Figure | None:
                                                  for t in results.targets)]  # fmt: skip
     targets = [t for t in results.targets if all((m, t) in results.cells and results.cells[m, t].complete
                                                  and results.cells[m, t].defined == results.cells[methods[0], t].defined
-                                                 for m in methods)]  # fmt: skip
+                                                 for m in methods)
+               and same_images(results, methods, t)]  # fmt: skip
     if len(methods) < 3 or len(targets) < 2:
         return None
     found = ranks([[results.cells[method, target].mean for method in methods] for target in targets])

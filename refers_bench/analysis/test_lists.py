@@ -1,0 +1,49 @@
+"""Were two runs tested on the same images with the same labels, so that their figures may be compared at all?"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from refers_bench.analysis.cells import PlannedRun, Target
+from refers_bench.analysis.predictions import FILE, read
+from refers_bench.analysis.results import Results
+
+#: What is said where they were not.
+DIFFER = "tested on other images, or with other labels"
+
+
+def same_images(results: Results, methods: Iterable[str], target: Target) -> bool:
+    """Whether the finished runs of some methods on a column stand on one test list, as far as they say."""
+    lists = {
+        found
+        for method in methods
+        for run in results.runs(method, target)
+        if run.run.counts and (found := test_list(results, run))
+    }
+    return len(lists) < 2
+
+
+def test_list(results: Results, run: PlannedRun) -> str:
+    """What identifies the labelled test images of a finished run; '' when nothing does.
+
+    Runs of ours share the images of one preparation, whose key says which. Imported ones may hold any list, so it is
+    read from their predictions.
+    """
+    spec = results.jobs.get(run.run.key, {}).get("spec") or {}
+    if spec.get("prepare"):
+        return f"{spec['prepare']} {spec.get('dataset')} {spec.get('task')}"
+    path = results.store / run.run.key / FILE
+    return _digest(path) if path.is_file() else ""
+
+
+# A stored file never changes, and tables ask for it again and again.
+@functools.lru_cache(maxsize=100_000)
+def _digest(path: Path) -> str:
+    found = read(path)
+    classes = sorted(found.classes)
+    digest = hashlib.sha256("\0".join((*classes, *found.image_ids)).encode())
+    digest.update(found.sorted(classes).labels_NK.tobytes())
+    return digest.hexdigest()
