@@ -149,8 +149,8 @@ def read_baseline(path: Path) -> dict[str, Any]:
     return baseline
 
 
-#: As cells are named; a dataset's or task's id holds no dot, a ratio may.
-_CELL = re.compile(r"(.+)\.([^.]+)\.([^.]+)\.([0-9.e+-]+)%\.s(-?\d+)")
+#: As cells are named; a dataset's or task's id holds no dot and begins with a letter, a ratio may hold one.
+_CELL = re.compile(r"(.+)\.([^.]+)\.([^\W\d][^.]*)\.([0-9.e+-]+)%\.s(-?\d+)")
 
 
 def as_results(baseline: Mapping[str, Any]) -> Results:

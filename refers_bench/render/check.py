@@ -48,7 +48,9 @@ def tests_line(comparison: Comparison) -> str:
     counts = [f"{verdicts.count(one)} {one}" for one in (*_VERDICTS.values(), "not tested") if one in verdicts]
     reasons = Counter(test.found.reason for test in comparison.tests if isinstance(test.found, Refusal))
     why = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return f"equivalence over seeds ({TOST}, paired by seed): {', '.join(counts)}" + (f" ({why})" if why else "")
+    return printable(
+        f"equivalence over seeds ({TOST}, paired by seed): {', '.join(counts)}" + (f" ({why})" if why else "")
+    )
 
 
 def _remarks(finding: Finding) -> str:

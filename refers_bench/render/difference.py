@@ -9,7 +9,7 @@ from typing import Any
 
 from refers_bench.analysis.difference import CellDifference, Difference, MeanDifference
 from refers_bench.analysis.significance import Refusal
-from refers_bench.render.escape import printable
+from refers_bench.render.escape import encodable, printable
 
 #: Raised when a reader of the last version would misread this one.
 VERSION = 1
@@ -89,7 +89,7 @@ def _mean(one: MeanDifference) -> str:
         parts.append(f"over seeds {interval} (n = {found.n[1]} and {found.n[0]}, df = {found.df:g})")
     if one.images is not None:
         parts.append(f"over test images 95 % {one.images.low * 100:+.2f} to {one.images.high * 100:+.2f}")
-    return "; ".join(parts)
+    return printable("; ".join(parts))
 
 
 def _classes(found: Difference) -> Iterator[str]:
@@ -142,7 +142,7 @@ def as_json(found: Difference) -> str:
         "means": [_mean_json(one) for one in found.means],
         "notes": list(found.notes),
     }
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return encodable(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _finite(value: float | None) -> float | str | None:

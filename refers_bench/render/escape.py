@@ -67,6 +67,11 @@ def printable(text: object) -> str:
     return _visible(re.sub(r"\s+", " ", str(text)))
 
 
+def encodable(text: str) -> str:
+    """The text with halves of surrogate pairs replaced, which no file can hold."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
 def printable_lines(text: object) -> str:
     """Like `printable`, but lines and indentation stay: for tracebacks and commands."""
     return "\n".join(_visible(line.expandtabs(4)) for line in str(text).splitlines())

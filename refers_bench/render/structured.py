@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from refers_bench.render.escape import encodable
 from refers_bench.render.page import Page
 from refers_bench.render.table import Table
 
@@ -38,7 +39,7 @@ def page(content: Page, *, cells: Iterable[Mapping[str, Any]], classes: Iterable
         "cells": list(cells),
         "classes": list(classes),
     }
-    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, sort_keys=True) + "\n"
+    return encodable(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, sort_keys=True)) + "\n"
 
 
 def _table(table: Table) -> dict[str, Any]:

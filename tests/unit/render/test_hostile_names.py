@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 from functools import cache
@@ -11,8 +12,13 @@ from html.parser import HTMLParser
 
 import pytest
 
+from refers_bench.analysis.bands import BandTest
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.difference import CellDifference, Difference, MeanDifference, SettingDifference
+from refers_bench.analysis.equivalence import equivalence
 from refers_bench.analysis.regression import DRIFT, Comparison, Finding
-from refers_bench.render import check, escape, html, latex, markdown, spreadsheet, terminal
+from refers_bench.analysis.significance import Refusal
+from refers_bench.render import check, difference, escape, html, latex, markdown, spreadsheet, structured, terminal
 from refers_bench.render.figure import Figure, Panel, Series, draw
 from refers_bench.render.page import Detail, Page, Section
 from refers_bench.render.table import Cell, Column, Note, Row, Table
@@ -188,3 +194,53 @@ def test_check_summaries(name: str) -> None:
     row = check.markdown(found).splitlines()[-1]
     assert len(re.findall(r"(?<!\\)\|", row)) == 4 and "<script" not in row
     assert "\n" not in check.summary_line(found)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_check_summaries_of_bands(name: str) -> None:
+    tests = (
+        BandTest(row=name, name=name, band=0.02, source=name, found=Refusal(reason=name)),
+        BandTest(row=name, name=name, band=0.02, source=name, found=equivalence([0.5, 0.6], 0.0, margin=0.02)),
+        BandTest(row=name, name=name, band=0.02, source=name, found=equivalence([0.0, 0.03], 0.0, margin=0.02)),
+    )
+    found = Comparison(manifest=name, tolerance=0.02, findings=(), classes_compared=0, largest=0.0, tests=tests)
+    root = ET.fromstring(check.junit(found))
+    assert [case[0].tag for case in root.findall(".//testcase")] == ["skipped", "failure", "skipped"]
+    assert (root.get("tests"), root.get("failures")) == ("3", "1")
+    text = check.markdown(found)
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    assert len(rows) == 3 and all(len(re.findall(r"(?<!\\)\|", row)) == 4 for row in rows)
+    assert "<script" not in text and "://" not in text and "\n" not in check.tests_line(found)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_json(name: str) -> None:
+    text = structured.page(_page(name), cells=[{"method": name}], classes=[{"class": name}])
+    found = json.loads(text)
+    assert found["title"] == found["cells"][0]["method"] == (name if "\ud800" not in name else found["title"])
+    assert found["sections"][0]["tables"][0]["rows"][0]["title"] == found["title"]
+    text.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
+def test_differences(name: str) -> None:
+    cell = CellDifference(name=name, states=("done", "failed"), same_key=False)
+    other = CellDifference(
+        name=name, states=("done", "done"), same_key=True, predictions="differ", largest=float("inf")
+    )
+    mean = MeanDifference(
+        method=name, target=Target(dataset=name, task=name, label_ratio=1.0), means=(0.5, 0.6), n=(1, 1),
+        seeds=Refusal(reason=name), images=None, classes={name: (None, 0.5)},
+    )  # fmt: skip
+    setting = SettingDifference(name=name, values=(name, None), origins=(name, ""))
+    found = Difference(
+        names=(name, name), only=((name,), ()), cells=(cell, other), means=(mean,), settings=(setting,),
+        specifications=((name, name, name, 1),), notes=(name,),
+    )  # fmt: skip
+    text = difference.text(found)
+    assert all(sign == "\n" or sign.isprintable() for sign in text)
+    # Twelve lines for these facts, whatever is in them, and the verdict.
+    assert text.count("\n") == 18 and text.splitlines()[-1].startswith("different: ")
+    as_json = json.loads(difference.as_json(found))
+    assert as_json["same"] is False and as_json["cells"][1]["largest_score_difference"] == "infinite"
+    difference.as_json(found).encode("utf-8")
