@@ -14,7 +14,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
-from refers_bench.render import check, html, latex, markdown, spreadsheet, terminal
+from refers_bench.render import check, escape, html, latex, markdown, spreadsheet, terminal
 from refers_bench.render.figure import Figure, Panel, Series, draw
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import DAGGER, Cell, Column, Note, Row, Table
@@ -142,3 +142,55 @@ def test_markdown_summary_lists_what_is_not_the_same_up_to_a_limit() -> None:
 def test_a_rendered_table_is_what_it_was(render: Callable[[Table], str], snapshot: SnapshotAssertion) -> None:
     """A change of how tables look is seen, and accepted with `pytest --snapshot-update`."""
     assert render(TABLE) == snapshot
+
+
+def _svg_texts(figure: Figure) -> list[str]:
+    return [
+        text.strip() for element in ET.fromstring(draw(figure)).iter() for text in [element.text or ""] if text.strip()
+    ]
+
+
+def _lines(*labels: str, x: tuple[float, ...] = (1.0, 10.0)) -> tuple[Series, ...]:
+    return tuple(Series(label=label, x=x, y=tuple(float(n) for n in range(len(x)))) for label in labels)
+
+
+def test_panels_with_the_same_curves_share_one_legend() -> None:
+    panels = tuple(Panel(title=t, x_label="", y_label="", series=_lines("one", "two")) for t in ("p", "q", "r"))
+    texts = _svg_texts(Figure(id="f", caption="", alt="", panels=panels))
+    assert (texts.count("one"), texts.count("two")) == (1, 1)
+    other = Panel(title="s", x_label="", y_label="", series=_lines("two", "one"))
+    texts = _svg_texts(Figure(id="f", caption="", alt="", panels=(*panels, other)))
+    # The same colour means another name there, so every panel has its own.
+    assert (texts.count("one"), texts.count("two")) == (4, 4)
+
+
+def test_a_logarithmic_axis_has_plain_numbers() -> None:
+    panel = Panel(title="", x_label="", y_label="", series=_lines("one", x=(0.5, 10.0, 100.0)), x_log=True)
+    texts = _svg_texts(Figure(id="f", caption="", alt="", panels=(panel,)))
+    assert {"0.5", "10", "100"} <= set(texts) and not any("mathdefault" in text for text in texts)
+
+
+def test_long_tables_go_on_in_further_floats() -> None:
+    rows = tuple(Row(title=f"row {n}", cells=(Cell(value=1.0), Cell(value=2.0))) for n in range(100))
+    text = latex.table(Table(id="t", caption="c", columns=TABLE.columns, rows=rows))
+    assert text.count(r"\begin{table}") == 4 and text.count("(continued)") == 3 and text.count(r"\label{") == 1
+    assert all(text.count(f"row {n} &") == 1 for n in range(100)) and text.count(r"\toprule") == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("\u05e9\u05dc x", "{[}U+05E9 U+05DC{]} x"),
+        ("\uff21\ufb01", "Afi"),
+        ("na\u00efve \u00abx\u00bb", "na\u00efve <<x>>"),
+        ("\u05d0" * 20, "{[}" + " ".join(["U+05D0"] * 12) + " and 8 more{]}"),
+    ],
+)
+def test_signs_that_latex_lacks_are_written_out(given: str, expected: str) -> None:
+    assert escape.latex(given) == expected
+
+
+def test_words_are_broken_only_where_no_column_would_hold_them() -> None:
+    assert html._soft("context_restoration") == "context_<wbr>restoration"
+    assert html._soft("tuberculosis") == "tuberculosis" and html._soft("a <b>") == "a &lt;b&gt;"
+    assert html._soft("n" * 45).count("<wbr>") == 2

@@ -1,0 +1,81 @@
+"""Does a reader find first what matters, and behind each number where it comes from?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from refers_bench.analysis.seeds import mean_interval
+from refers_bench.reports import _page, _provenance, _summary, table1
+
+
+def test_the_summary_says_who_leads_and_how_sure_that_is(folder: Any) -> None:
+    folder.seeds("refers", [0.80, 0.82, 0.81], label="REFERS")
+    folder.seeds("scratch", [0.60, 0.63, 0.64], label="Random")
+    folder.seeds("refers", [0.5, 0.52, 0.51], ratio=0.1, label="REFERS")
+    folder.seeds("scratch", [0.50, 0.53, 0.54], ratio=0.1, label="Random")
+    folder.lock["title"] = "A title"
+    results = folder.load()
+    said = _summary.sentences(results, _page.items(results))
+    assert said[:2] == ["A title", "12 of 12 cells have a figure (a cell is one method, target, label ratio and seed)."]
+    assert said[2].startswith("REFERS is above the best other complete row in 1 of 2 columns; P < 0.05 over seeds")
+    assert "in 1 of 2 tested columns, in 1 after Holm's correction" in said[2]
+    assert any(text.startswith("Claims of the paper") for text in said)
+    assert any("published figures: " in text for text in said)
+
+
+def test_the_summary_promises_no_test_where_there_is_none(folder: Any) -> None:
+    folder.cell("refers")
+    folder.cell("scratch")
+    said = _summary.sentences(folder.load(), [])
+    assert "no column has a P-value over seeds" in said[1]
+
+
+def test_a_number_leads_to_seeds_intervals_configuration_and_log(folder: Any) -> None:
+    folder.seeds("refers", [0.80, 0.82, 0.81])
+    key = "refers+covid19_idc-viral_vs_bacterial-1-0"
+    folder.history(key, {"loss/total": [0.9, 0.25], "val/auc": [0.6, 0.71], "other": [1.0]})
+    folder.lock["jobs"][0]["spec"] |= {"finetune": {"steps": 150}, "seed": 0, "pretrain": "pre"}
+    folder.job("pre", "pretrain", spec={"kind": "pretrain", "source": "phantom", "pretrain": {"steps": 7}})
+    (detail,) = _provenance.details(folder.load())
+    facts = dict(detail.facts)
+    low, high = mean_interval([0.80, 0.82, 0.81])
+    assert facts["mean"] == "81.00, SD 1.00, n = 3 of 3 seeds"
+    assert facts["95 % interval over seeds"] == f"{low * 100:.2f} to {high * 100:.2f} (t, df = 2)"
+    assert facts["seed 1"].startswith("82.00 | key refers+")
+    assert (
+        "finetune.steps: 150" in detail.config and "pretrain.steps: 7" in detail.config and "seed:" not in detail.config
+    )
+    assert detail.code == "seed 0, last recorded: loss/total 0.25 (step 1), val/auc 0.71 (step 1)"
+
+
+def test_large_pages_say_where_configurations_stand(folder: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(_provenance, "MOST_FULL", 1)
+    for method in ("refers", "c2l"):
+        folder.cell(method)
+    details = _provenance.details(folder.load())
+    assert all(dict(one.facts)["configuration"].startswith("in plan.lock.json") and not one.config for one in details)
+
+
+def test_one_seed_has_no_interval_over_seeds(folder: Any) -> None:
+    folder.cell("refers")
+    facts = dict(_provenance.details(folder.load())[0].facts)
+    assert "one seed: no SD" in facts["mean"] and "95 % interval over seeds" not in facts
+
+
+def test_released_files_stand_beside_ours_in_the_papers_tables(folder: Any, new_folder: Any) -> None:
+    where = {"dataset": "nih_chestxray14", "task": "findings", "ratio": 0.01}
+    release = new_folder("refers-release")
+    release.lock["manifest"] = {"origin": "released"}
+    # One store for both: the released run is not the seed of ours.
+    release.cell("refers", seed=9, aucs={"a": 0.76, "b": None}, **where)
+    release.save()
+    folder.seeds("refers", [0.70, 0.71], **where)
+    folder.lock["tables"] = ["table1"]
+    table = table1.build(folder.load())
+    assert table is not None
+    (row,) = [row for row in table.rows if row.block == "released"]
+    assert row.title == "REFERS (released files)" and (row.cells[0].figure, row.cells[0].tag) == ("76.0", "1/2 classes")
+    assert any("one run each" in note for note in table.notes)
+    # Without the paper's figures none of the two reference columns is shown.
+    section = _page.section(folder.load(), published=False)
+    assert not [row for item in section.tables for row in item.rows if row.block in ("published", "released")]
