@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import Problem, StorageError
+from refers_bench.errors import Problem, StorageError, UserError
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings
 from refers_bench.execution.retry import next_attempt, refusal
 from refers_bench.plan.lock import Job
@@ -209,8 +209,13 @@ class _Run:
                 batch.append(attempt)
                 self.starts += 1
                 self.began(attempt)
-        if batch:
-            self.engine.start(batch)
+        try:
+            if batch:
+                self.engine.start(batch)
+        except UserError:  # refused: none of it is anybody's to watch
+            for attempt in batch:
+                self.running.pop(attempt.job.key)
+            raise
 
     def claimed(self, key: str) -> Attempt | None:
         """Claim a job; None when somebody else is at it or has finished it."""

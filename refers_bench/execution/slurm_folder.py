@@ -153,6 +153,7 @@ class Diary:
     """What a task has written down of its last run.
 
     Attributes:
+        began: whether it ever ran.
         started: keys of the jobs it began.
         running: those of them that it has not said to have ended.
         ended: key -> category, of all its runs.
@@ -160,6 +161,7 @@ class Diary:
         node: it runs on.
     """
 
+    began: bool = False
     started: frozenset[str] = frozenset()
     running: frozenset[str] = frozenset()
     ended: Mapping[str, str] = field(default_factory=dict)
@@ -172,11 +174,11 @@ def diary(path: Path) -> Diary:
     started: set[str] = set()
     running: set[str] = set()
     ended: dict[str, str] = {}
-    over, node = False, ""
+    began, over, node = False, False, ""
     for event in events(path):
         match event["what"]:
             case "began":
-                started, running, over, node = set(), set(), False, event["node"]
+                began, started, running, over, node = True, set(), set(), False, event["node"]
             case "job began":
                 started.add(event["key"])
                 running.add(event["key"])
@@ -185,7 +187,7 @@ def diary(path: Path) -> Diary:
                 ended[event["key"]] = event["category"]
             case "over":
                 over = True
-    return Diary(started=frozenset(started), running=frozenset(running), ended=ended, over=over, node=node)
+    return Diary(began=began, started=frozenset(started), running=frozenset(running), ended=ended, over=over, node=node)
 
 
 def history(results: Path, *, most: int = 1000) -> list[dict[str, Any]]:

@@ -8,14 +8,20 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from refers_bench.errors import UserError
 from refers_bench.execution import slurm_folder
+from refers_bench.execution.coordinator import execute
+from refers_bench.execution.engine import PRELOAD, Outcome, Settings
+from refers_bench.execution.engines import make
+from refers_bench.execution.progress import PlainView
 from refers_bench.plan.lock import Job
+from refers_bench.store.claims import Claims
 from refers_bench.store.results import ResultStore
 
 MakeJob = Callable[..., Job]
@@ -98,6 +104,29 @@ class Lab:
         """How often each job was stopped from outside, as coordinators wrote down."""
         return Counter(name for event in slurm_folder.history(self.results) for name in event["jobs"])
 
+    def here(self, jobs: list[Job], *, section: Mapping[str, Any] | None = None, **how: Any) -> Outcome:
+        """The coordinator in this process."""
+        settings = Settings(
+            results=self.results,
+            cache=self.folder / "cache",
+            device="cpu",
+            preload=PRELOAD,
+            **{"time_limit": 60.0, **how},
+        )
+        engine = make("slurm", settings, {"slurm": {**SECTION, **(section or {})}})
+        return execute(jobs, engine, settings, PlainView(len(jobs)))
+
+    def queue(self) -> list[str]:
+        """Ids of tasks that wait or run."""
+        return self.slurm.ask("squeue", "--noheader", "--array", "--format=%i").split()
+
+    def finished(self, process: subprocess.Popen[str], jobs: list[Job]) -> dict[str, str]:
+        """Wait for a coordinator; the failed jobs with their categories."""
+        out, err = process.communicate(timeout=180)
+        assert process.returncode in (0, 4), err
+        names = {one.key: one.name for one in jobs}
+        return {names[key]: category for key, category in json.loads(out.splitlines()[-1])["failed"].items()}
+
 
 @pytest.fixture
 def lab(tmp_path: Path, slurm: Any, orchestrator: Any, job: MakeJob) -> Iterator[Lab]:
@@ -114,8 +143,8 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
 ) -> None:
     killed = lab.job("killed", sleep=8, saves=True)
     greedy = lab.job("greedy", sleep=20, allocate_mb=500)
-    requeued = lab.job("requeued", sleep=12, saves=True)
-    lost = lab.job("lost", sleep=30, saves=True)
+    requeued = lab.job("requeued", sleep=14, saves=True)
+    lost = lab.job("lost", sleep=24, saves=True)
     slow = lab.job("slow", fail="hang")
     good = [lab.job(f"good{i}", sleep=1) for i in range(4)]
     after = [
@@ -124,7 +153,7 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
         lab.job("after all", [one.key for one in good]),
     ]
     jobs = [killed, greedy, requeued, lost, slow, *good, *after]
-    first = lab.start(jobs, time_limit=25.0, retries={"crash": 1})
+    first = lab.start(jobs, time_limit=16.0, retries={"crash": 1})
     since = time.time()
 
     # Over its memory: Slurm kills the whole task.
@@ -151,19 +180,13 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     assert kill_all(first) == []
     lab.began("lost")
     task, begin = lab.task_of("lost")
-    second = lab.start(jobs, time_limit=25.0, retries={"crash": 1})
+    second = lab.start(jobs, time_limit=16.0, retries={"crash": 1})
     until(lambda: lab.watched_by(second))
     since = time.time()
     lab.slurm.ask("scontrol", "update", f"NodeName={begin['node']}", "State=DOWN", "Reason=test")
     lab.seen("lost", "lost", since)
 
-    out, err = second.communicate(timeout=120)
-    outcome = json.loads(out.splitlines()[-1])
-    names = {one.key: one.name for one in jobs}
-    assert {names[key]: category for key, category in outcome["failed"].items()} == {
-        "greedy": "host_oom", "slow": "timeout",
-    }, err  # fmt: skip
-    assert [names[key] for key in outcome["blocked"]] == ["after greedy"]
+    assert lab.finished(second, jobs) == {"greedy": "host_oom", "slow": "timeout"}
     # Nothing ran twice: whoever began again had been stopped, and each ended well once.
     assert lab.counts("ended") == {one.name: 1 for one in jobs if one.name not in ("greedy", "slow", "after greedy")}
     stopped = lab.interruptions() + Counter({"slow": 1})
@@ -175,3 +198,161 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
         record_property(name, round(seconds, 2))
     print(lab.latency)
     assert max(lab.latency.values()) < IN_TIME_S, lab.latency
+
+
+@pytest.mark.slow
+def test_time_limits_of_tasks(lab: Lab, record_property: Callable[[str, object], None]) -> None:
+    """A job that saves goes on over several limits, one that cannot get on has failed, one that is deaf is killed."""
+    long = lab.job("long", sleep=35, saves=True)
+    stuck = lab.job("stuck", sleep=300)
+    deaf = lab.job("deaf", sleep=300, deaf=True)
+    jobs = [long, stuck, deaf, lab.job("after long", [long.key])]
+    process = lab.start(jobs, section={**SECTION, "time": 60.0, "signal": 40.0})
+    lab.began("deaf")
+    task, _ = lab.task_of("deaf")
+    facts = until(
+        lambda: "JobState=TIMEOUT" in (said := lab.slurm.ask("scontrol", "-o", "show", "job", task)) and said, 150
+    )
+    ended = time.mktime(time.strptime(facts.partition("EndTime=")[2].split()[0], "%Y-%m-%dT%H:%M:%S"))
+    lab.seen("deaf", "timeout", ended)
+    assert lab.finished(process, jobs) == {"stuck": "timeout", "deaf": "timeout"}
+    failure = lab.store.failure(stuck.key) or {}
+    assert failure["message"].startswith("got no further between two time limits")
+    record = lab.store.record(long.key) or {}
+    assert record["provenance"]["scheduler"]["restarts"] >= 1
+    assert lab.counts("began")["stuck"] == 2
+    assert lab.counts("began")["long"] == 1 + record["provenance"]["scheduler"]["restarts"]
+    assert lab.counts("ended") == {"long": 1, "after long": 1}
+    record_property("deaf: timeout", round(lab.latency["deaf: timeout"], 2))
+    assert max(lab.latency.values()) < IN_TIME_S, lab.latency
+
+
+def test_cells_share_tasks_and_tasks_have_gpus_of_their_own(lab: Lab) -> None:
+    cells = [lab.job(f"cell{i}", sleep=1.5) for i in range(8)]
+    outcome = lab.here(cells, section={"gpus": 1, "cells_per_task": 2})
+    assert len(outcome.done) == 8
+    begun = [line for line in lines(lab.diary) if line["what"] == "began"]
+    assert len(begun) == 8
+    tasks = {(line["node"], line["gpus"], line["slurm"], line["pid"]) for line in begun}
+    assert len(tasks) == 4, "a worker does not live over the cells of its task"
+    # Two nodes of two GPUs: whoever ran at the same time had another one.
+    at_once = {(node, gpu) for node, gpu, _, _ in tasks}
+    assert at_once == {("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")}
+    (array,) = slurm_folder.arrays(lab.results, closed=True)
+    assert sorted(path.name for path in array.folder.glob("task-*.log")) == [f"task-{i}.log" for i in range(4)]
+
+
+def test_a_task_that_dies_takes_one_cell_with_it(lab: Lab) -> None:
+    cells = [lab.job(f"cell{i}", sleep=2) for i in range(3)]
+    process = lab.start(cells, section={**SECTION, "cells_per_task": 3}, retries={})
+    lab.began("cell1")
+    since = time.time()
+    os.kill(lab.task_of("cell1")[1]["pid"], signal.SIGKILL)
+    assert lab.seen("cell1", "crash", since)["jobs"] == ["cell1"]
+    assert lab.finished(process, cells) == {"cell1": "crash"}
+    assert lab.counts("began") == {"cell0": 1, "cell1": 1, "cell2": 1}
+
+
+def test_a_coordinator_that_died_while_sending_is_found_by_name(lab: Lab, kill_all: Callable[..., list[int]]) -> None:
+    jobs = [lab.job(f"job{i}", sleep=5) for i in range(3)]
+    jobs.append(lab.job("last", [jobs[0].key]))
+    assert (first := lab.start(jobs)) and lab.began("job2") is None
+    # A second coordinator leaves to a live one what that has sent.
+    second = lab.start(jobs)
+    time.sleep(1)
+    assert kill_all(first) == []
+    for array in slurm_folder.arrays(lab.results):
+        (array.folder / "id").unlink()
+    third = lab.start(jobs)
+    assert lab.finished(third, jobs) == {}
+    assert lab.finished(second, jobs) == {}
+    assert lab.counts("began") == lab.counts("ended") == {one.name: 1 for one in jobs}
+    assert list(slurm_folder.arrays(lab.results)) == []
+    assert list((lab.results / "work" / "claims").glob("*.json")) == []
+
+
+def test_two_orchestrators_on_one_store(lab: Lab) -> None:
+    """One runs jobs here, one on Slurm."""
+    jobs = [lab.job(f"job{i}", sleep=0.5) for i in range(16)]
+    jobs += [lab.job(f"next{i}", [jobs[i].key], sleep=0.2) for i in range(4)]
+    slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 4})
+    here = lab.start(jobs, executor="local", workers=1)
+    assert (lab.finished(here, jobs), lab.finished(slurm, jobs)) == ({}, {})
+    assert lab.counts("began") == lab.counts("ended") == {one.name: 1 for one in jobs}
+    where = Counter("slurm" if line["node"] else "here" for line in lines(lab.diary))
+    assert min(where["slurm"], where["here"]) > 0, where
+    assert list((lab.results / "work" / "claims").glob("*.json")) == []
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: Lab, queued: bool) -> None:
+    """Its host does not tell whether it lives: the claim counts as long as it is renewed, and no longer."""
+    jobs, stale = [lab.job("claimed"), lab.job("free")], 3.0
+    claims = Claims(lab.results)
+    claim = {**claims.me, "host": "another", "token": "its own", "queued": queued, "engine": "slurm"}
+    (claims.folder / f"{jobs[0].key}.json").write_text(json.dumps(claim))
+    since = time.time()
+    process = lab.start(jobs, executor="local", stale_s=stale)
+    assert lab.finished(process, jobs) == {}
+    begun = {line["name"]: line["time"] - since for line in lines(lab.diary) if line["what"] == "began"}
+    assert begun["free"] < stale <= begun["claimed"] < stale + 4
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_interrupted_it_asks_whether_to_cancel(lab: Lab, answer: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [lab.job(f"job{i}", sleep=6, saves=True) for i in range(2)]
+    jobs.append(lab.job("after", [jobs[0].key]))
+    asked = []
+
+    def cancel(question: str) -> bool:
+        asked.append(question)
+        return answer
+
+    def stopping() -> bool:
+        if lab.counts("began").total() == 2:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.here(jobs, cancel=cancel, stopping=stopping)
+    assert asked == ["3 jobs are queued or run on Slurm. Cancel them?"]
+    if answer:
+        until(lambda: not lab.queue())
+        assert lab.counts("ended").total() == 0
+    else:
+        assert len(lab.queue()) == 3
+        assert "The same command watches them again; scancel" in capsys.readouterr().err
+    assert len(lab.here(jobs).done) == 3
+    assert lab.counts("ended") == {one.name: 1 for one in jobs}
+    assert lab.counts("began")["after"] == 1
+    assert lab.counts("began").total() == (5 if answer else 3), "what was saved is gone on with, what runs is left"
+
+
+def test_cancelled_by_somebody_else_is_not_put_back_until_asked_again(lab: Lab) -> None:
+    first = lab.job("first", sleep=4)
+    jobs = [first, lab.job("waits", [first.key]), lab.job("good")]
+    process = lab.start(jobs)
+    lab.began("first")
+    (array,) = (one for one in slurm_folder.arrays(lab.results) if '"waits"' in (one.folder / "array.json").read_text())
+    since = time.time()
+    lab.slurm.ask("scancel", array.task_id(0))
+    event = lab.seen("waits", "cancelled", since)
+    assert event["message"].endswith("was cancelled by somebody (Slurm says who only where it keeps accounts)")
+    assert lab.finished(process, jobs) == {"waits": "cancelled"}
+    assert lab.counts("began") == {"first": 1, "good": 1}
+    assert len(lab.here(jobs).done) == 1
+
+
+def test_what_slurm_refuses_is_a_user_error(lab: Lab) -> None:
+    with pytest.raises(UserError, match=r"Slurm refuses the jobs: .*invalid partition.*; allowed: partition, account"):
+        lab.here([lab.job("one")], section={"partition": "nowhere"})
+    assert (lab.queue(), lab.counts("began").total()) == ([], 0)
+    assert list((lab.results / "work" / "claims").glob("*.json")) == []
+
+
+def test_an_environment_that_does_not_work_says_so(lab: Lab) -> None:
+    job = lab.job("one")
+    outcome = lab.here([job], section={"python": "/no/such/python"}, retries={})
+    assert outcome.failed == {job.key: "crash"}
+    failure = lab.store.failure(job.key) or {}
+    assert "exit status 127" in failure["message"] and "/no/such/python: No such file" in failure["message"]

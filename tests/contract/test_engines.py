@@ -1,0 +1,134 @@
+"""What must every engine do, wherever it runs jobs? New ones are picked up by their name."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench import identity, plugins
+from refers_bench.errors import CATEGORIES
+from refers_bench.execution import coordinator, engine, engines
+from refers_bench.execution.engine import Outcome, Settings, Slot
+from refers_bench.plan.lock import Job
+from refers_bench.store.results import ResultStore
+
+ENGINES = sorted(plugins.engines())
+#: What makes an engine usable here: name -> fixture that skips with a reason where that is not possible.
+PLACES = {"slurm": "slurm", "ray": "ray_cluster"}
+#: What its section says in these tests.
+SECTIONS: Mapping[str, Mapping[str, Any]] = {"slurm": {"gpus": 0, "memory": "200M"}}
+
+
+def job(name: str, *needs: Job, **spec: Any) -> Job:
+    spec = {"kind": "noop", "recipe": 1, "name": name, **spec}
+    return Job(
+        key=identity.key(spec), kind="noop", name=name, needs=tuple(need.key for need in needs), spec=spec
+    )  # fmt: skip
+
+
+class Listening:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.endings: list[tuple[str, str]] = []
+
+    def started(self, job: Job) -> None: ...
+    def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
+        assert 0 <= seconds < 120
+        self.endings.append((job.name, category))
+
+    def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """Address of a Ray of one node; skips where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install '.[ray]'")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "num_gpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20},
+    )
+    yield cluster.address
+    cluster.shutdown()
+
+
+Run = Callable[..., tuple[Outcome, Listening]]
+
+
+@pytest.fixture(params=ENGINES)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Run jobs on the engine under test."""
+    name = request.param
+    section = dict(SECTIONS.get(name, {}))
+    if name in PLACES:
+        place = request.getfixturevalue(PLACES[name])
+        if name == "ray":
+            section["address"] = place
+
+    def run(jobs: list[Job], **how: Any) -> tuple[Outcome, Listening]:
+        settings = Settings(
+            results=tmp_path / "results", cache=tmp_path / "cache", slots=[Slot(device="cpu")] * 2, device="cpu",
+            preload=engine.PRELOAD, **{"time_limit": 60.0, **how},
+        )  # fmt: skip
+        listening = Listening()
+        made = engines.make(name, settings, {"executor": name, name: section})
+        assert (made.name, isinstance(made.token, str), isinstance(made.queues, bool)) == (name, True, True)
+        return coordinator.execute(jobs, made, settings, listening), listening
+
+    return run
+
+
+def test_jobs_run_once_after_what_they_need_and_failures_are_recorded(run: Run, tmp_path: Path) -> None:
+    diary = str(tmp_path / "diary")
+    first = job("first", sleep=0.3, diary=diary)
+    bad = job("bad", fail="data")
+    later = [job(f"later{i}", first, diary=diary) for i in range(3)]
+    once = job("once", fail="kill", fail_attempts=1)
+    jobs = [first, bad, *later, once, job("needs bad", bad)]
+    outcome, listening = run(jobs, retries={"crash": 1, "lost": 2})
+    assert sorted(outcome.done) == sorted(one.key for one in (first, *later, once))
+    assert (outcome.failed, outcome.blocked, outcome.left) == ({bad.key: "data_error"}, [jobs[-1].key], [])
+    begun = [
+        line.split('"name": "')[1].split('"')[0] for line in Path(diary).read_text().splitlines() if "began" in line
+    ]
+    assert (begun[0], sorted(begun)) == ("first", ["first", "later0", "later1", "later2"])
+    assert ("bad", "data_error") in listening.endings
+    assert {category for _, category in listening.endings} <= set(CATEGORIES)
+    failure = ResultStore(tmp_path / "results").failure(bad.key) or {}
+    assert (failure["message"], failure["name"], failure["attempts"]) == ("DataError: asked for by the job", "bad", 1)
+    # Nothing is left behind, and asked again it runs what has failed, alone.
+    assert list((tmp_path / "results" / "work" / "claims").glob("*.json")) == []
+    again, listening = run(jobs)
+    assert (again.done, again.failed, listening.endings) == ([], {bad.key: "data_error"}, [("bad", "data_error")])
+
+
+def test_a_job_over_its_time_ends(run: Run) -> None:
+    jobs = [job("hangs", fail="hang"), job("good")]
+    outcome, _ = run(jobs, time_limit=2.0)
+    assert (outcome.failed, outcome.done) == ({jobs[0].key: "timeout"}, [jobs[1].key])
+
+
+def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    jobs = [job("long", sleep=2.5, saves=True, diary=str(diary)), job("after")]
+    begun = threading.Event()
+
+    def stopping() -> bool:
+        if not begun.is_set() and diary.exists():
+            time.sleep(0.5)
+            begun.set()
+        return begun.is_set()
+
+    outcome, _ = run(jobs, stopping=stopping, max_jobs=1)
+    assert (outcome.failed, jobs[0].key in outcome.left) == ({}, True)
+    outcome, _ = run(jobs)
+    assert (len(outcome.done), outcome.failed) == (2, {})
