@@ -218,7 +218,7 @@ def test_each_failure_is_recorded_and_the_rest_goes_on(cluster: Cluster, runs: R
 
 
 def test_a_node_lost_in_mid_run_costs_no_cell(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
-    jobs = [job("noop", f"cell{i}", sleep=2.0) for i in range(8)]
+    jobs = [job("noop", f"cell{i}", sleep=1.5) for i in range(8)]
     cluster.tell("add", "doomed", "2", "2")
     cluster.tell("wait")
     lost: list[str] = []
@@ -243,23 +243,6 @@ def test_a_node_lost_in_mid_run_costs_no_cell(cluster: Cluster, runs: Runs, job:
     assert Counter(said["name"] for said in published) == Counter(one.name for one in jobs), "a job ran twice"
     assert {said["attempt"] for said in published if said["name"] in recorded} == {2}
     assert runs.leftovers() == []
-
-
-def test_an_interrupted_run_takes_back_what_waits_and_goes_on_later(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
-    # Two places and five jobs: two run, two wait for a place, one is not handed over yet.
-    jobs = [job("noop", f"cell{i}", sleep=1.5) for i in range(5)]
-    options = {"gpus_per_job": 1, "resources": {"left": 1.0}}
-    outcome, heard = runs.run(
-        jobs, cluster, options={**options, "resources": {"left": 50.0}}, stopping=lambda: bool(runs.watched("start"))
-    )
-    assert (outcome.done, outcome.failed, len(outcome.left)) == ([], {}, 5)
-    assert {category for _, category in heard.ended_as} == {"preempted"}
-    assert runs.leftovers() == []
-    outcome, _ = runs.run(jobs, cluster, options=options)
-    assert (len(outcome.done), outcome.failed) == (5, {})
-    assert Counter(said["name"] for said in runs.watched("published")) == Counter(one.name for one in jobs)
-    # Being interrupted is no failed attempt.
-    assert {said["attempt"] for said in runs.watched("start")} == {1}
 
 
 def test_a_need_that_no_node_can_meet_is_said(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
@@ -288,6 +271,25 @@ def test_another_version_of_ray_is_refused(cluster: Cluster, tmp_path: Path, mon
 
 
 # --- a day on a cluster ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_takes_back_what_waits_and_goes_on_later(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
+    # Two places and three jobs: two run and save how far they are, one waits for a place.
+    jobs = [job("noop", f"cell{i}", sleep=4.0, saves=True) for i in range(3)]
+    options = {"gpus_per_job": 0.5, "cpus_per_job": 0.5}
+    outcome, heard = runs.run(
+        jobs, cluster, options={**options, "resources": {"left": 50.0}}, stopping=lambda: len(runs.watched("start")) > 1
+    )
+    assert (outcome.done, outcome.failed, len(outcome.left)) == ([], {}, 3)
+    assert sorted(heard.ended_as) == [(one.name, "preempted") for one in jobs]
+    assert len(runs.watched("start")) == 2
+    assert runs.leftovers() == []
+    outcome, _ = runs.run(jobs, cluster, options=options)
+    assert (len(outcome.done), outcome.failed) == (3, {})
+    assert Counter(said["name"] for said in runs.watched("published")) == Counter(one.name for one in jobs)
+    # Being interrupted is no failed attempt.
+    assert [said["attempt"] for said in runs.watched("start")] == [1] * 5
 
 
 @pytest.mark.slow
