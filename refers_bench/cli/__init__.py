@@ -18,7 +18,8 @@ from refers_bench.errors import UserError
 COMMANDS = {
     "run": "Run what a manifest still needs, then print its tables and write its report.",
     "plan": "Show the jobs of a manifest by state; explain why a cell is stale.",
-    "status": "Show how far each planned manifest is, without planning again.",
+    "status": "Show how far each planned manifest is and what runs, without planning again; watch it.",
+    "logs": "Show what a job printed, while it runs and after.",
     "report": "Write tables and figures from stored predictions.",
     "explain": "Show where networks look on annotated test images, and how far that meets the boxes.",
     "claims": "Evaluate the paper's statements on published, released and reproduced figures.",

@@ -62,19 +62,18 @@ def state_of(job: Job, store: ResultStore, cache: Path) -> str:
         return state
     if job.unavailable:
         return "unavailable"
-    return "running" if _claimed(job.key, store) else state
+    owner = owner_of(job.key, store)
+    return "running" if owner is not None and not owner.get("queued") else state
 
 
 def _has_pixels(job: Job, cache: Path) -> bool:
     return job.kind != "prepare" or (cache / "prepared" / job.key / "meta.json").is_file()
 
 
-def _claimed(key: str, store: ResultStore) -> bool:
-    """Whether a live process runs the job; nothing is written, so read-only results can be looked at."""
-    if not (store.results / "work" / "claims" / f"{key}.json").is_file():
-        return False
-    owner = Claims(store.results).owner(key)
-    return owner is not None and not owner.get("queued")
+def owner_of(key: str, store: ResultStore) -> dict[str, Any] | None:
+    """The live claim of one job; nothing is written, so read-only results can be looked at."""
+    claimed = (store.results / "work" / "claims" / f"{key}.json").is_file()
+    return Claims(store.results).owner(key) if claimed else None
 
 
 def states(plan: Plan, store: ResultStore, cache: Path) -> dict[str, str]:

@@ -53,10 +53,13 @@ def test_help_loads_click_only(tmp_path: Path) -> None:
     "arguments",
     [
         ["status"],
+        ["status", "--watch"],
+        ["logs", "a.cell"],
         ["report", "--format", "markdown"],
         ["datasets", "list"],
         ["data", "list"],
         ["run", "--help"],
+        ["explain", "manifests/smoke.yaml", "--cell", "*"],
         ["doctor", "--no-torch"],
     ],
     ids=lambda arguments: " ".join(arguments),
