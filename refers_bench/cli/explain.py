@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from refers_bench.analysis.localisation import MAPS, THRESHOLD
-from refers_bench.cli.planning import MANIFEST, job_roots, planned
+from refers_bench.cli.planning import job_roots
+from refers_bench.cli.report import name_of
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FAILED, INCOMPLETE = 4, 3
 
 
 @click.command("explain")
-@click.argument("manifest", type=MANIFEST)
+@click.argument("manifest")
 @click.option(
     "--cell", "patterns", multiple=True, required=True, metavar="PATTERN",
     help="Finished cells by name, such as 'refers.nih_chestxray14.findings.100%.s0' (repeatable; * for any part).",
@@ -42,8 +42,8 @@ FAILED, INCOMPLETE = 4, 3
 @click.option("--slots", type=click.IntRange(min=1), help="Worker processes.  [default: as 'run']")
 @click.option("--no-report", is_flag=True, help="Do not write the report at the end.")
 @click.pass_obj
-def command(settings: Settings, /, manifest: Path, patterns: tuple[str, ...], no_report: bool, **how: Any) -> int:
-    r"""Explain finished cells of MANIFEST on the annotated test images.
+def command(settings: Settings, /, manifest: str, patterns: tuple[str, ...], no_report: bool, **how: Any) -> int:
+    r"""Explain finished cells of MANIFEST (a file, or the name of a plan) on the annotated test images.
 
     Each cell is fine-tuned once more (its result keeps predictions, not weights) and must give its stored
     predictions to the last bit; then maps of where it looks are made of all test images with annotated boxes.
@@ -59,17 +59,18 @@ def command(settings: Settings, /, manifest: Path, patterns: tuple[str, ...], no
     from refers_bench.store import explanations
     from refers_bench.store.results import ResultStore
 
-    plan, store = planned(settings, manifest), ResultStore(settings.results)
+    # What is explained is what was run: the plan as it stands, not the manifest as it may have become.
+    plan = lock.read(settings.results / name_of(settings, manifest) / lock.LOCK)
+    store = ResultStore(settings.results)
     cells = explanation.cells_of(plan, patterns)
     explanation.check(plan, cells, store)
     jobs, asked = _jobs(settings, plan, cells, **how)
-    lock.write(plan, settings.results)
     outcome = _execute(settings, plan, jobs, device=_device(cells, store), slots=how["slots"])
     done = [one for one in asked if store.state(one.localise) == "done"]
     explanations.add(settings.results, plan.name, done)
     if done:
         _show(settings, plan, write=not no_report)
-    return _ended(outcome, jobs)
+    return _ended(outcome, jobs, store)
 
 
 def _jobs(
@@ -144,10 +145,12 @@ def _show(settings: Settings, plan: Plan, *, write: bool) -> None:
         click.echo(f"report: {page}")
 
 
-def _ended(outcome: Outcome, jobs: Sequence[Job]) -> int:
+def _ended(outcome: Outcome, jobs: Sequence[Job], store: ResultStore) -> int:
     names = {job.key: job.name for job in jobs}
     for key, category in outcome.failed.items():
-        click.echo(f"failed ({category}): {names[key]}; see results store {key}.failed.json", err=True)
+        # The view cuts what it shows of a job; why a cell cannot be explained is said in full.
+        message = (store.failure(key) or {}).get("message", "")
+        click.echo(f"failed ({category}): {names[key]}: {message}", err=True)
     if outcome.failed:
         return FAILED
     return INCOMPLETE if outcome.left or outcome.blocked else 0

@@ -15,6 +15,8 @@ from refers_bench.analysis.seeds import SeedSummary, mean_interval
 from refers_bench.render.page import Detail
 from refers_bench.reports import _grid, _memory
 from refers_bench.reports.runs import duration, git_text, hardware_text, packages_text
+from refers_bench.store import explanations
+from refers_bench.store.explanations import Explained
 
 #: With more table cells than this, a page says where configurations and logs stand instead of repeating them.
 MOST_FULL = 200
@@ -156,4 +158,11 @@ def commands(results: Results) -> tuple[str, ...]:
         return (str(imported), f"refers-bench report {shlex.quote(results.name)}")
     path = results.lock.get("manifest_path") or f"manifests/{results.name}.yaml"
     manifest = shlex.quote(str(path))
-    return (f"refers-bench run {manifest}", f"refers-bench report {manifest}")
+    explained = (_explain(manifest, one) for one in explanations.read(results.store.parent, results.name))
+    return (f"refers-bench run {manifest}", *explained, f"refers-bench report {manifest}")
+
+
+def _explain(manifest: str, one: Explained) -> str:
+    kind = one.maps[0] if len(one.maps) == 1 else "both"
+    settings = f"--map {kind} --threshold {one.threshold:g} --images {one.images}"
+    return f"refers-bench explain {manifest} --cell {shlex.quote(one.name)} {settings}"
