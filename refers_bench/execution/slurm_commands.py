@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ PATIENCE_S = 60.0
 #: States in which a task is or will be run; in any other it has ended.
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
 ALIVE = WAITING | {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZING", "STAGE_OUT", "SIGNALING", "STOPPED"}
+#: Slurm's number of no task: of what was cancelled before it became one.
+_NO_TASK = 2**32 - 2
 _FIELDS = ("JobArrayID", "State", "Reason", "RestartCnt", "NodeList", "Name")
 #: Environment of a job that this process runs in: its own limits are not those of the jobs it sends.
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
@@ -206,14 +208,15 @@ def detail_rows(text: str) -> dict[str, Row]:
     rows = {}
     for line in text.splitlines():
         facts = pairs(line)
-        if "ArrayJobId" not in facts or not facts.get("ArrayTaskId", "").isdigit():
+        number = facts.get("ArrayTaskId", "")
+        if "ArrayJobId" not in facts or not number.isdigit() or int(number) >= _NO_TASK:
             continue
-        one = f"{facts['ArrayJobId']}_{facts['ArrayTaskId']}"
-        code, number = _codes(facts.get("ExitCode", ""))
+        one = f"{facts['ArrayJobId']}_{number}"
+        code, ended_by = _codes(facts.get("ExitCode", ""))
         rows[one] = Row(
             id=one, name=facts.get("JobName", ""), state=facts.get("JobState", ""), reason=facts.get("Reason", ""),
             restarts=int(facts.get("Restarts", 0)), node=facts.get("BatchHost") or facts.get("NodeList", ""), code=code,
-            signal=number,
+            signal=ended_by,
         )  # fmt: skip
     return rows
 
@@ -236,7 +239,6 @@ def _codes(text: str) -> tuple[int, int]:
     return int(code) if code.isdigit() else 0, int(number) if number.isdigit() else 0
 
 
-def ids_by_name(rows: Mapping[str, Row], names: Iterable[str]) -> dict[str, str]:
-    """Name of an array -> its id, for those that Slurm knows."""
-    wanted = set(names)
-    return {row.name: row.id.partition("_")[0] for row in rows.values() if row.name in wanted}
+def id_of(name: str, rows: Mapping[str, Row]) -> str | None:
+    """Id of the array of that name; None when Slurm does not know it."""
+    return next((row.id.partition("_")[0] for row in rows.values() if row.name == name), None)

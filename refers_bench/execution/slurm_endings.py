@@ -93,7 +93,7 @@ def back_in_queue(row: Row, node: str, down: str, log: Path) -> tuple[str, str]:
         log: of the task.
     """
     causes = _CAUSE.findall(log_tail(log, runs=2))
-    cause = causes[-1].lower() if causes else ""
+    cause = causes[-1].strip().lower() if causes else ""
     where = f"Slurm task {row.id}" + (f" on {node}" if node else "")
     if down or "node failure" in cause:
         return "lost", f"{where} goes back to the queue: {down or 'node failure'}"

@@ -15,7 +15,7 @@ from typing import Any
 from refers_bench.errors import Problem, StorageError, UserError
 from refers_bench.execution import slurm_folder
 from refers_bench.execution.engine import Attempt, Ending, Settings
-from refers_bench.execution.slurm_commands import CommandFailed, Row, Slurm
+from refers_bench.execution.slurm_commands import CommandFailed, Row, Slurm, id_of
 from refers_bench.execution.slurm_folder import Array
 from refers_bench.execution.slurm_options import Options
 from refers_bench.execution.slurm_sending import Sender
@@ -148,11 +148,11 @@ class SlurmEngine:
         for array in reversed(left):  # the latest attempt at a job counts
             self.taken.add(array.name)
             if not array.id:  # its coordinator died while it was sent
-                ids = {row.id.partition("_")[0] for row in rows.values() if row.name == array.name}
-                if not ids:
+                number = id_of(array.name, rows)
+                if number is None:
                     array.close()
                     continue
-                array = array.known(ids.pop())
+                array = array.known(number)
             found += self._taken_over(array, jobs, rows)
         if found:
             count = len({self.watcher.tasks[self.watcher.task_of[one.job.key]].array.id for one in found})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from refers_bench.errors import Problem, UserError
 from refers_bench.execution import slurm_folder
 from refers_bench.execution.engine import Attempt, Settings
-from refers_bench.execution.slurm_commands import CommandFailed, Slurm
+from refers_bench.execution.slurm_commands import CommandFailed, Slurm, id_of
 from refers_bench.execution.slurm_folder import Array
 from refers_bench.execution.slurm_options import Options, Resources
 from refers_bench.execution.slurm_script import script
@@ -145,7 +145,7 @@ class Sender:
             rows = self.slurm.queue()
         except CommandFailed:
             return None
-        return next((row.id.partition("_")[0] for row in rows.values() if row.name == array.name), None)
+        return id_of(array.name, rows)
 
 
 def _refused(error: CommandFailed) -> UserError:
