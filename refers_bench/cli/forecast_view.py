@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.execution.progress import duration
+from refers_bench.plan.forecast import START_S
 
 if TYPE_CHECKING:
     from refers_bench.cli.forecasting import Made
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Jobs of the critical path that are named.
 NAMED = 4
-#: Wall time over processor time from which a probe's figures are said to be those of a busy machine.
-BUSY = 1.25
+#: From which ratio of all jobs' time to that of a machine of one's own the latter is shown.
+BUSY = 1.1
 #: Where figures come from, best first.
 SOURCES = ("recorded", "probed", "model")
 
@@ -41,6 +42,9 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     )
     yield f"  total          {forecast.hours:.2f} {device.unit}-hours"
     yield f"  wall time      {duration(forecast.wall_s)} (no schedule takes less than {duration(planned.bound_s)})"
+    if disturbed(forecast):
+        quiet = forecast.undisturbed
+        yield f"  undisturbed    {duration(quiet.wall_s + START_S)}, if nobody else works on this machine"
     yield f"  critical path  {duration(planned.critical_s)}: {_path(forecast)}"
     yield f"  memory         {_memory(plan, forecast)}"
     yield f"  disk           {_disk(forecast, results)}"
@@ -51,6 +55,11 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     yield from _table("kind", by_kind(forecast), forecast)
     yield ""
     yield from _table("row", by_row(plan, forecast), forecast)
+
+
+def disturbed(forecast: Forecast) -> bool:
+    """Whether probes say that others were at work on this machine."""
+    return forecast.schedule.total_s > BUSY * forecast.undisturbed.total_s
 
 
 def by_kind(forecast: Forecast) -> list[Group]:
@@ -78,12 +87,9 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
         yield f"the model assumes {forecast.device.stated()}; augmentation and distortions are not counted"
     if any(cost.note.startswith("random") for cost in forecast.costs.values()):
         yield "some probes ran on random pixels and texts of the right shape: nothing was prepared"
-    busy = [cost.busy for cost in forecast.costs.values() if cost.source == "probed"]
-    if busy and (times := statistics.median(busy)) > BUSY:
-        yield (
-            f"the processor was shared while probing: probes took {times:.1f} times their processor time, and jobs on "
-            "a quiet machine will take that much less"
-        )
+    if disturbed(forecast):
+        busy = statistics.median(cost.busy for cost in forecast.costs.values() if cost.source == "probed")
+        yield f"others were at work on this machine: probes took {busy:.1f} times their processor time"
     if forecast.assumed:
         yield f"splits of {len(forecast.assumed)} datasets assumed as 7 : 1 : 2: nothing is prepared"
     early = sum(one.job.spec.get(one.job.kind, {}).get("patience", 0) > 0 for one in forecast.jobs.values())
@@ -110,6 +116,10 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
         "slots": planned.slots, "jobs_to_run": len(forecast.jobs) + len(forecast.unknown), "jobs_done": made.done,
         "unit": f"{device.unit}-hours", "hours": forecast.hours, "wall_s": forecast.wall_s,
         "bound_s": planned.bound_s, "total_s": planned.total_s,
+        "undisturbed": {
+            "wall_s": forecast.undisturbed.wall_s + (START_S if forecast.jobs else 0.0),
+            "total_s": forecast.undisturbed.total_s,
+        },
         "critical_path": {
             "seconds": planned.critical_s, "jobs": [forecast.jobs[key].job.name for key in planned.critical],
         },

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from refers_bench.plan.probes import Probes
 
 #: Seconds that a probe may take: more would mean that something hangs.
-PROBE_LIMIT_S = 900.0
+PROBE_LIMIT_S = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,4 +56,7 @@ def device_of(plan: Plan, slot: Slot, *, threads: int) -> Device:
         gpus = gpus_together(plan) / plan.execution["jobs_per_gpu"]
         return Device(kind="cuda", name=name, memory_bytes=memory, gpus=gpus)
     machine = hardware()
-    return Device(kind="cpu", name=machine["cpu"], memory_bytes=machine["memory_bytes"], threads=threads)
+    return Device(
+        kind="cpu", name=machine["cpu"], memory_bytes=machine["memory_bytes"], threads=threads,
+        cores=machine["cores"] or 0,
+    )  # fmt: skip

@@ -49,7 +49,7 @@ class Cost:
         peak_bytes: largest memory, of the GPU or of the worker.
         checkpoint_bytes: size of what a pre-training publishes.
         done: share of its steps that a job does; less than 1 where early stopping was seen.
-        busy: wall time over processor time of a probe on the CPU: above 1 somebody else was at work there.
+        busy: wall time over processor time of a probe on the CPU, 1 at least: above it others were at work there.
         source: "recorded", "probed" or "model".
         note: what there is to say about the figures.
     """

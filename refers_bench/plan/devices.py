@@ -32,6 +32,7 @@ class Device:
         memory_bytes: of the GPU, or of the machine; 0 when that is unknown.
         threads: of a worker.
         gpus: GPUs of a worker; several workers a GPU make it a fraction.
+        cores: of the machine; 0 when that is unknown.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Device:
     memory_bytes: int = 0
     threads: int = 1
     gpus: float = 1.0
+    cores: int = 0
 
     @property
     def label(self) -> str:
@@ -54,6 +56,11 @@ class Device:
     def unit(self) -> str:
         """What hours are counted of."""
         return "GPU" if self.kind == "cuda" else "CPU"
+
+    def crowding(self, slots: int) -> float:
+        """Threads of so many workers for each core there is: what they take from each other; 1 at least."""
+        crowded = self.kind == "cpu" and self.cores
+        return max(1.0, slots * self.threads / self.cores) if crowded else 1.0
 
     def flops(self, precision: str) -> float:
         """Operations a second that the model assumes.

@@ -50,6 +50,8 @@ class Forecast:
         jobs: key -> of each job that is still to run.
         device: on which.
         schedule: of all of them.
+        undisturbed: the same where probes measured what others were doing on this machine, with processor time in place
+            of theirs.
         unknown: jobs of kinds that nothing is forecast of.
         assumed: preparations whose splits were assumed, not counted.
         costs: shape -> its cost.
@@ -58,6 +60,7 @@ class Forecast:
     jobs: Mapping[str, JobForecast]
     device: Device
     schedule: Schedule
+    undisturbed: Schedule
     unknown: tuple[Job, ...] = ()
     assumed: tuple[str, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
@@ -138,10 +141,15 @@ def forecast(
         if job.kind in ("pretrain", "finetune") and not splits.of(job.spec).counted:
             assumed.add(job.spec["prepare"] if job.kind == "finetune" else job.spec["source"]["prepare"])
     seconds = {key: one.seconds + HAND_OVER_S for key, one in found.items()}
-    planned = schedule(seconds, {job.key: job.needs for job in jobs}, slots=slots, ranks=ranks)
+    needs = {job.key: job.needs for job in jobs}
+    crowding = device.crowding(slots)
+    quiet = {key: each_s / max(1.0, costs[shapes.of[key]].busy / crowding) for key, each_s in seconds.items()}
+    planned = undisturbed = schedule(seconds, needs, slots=slots, ranks=ranks)
+    if quiet != seconds:
+        undisturbed = schedule(quiet, needs, slots=slots, ranks=ranks)
     return Forecast(
-        jobs=found, device=device, schedule=planned, unknown=tuple(unknown), assumed=tuple(sorted(assumed)),
-        costs=costs,
+        jobs=found, device=device, schedule=planned, undisturbed=undisturbed, unknown=tuple(unknown),
+        assumed=tuple(sorted(assumed)), costs=costs,
     )  # fmt: skip
 
 

@@ -36,11 +36,13 @@ def probed(results: Path, shape: Mapping[str, Any], device: Device) -> Cost | No
     if content.get("version") != VERSION:
         return None
     found = content["measurement"]
-    busy = found["wall_s"] / max(found["processor_s"], 1e-9) if device.kind == "cpu" else 1.0
+    # Processes of a job are not counted, so there is nothing to compare in that case.
+    alone = device.kind == "cpu" and content["shape"].get("training", {}).get("processes", 1) == 1
+    busy = max(1.0, found["wall_s"] / found["processor_s"]) if alone and found["processor_s"] else 1.0
     return Cost(
         step_s=found["step_s"], evaluation_s=found["evaluation_s"], fixed_s=found["fixed_s"],
         peak_bytes=found["peak_bytes"], checkpoint_bytes=found["checkpoint_bytes"], source="probed",
-        note=found["data"], busy=busy if content["shape"].get("training", {}).get("processes", 1) == 1 else 1.0,
+        note=found["data"], busy=busy,
     )  # fmt: skip
 
 

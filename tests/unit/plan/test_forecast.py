@@ -244,6 +244,28 @@ def test_hours_are_those_of_the_gpus_a_worker_occupies(plan_of: PlanOf, tmp_path
     assert (A100.unit, CPU.unit, replace(CPU, threads=3).units) == ("GPU", "CPU", 3.0)
 
 
+@pytest.mark.parametrize(
+    ("cores", "slots", "factor"),
+    [
+        (2, 2, 4.0),  # each has a core: all that was lost was lost to others
+        (2, 4, 2.0),  # four workers on two cores take half of it from each other
+        (1, 8, 1.0),  # nothing is left that others could have taken
+        (0, 2, 4.0),  # unknown
+    ],
+)
+def test_a_machine_of_ones_own_takes_the_processor_time(
+    plan_of: PlanOf, tmp_path: Path, cores: int, slots: int, factor: float
+) -> None:
+    plan = plan_of()
+    cost = Cost(step_s=2.0, evaluation_s=0.5, fixed_s=7.0, peak_bytes=9, source="probed", busy=4.0)
+    costs = {"finetune": cost, "pretrain": cost, "prepare": cost}
+    made = forecast_with(plan, tmp_path, costs, slots=slots, device=replace(CPU, cores=cores))
+    assert made.schedule.total_s == pytest.approx(factor * made.undisturbed.total_s)
+    assert made.schedule.wall_s == pytest.approx(factor * made.undisturbed.wall_s)
+    alone = forecast_with(plan, tmp_path, {kind: replace(cost, busy=1.0) for kind in costs})
+    assert alone.undisturbed is alone.schedule
+
+
 def test_done_jobs_cost_nothing_and_hold_nobody_up(plan_of: PlanOf, tmp_path: Path) -> None:
     plan = plan_of()
     todo = [job for job in plan.jobs if job.kind == "finetune"]
