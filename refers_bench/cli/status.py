@@ -21,9 +21,18 @@ if TYPE_CHECKING:
     from refers_bench.store.results import ResultStore
 
 
+#: Last events on a cluster that are shown.
+HAPPENED = 20
+
+
 @click.command("status")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--failed", "show_failed", is_flag=True, help="List failed jobs with their category and last error line.")
+@click.option(
+    "--failed",
+    "show_failed",
+    is_flag=True,
+    help="List failed jobs with their category and last error line, and what a cluster did to tasks.",
+)
 @click.option(
     "--watch", type=click.FloatRange(min=0.2), is_flag=False, flag_value=2.0, metavar="[SECONDS]",
     help="Look again every so many seconds (2 by default) until nothing is left that can still come, or Ctrl-C.",
@@ -118,6 +127,22 @@ def _show(moment: _Moment, store: ResultStore, *, show_failed: bool) -> None:
         for job in moment.plan.jobs:
             if moment.states[job.key] == "failed" and (failure := store.failure(job.key)):
                 click.echo(f"  failed ({failure['category']}) {job.name}: {failure.get('message', '')}")
+        for text in _happened(moment, store):
+            click.echo(f"  {text}")
+
+
+def _happened(moment: _Moment, store: ResultStore) -> list[str]:
+    """What a cluster did to tasks with jobs of this plan: killed, requeued, lost."""
+    from refers_bench.execution.slurm_events import history
+
+    names = {job.name for job in moment.plan.jobs}
+    lines = []
+    for event in history(store.results):
+        if mine := [name for name in event["jobs"] if name in names]:
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
+            more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
+            lines.append(f"{when} {event['what']}: {mine[0]}{more}: {event['message']}")
+    return lines[-HAPPENED:]
 
 
 def _queued(moment: _Moment) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from refers_bench.errors import Problem, StorageError, UserError
-from refers_bench.execution import slurm_folder
+from refers_bench.execution import slurm_events, slurm_folder
 from refers_bench.execution.engine import Attempt, Ending, Settings
 from refers_bench.execution.slurm_commands import CommandFailed, Row, Slurm, id_of
 from refers_bench.execution.slurm_folder import Array
@@ -164,7 +164,7 @@ class SlurmEngine:
 
     def _taken_over(self, array: Array, jobs: Mapping[str, Job], rows: Mapping[str, Row]) -> list[Attempt]:
         found: list[Attempt] = []
-        over = {event["task"] for event in slurm_folder.events(array.watched) if event["over"]}
+        over = {event["task"] for event in slurm_events.events(array.watched) if event["over"]}
         # Whoever cancelled a task while nobody watched, and runs the command again, wants it to run.
         known = (one.rpartition("_") for one, row in rows.items() if one not in over and row.state != "CANCELLED")
         numbers = sorted(int(number) for number_of_array, _, number in known if number_of_array == array.id)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.execution import slurm_folder
+from refers_bench.execution import slurm_events, slurm_folder
 from refers_bench.execution.engine import Attempt, Settings
 from refers_bench.execution.slurm_commands import CommandFailed, Slurm, id_of
 from refers_bench.execution.slurm_folder import Array
@@ -106,7 +106,7 @@ class Sender:
             raise _refused(error) from error
 
     def _array(self, group: Group, tasks: Sequence[Sequence[Attempt]], where: Mapping[str, str]) -> Array | None:
-        folder = slurm_folder.root(self.settings.results.absolute()) / self.token / f"{self.sent}"
+        folder = slurm_events.root(self.settings.results.absolute()) / self.token / f"{self.sent}"
         self.sent += 1
         array = slurm_folder.write(
             folder, token=self.token, tasks=tasks, device=self.settings.device, settings=self.settings,

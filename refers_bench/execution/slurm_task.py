@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from refers_bench.errors import StorageError
-from refers_bench.execution import slurm_folder, task
+from refers_bench.execution import slurm_events, task
 from refers_bench.execution.engine import Outcome
 from refers_bench.execution.progress import PlainView
 from refers_bench.execution.slurm_folder import Array
@@ -51,14 +51,14 @@ class Noting(PlainView):
     def started(self, job: Job) -> None:
         """Note it."""
         super().started(job)
-        slurm_folder.note(self.path, "job began", key=job.key, name=job.name)
+        slurm_events.note(self.path, "job began", key=job.key, name=job.name)
 
     def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
         """Note it."""
         super().ended(job, category, seconds, message)
         if category == "preempted":
             self.stopped.append(job.key)
-        slurm_folder.note(self.path, "job ended", key=job.key, name=job.name, category=category, message=message[:500])
+        slurm_events.note(self.path, "job ended", key=job.key, name=job.name, category=category, message=message[:500])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     for one in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(one, told)
     _leave_with(os.getppid())
-    slurm_folder.note(
+    slurm_events.note(
         diary, "began", host=socket.gethostname(), node=os.environ.get("SLURMD_NODENAME", ""), pid=os.getpid(),
         restarts=int(os.environ.get("SLURM_RESTART_COUNT") or 0), gpus=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
     )  # fmt: skip
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         view.write(str(error))
         return CANNOT_WRITE
     if came and outcome.left:
-        slurm_folder.note(diary, "told", signal=signal.Signals(came[0]).name, left=len(outcome.left))
+        slurm_events.note(diary, "told", signal=signal.Signals(came[0]).name, left=len(outcome.left))
         if came[0] == signal.SIGTERM:
             return 128 + signal.SIGTERM
         if _limit_is_near(array.folder / f"task-{number}.end") and not _get_on(
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
         ):
             return 0
         return AGAIN
-    slurm_folder.note(diary, "over", done=len(outcome.done), failed=len(outcome.failed), left=len(outcome.left))
+    slurm_events.note(diary, "over", done=len(outcome.done), failed=len(outcome.failed), left=len(outcome.left))
     return 0
 
 

@@ -9,10 +9,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from refers_bench.execution import slurm_endings, slurm_folder
+from refers_bench.execution import slurm_endings, slurm_events
 from refers_bench.execution.engine import Attempt, Ending, Settings
 from refers_bench.execution.slurm_commands import ALIVE, CommandFailed, Row, Slurm
-from refers_bench.execution.slurm_folder import Array, Diary
+from refers_bench.execution.slurm_events import Diary
+from refers_bench.execution.slurm_folder import Array
 from refers_bench.execution.task import ending_in_store
 from refers_bench.store.results import ResultStore
 
@@ -80,7 +81,7 @@ class Watcher:
         for key in attempts.keys() & self.task_of.keys():  # what was left of an attempt that somebody else took over
             self.tasks[self.task_of[key]].attempts.pop(key)
         if attempts:
-            seen = [event for event in slurm_folder.events(array.watched) if event["task"] == array.task_id(number)]
+            seen = [event for event in slurm_events.events(array.watched) if event["task"] == array.task_id(number)]
             restarts = max((event["restarts"] for event in seen), default=0)
             row = Row(id=array.task_id(number), restarts=restarts)
             one = Watched(array=array, number=number, attempts=attempts, row=row)
@@ -138,7 +139,7 @@ class Watcher:
         """A task that waits or runs."""
         before, task.row = task.row, row
         if row.restarts > before.restarts:
-            node = before.node or slurm_folder.diary(task.array.diary(task.number)).node
+            node = before.node or slurm_events.diary(task.array.diary(task.number)).node
             down = self.slurm.down(node) if node else ""
             self.note(task, row, *slurm_endings.back_in_queue(row, node, down, task.array.log(task.number)))
             task.begun.clear()
@@ -146,7 +147,7 @@ class Watcher:
             with contextlib.suppress(CommandFailed):  # it starts two minutes later, then
                 self.slurm.hasten(task.id)
         if row.state == "RUNNING":
-            diary = slurm_folder.diary(task.array.diary(task.number))
+            diary = slurm_events.diary(task.array.diary(task.number))
             for key in sorted((diary.started & task.attempts.keys()) - task.begun):
                 task.begun.add(key)
                 self.endings.append(Ending(key=key, category="running"))
@@ -156,7 +157,7 @@ class Watcher:
         now = time.monotonic()
         task.over = task.over or now
         self._look_at_store()
-        diary = slurm_folder.diary(task.array.diary(task.number))
+        diary = slurm_events.diary(task.array.diary(task.number))
         if any(diary.ended.get(key) == "ok" for key in task.attempts) and now - task.over < SETTLE_S:
             return  # its result is not seen here yet
         if not task.attempts:
@@ -187,17 +188,17 @@ class Watcher:
 
     def note(self, task: Watched, row: Row, category: str, message: str, *, over: bool = False) -> None:
         """Write down what happened to a task."""
-        diary = slurm_folder.diary(task.array.diary(task.number))
+        diary = slurm_events.diary(task.array.diary(task.number))
         names = {one.job.key: one.job.name for one in task.attempts.values()}
         running = [names[key] for key in diary.running if key in names] or list(names.values())
-        slurm_folder.note(
+        slurm_events.note(
             task.array.watched, category, task=task.id, state=row.state, node=row.node, restarts=row.restarts,
             message=message, jobs=running[:50], over=over,
         )  # fmt: skip
 
     def _facts(self, task: Watched, row: Row) -> dict[str, Any]:
         """For the record of a failure."""
-        events = [one for one in slurm_folder.events(task.array.watched) if one.get("task") == task.id]
+        events = [one for one in slurm_events.events(task.array.watched) if one.get("task") == task.id]
         return {
             "task": task.id, "state": row.state, "reason": row.reason, "exit_status": row.code, "signal": row.signal,
             "node": row.node, "restarts": row.restarts, "user": getpass.getuser(),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from refers_bench.errors import UserError
-from refers_bench.execution import slurm_folder
+from refers_bench.execution import slurm_events, slurm_folder
 from refers_bench.execution.coordinator import execute
 from refers_bench.execution.engine import PRELOAD, Outcome, Settings
 from refers_bench.execution.engines import make
@@ -72,7 +72,7 @@ class Lab:
         found = []
         for array in slurm_folder.arrays(self.results, closed=True):
             for path in array.folder.glob("task-*.jsonl"):
-                events = slurm_folder.events(path)
+                events = slurm_events.events(path)
                 for event in events:
                     if event["what"] == "began":
                         begin = event
@@ -87,7 +87,7 @@ class Lab:
 
         def event() -> Any:
             return [
-                one for one in slurm_folder.history(self.results)
+                one for one in slurm_events.history(self.results)
                 if one["what"] == category and name in one["jobs"] and one["time"] >= since
             ]  # fmt: skip
 
@@ -102,7 +102,7 @@ class Lab:
 
     def interruptions(self) -> Counter[str]:
         """How often each job was stopped from outside, as coordinators wrote down."""
-        return Counter(name for event in slurm_folder.history(self.results) for name in event["jobs"])
+        return Counter(name for event in slurm_events.history(self.results) for name in event["jobs"])
 
     def here(self, jobs: list[Job], *, section: Mapping[str, Any] | None = None, **how: Any) -> Outcome:
         """The coordinator in this process."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from refers_bench.execution import slurm_folder, slurm_watch
+from refers_bench.execution import slurm_events, slurm_folder, slurm_watch
 from refers_bench.execution.engine import Attempt, Settings
 from refers_bench.execution.slurm_commands import CommandFailed, Row, Slurm
 from refers_bench.execution.slurm_folder import Array
@@ -50,7 +50,7 @@ class Scene:
         jobs = [Job(key=name, kind="noop", name=name, spec={"kind": "noop"}) for name in ("one", "two")]
         self.attempts = {job.key: Attempt(job=job, token="t") for job in jobs}
         made = slurm_folder.write(
-            slurm_folder.root(folder) / "t" / "0", token="t", tasks=[list(self.attempts.values())], device="cpu",
+            slurm_events.root(folder) / "t" / "0", token="t", tasks=[list(self.attempts.values())], device="cpu",
             settings=settings,
         )  # fmt: skip
         self.array = made.known("5")
@@ -69,10 +69,10 @@ class Scene:
         return sorted((one.key, one.category) for one in endings)
 
     def says(self, what: str, **facts: Any) -> None:
-        slurm_folder.note(self.array.diary(0), what, **facts)
+        slurm_events.note(self.array.diary(0), what, **facts)
 
     def seen(self) -> list[str]:
-        return [event["what"] for event in slurm_folder.events(self.array.watched)]
+        return [event["what"] for event in slurm_events.events(self.array.watched)]
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_the_job_that_ran_is_charged_and_the_other_goes_again(scene: Scene) -> N
 def test_a_task_that_never_began_a_job_is_charged_whole(scene: Scene) -> None:
     scene.array.log(0).write_text("== task 5_0 on n1, restart 0\nmodule: command not found\n")
     assert scene.shows("FAILED", code=1) == [("one", "crash"), ("two", "crash")]
-    (event,) = slurm_folder.events(scene.array.watched)
+    (event,) = slurm_events.events(scene.array.watched)
     assert event["message"].endswith(": module: command not found")
 
 
@@ -183,5 +183,5 @@ def test_a_line_that_is_being_written_is_left_out(scene: Scene) -> None:
     scene.says("began", node="n1")
     with scene.array.diary(0).open("a") as out:
         out.write('{"what": "job be')
-    assert slurm_folder.diary(scene.array.diary(0)).began
-    assert slurm_folder.history(scene.store.results) == []
+    assert slurm_events.diary(scene.array.diary(0)).began
+    assert slurm_events.history(scene.store.results) == []
