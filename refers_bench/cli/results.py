@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench.cli import results_bundle, results_diff
+from refers_bench.cli import results_bundle, results_diff, results_tensorboard
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ import_.add_command(results_bundle.import_bundle)
 command.add_command(results_bundle.bundle)
 command.add_command(results_bundle.verify)
 command.add_command(results_diff.diff)
+command.add_command(results_tensorboard.tensorboard)
 
 
 def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, report: bool, **more: Any) -> None:
@@ -102,10 +103,11 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.cli.progress import counted
     from refers_bench.errors import Problem, UserError
     from refers_bench.jobs.importing import publish
+    from refers_bench.manifest.checks import RESERVED
     from refers_bench.render.table import slug
     from refers_bench.reports import printed, write
 
-    if slug(name) != name or name in ("store", "work", "report", "statistics"):
+    if slug(name) != name or name in (*RESERVED, "statistics"):
         raise UserError(Problem(found=f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one"))
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))

@@ -174,7 +174,7 @@ def outline(path: Path) -> Plan:
             )
             for job in content["jobs"]
         ]  # fmt: skip
-        return Plan(name=content["name"], title=content["title"], jobs=tuple(jobs))
+        return Plan(name=content["name"], title=content.get("title", ""), jobs=tuple(jobs))
 
 
 @contextlib.contextmanager

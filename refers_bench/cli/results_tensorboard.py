@@ -1,0 +1,72 @@
+"""Convert stored curves into event files for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refers_bench.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from refers_bench.render.event_files import Scalar
+
+CURVES = "history.parquet"
+
+
+@click.command("tensorboard")
+@click.argument("manifest")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: RESULTS/<name>/tensorboard]"
+)
+@click.option("--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches (repeatable).")
+@click.pass_obj
+def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple[str, ...]) -> None:
+    """Write the curves of the finished jobs of MANIFEST (a file, or the name of a plan) for TensorBoard.
+
+    Losses, learning rate, validation metrics and speed, one run a job; writing again replaces them. The stored curves
+    have no times: each job's points are spread evenly from its start to its end. Needs the extra 'tensorboard'.
+    """
+    from refers_bench.cli.progress import counted
+    from refers_bench.cli.report import name_of
+    from refers_bench.errors import UserError
+    from refers_bench.plan import lock
+    from refers_bench.render import event_files
+    from refers_bench.store.results import ResultStore
+
+    event_files.check()
+    name, store = name_of(settings, manifest), ResultStore(settings.results)
+    plan, done = lock.outline(settings.results / name / lock.LOCK), store.listing().done
+    chosen = [
+        job for job in plan.jobs
+        if job.key in done and (not only or any(fnmatchcase(job.name, each) for each in only))
+        and (store.folder(job.key) / CURVES).is_file()
+    ]  # fmt: skip
+    if not chosen:
+        raise UserError(f"no finished job of '{name}' has curves" + (" and such a name" if only else ""))
+    folder = out or settings.results / name / "tensorboard"
+    progress, points = counted("runs written"), 0
+    for number, job in enumerate(chosen):
+        scalars = list(_scalars(store.folder(job.key) / CURVES, store.record(job.key) or {}))
+        event_files.write(folder / job.name.replace("/", "_"), scalars)
+        points += len(scalars)
+        progress(number + 1, len(chosen))
+    click.echo(f"{len(chosen)} runs, {points} values: tensorboard --logdir {folder}")
+
+
+def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[Scalar]:
+    """The curves of one job, in the order of recording; what was not finite has no value and is left out."""
+    from refers_bench.analysis.results import read_table
+    from refers_bench.render.event_files import Scalar
+
+    rows = read_table(path, "history").to_pylist()
+    last = max((row["step"] for row in rows), default=0)
+    start = datetime.fromisoformat(record["started"]).timestamp()
+    for row in rows:
+        if row["value"] is not None:
+            passed = record["wall_s"] * row["step"] / last if last else 0.0
+            yield Scalar(name=row["name"], step=row["step"], value=row["value"], time=start + passed)
