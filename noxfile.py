@@ -18,7 +18,7 @@ def groups(*names: str) -> list[str]:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, on two processes of one thread each; tests that share a cluster stay on one of them."""
-    session.install("-e", ".[dicom,ray]", *groups("tests", "architecture"))
+    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
     session.run(
         "pytest", "-n", "2", "--dist", "loadgroup", "-m", "not slow", *session.posargs, env={"OMP_NUM_THREADS": "1"}
     )
@@ -27,7 +27,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take minutes: kill and resume on the smoke manifest, determinism over workers, clusters."""
-    session.install("-e", ".[dicom,ray]", *groups("tests", "architecture"))
+    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
     session.run("pytest", "-m", "slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 

@@ -15,11 +15,14 @@ from refers_bench.analysis.seeds import SeedSummary, mean_interval
 from refers_bench.render.page import Detail
 from refers_bench.reports import _grid, _memory
 from refers_bench.reports.runs import duration, git_text, hardware_text, packages_text
-from refers_bench.store import explanations
+from refers_bench.store import explanations, job_logs
 from refers_bench.store.explanations import Explained
+from refers_bench.store.results import ResultStore
 
 #: With more table cells than this, a page says where configurations and logs stand instead of repeating them.
 MOST_FULL = 200
+#: Lines of the log of a job that left no traceback.
+PRINTED = 15
 #: Curves whose last value is the tail of a log.
 CURVES = ("loss/", "val/", "lr")
 
@@ -145,10 +148,18 @@ def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
     keys = dict.fromkeys(key for planned in runs for key in results.failed_needs(planned.run.key))
     for key in keys:
         failure = results.failures[key]
-        tail = failure.get("traceback") or failure.get("message") or ""
+        tail = failure.get("traceback") or [failure.get("message") or "", *_printed(results, key)]
         text = "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail)
         name = results.jobs.get(key, {}).get("name", key)
         yield f"{name}: {failure.get('category', 'unknown')}\n{text}".rstrip()
+
+
+def _printed(results: Results, key: str) -> list[str]:
+    """The end of a job's log: all there is of a process that was killed."""
+    try:
+        return job_logs.tail(ResultStore(results.store.parent).log(key), PRINTED)
+    except FileNotFoundError:
+        return []
 
 
 def commands(results: Results) -> tuple[str, ...]:

@@ -79,3 +79,19 @@ def test_released_files_stand_beside_ours_in_the_papers_tables(folder: Any, new_
     # Without the paper's figures none of the two reference columns is shown.
     section = _page.section(folder.load(), published=False)
     assert not [row for item in section.tables for row in item.rows if row.block in ("published", "released")]
+
+
+def test_a_killed_job_shows_the_end_of_its_log(folder: Any) -> None:
+    killed = folder.cell("refers", state="to do")
+    folder.failed(killed, "host_oom", message="worker died with exit status -9")
+    raised = folder.cell("refers", seed=1, state="failed")
+    logs = folder.results / "logs"
+    logs.mkdir()
+    for key in (killed, raised):
+        (logs / f"{key}.txt").write_text("".join(f"line {number}\n" for number in range(50)))
+    (detail,) = _provenance.details(folder.load())
+    assert "host_oom\nworker died with exit status -9\nline 35\n" in detail.code
+    assert detail.code.count("line 49") == 1, "a traceback says enough by itself"
+    (logs / f"{killed}.txt").unlink()
+    (detail,) = _provenance.details(folder.load())
+    assert "worker died with exit status -9" in detail.code
