@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Why a job ended; ``ok`` is the only one that counts as done. ``preempted``: it was told to make room, has saved its
-#: state and goes on later. ``lost``: its node or worker went away without a word. ``cancelled``: somebody took it out of
-#: a cluster's queue, which is no reason to put it back.
+#: state and goes on later. ``lost``: its node or worker went away without a word. ``cancelled``: somebody took it out
+#: of a cluster's queue, which is no reason to put it back.
 CATEGORIES = ("ok", "cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost", "preempted", "cancelled")
 
 

@@ -44,14 +44,15 @@ class Made:
 
 
 def forecast_of(
-    settings: Settings, plan: Plan, *, device: str, slots: int | None, threads: int | None, probe: bool, again: bool,
-    other: str | None,
+    settings: Settings, plan: Plan, jobs: Sequence[Job], *, device: str, slots: int | None, threads: int | None,
+    probe: bool, again: bool, other: str | None,
 ) -> Made:  # fmt: skip
     """Forecast what a plan still needs.
 
     Args:
         settings: results, cache and roots.
         plan: of a manifest.
+        jobs: of it that are wanted, done or not.
         device: "auto", "cpu" or "cuda".
         slots: jobs at a time; None for those of this machine.
         threads: of a worker; None for the manifest's.
@@ -70,7 +71,7 @@ def forecast_of(
     places = slots_here(plan, "cpu" if other else device, slots)
     where = _gpu_named(other, plan) if other else device_of(plan, places[0], threads=threads)
     state = states(plan, store, settings.cache)
-    todo = [job for job in plan.jobs if state[job.key] != "done"]
+    todo = [job for job in jobs if state[job.key] != "done"]
     shapes, splits = Shapes(plan.jobs), Splits(plan, store)
     if again:
         names = {shapes.of[job.key] for job in todo} - {""}
@@ -88,7 +89,7 @@ def forecast_of(
         plan, todo, costs=forecast.completed(costs, shapes, where), shapes=shapes, splits=splits, device=where,
         slots=slots or len(places),
     )  # fmt: skip
-    return Made(forecast=made, done=len(plan.jobs) - len(todo), refused=refused, failed=failed)
+    return Made(forecast=made, done=len(jobs) - len(todo), refused=refused, failed=failed)
 
 
 def _gpu_named(name: str, plan: Plan) -> Device:

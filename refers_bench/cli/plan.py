@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench.cli.planning import MANIFEST, counted, planned, show_counts
+from refers_bench.cli.planning import MANIFEST, counted, planned, selected, show_counts
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", "list_jobs", is_flag=True, help="List every job with its state.")
 @click.option("--no-write", is_flag=True, help="Do not write plan.lock.json.")
 @click.option("--forecast", is_flag=True, help="Say what it will take: hours, wall time, memory, disk. Needs no data.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Forecast: jobs that run --only PATTERN would take.")
 @click.option("--slots", type=click.IntRange(min=1), help="Forecast: jobs at a time.  [default: this machine's]")
 @click.option("--threads", type=click.IntRange(min=1), help="Forecast: of a worker.  [default: the manifest's, else 1]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -79,14 +80,15 @@ def command(
 
 def _forecast(
     settings: Settings, plan: Plan, *, slots: int | None, threads: int | None, device: str, other: str | None,
-    no_probe: bool, probe_again: bool, as_json: bool,
+    no_probe: bool, probe_again: bool, as_json: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
     from refers_bench.cli import forecast_view
     from refers_bench.cli.forecasting import forecast_of
 
     made = forecast_of(
-        settings, plan, device=device, slots=slots, threads=threads, probe=not no_probe, again=probe_again, other=other
-    )
+        settings, plan, selected(plan, only), device=device, slots=slots, threads=threads, probe=not no_probe,
+        again=probe_again, other=other,
+    )  # fmt: skip
     if as_json:
         click.echo(json.dumps(forecast_view.as_json(plan, made), indent=1, ensure_ascii=False))
         return

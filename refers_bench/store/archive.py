@@ -82,7 +82,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes | Path) -> str:
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
         info.size = len(content) if isinstance(content, bytes) else content.stat().st_size
         hashing = _Hashing(stream)
-        archive.addfile(info, hashing)  # type: ignore[arg-type]
+        archive.addfile(info, hashing)
     return hashing.digest.hexdigest()
 
 

@@ -47,7 +47,7 @@ class Scrubber:
         """The text without absolute paths."""
         for name, folder in self.known:
             # The folder itself or something in it, not a longer name that begins alike.
-            given, count = re.subn(rf"{re.escape(folder)}(?![\w.-]*[\w-])", lambda match, n=name: f"<{n}>", given)
+            given, count = re.subn(rf"{re.escape(folder)}(?![\w.-]*[\w-])", f"<{name}>".replace("\\", "\\\\"), given)
             self._count(f"<{name}>", count)
         for pattern in (_PATH, _WINDOWS):
             given, count = pattern.subn(lambda match: f"<path>/{match[1]}".rstrip("/"), given)

@@ -134,7 +134,11 @@ def test_two_orchestrators_share_the_work(orchestrator: Any, job: MakeJob, tmp_p
 @pytest.mark.parametrize(
     ("fail", "category", "message"),
     [
-        ("memory", "host_oom", "MemoryError: asked for by the job; a job of this kind has no batches to process in parts"),
+        (
+            "memory",
+            "host_oom",
+            "MemoryError: asked for by the job; a job of this kind has no batches to process in parts",
+        ),
         ("nan", "nan", "NotFiniteLoss: asked for by the job"),
         ("data", "data_error", "DataError: asked for by the job"),
         ("bug", "crash", "RuntimeError: asked for by the job"),

@@ -68,6 +68,8 @@ def test_modelled_then_probed_then_recorded(cli: Commands, tmp_path: Path) -> No
     assert [name.partition(".")[0] for name in modelled["critical_path"]["jobs"]] == [
         "prepare", "pretrain", "lsp_transformer",
     ]  # fmt: skip
+    part = cli.forecast("--no-probe", "--only", "scratch.*")
+    assert sources(part) == {"prepare": {"model": 1}, "finetune": {"model": 2}}
     wider = cli.forecast("--no-probe", "--slots", "4")
     assert wider["wall_s"] < modelled["wall_s"] and wider["hours"] == modelled["hours"]
 

@@ -48,7 +48,10 @@ def report(folder: Any) -> Path:
         ):  # fmt: skip
             for seed in range(3):
                 state = ("failed", "missing", "unavailable")[place % 3] if (place + seed) % 4 == 3 else "done"
-                aucs = {"Nodule/Mass_50%": 0.7 + 0.01 * seed - 0.02 * place, r"\b{": None if (place, ratio) == (4, 0.01) else 0.6}
+                aucs = {
+                    "Nodule/Mass_50%": 0.7 + 0.01 * seed - 0.02 * place,
+                    r"\b{": None if (place, ratio) == (4, 0.01) else 0.6,
+                }
                 folder.cell(
                     name, seed=seed, label=NAMES[place], dataset=dataset, task=task, ratio=ratio, aucs=aucs,
                     state=state, footnotes=(f"a {NAMES[place]} note",),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pty
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -356,3 +359,59 @@ def test_an_environment_that_does_not_work_says_so(lab: Lab) -> None:
     assert outcome.failed == {job.key: "crash"}
     failure = lab.store.failure(job.key) or {}
     assert "exit status 127" in failure["message"] and "/no/such/python: No such file" in failure["message"]
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("y\n", "True"), ("n\n", "False"), ("\n", "False"), ("\x03", "False")])
+def test_the_question_is_asked_on_a_terminal(typed: str, answer: str) -> None:
+    """Another Ctrl-C leaves; without a terminal nobody is asked."""
+    ask = [sys.executable, "-c", "from refers_bench.cli.executors import confirmed; print(confirmed('Cancel them?'))"]
+    assert subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout == "False\n"
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(ask[0], ask)
+    shown = ""
+    while "[y/N]" not in shown:
+        shown += os.read(terminal, 1024).decode()
+    os.write(terminal, typed.encode())
+    while not shown.rstrip().endswith(("True", "False")):
+        shown += os.read(terminal, 1024).decode()
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(terminal)
+    assert shown.rstrip().endswith(answer), shown
+
+
+@pytest.mark.slow
+def test_the_smoke_manifest_gives_the_bytes_of_a_local_run(
+    slurm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site.yaml").write_text("slurm: {gpus: 1, cpus: 2, memory: 3500M, cells_per_task: 6}\n")
+    monkeypatch.setenv("REFERS_BENCH_CONFIG", str(tmp_path / "site.yaml"))
+    manifest = Path(__file__).parents[2] / "manifests" / "smoke.yaml"
+
+    def run(executor: str) -> dict[str, str]:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / executor))
+        results = tmp_path / executor / "results"
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "refers_bench", "--results", str(results), "run", str(manifest), "--no-report",
+                "--device", "cpu", "--executor", executor,
+            ],
+            capture_output=True, text=True, timeout=1500, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        kept = ("predictions.parquet", "metrics.parquet", "subset.json", "checkpoint.safetensors", "index.parquet")
+        files = [path for path in (results / "store").glob("*/*") if path.name in kept]
+        return {str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    assert run("slurm") == run("local")
+    results = tmp_path / "slurm" / "results"
+    given = Counter(
+        (event["node"], event["gpus"])
+        for array in slurm_folder.arrays(results, closed=True)
+        for path in array.folder.glob("task-*.jsonl")
+        for event in slurm_events.events(path) if event["what"] == "began"
+    )  # fmt: skip
+    # Preparing takes no GPU, everything else one of its node.
+    assert {gpus for _, gpus in given} == {"", "0"} | ({"1"} if any(gpus == "1" for _, gpus in given) else set())
+    assert {node for node, gpus in given if gpus} == {"n1", "n2"}
+    assert slurm_events.history(results) == []

@@ -1,0 +1,115 @@
+"""What does a report show of explained cells: means over seeds, intervals, a bounded number of radiographs?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+
+from refers_bench.render.figure import draw
+from refers_bench.reports import _page, attention, figure_attention
+from refers_bench.store import schemas
+from refers_bench.store.explanations import Explained, add
+
+NAMES = ("Mass", "Nodule <b>")
+
+
+def explain(folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], images: int = 2, side: int = 16) -> None:
+    """A finished explanation of a cell: image i is of patient i // 2, its class alternates."""
+    store: Path = folder.results / "store"
+    attend, localise = store / f"a-{cell}", store / f"l-{cell}"
+    attend.mkdir(), localise.mkdir()
+    count = len(next(iter(iou.values())))
+    rows = [(f"i{i}", f"p{i // 2}", NAMES[i % 2]) for i in range(count)]
+    box = {"left": 0.1, "top": 0.1, "width": 0.3, "height": 0.3}
+    annotated = [
+        {"image_id": image, "patient_id": patient, "class": c, "reader": "", **box} for image, patient, c in rows
+    ]
+    schemas.write(attend / "annotated.parquet", pd.DataFrame(annotated), "annotated")
+    predicted = [{"map": kind, "image_id": image, "class": c, **box} for kind in iou for image, _, c in rows]
+    schemas.write(localise / "predicted.parquet", pd.DataFrame(predicted), "predicted")
+    overlaps = [
+        {
+            "map": kind, "image_id": image, "patient_id": patient, "class": c, "n_annotated": 1, "n_predicted": 1,
+            "iou": values[i], "centred_iou": 0.1,
+        }
+        for kind, values in iou.items()
+        for i, (image, patient, c) in enumerate(rows)
+    ]  # fmt: skip
+    schemas.write(localise / "overlaps.parquet", pd.DataFrame(overlaps), "overlaps")
+    rng = np.random.default_rng(0)
+    tensors = {"pixels": rng.integers(0, 256, (images, side, side), np.uint8)}
+    tensors |= {kind: rng.random((images, 14, 14), np.float32) for kind in iou}
+    save_file(tensors, localise / "shown.safetensors")
+    facts = {
+        "annotated_images": {"test": count, "train": 7}, "maps": dict.fromkeys(iou, "made so"), "window": [0, 0, 1, 1],
+        "shown": [{"image_id": image, "class": c} for image, _, c in (rows * images)[:images]],
+    }  # fmt: skip
+    (localise / "run.json").write_text(json.dumps({"facts": facts}))
+    explained = Explained(
+        cell=cell, name=name, attend=attend.name, localise=localise.name, maps=tuple(iou), threshold=0.3, images=images
+    )
+    add(folder.results, folder.name, [explained])
+
+
+def test_seeds_are_averaged_image_by_image(folder: Any) -> None:
+    first, second = (folder.cell("refers", seed=seed, dataset="nih_chestxray14", task="findings") for seed in (0, 1))
+    explain(folder, first, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0], "rollout": [0.0] * 4})
+    explain(folder, second, name="refers.s1", iou={"class": [0.4, 0.4, 0.0, 0.2], "rollout": [0.2] * 4})
+    table = attention.build(folder.load())
+    assert table is not None
+    rows = {row.title: [cell.figure for cell in row.cells] for row in table.rows}
+    assert rows["refers: class activation: Mass"][:7] == ["2", "2", "2", "0.3", "0.300", "0.100", "+0.200"]
+    assert rows["refers: class activation: all classes"][:7] == ["2", "4", "4", "0.3", "0.275", "0.100", "+0.175"]
+    # Differences by image 0.2, 0.3, 0.2, 0; two patients, so one degree of freedom.
+    se = np.sqrt(2 * ((0.5 - 0.35) ** 2 + (0.2 - 0.35) ** 2)) / 4
+    reach = 12.706204736 * se
+    assert rows["refers: class activation: all classes"][7] == f"{0.175 - reach:+.3f} to {0.175 + reach:+.3f}"
+    flat = next(row for row in table.rows if row.title.startswith("refers: attention rollout: Mass"))
+    assert flat.cells[7].notes[0].text == "no interval: no variance."
+    assert "nih_chestxray14: annotated images by split: 4 test, 7 train; test images alone count." in table.notes
+
+
+def test_nothing_is_shown_unasked_or_of_a_cell_that_left_the_plan(folder: Any) -> None:
+    cell = folder.cell("refers")
+    results = folder.load()
+    assert attention.build(results) is None and figure_attention.build(results) == []
+    (folder.results / "store" / "gone").mkdir(parents=True)
+    explain(folder, "gone", name="gone", iou={"class": [0.1, 0.2]})
+    assert attention.build(folder.load()) is None
+    explain(folder, cell, name="refers", iou={"class": [0.1, 0.2]})
+    (folder.results / "store" / f"l-{cell}" / "run.json").unlink()
+    assert attention.build(folder.load()) is None and figure_attention.build(folder.load()) == []
+
+
+def test_radiographs_are_bounded_and_a_page_stays_small(folder: Any) -> None:
+    for place in range(4):
+        cell = folder.cell(
+            f"row{place}", dataset="nih_chestxray14", task="findings", label="<i>" if place else "REFERS"
+        )
+        iou = {"rollout": [0.1, 0.2], "class": [0.3, 0.1]}
+        explain(folder, cell, name=f"row{place}", iou=iou, images=6, side=128)
+    figures = figure_attention.build(folder.load())
+    assert [len(figure.panels) for figure in figures] == [18, 18, 18], "18 radiographs, three panels each"
+    assert len({figure.id for figure in figures}) == 3
+    assert draw(figures[0]) == draw(figures[0])
+    (page,) = _page.write(folder.save(), [folder.name])
+    assert page.stat().st_size < 5 * 2**20
+    text = page.read_text()
+    assert "<i>" not in text and "Nodule <b>" not in text
+
+
+@pytest.mark.parametrize("kind", ["rollout", "class"])
+def test_one_kind_of_map_alone(folder: Any, kind: str) -> None:
+    explain(folder, folder.cell("refers"), name="refers", iou={kind: [0.1, 0.2]})
+    (figure,) = figure_attention.build(folder.load())
+    assert figure.columns == 2 and len(figure.panels) == 4
+    picture = figure.panels[1].picture
+    assert picture is not None and len(picture.heat) == 14 and picture.predicted
+    table = attention.build(folder.load())
+    assert table is not None and len(table.rows) == 3
