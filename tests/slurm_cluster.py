@@ -7,16 +7,16 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BINARIES = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "munged")
+BINARIES = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "munged", "setpriv")
 NODES = ("n1", "n2")
-#: Character devices that stand for GPUs: with plain files no CUDA_VISIBLE_DEVICES is set.
-GPU_DEVICES = "/dev/tty[0-1]"
 
 CONFIGURATION = """
 ClusterName=tiny
@@ -64,9 +64,19 @@ def absent() -> str:
         return f"Slurm is not installed: no {', '.join(missing)} (Debian: slurmctld slurmd slurm-client munge)"
     if os.geteuid() != 0:
         return "slurmd runs jobs of other users only as root"
-    if not all(Path(f"/dev/tty{number}").is_char_device() for number in range(2)):
-        return f"no character devices {GPU_DEVICES} to stand for GPUs"
-    return ""
+    with tempfile.TemporaryDirectory() as folder:
+        return "" if _devices(Path(folder)) else "no character devices can be made here to stand for GPUs"
+
+
+def _devices(folder: Path) -> str:
+    """Character devices that stand for GPUs: with plain files no CUDA_VISIBLE_DEVICES is set; '' for none."""
+    try:
+        for number in range(2):
+            os.mknod(folder / f"gpu{number}", stat.S_IFCHR | 0o600, os.makedev(1, 3))  # like /dev/null
+    except PermissionError:
+        there = all(Path(f"/dev/tty{number}").is_char_device() for number in range(2))
+        return "/dev/tty[0-1]" if there else ""
+    return f"{folder}/gpu[0-1]"
 
 
 @dataclass(kw_only=True)
@@ -92,10 +102,10 @@ class Cluster:
         return done.stdout.strip()
 
     def start(self, name: str, *command: str) -> None:
-        """Start a daemon in the foreground of its own session."""
+        """Start a daemon in the foreground of its own session; it ends with this process, however that ends."""
         with (self.folder / f"{name}.out").open("wb") as out:
             self.daemons[name] = subprocess.Popen(
-                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+                ["setpriv", "--pdeathsig", "TERM", *command], stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**os.environ, **self.environment},
             )  # fmt: skip
 
@@ -152,7 +162,7 @@ def running(folder: Path) -> Iterator[Cluster]:
     configuration.write_text(
         CONFIGURATION.format(host=socket.gethostname(), folder=folder, ports=_free_ports(), nodes="n[1-2]")
     )
-    (folder / "gres.conf").write_text(f"AutoDetect=off\nNodeName=n[1-2] Name=gpu File={GPU_DEVICES}\n")
+    (folder / "gres.conf").write_text(f"AutoDetect=off\nNodeName=n[1-2] Name=gpu File={_devices(folder)}\n")
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)

@@ -22,7 +22,7 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
 #: Longest side of a stored radiograph, in pixels: enough to recognise a chest, and a report stays small.
-SHOWN_SIDE = 128
+SHOWN_SIDE = 96
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:

@@ -16,7 +16,7 @@ from refers_bench.render.table import slug
 from refers_bench.reports import _grid
 
 #: Radiographs of one report: every one is embedded once a panel, and a page stays below 5 MB.
-MOST_SHOWN = 18
+MOST_SHOWN = 12
 #: Digits of a drawn map: more cannot be seen.
 DIGITS = 4
 

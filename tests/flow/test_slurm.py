@@ -365,7 +365,9 @@ def test_an_environment_that_does_not_work_says_so(lab: Lab) -> None:
 def test_the_question_is_asked_on_a_terminal(typed: str, answer: str) -> None:
     """Another Ctrl-C leaves; without a terminal nobody is asked."""
     ask = [sys.executable, "-c", "from refers_bench.cli.executors import confirmed; print(confirmed('Cancel them?'))"]
-    assert subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout == "False\n"
+    assert (
+        subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout == "False\n"
+    )
     child, terminal = pty.fork()
     if not child:
         os.execv(ask[0], ask)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
-from refers_bench.render.figure import draw
+from refers_bench.jobs.localise import SHOWN_SIDE
 from refers_bench.reports import _page, attention, figure_attention
 from refers_bench.store import schemas
 from refers_bench.store.explanations import Explained, add
@@ -88,18 +88,18 @@ def test_nothing_is_shown_unasked_or_of_a_cell_that_left_the_plan(folder: Any) -
 
 
 def test_radiographs_are_bounded_and_a_page_stays_small(folder: Any) -> None:
-    for place in range(4):
+    for place in range(3):
         cell = folder.cell(
             f"row{place}", dataset="nih_chestxray14", task="findings", label="<i>" if place else "REFERS"
         )
         iou = {"rollout": [0.1, 0.2], "class": [0.3, 0.1]}
-        explain(folder, cell, name=f"row{place}", iou=iou, images=6, side=128)
+        explain(folder, cell, name=f"row{place}", iou=iou, images=6, side=SHOWN_SIDE)
     figures = figure_attention.build(folder.load())
-    assert [len(figure.panels) for figure in figures] == [18, 18, 18], "18 radiographs, three panels each"
-    assert len({figure.id for figure in figures}) == 3
-    assert draw(figures[0]) == draw(figures[0])
+    assert [len(figure.panels) for figure in figures] == [18, 18], "12 radiographs, three panels each"
+    assert len({figure.id for figure in figures}) == 2
     (page,) = _page.write(folder.save(), [folder.name])
-    assert page.stat().st_size < 5 * 2**20
+    # Noise, which no PNG makes smaller; the tables need room, too.
+    assert page.stat().st_size < 2.5 * 2**20
     text = page.read_text()
     assert "<i>" not in text and "Nodule <b>" not in text
 
