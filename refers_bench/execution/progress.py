@@ -22,12 +22,13 @@ def duration(seconds: float) -> str:
 
 
 def line_of(name: str, view: Mapping[str, Any]) -> str:
-    """A running job in one line: step, losses, images a second."""
+    """A running job in one line: step, losses, images a second, time left."""
     if not view:
         return f"{name}: starting"
     losses = " ".join(f"{key} {value:.3f}" for key, value in view.get("losses", {}).items())
     rate = f", {view['images_per_s']:.0f} images/s" if view.get("images_per_s") else ""
-    return f"{name}: {view.get('step', 0)}/{view.get('steps', '?')} {losses}{rate}"
+    left = f", {duration(view['left_s'])} left" if "left_s" in view else ""
+    return f"{name}: {view.get('step', 0)}/{view.get('steps', '?')} {losses}{rate}{left}"
 
 
 class PlainView:

@@ -21,6 +21,7 @@ def test_duration(seconds: float, text: str) -> None:
 def test_line_of_a_running_job() -> None:
     view = {"step": 3, "steps": 10, "losses": {"bce": 0.51234}, "images_per_s": 120.4}
     assert line_of("a", view) == "a: 3/10 bce 0.512, 120 images/s"
+    assert line_of("a", {**view, "left_s": 61.0}) == "a: 3/10 bce 0.512, 120 images/s, 1 min 01 s left"
     assert line_of("a", {}) == "a: starting"
 
 
