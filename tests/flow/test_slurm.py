@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -370,15 +371,24 @@ def test_the_question_is_asked_on_a_terminal(typed: str, answer: str) -> None:
     )
     child, terminal = pty.fork()
     if not child:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background processes ignore it
         os.execv(ask[0], ask)
     shown = ""
-    while "[y/N]" not in shown:
-        shown += os.read(terminal, 1024).decode()
-    os.write(terminal, typed.encode())
-    while not shown.rstrip().endswith(("True", "False")):
-        shown += os.read(terminal, 1024).decode()
-    assert os.waitpid(child, 0)[1] == 0
-    os.close(terminal)
+
+    def read(what: tuple[str, ...]) -> None:
+        nonlocal shown
+        while not shown.rstrip().endswith(what):
+            assert select.select([terminal], [], [], 30)[0], shown
+            shown += os.read(terminal, 1024).decode()
+
+    try:
+        read(("[y/N]:",))
+        os.write(terminal, typed.encode())
+        read(("True", "False"))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
     assert shown.rstrip().endswith(answer), shown
 
 
