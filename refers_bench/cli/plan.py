@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from refers_bench.plan.lock import Plan
 
 
+#: Options of a forecast that are called otherwise than their variable.
+OPTIONS = {"other": "--on", "no_probe": "--no-probe", "probe_again": "--probe-again", "as_json": "--json"}
+
+
 @click.command("plan")
 @click.argument("manifest", type=MANIFEST)
 @click.option(
@@ -49,6 +53,8 @@ def command(
     from refers_bench.plan import lock, states
     from refers_bench.store.results import ResultStore
 
+    if not forecast and (given := [name for name, value in how.items() if value not in (None, False, (), "auto")]):
+        raise click.UsageError(f"{', '.join(OPTIONS.get(name, f'--{name}') for name in given)}: only with --forecast")
     plan = planned(settings, manifest)
     store = ResultStore(settings.results)
     path = settings.results / plan.name / lock.LOCK

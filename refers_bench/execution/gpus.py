@@ -19,8 +19,9 @@ def gpu_models() -> list[tuple[str, int]]:
     """Name and memory in bytes of each GPU that nvidia-smi lists; empty without one."""
     models = []
     for line in _listed("name,memory.total", "nounits"):
-        name, _, mebibytes = line.rpartition(",")
-        models.append((name.strip(), int(mebibytes) << 20 if mebibytes.strip().isdigit() else 0))
+        name, comma, mebibytes = line.rpartition(",")
+        if comma:
+            models.append((name.strip(), int(mebibytes) << 20 if mebibytes.strip().isdigit() else 0))
     return models
 
 

@@ -106,6 +106,26 @@ def test_a_gpu_that_is_not_here_is_modelled(cli: Commands) -> None:
     assert all(set(kind["sources"]) == {"model"} for kind in found["kinds"])
 
 
+def test_gpus_at_hand_are_the_slots_and_the_unit(
+    cli: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\n[ $1 = --query-gpu=index ] && printf '0\\n1\\n2\\n' || echo 'NVIDIA L40S, 46068'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{smi.parent}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found = cli.forecast("--no-probe")
+    assert found["device"] == {"kind": "cuda", "label": "NVIDIA L40S", "memory_bytes": 46068 << 20}
+    assert found["slots"] == 3 and found["unit"] == "GPU-hours"
+    assert cli.forecast("--no-probe", "--device", "cpu")["unit"] == "CPU-hours"
+
+
+def test_options_of_a_forecast_without_one_are_refused(cli: Commands) -> None:
+    _, err = cli("plan", "small.yaml", "--json", "--slots", "3", "--on", "A100", code=2)
+    assert "--json, --slots, --on: only with --forecast" in err
+
+
 def test_a_budget_says_which_rows_it_pays_for_and_leaves_the_rest(cli: Commands, tmp_path: Path) -> None:
     _, err = cli("run", "small.yaml", "--budget", "0.01m", "--no-report", code=3)
     assert (
