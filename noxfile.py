@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "types", "architecture"]
@@ -13,6 +15,12 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 def groups(*names: str) -> list[str]:
     """The requirements of dependency groups: versions stand in pyproject.toml only."""
     return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+def cpu_flags() -> list[str]:
+    """Instruction sets of this processor: convolutions round differently with and without AVX-512."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    return cpuinfo.read_text().split() if cpuinfo.is_file() else []
 
 
 @nox.session
@@ -78,7 +86,7 @@ def smoke(session: nox.Session) -> None:
         "check",
         "manifests/smoke.yaml",
         "--baseline",
-        "results/smoke/baseline.json",
+        "results/smoke/baseline.json" if "avx512f" in cpu_flags() else "results/smoke/baseline-avx2.json",
     )
 
 
