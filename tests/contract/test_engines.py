@@ -132,3 +132,40 @@ def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, tmp_path: Path) -> N
     assert (outcome.failed, jobs[0].key in outcome.left) == ({}, True)
     outcome, _ = run(jobs)
     assert (len(outcome.done), outcome.failed) == (2, {})
+
+
+FOREIGN = """
+from refers_bench.execution.local import LocalEngine
+
+
+class Engine(LocalEngine):
+    name = "abacus"
+
+
+def factory(settings, execution):
+    engine = Engine(settings)
+    engine.beads = execution["options"]["beads"]
+    return engine
+"""
+
+
+@pytest.fixture
+def abacus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package with an engine."""
+    (tmp_path / "abacus_engine.py").write_text(FOREIGN)
+    facts = tmp_path / "abacus-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: abacus\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[refers_bench.engines]\nabacus = abacus_engine:factory\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins.engines.cache_clear()
+    yield
+    plugins.engines.cache_clear()
+
+
+def test_an_engine_of_another_package_is_found_by_its_name(abacus: None, tmp_path: Path) -> None:
+    assert list(plugins.engines()) == ["abacus", "local", "ray", "slurm"]
+    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", preload=engine.PRELOAD)
+    made: Any = engines.make("abacus", settings, {"options": {"beads": 7}}, site={"slurm": {"gpus": 1}})
+    assert (made.name, made.beads) == ("abacus", 7)
+    assert len(coordinator.execute([job("one")], made, settings, Listening()).done) == 1
