@@ -52,9 +52,14 @@ def of_exit(exitcode: int | None, *, oom_kills: int) -> str:
     return "host_oom" if killed and oom_kills > 0 else "crash"
 
 
-def oom_kill_count() -> int:
-    """Processes that the kernel has killed for memory in this control group; 0 where it does not tell."""
-    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control")):
+def oom_kill_count(*, own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processes that the kernel has killed for memory in this process's control group; 0 where it does not tell.
+
+    Args:
+        own: names the control groups of this process: a cluster gives each job its own.
+        root: where control groups are mounted.
+    """
+    for path in (*_memory_files(own, root), root / "memory.events", root / "memory" / "memory.oom_control"):
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 name, _, value = line.partition(" ")
@@ -63,3 +68,19 @@ def oom_kill_count() -> int:
         except (OSError, ValueError):
             continue
     return 0
+
+
+def _memory_files(own: Path, root: Path) -> list[Path]:
+    """Where the kernel counts for the control groups of version 2 and 1 that a process is in."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            found.append(root / group.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            found.append(root / "memory" / group.lstrip("/") / "memory.oom_control")
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
@@ -54,3 +56,23 @@ def test_exits(code: int | None, kills: int, category: str) -> None:
 
 def test_counts_kills() -> None:
     assert oom_kill_count() >= 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "count"),
+    [
+        ("0::/slurm/job_7/task_0\n", "slurm/job_7/task_0/memory.events", 3),
+        ("9:cpu,memory:/slurm/job_7\n0::/\n", "memory/slurm/job_7/memory.oom_control", 3),
+        ("0::/not/mounted/here\n", "memory.events", 3),
+        ("9:cpu:/\n", "memory/memory.oom_control", 3),
+        ("", "elsewhere", 0),
+    ],
+)
+def test_kills_for_memory_are_counted_in_the_control_group_of_this_process(
+    tmp_path: Path, groups: str, file: str, count: int
+) -> None:
+    (tmp_path / "own").write_text(groups)
+    path = tmp_path / "root" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("oom 5\noom_kill 3\n")
+    assert oom_kill_count(own=tmp_path / "own", root=tmp_path / "root") == count
