@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from refers_bench import identity
+from refers_bench.errors import UserError
 from refers_bench.execution.coordinator import execute
 from refers_bench.execution.engine import Attempt, Ending, Outcome, Settings
 from refers_bench.files import publish_json
@@ -31,10 +32,12 @@ class Listening:
 
     def __init__(self) -> None:
         self.endings: list[tuple[str, str]] = []
+        self.seconds: list[float] = []
 
     def started(self, job: Job) -> None: ...
     def ended(self, job: Job, category: str, seconds: float, message: str) -> None:
         self.endings.append((job.name, category))
+        self.seconds.append(seconds)
 
     def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None: ...
 
@@ -269,6 +272,56 @@ def test_a_recorded_failure_is_not_tried_again_here(run: Run, tmp_path: Path) ->
     outcome, engine, _ = run([one], engine={"__class__": Recorded})
     assert (len(engine.started), outcome.failed) == (1, {one.key: "crash"})
     assert (ResultStore(tmp_path).failure(one.key) or {})["message"] == "there"
+
+
+def test_time_in_the_queue_is_no_time_of_a_job(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the budget nor for people: it counts from when the engine says that the job has begun."""
+    one, two, three = job("one"), job("two"), job("three")
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    said = [Ending(key=one.key, category="running"), None, None]
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 100.0
+            ending = said.pop(0) if said else None
+            return [ending] if ending else super().wait(seconds)
+
+    outcome, engine, listening = run(
+        [one, two, three], engine={"__class__": Queue, "queues": True, "token": "t"}, slots=2, budget_s=150.0
+    )
+    # One ran for 100 s after 100 s in the queue; two has run so shortly that nobody saw it begin; then three started.
+    assert (names(engine), len(outcome.done)) == (["one", "two", "three"], 3)
+    assert outcome.spent_s == 100.0
+    assert listening.seconds == [100.0, 0.0, 0.0]
+
+
+def test_what_an_engine_refuses_stays_nobodys(run: Run, tmp_path: Path) -> None:
+    class Refusing(ScriptedEngine):
+        def start(self, attempts: Sequence[Attempt]) -> None:
+            raise UserError("no such partition")
+
+    one = job("one")
+    with pytest.raises(UserError, match="no such partition"):
+        run([one], engine={"__class__": Refusing, "token": "t"})
+    assert Claims(tmp_path).owner(one.key) is None
+
+
+def test_an_ending_of_an_attempt_that_others_took_over_is_ignored(run: Run) -> None:
+    one = job("one")
+    stray = [Ending(key="somebody's", category="crash"), Ending(key="somebody's", category="running")]
+
+    class Stray(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            return [stray.pop()] if stray else super().wait(seconds)
+
+    outcome, _, _ = run([one], engine={"__class__": Stray, "token": "t"})
+    assert (outcome.done, outcome.failed) == ([one.key], {})
+
+
+def test_cancelled_is_not_tried_again(run: Run) -> None:
+    outcome, engine, _ = run([job("one")], {"one": ["cancelled"]}, retries={"crash": 5, "lost": 5})
+    assert (len(engine.started), list(outcome.failed.values())) == (1, ["cancelled"])
 
 
 # --- others at work -------------------------------------------------------------------------------------------------
