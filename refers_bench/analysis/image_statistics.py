@@ -96,7 +96,7 @@ def reference_of(results: Results) -> str:
 
 def image_statistics(results: Results, target: Target, *, draws: int = DRAWS) -> ImageStatistics | None:
     """The statistics of one column, computed or read back; None when no run of it has stored predictions."""
-    runs = _runs(results, target)
+    runs = _runs(results, target) if results.predicted else {}
     if not runs:
         return None
     reference = reference_of(results)
@@ -119,7 +119,7 @@ def _runs(results: Results, target: Target) -> dict[str, list[str]]:
         if (keys := [
             planned.run.key
             for planned in results.runs(method, target)
-            if planned.run.counts and (results.store / planned.run.key / FILE).is_file()
+            if planned.run.counts and planned.run.key in results.predicted
         ])
     }  # fmt: skip
 

@@ -70,9 +70,7 @@ def _read(results: Results, target: Target) -> Iterator[tuple[str, Predictions]]
     """(name, predictions) of every finished run of the column."""
     for method in results.methods:
         runs = results.runs(method, target)
-        stored = [
-            run for run in runs if run.run.key in results.records and (results.store / run.run.key / FILE).is_file()
-        ]
+        stored = [run for run in runs if run.run.key in results.predicted]
         for planned in stored:
             name = method if len(stored) == 1 else f"{method}, seed {planned.run.seed}"
             yield name, read(results.store / planned.run.key / FILE)

@@ -55,6 +55,13 @@ class Results:
         """Key -> job of the lock."""
         return {job["key"]: job for job in self.lock.get("jobs", ())}
 
+    @cached_property
+    def predicted(self) -> frozenset[str]:
+        """Keys of the finished jobs whose predictions are there."""
+        # Not Path: reports ask this of every cell.
+        root = str(self.store)
+        return frozenset(key for key in self.records if os.path.isfile(f"{root}/{key}/predictions.parquet"))  # noqa: PTH113
+
     @property
     def origin(self) -> str:
         """Where the figures come from: "run" (ours), "released" or "imported"."""

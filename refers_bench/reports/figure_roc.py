@@ -40,10 +40,9 @@ def _panel(results: Results, target: Target) -> Panel | None:
     for place, method in enumerate(results.methods):
         curves = []
         for planned in results.runs(method, target):
-            path = results.store / planned.run.key / FILE
-            if not planned.run.counts or not path.is_file():
+            if not planned.run.counts or planned.run.key not in results.predicted:
                 continue
-            found = read(path)
+            found = read(results.store / planned.run.key / FILE)
             for k in range(len(found.classes)):
                 curve = sensitivity(found.labels_NK[:, k], found.scores_NK[:, k], rate)
                 curves += [] if curve is None else [curve]

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import friedmanchisquare
+from scipy.stats import friedmanchisquare, studentized_range
 
-from refers_bench.analysis.ranks import Ranks, ranks
+from refers_bench.analysis.ranks import Ranks, range_quantile, ranks
 from refers_bench.analysis.significance import Refusal
 
 
@@ -30,6 +30,13 @@ def test_critical_difference_is_demsars(methods: int, quantile: float) -> None:
     found = ranks(np.random.default_rng(1).random((12, methods)))
     assert isinstance(found, Ranks)
     assert found.critical == pytest.approx(quantile * math.sqrt(methods * (methods + 1) / 72), abs=2e-3)
+
+
+@pytest.mark.parametrize("methods", [2, 3, 7, 20, 100])
+def test_quantiles_of_the_range_are_scipys(methods: int) -> None:
+    for share in (0.5, 0.9, 0.95, 0.999):
+        expected = studentized_range.ppf(share, methods, np.inf)
+        assert range_quantile(share, methods) == pytest.approx(expected, abs=1e-9)
 
 
 def test_best_has_rank_one() -> None:
