@@ -166,8 +166,10 @@ class SlurmEngine:
         found: list[Attempt] = []
         over = {event["task"] for event in slurm_events.events(array.watched) if event["over"]}
         # Whoever cancelled a task while nobody watched, and runs the command again, wants it to run.
-        known = (one.rpartition("_") for one, row in rows.items() if one not in over and row.state != "CANCELLED")
-        numbers = sorted(int(number) for number_of_array, _, number in known if number_of_array == array.id)
+        # By name: another Slurm, or one that began anew, may have given the array's number to somebody else.
+        known = {one: row for one, row in rows.items() if row.name == array.name and one.startswith(f"{array.id}_")}
+        left = [one for one, row in known.items() if one not in over and row.state != "CANCELLED"]
+        numbers = sorted(int(one.partition("_")[2]) for one in left)
         for number in numbers:
             batch = array.batch(number)
             if not batch.is_file():

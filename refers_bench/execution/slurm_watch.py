@@ -123,6 +123,8 @@ class Watcher:
         details: dict[str, dict[str, Row]] = {}
         for task in list(self.tasks.values()):
             row = rows.get(task.id)
+            if row is not None and row.name != task.array.name:  # a Slurm that began anew counts from 1 again
+                row = None
             task.misses = 0 if row else task.misses + 1
             if row is None and task.misses < MISSES:
                 continue

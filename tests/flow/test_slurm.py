@@ -246,6 +246,7 @@ def test_cells_share_tasks_and_tasks_have_gpus_of_their_own(lab: Lab) -> None:
     assert sorted(path.name for path in array.folder.glob("task-*.log")) == [f"task-{i}.log" for i in range(4)]
 
 
+@pytest.mark.slow
 def test_a_task_that_dies_takes_one_cell_with_it(lab: Lab) -> None:
     cells = [lab.job(f"cell{i}", sleep=2) for i in range(3)]
     process = lab.start(cells, section={**SECTION, "cells_per_task": 3}, retries={})
@@ -288,12 +289,11 @@ def test_two_orchestrators_on_one_store(lab: Lab) -> None:
     assert list((lab.results / "work" / "claims").glob("*.json")) == []
 
 
-@pytest.mark.parametrize("queued", [False, True])
-def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: Lab, queued: bool) -> None:
+def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: Lab) -> None:
     """Its host does not tell whether it lives: the claim counts as long as it is renewed, and no longer."""
     jobs, stale = [lab.job("claimed"), lab.job("free")], 3.0
     claims = Claims(lab.results)
-    claim = {**claims.me, "host": "another", "token": "its own", "queued": queued, "engine": "slurm"}
+    claim = {**claims.me, "host": "another", "token": "its own", "queued": True, "engine": "slurm"}
     (claims.folder / f"{jobs[0].key}.json").write_text(json.dumps(claim))
     since = time.time()
     process = lab.start(jobs, executor="local", stale_s=stale)
@@ -302,7 +302,7 @@ def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: 
     assert begun["free"] < stale <= begun["claimed"] < stale + 4
 
 
-@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize("answer", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_interrupted_it_asks_whether_to_cancel(lab: Lab, answer: bool, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [lab.job(f"job{i}", sleep=6, saves=True) for i in range(2)]
     jobs.append(lab.job("after", [jobs[0].key]))
@@ -332,6 +332,7 @@ def test_interrupted_it_asks_whether_to_cancel(lab: Lab, answer: bool, capsys: p
     assert lab.counts("began").total() == (5 if answer else 3), "what was saved is gone on with, what runs is left"
 
 
+@pytest.mark.slow
 def test_cancelled_by_somebody_else_is_not_put_back_until_asked_again(lab: Lab) -> None:
     first = lab.job("first", sleep=4)
     jobs = [first, lab.job("waits", [first.key]), lab.job("good")]

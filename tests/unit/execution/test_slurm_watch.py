@@ -59,7 +59,9 @@ class Scene:
 
     def shows(self, state: str = "", **facts: Any) -> list[tuple[str, str]]:
         """What is said after a look at a queue with the task in this state; '' for none of it."""
-        self.slurm.rows = {"5_0": Row(id="5_0", state=state, **facts)} if state else {}
+        self.slurm.rows = (
+            {"5_0": Row(**{"id": "5_0", "name": self.array.name, "state": state, **facts})} if state else {}
+        )
         return self.looks()
 
     def looks(self) -> list[tuple[str, str]]:
@@ -170,6 +172,11 @@ def test_a_task_that_slurm_has_forgotten(scene: Scene, state: str, category: str
     assert scene.shows(state) == []
     assert [scene.shows() for _ in range(slurm_watch.MISSES - 1)] == [[]] * (slurm_watch.MISSES - 1)
     assert scene.shows() == [("one", category), ("two", category)]
+
+
+def test_another_array_of_the_same_number_is_not_ours(scene: Scene) -> None:
+    assert [scene.shows("RUNNING", name="refers-bench-another-0") for _ in range(slurm_watch.MISSES - 1)] == [[], []]
+    assert scene.shows("COMPLETED", name="refers-bench-another-0") == [("one", "cancelled"), ("two", "cancelled")]
 
 
 def test_only_what_is_not_closed_is_watched_again(scene: Scene) -> None:
