@@ -142,6 +142,7 @@ def lab(tmp_path: Path, slurm: Any, orchestrator: Any, job: MakeJob) -> Iterator
             process.communicate()
 
 
+@pytest.mark.slow
 def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     lab: Lab, kill_all: Callable[..., list[int]], record_property: Callable[[str, object], None]
 ) -> None:
@@ -157,7 +158,7 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
         lab.job("after all", [one.key for one in good]),
     ]
     jobs = [killed, greedy, requeued, lost, slow, *good, *after]
-    first = lab.start(jobs, time_limit=16.0, retries={"crash": 1})
+    first = lab.start(jobs, time_limit=26.0, retries={"crash": 1})
     since = time.time()
 
     # Over its memory: Slurm kills the whole task.
@@ -184,7 +185,7 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     assert kill_all(first) == []
     lab.began("lost")
     task, begin = lab.task_of("lost")
-    second = lab.start(jobs, time_limit=16.0, retries={"crash": 1})
+    second = lab.start(jobs, time_limit=26.0, retries={"crash": 1})
     until(lambda: lab.watched_by(second))
     since = time.time()
     lab.slurm.ask("scontrol", "update", f"NodeName={begin['node']}", "State=DOWN", "Reason=test")
