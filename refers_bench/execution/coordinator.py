@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import json
 import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from refers_bench.errors import Problem, StorageError, UserError
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings
@@ -268,7 +265,7 @@ class _Run:
             self.ticked = now
             begun = (attempt.job for key, (attempt, _) in self.running.items() if key not in self.queued)
             shown = list(itertools.islice(begun, SHOWN))
-            running = {job.name: _progress(self.store.work_folder(job.key) / "progress.json") for job in shown}
+            running = {job.name: self.store.said(job.key) for job in shown}
             waiting = self.left + Counter(self.jobs[key].kind for key in self.queued)
             self.listener.tick(running, {kind: count for kind, count in waiting.items() if count})
 
@@ -310,7 +307,7 @@ class _Run:
     def retry(self, attempt: Attempt, category: str) -> bool:
         """Whether another attempt may help; sets in how many parts it processes its batches."""
         job = attempt.job
-        fitted = bool(_progress(self.store.work_folder(job.key) / "progress.json").get("step"))
+        fitted = bool(self.store.said(job.key).get("step"))
         parts = next_attempt(
             job.spec, category, number=attempt.number, accumulate=attempt.accumulate, retries=self.settings.retries,
             fitted=fitted,
@@ -377,11 +374,3 @@ class _Run:
         self.elsewhere.discard(key)
         self.failed[key] = "blocked"
         self.outcome.blocked.append(key)
-
-
-def _progress(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return content

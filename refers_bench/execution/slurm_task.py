@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from refers_bench.errors import StorageError
 from refers_bench.execution import slurm_events, task
@@ -137,7 +135,7 @@ def _get_on(batch: task.Batch, array: Array, number: int, stopped: Sequence[str]
     before: dict[str, int] = {}
     with contextlib.suppress(FileNotFoundError):
         before = read_json(path)
-    steps = {key: int(_progress(store.work_folder(key) / "progress.json").get("step", 0)) for key in stopped}
+    steps = {key: int(store.said(key).get("step", 0)) for key in stopped}
     attempts = {attempt.job.key: attempt for attempt in batch.attempts}
     stuck = [key for key, step in steps.items() if key in before and step <= before[key]]
     for key in stuck:
@@ -151,14 +149,6 @@ def _get_on(batch: task.Batch, array: Array, number: int, stopped: Sequence[str]
         )  # fmt: skip
     publish_json(path, {**before, **steps})
     return bool(set(outcome.left) - set(stuck))
-
-
-def _progress(path: Path) -> Mapping[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return content
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Batch:
         settings = Settings(**{**how, "results": Path(how["results"]), "cache": Path(how["cache"])})
         attempts = [
             Attempt(
-                **{**one, "job": Job(**{**one["job"], "needs": tuple(one["job"]["needs"])})}, token=content["token"]
+                **{**one, "job": Job.of(one["job"])}, token=content["token"]
             )
             for one in content["attempts"]
         ]  # fmt: skip
@@ -101,7 +101,7 @@ def slot_here(device: str) -> Slot:
     """
     gpus = [] if device == "cpu" else visible_gpus()
     if not gpus:
-        return Slot(device="cpu" if device != "cuda" else "cuda")
+        return Slot(device="cuda" if device == "cuda" else "cpu")
     return Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
 
 

@@ -33,7 +33,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     key, spec = job["key"], job["spec"]
     record, store = Record.start(job, context), ResultStore(context.results)
     dataset: Dataset = plugins.load("dataset", spec["dataset"])
-    progress = ProgressFile(store.work_folder(key) / "progress.json")
+    progress = ProgressFile(store.progress(key))
 
     # 1. Where the files are: a real folder, or phantoms drawn in the dataset's own layout.
     root = phantom_root(dataset, spec, context) if spec["phantom"] else data_root(context, spec["dataset"])

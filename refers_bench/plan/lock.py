@@ -39,6 +39,11 @@ class Job:
     spec: Mapping[str, Any] = field(default_factory=dict)
     unavailable: str = ""
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Job:
+        """The job that JSON holds."""
+        return cls(**{**content, "needs": tuple(content["needs"])})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -154,7 +159,7 @@ def read(path: Path) -> Plan:
     with _complete(path), without_collection():
         content = plan_file.unpacked(_content(path))
         content.pop("version")
-        jobs = tuple([Job(**{**job, "needs": tuple(job["needs"])}) for job in content.pop("jobs")])
+        jobs = tuple([Job.of(job) for job in content.pop("jobs")])
         cells = tuple([Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells")])
         return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content["tables"])})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,18 +52,10 @@ def running(jobs: Iterable[Job], seen: Seen, store: ResultStore) -> list[Running
         owner = seen.owners.get(job.key)
         if owner is None or job.key in found or (job.key in seen.listing.done and job.kind != "prepare"):
             continue
-        view = {} if owner.get("queued") else _view(job.key, store)
+        view = {} if owner.get("queued") else store.said(job.key)
         silent = max(0.0, time.time() - view["time"]) if "time" in view else None
         found[job.key] = Running(job=job, owner=owner, view=view, silent_s=silent)
     return list(found.values())
-
-
-def _view(key: str, store: ResultStore) -> dict[str, Any]:
-    try:
-        view: dict[str, Any] = json.loads(store.progress(key).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return view
 
 
 def whose(owner: Mapping[str, Any]) -> str:

@@ -53,6 +53,13 @@ class ResultStore:
         """What a running job says of itself, at most once a second."""
         return self.work_folder(key) / "progress.json"
 
+    def said(self, key: str) -> dict[str, Any]:
+        """What is in `progress` now; empty before a job has said anything, or where it was cut off."""
+        try:
+            return _read(self.progress(key)) or {}
+        except json.JSONDecodeError:
+            return {}
+
     def log(self, key: str) -> Path:
         """What a job printed; see `refers_bench.store.job_logs`."""
         return self.results / "logs" / f"{key}.txt"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from refers_bench import identity
+from refers_bench.cli import main
 from refers_bench.plan.lock import Job
 
 #: An orchestrator in a process that a test may kill: prints nothing, exits 0 when every job is done.
@@ -28,7 +29,7 @@ from refers_bench.execution.engines import make
 from refers_bench.execution.progress import PlainView
 from refers_bench.plan.lock import Job
 if __name__ == "__main__":
-    jobs = [Job(**{**one, "needs": tuple(one["needs"])}) for one in json.loads(Path(sys.argv[1]).read_text())]
+    jobs = [Job.of(one) for one in json.loads(Path(sys.argv[1]).read_text())]
     how = json.loads(sys.argv[3])
     slots = [Slot(device="cpu")] * how.pop("workers", 2)
     executor, section = how.pop("executor", "local"), how.pop("section", {})
@@ -93,6 +94,49 @@ def orchestrator(tmp_path: Path) -> Orchestrator:
 def job() -> Callable[..., Job]:
     """`make_job`."""
     return make_job
+
+
+@pytest.fixture(scope="session")
+def processes_of() -> Callable[[Path], list[int]]:
+    """Processes whose command line names a folder, the youngest first (Linux)."""
+
+    def found(folder: Path) -> list[int]:
+        numbers = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if str(folder).encode() in path.read_bytes():
+                    numbers.append(int(path.parent.name))
+            except OSError:
+                continue
+        return sorted((pid for pid in numbers if pid != os.getpid()), reverse=True)
+
+    return found
+
+
+class Commands:
+    """The command line in this process, called as a user would; what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Output and errors of a command that ends with an exit code, and never with a traceback."""
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        shown = self.capsys.readouterr()
+        assert ended.value.code == code, shown.out + shown.err
+        assert "Traceback" not in shown.err
+        return shown.out, shown.err
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
+    """`Commands` in an empty folder, with nothing of the user's own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.delenv("REFERS_BENCH_RESULTS", raising=False)
+    return Commands(capsys)
 
 
 def session_members(session: int) -> list[int]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from refers_bench.cli import COMMANDS, main
+from refers_bench.cli import COMMANDS
 
+Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: A small run
@@ -23,29 +25,10 @@ execution: {cpu_slots: 2}
 """
 
 
-class Commands:
-    """The command line, called as a user would, with what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        shown = self.capsys.readouterr()
-        assert ended.value.code == code, shown.out + shown.err
-        assert "Traceback" not in shown.err
-        return shown.out, shown.err
-
-
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.delenv("REFERS_BENCH_RESULTS", raising=False)
+def cli(commands: Commands, tmp_path: Path) -> Commands:
     (tmp_path / "small.yaml").write_text(MANIFEST)
-    return Commands(capsys)
+    return commands
 
 
 def test_from_manifest_to_tables_and_back(cli: Commands, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from refers_bench.cli import main
 from refers_bench.store import schemas
 
+Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: Attention in little
@@ -36,28 +37,10 @@ execution: {cpu_slots: 1}
 CELL = "scratch.nih_chestxray14.findings.100%.s0"
 
 
-class Commands:
-    """The command line in this process; what it printed, and its exit code."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        shown = self.capsys.readouterr()
-        assert ended.value.code == code, shown.out + shown.err
-        assert "Traceback" not in shown.err
-        return shown.out, shown.err
-
-
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+def cli(commands: Commands, tmp_path: Path) -> Commands:
     (tmp_path / "m.yaml").write_text(MANIFEST)
-    return Commands(capsys)
+    return commands
 
 
 def listed(folder: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from refers_bench.cli import main
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 
+Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: A small run
@@ -27,32 +27,16 @@ execution: {cpu_slots: 1}
 """
 
 
-class Commands:
-    """The command line, called as a user would, with what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        shown = self.capsys.readouterr()
-        assert ended.value.code == code, shown.out + shown.err
-        return shown.out, shown.err
-
-    def forecast(self, *options: str) -> dict[str, Any]:
-        out, _ = self("plan", "small.yaml", "--forecast", "--json", *options)
-        content: dict[str, Any] = json.loads(out)
-        return content
-
-
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+def cli(commands: Commands, tmp_path: Path) -> Commands:
     (tmp_path / "small.yaml").write_text(MANIFEST)
-    return Commands(capsys)
+    return commands
+
+
+def forecast(cli: Commands, *options: str) -> dict[str, Any]:
+    out, _ = cli("plan", "small.yaml", "--forecast", "--json", *options)
+    content: dict[str, Any] = json.loads(out)
+    return content
 
 
 def sources(content: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -60,7 +44,7 @@ def sources(content: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def test_modelled_then_probed_then_recorded(cli: Commands, tmp_path: Path) -> None:
-    modelled = cli.forecast("--no-probe")
+    modelled = forecast(cli, "--no-probe")
     assert sources(modelled) == {"prepare": {"model": 1}, "pretrain": {"model": 1}, "finetune": {"model": 4}}
     assert not list(tmp_path.glob("results/probes/*")) and not (tmp_path / "results" / "store").exists()
     assert modelled["jobs_to_run"] == 6 and modelled["unit"] == "CPU-hours" and modelled["slots"] == 1
@@ -68,9 +52,9 @@ def test_modelled_then_probed_then_recorded(cli: Commands, tmp_path: Path) -> No
     assert [name.partition(".")[0] for name in modelled["critical_path"]["jobs"]] == [
         "prepare", "pretrain", "lsp_transformer",
     ]  # fmt: skip
-    part = cli.forecast("--no-probe", "--only", "scratch.*")
+    part = forecast(cli, "--no-probe", "--only", "scratch.*")
     assert sources(part) == {"prepare": {"model": 1}, "finetune": {"model": 2}}
-    wider = cli.forecast("--no-probe", "--slots", "4")
+    wider = forecast(cli, "--no-probe", "--slots", "4")
     assert wider["wall_s"] < modelled["wall_s"] and wider["hours"] == modelled["hours"]
 
     out, err = cli("plan", "small.yaml", "--forecast")
@@ -83,11 +67,11 @@ def test_modelled_then_probed_then_recorded(cli: Commands, tmp_path: Path) -> No
 
     _, err = cli("plan", "small.yaml", "--forecast")
     assert "probing" not in err
-    probed = cli.forecast()
+    probed = forecast(cli)
     assert sources(probed) == {"prepare": {"probed": 1}, "pretrain": {"probed": 1}, "finetune": {"probed": 4}}
 
     cli("run", "small.yaml", "--only", "scratch.*s0", "--no-report")
-    after = cli.forecast()
+    after = forecast(cli)
     assert after["jobs_done"] == 2 and after["jobs_to_run"] == 4
     by_name = {job["name"]: job["source"] for job in after["jobs"]}
     assert by_name["scratch.phantom.findings.100%.s1"] == "recorded"
@@ -95,12 +79,12 @@ def test_modelled_then_probed_then_recorded(cli: Commands, tmp_path: Path) -> No
     assert not any("7 : 1 : 2" in note for note in after["notes"])  # the index is there now
 
     cli("run", "small.yaml", "--no-report")
-    done = cli.forecast()
+    done = forecast(cli)
     assert (done["jobs_to_run"], done["hours"], done["wall_s"]) == (0, 0, 0)
 
 
 def test_a_gpu_that_is_not_here_is_modelled(cli: Commands) -> None:
-    found = cli.forecast("--on", "NVIDIA A100 80GB", "--slots", "8")
+    found = forecast(cli, "--on", "NVIDIA A100 80GB", "--slots", "8")
     assert found["unit"] == "GPU-hours" and found["slots"] == 8
     assert found["device"] == {"kind": "cuda", "label": "NVIDIA A100 80GB", "memory_bytes": 80 << 30}
     assert all(set(kind["sources"]) == {"model"} for kind in found["kinds"])
@@ -115,10 +99,10 @@ def test_gpus_at_hand_are_the_slots_and_the_unit(
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{smi.parent}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    found = cli.forecast("--no-probe")
+    found = forecast(cli, "--no-probe")
     assert found["device"] == {"kind": "cuda", "label": "NVIDIA L40S", "memory_bytes": 46068 << 20}
     assert found["slots"] == 3 and found["unit"] == "GPU-hours"
-    assert cli.forecast("--no-probe", "--device", "cpu")["unit"] == "CPU-hours"
+    assert forecast(cli, "--no-probe", "--device", "cpu")["unit"] == "CPU-hours"
 
 
 def test_options_of_a_forecast_without_one_are_refused(cli: Commands) -> None:

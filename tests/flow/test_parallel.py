@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,25 +113,15 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end processes with their parent")
-def test_no_process_outlives_a_killed_worker(tmp_path: Path, cache: Path) -> None:
+def test_no_process_outlives_a_killed_worker(
+    tmp_path: Path, cache: Path, processes_of: Callable[[Path], list[int]]
+) -> None:
     job = pretraining("paper", 2, steps=100_000)
     worker = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(job), str(tmp_path), str(cache)])
     wait_for(lambda: len(processes_of(tmp_path)) >= 4)  # the worker, torchrun, two ranks
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     wait_for(lambda: not processes_of(tmp_path))
-
-
-def processes_of(folder: Path) -> list[int]:
-    """Processes whose command line names the folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(folder).encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return [pid for pid in found if pid != os.getpid()]
 
 
 def wait_for(condition: Any, seconds: float = 60) -> None:

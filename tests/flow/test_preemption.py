@@ -101,18 +101,6 @@ def wait_for(condition: Callable[[], Any], seconds: float = 300) -> None:
         time.sleep(0.002)
 
 
-def processes_of(folder: Path) -> list[int]:
-    """Processes whose command line names the folder, the youngest first."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(folder).encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return sorted((pid for pid in found if pid != os.getpid()), reverse=True)
-
-
 @pytest.mark.parametrize(
     ("kind", "processes", "number", "everybody"),
     [
@@ -123,7 +111,13 @@ def processes_of(folder: Path) -> list[int]:
     ],
 )
 def test_a_signal_in_mid_training_costs_nothing(
-    kind: str, processes: int, number: str, everybody: bool, tmp_path: Path, cache: Path
+    kind: str,
+    processes: int,
+    number: str,
+    everybody: bool,
+    tmp_path: Path,
+    cache: Path,
+    processes_of: Callable[[Path], list[int]],
 ) -> None:
     """`everybody`: as schedulers do that signal all processes of a job at once."""
     one, results = job(kind, processes), tmp_path / "cut"

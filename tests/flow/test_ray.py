@@ -354,7 +354,7 @@ from refers_bench.execution.engine import PRELOAD, Settings
 from refers_bench.execution.progress import PlainView
 from refers_bench.execution.ray_engine import engine
 from refers_bench.plan.lock import Job
-jobs = [Job(**{**one, "needs": tuple(one["needs"])}) for one in json.loads(sys.argv[2])]
+jobs = [Job.of(one) for one in json.loads(sys.argv[2])]
 results, cache = Path(sys.argv[1]) / "results", Path(sys.argv[1]) / "cache"
 settings = Settings(results=results, cache=cache, preload=PRELOAD, entry="watched:run")
 coordinator.execute(jobs, engine(settings, {"ray": {"address": sys.argv[3]}}), settings, PlainView(len(jobs)))
