@@ -279,7 +279,8 @@ def test_a_coordinator_that_died_while_sending_is_found_by_name(lab: Lab, kill_a
 
 def test_two_orchestrators_on_one_store(lab: Lab) -> None:
     """One runs jobs here, one on Slurm."""
-    jobs = [lab.job(f"job{i}", sleep=0.5) for i in range(16)]
+    # Long enough that one worker here is not through before a busy machine's Slurm has started a task.
+    jobs = [lab.job(f"job{i}", sleep=1.5) for i in range(16)]
     jobs += [lab.job(f"next{i}", [jobs[i].key], sleep=0.2) for i in range(4)]
     slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 4})
     here = lab.start(jobs, executor="local", workers=1)
@@ -377,16 +378,21 @@ def test_the_question_is_asked_on_a_terminal(typed: str, answer: str) -> None:
         os.execv(ask[0], ask)
     shown = ""
 
-    def read(what: tuple[str, ...]) -> None:
+    def read(what: tuple[str, ...], again: bytes = b"") -> None:
         nonlocal shown
+        deadline = time.monotonic() + 30
         while not shown.rstrip().endswith(what):
-            assert select.select([terminal], [], [], 30)[0], shown
-            shown += os.read(terminal, 1024).decode()
+            assert time.monotonic() < deadline, shown
+            if select.select([terminal], [], [], 2)[0]:
+                shown += os.read(terminal, 1024).decode()
+            elif again:
+                os.write(terminal, again)
 
     try:
         read(("[y/N]:",))
         os.write(terminal, typed.encode())
-        read(("True", "False"))
+        # Python does not notice a Ctrl-C between its prompt and its waiting for input; a person presses it again.
+        read(("True", "False"), again=typed.encode() if typed == "\x03" else b"")
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
