@@ -25,11 +25,19 @@ def cpu_flags() -> list[str]:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The fast tests, on two processes of one thread each; tests that share a cluster stay on one of them."""
+    """The fast tests, on two processes of one thread each."""
+    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
+    session.run("pytest", "-n", "2", "-m", "not slow and not cluster", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def clusters(session: nox.Session) -> None:
+    """The fast tests that start a Slurm or a Ray; those that share a cluster stay on one process."""
     session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
     session.run(
-        "pytest", "-n", "2", "--dist", "loadgroup", "-m", "not slow", *session.posargs, env={"OMP_NUM_THREADS": "1"}
-    )
+        "pytest", "-n", "2", "--dist", "loadgroup", "-m", "cluster and not slow", *session.posargs,
+        env={"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 @nox.session

@@ -27,6 +27,18 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[f"XDG_{name}_HOME"] = str(Path(empty) / name.lower())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _workers_are_forked_from_a_server_with_torch(request: pytest.FixtureRequest) -> None:
+    """Runs in this process share one server that workers are forked from: torch is imported once, not by each worker."""
+    if any("flow" in item.path.parts or item.path.name == "test_engines.py" for item in request.session.items):
+        from refers_bench.execution.engine import Settings
+        from refers_bench.execution.local import LocalEngine
+
+        nowhere = Path(os.environ["XDG_CACHE_HOME"])
+        with LocalEngine(Settings(results=nowhere, cache=nowhere, slots=[])).opened():
+            pass
+
+
 def _folder(variable: str, default: Path, what: str) -> Path:
     folder = Path(os.environ.get(variable, default))
     if not folder.is_dir():

@@ -64,7 +64,7 @@ def ray_cluster() -> Iterator[str]:
 Run = Callable[..., tuple[Outcome, Listening]]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.cluster if name in PLACES else ()) for name in ENGINES])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run jobs on the engine under test."""
     name = request.param

@@ -101,6 +101,7 @@ def test_seeds_and_methods_give_different_predictions(jobs: list[Job], once: Pat
     assert len(predictions) == 3
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(
     jobs: list[Job], once: Path, tmp_path: Path
 ) -> None:

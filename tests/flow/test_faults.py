@@ -271,24 +271,25 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="mounts a tmpfs (Linux)")
-def test_full_disk_keeps_what_is_there(home: Path) -> None:
-    """A real full file system, 20 times with a little more room each time."""
+@pytest.mark.parametrize("step", [256, pytest.param(96, marks=pytest.mark.slow)])
+def test_full_disk_keeps_what_is_there(home: Path, step: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real full file system, again and again with a little more room."""
     (home / "fault.yaml").write_text(MANIFEST.replace("  - {id: scratch, name: diverging", "#"))
-    command = [sys.executable, "-m", "refers_bench", "--results", str(home / "small"), "run", "fault.yaml"]
     results, before, refusals = home / "small", {}, 0
     with mounted(results, "size=64k"):
-        for size in range(96, 2000, 96):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        for size in range(64 + step, 2000, step):
+            code = cli("--results", str(results), "run", "fault.yaml")
+            printed = capsys.readouterr().err
             now = published(results)
             assert {name: now.get(name) for name in before} == before, "a finished result was lost or rewritten"
             before = now
-            if done.returncode == 0:
+            if code == 0:
                 break
-            assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-            assert "no space left on the device" in done.stderr
+            assert (code, "Traceback" in printed) == (2, False), printed
+            assert "no space left on the device" in printed
             refusals += 1
             subprocess.run(["mount", "-o", f"remount,size={size}k", str(results)], check=True)
-        assert done.returncode == 0, done.stderr
+        assert code == 0, printed
         assert refusals >= 2
         assert len(json.loads((results / "fault" / "plan.lock.json").read_text())["jobs"]) == len(
             [name for name in before if name.endswith("run.json")]
@@ -296,24 +297,21 @@ def test_full_disk_keeps_what_is_there(home: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="mounts a tmpfs (Linux)")
-def test_read_only_results_are_refused_before_any_work(home: Path) -> None:
+def test_read_only_results_are_refused_before_any_work(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "fault.yaml").write_text(MANIFEST.replace("  - {id: scratch, name: diverging", "#"))
-    command = [sys.executable, "-m", "refers_bench", "--results", str(home / "small")]
+    command = ("--results", str(home / "small"))
     with mounted(home / "small", "size=4m"):
-        done = subprocess.run([*command, "run", "fault.yaml", "--max-jobs", "2"], capture_output=True, check=False)
-        assert done.returncode == 3
+        assert cli(*command, "run", "fault.yaml", "--max-jobs", "2") == 3
         before = published(home / "small")
         subprocess.run(["mount", "-o", "remount,ro", str(home / "small")], check=True)
-        refused = subprocess.run([*command, "run", "fault.yaml"], capture_output=True, text=True, check=False)
-        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
-        assert "the file system is read-only; allowed: a writable folder" in refused.stderr
+        capsys.readouterr()
+        assert cli(*command, "run", "fault.yaml") == 2
+        assert "the file system is read-only; allowed: a writable folder" in capsys.readouterr().err
         assert published(home / "small") == before
         # What is there can still be looked at.
-        seen = subprocess.run([*command, "status", "fault"], capture_output=True, text=True, check=False)
-        assert seen.returncode == 0, seen.stderr
+        assert cli(*command, "status", "fault") == 0
         subprocess.run(["mount", "-o", "remount,rw", str(home / "small")], check=True)
-        done = subprocess.run([*command, "run", "fault.yaml"], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        assert cli(*command, "run", "fault.yaml") == 0
         after = published(home / "small")
         assert {name: after[name] for name in before} == before
 

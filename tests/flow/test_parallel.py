@@ -67,7 +67,7 @@ def ran(job: dict[str, Any], folder: Path, cache: Path) -> tuple[dict[str, list[
     return dict(losses), read_tensors(found / "checkpoint.safetensors")[0]
 
 
-@pytest.mark.parametrize("method", ["refers", "lsp_transformer"])
+@pytest.mark.parametrize("method", ["refers", pytest.param("lsp_transformer", marks=pytest.mark.slow)])
 def test_two_processes_equal_one_on_the_same_global_batch(method: str, tmp_path: Path, cache: Path) -> None:
     one, weights = ran(pretraining("paper", 1, method), tmp_path / "one", cache)
     two, others = ran(pretraining("paper", 2, method), tmp_path / "two", cache)
@@ -80,6 +80,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(method: str, tmp_path:
     assert not (tmp_path / "two" / "work" / f"pretrain_{method}" / "processes").exists()
 
 
+@pytest.mark.slow
 def test_local_negatives_make_the_contrast_easier(tmp_path: Path, cache: Path) -> None:
     """Each process has 3 negatives in place of 7: ln 4 against ln 8 before anything is learned."""
     one, _ = ran(pretraining("official_code", 1), tmp_path / "one", cache)
@@ -89,12 +90,14 @@ def test_local_negatives_make_the_contrast_easier(tmp_path: Path, cache: Path) -
     assert two["loss/report_generation"][0] == pytest.approx(one["loss/report_generation"][0], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_momentum_keys_of_all_processes_are_queued(tmp_path: Path, cache: Path) -> None:
     losses, _ = ran(pretraining("paper", 2, "c2l"), tmp_path, cache)
     assert len(losses["loss/total"]) == 10
     assert all(value == value for value in losses["loss/total"])
 
 
+@pytest.mark.slow
 def test_a_failure_in_a_process_is_the_jobs_failure(tmp_path: Path, cache: Path) -> None:
     job = pretraining("paper", 2, learning_rate=1e30, clip_norm=0.0)
     with pytest.raises(NotFiniteLoss, match="at update"):

@@ -105,9 +105,9 @@ def wait_for(condition: Callable[[], Any], seconds: float = 300) -> None:
     ("kind", "processes", "number", "everybody"),
     [
         ("finetune", 1, "SIGUSR2", False),
-        ("pretrain", 1, "SIGTERM", False),
+        pytest.param("pretrain", 1, "SIGTERM", False, marks=pytest.mark.slow),
         pytest.param("pretrain", 2, "SIGTERM", False, marks=pytest.mark.slow),
-        ("pretrain", 2, "SIGUSR2", True),
+        pytest.param("pretrain", 2, "SIGUSR2", True, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_in_mid_training_costs_nothing(

@@ -33,6 +33,7 @@ HERE = Path(__file__).parent / "on_ray"
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
+    pytest.mark.cluster,
     pytest.mark.skipif(
         importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'refers-bench[ray]'"
     ),

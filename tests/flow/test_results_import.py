@@ -34,6 +34,7 @@ def lines(name: str = "mine", images: int = 30) -> pd.DataFrame:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_released_predictions_have_the_known_means(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "released-predictions"
     if not folder.is_dir():

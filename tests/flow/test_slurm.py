@@ -28,6 +28,8 @@ from refers_bench.plan.lock import Job
 from refers_bench.store.claims import Claims
 from refers_bench.store.results import ResultStore
 
+pytestmark = pytest.mark.cluster
+
 MakeJob = Callable[..., Job]
 #: Seconds within which an event must be recorded.
 IN_TIME_S = 15.0
@@ -279,10 +281,10 @@ def test_a_coordinator_that_died_while_sending_is_found_by_name(lab: Lab, kill_a
 
 def test_two_orchestrators_on_one_store(lab: Lab) -> None:
     """One runs jobs here, one on Slurm."""
-    # Long enough that one worker here is not through before a busy machine's Slurm has started a task.
+    # Neither is through before the other, on a busy machine, has started its first: one job at a time in both places.
     jobs = [lab.job(f"job{i}", sleep=1.5) for i in range(16)]
     jobs += [lab.job(f"next{i}", [jobs[i].key], sleep=0.2) for i in range(4)]
-    slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 4})
+    slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 1, "throttle": 1})
     here = lab.start(jobs, executor="local", workers=1)
     assert (lab.finished(here, jobs), lab.finished(slurm, jobs)) == ({}, {})
     assert lab.counts("began") == lab.counts("ended") == {one.name: 1 for one in jobs}
