@@ -22,6 +22,7 @@ from refers_bench.nets.auto_encoder import AutoEncoder
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from refers_bench.training.seeding import seed_global_generators
 
 #: How the auto-encoder is trained (official: Adam at 1e-3, batches of 8 volumes; no early stopping here).
 TRAINING: Mapping[str, Any] = {
@@ -61,7 +62,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 path=prepared_folder(context, spec["source"]["prepare"]),
             )
         )
-    torch.manual_seed(identity.seed(key, "init"))
+    seed_global_generators(identity.seed(key, "init"))
     model = AutoEncoder(size=size, width=settings["features"]).to(device)
     outcome = trained(
         model, {**TRAINING, "steps": settings["feature_steps"]}, key=key, work=store.work_folder(key), context=context,

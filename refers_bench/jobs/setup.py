@@ -31,6 +31,7 @@ from refers_bench.training.loop import Outcome, train
 from refers_bench.training.precision import be_deterministic
 from refers_bench.training.progress import ProgressFile
 from refers_bench.training.sections import rules
+from refers_bench.training.seeding import seed_global_generators
 
 #: Files of a job's work folder: the resumable state, and what a progress view reads.
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -126,7 +127,7 @@ def rows_of_task(index: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.Module:
     """The method's encoder with random weights drawn from `seed`, on the CPU: equal on every device."""
-    torch.manual_seed(seed)
+    seed_global_generators(seed)
     encoder: nn.Module = method.build_encoder(method.Params(**spec["params"]), spec["network"], spec["image"])
     return encoder
 

@@ -19,6 +19,7 @@ from refers_bench.nets import distributed
 from refers_bench.nets.parts import Counts, batch_norms, no_counts, split, weighted
 from refers_bench.training.optimizers import Lookahead, clip_gradients, set_rates
 from refers_bench.training.precision import autocast, gradient_scaler
+from refers_bench.training.seeding import seed_global_generators
 from refers_bench.training.state import State
 
 #: Rows of the loss curve over a whole training, at most; each is the mean over its window of updates.
@@ -217,7 +218,7 @@ class _Run:
         """One optimiser step: draw, forward, backward, clip, move."""
         started = time.perf_counter()
         state, counters = self.state, self.state.counters
-        torch.manual_seed(
+        seed_global_generators(
             identity.seed(self.key, "dropout", counters.step, *([rank] if (rank := distributed.rank()) else []))
         )
         state.model.train()
