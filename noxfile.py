@@ -23,28 +23,28 @@ def cpu_flags() -> list[str]:
     return cpuinfo.read_text().split() if cpuinfo.is_file() else []
 
 
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Tests, with all that any of them needs; what is given after `--` comes last and so counts."""
+    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
+    session.run("pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, on two processes of one thread each."""
-    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
-    session.run("pytest", "-n", "2", "-m", "not slow and not cluster", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    run_pytest(session, "-n", "2", "-m", "not slow and not cluster")
 
 
 @nox.session
 def clusters(session: nox.Session) -> None:
     """The fast tests that start a Slurm or a Ray; those that share a cluster stay on one process."""
-    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
-    session.run(
-        "pytest", "-n", "2", "--dist", "loadgroup", "-m", "cluster and not slow", *session.posargs,
-        env={"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    run_pytest(session, "-n", "2", "--dist", "loadgroup", "-m", "cluster and not slow")
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take minutes: kill and resume on the smoke manifest, determinism over workers, clusters."""
-    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
-    session.run("pytest", "-m", "slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    run_pytest(session, "-m", "slow")
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Are the global generators set as torch sets them, without keeping calls for a GPU that is not in use?"""
+"""Are the global generators set as torch sets them, those of GPUs only when these are in use?"""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def test_draws_are_those_after_manual_seed(seed: int) -> None:
     assert torch.equal(torch.rand(5), expected)
 
 
-def test_nothing_is_kept_for_later() -> None:
-    kept = len(torch.cuda._queued_calls)
-    for step in range(20):
-        seed_global_generators(step)
-    assert torch.cuda.is_initialized() or len(torch.cuda._queued_calls) == kept
+@pytest.mark.parametrize("in_use", [False, True])
+def test_gpus_are_seeded_once_they_are_in_use(monkeypatch: pytest.MonkeyPatch, in_use: bool) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", told.append)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
+    seed_global_generators(7)
+    assert told == ([7] if in_use else [])
