@@ -51,11 +51,13 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
         document: the same with places.
     """
     seeds = content.get("seeds")
-    yield from _methods(content.get("methods"), document, len(seeds) if isinstance(seeds, list) else 0)
+    targets = list(parts_of(TargetPart, content.get("targets")))
+    datasets = list(dict.fromkeys(target.dataset for _, target in targets))
+    yield from _methods(content.get("methods"), document, len(seeds) if isinstance(seeds, list) else 0, datasets)
+    yield from _unused(content.get("methods"), targets, document)
     source = part_of(SourcePart, content.get("source"))
     if source is not None:
         yield from _plugin(document, "dataset", source.dataset, source.params, ("source",), "dataset")
-    targets = list(parts_of(TargetPart, content.get("targets")))
     yield from _targets(targets, source, document)
     used = {source.dataset} if source else set()
     yield from _data(content.get("data"), used | {target.dataset for _, target in targets}, document)
@@ -71,7 +73,7 @@ def unknown(document: Document, loc: Loc, kind: str, name: str, known: list[str]
     return document.problem(loc, f"unknown {kind} '{name}'", allowed=", ".join(known), nearest=nearest(name, known))
 
 
-def _methods(content: Any, document: Document, seeds: int) -> Iterator[Problem]:
+def _methods(content: Any, document: Document, seeds: int, datasets: list[str]) -> Iterator[Problem]:
     rows: dict[str, int] = {}
     parts = list(parts_of(MethodPart, content))
     names = {part.name or part.id for _, part in parts}
@@ -85,10 +87,25 @@ def _methods(content: Any, document: Document, seeds: int) -> Iterator[Problem]:
         if method.best_of in names:
             found = f"best_of is '{method.best_of}', which is a row itself"
             yield document.problem(("methods", i, "best_of"), found, allowed="a name that no row has")
+        for j, dataset in enumerate(method.targets or ()):
+            if dataset not in datasets:
+                yield unknown(document, ("methods", i, "targets", j), "dataset among the targets", dataset, datasets)
         if seeds and len(method.pretrain_seeds) not in (1, seeds):
             found = f"{len(method.pretrain_seeds)} pretrain_seeds for {seeds} seeds"
             where: Loc = ("methods", i, "pretrain_seeds")
             yield document.problem(where, found, allowed=f"one, or {seeds}: one for each seed")
+
+
+def _unused(methods: Any, targets: list[tuple[int, TargetPart]], document: Document) -> Iterator[Problem]:
+    """Targets that every row leaves out."""
+    rows = [method.targets for _, method in parts_of(MethodPart, methods)]
+    if not rows or len(rows) < len(methods) or None in rows:
+        return
+    wanted = {dataset for row in rows for dataset in row or ()}
+    for i, target in targets:
+        if target.dataset not in wanted:
+            found = f"no row is for {target.dataset}"
+            yield document.problem(("targets", i), found, allowed="a target that a method's 'targets' names")
 
 
 def _targets(targets: list[tuple[int, TargetPart]], source: SourcePart | None, document: Document) -> Iterator[Problem]:

@@ -69,6 +69,9 @@ class MethodPart(Part):
         default=None,
         description="rows with the same value compete for one row of that name: the best on validation in each column",
     )
+    targets: list[str] | None = Field(
+        default=None, min_length=1, description="datasets of 'targets' that this row is for; all by default"
+    )
     pretrain_seeds: list[Seed] = Field(
         default=[0], min_length=1, description="one pre-training for all seeds, or one for each seed, in their order"
     )

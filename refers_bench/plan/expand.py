@@ -107,7 +107,8 @@ class _Expansion:
         self.note_values()
         for row in self.rows:
             for target in self.content.targets:
-                self.target(row, target)
+                if row.part.targets is None or target.dataset in row.part.targets:
+                    self.target(row, target)
         names = {name: known for data in self.data.values() for name, known in data.roots.items()}
         return Plan(
             name=self.manifest.name, title=self.content.title, manifest_path=str(self.manifest.path),

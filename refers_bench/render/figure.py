@@ -150,6 +150,9 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
             # A name in a script the font lacks, or one too long for its panel, is no reason to warn a user.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             warnings.filterwarnings("ignore", message="constrained_layout not applied")
+            # Placed once, and drawn once: left to itself, matplotlib draws everything a time more to place it again.
+            layout.execute(canvas)
+            canvas.set_layout_engine("none")
             canvas.savefig(stream, format=format, metadata=dates)
     return stream.getvalue()
 

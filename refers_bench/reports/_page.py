@@ -9,7 +9,8 @@ from refers_bench import plugins
 from refers_bench.analysis.results import Results, known_names, load
 from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.files import publish_bytes
-from refers_bench.render.figure import Figure, draw
+from refers_bench.render.drawing import drawn
+from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
 
@@ -144,25 +145,24 @@ def _write_page(
     page = _distinct(page)
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
+    wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
+    wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
     said = progress("figures drawn")
-    drawn: dict[tuple[str, str], bytes] = {}
-    total = len(figures) * (bool({"html", "markdown"} & set(formats)) + ("latex" in formats))
-
-    def drawing(figure: Figure, format: str = "svg") -> bytes:  # noqa: A002 - matplotlib's own name for it
-        if (figure.id, format) not in drawn:
-            drawn[figure.id, format] = draw(figure, format=format)
-            said(len(drawn), total)
-        return drawn[figure.id, format]
+    pictures: dict[tuple[str, str], bytes] = {}
+    for place, content in drawn(wanted):
+        figure, form = wanted[place]
+        pictures[figure.id, form] = content
+        said(len(pictures), len(wanted))
 
     if "html" in formats:
         from refers_bench.render import html
 
-        publish("index.html", html.page(page, drawing=drawing))
+        publish("index.html", html.page(page, drawing=lambda figure: pictures[figure.id, "svg"]))
     if "markdown" in formats:
         from refers_bench.render import markdown
 
         for figure in figures:
-            publish(f"{figure.id}.svg", drawing(figure))
+            publish(f"{figure.id}.svg", pictures[figure.id, "svg"])
         publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
     if "latex" in formats:
         from refers_bench.render import latex
@@ -170,7 +170,7 @@ def _write_page(
         for table in tables:
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
-            publish(f"{figure.id}.pdf", drawing(figure, "pdf"))
+            publish(f"{figure.id}.pdf", pictures[figure.id, "pdf"])
         paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
         publish("report.tex", latex.document(page, figure_paths=paths))
     if "csv" in formats:

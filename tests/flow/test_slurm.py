@@ -281,11 +281,12 @@ def test_a_coordinator_that_died_while_sending_is_found_by_name(lab: Lab, kill_a
 
 def test_two_orchestrators_on_one_store(lab: Lab) -> None:
     """One runs jobs here, one on Slurm."""
-    # Neither is through before the other, on a busy machine, has started its first: one job at a time in both places.
+    # Slurm's coordinator queues all that is free at once, so the local one, a job at a time, must have begun before it.
     jobs = [lab.job(f"job{i}", sleep=1.5) for i in range(16)]
     jobs += [lab.job(f"next{i}", [jobs[i].key], sleep=0.2) for i in range(4)]
-    slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 1, "throttle": 1})
     here = lab.start(jobs, executor="local", workers=1)
+    until(lambda: lines(lab.diary))
+    slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 1})
     assert (lab.finished(here, jobs), lab.finished(slurm, jobs)) == ({}, {})
     assert lab.counts("began") == lab.counts("ended") == {one.name: 1 for one in jobs}
     where = Counter("slurm" if line["node"] else "here" for line in lines(lab.diary))

@@ -53,6 +53,19 @@ def test_equal_rows_share_their_jobs(plan_of: PlanOf) -> None:
     assert len(twice.cells) == 16
 
 
+def test_a_row_may_be_for_some_targets_only(plan_of: PlanOf) -> None:
+    """Its cells are those of a plan in which it is for all of them."""
+    two = [
+        ("data: {", "data: {covid19_idc: {phantom: {studies: 40, size: 40}}, "),
+        ("targets:", "targets:\n  - {dataset: covid19_idc, tasks: [covid19_vs_other]}"),
+    ]
+    both = plan_of(*two)
+    some = plan_of(*two, ("scratch]", "{id: scratch, targets: [covid19_idc]}]"))
+    left_out = {name for name in keys(both) if name.startswith("scratch.phantom.")}
+    assert len(left_out) == 4
+    assert changed(both, some) == left_out
+
+
 @pytest.mark.parametrize(
     ("old", "new", "touched"),
     [
