@@ -3,7 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 from refers_bench.manifest import protocols
-from refers_bench.reports import classes, deviations, failures, figure_auc, figure_losses, runs, significance
+from refers_bench.reports import (
+    classes,
+    deviations,
+    failures,
+    figure_auc,
+    figure_losses,
+    pretraining,
+    runs,
+    significance,
+)
 
 
 def test_classes_of_every_method(folder: Any) -> None:
@@ -96,10 +105,29 @@ def test_loss_curves_are_thinned_not_cut(folder: Any) -> None:
     assert len(series.x) == 200 and series.y[0] == 2.0 and series.y[-1] == 997.0
 
 
+def test_pretext_losses_at_both_ends(folder: Any) -> None:
+    """100 rows: the first one, and the mean of the last five."""
+    folder.job("pre", "pretrain")
+    folder.done("pre")
+    total = [8.0, *[6.0] * 94, 1.0, 2.0, 3.0, 4.0, 5.0]
+    folder.history(
+        "pre", {"loss/image": [4.0] * 100, "loss/text": [0.0] * 100, "loss/total": total, "val/loss": [9.0, 7.0]}
+    )
+    table = pretraining.build(folder.load())
+    assert table is not None
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["99", "8", "3", "38 %", "9", "7"],
+        ["99", "4", "4", "100 %", *["\N{EN DASH}"] * 2],
+        ["99", "0", "0", *["\N{EN DASH}"] * 3],
+    ]
+    assert [row.title.rpartition(": ")[2] for row in table.rows][1:] == ["image", "text"]
+
+
 def test_figures_without_data_are_left_out(folder: Any) -> None:
     folder.cell(state="missing")
     results = folder.load()
     assert figure_auc.build(results) is None and figure_losses.build(results) is None and runs.build(results) == []
+    assert pretraining.build(results) is None
 
 
 def test_environments_are_told_apart(folder: Any) -> None:

@@ -1,0 +1,68 @@
+"""How far did the losses of each pre-training fall, and did they fall on what it was not trained on?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from refers_bench.analysis.results import Results
+from refers_bench.plugins import Report
+from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+
+#: Kinds of jobs that train without the target's labels.
+KINDS = ("discover", "pretrain")
+#: Shares of the recorded updates whose mean is the start, and the end.
+START, END = 0.01, 0.05
+COLUMNS = ("updates", "start", "end", "end / start", "validation, first", "validation, last")
+
+
+def build(results: Results) -> Table | None:
+    """Total and terms of each finished pre-training's loss at its start and end; None when none has a history."""
+    rows = [
+        row for key, job in results.jobs.items() if job.get("kind") in KINDS and key in results.records
+        for row in _rows(results, key, str(job.get("name", key)))
+    ]  # fmt: skip
+    if not rows:
+        return None
+    return Table(
+        id="pretraining",
+        caption=f"Losses of the pre-trainings: means over the first {START * 100:g} % and the last {END * 100:g} % of "
+        "the updates, and on held-out radiographs.",
+        stub="Job and term",
+        columns=tuple(Column(title=title) for title in COLUMNS),
+        rows=tuple(rows),
+        notes=("Losses of different methods measure different things: compare a row with itself only.",),
+    )
+
+
+def _rows(results: Results, key: str, name: str) -> list[Row]:
+    curves = results.history(key, ("loss/", "val/"))
+    terms = [found.removeprefix("loss/") for found in curves if found.startswith("loss/")]
+    terms.sort(key=lambda term: term != "total")  # the total first
+    if len(terms) == 2:  # a single term is the total
+        terms = ["total"]
+    rows = []
+    for term in terms:
+        steps, losses = curves[f"loss/{term}"]
+        _, held_out = curves.get(f"val/{'loss' if term == 'total' else term}", ((), ()))
+        start, end = _mean(losses, START, first=True), _mean(losses, END, first=False)
+        texts = (
+            f"{steps[-1]:,}",
+            f"{start:.4g}",
+            f"{end:.4g}",
+            f"{100 * end / start:.0f} %" if start > 0 else NO_VALUE,
+            f"{held_out[0]:.4g}" if held_out else NO_VALUE,
+            f"{held_out[-1]:.4g}" if held_out else NO_VALUE,
+        )
+        title = name if term == "total" else f"{name}: {term}"
+        rows.append(Row(title=title, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+    return rows
+
+
+def _mean(values: Sequence[float], share: float, *, first: bool) -> float:
+    """Mean over a share of the values at one of their ends, over one at least."""
+    count = max(1, round(len(values) * share))
+    chosen = values[:count] if first else values[-count:]
+    return sum(chosen) / len(chosen)
+
+
+REPORT = Report(label="Pre-training", build=build, order=59)
