@@ -21,6 +21,8 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import read_tensors
 
+pytestmark = pytest.mark.cluster
+
 PREPARE = {
     "key": "prepare0", "kind": "prepare", "name": "prepare", "needs": [], "unavailable": "",
     "spec": {
