@@ -37,7 +37,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def clusters(session: nox.Session) -> None:
-    """The fast tests that start a Slurm, a Ray or a training in several processes; a cluster is for one test at a time."""
+    """The fast tests that start a Slurm, a Ray or a training in several processes."""
     run_pytest(session, "-n", "2", "--dist", "loadgroup", "-m", "cluster and not slow")
 
 
