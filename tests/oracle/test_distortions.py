@@ -57,7 +57,13 @@ def test_swaps_equal_a_loop(size: int, side: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("swaps", "side", "touched"), [(10, 16, 0.096), (10, 20, 0.147), (20, 20, 0.27), (50, 16, 0.39)]
+    ("swaps", "side", "touched"),
+    [
+        (10, 16, 0.096),
+        (20, 20, 0.27),
+        pytest.param(10, 20, 0.147, marks=pytest.mark.slow),
+        pytest.param(50, 16, 0.39, marks=pytest.mark.slow),
+    ],
 )
 def test_swaps_touch_the_stated_share_of_pixels(swaps: int, side: int, touched: float) -> None:
     total, overlaps, unaligned = 0.0, 0, 0

@@ -30,18 +30,14 @@ def killed_at_the_third(figure: Figure, *, format: str) -> bytes:  # noqa: A002 
     return draw(figure, format=format)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
-def test_the_bytes_are_those_of_one_figure_drawn_alone(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "_cores", lambda: cores)
-    found = dict(drawing.drawn(WANTED))
-    assert [found[place] for place in range(len(WANTED))] == [draw(one, format=form) for one, form in WANTED]
-    assert len(set(found.values())) == len(WANTED)
-
-
-def test_a_killed_process_costs_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_are_those_of_one_figure_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By two processes, and by two of which one is killed."""
+    alone = {place: draw(one, format=form) for place, (one, form) in enumerate(WANTED)}
+    assert len(set(alone.values())) == len(WANTED)
     monkeypatch.setattr(drawing, "_cores", lambda: 2)
+    assert dict(drawing.drawn(WANTED)) == alone
     monkeypatch.setattr(drawing, "draw", killed_at_the_third)
-    assert sorted(place for place, _ in drawing.drawn(WANTED)) == list(range(len(WANTED)))
+    assert dict(drawing.drawn(WANTED)) == alone
 
 
 def test_few_figures_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
