@@ -45,7 +45,7 @@ def test_spread_of_a_single_class_is_delongs() -> None:
 
 
 def test_intervals_over_images_cover() -> None:
-    """1,000 test sets of 400 images, three classes that occur together; truth from 200,000 images."""
+    """1,500 test sets of 400 images, three classes that occur together; truth from 200,000 images."""
     rng = np.random.default_rng(5)
 
     def draw(images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,10 +58,10 @@ def test_intervals_over_images_cover() -> None:
 
     labels, scores = draw(200_000)
     truth = [class_aucs(labels, one).mean for one in scores]
-    sets = 1000
+    sets = 1500
     means = differences = 0
     for number in range(sets):
-        found = bootstrap(*draw(400), seed=number, draws=400)
+        found = bootstrap(*draw(400), seed=number, draws=500)
         mean, difference = found.mean(0), found.difference(0, 1)
         means += mean.low <= truth[0] <= mean.high
         differences += difference.low <= truth[0] - truth[1] <= difference.high
