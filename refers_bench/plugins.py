@@ -31,9 +31,16 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+#: Side of the images, in pixels, at which parameters of methods state lengths; they scale with the protocol's side.
+LENGTHS_AT = 224
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A pre-training method: an encoder, and the objective that trains it.
+
+    Planning loads every method that a manifest names and builds none: a method file imports torch, and what needs it,
+    inside its builders alone.
 
     Attributes:
         label: row title in tables.

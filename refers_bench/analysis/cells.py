@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from refers_bench.analysis.seeds import SeedRun
 
@@ -34,6 +36,53 @@ class ClassMetric:
     undefined: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassMetrics(Sequence[ClassMetric]):
+    """The metrics of one result, by column: a hundred thousand results as objects of their own would not fit a laptop.
+
+    Attributes:
+        names, splits, aucs, n_pos, n_neg, undefined: one value per class and split, see `ClassMetric`.
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    aucs: tuple[float | None, ...]
+    n_pos: tuple[int, ...]
+    n_neg: tuple[int, ...]
+    undefined: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, place: int) -> ClassMetric: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[ClassMetric, ...]: ...
+    def __getitem__(self, place: int | slice) -> ClassMetric | tuple[ClassMetric, ...]:
+        if isinstance(place, slice):
+            return tuple(self)[place]
+        return ClassMetric(
+            name=self.names[place], split=self.splits[place], auc=self.aucs[place], n_pos=self.n_pos[place],
+            n_neg=self.n_neg[place], undefined=self.undefined[place],
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[ClassMetric]:
+        return map(self.__getitem__, range(len(self.names)))
+
+    @classmethod
+    def of(cls, metrics: Iterable[ClassMetric]) -> ClassMetrics:
+        """Single metrics as columns."""
+        rows = tuple(metrics)
+        return cls(
+            names=tuple(one.name for one in rows), splits=tuple(one.split for one in rows),
+            aucs=tuple(one.auc for one in rows), n_pos=tuple(one.n_pos for one in rows),
+            n_neg=tuple(one.n_neg for one in rows), undefined=tuple(one.undefined for one in rows),
+        )  # fmt: skip
+
+
+NO_METRICS = ClassMetrics.of(())
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     """One cell of the lock (method x target x seed) with what the store holds of it."""
@@ -44,7 +93,7 @@ class PlannedRun:
     synthetic: bool
     footnotes: tuple[str, ...]
     run: SeedRun
-    metrics: tuple[ClassMetric, ...] = ()
+    metrics: ClassMetrics = NO_METRICS
     best_of: str = ""
 
     @property

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from refers_bench.analysis.cells import PlannedRun, Target
+from refers_bench.analysis.cells import NO_METRICS, PlannedRun, Target
 from refers_bench.analysis.seeds import DONE, MISSING
 
 
@@ -52,4 +52,4 @@ def _as_best(cell: PlannedRun, *, decided: bool, rivals: Sequence[str]) -> Plann
     reason = cell.run.reason or "not all rows that compete for this one are done"
     state = cell.run.state if cell.run.state != DONE else MISSING
     run = replace(cell.run, state=state, reason=reason, mean_auc=float("nan"), defined=())
-    return replace(cell, method=cell.best_of, run=run, metrics=())
+    return replace(cell, method=cell.best_of, run=run, metrics=NO_METRICS)

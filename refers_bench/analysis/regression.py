@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.analysis.bands import FIXED, STATED, BandTest, band_tests, stored_band
-from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
+from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.results import Results, read_json
 from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
 from refers_bench.errors import Problem, UserError
@@ -165,7 +165,7 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
         if match is None:
             raise UserError(Problem(found=f"cell '{name}'", allowed="ROW.DATASET.TASK.RATIO%.sSEED"))
         method, dataset, task, ratio, seed = match.groups()
-        metrics = tuple(
+        metrics = ClassMetrics.of(
             ClassMetric(
                 name=label, split=SPLIT, auc=stored.get("auc"), n_pos=int(stored["n_pos"]), n_neg=int(stored["n_neg"]),
                 undefined=str(stored.get("undefined", "")),

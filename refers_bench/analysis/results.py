@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
+from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
 from refers_bench.analysis.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
 from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.machine import shared_out
 from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCK = "plan.lock.json"
-#: Column of `Results.metrics_frame` -> attribute of a class metric.
+#: Column of a stored metrics table and of `Results.metrics_frame` -> attribute of class metrics.
 METRIC_COLUMNS = {
-    "split": "split", "class": "name", "auc": "auc", "n_pos": "n_pos", "n_neg": "n_neg", "undefined": "undefined",
+    "split": "splits", "class": "names", "auc": "aucs", "n_pos": "n_pos", "n_neg": "n_neg", "undefined": "undefined",
 }  # fmt: skip
+#: Results whose metrics repay the start of another process to read a part of them.
+WORTH_A_PROCESS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,7 @@ class Results:
             for name, value in (*_where(self.name, planned).items(), ("key", planned.run.key)):
                 columns.setdefault(name, []).extend([value] * len(found))
             for name, attribute in METRIC_COLUMNS.items():
-                columns.setdefault(name, []).extend([getattr(metric, attribute) for metric in found])
+                columns.setdefault(name, []).extend(getattr(found, attribute))
         return pd.DataFrame(columns)
 
     def cell_rows(self) -> Iterable[dict[str, Any]]:
@@ -175,12 +177,9 @@ class Results:
     def metric_rows(self) -> Iterable[dict[str, Any]]:
         """Rows of `metrics_frame`."""
         for planned in self.planned:
-            for metric in planned.metrics:
-                yield {
-                    **_where(self.name, planned),
-                    **{name: getattr(metric, attribute) for name, attribute in METRIC_COLUMNS.items()},
-                    "key": planned.run.key,
-                }
+            where, columns = _where(self.name, planned), [getattr(planned.metrics, a) for a in METRIC_COLUMNS.values()]
+            for values in zip(*columns, strict=True):
+                yield {**where, **dict(zip(METRIC_COLUMNS, values, strict=True)), "key": planned.run.key}
 
 
 def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
@@ -243,7 +242,10 @@ def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
         elif failure in there:
             failures[key] = read_json(store / failure)
     with without_collection():
-        cells = [_planned(cell, jobs, records, failures, store) for cell in lock.get("cells", ())]
+        asked = lock.get("cells", ())
+        done = [key for key in dict.fromkeys(cell.get("key") for cell in asked) if key in records]
+        metrics = dict(zip(done, shared_out(read_metrics, done, store, worth=WORTH_A_PROCESS), strict=True))
+        cells = [_planned(cell, jobs, records, failures, metrics) for cell in asked]
     planned, unchosen = chosen(cells)
     return Results(
         name=name, lock=lock, store=store, planned=planned, records=records, failures=failures, unchosen=unchosen
@@ -255,18 +257,19 @@ def _planned(
     jobs: Mapping[str, Mapping[str, Any]],
     records: Mapping[str, Mapping[str, Any]],
     failures: Mapping[str, Mapping[str, Any]],
-    store: Path,
+    metrics: Mapping[str, ClassMetrics],
 ) -> PlannedRun:
     key = cell.get("key") or ""
-    metrics = _read_metrics(store / key / "metrics.parquet") if key in records else ()
-    test = [metric for metric in metrics if metric.split == "test"]
-    defined = tuple(metric.name for metric in test if metric.auc is not None)
+    found = metrics.get(key, NO_METRICS)
+    test = [place for place, split in enumerate(found.splits) if split == "test"]
+    aucs = [auc for place in test if (auc := found.aucs[place]) is not None]
+    defined = tuple(found.names[place] for place in test if found.aucs[place] is not None)
     state, reason = _state(key, jobs, records, failures)
     if state == DONE and not defined:
-        reason = "no class has an AUC: " + ", ".join(dict.fromkeys(m.undefined for m in test if m.undefined))
+        reasons = dict.fromkeys(found.undefined[place] for place in test if found.undefined[place])
+        reason = "no class has an AUC: " + ", ".join(reasons)
     if cell.get("unavailable") and state != DONE:
         state, reason = UNAVAILABLE, cell["unavailable"]
-    aucs = [metric.auc for metric in test if metric.auc is not None]
     return PlannedRun(
         method=cell["method"],
         label=cell.get("label") or cell["method"],
@@ -274,7 +277,7 @@ def _planned(
         synthetic=bool(cell.get("synthetic")),
         footnotes=tuple(cell.get("footnotes", ())),
         best_of=cell.get("best_of", ""),
-        metrics=metrics,
+        metrics=found,
         run=SeedRun(
             seed=int(cell["seed"]),
             key=key,
@@ -310,18 +313,21 @@ def _state(
     return MISSING, "not run yet"
 
 
-def _read_metrics(path: Path) -> tuple[ClassMetric, ...]:
-    columns = read_table(path, "metrics").to_pydict()
-    # Names repeat in every cell: one string each.
-    return tuple(
-        ClassMetric(
-            name=sys.intern(name), split=sys.intern(split), auc=auc, n_pos=n_pos, n_neg=n_neg,
-            undefined=sys.intern(undefined or ""),
-        )
-        for name, split, auc, n_pos, n_neg, undefined in zip(
-            *(columns[name] for name in ("class", "split", "auc", "n_pos", "n_neg", "undefined")), strict=True
-        )
-    )  # fmt: skip
+def read_metrics(keys: Sequence[str], store: Path) -> list[ClassMetrics]:
+    """The metrics of finished results, in the order of `keys`.
+
+    Raises:
+        UserError: see `read_table`.
+    """
+    shared: dict[Any, Any] = {}  # results of one target have the same classes and counts: they are kept once
+    found = []
+    for key in keys:
+        columns = read_table(store / key / "metrics.parquet", "metrics").to_pydict()
+        columns["undefined"] = [reason or "" for reason in columns["undefined"]]
+        values = {attribute: tuple(columns[name]) for name, attribute in METRIC_COLUMNS.items()}
+        alike = {name: shared.setdefault(column, column) for name, column in values.items() if name != "aucs"}
+        found.append(ClassMetrics(aucs=values["aucs"], **alike))
+    return found
 
 
 def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:

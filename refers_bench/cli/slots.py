@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +22,7 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
     """
     from refers_bench.execution.engine import Slot
     from refers_bench.execution.gpus import visible_gpus
+    from refers_bench.machine import cores
 
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
@@ -36,7 +36,7 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
             Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for _ in range(per_gpu) for group in groups
         ]
         return places[:slots] if slots else places
-    count = slots or plan.execution["cpu_slots"] or max(1, (os.cpu_count() or 1) // 2)
+    count = slots or plan.execution["cpu_slots"] or max(1, cores() // 2)
     return [Slot(device="cpu")] * count
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Side of the images that sizes in pixels are stated for.
-SIDE = 224
+from refers_bench.plugins import LENGTHS_AT
+
 #: Points of a Bezier curve; the official code takes 100,000, which moves no value by 1e-4.
 CURVE_POINTS = 1000
 #: Pixels between a painted block and the border.
@@ -31,7 +31,7 @@ def scaled(pixels: float, size: int) -> int:
         >>> scaled(20, 224), scaled(20, 32)
         (20, 3)
     """
-    return max(1, round(pixels * size / SIDE))
+    return max(1, round(pixels * size / LENGTHS_AT))
 
 
 def _integers(low: Tensor | int, high: Tensor | int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

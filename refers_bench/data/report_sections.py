@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 FINDINGS, IMPRESSION, LAST_PARAGRAPH = "findings", "impression", "last_paragraph"
 PREAMBLE, FULL_REPORT = "preamble", "full report"
@@ -60,8 +60,7 @@ _MENDED = tuple(
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
+class Section(NamedTuple):
     """A part of a report: its section name and its text, stripped."""
 
     name: str
@@ -117,24 +116,25 @@ def sections(report: str) -> tuple[Section, ...]:
     Source: MIT-LCP/mimic-cxr, txt/section_parser.py (rules).
     """
     report = report.replace("\r\n", "\n")
-    found: list[Section] = []
     header = _HEADER.search(report)
-    if header is None:
-        found.append(Section(name=FULL_REPORT, text=report))
-    else:
-        found.append(Section(name=PREAMBLE, text=report[: header.start()]))
+    found = [Section(PREAMBLE, report[: header.start()]) if header else Section(FULL_REPORT, report)]
+    named = False
     while header is not None:
         start = header.end()
         line_end = report.find("\n", start)
         following = _HEADER.search(report, line_end) if line_end >= 0 else None
-        end = following.start() if following else len(report)
-        found.append(Section(name=section_name(header[1]), text=report[start:end]))
+        text = report[start : following.start() if following else len(report)]
+        name = section_name(header[1])
+        if name not in (FINDINGS, IMPRESSION):
+            found.append(Section(name, text))
+        elif text.strip():
+            found.append(Section(name, text))
+            named = True
         header = following
-    found = [part for part in found if part.name not in (FINDINGS, IMPRESSION) or part.text.strip()]
-    if not {FINDINGS, IMPRESSION} & {part.name for part in found} and _BLANK_LINE in found[-1].text:
+    if not named and _BLANK_LINE in found[-1].text:
         first, _, rest = found[-1].text.partition(_BLANK_LINE)
-        found[-1:] = [Section(name=found[-1].name, text=first), Section(name=LAST_PARAGRAPH, text=rest)]
-    return tuple(Section(name=part.name, text=part.text.strip()) for part in found)
+        found[-1:] = [Section(found[-1].name, first), Section(LAST_PARAGRAPH, rest)]
+    return tuple(Section(name, text.strip()) for name, text in found)
 
 
 def by_name(parts: Iterable[Section]) -> dict[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.data.distortions import SIDE, cutout
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.momentum_contrast import MomentumContrast
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.plugins import Method
+from refers_bench.plugins import LENGTHS_AT, Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.momentum_contrast import MomentumContrast
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
 
 
 class Params(BaseModel):
@@ -29,12 +30,14 @@ class Params(BaseModel):
     )
     alpha: float = Field(default=1.0, gt=0, description="of the Beta distribution of the mixing share")
     holes: int = Field(default=3, ge=0, le=50, description="squares cut out of each view")
-    hole_side: int = Field(default=32, ge=1, le=SIDE, description="of a hole at 224 x 224, in pixels")
+    hole_side: int = Field(default=32, ge=1, le=LENGTHS_AT, description="of a hole at 224 x 224, in pixels")
     crops: int = Field(default=2, ge=2, le=2, description="views of one radiograph, augmented independently")
 
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 
@@ -43,6 +46,9 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> MomentumContrast:  # fmt: skip
     """The mean of the plain, the homogeneous and the heterogeneous contrast."""
+    from refers_bench.data.distortions import cutout
+    from refers_bench.nets.momentum_contrast import MomentumContrast
+
     return MomentumContrast(
         encoder=encoder, dim=params.dim, queue=params.queue, momentum=params.momentum,
         temperature=params.temperature, loss=params.loss, alpha=params.alpha,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 
-from refers_bench.nets import convnet, radiograph_transformer
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Params(BaseModel):
@@ -31,6 +32,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> nn.Module:
     """The protocol's radiograph transformer or a ResNet, to be filled from the file."""
+    from refers_bench.nets import convnet, radiograph_transformer
+
     if params.backbone.startswith("resnet"):
         return convnet.build(int(params.backbone.removeprefix("resnet")), image)
     return radiograph_transformer.build(network, image)

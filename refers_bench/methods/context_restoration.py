@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
 
-from refers_bench.data.distortions import SIDE, apply_swaps, draw_swaps
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.nets.restoration import RestorationObjective, decoder_of
-from refers_bench.plugins import Method
+from refers_bench.plugins import LENGTHS_AT, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+    from refers_bench.nets.restoration import RestorationObjective
 
 
 class Params(BaseModel):
@@ -24,8 +26,8 @@ class Params(BaseModel):
     swaps: int = Field(
         default=20, ge=1, le=200, description="pairs of patches, one after the other (our reading; touches 27 %)"
     )
-    smallest_side: int = Field(default=20, ge=2, le=SIDE // 3, description="of a patch at 224 x 224, in pixels")
-    largest_side: int = Field(default=20, ge=2, le=SIDE // 3, description="sides are uniform between the two")
+    smallest_side: int = Field(default=20, ge=2, le=LENGTHS_AT // 3, description="of a patch at 224 x 224, in pixels")
+    largest_side: int = Field(default=20, ge=2, le=LENGTHS_AT // 3, description="sides are uniform between the two")
     decoder: Literal["convolutional", "linear"] = Field(default="convolutional", description="tokens to pixels")
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 
@@ -38,12 +40,16 @@ class Params(BaseModel):
 
 def distort(x_NHW: Tensor, generator: Any, *, swaps: int, side: tuple[int, int]) -> Tensor:
     """Swap pairs of squares cumulatively."""
+    from refers_bench.data.distortions import apply_swaps, draw_swaps
+
     drawn = draw_swaps(len(x_NHW), x_NHW.shape[-1], swaps=swaps, side=side, generator=generator)
     return apply_swaps(x_NHW, drawn)
 
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 
@@ -52,6 +58,8 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> RestorationObjective:  # fmt: skip
     """Mean squared error between restored and clean grey levels, over all pixels."""
+    from refers_bench.nets.restoration import RestorationObjective, decoder_of
+
     return RestorationObjective(
         encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image,
         distort=functools.partial(distort, swaps=params.swaps, side=(params.smallest_side, params.largest_side)),

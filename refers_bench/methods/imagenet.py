@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.data.natural import SHAPES, scenes
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.nets.stand_in import ShapeObjective
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+    from refers_bench.nets.stand_in import ShapeObjective
 
 
 class Params(BaseModel):
@@ -37,6 +38,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 
@@ -45,6 +48,9 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> ShapeObjective:  # fmt: skip
     """Of the stand-in: cross-entropy over the shapes of procedural photographs."""
+    from refers_bench.data.natural import SHAPES, scenes
+    from refers_bench.nets.stand_in import ShapeObjective
+
     return ShapeObjective(encoder=encoder, image=image, classes=len(SHAPES), scenes=scenes)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.nets.convnet import ConvNet, build
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.study_objective import LabelObjective
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.convnet import ConvNet
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.study_objective import LabelObjective
 
 
 class Params(BaseModel):
@@ -26,6 +28,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> ConvNet:
     """A ResNet; the protocol's `network` section describes transformers and is not used."""
+    from refers_bench.nets.convnet import build
+
     return build(params.depth, image)
 
 
@@ -34,6 +38,8 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: ConvNet,
 ) -> LabelObjective:  # fmt: skip
     """BCE over the source's labels, the study's labels standing for each of its radiographs."""
+    from refers_bench.nets.study_objective import LabelObjective
+
     return LabelObjective(encoder=encoder, classes=len(facts.classes))
 
 

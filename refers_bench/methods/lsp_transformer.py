@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.nets.study_objective import LabelObjective
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+    from refers_bench.nets.study_objective import LabelObjective
 
 
 class Params(BaseModel):
@@ -23,6 +25,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 
@@ -31,6 +35,8 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> LabelObjective:  # fmt: skip
     """BCE over the source's labels, the study's labels standing for each of its radiographs."""
+    from refers_bench.nets.study_objective import LabelObjective
+
     return LabelObjective(encoder=encoder, classes=len(facts.classes))
 
 

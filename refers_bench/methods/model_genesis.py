@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.data.distortions import flips, genesis
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.nets.restoration import RestorationObjective, decoder_of
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+    from refers_bench.nets.restoration import RestorationObjective
 
 
 class Params(BaseModel):
@@ -38,6 +39,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 
@@ -46,6 +49,9 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> RestorationObjective:  # fmt: skip
     """Mean squared error between restored and flipped clean grey levels, over all pixels."""
+    from refers_bench.data.distortions import flips, genesis
+    from refers_bench.nets.restoration import RestorationObjective, decoder_of
+
     chances = params.model_dump(include={"windows", "shuffle", "intensity", "paint", "inpaint"})
     return RestorationObjective(
         encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image, target=flips,

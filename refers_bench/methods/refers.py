@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from refers_bench.nets import convnet, text_encoder
-from refers_bench.nets.convnet import ConvNet
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.nets.report_transformer import ReportTransformer
-from refers_bench.nets.study_objective import StudyObjective
-from refers_bench.nets.view_fusion import ViewFusion
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.convnet import ConvNet
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+    from refers_bench.nets.study_objective import StudyObjective
 
 Task = Literal["report_generation", "study_report_consistency"]
 
@@ -51,9 +50,11 @@ def build_encoder(
     params: Params, network: Mapping[str, Any], image: Mapping[str, Any]
 ) -> RadiographTransformer | ConvNet:
     """The protocol's radiograph transformer; without recurrent concatenation its readout is the plain ViT's."""
+    from refers_bench.nets import convnet, radiograph_transformer
+
     if params.backbone == "resnet101":
         return convnet.build(101, image)
-    return build(network, image, aggregation=None if params.recurrent_concatenation else "none")
+    return radiograph_transformer.build(network, image, aggregation=None if params.recurrent_concatenation else "none")
 
 
 def build_objective(
@@ -61,6 +62,11 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer | ConvNet,
 ) -> StudyObjective:  # fmt: skip
     """Both report tasks over fused views, as the parameters switch them."""
+    from refers_bench.nets import text_encoder
+    from refers_bench.nets.report_transformer import ReportTransformer
+    from refers_bench.nets.study_objective import StudyObjective
+    from refers_bench.nets.view_fusion import ViewFusion
+
     fusion = ViewFusion(
         reading=network["reading"] if params.view_fusion else "off",
         patch_width=encoder.patch_width,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
 
 
 class Params(BaseModel):
@@ -19,6 +21,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer, untrained."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 

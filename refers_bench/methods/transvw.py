@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.data.distortions import visual_words
-from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.radiograph_transformer import RadiographTransformer, build
-from refers_bench.nets.restoration import decoder_of
-from refers_bench.nets.visual_word_objective import VisualWordObjective
 from refers_bench.plugins import Method
+
+if TYPE_CHECKING:
+    from refers_bench.nets.facts import SourceFacts
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+    from refers_bench.nets.visual_word_objective import VisualWordObjective
 
 #: Parameters that the discovery of words depends on.
 DISCOVERY = (
@@ -53,6 +53,8 @@ class Params(BaseModel):
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
+    from refers_bench.nets.radiograph_transformer import build
+
     return build(network, image)
 
 
@@ -61,6 +63,10 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> VisualWordObjective:  # fmt: skip
     """Cross-entropy over visual words and mean squared error of the undistorted crop."""
+    from refers_bench.data.distortions import visual_words
+    from refers_bench.nets.restoration import decoder_of
+    from refers_bench.nets.visual_word_objective import VisualWordObjective
+
     return VisualWordObjective(
         encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image,
         words=params.words, classification_weight=params.classification_weight,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 
+from refers_bench.machine import cores
 from refers_bench.render.figure import Figure, draw
 
 #: Figures that repay the start of another process, which has to load matplotlib, too.
@@ -22,7 +22,7 @@ def drawn(wanted: Sequence[tuple[Figure, str]]) -> Iterator[tuple[int, bytes]]:
     Args:
         wanted: figures, each with its format: "svg" or "pdf". The bytes are those of `refers_bench.render.figure.draw`.
     """
-    processes = min(_cores(), MOST_PROCESSES, len(wanted) // WORTH_A_PROCESS)
+    processes = min(cores(), MOST_PROCESSES, len(wanted) // WORTH_A_PROCESS)
     left = dict(enumerate(wanted))
     if processes > 1:
         with contextlib.suppress(BrokenExecutor):  # one was killed, for want of memory, say: the rest is drawn here
@@ -46,8 +46,3 @@ def _elsewhere(left: dict[int, tuple[Figure, str]], processes: int) -> Iterator[
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

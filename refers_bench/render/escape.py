@@ -74,10 +74,15 @@ def encodable(text: str) -> str:
 
 def printable_lines(text: object) -> str:
     """Like `printable`, but lines and indentation stay: for tracebacks and commands."""
-    return "\n".join(_visible(line.expandtabs(4)) for line in str(text).splitlines())
+    whole = str(text)
+    if whole.isprintable():  # most are, and a report has hundreds of thousands
+        return whole
+    return "\n".join(_visible(line.expandtabs(4)) for line in whole.splitlines())
 
 
 def _visible(line: str) -> str:
+    if line.isprintable():
+        return line
     signs = []
     for sign in line:
         category = unicodedata.category(sign)

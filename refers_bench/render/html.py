@@ -40,17 +40,13 @@ def _environment() -> jinja2.Environment:
 
 def _clean(value: Any) -> Any:
     """User text without control characters; `Markup`, which only templates make, is left as it is."""
-    return _printable(value) if type(value) is str else value
-
-
-#: A report says the same things in thousands of cells.
-_printable = functools.lru_cache(maxsize=4096)(printable_lines)
+    return printable_lines(value) if type(value) is str else value
 
 
 @functools.lru_cache(maxsize=4096)
 def _soft(text: str) -> Markup:
     """The text with places to break words that no column would hold; other words are never broken."""
-    return Markup("").join(_breakable(word) for word in re.split(r"(\s+)", _printable(text)))
+    return Markup("").join(_breakable(word) for word in re.split(r"(\s+)", printable_lines(text)))
 
 
 def _breakable(word: str) -> Markup:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from refers_bench.training.loop import train
 from refers_bench.training.sections import rules
 
 NAMES = sorted(plugins.names("method"))
+HEAVY = ("torch", "torchvision", "timm", "transformers")
 #: Parameters that make any method small, by name; those that a method lacks are left out.
 SMALL: Mapping[str, Any] = {"queue": 24, "words": 6, "patients": 4, "depth": 18, "stand_in": True, "windows": 20}
 #: Three sizes: pixels, patch, width, channels, and the reading.
@@ -115,6 +118,15 @@ def test_all_methods_of_the_paper_are_there() -> None:
     paper = {"refers", "model_genesis", "c2l", "context_restoration", "transvw", "imagenet", "lsp_transformer"}
     assert {*paper, "lsp_convnet", "scratch", "checkpoint"} <= set(NAMES)
     assert len(PRETRAINED) >= 8
+
+
+def test_loading_any_method_loads_no_network_library() -> None:
+    program = (
+        "import sys; from refers_bench import plugins; [plugins.load('method', name) for name in plugins.names('method')]; "
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", NAMES)

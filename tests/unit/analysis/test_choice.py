@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
+from refers_bench.analysis.cells import NO_METRICS, ClassMetric, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
 from refers_bench.analysis.seeds import DONE, FAILED, MISSING, SeedRun
 
@@ -17,7 +17,7 @@ COVID = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0
 def cell(
     method: str, seed: int, val: float | None, test: float, *, target: Target = NIH, best_of: str = "convnet"
 ) -> PlannedRun:
-    metrics = tuple(
+    metrics = ClassMetrics.of(
         ClassMetric(name="a", split=split, auc=auc, n_pos=3, n_neg=3, undefined="" if auc is not None else "none")
         for split, auc in (("val", val), ("test", test))
     )
@@ -56,7 +56,7 @@ def test_the_choice_is_open_while_a_seed_of_any_is_missing(state: str) -> None:
     assert len(kept) == 1
     assert kept[0].run.state == MISSING
     assert kept[0].run.reason == "not all rows that compete for this one are done"
-    assert kept[0].metrics == ()
+    assert kept[0].metrics == NO_METRICS
 
 
 def test_without_any_validation_auc_nothing_is_chosen() -> None:

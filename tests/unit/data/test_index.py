@@ -1,0 +1,67 @@
+"""Is the text that identifies an index the one that pandas writes, whatever stands in it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from refers_bench.data.index import csv_text, digest, finished_index, read_table
+from refers_bench.errors import DataError
+
+HOSTILE = ["plain", "", "a,b", 'said "no"', "two\nlines", '"', ",", "ünïcode, Größe", " spaces ", "-1", "None", "a'b"]
+
+
+def frame_of(count: int, *, labels: int, seed: int = 0, dtype: str = "object") -> pd.DataFrame:
+    """An index with every hostile text in every text column, missing reports and unknown labels."""
+    rng = np.random.default_rng(seed)
+    names = ["image_id", "path", "patient_id", "study_id", "view", "split", "report"]
+    frame = pd.DataFrame({name: pd.Series(rng.choice(HOSTILE, count), dtype=dtype) for name in names})
+    frame["report"] = frame["report"].where(rng.random(count) < 0.7, None)
+    frame["bytes"] = rng.integers(0, 2**40, count)
+    for number in range(labels):
+        values = pd.Series(rng.integers(0, 2, count), dtype="Int8")
+        frame[f"task, one:class {number}"] = values.where(rng.random(count) < 0.8)
+    return frame
+
+
+@pytest.mark.parametrize("dtype", ["object", "str"])
+@pytest.mark.parametrize(("count", "labels"), [(0, 3), (1, 1), (400, 0), (400, 5)])
+def test_csv_text_is_what_pandas_writes(count: int, labels: int, dtype: str) -> None:
+    frame = frame_of(count, labels=labels, dtype=dtype)
+    assert csv_text(frame) == frame.to_csv(index=False, lineterminator="\n")
+
+
+@pytest.mark.parametrize("column", ["image_id", "split", "report", "bytes", "task, one:class 1"])
+def test_digest_sees_every_cell(column: str) -> None:
+    frame = frame_of(50, labels=2)
+    other = frame.copy()
+    if column.startswith("task"):
+        other.loc[17, column] = 1 if pd.isna(frame.loc[17, column]) else pd.NA
+    else:
+        other.loc[17, column] = -5 if column == "bytes" else "another"
+    assert digest(frame) != digest(other)
+    assert digest(frame) == digest(frame.copy())
+
+
+def test_cells_of_a_table_are_text_as_written(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n007,NA\n,1.50\n", encoding="utf-8-sig")
+    frame = read_table(tmp_path / "a.csv", required=("x",))
+    assert frame.to_dict("list") == {"x": ["007", ""], "y": ["NA", "1.50"]}
+    with pytest.raises(DataError, match="no column 'z'"):
+        read_table(tmp_path / "a.csv", required=("z",))
+
+
+@pytest.mark.parametrize("path", ["../a.png", "/a.png", "b/../../a.png", ".."])
+def test_paths_that_leave_the_root_are_refused(path: str, tmp_path: Path) -> None:
+    frame = frame_of(1, labels=1).assign(image_id="a", split="train", path=path)
+    with pytest.raises(DataError, match="leads outside the root"):
+        finished_index(frame.drop(columns="bytes"), root=tmp_path, table=tmp_path / "a.csv")
+
+
+def test_dots_in_a_name_leave_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a..png").write_bytes(b"12")
+    frame = frame_of(1, labels=1).assign(image_id="a", split="train", path="a..png")
+    assert finished_index(frame.drop(columns="bytes"), root=tmp_path, table=tmp_path)["bytes"].tolist() == [2]

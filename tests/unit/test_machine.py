@@ -1,0 +1,84 @@
+"""Is work shared out without another result than one process has, whatever becomes of the others?"""
+
+from __future__ import annotations
+
+import operator
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench import machine
+from refers_bench.analysis.results import read_metrics
+from refers_bench.errors import UserError
+from refers_bench.machine import cores, shared_out
+
+
+def test_cores_are_those_of_this_process() -> None:
+    assert cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 25])
+def test_the_order_is_kept(processes: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: processes)
+    # `operator.mul` of a list and 1 is the list: a function that any interpreter finds.
+    assert shared_out(operator.mul, list(range(count)), 1, worth=5) == list(range(count))
+
+
+def test_parts_are_worked_on_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 3)
+    assert {pid for pid, _ in shared_out(_here, ["a", "b"], worth=10)} == {os.getpid()}
+    codes, true = [], subprocess.run
+
+    def watched(command: list[str], **options: Any) -> Any:
+        done = true(command, **options)
+        codes.append(done.returncode)
+        return done
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    assert shared_out(operator.mul, list(range(30)), 1, worth=10) == list(range(30))
+    assert codes == [0, 0]
+
+
+def _here(items: Sequence[str]) -> list[tuple[int, str]]:
+    return [(os.getpid(), item) for item in items]
+
+
+@pytest.mark.parametrize("code", [-9, 1])
+def test_a_process_that_fails_costs_nothing(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, code, b"rubbish", b"")
+    )
+    assert shared_out(_here, list("abcd"), worth=2) == [(os.getpid(), item) for item in "abcd"]
+
+
+def test_an_interpreter_that_cannot_start_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert shared_out(operator.mul, list(range(10)), 1, worth=2) == list(range(10))
+
+
+def test_errors_are_those_of_the_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    for key in "abcd":
+        (tmp_path / key).mkdir()
+    with pytest.raises(UserError, match="cannot read"):
+        shared_out(read_metrics, list("abcd"), tmp_path, worth=2)
+
+
+def test_a_script_without_a_guarded_main_can_use_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator\nfrom refers_bench import machine\nmachine.cores = lambda: 2\n"
+        "print('once', sum(machine.shared_out(operator.mul, list(range(10)), 1, worth=2)))\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "once 45\n"
