@@ -69,6 +69,10 @@ class ClassMetrics(Sequence[ClassMetric]):
     def __iter__(self) -> Iterator[ClassMetric]:
         return map(self.__getitem__, range(len(self.names)))
 
+    def by_class(self, split: str) -> dict[str, ClassMetric]:
+        """Class name -> its metric on one split; of a name that repeats, the last."""
+        return {self.names[place]: self[place] for place, found in enumerate(self.splits) if found == split}
+
     @classmethod
     def of(cls, metrics: Iterable[ClassMetric]) -> ClassMetrics:
         """Single metrics as columns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,12 +67,12 @@ class SeedSummary:
     n_defined: int
     n_classes: int
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Every planned seed has a figure, and all of them over the same classes."""
         return 0 < self.n == self.n_planned and self.same_classes
 
-    @property
+    @cached_property
     def same_classes(self) -> bool:
         """Whether all counted seeds average over the same classes; otherwise their means do not compare."""
         return len({run.defined for run in self.runs if run.counts}) <= 1

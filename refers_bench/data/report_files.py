@@ -1,4 +1,4 @@
-"""What do the report files of many studies say: read, divided into sections and cleaned, several processes at a time?"""
+"""What do the report files of many studies say: divided into sections and cleaned, several processes at a time?"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _table(results: Results, target: Target) -> Table | None:
 def _seeds(results: Results, method: str, target: Target) -> list[_Seed]:
     """Test metrics of every finished seed."""
     runs = results.runs(method, target)
-    return [{m.name: m for m in run.metrics if m.split == "test"} for run in runs if run.metrics]
+    return [run.metrics.by_class("test") for run in runs if run.metrics]
 
 
 def _cell(seeds: list[_Seed], name: str, planned: int) -> Cell:
