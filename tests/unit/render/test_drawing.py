@@ -34,7 +34,7 @@ def test_the_bytes_are_those_of_one_figure_drawn_alone(monkeypatch: pytest.Monke
     """By two processes, and by two of which one is killed."""
     alone = {place: draw(one, format=form) for place, (one, form) in enumerate(WANTED)}
     assert len(set(alone.values())) == len(WANTED)
-    monkeypatch.setattr(drawing, "_cores", lambda: 2)
+    monkeypatch.setattr(drawing, "cores", lambda: 2)
     assert dict(drawing.drawn(WANTED)) == alone
     monkeypatch.setattr(drawing, "draw", killed_at_the_third)
     assert dict(drawing.drawn(WANTED)) == alone
@@ -44,6 +44,6 @@ def test_few_figures_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(drawing, "_cores", lambda: 64)
+    monkeypatch.setattr(drawing, "cores", lambda: 64)
     monkeypatch.setattr(drawing, "ProcessPoolExecutor", refuse)
     assert len(list(drawing.drawn(WANTED[:11]))) == 11
