@@ -48,6 +48,13 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """On a machine with a GPU: the promises of the CPU tests, and the step's timings."""
+    run_pytest(session, "tests/gpu")
+    session.run("python", "tests/bench/bench_step.py", "--batch", "64", "--rounds", "20")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style and format."""
     session.install(*groups("lint"))
