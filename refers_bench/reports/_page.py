@@ -13,6 +13,7 @@ from refers_bench.render.drawing import drawn
 from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
+from refers_bench.store.collection import without_collection
 
 FORMATS = ("html", "latex", "markdown", "csv", "json")
 #: Says what is counted, and is then told (done, total).
@@ -72,13 +73,15 @@ def write(
                 path=results,
             )
         )
-    loaded = [load(results, name) for name in chosen]
-    folder = out or (results / chosen[0] / "report" if names is not None and len(chosen) == 1 else results / "report")
-    page = Page(
-        title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
-        sections=tuple(section(one, published=published, progress=progress) for one in loaded),
-    )
-    return _write_page(folder, page, loaded, formats, progress)
+    # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
+    with without_collection():
+        loaded = [load(results, name) for name in chosen]
+        folder = out or (results / chosen[0] / "report" if names is not None and len(chosen) == 1 else results / "report")
+        page = Page(
+            title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
+            sections=tuple(section(one, published=published, progress=progress) for one in loaded),
+        )
+        return _write_page(folder, page, loaded, formats, progress)
 
 
 def printed(results: Path, name: str) -> str:
