@@ -76,7 +76,8 @@ def write(
     # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
     with without_collection():
         loaded = [load(results, name) for name in chosen]
-        folder = out or (results / chosen[0] / "report" if names is not None and len(chosen) == 1 else results / "report")
+        alone = names is not None and len(chosen) == 1
+        folder = out or (results / chosen[0] / "report" if alone else results / "report")
         page = Page(
             title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
             sections=tuple(section(one, published=published, progress=progress) for one in loaded),
