@@ -296,7 +296,7 @@ def test_two_orchestrators_on_one_store(lab: Lab) -> None:
 
 def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: Lab) -> None:
     """Its host does not tell whether it lives: the claim counts as long as it is renewed, and no longer."""
-    jobs, stale = [lab.job("claimed"), lab.job("free")], 3.0
+    jobs, stale = [lab.job("claimed"), lab.job("free")], 8.0  # a worker may take seconds to start
     claims = Claims(lab.results)
     claim = {**claims.me, "host": "another", "token": "its own", "queued": True, "engine": "slurm"}
     (claims.folder / f"{jobs[0].key}.json").write_text(json.dumps(claim))
@@ -304,7 +304,7 @@ def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: 
     process = lab.start(jobs, executor="local", stale_s=stale)
     assert lab.finished(process, jobs) == {}
     begun = {line["name"]: line["time"] - since for line in lines(lab.diary) if line["what"] == "began"}
-    assert begun["free"] < stale <= begun["claimed"] < stale + 4
+    assert begun["free"] < stale <= begun["claimed"] < stale + 15
 
 
 @pytest.mark.parametrize("answer", [True, pytest.param(False, marks=pytest.mark.slow)])
