@@ -162,12 +162,14 @@ def patient_folds(
 
 
 def digest(frame: pd.DataFrame) -> str:
-    """Identity of an index: all its rows, labels, texts, splits and file sizes; not where the folder stands.
+    """Identity of an index or of annotated boxes: all rows and values; not where the folder stands.
 
     Args:
-        frame: as `finished_index` returns it.
+        frame: as `finished_index` or `finished_boxes` returns it.
     """
-    return identity.key({"columns": list(frame.columns), "rows": csv_text(frame)})
+    index = set(INDEX_COLUMNS) <= set(frame.columns)
+    text = csv_text(frame) if index else frame.to_csv(index=False, lineterminator="\n")
+    return identity.key({"columns": list(frame.columns), "rows": text})
 
 
 def csv_text(frame: pd.DataFrame) -> str:

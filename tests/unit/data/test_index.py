@@ -65,3 +65,9 @@ def test_dots_in_a_name_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "a..png").write_bytes(b"12")
     frame = frame_of(1, labels=1).assign(image_id="a", split="train", path="a..png")
     assert finished_index(frame.drop(columns="bytes"), root=tmp_path, table=tmp_path)["bytes"].tolist() == [2]
+
+
+def test_boxes_have_a_digest_of_every_number() -> None:
+    boxes = pd.DataFrame({"image_id": ["a", "b"], "class": "Mass", "reader": "", "left": [0.1, 1 / 3], "top": 0.2})
+    moved = boxes.assign(left=[0.1, 1 / 3 + 1e-12])
+    assert digest(boxes) == digest(boxes.copy()) != digest(moved)
