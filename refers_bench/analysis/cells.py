@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import overload
 
 from refers_bench.analysis.seeds import SeedRun
 
@@ -37,7 +36,7 @@ class ClassMetric:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassMetrics(Sequence[ClassMetric]):
+class ClassMetrics:
     """The metrics of one result, by column: a hundred thousand results as objects of their own would not fit a laptop.
 
     Attributes:
@@ -54,13 +53,7 @@ class ClassMetrics(Sequence[ClassMetric]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, place: int) -> ClassMetric: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[ClassMetric, ...]: ...
-    def __getitem__(self, place: int | slice) -> ClassMetric | tuple[ClassMetric, ...]:
-        if isinstance(place, slice):
-            return tuple(self)[place]
+    def __getitem__(self, place: int) -> ClassMetric:
         return ClassMetric(
             name=self.names[place], split=self.splits[place], auc=self.aucs[place], n_pos=self.n_pos[place],
             n_neg=self.n_neg[place], undefined=self.undefined[place],

@@ -254,8 +254,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     if params.reports != "none" and len(frame):
         texts = report_texts(root, frame[["subject_id", "study_id"]].drop_duplicates("study_id"), params=params)
         report = [texts.get(study) or None for study in frame["study_id"].tolist()]
-        enough = {study for study, text in texts.items() if token_count(text) >= params.min_tokens}
         if params.min_tokens:
+            enough = {study for study, text in texts.items() if token_count(text) >= params.min_tokens}
             split = split.where(frame["study_id"].isin(enough), "")
     columns = {
         "image_id": frame["dicom_id"],
