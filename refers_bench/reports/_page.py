@@ -9,13 +9,15 @@ from refers_bench import plugins
 from refers_bench.analysis.results import Results, known_names, load
 from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.files import publish_bytes
-from refers_bench.render.drawing import drawn
+from refers_bench.render.drawing import Drawings
 from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
 from refers_bench.store.collection import without_collection
 
 FORMATS = ("html", "latex", "markdown", "csv", "json")
+#: Formats with figures.
+PICTURED = {"html", "latex", "markdown"}
 #: Says what is counted, and is then told (done, total).
 Progress = Callable[[str], Callable[[int, int], None]]
 
@@ -74,7 +76,9 @@ def write(
             )
         )
     # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
-    with without_collection():
+    with without_collection(), Drawings() as drawings:
+        if PICTURED & set(formats):
+            drawings.prepare()
         loaded = [load(results, name) for name in chosen]
         alone = names is not None and len(chosen) == 1
         folder = out or (results / chosen[0] / "report" if alone else results / "report")
@@ -82,7 +86,7 @@ def write(
             title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
             sections=tuple(section(one, published=published, progress=progress) for one in loaded),
         )
-        return _write_page(folder, page, loaded, formats, progress)
+        return _write_page(folder, page, loaded, formats, drawings, progress)
 
 
 def printed(results: Path, name: str) -> str:
@@ -137,7 +141,12 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
 
 
 def _write_page(
-    folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str], progress: Progress
+    folder: Path,
+    page: Page,
+    loaded: Sequence[Results],
+    formats: Sequence[str],
+    drawings: Drawings,
+    progress: Progress,
 ) -> list[Path]:
     written: dict[Path, None] = {}
 
@@ -151,22 +160,27 @@ def _write_page(
     figures = [figure for one in page.sections for figure in one.figures]
     wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
     wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
+    drawings.begin(wanted)  # while tables are rendered
+    places = {(figure.id, form): place for place, (figure, form) in enumerate(wanted)}
     said = progress("figures drawn")
     pictures: dict[tuple[str, str], bytes] = {}
-    for place, content in drawn(wanted):
-        figure, form = wanted[place]
-        pictures[figure.id, form] = content
-        said(len(pictures), len(wanted))
+
+    def picture(figure: Figure, form: str) -> bytes:
+        asked = figure.id, form
+        if asked not in pictures:
+            pictures[asked] = drawings.drawn(places[asked])
+            said(len(pictures), len(wanted))
+        return pictures[asked]
 
     if "html" in formats:
         from refers_bench.render import html
 
-        publish("index.html", html.page(page, drawing=lambda figure: pictures[figure.id, "svg"]))
+        publish("index.html", html.page(page, drawing=lambda figure: picture(figure, "svg")))
     if "markdown" in formats:
         from refers_bench.render import markdown
 
         for figure in figures:
-            publish(f"{figure.id}.svg", pictures[figure.id, "svg"])
+            publish(f"{figure.id}.svg", picture(figure, "svg"))
         publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
     if "latex" in formats:
         from refers_bench.render import latex
@@ -174,7 +188,7 @@ def _write_page(
         for table in tables:
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
-            publish(f"{figure.id}.pdf", pictures[figure.id, "pdf"])
+            publish(f"{figure.id}.pdf", picture(figure, "pdf"))
         paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
         publish("report.tex", latex.document(page, figure_paths=paths))
     if "csv" in formats:

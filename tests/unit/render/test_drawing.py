@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,20 +32,56 @@ def killed_at_the_third(figure: Figure, *, format: str) -> bytes:  # noqa: A002 
     return draw(figure, format=format)
 
 
+def all_drawn(wanted: Sequence[tuple[Figure, str]], *, prepared: bool = False) -> dict[int, bytes]:
+    """Every figure by its place; asked for from the last to the first."""
+    with drawing.Drawings() as drawings:
+        if prepared:
+            drawings.prepare()
+        drawings.begin(wanted)
+        return {place: drawings.drawn(place) for place in reversed(range(len(wanted)))}
+
+
 def test_the_bytes_are_those_of_one_figure_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """By two processes, and by two of which one is killed."""
     alone = {place: draw(one, format=form) for place, (one, form) in enumerate(WANTED)}
     assert len(set(alone.values())) == len(WANTED)
     monkeypatch.setattr(drawing, "cores", lambda: 2)
-    assert dict(drawing.drawn(WANTED)) == alone
+    assert all_drawn(WANTED) == alone
     monkeypatch.setattr(drawing, "draw", killed_at_the_third)
-    assert dict(drawing.drawn(WANTED)) == alone
+    assert all_drawn(WANTED) == alone
 
 
-def test_few_figures_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_figure_is_drawn_by_the_process_that_was_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = draw(WANTED[0][0], format="pdf")
+    monkeypatch.setattr(drawing, "cores", lambda: 2)
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    monkeypatch.setattr(drawing, "draw", elsewhere_only)
+    assert all_drawn([(WANTED[0][0], "pdf")], prepared=True) == {0: alone}
+
+
+def elsewhere_only(figure: Figure, *, format: str) -> bytes:  # noqa: A002 - as it is called
+    """Draws in any process but this one."""
+    assert multiprocessing.parent_process() is not None
+    return draw(figure, format=format)
+
+
+@pytest.mark.parametrize(("processors", "figures"), [(64, 11), (1, 12)])
+def test_few_figures_or_a_single_core_start_no_process(
+    processors: int, figures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this process has matplotlib already."""
+
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(drawing, "cores", lambda: 64)
+    monkeypatch.setattr(drawing, "cores", lambda: processors)
     monkeypatch.setattr(drawing, "ProcessPoolExecutor", refuse)
-    assert len(list(drawing.drawn(WANTED[:11]))) == 11
+    draw(WANTED[0][0])
+    assert len(all_drawn(WANTED[:figures], prepared=True)) == figures
+
+
+def test_an_error_in_a_figure_is_raised_and_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "cores", lambda: 2)
+    with pytest.raises(ValueError, match="Format 'nothing' is not supported"):
+        all_drawn([(WANTED[0][0], "nothing")] * 12)
+    assert not multiprocessing.active_children()

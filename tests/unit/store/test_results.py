@@ -80,6 +80,14 @@ def test_a_table_comes_back_and_has_the_same_bytes(tmp_path: Path) -> None:
     assert read["label"].isna().tolist() == [False, True]
 
 
+@pytest.mark.parametrize(("rows", "codec"), [(2, "SNAPPY"), (schemas.SMALL + 2, "ZSTD")])
+def test_small_tables_are_quick_to_read_and_large_ones_small(tmp_path: Path, rows: int, codec: str) -> None:
+    frame = pd.concat([FRAME] * (rows // 2), ignore_index=True)
+    schemas.write(tmp_path / "t", frame, "predictions")
+    assert pq.ParquetFile(tmp_path / "t").metadata.row_group(0).column(0).compression == codec
+    assert schemas.read(tmp_path / "t", "predictions")["logit"].tolist() == frame["logit"].tolist()
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
