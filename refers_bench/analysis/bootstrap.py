@@ -134,7 +134,9 @@ def bootstrap(
         patients: one id per image to draw patients; None to draw images.
 
     Raises:
-        ValueError: shapes differ, a score of a labelled image is NaN, no class has an AUC, or no draw is left.
+        ValueError: shapes differ, a score of a labelled image is NaN, no class has an AUC, a class has positives or
+            negatives in one unit alone (which every draw would repeat, as if it were known without error), or no draw
+            is left.
     """
     labels, scores = np.asarray(labels_NK), np.asarray(scores_MNK)
     if scores.ndim != 3 or labels.shape != scores.shape[1:] or draws < 2:
@@ -148,6 +150,11 @@ def bootstrap(
         raise ValueError("no class has an AUC on these images")
     labels, scores = labels[:, classes], scores[:, :, classes]
     units = np.arange(len(labels)) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
+    for k in range(len(classes)):
+        for sign, name in ((1, "positive"), (0, "negative")):
+            if len(np.unique(units[labels[:, k] == sign])) < 2:
+                unit = "image" if patients is None else "patient"
+                raise ValueError(f"a class has its {name} images in one {unit} alone, which every draw would repeat")
     tasks = [[_Ranked.of(labels[:, k], method[:, k]) for k in range(len(classes))] for method in scores]
     mean_BM = np.empty((draws, len(scores)))
     done = 0

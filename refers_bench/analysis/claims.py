@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -198,13 +198,21 @@ def _columns(given: Any) -> tuple[tuple[str, float], ...]:
         raise ValueError("columns: 'all', or a list of targets or [target, ratio]")
     found: list[tuple[str, float]] = []
     for one in given:
-        if isinstance(one, list):
-            found += [column for column in COLUMNS if column == (one[0], float(one[1]))]
-        else:
-            found += [column for column in COLUMNS if column[0] == one]
-    if not found:
-        raise ValueError(f"columns {given}: no such column")
-    return tuple(found)
+        match one:
+            case [str() as target, int() | float() as ratio]:
+                columns = [column for column in COLUMNS if column == (target, float(ratio))]
+            case str() as target:
+                columns = [column for column in COLUMNS if column[0] == target]
+            case _:
+                raise ValueError(f"columns: {one!r} is neither a target nor [target, ratio]")
+        if not columns:
+            known = tuple(dict.fromkeys(name for name, _ in COLUMNS))
+            near = nearest(target, known)
+            raise ValueError(
+                f"columns: no column {one!r}; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
+            )
+        found += columns
+    return tuple(dict.fromkeys(found))
 
 
 def _check(leaf: Leaf) -> None:
@@ -232,8 +240,10 @@ def _bounds(entry: Mapping[str, Any]) -> tuple[float, float, bool]:
 def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
     """The claim on one column of evidence.
 
-    With standard errors, the 95 % interval is propagated linearly through the expression, figures taken as independent;
-    the verdict is undecided where the interval crosses a bound.
+    With standard errors, 95 % intervals are propagated linearly through the expression, figures taken as independent.
+    What a minimum or maximum is taken over has an interval each, whose ends it then takes: "in every column" holds
+    where it holds in each, however far one of them lies below the others. The verdict is undecided where the interval
+    crosses a bound.
     """
     wanted = claim.columns or (("", 0.0),)
     found: dict[Leaf, Figure] = {}
@@ -246,11 +256,10 @@ def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
         return Outcome(verdict=UNDECIDED, reason=str(missing))
     except ZeroDivisionError:
         return Outcome(verdict=UNDECIDED, reason="a denominator is 0")
-    half = _half_width(claim, found, centre)
     inside = claim.contains(centre)
-    if half is None:
+    if not any(figure.se > 0 for figure in found.values()):
         return Outcome(verdict=HOLDS if inside else FAILS, value=centre)
-    low, high = centre - half, centre + half
+    low, high = _interval(claim, found)
     if claim.contains(low) and claim.contains(high):
         verdict = HOLDS
     elif high < claim.low or low > claim.high:
@@ -267,23 +276,78 @@ def _total(claim: Claim, figures: Mapping[Leaf, float]) -> float:
     return REDUCTIONS[claim.over](values)
 
 
-def _half_width(claim: Claim, found: Mapping[Leaf, Figure], centre: float) -> float | None:
-    """Half of the 95 % interval; None where no figure has a standard error."""
+def _interval(claim: Claim, found: Mapping[Leaf, Figure]) -> tuple[float, float]:
+    """The 95 % interval of the claim's value."""
+    columns = claim.columns or (("", 0.0),)
+    if claim.over == "mean":
+        return _linear(lambda figures: _total(claim, figures), found)
+    ends = [_ends(claim.tree, found, {"target": target, "ratio": ratio}) for target, ratio in columns]
+    reduce = REDUCTIONS[claim.over]
+    return reduce([low for low, _ in ends]), reduce([high for _, high in ends])
+
+
+def _ends(tree: ast.expr, found: Mapping[Leaf, Figure], names: Mapping[str, Any]) -> tuple[float, float]:
+    """The 95 % interval of an expression in one column; of a minimum or maximum in it, of each of its arguments."""
+    choice = next((node for node in ast.walk(tree) if _is_choice(node)), None)
+    if not isinstance(choice, ast.Call) or not isinstance(choice.func, ast.Name):
+        return _linear(lambda figures: value(tree, figures.__getitem__, names), found)
+    figures = {leaf: figure.value for leaf, figure in found.items()}
+    here = value(choice, figures.__getitem__, names)
+    step = 1e-3 * max(1.0, abs(here))
+    below, above = (
+        value(_replaced(tree, choice, ast.Constant(here + move)), figures.__getitem__, names) for move in (-step, step)
+    )
+    # Where the expression falls as the largest rises, as in "REFERS minus the best baseline", it takes the smallest.
+    taken = choice.func.id if above >= below else {"min": "max", "max": "min"}[choice.func.id]
+    ends = [_ends(_replaced(tree, choice, argument), found, names) for argument in choice.args]
+    reduce = REDUCTIONS[taken]
+    return reduce([low for low, _ in ends]), reduce([high for _, high in ends])
+
+
+def _is_choice(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
+
+
+def _replaced(tree: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
+    """The expression with another in the place of one of its parts."""
+
+    class Replace(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> Any:
+            return new if node is old else _with_children(node, self.visit)
+
+    replaced: ast.expr = Replace().visit(tree)
+    return replaced
+
+
+def _with_children(node: ast.AST, change: Callable[[ast.AST], Any]) -> ast.AST:
+    """A copy of a node whose children were changed; the node itself stays as it is."""
+    fields = {
+        name: [change(one) for one in old]
+        if isinstance(old, list)
+        else change(old)
+        if isinstance(old, ast.AST)
+        else old
+        for name, old in ast.iter_fields(node)
+    }
+    return type(node)(**fields)
+
+
+def _linear(total: Callable[[Mapping[Leaf, float]], float], found: Mapping[Leaf, Figure]) -> tuple[float, float]:
+    """The 95 % interval of a smooth function of figures, by its slopes."""
     from scipy.special import stdtrit
 
-    unsure = {leaf: figure for leaf, figure in found.items() if figure.se > 0}
-    if not unsure:
-        return None
     figures = {leaf: figure.value for leaf, figure in found.items()}
+    centre = total(figures)
     # Every figure is moved by a thousandth of its error: the slope, whatever the expression.
-    parts = []
-    for leaf, figure in unsure.items():
-        moved = _total(claim, {**figures, leaf: figure.value + figure.se / 1000})
-        parts.append((moved - centre) * 1000)
+    unsure = {leaf: figure for leaf, figure in found.items() if figure.se > 0}
+    parts = [
+        (total({**figures, leaf: figure.value + figure.se / 1000}) - centre) * 1000 for leaf, figure in unsure.items()
+    ]
     variance = math.fsum(part**2 for part in parts)
     if not variance:
-        return 0.0
+        return centre, centre
     # Welch and Satterthwaite's degrees of freedom.
     below = math.fsum(part**4 / figure.df for part, figure in zip(parts, unsure.values(), strict=True))
     quantile = float(stdtrit(variance**2 / below, 0.975)) if below else 1.959963984540054
-    return quantile * math.sqrt(variance)
+    half = quantile * math.sqrt(variance)
+    return centre - half, centre + half

@@ -162,7 +162,9 @@ def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | 
     difference = float(weights @ found.auc_M)
     # Rounding leaves about 1e-17 between methods that order the images alike.
     if variance <= 1e-14 * max(float(np.diag(found.covariance_MM)[weights != 0].max(initial=0.0)), 1e-12):
-        return Refusal(reason="zero variance: both order the positive and negative images alike")
+        if abs(difference) <= 1e-12:
+            return Refusal(reason="zero variance: both order the positive and negative images alike")
+        return Refusal(reason="zero variance: every image gives the same difference")
     se = math.sqrt(variance)
     z = difference / se
     return DelongTest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.claims import Evidence, Figure, Missing
@@ -12,6 +13,7 @@ from refers_bench.analysis.published import BASELINES, TARGETS, row_of
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.seeds import SeedSummary
 from refers_bench.analysis.significance import Refusal, best, compare
+from refers_bench.analysis.test_lists import DIFFER, same_images
 
 
 class Reproduced(Evidence):
@@ -35,6 +37,9 @@ class Reproduced(Evidence):
             raise Missing(f"mean over {found.n_defined} of {found.n_classes} classes: {row}")
         if found.n < 2:
             raise Missing(f"one seed, no spread: {row}")
+        if not found.sd > 0:
+            raise Missing(f"zero variance over seeds: {row}")
+        _check_images(self.results, (row, "REFERS"), target)
         return Figure(value=found.mean * 100, se=found.sd * 100 / math.sqrt(found.n), df=found.n - 1)
 
     def _p(self, row: str, target: Target) -> float:
@@ -43,6 +48,7 @@ class Reproduced(Evidence):
         winners = best(cells)
         if len([cell for cell in cells.values() if cell.complete]) < len(cells):
             raise Missing("a baseline is not complete")
+        _check_images(self.results, ("REFERS", *titles), target)
         outcome = compare(_cell(self.results, "REFERS", target), cells[winners[0]])
         if isinstance(outcome, Refusal):
             raise Missing(f"no P-value: {outcome.reason}")
@@ -68,12 +74,21 @@ class Released(Evidence):
         method = row_of(row, self.results.methods)
         if not found.n or images is None or method is None or method not in images.means:
             raise Missing(f"no such files: {row}")
+        if not images.means[method].se > 0:
+            raise Missing(f"no spread over test images: {row}")
         return Figure(value=found.mean * 100, se=images.means[method].se * 100)
 
 
 def _target(name: str, ratio: float) -> Target:
     dataset, task = TARGETS[name]
     return Target(dataset=dataset, task=task, label_ratio=ratio)
+
+
+def _check_images(results: Results, rows: Iterable[str], target: Target) -> None:
+    """`Missing` where some of the rows were tested on other images."""
+    methods = [method for row in rows if (method := row_of(row, results.methods)) is not None]
+    if not same_images(results, methods, target):
+        raise Missing(DIFFER)
 
 
 def _cell(results: Results, row: str, target: Target) -> SeedSummary:

@@ -27,7 +27,7 @@ from refers_bench.errors import StorageError
 from refers_bench.files import publish_json
 
 #: Raised when the same predictions would give other figures.
-IMPL = 1
+IMPL = 2
 FOLDER = "statistics"
 
 
@@ -72,8 +72,8 @@ class ImageStatistics:
         draws: bootstrap draws that count.
         n_classes: classes that the means are taken over.
         means: row name -> interval of its mean AUC.
-        differences: row name -> interval of the reference's mean AUC minus its own.
-        tests: class by class, method by method.
+        differences: row name -> interval of the reference's mean AUC minus its own; of complete rows alone.
+        tests: class by class, method by method; of complete rows alone.
         refusals: row name -> why it is not compared.
     """
 
@@ -100,11 +100,16 @@ def image_statistics(results: Results, target: Target, *, draws: int = DRAWS) ->
     if not runs:
         return None
     reference = reference_of(results)
-    what = {"impl": IMPL, "draws": draws, "reference": reference, "runs": runs, "target": asdict(target)}
+    # A mean over some of the seeds is shown, but it is not compared with one over all.
+    complete = [method for method in runs if results.cells[method, target].complete]
+    what = {
+        "impl": IMPL, "draws": draws, "reference": reference, "runs": runs, "complete": complete,
+        "target": asdict(target),
+    }  # fmt: skip
     path = results.store.parent / FOLDER / f"{identity.key(what)}.json"
     kept = _kept(path)
     if kept is None:
-        kept = _computed(results, target, runs, reference, draws)
+        kept = _computed(results, target, runs, complete, reference, draws)
         # A reader may have no right to write here: the figures are as good.
         with contextlib.suppress(StorageError):
             publish_json(path, asdict(kept))
@@ -125,7 +130,12 @@ def _runs(results: Results, target: Target) -> dict[str, list[str]]:
 
 
 def _computed(
-    results: Results, target: Target, runs: Mapping[str, Sequence[str]], reference: str, draws: int
+    results: Results,
+    target: Target,
+    runs: Mapping[str, Sequence[str]],
+    complete: Sequence[str],
+    reference: str,
+    draws: int,
 ) -> ImageStatistics:
     loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
     first = (loaded.get(reference) or next(iter(loaded.values())))[0]
@@ -137,27 +147,30 @@ def _computed(
             refusals[method] = reason
         else:
             kept[method] = [one if one.classes == first.classes else one.sorted(first.classes) for one in several]
-    scores_MNK = np.stack([one.scores_NK for several in kept.values() for one in several])
+    scores_MNK = np.array([one.scores_NK for several in kept.values() for one in several])
     places: dict[str, list[int]] = {}
     for method, several in kept.items():
         start = sum(map(len, places.values()))
         places[method] = list(range(start, start + len(several)))
+    compared = {method: rows for method, rows in places.items() if method in complete}
     patients = first.patient_ids if first.patients_known and len(set(first.patient_ids)) > 1 else None
     means: dict[str, Interval] = {}
     differences: dict[str, Interval] = {}
     unit, n_units, counted, n_classes = "image", len(first.image_ids), 0, 0
     seed = identity.seed("bootstrap", target.dataset, target.task)
     try:
+        if not kept:
+            raise ValueError("no row to compare")  # each of them has its own reason
         found = bootstrap(first.labels_NK, scores_MNK, seed=seed, draws=draws, patients=patients)
     except ValueError as error:
         refusals.update(dict.fromkeys(kept, str(error)))
     else:
         unit, n_units, counted, n_classes = found.unit, found.n_units, len(found.mean_BM), len(found.classes)
         means = {method: found.mean(*rows) for method, rows in places.items()}
-        if reference in places:
+        if reference in compared:
             differences = {
                 method: found.difference(places[reference], rows)
-                for method, rows in places.items()
+                for method, rows in compared.items()
                 if method != reference
             }
     return ImageStatistics(
@@ -169,7 +182,7 @@ def _computed(
         n_classes=n_classes,
         means=means,
         differences=differences,
-        tests=tuple(_tests(first, scores_MNK, places, reference)),
+        tests=tuple(_tests(first, scores_MNK, compared, reference)),
         refusals=refusals,
     )
 

@@ -19,6 +19,8 @@ from refers_bench.analysis.results import Results
 MOST_DECIMALS = 4
 #: Fewer distinct scores than this in a group relate affinely by chance.
 FEWEST_DISTINCT = 4
+#: Images that two test lists must share for the scores of their runs to be compared.
+FEWEST_SHARED = 10
 _Floats = npt.NDArray[np.float64]
 
 
@@ -163,40 +165,75 @@ def decimals_of(scores_N: _Floats) -> int | None:
 
 
 def _pairs(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:
-    """Which runs on the same images have scores that follow from one another?"""
-    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for name, found in predictions.items():
-        groups.setdefault((found.image_ids, found.classes), []).append(name)
-    for names in groups.values():
-        first = predictions[names[0]]
-        for k, label in enumerate(first.classes):
-            scores_RN = np.stack([predictions[name].scores_NK[:, k] for name in names]).astype(np.float64)
-            for one, other, kind, text in _related(scores_RN, first.labels_NK[:, k]):
-                runs = (names[one], names[other])
-                yield Finding(kind=kind, target=target, runs=runs, classes=(label,), text=text)
+    """Which runs have scores of a class that follow from one another, on the images that both were tested on?"""
+    for label in dict.fromkeys(name for found in predictions.values() for name in found.classes):
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for name, found in predictions.items():
+            if label in found.classes:
+                groups.setdefault(found.image_ids, []).append(name)
+        for images, names in groups.items():
+            yield from _pairs_on(target, predictions, label, images, [names])
+        lists = list(groups)
+        for place, images in enumerate(lists):
+            for other in lists[place + 1 :]:
+                shared = tuple(sorted(set(images) & set(other)))
+                if len(shared) >= FEWEST_SHARED:
+                    yield from _pairs_on(target, predictions, label, shared, [groups[images], groups[other]])
 
 
-def _related(scores_RN: _Floats, labels_N: npt.NDArray[np.int8]) -> Iterator[tuple[int, int, str, str]]:
+def _pairs_on(
+    target: Target,
+    predictions: Mapping[str, Predictions],
+    label: str,
+    images: tuple[str, ...],
+    groups: Sequence[Sequence[str]],
+) -> Iterator[Finding]:
+    """The related pairs on some images, within one group of runs or between two."""
+    names = [name for group in groups for name in group]
+    scores, labels = [], []
+    for name in names:
+        found = predictions[name]
+        k = found.classes.index(label)
+        place = {image: row for row, image in enumerate(found.image_ids)} if found.image_ids != images else {}
+        rows: Sequence[int] | slice = [place[image] for image in images] if place else slice(None)
+        scores.append(found.scores_NK[rows, k])
+        labels.append(found.labels_NK[rows, k])
+    where = "of all images" if len(groups) == 1 else f"of all {len(images)} images in both"
+    for one, other, kind, text in _related(np.stack(scores).astype(np.float64), labels[0], where):
+        if len(groups) == 1 or (one < len(groups[0]) <= other):
+            yield Finding(kind=kind, target=target, runs=(names[one], names[other]), classes=(label,), text=text)
+
+
+def _related(
+    scores_RN: _Floats, labels_N: npt.NDArray[np.int8], everywhere: str
+) -> Iterator[tuple[int, int, str, str]]:
     """(first, second, kind, text) of every pair that is related."""
     usable = [row for row in range(len(scores_RN)) if np.isfinite(scores_RN[row]).all()]
-    everywhere: set[tuple[int, int]] = set()
+    known: set[tuple[int, int]] = set()
     parts = (("", np.ones(len(labels_N), bool)), (" of the positive images", labels_N == 1))
     for where, chosen in (*parts, (" of the negative images", labels_N == 0)):
-        for one, other, identical in _related_rows(scores_RN[:, chosen], usable):
-            if (one, other) in everywhere:
+        for one, other, identical in _related_rows(scores_RN[:, chosen], usable, 2 if not where else FEWEST_DISTINCT):
+            if (one, other) in known:
                 continue
             if not where:
-                everywhere.add((one, other))
+                known.add((one, other))
             if identical:
-                yield one, other, f"identical scores{where}", f"identical scores{where or ' of all images'}"
+                yield one, other, f"identical scores{where}", f"identical scores{where or f' {everywhere}'}"
             else:
-                text = f"the scores{where or ' of all images'} are affine functions of each other, up to rounding"
+                text = f"the scores{where or f' {everywhere}'} are affine functions of each other, up to rounding"
                 yield one, other, "affinely related scores", text
 
 
-def _related_rows(scores_RN: _Floats, usable: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
-    """(first, second, whether identical) of the pairs of rows that are identical or affinely related."""
-    rows = [row for row in usable if len(np.unique(scores_RN[row])) >= FEWEST_DISTINCT]
+def _related_rows(scores_RN: _Floats, usable: Sequence[int], fewest: int) -> Iterator[tuple[int, int, bool]]:
+    """(first, second, whether identical) of the pairs of rows that are identical or affinely related.
+
+    Args:
+        scores_RN: of R runs on the same N images.
+        usable: rows without NaN.
+        fewest: distinct scores that a row needs; to be related otherwise than by identity it needs `FEWEST_DISTINCT`.
+    """
+    distinct = {row: len(np.unique(scores_RN[row])) for row in usable}
+    rows = [row for row in usable if distinct[row] >= fewest]
     if len(rows) < 2:
         return
     centred = scores_RN[rows] - scores_RN[rows].mean(axis=1, keepdims=True)
@@ -208,7 +245,7 @@ def _related_rows(scores_RN: _Floats, usable: Sequence[int]) -> Iterator[tuple[i
                 one, other = scores_RN[rows[a]], scores_RN[rows[b]]
                 if np.array_equal(one, other):
                     yield rows[a], rows[b], True
-                elif _affine(one, other):
+                elif min(distinct[rows[a]], distinct[rows[b]]) >= FEWEST_DISTINCT and _affine(one, other):
                     yield rows[a], rows[b], False
 
 

@@ -61,11 +61,17 @@ def column_of(value: PublishedValue) -> Target:
 def _references(results: Results) -> Iterator[Reference]:
     release = release_of(results)
     ours = results.origin != "released"
+    seen: set[tuple[str | None, Target, float]] = set()
     for value in published_values():
         # Table 2 prints REFERS' figures of Table 1 again.
         if value.statistic != "mean_auc_percent" or (value.table == 2 and value.method == "REFERS"):
             continue
         target = column_of(value)
+        # Table 3 prints figures of Tables 1 and 2 again.
+        figure = (row_of(value.method, results.methods), target, value.value)
+        if figure[0] is not None and figure in seen:
+            continue
+        seen.add(figure)
         summary = _summary(results, value, target) if ours else None
         files = _summary(release, value, target) if release is not None and value.table != 3 else None
         # The release fills the column where our manifest has the target, or where it is the subject.

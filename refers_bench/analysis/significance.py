@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from refers_bench.analysis.power import detectable, power
 from refers_bench.analysis.seeds import SeedSummary, mean_sd
 
 #: Names of the tests, as they are printed.
@@ -97,8 +98,8 @@ def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = Fal
         df=df,
         p=float(2 * stdtr(df, -abs(t))),
         hedges_g=difference / pooled * (1 - 3 / (4 * (n1 + n2 - 2) - 1)),
-        detectable=_detectable(df, error),
-        power=_power(df, POINT / error),
+        detectable=detectable(error=error, df=df),
+        power=power(POINT, error=error, df=df),
     )
 
 
@@ -113,28 +114,6 @@ def _refusal(first: Sequence[float], second: Sequence[float]) -> str:
         if mean_sd(values)[1] <= 1e-12 * max(1.0, *map(abs, values)):
             return "zero variance over seeds"
     return ""
-
-
-def _power(df: float, shift: float) -> float:
-    """Probability of P < 0.05, two-sided, when the true difference is `shift` standard errors."""
-    from scipy.special import nctdtr, stdtrit
-
-    critical = float(stdtrit(df, 0.975))
-    # The far side matters for small shifts alone; there the distribution is known well where it is large.
-    return 1 - float(nctdtr(df, shift, critical)) + float(nctdtr(df, shift, -critical))
-
-
-def _detectable(df: float, error: float) -> float:
-    """Difference with power 0.8 at two-sided 0.05: bisection on the non-central t distribution."""
-    from scipy.special import nctdtr, stdtrit
-
-    critical = float(stdtrit(df, 0.975))
-    low, high = 0.0, 1000.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        power = 1 - float(nctdtr(df, middle, critical))
-        low, high = (middle, high) if power < 0.8 else (low, middle)
-    return high * error
 
 
 def compare(first: SeedSummary, second: SeedSummary, *, welch: bool = False) -> TTest | Refusal:

@@ -72,7 +72,7 @@ def command(
         publish_bytes(markdown, check.markdown(comparison).encode())
     for finding in comparison.findings:
         if finding.outcome != regression.SAME:
-            click.echo(f"{finding.outcome}: {finding.cell}: {printable('; '.join(finding.messages))}")
+            click.echo(f"{finding.outcome}: {printable(finding.cell)}: {printable('; '.join(finding.messages))}")
     if tests := check.tests_line(comparison):
         click.echo(tests)
     click.echo(check.summary_line(comparison))

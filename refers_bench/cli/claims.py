@@ -29,6 +29,7 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
     from refers_bench.analysis.results import known_names
     from refers_bench.analysis.results import load as load_results
     from refers_bench.cli.report import name_of
+    from refers_bench.render.escape import printable
     from refers_bench.reports.claims import SOURCES, evidence, text
 
     claims = load(path)
@@ -39,7 +40,8 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
         columns[SOURCES[1]] = Released(load_results(settings.results, RELEASE))
     failed = False
     for claim in claims:
-        click.echo(f"{claim.id} ({claim.place})\n  {claim.statement} [{claim.bound}]")
+        click.echo(printable(f"{claim.id} ({claim.place})"))
+        click.echo(f"  {printable(claim.statement)} [{claim.bound}]")
         for title, source in columns.items():
             found = evaluate(claim, source)
             failed |= title == SOURCES[2] and found.verdict == FAILS

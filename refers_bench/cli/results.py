@@ -38,6 +38,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None, report: b
     """The prediction files of the REFERS release: FOLDER holds Results_of_fine-tuning."""
     from refers_bench import plugins
     from refers_bench.data.refers_release import DATASETS, read_release
+    from refers_bench.render.escape import printable
 
     classes = {
         (dataset, task): card.classes
@@ -46,7 +47,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None, report: b
     }
     release = read_release(folder, classes)
     for path in release.unread:
-        click.echo(f"not read: {path}")
+        click.echo(printable(f"not read: {path}"))
     _publish(
         settings,
         release.runs,
@@ -66,10 +67,11 @@ def _table(format: str) -> Callable[..., None]:  # noqa: A002
     @click.pass_obj
     def read(settings: Settings, file: Path, name: str | None, report: bool) -> None:
         from refers_bench.data.prediction_tables import read_table
+        from refers_bench.render.escape import printable
 
         runs, ignored = read_table(file, format=format)
         if ignored:
-            click.echo(f"columns not read: {', '.join(ignored)}")
+            click.echo(printable(f"columns not read: {', '.join(ignored)}"))
         _publish(
             settings,
             runs,
@@ -104,6 +106,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.errors import Problem, UserError
     from refers_bench.jobs.importing import publish
     from refers_bench.manifest.checks import RESERVED
+    from refers_bench.render.escape import printable
     from refers_bench.render.table import slug
     from refers_bench.reports import printed, write
 
@@ -118,7 +121,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
         where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %"
         classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)
         names = " and ".join(one.runs) if len(one.runs) < 3 else ", ".join(one.runs)
-        click.echo(f"  {where}: {names}: {one.text}{classes}")
+        click.echo(f"  {printable(f'{where}: {names}: {one.text}{classes}')}")
     if not report:
         click.echo(f"report: refers-bench report {name}")
         return

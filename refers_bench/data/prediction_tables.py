@@ -75,7 +75,8 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise UserError(Problem(found="no row", allowed="one row per image and class", path=path))
     found = pd.DataFrame(index=frame.index)
     for name in TEXTS:
-        found[name] = frame[name].astype(str) if name in frame.columns else ""
+        # An empty field of a Parquet file is null, whose text would be a name like any other.
+        found[name] = frame[name].where(frame[name].notna(), "").astype(str) if name in frame.columns else ""
         if name in NEEDED:
             _refuse(found[name].eq(""), frame[name], path, name, "a name")
         _refuse(found[name].str.len() > LONGEST, found[name], path, name, f"at most {LONGEST} characters")
@@ -92,7 +93,7 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         _refuse(wrong, given, path, name, allowed)
         found[name] = values.fillna(-1)
     scores = pd.to_numeric(frame["score"], errors="coerce").astype(float)
-    nan = frame["score"].astype(str).str.lower().isin(("nan", "<na>", "none"))
+    nan = frame["score"].isna() | frame["score"].astype(str).str.lower().isin(("nan", "<na>", "none"))
     _refuse(scores.isna() & ~nan, frame["score"], path, "score", "a number")
     found["score"] = scores
     return found

@@ -13,6 +13,7 @@ import numpy as np
 from refers_bench import identity
 from refers_bench.analysis.auc import class_aucs
 from refers_bench.data.imported import ImportedRun
+from refers_bench.errors import Problem, UserError
 from refers_bench.files import publish_json
 from refers_bench.plan import lock
 from refers_bench.store import provenance, schemas
@@ -50,7 +51,15 @@ def publish(
         command: how the import is done again, for the report.
         tables: of the paper, to be shown however few of their cells are there.
         progress: told (done, total) after each run.
+
+    Raises:
+        UserError: a plan of that name stands there that was not imported from such a source.
     """
+    path = results / name / lock.LOCK
+    if path.is_file() and (found := lock.read(path).manifest.get("origin", "run")) != origin:
+        raise UserError(
+            Problem(found=f"a plan '{name}' of another origin: {found}", allowed="another name: --name", path=path)
+        )
     store = ResultStore(results)
     jobs: dict[str, lock.Job] = {}
     cells = []

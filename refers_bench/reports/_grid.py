@@ -16,6 +16,8 @@ from refers_bench.reports import _memory
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
 MOST_PANELS = 12
+#: Incomplete cells that a figure's caption names.
+MOST_NAMED = 6
 #: P-values below this get a dagger.
 ALPHA = 0.05
 SIGNIFICANT = Note(text="P < 0.05 in the test named at the P-value; not corrected for several columns.", mark=DAGGER)
@@ -134,12 +136,14 @@ class Comparison:
         baseline: row name of the best baseline; '' when there is none.
         outcome: the test, or why there is none.
         left_out: baselines without all their seeds: any of them could have been the best.
+        same_images: whether the method and all complete baselines were tested on the same labelled images.
     """
 
     target: Target | None
     baseline: str
     outcome: TTest | Refusal
     left_out: tuple[str, ...] = ()
+    same_images: bool = True
 
 
 def comparisons(
@@ -155,7 +159,7 @@ def comparisons(
     for target in targets:
         cells = _summaries(results, baselines, target)
         outcome: TTest | Refusal
-        name = ""
+        name, same = "", True
         if target is None or (reference, target) not in results.cells:
             outcome = Refusal(reason="the method is not in this manifest")
         elif not (winners := best(cells)):
@@ -166,10 +170,11 @@ def comparisons(
             name = winners[0]
             outcome = compare(results.cells[reference, target], cells[name], welch=welch)
             compared = [reference, *(other for other in cells if cells[other].complete)]
-            if isinstance(outcome, TTest) and not same_images(results, compared, target):
+            same = same_images(results, compared, target)
+            if isinstance(outcome, TTest) and not same:
                 outcome = Refusal(reason=DIFFER)
         left_out = tuple(other for other in cells if not cells[other].complete)
-        found.append(Comparison(target=target, baseline=name, outcome=outcome, left_out=left_out))
+        found.append(Comparison(target=target, baseline=name, outcome=outcome, left_out=left_out, same_images=same))
     return found
 
 
@@ -240,6 +245,21 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
     if not synthetic:
         return ""
     return "Synthetic data. " if len(synthetic) == len(columns) else "Partly synthetic data. "
+
+
+def incomplete(results: Results, targets: Iterable[Target]) -> str:
+    """The caption's words about what is drawn from fewer seeds or classes than there are; '' where nothing is."""
+    names = titles(results, results.methods)
+    found = [
+        f"{names[method]}, {target_title(target)}, {percent(target.label_ratio)} ({tag})"
+        for target in targets
+        for method in results.methods
+        if (cell := results.cells.get((method, target))) is not None and cell.n and (tag := summary_tag(cell))
+    ]
+    if not found:
+        return ""
+    more = f"; and {len(found) - MOST_NAMED} more, marked in the tables" if len(found) > MOST_NAMED else ""
+    return f" Not from all seeds or classes: {'; '.join(found[:MOST_NAMED])}{more}."
 
 
 def not_drawn(shown: int, total: int) -> str:

@@ -36,16 +36,18 @@ def _leading(results: Results) -> Iterable[str]:
     reference = "refers" if "refers" in results.methods else next(iter(results.methods))
     baselines = [method for method in results.methods if method != reference]
     tests = _grid.comparisons(results, results.targets, reference=reference, baselines=baselines)
-    compared = [test for test in tests if test.baseline and test.target and results.cells[reference, test.target].n]
-    if not compared:
-        return
+    compared = [test for test in tests if test.baseline and test.target and test.same_images]
     cells = [(results.cells[reference, t.target], results.cells[t.baseline, t.target]) for t in compared if t.target]
+    # Means over other seeds or classes say nothing about who leads.
+    cells = [(one, other) for one, other in cells if one.complete and one.defined == other.defined]
+    if not cells:
+        return
     leads = sum(one.mean > other.mean for one, other in cells)
     p_values = [None if isinstance(test.outcome, Refusal) else test.outcome.p for test in tests]
     tested = [p for p in p_values if p is not None]
     text = (
         f"{_grid.titles(results, results.methods)[reference]} is above the best other complete row in {leads} of "
-        f"{len(compared)} columns"
+        f"{len(cells)} columns"
     )
     if not tested:
         yield f"{text}; no column has a P-value over seeds, for the reasons in the tables' footnotes."

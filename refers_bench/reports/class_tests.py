@@ -22,7 +22,8 @@ def build(results: Results) -> list[Table]:
     baselines = [method for method in results.methods if method != reference]
     tables = []
     for test in _grid.comparisons(results, results.targets, reference=reference, baselines=baselines):
-        if test.target is not None and test.baseline and not _one_seed(results, reference, test):
+        # What was tested on other images is refused once, in the table of all classes' mean.
+        if test.target is not None and test.baseline and test.same_images and not _one_seed(results, reference, test):
             table = _table(results, test.target, reference, test.baseline)
             tables += [] if table is None else [table]
     return tables

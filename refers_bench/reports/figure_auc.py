@@ -21,7 +21,8 @@ def build(results: Results) -> Figure | None:
         id="figure-auc",
         caption=_grid.caption_prefix(results, results.targets)
         + caption
-        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets)),
+        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets))
+        + _grid.incomplete(results, results.targets[: _grid.MOST_PANELS]),
         alt=f"Scatter of mean class AUC by method in {len(panels)} panels; the same figures stand in the tables.",
         panels=tuple(panels),
     )

@@ -40,7 +40,7 @@ def _figure(results: Results, target: Target) -> Figure | None:
     return Figure(
         id=slug(f"figure-classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
         caption=f"{_grid.caption_prefix(results, [target])}AUC of each class, {where}. Bars begin at 50 %, which is "
-        "chance; lines: one SD over seeds.",
+        f"chance; lines: one SD over seeds.{_grid.incomplete(results, [target])}",
         alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
         panels=tuple(_panel(results, values, part) for part in parts),
         view="class",

@@ -24,7 +24,8 @@ def build(results: Results) -> Figure | None:
         id="figure-forest",
         caption=_grid.caption_prefix(results, (one.target for one in found))
         + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images ({BOOTSTRAP})."
-        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets)),
+        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets))
+        + _grid.incomplete(results, results.targets[: _grid.MOST_PANELS]),
         alt=f"Forest plot of differences in {len(found)} panels; the same figures stand in the table of test images.",
         panels=tuple(_panel(results, one, reference) for one in found),
     )

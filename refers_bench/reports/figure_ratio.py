@@ -20,7 +20,7 @@ def build(results: Results) -> Figure | None:
         id="figure-ratio",
         caption=_grid.caption_prefix(results, results.targets)
         + "Mean class AUC against the share of labels; bars: one SD over seeds, or, of a single seed, the 95 % "
-        "interval over test images.",
+        "interval over test images." + _grid.incomplete(results, results.targets),
         alt=f"Curves of mean class AUC against label ratio in {len(panels)} panels; the figures stand in the tables.",
         panels=tuple(panels),
     )

@@ -27,7 +27,8 @@ def build(results: Results) -> Figure | None:
         id="figure-roc",
         caption=_grid.caption_prefix(results, results.targets)
         + f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates."
-        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets)),
+        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets))
+        + _grid.incomplete(results, results.targets[: _grid.MOST_PANELS]),
         alt=f"ROC curves in {len(panels)} panels; their areas stand in the tables as mean AUCs.",
         panels=tuple(panels),
     )

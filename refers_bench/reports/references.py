@@ -40,7 +40,8 @@ def _notes(results: Results) -> Iterable[str]:
     yield (
         f"Verdict: {TOST} of our seeds against the published figure, which counts as exact, with a margin of {margin} "
         "AUC point: reproduced when the 90 % interval of the difference lies within the margin, not reproduced when "
-        "it lies outside, inconclusive otherwise. P: the larger one-sided P-value; small means equal up to the margin."
+        "it lies outside, inconclusive otherwise. P: the larger one-sided P-value; small means equal up to the margin; "
+        "not corrected for the number of figures."
     )
     if results.origin != "released":
         yield (

@@ -54,7 +54,8 @@ def build(results: Results) -> Table | None:
         columns=tuple(Column(title=title) for title in _COLUMNS),
         rows=tuple(rows),
         notes=(
-            f"P: {STUDENT}, two-sided, on mean class AUCs over seeds (the paper's test). Welch: {WELCH}.",
+            f"P: {STUDENT}, two-sided, on mean class AUCs over seeds (the paper's test). Welch: {WELCH}; not "
+            "corrected for the number of rows.",
             "Difference, interval and detectable difference in AUC points (per cent). Holm: adjusted for the number of "
             "rows of this table. Detectable: smallest true difference found in 80 % of repetitions at P < 0.05 with "
             "this spread and n. Power: share of repetitions that find a true difference of 1 point.",

@@ -63,11 +63,18 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
         note = Note(text=f"no interval: {one.refusals[method]}.")
         return Row(title=title, cells=(Cell(kind="missing", notes=(note,)), *(Cell(kind="missing"),) * 5))
     mean, difference = one.means[method], one.differences.get(method)
+    summary = results.cells[method, one.target]
+    tag = _grid.summary_tag(summary)
     return Row(
         title=title,
         notes=_memory.notes(results, method, target=one.target),
         cells=(
-            Cell(value=mean.estimate * 100, decimals=2),
+            Cell(
+                value=mean.estimate * 100,
+                decimals=2,
+                tag=tag,
+                notes=tuple(_grid.summary_notes(summary)) if tag else (),
+            ),
             _range(mean),
             Cell(value=difference.estimate * 100, decimals=2, signed=True) if difference else Cell(kind="missing"),
             _range(difference, sign="+") if difference else Cell(kind="missing"),
@@ -78,6 +85,8 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
 
 
 def _range(found: Interval, *, sign: str = "") -> Cell:
+    if not found.se > 0:
+        return Cell(kind="missing", notes=(Note(text="no interval: every draw gives the same figure."),))
     return Cell(text=f"{found.low * 100:{sign}.2f} to {found.high * 100:{sign}.2f}", kind="text")
 
 

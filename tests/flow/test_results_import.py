@@ -97,6 +97,32 @@ def test_bad_tables_are_one_clear_error(tmp_path: Path, change: object, message:
     assert not (tmp_path / "r" / "predictions").exists()
 
 
+def test_empty_fields_of_a_parquet_file_are_not_names(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    frame = lines().assign(patient_id="p")
+    frame.loc[3, "method"] = None
+    frame.to_parquet(path)
+    done = command(tmp_path / "r", "results", "import", "parquet", str(path))
+    assert done.returncode == 2 and "in row 3; allowed: a name" in done.stderr.replace("\n", " ")
+    frame = lines().assign(patient_id="p")
+    frame.loc[3, "patient_id"] = None
+    frame.to_parquet(path)
+    assert command(tmp_path / "r", "results", "import", "parquet", str(path)).returncode == 0
+
+
+def test_a_plan_of_ones_own_is_not_replaced_and_a_terminal_obeys_no_name(tmp_path: Path) -> None:
+    path, plan = tmp_path / "smoke.csv", tmp_path / "r" / "smoke" / "plan.lock.json"
+    lines().assign(score=0.5, method="\x1b]0;x\x07").to_csv(path, index=False)
+    done = command(tmp_path / "r", "results", "import", "csv", str(path))
+    assert done.returncode == 0 and "all images have one score" in done.stdout and "\x1b" not in done.stdout
+    lock = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**lock, "manifest": {**lock["manifest"], "origin": "run"}}))
+    before = plan.read_bytes()
+    done = command(tmp_path / "r", "results", "import", "csv", str(path))
+    assert done.returncode == 2 and "a plan 'smoke' of another origin: run" in done.stderr.replace("\n", " ")
+    assert plan.read_bytes() == before
+
+
 def release(folder: Path) -> Path:
     at = folder / "Results_of_fine-tuning" / "Shenzhen Tuberculosis" / "tuberculosis" / "REFERS"
     at.mkdir(parents=True)

@@ -104,3 +104,15 @@ def test_interval_of_a_mean_stays_within_0_and_1() -> None:
     scores[0, 6, 0] = 2  # one negative above all positives
     near = bootstrap(labels, scores, seed=0, draws=200).mean(0)
     assert 0 < near.low < near.estimate < near.high < 1
+
+
+@pytest.mark.parametrize(("positives", "negatives", "name"), [(1, 30, "positive"), (30, 1, "negative")])
+def test_a_class_with_one_positive_or_negative_has_no_interval(positives: int, negatives: int, name: str) -> None:
+    """Every draw would repeat it: the interval would say that its score is known without error."""
+    labels = np.repeat([1, 0], [positives, negatives])[:, None]
+    scores = np.random.default_rng(0).normal(size=(1, len(labels), 1))
+    with pytest.raises(ValueError, match=f"{name} images in one image alone"):
+        bootstrap(labels, scores, seed=0, draws=50)
+    with pytest.raises(ValueError, match="in one patient alone"):
+        bootstrap(np.tile(labels, (2, 1)), np.tile(scores, (1, 2, 1)), seed=0, draws=50,
+                  patients=[f"p{n}" for n in range(len(labels))] * 2)  # fmt: skip

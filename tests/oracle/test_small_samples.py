@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from refers_bench.analysis.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Equivalence, equivalence
-from refers_bench.analysis.power import detectable, power, smallest_significant
+from refers_bench.analysis.power import detectable, power
 from refers_bench.analysis.significance import Refusal, holm
 
 
@@ -63,32 +63,33 @@ def test_no_equivalence_without_spread(values: list[float], reason: str) -> None
     assert isinstance(outcome, Refusal) and reason in outcome.reason
 
 
+def error(sd: float, n: int) -> float:
+    """Standard error of the difference of two groups of n."""
+    return float(sd * (2 / n) ** 0.5)
+
+
 def test_power_agrees_with_statsmodels() -> None:
     weights = pytest.importorskip("statsmodels.stats.power")
     for n in (2, 3, 5, 10):
         for effect in (0.5, 1.0, 3.0):
             expected = weights.TTestIndPower().power(effect, nobs1=n, alpha=0.05)
-            assert power(difference=effect * 0.3, sd=0.3, n=n) == pytest.approx(expected, abs=1e-6)
+            found = power(effect * 0.3, error=error(0.3, n), df=2 * n - 2)
+            assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_power_of_three_seeds() -> None:
-    assert [round(power(difference=d, sd=1, n=3), 2) for d in (1, 2, 3, 4)] == [0.16, 0.46, 0.78, 0.95]
-    assert smallest_significant(sd=0.3, n=3) == pytest.approx(0.68, abs=0.001)
-    found = detectable(sd=0.3, n=3)
-    assert power(difference=found, sd=0.3, n=3) == pytest.approx(0.8, abs=1e-9)
+    assert [round(power(d, error=error(1, 3), df=4), 2) for d in (1, 2, 3, 4)] == [0.16, 0.46, 0.78, 0.95]
+    found = detectable(error=error(0.3, 3), df=4)
+    assert power(found, error=error(0.3, 3), df=4) == pytest.approx(0.8, abs=1e-9)
+    # As `stats.ttest_ind` finds it in simulated repetitions.
+    rng = np.random.default_rng(0)
+    p = stats.ttest_ind(rng.normal(found, 0.3, (20_000, 3)), rng.normal(0, 0.3, (20_000, 3)), axis=1).pvalue
+    assert np.mean(p < 0.05) == pytest.approx(0.8, abs=0.01)
 
 
-def test_power_by_simulation() -> None:
-    rng = np.random.default_rng(3)
-    first, second = rng.normal(0, 1, (3, 20_000)), rng.normal(2, 1, (3, 20_000))
-    share = (stats.ttest_ind(first, second, axis=0).pvalue < 0.05).mean()
-    assert power(difference=2, sd=1, n=3) == pytest.approx(share, abs=0.012)
-
-
-def test_power_refuses_what_has_no_answer() -> None:
-    with pytest.raises(ValueError, match="two seeds"):
-        power(difference=1, sd=1, n=1)
-    with pytest.raises(ValueError, match="standard deviation"):
-        power(difference=1, sd=0, n=3)
-    with pytest.raises(ValueError, match="level"):
-        detectable(sd=1, n=3, wanted=0.01)
+@pytest.mark.parametrize("df", [1.2, 2.0, 3.0, 4.0, 6.0, 8.0, 18.0])
+def test_power_grows_with_the_difference_and_is_never_without_a_value(df: float) -> None:
+    """SciPy's distribution has holes at large shifts."""
+    found = np.array([power(shift, error=1.0, df=df) for shift in np.linspace(0, 120, 1201)])
+    assert found[0] == pytest.approx(0.05) and np.isfinite(found).all()
+    assert (np.diff(found) > -1e-6).all() and found[-1] > 0.999

@@ -101,6 +101,53 @@ def test_interval_is_welchs(tmp_path: Path) -> None:
     assert (found.low, found.high) == pytest.approx((expected.low * 100, expected.high * 100), rel=1e-6)
 
 
+class ByColumn(Evidence):
+    """REFERS above C2L by 1 (surely) in the first column, by 2 (not so surely) in the others."""
+
+    def __init__(self, unsure: float) -> None:
+        self.unsure = unsure
+
+    def figure(self, leaf: Leaf) -> Figure:
+        _, row, target, _ = leaf
+        sure = target == "nih"
+        above = (1.0 if sure else 2.0) if row == "REFERS" else -1.0 if row == "Context Restoration" else 0.0
+        return Figure(value=80 + above, se=0.05 if sure else self.unsure, df=2)
+
+
+@pytest.mark.parametrize(("unsure", "verdict"), [(0.05, HOLDS), (3.0, UNDECIDED)])
+@pytest.mark.parametrize(
+    "best", ['auc("C2L", target, ratio)', 'max(auc("C2L", target, ratio), auc("Context Restoration", target, ratio))']
+)
+def test_in_every_column_means_in_each(tmp_path: Path, best: str, unsure: float, verdict: str) -> None:
+    """The lowest column may be the surest: the others' intervals count, too."""
+    claim = one(tmp_path, "above: 0, columns: all, over: min", f'auc("REFERS", target, ratio) - {best}')
+    found = evaluate(claim, ByColumn(unsure))
+    assert found.value == pytest.approx(1.0) and found.verdict == verdict
+    assert found.low is not None and found.high is not None
+    assert (found.low < 0) == (verdict == UNDECIDED) and found.high == pytest.approx(1.0, abs=0.4)
+
+
+def test_every_baseline_keeps_its_own_interval(tmp_path: Path) -> None:
+    """A little below the best, and much less sure."""
+    figures = {"REFERS": Figure(value=83.0, se=0.01), "C2L": Figure(value=80.0, se=0.01),
+               "ImageNet pre-training": Figure(value=79.5, se=3.0)}  # fmt: skip
+    claim = one(
+        tmp_path,
+        "above: 0",
+        'auc("REFERS", "nih", 1) - max(auc("C2L", "nih", 1), auc("ImageNet pre-training", "nih", 1))',
+    )
+    found = evaluate(claim, Given(figures))
+    assert found.value == pytest.approx(3.0) and found.verdict == UNDECIDED
+    assert found.low == pytest.approx(3.5 - 1.96 * 3.0, abs=0.01)
+    turned = one(
+        tmp_path,
+        "below: 0",
+        'max(auc("C2L", "nih", 1), auc("ImageNet pre-training", "nih", 1)) - auc("REFERS", "nih", 1)',
+    )
+    other = evaluate(turned, Given(figures))
+    assert other.verdict == UNDECIDED and (other.low, other.high) == pytest.approx((-found.high, -found.low))  # type: ignore[operator]
+
+
 def test_missing_figures_leave_it_undecided(tmp_path: Path) -> None:
     found = evaluate(one(tmp_path, "at_least: 0"), Given({"REFERS": Figure(value=80)}))
     assert (found.verdict, found.value, found.reason) == (UNDECIDED, None, "no C2L")
@@ -118,7 +165,15 @@ def test_missing_figures_leave_it_undecided(tmp_path: Path) -> None:
         ("claims:\n  - {id: a, place: p, statement: s, expression: '1', about: 2}", "needs about and tolerance"),
         (
             "claims:\n  - {id: a, place: p, statement: s, expression: '1', at_least: 1, columns: [moon]}",
-            "no such column",
+            "no column 'moon'; allowed: nih",
+        ),
+        (
+            "claims:\n  - {id: a, place: p, statement: s, expression: '1', at_least: 1, columns: [nih, vinbigdta]}",
+            "no column 'vinbigdta'.*near: vinbigdata",
+        ),
+        (
+            "claims:\n  - {id: a, place: p, statement: s, expression: '1', at_least: 1, columns: [[nih]]}",
+            "neither a target nor",
         ),
         (
             'claims:\n  - {id: a, place: p, statement: s, expression: \'auc("C2", "nih", 1)\', at_least: 1}',

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,29 @@ def test_zero_variance_has_no_p(tmp_path: Path) -> None:
     found = statistics(tmp_path, run("refers", one), run("c2l", 2 * one))
     assert {test.p for test in found.tests} == {None}
     assert all("zero variance" in test.refused for test in found.tests)
+
+
+def test_where_every_row_has_a_nan_nothing_is_compared(tmp_path: Path) -> None:
+    values = scores(1.5, 1)
+    values[3, 1] = np.nan
+    found = statistics(tmp_path, run("refers", values), run("c2l", values))
+    assert found.refusals == {"refers": "NaN scores", "c2l": "NaN scores"}
+    assert not found.means and not found.differences and not found.tests
+
+
+def test_a_row_without_all_its_seeds_is_shown_but_not_compared(tmp_path: Path) -> None:
+    runs = [run(method, scores(1.5, seed), seed=seed) for method in ("refers", "c2l", "transvw") for seed in (0, 1)]
+    runs = [replace(one, scores_NK=one.scores_NK + place / 9) for place, one in enumerate(runs)]
+    publish(runs, results=tmp_path, name="x", title="x", origin="imported", command="c")
+    whole = load(tmp_path, "x")
+    before = image_statistics(whole, whole.targets[0], draws=200)
+    assert before is not None and set(before.differences) == {"c2l", "transvw"}
+    shutil.rmtree(tmp_path / "store" / whole.runs("c2l", whole.targets[0])[0].run.key)
+    left = load(tmp_path, "x")
+    found = image_statistics(left, left.targets[0], draws=200)
+    assert found is not None
+    assert set(found.means) == {"refers", "c2l", "transvw"}
+    assert set(found.differences) == {"transvw"} and {test.method for test in found.tests} == {"transvw"}
 
 
 def test_kept_and_read_back_and_computed_again_for_other_predictions(tmp_path: Path, monkeypatch: Any) -> None:

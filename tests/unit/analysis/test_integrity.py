@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,30 @@ def test_unrelated_scores_give_no_finding(tmp_path: Path) -> None:
 
 def test_identical_everywhere_is_said_once(tmp_path: Path) -> None:
     assert kinds(tmp_path, run("one", BASE), run("two", BASE)) == [("identical scores", ("one", "two"), ("a", "b"))]
+
+
+def test_the_order_of_classes_hides_nothing(tmp_path: Path) -> None:
+    turned = replace(run("two", BASE[:, ::-1], LABELS[:, ::-1]), classes=("b", "a"))
+    assert kinds(tmp_path, run("one", BASE), turned) == [("identical scores", ("one", "two"), ("a", "b"))]
+
+
+def test_nor_do_other_classes_or_images(tmp_path: Path) -> None:
+    """One class and 150 of the images are in both lists."""
+    one = replace(run("one", BASE), classes=("a", "c"))
+    found_ = found(tmp_path, one, run("two", BASE, images=150))
+    assert [(f.kind, f.runs, f.classes) for f in found_ if f.kind != "test lists differ"] == [
+        ("identical scores", ("one", "two"), ("a",))
+    ]
+    assert "of all 150 images in both" in found_[-1].text
+
+
+def test_identical_decisions_are_identical_scores(tmp_path: Path) -> None:
+    """Two distinct scores relate affinely by chance, but not image by image."""
+    hard, flipped = (BASE > 0).astype(np.float32), (BASE <= 0).astype(np.float32)
+    runs = run("one", hard), run("two", hard), run("three", flipped)
+    assert [one for one in kinds(tmp_path, *runs) if one[0] != "quantised scores"] == [
+        ("identical scores", ("one", "two"), ("a", "b"))
+    ]
 
 
 @pytest.mark.parametrize("value", [0, 1])
