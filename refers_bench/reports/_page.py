@@ -140,6 +140,27 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
     return found
 
 
+def _pictures(
+    figures: Sequence[Figure], formats: Sequence[str], drawings: Drawings, progress: Progress
+) -> Callable[[Figure, str], bytes]:
+    """Begins to draw what the formats need, and says how to get the bytes of one figure as 'svg' or 'pdf'."""
+    wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
+    wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
+    drawings.begin(wanted)  # while tables are rendered
+    places = {(figure.id, form): place for place, (figure, form) in enumerate(wanted)}
+    said = progress("figures drawn")
+    pictures: dict[tuple[str, str], bytes] = {}
+
+    def picture(figure: Figure, form: str) -> bytes:
+        asked = figure.id, form
+        if asked not in pictures:
+            pictures[asked] = drawings.drawn(places[asked])
+            said(len(pictures), len(wanted))
+        return pictures[asked]
+
+    return picture
+
+
 def _write_page(
     folder: Path,
     page: Page,
@@ -158,19 +179,7 @@ def _write_page(
     page = _distinct(page)
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
-    wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
-    wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
-    drawings.begin(wanted)  # while tables are rendered
-    places = {(figure.id, form): place for place, (figure, form) in enumerate(wanted)}
-    said = progress("figures drawn")
-    pictures: dict[tuple[str, str], bytes] = {}
-
-    def picture(figure: Figure, form: str) -> bytes:
-        asked = figure.id, form
-        if asked not in pictures:
-            pictures[asked] = drawings.drawn(places[asked])
-            said(len(pictures), len(wanted))
-        return pictures[asked]
+    picture = _pictures(figures, formats, drawings, progress)
 
     if "html" in formats:
         from refers_bench.render import html
