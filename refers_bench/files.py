@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import socket
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from refers_bench.errors import Problem, StorageError
 
@@ -21,7 +24,11 @@ _STORAGE_ERRNOS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "no permission to write",
     errno.EPERM: "no permission to write",
+    errno.ENOLCK: "the file system gives no locks",
+    errno.ENOTSUP: "the file system gives no locks",
 }
+#: Seconds between two tries for a lock that another process holds.
+LOCK_S = 0.2
 
 
 @contextlib.contextmanager
@@ -124,6 +131,97 @@ def staged_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
             _fsync_folder(final.parent)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def work_of(final: Path) -> Path:
+    """The folder beside `final` that holds resumable work on it until it appears."""
+    return final.with_name(f".{final.name}.work")
+
+
+@contextlib.contextmanager
+def making(final: Path, *, waiting: Callable[[str], None] = lambda who: None) -> Iterator[None]:
+    """Be the one process that makes `final`, after removing what killed ones left of it half-written.
+
+    The lock is the system's own (`flock`) on a file beside `final`: it ends with its process, however that dies, and
+    holds for all machines where the file system passes such locks on, as NFS does (before version 4 with its daemon).
+
+    Args:
+        final: a folder that several processes may want to make.
+        waiting: told once who makes it now, before this process waits for that.
+
+    Raises:
+        StorageError: read-only, no permission, or a file system without locks.
+    """
+    path = _lock_of(final)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = _locked(path)
+        if stream is None:
+            waiting(_holder(path))
+        while stream is None:
+            time.sleep(LOCK_S)
+            stream = _locked(path)
+    try:
+        with storage_errors(path):
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+            stream.flush()
+        _remove_parts(final)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        stream.close()
+
+
+def tidy(final: Path) -> None:
+    """Remove what killed processes left beside `final`, unless somebody makes it now; work to resume stays."""
+    lock = _lock_of(final)
+    with contextlib.suppress(OSError):  # a cache may be read-only
+        if not (_parts(final) or lock.exists() or (final.exists() and work_of(final).exists())):
+            return
+        if stream := _locked(lock):
+            with stream:
+                _remove_parts(final)
+                if final.exists():  # killed after publishing, before tidying up
+                    shutil.rmtree(work_of(final), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+
+
+def _lock_of(final: Path) -> Path:
+    return final.with_name(f".{final.name}.lock")
+
+
+def _locked(path: Path) -> TextIO | None:
+    """The lock file, opened and locked; None while another process holds it."""
+    stream = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it before has removed it: another process may have locked a new one by now.
+        if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            return stream
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        stream.close()
+        raise
+    stream.close()
+    return None
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8") or "another process"
+    return "another process"
+
+
+def _parts(final: Path) -> list[Path]:
+    """What `staged_folder` leaves when it is killed."""
+    return [*final.parent.glob(f".{final.name}.*.part"), *final.parent.glob(f".{final.name}.*.old")]
+
+
+def _remove_parts(final: Path) -> None:
+    for part in _parts(final):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import click
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import BaseModel
 
+    from refers_bench.data.index import Absent
     from refers_bench.data.prepare import PreparedImages
+    from refers_bench.data.verification import Verification
     from refers_bench.plugins import Dataset
 
 
@@ -39,8 +43,39 @@ def _params(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
 
 
 PARAM = click.option(
-    "--param", multiple=True, callback=_params, metavar="NAME=VALUE", help="Reader parameter (repeatable)."
+    "--param",
+    multiple=True,
+    callback=_params,
+    metavar="NAME=VALUE",
+    help="Reader parameter (repeatable): missing=skip, views=PA,AP.",
 )
+
+
+def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
+    """Values of NAME=VALUE in YAML; where a field takes several, one alone or a list without brackets will do.
+
+    Scalars stay text, which the model reads as what it needs.
+
+    Raises:
+        UserError: not YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    from refers_bench.errors import Problem, UserError
+
+    values: dict[str, Any] = {}
+    for name, text in param.items():
+        try:
+            value = YAML(typ="base", pure=True).load(text) or text
+        except MarkedYAMLError as error:
+            found = f"--param {name}: '{text}' is not YAML: {error.problem}"
+            raise UserError(Problem(found=found, allowed="such as PA, or [PA, AP]")) from error
+        field = model.model_fields.get(name)
+        if isinstance(value, str) and field and get_origin(field.annotation) is tuple:
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        values[name] = value
+    return values
 
 
 def _dataset(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, dict[str, Path]]:
@@ -52,7 +87,7 @@ def _dataset(settings: Settings, name: str, param: dict[str, str]) -> tuple[Data
 
     dataset: Dataset = plugins.load("dataset", name)
     try:
-        params = dataset.Params(**param)
+        params = dataset.Params(**_given(dataset.Params, param))
     except ValidationError as error:
         allowed = ", ".join(dataset.Params.model_fields) or "none"
         raise UserError(
@@ -70,8 +105,14 @@ def _dataset(settings: Settings, name: str, param: dict[str, str]) -> tuple[Data
 
 def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, pd.DataFrame]:
     """The dataset, its parameters, its root and its index, or a user error."""
+    from refers_bench.data.problems import written
+    from refers_bench.errors import DataError
+
     dataset, params, root, lists = _dataset(settings, name, param)
-    return dataset, params, root, dataset.index(root, params, lists)
+    try:
+        return dataset, params, root, dataset.index(root, params, lists)
+    except DataError as error:
+        raise DataError(written(error.problems, settings.cache / "problems" / f"{name}.txt")) from error
 
 
 @command.command("prepare")
@@ -94,40 +135,62 @@ def prepare(
 ) -> None:
     """Decode DATASET once into a memory-mapped store that 'run' finds; resumes after a kill."""
     from refers_bench.data.prepare import prepare as prepare_images
+    from refers_bench.files import work_of
+    from refers_bench.plan import index_memo, left_out
 
     plugin, params, root, index = _index(settings, dataset, param)
-    folder = _store(settings, dataset, plugin, params, index, size=size)
+    index_memo.forget(settings.cache, dataset)
+    spec = _preparation(dataset, plugin, params, index, size=size)
+    folder = left_out.prepared(settings.cache, spec)
+
+    def lacking(paths: Sequence[str]) -> Path:
+        return left_out.prepared(settings.cache, left_out.without(spec, paths))
+
     meta = prepare_images(
-        index, root=root, folder=folder, work=folder.with_name(f".{folder.name}.work"), size=size, workers=workers,
-        allow_missing=allow_missing, dicom=plugin.dicom(params), progress=counted("images", conclude=True),
+        index, root=root, folder=folder, work=work_of(folder), size=size, workers=workers, allow_missing=allow_missing,
+        lacking=lacking, dicom=plugin.dicom(params), progress=counted("images", conclude=True),
+        waiting=lambda who: click.echo(f"waiting for {who}, which prepares these images", err=True),
     )  # fmt: skip
+    unreadable = [path for path, _ in meta["unreadable"]]
+    left_out.note(settings.cache, spec, unreadable)
     for path, reason in meta["unreadable"]:
         click.echo(f"unreadable: {path}: {reason}", err=True)
-    click.echo(f"{meta['count']} images in {folder}")
+    click.echo(f"{meta['count']} images in {lacking(unreadable)}")
+
+
+def _preparation(
+    name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int
+) -> dict[str, Any]:  # fmt: skip
+    """The specification of the preparation of all these images, as planning makes it, too."""
+    from refers_bench.data.index import digest
+    from refers_bench.plan.expand import IMPL
+
+    return {
+        "kind": "prepare", "recipe": IMPL["prepare"], "dataset": name, "params": params.model_dump(mode="json"),
+        "impl": plugin.impl, "digest": digest(index), "phantom": None, "prepared_size": size,
+    }  # fmt: skip
 
 
 def _store(
     settings: Settings, name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int
 ) -> Path:
-    """Where the prepared images of this index are, or will be: the place that jobs look at, too."""
-    from refers_bench import identity
-    from refers_bench.data.index import digest
-    from refers_bench.plan.expand import IMPL
+    """Where the prepared images of this index are: the place that jobs look at, too."""
+    from refers_bench.plan import left_out
 
-    spec = {
-        "kind": "prepare", "recipe": IMPL["prepare"], "dataset": name, "params": params.model_dump(mode="json"),
-        "impl": plugin.impl, "digest": digest(index), "phantom": None, "prepared_size": size,
-    }  # fmt: skip
-    return settings.cache / "prepared" / identity.key(spec)
+    spec = _preparation(name, plugin, params, index, size=size)
+    return left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
 
 
-def _publish(folder: Path, name: str, lines: list[str], record: dict[str, Any]) -> None:
-    """Print a report, and write it beside its machine-readable form."""
+def _publish(
+    folder: Path, name: str, lines: Iterable[str], record: dict[str, Any], *, shown: Iterable[str] | None = None
+) -> None:
+    """Write a report beside its machine-readable form, and print it, or what is to be shown of it."""
     from refers_bench.files import publish_bytes, publish_json
 
+    lines = list(lines)
     publish_bytes(folder / f"{name}.txt", ("\n".join(lines) + "\n").encode())
     publish_json(folder / f"{name}.json", record)
-    for line in lines:
+    for line in lines if shown is None else shown:
         click.echo(line)
     click.echo(f"written to {folder / name}.txt and .json")
 
@@ -154,10 +217,12 @@ def verify(
 ) -> int:  # fmt: skip
     """Check DATASET: counts against its card, class counts, missing and unreadable files, duplicates, leaks.
 
-    Duplicate ids, patients in two splits and missing files are looked for, too. Writes verify.txt and verify.json.
-    Exit code 2 when something is wrong with it; with --strict also when a count of the card differs.
+    Duplicate ids, patients in two splits and missing files are looked for, too. Writes verify.txt and verify.json,
+    which name every file that is missing or unreadable. Exit code 2 when something is wrong with it; with --strict
+    also when a count of the card differs.
     """
     from refers_bench.data import verification
+    from refers_bench.data.index import absent_noted
     from refers_bench.errors import DataError
 
     folder = report_folder or settings.results / "data" / dataset
@@ -165,16 +230,16 @@ def verify(
     about: dict[str, Any] = {
         "dataset": dataset, "label": plugin.label, "root": root, "params": params.model_dump(mode="json"),
     }  # fmt: skip
-    try:
-        index = plugin.index(root, params, lists)
-    except DataError as error:
-        found = verification.Verification(**about, problems=error.problems)
-        _publish(folder, "verify", list(verification.lines(found)), verification.record(found))
-        raise
-    problems = []
+    with absent_noted() as absent:
+        try:
+            index = plugin.index(root, params, lists)
+        except DataError as error:
+            found = verification.Verification(**about, problems=(*absent.refused, *error.problems))
+            return _verified(found, folder, absent, strict=strict)
+    unreadable = []
     if decode:
         paths = index["path"].tolist()
-        problems = verification.unreadable(
+        unreadable = verification.unreadable(
             paths, root=root, workers=workers, dicom=plugin.dicom(params), progress=counted("images read")
         )
     found = verification.Verification(
@@ -187,12 +252,27 @@ def verify(
             )
             for what, number in plugin.expected_of(params).items()
         ),
-        problems=tuple(problems),
+        problems=(*absent.refused, *unreadable),
         read=len(index) if decode else None,
     )
-    _publish(folder, "verify", list(verification.lines(found)), verification.record(found))
-    if problems:
-        raise DataError(problems)
+    return _verified(found, folder, absent, strict=strict)
+
+
+def _verified(found: Verification, folder: Path, absent: Absent, *, strict: bool) -> int:
+    """Tell what a verification found, with the files that the reader missed; the exit code.
+
+    Raises:
+        DataError: something is wrong.
+    """
+    from refers_bench.data import verification
+    from refers_bench.data.problems import first
+    from refers_bench.errors import DataError
+
+    found, whole = replace(found, missing=len(absent.refused), skipped=tuple(absent.skipped)), folder / "verify.txt"
+    shown = verification.lines(found, whole=whole)
+    _publish(folder, "verify", verification.lines(found), verification.record(found), shown=shown)
+    if found.problems:
+        raise DataError(first(found.problems, whole))
     return 2 if strict and found.differing else 0
 
 

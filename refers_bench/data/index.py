@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,51 @@ SPLITS = ("train", "val", "test", "")
 _UNKNOWN = -128
 #: A cell with one of these stands in quotation marks.
 _QUOTED_FOR = (",", '"', "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """Rows without a file that a reader met.
+
+    Attributes:
+        refused: of a reader that refuses them.
+        skipped: of one that is told to leave them out.
+    """
+
+    refused: list[Problem] = field(default_factory=list)
+    skipped: list[Problem] = field(default_factory=list)
+
+
+_NOTED: ContextVar[Absent | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def absent_noted() -> Iterator[Absent]:
+    """While the block lasts, readers go on without the rows whose file is not there, and note them here."""
+    noted = Absent()
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+
+
+def leave_out(rows: Iterable[Problem], *, refuse: bool, summary: Problem | None = None) -> None:
+    """What a reader says of rows whose file is not there, before it leaves them out.
+
+    Args:
+        rows: a problem for each; read only where somebody wants to know.
+        refuse: whether such rows are wrong.
+        summary: stands before them in a refusal.
+
+    Raises:
+        DataError: `refuse`, and there is a row; not within `absent_noted`.
+    """
+    noted = _NOTED.get()
+    if noted is not None:
+        (noted.refused if refuse else noted.skipped).extend(rows)
+    elif refuse and (problems := list(rows)):
+        raise DataError([summary, *problems] if summary else problems)
 
 
 def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
@@ -55,7 +103,7 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
 
     Raises:
         DataError: no row, duplicate ids, a path outside the root, an unknown split, a patient in two splits, or
-            a file that is not there.
+            a file that is not there (see `leave_out`).
     """
     problems = []
     if frame.empty:
@@ -77,18 +125,30 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
         )
     if problems:
         raise DataError(problems)
-    sizes, base = [], str(root)
+    sizes, base, gone = [], str(root), []
     for path in paths:
         try:
             sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
         except OSError:
-            problems.append(Problem(found="missing image", path=root / path))
-    if problems:
-        raise DataError(problems[:20])
+            gone.append(path)
+    leave_out(missing_images(gone, root=root), refuse=True)
+    if gone:
+        frame = frame[~frame["path"].isin(gone)]
     labels = sorted(name for name in frame.columns if ":" in name)
     frame = frame.assign(bytes=pd.Series(sizes, index=frame.index, dtype="int64"))
     frame = frame[[*INDEX_COLUMNS, "bytes", *labels]].sort_values("image_id", ignore_index=True)
     return frame.astype(dict.fromkeys(labels, "Int8"))
+
+
+def not_there(count: int, total: int, root: Path, *, what: str = "images") -> Problem:
+    """So many of all are missing, and what can be done about it."""
+    found = f"{count} of {total} {what} are not there (missing=skip leaves them out)"
+    return Problem(found=found, path=root)
+
+
+def missing_images(paths: Iterable[str], *, root: Path) -> Iterator[Problem]:
+    """A problem for each of these paths below the root."""
+    return (Problem(found="missing image", path=root / path) for path in paths)
 
 
 def finished_boxes(frame: pd.DataFrame, *, path: Path) -> pd.DataFrame:

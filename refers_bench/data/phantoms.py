@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from refers_bench import identity
-from refers_bench.files import staged_folder
+from refers_bench.files import making, staged_folder
 
 #: Raised whenever the drawn pixels or texts change.
 IMPL = 1
@@ -240,5 +240,7 @@ def write(folder: Path, params: PhantomParams, layout: Callable[[Path, PhantomPa
     """
     if folder.is_dir():
         return
-    with staged_folder(folder) as stage:
-        layout(stage, params)
+    with making(folder):
+        if not folder.is_dir():  # another process may have just written it
+            with staged_folder(folder) as stage:
+                layout(stage, params)

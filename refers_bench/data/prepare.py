@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,13 @@ from PIL import Image
 
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import Reading
+from refers_bench.data.problems import written
 from refers_bench.errors import DataError, Problem
-from refers_bench.files import publish_bytes, publish_json, staged_folder
+from refers_bench.files import making, publish_bytes, publish_json, read_json, staged_folder
 
 #: Images per unit of work: what a killed preparation loses at most.
 CHUNK = 64
 PIXELS, INDEX, META = "images.u8", "index.parquet", "meta.json"
-#: Unreadable files named in the error; all are in the record.
-SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,14 @@ def _todo(paths: list[str], work: Path) -> Iterator[tuple[list[str], Path]]:
 
 def prepare(
     index: pd.DataFrame, *, root: Path, folder: Path, work: Path, size: int, workers: int = 0, allow_missing: int = 0,
-    dicom: Reading = "standard", progress: Callable[[int, int], None] = lambda done, total: None,
+    lacking: Callable[[Sequence[str]], Path] | None = None, dicom: Reading = "standard",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    waiting: Callable[[str], None] = lambda who: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Decode every image of an index once and publish the store atomically; a second call continues a killed one.
+
+    One process at a time does so for a folder. One that had to wait for another takes the store that the other made,
+    unless there was one before.
 
     Args:
         index: rows with unique `image_id` and `path` relative to `root`.
@@ -105,22 +110,42 @@ def prepare(
         size: side of the stored images, in pixels.
         workers: processes; 0 decodes in this one.
         allow_missing: how many unreadable files are tolerated (their rows are dropped).
+        lacking: paths of those -> where a store without them appears instead; None for the same folder.
         dicom: how DICOM files are read (`refers_bench.data.dicom`).
         progress: called with (images done, images in all).
+        waiting: told who prepares them now, where this process has to wait for that.
 
     Returns:
         The store's ``meta.json``.
 
     Raises:
-        DataError: more unreadable files than allowed; each is named with its reason.
+        DataError: more unreadable files than allowed; each is named with its reason, in a file where they are many.
         StorageError: the cache cannot be written.
     """
-    paths = index["path"].tolist()
-    todo = list(_todo(paths, work / f"{size}-{dicom}"))
+    before = (folder / META).is_file()
+    with making(folder, waiting=waiting):
+        if not before and (folder / META).is_file():
+            made: dict[str, Any] = read_json(folder / META)
+            return made
+        todo = list(_todo(index["path"].tolist(), work / f"{size}-{dicom}"))
+        _decode(todo, root=root, size=size, dicom=dicom, workers=workers, progress=progress)
+        meta = _publish(
+            index, todo, folder=folder, lacking=lacking, size=size, allow_missing=allow_missing, root=root
+        )  # fmt: skip
+        shutil.rmtree(work, ignore_errors=True)
+    return meta
+
+
+def _decode(
+    todo: Sequence[tuple[list[str], Path]], *, root: Path, size: int, dicom: Reading, workers: int,
+    progress: Callable[[int, int], None],
+) -> None:  # fmt: skip
+    """Decode the chunks that an earlier call has not finished."""
     decode_chunk = functools.partial(_chunk, root=str(root), size=size, dicom=dicom)
     missing = [(chunk, file) for chunk, file in todo if not file.is_file()]
-    done = len(paths) - sum(len(chunk) for chunk, _ in missing)
-    progress(done, len(paths))
+    total = sum(len(chunk) for chunk, _ in todo)
+    done = total - sum(len(chunk) for chunk, _ in missing)
+    progress(done, total)
     if workers and len(missing) > 1:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -128,31 +153,32 @@ def prepare(
             for future in concurrent.futures.as_completed(futures):
                 future.result()
                 done += futures[future]
-                progress(done, len(paths))
+                progress(done, total)
     else:
         for chunk, file in missing:
             decode_chunk(chunk, target=str(file))
             done += len(chunk)
-            progress(done, len(paths))
-    meta = _publish(index, todo, folder=folder, size=size, allow_missing=allow_missing, root=root)
-    shutil.rmtree(work, ignore_errors=True)
-    return meta
+            progress(done, total)
 
 
 def _publish(
-    index: pd.DataFrame, todo: list[tuple[list[str], Path]], *, folder: Path, size: int, allow_missing: int, root: Path
-) -> dict[str, Any]:
+    index: pd.DataFrame, todo: Sequence[tuple[list[str], Path]], *, folder: Path,
+    lacking: Callable[[Sequence[str]], Path] | None, size: int, allow_missing: int, root: Path,
+) -> dict[str, Any]:  # fmt: skip
     unreadable = dict(tuple(item) for _, file in todo for item in json.loads(Path(f"{file}.json").read_bytes()))
     if len(unreadable) > allow_missing:
-        problems = [Problem(found=reason, path=root / path) for path, reason in list(unreadable.items())[:SHOWN]]
+        problems = [Problem(found=reason, path=root / path) for path, reason in unreadable.items()]
+        whole = todo[0][1].parents[1] / "unreadable.txt"  # in the work folder, which goes when all is well
         more = f"{len(unreadable)} of {len(index)} images cannot be used; allowed: {allow_missing} (--allow-missing)"
         for _, file in todo:  # a mended file is to be read again
             if json.loads(Path(f"{file}.json").read_bytes()):
                 file.unlink(missing_ok=True)
-        raise DataError([*problems, Problem(found=more, path=root)])
+        raise DataError([*written(problems, whole), Problem(found=more, path=root)])
     keep = ~index["path"].isin(list(unreadable)).to_numpy()
     digest = hashlib.sha256()
-    with staged_folder(folder, replace=True) as stage:
+    target = lacking(list(unreadable)) if lacking and unreadable else folder
+    alone = making(target) if target != folder else contextlib.nullcontext()
+    with alone, staged_folder(target, replace=True) as stage:
         with (stage / PIXELS).open("wb") as out:
             start = 0
             for chunk, file in todo:

@@ -13,6 +13,8 @@ SPECIAL = ("<unk>", "[SOS]", "[EOS]", "[MASK]")
 PAD, SOS, EOS, MASK = range(4)
 #: How sides are swapped with a flip; see `swap_sides`.
 READINGS = ("paper", "official_code")
+#: Version of what a tokenizer makes of the same reports: raised when it gives other tokens.
+RULES = 1
 _WORD = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _SWAP = {"left": "right", "right": "left"}
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import Reading
+from refers_bench.data.problems import first
 from refers_bench.errors import DataError, Problem
 
 #: Images that a decoding process takes at a time.
@@ -47,6 +48,8 @@ class Verification:
         classes: split -> label column -> [positive, negative, unknown].
         documented: counts of the card.
         problems: what is wrong: refused by the reader, or unreadable images.
+        missing: how many of the problems are files that are not there.
+        skipped: rows that the reader was told to leave out, since their file is not there.
         read: images that were decoded; None when they were not to be.
     """
 
@@ -58,6 +61,8 @@ class Verification:
     classes: Mapping[str, Mapping[str, list[int]]] = field(default_factory=dict)
     documented: tuple[Documented, ...] = ()
     problems: tuple[Problem, ...] = ()
+    missing: int = 0
+    skipped: tuple[Problem, ...] = ()
     read: int | None = None
 
     @property
@@ -179,6 +184,8 @@ def record(found: Verification) -> dict[str, Any]:
             for one in found.documented
         ],
         "images_read": found.read,
+        "missing": found.missing,
+        "skipped": [problem_record(problem) for problem in found.skipped],
         "problems": [problem_record(problem) for problem in found.problems],
     }  # fmt: skip
 
@@ -194,8 +201,13 @@ def problem_record(problem: Problem) -> dict[str, Any]:
     }
 
 
-def lines(found: Verification) -> Iterator[str]:
-    """The verification for people, a line at a time."""
+def lines(found: Verification, *, whole: Path | None = None) -> Iterator[str]:
+    """The verification for people, a line at a time.
+
+    Args:
+        found: what is told.
+        whole: file that names all problems and rows left out, where only the first ones are to be told here.
+    """
     counts = list(found.splits.values())
     images = sum(count["images"] for count in counts)
     yield f"{found.label} ({found.dataset}): {images} images in {found.root}"
@@ -216,11 +228,14 @@ def lines(found: Verification) -> Iterator[str]:
         )
         yield f"  documented {one.what}: {one.documented}, {state}"
     if found.splits:
-        yield "  each image once, no patient in two splits, no file missing"
+        gone = found.missing + len(found.skipped)
+        files = f"{gone} FILES MISSING, their rows left out" if gone else "no file missing"
+        yield f"  each image once, no patient in two splits, {files}"
     if found.read is None:
         yield "images were not read"
     elif not found.problems:
         yield "every image could be read"
-    if found.problems:
-        yield f"{len(found.problems)} problems:"
-        yield from (f"  {problem}" for problem in found.problems)
+    for what, problems in (("rows left out", found.skipped), ("problems", found.problems)):
+        if problems:
+            yield f"{len(problems)} {what}:"
+            yield from (f"  {problem}" for problem in (first(problems, whole) if whole else problems))

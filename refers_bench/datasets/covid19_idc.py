@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data import phantoms
-from refers_bench.data.index import finished_index, patient_folds, patient_split, read_table
+from refers_bench.data.index import finished_index, leave_out, patient_folds, patient_split, read_table
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
@@ -177,8 +177,17 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     present = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set[str]()
     if params.missing == "skip":
         # A name that is a path is kept: the check of the index refuses it by name.
-        frame = frame[[name in present or "/" in name for name in frame["filename"]]]
+        there = np.array([name in present or "/" in name for name in frame["filename"]], dtype=bool)
+        leave_out(_without_file(frame[~there], root=root, table=table), refuse=False)
+        frame = frame[there]
     return finished_index(_columns(frame), root=root, table=table)
+
+
+def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[Problem]:
+    """Rows whose image is not there: of the metadata, or (without a line) of the lists alone."""
+    for name, line in zip(frame["filename"], frame["line"], strict=True):
+        found = f"image '{name}' is not in {root / 'images'}"
+        yield Problem(found=found, path=table, line=None if pd.isna(line) else int(line))
 
 
 def _seeded(frame: pd.DataFrame, params: Params) -> pd.Series:

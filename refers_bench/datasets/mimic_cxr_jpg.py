@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from refers_bench.data import mimic_phantoms
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14, labels
-from refers_bench.data.index import finished_index, read_table
+from refers_bench.data.index import finished_index, leave_out, missing_images, not_there, read_table
 from refers_bench.data.report_files import read_reports
 from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
@@ -161,21 +161,20 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(Problem(found=f"a damaged archive ({error})", allowed="a whole .zip", path=source)) from error
     texts: dict[str, str] = {}
-    problems, absent = [], 0
+    problems, absent = [], list[str]()
     for study, place, (text, problem) in zip(studies["study_id"].tolist(), places, found, strict=True):
         if text is not None:
             texts[study] = text
         elif problem:
             problems.append(Problem(found=f"report {place}.txt: {problem}", allowed="text in UTF-8", path=root))
         else:
-            absent += 1
-            if params.missing == "refuse" and absent <= 5:
-                problems.append(Problem(found=f"no report {place}.txt", allowed="one for each study", path=root))
+            absent.append(place)
     if problems:
-        if absent:
-            gone = f"{absent} of {len(studies)} reports are not there (missing=skip leaves their studies unused)"
-            problems.append(Problem(found=gone, path=root))
-        raise DataError(problems[:20])
+        raise DataError(problems)
+    leave_out(
+        (Problem(found=f"no report {place}.txt", allowed="one for each study", path=root) for place in absent),
+        refuse=params.missing == "refuse", summary=not_there(len(absent), len(studies), root, what="reports"),
+    )  # fmt: skip
     return texts
 
 
@@ -243,13 +242,16 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         DataError: see `images_of`, `report_texts`, `held_out` and `refers_bench.data.index.finished_index`.
     """
     frame, table = images_of(root)
+    # Of the whole table: a held-out study counts, and its patient is held out, whatever is left of it below.
+    listed = held_out(lists[params.lists], frame["study_id"]) if params.lists else None
+    frame["split"] = splits(frame, params=params, listed=listed)
     if params.views:
         frame = frame[frame["ViewPosition"].replace(VIEWS).isin(params.views)].reset_index(drop=True)
     if params.missing == "skip":
-        frame = frame[[(root / path).is_file() for path in _paths(frame)]].reset_index(drop=True)
-    split = splits(
-        frame, params=params, listed=held_out(lists[params.lists], frame["study_id"]) if params.lists else None
-    )
+        there = {path: (root / path).is_file() for path in _paths(frame)}
+        leave_out(missing_images((path for path in there if not there[path]), root=root), refuse=False)
+        frame = frame[list(there.values())].reset_index(drop=True)
+    split = frame["split"]
     report: list[str | None] = [None] * len(frame)
     if params.reports != "none" and len(frame):
         texts = report_texts(root, frame[["subject_id", "study_id"]].drop_duplicates("study_id"), params=params)

@@ -15,7 +15,15 @@ from refers_bench import identity
 from refers_bench.data import phantoms
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.folders import files_by_name
-from refers_bench.data.index import finished_boxes, finished_index, patient_part, patient_split, read_table
+from refers_bench.data.index import (
+    finished_boxes,
+    finished_index,
+    leave_out,
+    not_there,
+    patient_part,
+    patient_split,
+    read_table,
+)
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
@@ -190,10 +198,10 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     files = files_by_name(root, (".png",))
     frame = frame.assign(path=frame["image"].map(files))
     gone = frame.loc[frame["path"].isna(), "image"]
-    if len(gone) and (params.missing == "refuse" or len(gone) == len(frame)):
-        problems = [Problem(found=f"image '{name}.png' is not below {root}", path=table) for name in gone[:19]]
-        more = f"{len(gone)} of {len(frame)} images are not there (missing=skip leaves them out)"
-        raise DataError([*problems, Problem(found=more, path=root)])
+    leave_out(
+        (Problem(found=f"image '{name}.png' is not below {root}", path=table) for name in gone),
+        refuse=params.missing == "refuse" or len(gone) == len(frame), summary=not_there(len(gone), len(frame), root),
+    )  # fmt: skip
     frame = frame[frame["path"].notna()]
     out = pd.DataFrame(
         {

@@ -19,7 +19,7 @@ from refers_bench import identity
 from refers_bench.data import phantoms
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.folders import files_below, files_by_name
-from refers_bench.data.index import finished_index, patient_split
+from refers_bench.data.index import finished_index, leave_out, not_there, patient_split
 from refers_bench.data.report_sections import FINDINGS, IMPRESSION, study_text, token_count
 from refers_bench.errors import DataError, Problem
 from refers_bench.plugins import Dataset, Task
@@ -207,9 +207,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
                     **{f"mesh14:{name}": labels[name] for name in FINDINGS_14},
                 }
             )  # fmt: skip
-    if problems and (params.missing == "refuse" or not rows):
-        more = f"{len(problems)} of {len(problems) + len(rows)} images are not there (missing=skip leaves them out)"
-        raise DataError([*problems[:19], Problem(found=more, path=root)])
+    summary = not_there(len(problems), len(problems) + len(rows), root)
+    leave_out(problems, refuse=params.missing == "refuse" or not rows, summary=summary)
     frame = pd.DataFrame(rows)
     if not frame.empty:
         split = patient_split(frame["patient_id"], dataset="openi", seed=params.split_seed)

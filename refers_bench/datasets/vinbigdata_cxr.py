@@ -17,7 +17,7 @@ from refers_bench.data import phantoms
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.dicom import size_of
 from refers_bench.data.folders import files_by_name
-from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
+from refers_bench.data.index import finished_boxes, finished_index, leave_out, not_there, patient_split, read_table
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
@@ -125,11 +125,11 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     files = files_by_name(root, SUFFIXES[params.images])
     paths = names.map(files)
     gone = names[paths.isna()]
-    if len(gone) and (params.missing == "refuse" or len(gone) == len(names)):
-        ending = SUFFIXES[params.images][0]
-        problems = [Problem(found=f"image '{name}{ending}' is not below {root}", path=table) for name in gone[:19]]
-        more = f"{len(gone)} of {len(names)} images are not there (missing=skip leaves them out)"
-        raise DataError([*problems, Problem(found=more, path=root)])
+    ending = SUFFIXES[params.images][0]
+    leave_out(
+        (Problem(found=f"image '{name}{ending}' is not below {root}", path=table) for name in gone),
+        refuse=params.missing == "refuse" or len(gone) == len(names), summary=not_there(len(gone), len(names), root),
+    )  # fmt: skip
     out = pd.DataFrame(
         {
             "image_id": names, "path": paths, "patient_id": names, "study_id": names, "view": "", "split": split,

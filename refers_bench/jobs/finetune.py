@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -43,6 +44,8 @@ from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import load_weights, read_tensors
 from refers_bench.training.loop import Outcome
+
+_LOG = logging.getLogger(__name__)
 
 #: Radiographs per forward pass of an evaluation: bounds memory, and is part of the numerics.
 EVALUATION_BATCH = 64
@@ -128,6 +131,10 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     rows = rows_of_task(images.index, spec["task"])
     _check_splits(rows, spec=spec, context=context)
     chosen = label_subset(rows, spec)
+    if chosen.empty:
+        _LOG.warning(
+            "none of the %d training images is positive for %s", len(chosen.image_ids), ", ".join(chosen.empty)
+        )
     parts = {split: rows[rows["split"] == split] for split in ("train", "val", "test")}
     parts["train"] = rows[rows["image_id"].isin(chosen.image_ids)]
     labels = {split: labels_of(part, spec["task"], classes) for split, part in parts.items()}
@@ -252,7 +259,7 @@ def load_brought(encoder: nn.Module, method: Method, params: Any, context: JobCo
         raise DataError(Problem(found="the weights equal the random initialisation", path=path))
     return {
         "from": name, "layout": layout.name, "remark": layout.remark, "loaded": len(coverage.loaded),
-        "differ_from_random": coverage.changed,
+        "differ_from_random": coverage.changed, "derived": list(coverage.derived),
         "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
     }  # fmt: skip
 

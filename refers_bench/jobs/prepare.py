@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,16 @@ from refers_bench.data import phantoms
 from refers_bench.data.index import digest
 from refers_bench.data.prepare import META, PreparedImages, prepare
 from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.roots import data_root, prepared_folder
+from refers_bench.plan import index_memo
 from refers_bench.plugins import Dataset
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.progress import ProgressFile
+
+_LOG = logging.getLogger(__name__)
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
@@ -42,7 +47,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     index = read_index(dataset, spec, root=root, context=context)
     found = digest(index)
     if not spec["phantom"] and found != spec["digest"]:
-        _forget_index(context, spec["dataset"])
+        index_memo.forget(context.cache, spec["dataset"])
         raise DataError(
             Problem(
                 found=f"data changed since planning (index {found}, planned {spec['digest']})",
@@ -52,6 +57,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         )
 
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
+    index = index[~index["path"].isin(spec.get("left_out", []))]
     folder = prepared_folder(context, key)
     decoded = not (folder / META).is_file()
     if decoded:
@@ -60,14 +66,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 index,
                 root=root,
                 folder=folder,
-                work=context.cache / "prepared" / f".{key}.work",
+                work=work_of(folder),
                 size=spec["prepared_size"],
                 workers=_workers(context),
                 dicom=dataset.dicom(dataset.Params(**spec["params"])),
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
+                waiting=lambda who: _LOG.warning("waiting for %s, which prepares these images", who),
             )
-        except DataError:
-            _forget_index(context, spec["dataset"])
+        except DataError:  # files are about to be mended in place
+            index_memo.forget(context.cache, spec["dataset"])
             raise
     prepared = PreparedImages.open(folder)
 
@@ -114,12 +121,6 @@ def counts(index: pd.DataFrame) -> dict[str, Any]:
         }
         for split, rows in ((str(split), rows) for split, rows in index.groupby("split", sort=True))
     }
-
-
-def _forget_index(context: JobContext, dataset: str) -> None:
-    """Let the next plan read the index again: files that were found wrong are about to be mended in place."""
-    for memo in (context.cache / "index").glob(f"{dataset}-*.json"):
-        memo.unlink(missing_ok=True)
 
 
 def _workers(context: JobContext) -> int:

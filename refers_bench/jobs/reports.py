@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.data.text import ReportTokenizer, clean
+from refers_bench import identity
+from refers_bench.data.text import RULES, ReportTokenizer, clean
+from refers_bench.errors import StorageError
+from refers_bench.files import making, publish_bytes
 from refers_bench.jobs.roots import data_root
 from refers_bench.store.context import JobContext
 
@@ -51,6 +56,28 @@ class Tokenizers:
     bert_path: str | None
 
 
+def report_tokenizer(reports: Iterable[str], *, vocabulary: int, cache: Path) -> ReportTokenizer:
+    """The tokenizer of these reports: built once, then read from ``tokenizers`` below the cache.
+
+    Args:
+        reports: texts; their order does not matter.
+        vocabulary: pieces at most, special ones included.
+        cache: the user's cache folder; where it cannot be written, the tokenizer is built again each time.
+    """
+    texts = sorted(clean(report) for report in reports)
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    name = identity.key({"texts": digest, "vocabulary": vocabulary, "rules": RULES})
+    path = cache / "tokenizers" / f"{name}.json"
+    if not path.is_file():
+        # Jobs that start together, or the processes of one, wait for the first.
+        with contextlib.suppress(StorageError, OSError), making(path):
+            if not path.is_file():
+                publish_bytes(path, ReportTokenizer.train(texts, vocabulary=vocabulary).to_json().encode())
+    if not path.is_file():
+        return ReportTokenizer.train(texts, vocabulary=vocabulary)
+    return ReportTokenizer.from_json(path.read_text(encoding="utf-8"))
+
+
 def tokenizers(reports: Iterable[str], pretrain: Mapping[str, Any], context: JobContext) -> Tokenizers:
     """Build or open what a protocol's `pretrain` section asks for.
 
@@ -62,7 +89,7 @@ def tokenizers(reports: Iterable[str], pretrain: Mapping[str, Any], context: Job
     Raises:
         UserError: the BERT's data root is not set.
     """
-    own = ReportTokenizer.train(reports, vocabulary=pretrain["vocabulary"])
+    own = report_tokenizer(reports, vocabulary=pretrain["vocabulary"], cache=context.cache)
     name = pretrain["text_encoder"]["path_name"]
     if not name:
         return Tokenizers(reports=own, text=own, bert_path=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugins
+from refers_bench.data.problems import written
 from refers_bench.errors import DataError, UserError
 from refers_bench.manifest.checks import available
 from refers_bench.manifest.load import Manifest
@@ -85,10 +86,14 @@ def planned_data(
             )  # fmt: skip
     folders = {name: roots.paths[name] for name in names}
     what = {"impl": dataset.impl, "params": resolved}
-    found = index_memo.recall(cache, dataset_id, what, folders)
-    if found is None:
-        found = _read(dataset, model, folders[next(iter(names))], {lists: folders[lists]} if lists else {})
-        index_memo.remember(cache, dataset_id, what, folders, found)
+    try:
+        found = index_memo.recalled(
+            cache, dataset_id, what, folders,
+            lambda: _read(dataset, model, folders[next(iter(names))], {lists: folders[lists]} if lists else {}),
+        )  # fmt: skip
+    except DataError as error:
+        whole = cache / "problems" / f"{dataset_id}.txt" if cache else None
+        raise UserError(written(error.problems, whole) if whole else error.problems) from error
     return PlannedData(
         dataset=dataset_id, params=resolved, impl=dataset.impl, digest=found["digest"], images=found["images"],
         roots=names,
@@ -97,10 +102,7 @@ def planned_data(
 
 def _read(dataset: plugins.Dataset, params: Any, root: Path, lists: Mapping[str, Path]) -> dict[str, Any]:
     """What planning needs of an index."""
-    try:
-        index = dataset.index(root, params, lists)
-    except DataError as error:
-        raise UserError(error.problems) from error
+    index = dataset.index(root, params, lists)
     return {"digest": plugins.resolve(DIGEST)(index), "images": len(index)}
 
 

@@ -1,15 +1,21 @@
-"""What was a dataset's index when it was last read, if nothing at its root has changed since?
+"""What was a dataset's index when it was last read, if no file that it is read from has changed since?
 
 Reading the index of a large dataset takes seconds to minutes, and planning needs two numbers of it. They are
-remembered under a fingerprint of the root: the tables at its top and the times of its folders. A file that was
-changed in place deeper down is not seen here; `prepare` reads the whole index, finds it, and forgets the memo.
+remembered under a fingerprint of the root: sizes and times of its tables, lists, reports and archives, in whatever
+folder, and times of folders. It does not see:
+
+- an image changed in place (only that one comes or goes);
+- what lies in more folders than can be looked at: the reports of MIMIC-CXR, in a folder for each of 65,000 patients;
+- files beyond the first 20,000, and a file that kept its size and time.
+
+A preparation that runs, and each `data prepare`, reads the whole index and forgets what was remembered.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +23,89 @@ from refers_bench import identity
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_json, read_json
 
-#: Levels of folders whose times are looked at; deeper ones are too many (65,000 patients of MIMIC-CXR).
-LEVELS = 2
+#: Folders that are looked into: a level of folders as a whole, or not at all where there would be more.
+FOLDERS = 2000
+#: Files whose sizes and times are looked at.
+FILES = 20_000
+#: Endings of files that only decoding reads.
+IMAGES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 
 
 def fingerprint(root: Path) -> str:
-    """Identity of a folder's top: names, sizes and times of its files, times of its folders two levels down."""
-    return identity.key(list(_marks(root, 0)))
+    """Identity of what an index is read from, as far as it can be seen quickly; see above."""
+    return identity.key(list(_marks(str(root))))
 
 
-def _marks(folder: Path, level: int) -> Iterator[list[str | int]]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            if entry.is_dir():
-                yield [str(Path(entry.path).name), level, entry.stat().st_mtime_ns]
-                if level + 1 < LEVELS:
-                    yield from _marks(Path(entry.path), level + 1)
-            elif level == 0:
-                status = entry.stat()
-                yield [entry.name, status.st_size, status.st_mtime_ns]
+def _marks(root: str) -> Iterator[list[str | int]]:
+    """Folders with their times and numbers of images, then the other files in each, level by level."""
+    level, folders, files = [root], 0, 0
+    while level and folders + len(level) <= FOLDERS:
+        folders += len(level)
+        below: list[str] = []
+        for folder in level:
+            others, images = [], 0
+            for entry in _entries(folder):
+                if entry.is_dir():
+                    below.append(entry.path)
+                elif entry.name.lower().endswith(IMAGES):
+                    images += 1
+                else:
+                    others.append(entry)
+            yield [os.path.relpath(folder, root), os.stat(folder).st_mtime_ns, images, len(others)]  # noqa: PTH116
+            for entry in others[: max(0, FILES - files)]:
+                with contextlib.suppress(OSError):  # a link to nowhere
+                    yield [entry.name, entry.stat().st_size, entry.stat().st_mtime_ns]
+            files += len(others)
+        level = sorted(below)
+    yield [len(level)]
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name; nothing in one that may not be read, as for the readers."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda one: one.name)
+    except OSError:
+        return []
+
+
+def recalled(
+    cache: Path | None, dataset: str, what: Mapping[str, Any], roots: Mapping[str, Path], read: Callable[[], Any]
+) -> Any:
+    """What was remembered, or else what is read now, to be remembered.
+
+    Args:
+        cache: the user's cache folder; None remembers nothing, and a folder that cannot be written is no failure.
+        dataset: id.
+        what: reader's revision and parameters.
+        roots: name -> folder.
+        read: gives JSON values.
+    """
+    try:  # before reading: files may change meanwhile
+        path = _path(cache, dataset, what, roots) if cache else None
+    except OSError:
+        path = None
+    if path is None:
+        return read()
+    with contextlib.suppress(OSError, ValueError):
+        return read_json(path)
+    found = read()
+    with contextlib.suppress(StorageError, OSError):
+        publish_json(path, found)
+    return found
+
+
+def forget(cache: Path, dataset: str) -> None:
+    """Let the next plan read the index again.
+
+    Args:
+        cache: the user's cache folder.
+        dataset: id.
+    """
+    for memo in (cache / "index").glob(f"{dataset}-*.json"):
+        memo.unlink(missing_ok=True)
 
 
 def _path(cache: Path, dataset: str, what: Mapping[str, Any], roots: Mapping[str, Path]) -> Path:
     places = {name: [str(path.resolve()), fingerprint(path)] for name, path in roots.items()}
     return cache / "index" / f"{dataset}-{identity.key({'what': what, 'roots': places})}.json"
-
-
-def recall(cache: Path | None, dataset: str, what: Mapping[str, Any], roots: Mapping[str, Path]) -> Any:
-    """What was remembered, or None.
-
-    Args:
-        cache: the user's cache folder; None remembers nothing.
-        dataset: id.
-        what: reader's revision and parameters.
-        roots: name -> folder.
-    """
-    if cache is None:
-        return None
-    try:
-        return read_json(_path(cache, dataset, what, roots))
-    except (OSError, ValueError):
-        return None
-
-
-def remember(cache: Path | None, dataset: str, what: Mapping[str, Any], roots: Mapping[str, Path], found: Any) -> None:
-    """Keep what was read; a cache that cannot be written is no reason to fail a plan."""
-    if cache is not None:
-        with contextlib.suppress(StorageError, OSError):
-            publish_json(_path(cache, dataset, what, roots), found)

@@ -106,7 +106,7 @@ def test_check_finds_drift_and_what_is_missing(cli: Commands, tmp_path: Path) ->
             2,
             "error: data root 'covid19_idc' is not set: set REFERS_BENCH_ROOT_COVID19_IDC",
         ),
-        (["data", "verify", "covid19_idc", "--param", "views=x"], 2, "error: --param "),
+        (["data", "verify", "covid19_idc", "--param", "missing=x"], 2, "error: --param missing"),
         (["validate"], 2, "name a manifest, or ask for --json-schema"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -96,12 +98,23 @@ def test_a_truncated_store_is_refused(collection: tuple[pd.DataFrame, Path], tmp
 
 
 PREPARE = """
-import sys
+import os, shutil, signal, sys
 from pathlib import Path
 import pandas as pd
+import refers_bench.files as files
 import refers_bench.data.prepare as room
 if __name__ == "__main__":
     root, name, paced = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "paced"
+    if "." in sys.argv[3]:  # killed when it calls this for the (third argument)th time
+        module, function = sys.argv[3].split(".")
+        here, calls = {"room": room, "files": files, "shutil": shutil, "Path": Path}[module], []
+        real = getattr(here, function)
+        def dying(*given, **how):
+            calls.append(1)
+            if len(calls) == int(sys.argv[4]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*given, **how)
+        setattr(here, function, dying)
     decode = room.decode
     def decode_when_told(path, **options):
         sys.stdin.buffer.read(1)
@@ -150,3 +163,60 @@ def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> No
     for name in ("images.u8", "index.parquet", "meta.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     assert not (tmp_path / "work-killed").exists()
+
+
+@pytest.mark.parametrize(
+    ("moment", "again"),
+    [
+        (("room.publish_json", 1), False),  # the pixels are written
+        (("files.fsync_tree", 1), False),
+        (("Path.rename", 1), False),
+        (("shutil.rmtree", 1), False),  # published
+        (("Path.rename", 1), True),  # the old store is still there,
+        (("Path.rename", 2), True),  # moved out of the way,
+        (("shutil.rmtree", 1), True),  # replaced and still to be removed
+    ],
+)
+def test_killed_while_publishing_gives_the_same_bytes_and_leaves_nothing(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path, moment: tuple[str, int], again: bool
+) -> None:
+    index, root = collection
+    index.to_parquet(root / "index.parquet")
+    prepare(index, root=root, folder=root / "straight", work=root / "work-straight", size=24)
+    expected = {path.name: path.read_bytes() for path in (root / "straight").iterdir()}
+    if again:
+        shutil.copytree(root / "straight", root / "killed")
+    names = {path.name for path in root.iterdir()} | {"killed"}
+
+    def start(*how: str) -> int:
+        return subprocess.run([sys.executable, "-c", PREPARE, str(root), "killed", *how], check=False).returncode
+
+    assert start(moment[0], str(moment[1])) == -9, "it ended before it could be killed"
+    if (root / "killed").exists():
+        assert {path.name: path.read_bytes() for path in (root / "killed").iterdir()} == expected
+    assert {path.name for path in root.iterdir()} - names, "it was killed too early or too late to leave anything"
+    assert start("free") == 0
+    assert {path.name: path.read_bytes() for path in (root / "killed").iterdir()} == expected
+    assert {path.name for path in root.iterdir()} == names
+
+
+def test_two_at_once_make_one_store(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    """The second waits for the first, takes what it made, and removes nothing of it."""
+    told: list[str] = []
+    steps: list[tuple[int, int]] = []
+    second = threading.Thread(
+        target=lambda: run(collection, tmp_path / "a", waiting=told.append, progress=lambda *at: steps.append(at))
+    )
+
+    def progress(done: int, total: int) -> None:
+        if not second.is_alive() and done < total:
+            second.start()
+            while second.is_alive() and not told:
+                time.sleep(0.01)
+
+    found = run(collection, tmp_path / "a", progress=progress)
+    second.join(20)
+    assert steps == [], "it decoded them, too"
+    assert len(told) == 1
+    assert found.meta == PreparedImages.open(tmp_path / "a").meta
+    assert {path.name for path in tmp_path.iterdir()} == {"root", "a"}

@@ -173,7 +173,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "id": (table(",ILD,5,", ",ILD,6,"), r"train.csv:\d+: class 'ILD' with id 6; allowed: id 5"),
     "readers": (append("{image},ILD,5,R99,1,1,5,5\n"), r"was read by 4 radiologists; allowed: 3 an image"),
-    "missing image": (drop_image, r"\.dicom' is not below .*1 of 60 images are not there \(missing=skip"),
+    "missing image": (drop_image, r"1 of 60 images are not there \(missing=skip.*\n.*\.dicom' is not below "),
 }
 
 

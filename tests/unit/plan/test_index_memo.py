@@ -86,9 +86,71 @@ def test_a_broken_memo_is_read_again(planned: Callable[[], tuple[Plan, int]], tm
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(root: Path) -> None:
+    roots, reads = {"covid19_idc": root}, iter("ab")
+    for expected in "ab":
+        assert index_memo.recalled(Path("/proc/nowhere"), "x", {}, roots, lambda: next(reads)) == expected
+
+
+#: Dataset -> files below its root that its reader reads, as the archives lie once unpacked.
+READ = {
+    "nih_chestxray14": [
+        "train_val_list.txt",
+        "CXR8/test_list.txt",
+        "CXR8/LongTailCXR/miccai2023_nih-cxr-lt_labels.csv",
+    ],
+    "openi": ["ecgen-radiology/1.xml", "NLMCXR_reports/ecgen-radiology/2.xml", "NLMCXR_reports.tgz"],
+    "shenzhen_tb": ["ChinaSet_AllFiles/ClinicalReadings/CHNCXR_0001_0.txt"],
+    "mimic_cxr_jpg": ["mimic-cxr-2.0.0-split.csv.gz", "files/p10/p10000032/s50414267.txt", "mimic-cxr-reports.zip"],
+}
+
+
+@pytest.mark.parametrize("name", [name for names in READ.values() for name in names])
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_table_list_or_report_changed_in_place_is_seen(tmp_path: Path, name: str, change: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("before")
+    before = index_memo.fingerprint(tmp_path)
+    times = path.stat()
+    assert index_memo.fingerprint(tmp_path) == before
+    path.write_text("afterwards" if change == "size" else "change")
+    os.utime(path, ns=(0, times.st_mtime_ns + (change == "time")))
+    assert index_memo.fingerprint(tmp_path) != before
+
+
+def test_only_so_much_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level of more folders than allowed is not looked into, but one more of them is seen."""
+    monkeypatch.setattr(index_memo, "FOLDERS", 5)
+    monkeypatch.setattr(index_memo, "FILES", 2)
+    for number in range(4):
+        (tmp_path / "files" / f"p{number}").mkdir(parents=True)
+        (tmp_path / "files" / f"p{number}" / "s.txt").write_text("before")
+    for name in "abc":
+        (tmp_path / name).write_text("before")
+
+    looks = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda place: looks.append(place) or scandir(place))
+    before = index_memo.fingerprint(tmp_path)
+    assert looks == [str(tmp_path), str(tmp_path / "files")]
+    (tmp_path / "files" / "p1" / "s.txt").write_text("afterwards")
+    (tmp_path / "c").write_text("afterwards")
+    assert index_memo.fingerprint(tmp_path) == before
+    (tmp_path / "b").write_text("afterwards")
+    changed = index_memo.fingerprint(tmp_path)
+    assert changed != before
+    (tmp_path / "files" / "p9").mkdir()
+    assert index_memo.fingerprint(tmp_path) != changed
+
+
+def test_a_file_that_changes_while_the_index_is_read_is_read_again(root: Path, tmp_path: Path) -> None:
+    def read() -> int:
+        (root / "metadata.csv").write_text("changed")
+        return 1
+
     roots = {"covid19_idc": root}
-    index_memo.remember(Path("/proc/nowhere"), "covid19_idc", {}, roots, {"digest": "x"})
-    assert index_memo.recall(Path("/proc/nowhere"), "covid19_idc", {}, roots) is None
+    index_memo.recalled(tmp_path / "cache", "covid19_idc", {}, roots, read)
+    assert index_memo.recalled(tmp_path / "cache", "covid19_idc", {}, roots, lambda: 2) == 2
 
 
 def test_an_image_changed_in_place_is_found_by_prepare(
