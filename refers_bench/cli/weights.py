@@ -44,8 +44,9 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     network = f"ResNet-{depth}" if depth else f"radiograph transformer of '{preset}'"
     found = {
         "file": str(file), "layout": layout.name, "remark": layout.remark, "network": network,
-        "coverage": round(coverage.share, 4), "loaded": len(coverage.loaded), "missing": list(coverage.missing),
-        "unexpected": list(coverage.unexpected), "differ_from_random": coverage.changed,
+        "coverage": round(coverage.share, 4), "loaded": len(coverage.loaded), "derived": list(coverage.derived),
+        "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
+        "other_blocks": list(coverage.other_blocks), "differ_from_random": coverage.changed,
     }  # fmt: skip
     if as_json:
         click.echo(json.dumps(found, indent=1))
@@ -53,7 +54,12 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     click.echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
     share = f"{len(coverage.loaded)} of {len(coverage.loaded) + len(coverage.missing)} tensors"
     click.echo(f"fills {share} ({coverage.share:.1%}) of the {network}; {coverage.changed} differ from random weights")
-    for what, names in (("missing", coverage.missing), ("no place for", coverage.unexpected)):
+    for what, names in (
+        ("derived from the others", coverage.derived),
+        ("missing", coverage.missing),
+        ("no place for", coverage.unexpected),
+        ("refused in a row, blocks of another network", coverage.other_blocks),
+    ):
         if names:
             click.echo(f"{what} ({len(names)}): {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
 
@@ -67,9 +73,11 @@ def convert(file: Path, out: Path, layout: str) -> None:
     from refers_bench import plugins
 
     room = "refers_bench.training.weight_files"
-    weights, found = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(file), path=file)
-    _write(out, weights, layout, {"converted_from": found.name})
-    click.echo(f"{out}: {len(weights)} tensors, {found.name} -> {layout}")
+    everything, found = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(file), path=file)
+    weights = plugins.resolve(f"{room}:encoder_only")(everything)
+    written = _write(out, weights, layout, {"converted_from": found.name})
+    rest = len(everything) - len(weights)
+    click.echo(f"{out}: {written} tensors, {found.name} -> {layout}" + (f"; {rest} more left out" if rest else ""))
 
 
 @command.command("export")
@@ -102,10 +110,10 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
         source=plugins.load("dataset", job.spec["source"]["dataset"]),
         architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
     )  # fmt: skip
-    _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})
+    written = _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})
     sheet_path = out.with_name(f"{out.name}.json")
     publish_json(sheet_path, sheet)
-    click.echo(f"{out}: {len(weights)} tensors\n{sheet_path}: data sheet")
+    click.echo(f"{out}: {written} tensors\n{sheet_path}: data sheet")
 
 
 def _pretraining(settings: Settings, manifest: Path, row: str) -> Job:
@@ -118,7 +126,8 @@ def _pretraining(settings: Settings, manifest: Path, row: str) -> Job:
     return jobs[row]
 
 
-def _write(out: Path, weights: Mapping[str, Any], layout: str, metadata: Mapping[str, str]) -> None:
+def _write(out: Path, weights: Mapping[str, Any], layout: str, metadata: Mapping[str, str]) -> int:
+    """Publish the weights under the names of a layout; how many tensors these are."""
     from refers_bench import plugins
     from refers_bench.errors import Problem, UserError
 
@@ -130,3 +139,4 @@ def _write(out: Path, weights: Mapping[str, Any], layout: str, metadata: Mapping
         except ValueError as error:
             raise UserError(Problem(found=str(error), allowed="--layout refers-bench", path=out)) from error
     plugins.resolve("refers_bench.training.checkpoints:publish_tensors")(out, weights, metadata=metadata)
+    return len(weights)

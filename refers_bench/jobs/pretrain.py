@@ -24,6 +24,7 @@ from refers_bench.jobs.reports import Tokenizers, tokenizers
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.jobs.setup import (
     build_encoder,
+    initial_fact,
     load_image_weights,
     load_method,
     open_prepared,
@@ -116,7 +117,7 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
         "examples": {"train": len(training), "val": len(validation) if validation else 0},
         "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},
         "dropped": dropped, "classes": list(classes), "vocabulary": source_facts.vocabulary, "selected": select,
-        "initial_weights": f"{len(initial.loaded)} tensors given" if initial else "random",
+        "initial_weights": initial_fact(initial),
         "data_digest": images.meta["digest"], **outcome_facts(outcome),
     }  # fmt: skip
     with store.publish(key) as stage:

@@ -21,6 +21,7 @@ from refers_bench.errors import Problem, UserError
 from refers_bench.jobs import interruption, memory
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.nets import distributed
+from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.parts import Counts, no_counts, split
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
@@ -132,10 +133,15 @@ def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.M
     return encoder
 
 
-def load_image_weights(encoder: nn.Module, network: Mapping[str, Any], context: JobContext) -> Coverage | None:
+def load_image_weights(
+    encoder: nn.Module, network: Mapping[str, Any], context: JobContext
+) -> tuple[Coverage, Layout] | None:
     """Fill an encoder from anybody's ImageNet weights where the protocol asks for it (``init: imagenet``).
 
-    What the weights do not hold stays random: the paper's position projection, which no other network has.
+    The paper's position projection, which no other network has, starts as the addition that the weights know.
+
+    Returns:
+        What was filled from which layout; None for random weights.
 
     Raises:
         UserError: the data root with the file is not set or holds no such file.
@@ -152,7 +158,17 @@ def load_image_weights(encoder: nn.Module, network: Mapping[str, Any], context: 
                 path=path,
             )
         )
-    return weight_files.load(encoder, path, minimum=INITIAL_COVERAGE)[0]
+    return weight_files.load(encoder, path, minimum=INITIAL_COVERAGE)
+
+
+def initial_fact(loaded: tuple[Coverage, Layout] | None) -> str:
+    """What a record says of the weights that a pre-training started from."""
+    if loaded is None:
+        return "random"
+    coverage, layout = loaded
+    given = f"{len(coverage.loaded) - len(coverage.derived)} tensors given"
+    derived = f"{len(coverage.derived)} derived from them" if coverage.derived else ""
+    return "; ".join(text for text in (given, derived, layout.remark) if text)
 
 
 def load_method(spec: Mapping[str, Any]) -> tuple[Method, Any]:

@@ -28,8 +28,9 @@ class Params(BaseModel):
         description="timm's name of the weights: said in the footnote and in the command that saves them",
     )  # fmt: skip
     coverage: float = Field(
-        default=0.9, gt=0, le=1, description="least share of the encoder's tensors that the file must fill"
-    )
+        default=0.9, gt=0, le=1, description="least share of the encoder's tensors that the file must fill (ours)",
+        json_schema_extra={"unstated": True},
+    )  # fmt: skip
     stand_in: bool = Field(
         default=False, description="no weights: pre-train on the shapes of procedural photographs (tiny runs only)"
     )

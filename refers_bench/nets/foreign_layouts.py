@@ -50,7 +50,7 @@ def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
         if inner is None or any(isinstance(value, Tensor) for value in content.values()):
             break
         content = inner
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if recognised(tensors):
         return tensors
     for prefix in ("module.base_encoder.", "base_encoder.", "module.encoder_q.", "encoder_q."):
@@ -130,9 +130,8 @@ _HUGGING_FACE_5 = {
 
 
 def _open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The image tower; its patch map has no bias and its embeddings no batch axis. Text entries are left out."""
-    image = {name: value for name, value in weights.items() if name.startswith("visual.")}
-    out = _renamed(image, _OPEN_CLIP)
+    """The image tower; its patch map has no bias and its embeddings no batch axis. Text entries keep their names."""
+    out = _renamed(weights, _OPEN_CLIP)
     out["aggregation_embedding"] = out["aggregation_embedding"].reshape(1, 1, -1)
     out["position_embedding"] = out["position_embedding"][None]
     out["patch_embedding.bias"] = torch.zeros(len(out["patch_embedding.weight"]), dtype=torch.float32)
@@ -162,7 +161,7 @@ LAYOUTS = (
     Layout(name="refers-bench ResNet", mark=r"net\.conv1\.weight", convert=_resnet, backbone="resnet"),
     Layout(
         name="REFERS release", mark=r"(visual\.vit\.)?transformer\.embeddings\.cls_token",
-        convert=official_layouts.encoder_weights,
+        convert=official_layouts.with_rest,
     ),
     Layout(
         name="timm ViT (also MAE, MoCo v3, DINO)", mark=r"blocks\.0\.attn\.qkv\.weight",
@@ -192,16 +191,54 @@ def recognised(weights: Mapping[str, Tensor]) -> Layout | None:
     return None
 
 
+def adding_projection(positions: Tensor) -> dict[str, Tensor]:
+    """The position projection under which concatenated positions are added: [I | I] without bias.
+
+    Args:
+        positions: (1, 1+N, D), of a network that adds them.
+    """
+    one = torch.eye(positions.shape[-1], dtype=positions.dtype)
+    weight = torch.cat([one, one], dim=1)
+    return {"position_projection.weight": weight, "position_projection.bias": torch.zeros(len(one), dtype=one.dtype)}
+
+
+def folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same encoder with added positions, for networks that have no position projection.
+
+    ``W [t; p] + b = W_t t + (W_p p + b)`` for every token t and its position p, in the order of
+    `RadiographTransformer.embed`: W_t goes into patch map and aggregation embedding, the rest into the positions.
+
+    Raises:
+        ValueError: a part of it is missing, or shapes do not belong together.
+    """
+    rest = dict(weights)
+    try:
+        projection, bias = (rest.pop(f"position_projection.{kind}").double() for kind in ("weight", "bias"))
+        for_token, for_position = projection.chunk(2, dim=1)
+        kernel = rest["patch_embedding.weight"]
+        new = {
+            "patch_embedding.weight": (for_token @ kernel.double().flatten(1)).reshape(kernel.shape),
+            "patch_embedding.bias": for_token @ rest["patch_embedding.bias"].double(),
+            "aggregation_embedding": rest["aggregation_embedding"].double() @ for_token.T,
+            "position_embedding": rest["position_embedding"].double() @ for_position.T + bias,
+        }
+    except KeyError as error:
+        raise ValueError(f"the position projection cannot be folded without {error}") from error
+    except (RuntimeError, IndexError) as error:
+        raise ValueError("the position projection and what it projects have shapes that do not fit") from error
+    return rest | {name: value.to(rest[name].dtype) for name, value in new.items()}
+
+
 def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our names -> timm's, so that `timm.create_model(..., checkpoint_path=...)` and others can use an encoder.
 
-    A position that is concatenated and projected (the paper's reading) has no place in timm; it is refused.
+    Positions that are concatenated and projected (the paper's reading) are folded into a plain ViT's: equal tokens.
 
     Raises:
-        ValueError: such weights.
+        ValueError: a position projection that cannot be folded.
     """
     if any(name.startswith("position_projection") for name in weights):
-        raise ValueError("the position is concatenated and projected, for which timm's ViT has no place")
+        weights = folded(weights)
     back = {
         r"aggregation_embedding": "cls_token",
         r"position_embedding": "pos_embed",

@@ -43,20 +43,7 @@ def encoder_weights(official: Mapping[str, Tensor], *, path: object = None) -> d
     Raises:
         UserError: no entry belongs to a radiograph transformer (a silent zero match trains from random weights).
     """
-    flat = {_stripped(name): value for name, value in official.items()}
-    found: dict[str, Tensor] = {
-        ours: flat[f"transformer.{theirs}"] for ours, theirs in _PLAIN.items() if f"transformer.{theirs}" in flat
-    }
-    layers = sorted({int(m[1]) for name in flat if (m := re.match(r"transformer\.encoder\.layer\.(\d+)\.", name))})
-    for i in layers:
-        base = f"transformer.encoder.layer.{i}"
-        for kind in ("weight", "bias"):
-            for ours, theirs in _BLOCK.items():
-                if f"{base}.{theirs}.{kind}" in flat:
-                    found[f"blocks.{i}.{ours}.{kind}"] = flat[f"{base}.{theirs}.{kind}"]
-            parts = [flat.get(f"{base}.attn.{part}.{kind}") for part in ("query", "key", "value")]
-            if all(part is not None for part in parts):
-                found[f"blocks.{i}.attention.qkv.{kind}"] = torch.cat([part for part in parts if part is not None])
+    found, _ = _converted(official)
     if not found:
         raise UserError(
             Problem(
@@ -66,6 +53,31 @@ def encoder_weights(official: Mapping[str, Tensor], *, path: object = None) -> d
             )
         )
     return found
+
+
+def with_rest(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As `encoder_weights`; other entries keep their names, so that it is seen that they have no place."""
+    found, rest = _converted(official)
+    return {**rest, **found}
+
+
+def _converted(official: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights under our names, and the entries that gave none, under their own without prefixes."""
+    flat = {_stripped(name): value for name, value in official.items()}
+    found: dict[str, Tensor] = {
+        ours: flat.pop(f"transformer.{theirs}") for ours, theirs in _PLAIN.items() if f"transformer.{theirs}" in flat
+    }
+    layers = sorted({int(m[1]) for name in flat if (m := re.match(r"transformer\.encoder\.layer\.(\d+)\.", name))})
+    for i in layers:
+        base = f"transformer.encoder.layer.{i}"
+        for kind in ("weight", "bias"):
+            for ours, theirs in _BLOCK.items():
+                if f"{base}.{theirs}.{kind}" in flat:
+                    found[f"blocks.{i}.{ours}.{kind}"] = flat.pop(f"{base}.{theirs}.{kind}")
+            parts = [f"{base}.attn.{part}.{kind}" for part in ("query", "key", "value")]
+            if all(part in flat for part in parts):
+                found[f"blocks.{i}.attention.qkv.{kind}"] = torch.cat([flat.pop(part) for part in parts])
+    return found, flat
 
 
 def _stripped(name: str) -> str:
@@ -134,12 +146,14 @@ def resize_positions(positions: Tensor, grid: int) -> Tensor:
 
 
 def from_jax(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Arrays of Google's ``ViT-B_16.npz`` layout -> official PyTorch names.
+    """Arrays of Google's ``ViT-B_16.npz`` layout -> official PyTorch names; other arrays keep their own.
 
     Source: VisionTransformer.load_from of the released code.
     """
+    used: set[str] = set()
 
     def array(name: str) -> Tensor:
+        used.add(name)
         return torch.from_numpy(arrays[name].copy())
 
     out = {
@@ -166,4 +180,5 @@ def from_jax(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
             out[f"{ours}.ffn.{name}.bias"] = array(f"{theirs}/MlpBlock_3/{dense}/bias")
     if "head/kernel" in arrays:
         out["head.weight"], out["head.bias"] = array("head/kernel").T, array("head/bias")
+    out |= {name: array(name) for name in arrays if name not in used and arrays[name].dtype.kind in "fiub"}
     return {name: value.contiguous() for name, value in out.items()}

@@ -121,7 +121,7 @@ class RadiographTransformer(nn.Module):
                 raise ValueError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}")
         if image_size % patch_size or width % heads:
             raise ValueError(f"{patch_size} must divide image size {image_size}, and {heads} heads the width {width}")
-        self.width, self.aggregation, self.position = width, aggregation, position
+        self.width, self.aggregation, self.position, self.activation = width, aggregation, position, activation
         self.averages = readout == "mean" or (readout == "auto" and aggregation == "concatenated")
         self.grid = image_size // patch_size
         self.patch_embedding = nn.Conv2d(channels, width, patch_size, patch_size)

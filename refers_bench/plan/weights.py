@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from refers_bench.identity import KEY_LENGTH
+from refers_bench.errors import StorageError
+from refers_bench.files import publish_json, read_json, sha256_of
+from refers_bench.identity import KEY_LENGTH, key
 from refers_bench.manifest.roots import Roots
+from refers_bench.nets.weight_headers import Origin, origin
 from refers_bench.plugins import Method
 
-#: Pieces that are read of each file, and bytes of a piece: weights that were trained differ in all of them, and
-#: reading half a gigabyte for each plan would take seconds.
-PIECES, PIECE = 64, 65_536
+#: Version of how positions of weights are adapted to a network that joins them otherwise: raised when numbers change.
+LOADING = 2
 
 
 def initial_root(network: Mapping[str, Any], architecture: str) -> str:
@@ -37,29 +41,66 @@ def brought(method: Method, params: Any) -> Iterator[str]:
         yield name
 
 
-def identified(names: Iterator[str], roots: Roots) -> tuple[dict[str, str], str]:
+def _origins(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> Iterator[Origin]:
+    """Where the weights come from that the transformer of a row starts from, as far as they are here."""
+    if method.architecture(params) != "transformer":
+        return
+    initial = [network["init_path_name"]] if method.pretrains(params) and network["init"] == "imagenet" else []
+    for name in (*initial, *brought(method, params)):
+        if not roots.why_not(name):
+            yield origin(roots.paths[name])
+
+
+def loading(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> dict[str, int]:
+    """What a specification holds where positions of weights have to be adapted; {} where weights fit as they are."""
+    adapted = any(one.position != network["position"] for one in _origins(method, params, network, roots))
+    return {"loading": LOADING} if adapted else {}
+
+
+def footnotes(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> Iterator[str]:
+    """What a table must say of weights whose blocks run with another activation than they were trained with."""
+    for one in _origins(method, params, network, roots):
+        if remark := one.remark(network["activation"]):
+            yield remark
+
+
+def identified(names: Iterator[str], roots: Roots, cache: Path | None) -> tuple[dict[str, str], str]:
     """Name -> digest of its weights ('' where they are not here), and why they cannot be had ('' when they can)."""
     digests, missing = {}, ""
     for name in names:
         reason = roots.why_not(name)
-        digests[name] = "" if reason else digest(roots.paths[name])
+        digests[name] = "" if reason else digest(roots.paths[name], cache)
         missing = missing or reason
     return digests, missing
 
 
-def digest(path: Path) -> str:
-    """Identity of a file or folder: relative names, sizes and evenly spread pieces of the content; not the place."""
+def digest(path: Path, cache: Path | None = None) -> str:
+    """Identity of a file or folder: relative names and all bytes; not the place.
+
+    Args:
+        path: of the file or folder.
+        cache: where hashes of unchanged files are remembered; None remembers them in this process alone.
+    """
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     found = hashlib.sha256()
     for file in files:
-        size = file.stat().st_size
         name = file.relative_to(path).as_posix() if path.is_dir() else ""
-        found.update(f"{name}\n{size}\n".encode())
-        with file.open("rb") as stream:
-            if size <= PIECES * PIECE:
-                found.update(stream.read())
-                continue
-            for piece in range(PIECES):
-                stream.seek(piece * (size - PIECE) // (PIECES - 1))
-                found.update(stream.read(PIECE))
+        status, place = file.stat(), str(file.resolve())
+        found.update(f"{name}\n{_hash(cache, place, status.st_size, status.st_mtime_ns, status.st_ino)}\n".encode())
     return found.hexdigest()[:KEY_LENGTH]
+
+
+@functools.lru_cache(maxsize=1024)
+def _hash(cache: Path | None, place: str, *unchanged: int) -> str:
+    """SHA-256 of a file, which is read again only when its size, time or inode changed: that takes seconds."""
+    if cache is None:
+        return sha256_of(Path(place))
+    memo = cache / "weights" / f"{key(place)}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = read_json(memo)
+        if known["unchanged"] == list(unchanged):
+            return str(known["sha256"])
+    found = sha256_of(Path(place))
+    with contextlib.suppress(StorageError, OSError):  # a cache that cannot be written is no reason to fail a plan
+        publish_json(memo, {"unchanged": unchanged, "sha256": found})
+    return found

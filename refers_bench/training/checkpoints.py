@@ -88,6 +88,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise DataError(Problem(found=f"not a readable safetensors file ({error})", path=path)) from error
 
 
+#: Names inside a block of a transformer or a ResNet.
+_BLOCK = re.compile(r"(blocks|net\.layer\d+)\.\d+\.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
     """What loading a checkpoint filled.
@@ -97,12 +101,19 @@ class Coverage:
         missing: those the file does not hold.
         unexpected: names of the file the module does not have.
         changed: how many of the loaded ones differ from what the module held before.
+        derived: those of the loaded ones that the file does not hold and that follow from what it holds.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     changed: int
+    derived: tuple[str, ...] = ()
+
+    @property
+    def other_blocks(self) -> tuple[str, ...]:
+        """Unexpected names inside blocks: those of a deeper network, or of another kind of block."""
+        return tuple(name for name in self.unexpected if _BLOCK.match(name))
 
     @property
     def share(self) -> float:
@@ -116,11 +127,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
     Args:
         module: keeps its own value where the weights hold none.
         weights: name -> tensor.
-        minimum: least share of the module's names that must be filled.
+        minimum: least share of the module's names that must be filled; above 0, blocks of another network are refused.
         path: where the weights come from, for messages.
 
     Raises:
-        DataError: too little is filled, or a shape differs; nothing has been loaded then.
+        DataError: too little is filled, the weights have other blocks, or a shape differs; nothing is loaded then.
     """
     own = module.state_dict()
     loaded = tuple(name for name in own if name in weights)
@@ -144,6 +155,15 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
             Problem(
                 found=f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'",
                 allowed=f"at least {minimum:.0%} of the network's tensors",
+                path=path,
+            )
+        )
+    if coverage.other_blocks and minimum > 0:
+        raise DataError(
+            Problem(
+                found=f"the checkpoint fills {coverage.share:.1%} of the network, but {len(coverage.other_blocks)} of "
+                f"its tensors are in blocks that the network does not have, e.g. '{coverage.other_blocks[0]}'",
+                allowed="as many blocks of the same kind as the network has",
                 path=path,
             )
         )

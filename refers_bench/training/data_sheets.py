@@ -9,6 +9,29 @@ from typing import Any
 UNKNOWN = "not stated"
 
 
+def timm_model(architecture: str, network: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
+    """How timm builds the model that takes the exported tensors, all of them, and what it gives.
+
+    Args:
+        architecture: "transformer", or timm's name of a ResNet.
+        network: of the protocol.
+        image: of the protocol.
+    """
+    if architecture != "transformer":
+        arguments = {"model_name": architecture, "in_chans": image["channels"], "num_classes": 0}
+        return {"build": "timm.create_model(**arguments)", "arguments": arguments, "output": "mean over the last map"}
+    return {
+        "build": "timm.models.VisionTransformer(**arguments)",
+        "arguments": {
+            "img_size": image["size"], "patch_size": network["patch_size"], "in_chans": image["channels"],
+            "embed_dim": network["width"], "depth": network["depth"], "num_heads": network["heads"],
+            "mlp_ratio": network["mlp_width"] / network["width"], "act_layer": network["activation"], "num_classes": 0,
+        },
+        "output": "forward_features gives all tokens after the final norm, the aggregation embedding first; the "
+        "recurrent concatenation has no weights and is no part of the model: token 0 joined or added to the others",
+    }  # fmt: skip
+
+
 def data_sheet(
     record: Mapping[str, Any], *, method: Any, source: Any, layout: str, architecture: str
 ) -> dict[str, Any]:
@@ -22,11 +45,12 @@ def data_sheet(
         architecture: in words.
     """
     spec, facts = record["spec"], record["facts"]
-    image = spec["image"]
+    image, name = spec["image"], method.architecture(method.Params(**spec["params"]))
     return {
         "version": 1,
         "architecture": architecture,
         "layout": layout,
+        **({"timm": timm_model(name, spec["network"], image)} if layout == "timm" else {}),
         "input": {
             "size": image["size"], "channels": image["channels"], "mean": image["mean"], "std": image["std"],
             "value_range": [0, 1], "resize": image["prepared_size"], "interpolation": "bilinear, antialiased",

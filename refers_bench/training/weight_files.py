@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from refers_bench.errors import DataError, Problem
-from refers_bench.nets import foreign_layouts, official_layouts
+from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.nets import foreign_layouts, official_layouts, weight_headers
 from refers_bench.nets.foreign_layouts import Layout
+from refers_bench.nets.radiograph_transformer import RadiographTransformer
 from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
 
 #: File endings and what is read of them.
@@ -22,6 +25,8 @@ FORMATS = {
     ".safetensors": "safetensors", ".npz": "NumPy arrays in the JAX layout", ".pt": "torch", ".pth": "torch",
     ".bin": "torch", ".ckpt": "torch", ".tar": "torch",
 }  # fmt: skip
+#: Names of an encoder's tensors here; a head or a text tower has none of them.
+_ENCODER = re.compile(r"(aggregation_embedding|(position|patch)_(embedding|projection)|blocks|norm|net)\b.*")
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -73,23 +78,43 @@ def _jax(path: Path) -> Mapping[str, Any]:
             return official_layouts.from_jax(arrays)
     except KeyError as error:
         raise DataError(Problem(found=f"no array {error}", allowed="the layout of ViT-B_16.npz", path=path)) from error
+    except (RuntimeError, TypeError, IndexError, AttributeError) as error:
+        found = f"an array of another shape or type ({_first_line(error)})"
+        raise DataError(Problem(found=found, allowed="the arrays of ViT-B_16.npz", path=path)) from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(Problem(found=f"not a readable .npz ({str(error)[:200]})", path=path)) from error
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def encoder_only(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of converted weights those that belong to an encoder: no head, text tower or decoder."""
+    return {name: value for name, value in weights.items() if _ENCODER.fullmatch(name)}
+
+
 def converted(weights: Mapping[str, Tensor], *, path: Path) -> tuple[dict[str, Tensor], Layout]:
-    """Weights under our names, and the layout they had.
+    """Weights under our names, and the layout they had; what has no place in an encoder keeps its name.
 
     Raises:
-        DataError: unknown layout, or values that are not finite.
+        DataError: unknown layout, tensors that it cannot have, or an encoder's values that are not finite.
     """
     layout = foreign_layouts.recognised(weights)
     if layout is None:
         known = ", ".join(one.name for one in foreign_layouts.LAYOUTS)
         found = f"unknown layout: {len(weights)} tensors such as '{next(iter(weights))}'"
         raise DataError(Problem(found=found, allowed=known, path=path))
-    ours = layout.convert(weights)
-    for name, value in ours.items():
+    try:
+        ours = layout.convert(weights)
+    except KeyError as error:
+        raise DataError(
+            Problem(found=f"{layout.name} without {error}", allowed="all tensors of this layout", path=path)
+        ) from error
+    except (RuntimeError, IndexError, TypeError) as error:
+        found = f"{layout.name} with a tensor of another shape ({_first_line(error)})"
+        raise DataError(Problem(found=found, allowed="the shapes of this layout", path=path)) from error
+    for name, value in encoder_only(ours).items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise DataError(
                 Problem(found=f"'{name}' holds NaN or infinite values", allowed="finite weights", path=path)
@@ -100,26 +125,58 @@ def converted(weights: Mapping[str, Tensor], *, path: Path) -> tuple[dict[str, T
 def load(encoder: nn.Module, path: Path, *, minimum: float) -> tuple[Coverage, Layout]:
     """Fill an encoder from anybody's weights: layout recognised, positions resized, grey images from coloured maps.
 
+    Added positions become a projection [I | I] where the network concatenates and projects them, and a projection of
+    the file is folded where the network adds: the first block sees the tokens that the weights were trained on.
+
     Args:
         encoder: a radiograph transformer or a ResNet.
         path: the file.
-        minimum: least share of the encoder's tensors that must be filled, in (0, 1].
+        minimum: least share of the encoder's tensors that must be filled, in (0, 1]; 0 to refuse no architecture.
+
+    Returns:
+        What was filled; the layout, whose remark also says when another activation was trained.
 
     Raises:
         DataError: unknown layout, another architecture (with the coverage), or a tensor of another shape.
     """
-    weights, layout = converted(read(path), path=path)
+    given = read(path)
+    weights, layout = converted(given, path=path)
     own = encoder.state_dict()
-    grid: Any = getattr(encoder, "grid", None)
-    if grid is not None and "position_embedding" in weights:
-        weights["position_embedding"] = official_layouts.resize_positions(weights["position_embedding"], grid)
+    if layout.backbone == "radiograph_transformer" and isinstance(encoder, RadiographTransformer):
+        remark = weight_headers.origin(path, names=given).remark(encoder.activation)
+        layout = replace(layout, remark="; ".join(text for text in (layout.remark, remark) if text))
+        weights = _positions_met(weights, encoder, path=path)
     for name in ("patch_embedding.weight", "net.conv1.weight"):
-        if name in weights and name in own and weights[name].shape[1] == 3 and own[name].shape[1] == 1:
+        if name in weights and name in own and weights[name].shape[1:2] == (3,) and own[name].shape[1] == 1:
             # A grey image equals three equal channels under the sum of the three maps.
             weights[name] = weights[name].sum(1, keepdim=True)
     fitting = {name: value for name, value in weights.items() if name not in own or own[name].shape == value.shape}
     coverage = load_weights(encoder, fitting if _too_different(own, weights) else weights, minimum=minimum, path=path)
-    return coverage, layout
+    made = "position_projection.weight" not in given
+    derived = tuple(name for name in coverage.loaded if made and name.startswith("position_projection."))
+    return replace(coverage, derived=derived), layout
+
+
+def _positions_met(weights: dict[str, Tensor], encoder: RadiographTransformer, *, path: Path) -> dict[str, Tensor]:
+    """Positions resized to the encoder's grid, and meeting patches as they do in the encoder, by the same function."""
+    if "position_embedding" not in weights:
+        return weights
+    positions = weights["position_embedding"]
+    try:
+        positions = official_layouts.resize_positions(positions, encoder.grid)
+    except (RuntimeError, IndexError, UserError) as error:
+        found = f"a position embedding of shape {tuple(positions.shape)}"
+        raise DataError(Problem(found=found, allowed="(1, 1 + n * n, width) for n x n patches", path=path)) from error
+    weights = {**weights, "position_embedding": positions}
+    projects = "position_projection.weight" in weights
+    if encoder.position == "concatenated" and not projects and positions.shape[-1] == encoder.width:
+        return weights | foreign_layouts.adding_projection(positions)
+    if encoder.position == "added" and projects:
+        try:
+            return foreign_layouts.folded(weights)
+        except ValueError as error:
+            raise DataError(Problem(found=str(error), path=path)) from error
+    return weights
 
 
 def _too_different(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from refers_bench.cli import main
+from refers_bench.nets import radiograph_transformer
 
 MANIFEST = """
 version: 1
 protocol:
   preset: smoke
   overrides:
-    network: {position: added, activation: gelu, aggregation: added}
+    network: {aggregation: added}
     pretrain: {steps: 4, warmup_steps: 1, validate_every: 2}
     finetune: {steps: 4, warmup_steps: 1, validate_every: 2}
 data: {phantom: {phantom: {seed: 4, studies: 60, size: 40, views: 1}}}
@@ -60,7 +61,9 @@ def test_weights_of_ones_own_become_a_row(
     torch.save(tiny().state_dict(), home / "mine.pth")
     monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "mine.pth"))
     assert cli("run", "m.yaml") == 0
-    assert "weights given by the user: a test" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "weights given by the user: a test" in shown
+    assert "weights trained with GELU run here with ReLU" in shown
     (record,) = (
         content
         for path in (home / "results" / "store").glob("*/run.json")
@@ -69,6 +72,8 @@ def test_weights_of_ones_own_become_a_row(
     assert record["facts"]["encoder"]["layout"].startswith("timm ViT")
     assert record["facts"]["encoder"]["differ_from_random"] >= 15
     assert record["facts"]["encoder"]["missing"] == []
+    assert record["facts"]["encoder"]["derived"] == ["position_projection.weight", "position_projection.bias"]
+    assert record["facts"]["encoder"]["remark"] == "weights trained with GELU run here with ReLU"
     # Other weights are another cell; the same ones elsewhere are the same.
     before = record["key"]
     (home / "moved.pth").write_bytes((home / "mine.pth").read_bytes())
@@ -101,9 +106,19 @@ def test_inspect_convert_export(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli("weights", "inspect", "resnet.pth", "--preset", "smoke") == 0
     assert "fills 0 of " in capsys.readouterr().out
 
-    torch.save(tiny().state_dict(), home / "mine.pth")
+    state = {**tiny().state_dict(), "head.weight": torch.zeros(2, 2)}
+    torch.save(state, home / "mine.pth")
+    assert cli("weights", "inspect", "mine.pth", "--preset", "smoke") == 0
+    shown = capsys.readouterr().out
+    assert "(weights trained with GELU run here with ReLU)" in shown
+    assert "derived from the others (2): position_projection.weight, position_projection.bias" in shown
+    torch.save({**state, "blocks.2.norm1.weight": torch.zeros(32)}, home / "deeper.pth")
+    assert cli("weights", "inspect", "deeper.pth", "--preset", "smoke") == 0
+    assert "blocks of another network (1): blocks.2.norm1.weight" in capsys.readouterr().out
     assert cli("weights", "convert", "mine.pth", "ours.safetensors", "--layout", "refers-bench") == 0
     assert "blocks.0.attention.qkv.weight" in load_file("ours.safetensors")
+    assert "head.weight" not in load_file("ours.safetensors")
+    assert "; 1 more left out" in capsys.readouterr().out
     assert cli("weights", "convert", "mine.pth", "ours.pth") == 2
 
     assert cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors") == 2
@@ -112,9 +127,16 @@ def test_inspect_convert_export(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli("weights", "export", "m.yaml", "lsp", "out.safetensors") == 2
     assert "unknown pre-trained row 'lsp'; allowed: lsp_transformer" in capsys.readouterr().err
     assert cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors") == 0
-    theirs = tiny()
-    theirs.load_state_dict(load_file("out.safetensors"))
     sheet = json.loads((home / "out.safetensors.json").read_text())
+    assert sheet["timm"]["arguments"]["act_layer"] == "relu"
+    theirs = timm.models.VisionTransformer(**sheet["timm"]["arguments"]).eval()
+    theirs.load_state_dict(load_file("out.safetensors"))
+    (trained,) = (home / "results" / "store").glob("*/checkpoint.safetensors")
+    spec = json.loads((trained.parent / "run.json").read_text())["spec"]
+    mine = radiograph_transformer.build(spec["network"], spec["image"]).eval()
+    mine.load_state_dict(load_file(trained))
+    images = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(theirs.forward_features(images), mine(images), rtol=1e-5, atol=1e-5)
     assert sheet["input"] == {
         "size": 32, "channels": 1, "mean": [0.5], "std": [0.25], "value_range": [0, 1], "resize": 36,
         "interpolation": "bilinear, antialiased",

@@ -20,11 +20,13 @@ def context(tmp_path: Path, **named: Path) -> JobContext:
     return JobContext(results=tmp_path, cache=tmp_path, roots={name: str(path) for name, path in named.items()})
 
 
-def encoder(image_size: int = 48, width: int = 48) -> RadiographTransformer:
+def encoder(
+    image_size: int = 48, width: int = 48, position: str = "added", activation: str = "gelu"
+) -> RadiographTransformer:
     torch.manual_seed(0)
     return RadiographTransformer(
         image_size=image_size, patch_size=16, channels=3, width=width, depth=2, heads=4, mlp_width=96, dropout=0.0,
-        activation="gelu", position="added", aggregation="none",
+        activation=activation, position=position, aggregation="none",
     )  # fmt: skip
 
 
@@ -43,13 +45,26 @@ def test_data_roots(tmp_path: Path) -> None:
 
 def test_initial_weights_from_npz_are_resized_to_the_image(golden: Path, tmp_path: Path) -> None:
     network, net = {"init": "imagenet", "init_path_name": "vit"}, encoder()
-    coverage = setup.load_image_weights(net, network, context(tmp_path, vit=golden / "case10_vit_jax_layout.npz"))
-    assert coverage is not None
-    assert not coverage.missing
+    loaded = setup.load_image_weights(net, network, context(tmp_path, vit=golden / "case10_vit_jax_layout.npz"))
+    assert loaded is not None
+    assert not loaded[0].missing
     with np.load(golden / "case10_vit_jax_layout.npz") as arrays:
         np.testing.assert_array_equal(net.aggregation_embedding.detach().numpy(), arrays["cls"])
         assert arrays["Transformer/posembed_input/pos_embedding"].shape[1] == 17
     assert net.position_embedding.shape == (1, 10, 48)
+
+
+def test_initial_weights_keep_their_positions_and_the_record_says_how(golden: Path, tmp_path: Path) -> None:
+    network = {"init": "imagenet", "init_path_name": "vit"}
+    where = context(tmp_path, vit=golden / "case10_vit_jax_layout.npz")
+    net, plain = encoder(position="concatenated", activation="relu"), encoder(activation="relu")
+    facts = [setup.initial_fact(setup.load_image_weights(one, network, where)) for one in (net, plain)]
+    images = torch.randn(2, 3, 48, 48)
+    torch.testing.assert_close(net.embed(images), plain.embed(images), rtol=1e-5, atol=1e-5)
+    remark = "weights trained with GELU run here with ReLU"
+    count = len(plain.state_dict())
+    assert facts == [f"{count} tensors given; 2 derived from them; {remark}", f"{count} tensors given; {remark}"]
+    assert setup.initial_fact(None) == "random"
 
 
 def test_initial_weights_of_another_width_are_refused(golden: Path, tmp_path: Path) -> None:
@@ -67,6 +82,33 @@ def test_tokenizers_are_built_from_the_reports(tmp_path: Path) -> None:
     assert words.text is words.reports
     assert words.bert_path is None
     assert words.reports.encode("effusion", max_tokens=50)[0] == 1
+
+
+def test_a_tokenizer_is_built_once_for_the_same_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, cache = ["No effusion.", "Large  effusion, left.", "Heart of normal size."], tmp_path / "cache"
+    direct = reports.ReportTokenizer.train(texts, vocabulary=60)
+    first = reports.report_tokenizer(texts, vocabulary=60, cache=cache)
+    train, calls = reports.ReportTokenizer.train, []
+
+    def counted(*given: object, vocabulary: int) -> reports.ReportTokenizer:
+        calls.append(vocabulary)
+        return train(*given, vocabulary=vocabulary)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reports.ReportTokenizer, "train", counted)
+    again = reports.report_tokenizer(texts[::-1], vocabulary=60, cache=cache)
+    assert calls == []
+    assert direct.to_json() == first.to_json() == again.to_json()
+    for text in texts:
+        assert again.encode(text, max_tokens=50) == direct.encode(text, max_tokens=50)
+    reports.report_tokenizer(texts, vocabulary=50, cache=cache)
+    reports.report_tokenizer(texts[1:], vocabulary=60, cache=cache)
+    monkeypatch.setattr(reports, "RULES", -1)
+    reports.report_tokenizer(texts, vocabulary=60, cache=cache)
+    assert calls == [50, 60, 60]
+    (tmp_path / "file").write_text("no folder")
+    reports.report_tokenizer(texts, vocabulary=40, cache=tmp_path / "file")
+    assert calls[3:] == [40]
+    assert len(list((cache / "tokenizers").iterdir())) == 4, "nothing is left but the tokenizers"
 
 
 def test_a_local_bert_brings_its_own_tokenizer(tmp_path: Path) -> None:

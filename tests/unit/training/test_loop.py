@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from refers_bench import identity
 from refers_bench.errors import Interrupted, NotFiniteLoss
+from refers_bench.manifest.protocols import resolve
 from refers_bench.nets.parts import split
 from refers_bench.training import loop, optimizers, precision, schedules
 from refers_bench.training.progress import ProgressFile
@@ -292,6 +293,18 @@ def test_patience_stops(tmp_path: Path) -> None:
     assert (outcome.steps, outcome.best_step) == (10, 4)
     _, again = run(tmp_path, settings=settings, values=[])
     assert (again.steps, again.stopped_early) == (10, True)
+
+
+@pytest.mark.parametrize(("dataset", "worse"), [("nih_chestxray14", 11), ("vinbigdata_cxr", 11), ("covid19_idc", 21)])
+def test_the_released_code_stops_after_more_than_so_many_worse_epochs(tmp_path: Path, dataset: str, worse: int) -> None:
+    """More than 10 (20) in a row: the 10th (20th) worse one goes on, and a better one after it counts."""
+    for preset in ("official_code", "paper"):
+        patience = resolve(preset, dataset=dataset)["finetune.patience"].value
+        settings = replace(EVERY, steps=30, validate_every=1, patience=patience)
+        _, stopped = run(tmp_path / preset, settings=settings, values=[1.0] + [2.0] * 30)
+        assert (stopped.steps, stopped.stopped_early) == (1 + worse, True)
+        _, saved = run(tmp_path / f"{preset} late", settings=settings, values=[1.0] + [2.0] * (worse - 1) + [0.5] * 30)
+        assert saved.best_step == 1 + worse
 
 
 def test_dropout_follows_the_step_not_the_past(tmp_path: Path) -> None:

@@ -157,7 +157,8 @@ def test_open_clip_layout_says_what_it_loses(tmp_path: Path) -> None:
     torch.save(clip, tmp_path / "w.pt")
     coverage, layout = weight_files.load(ours(), tmp_path / "w.pt", minimum=1.0)
     assert coverage.share == 1.0
-    assert set(coverage.unexpected) == {"visual.ln_pre.weight", "visual.ln_pre.bias", "visual.proj"}
+    image = {"visual.ln_pre.weight", "visual.ln_pre.bias", "visual.proj"}
+    assert set(coverage.unexpected) == image | {"token_embedding.weight", "logit_scale"}
     assert "ln_pre" in layout.remark
 
 
@@ -166,6 +167,17 @@ def test_the_releases_own_layouts(golden: Path, name: str) -> None:
     weights, layout = weight_files.converted(weight_files.read(golden / name), path=golden / name)
     assert layout.name == "REFERS release"
     assert weights["blocks.0.attention.qkv.weight"].shape[0] == 3 * weights["norm.weight"].shape[0]
+    others = set(weights) - set(weight_files.encoder_only(weights))
+    pretrained = {"textual.output.bias", "fusion.fc1.weight"}
+    assert others == {"head.weight", "head.bias"} if name.endswith(".bin") else others >= pretrained
+
+
+def test_arrays_without_a_place_are_seen(golden: Path, tmp_path: Path) -> None:
+    with np.load(golden / "case10_vit_jax_layout.npz") as arrays:
+        np.savez(tmp_path / "w.npz", **arrays, **{"pre_logits/kernel": np.zeros((2, 2)), "note": np.array("text")})
+    weights, layout = weight_files.converted(weight_files.read(tmp_path / "w.npz"), path=tmp_path / "w.npz")
+    assert layout.name == "REFERS release"
+    assert "pre_logits/kernel" in set(weights) - set(weight_files.encoder_only(weights))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -193,13 +205,157 @@ def test_positions_are_resized_to_the_grid(tmp_path: Path) -> None:
     assert net.position_embedding.shape == (1, 65, WIDTH)
 
 
-def test_an_exported_encoder_is_timms(tmp_path: Path) -> None:
-    net, theirs = ours(), vit()
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_added_positions_are_added_where_the_network_concatenates(tmp_path: Path, size: int, activation: str) -> None:
+    theirs, path = vit(act_layer=activation), tmp_path / "w.pth"
+    torch.save(theirs.state_dict(), path)
+    how = {"activation": activation, "image_size": size}
+    net, plain = ours(position="concatenated", aggregation="concatenated", **how), ours(**how)
+    coverage, layout = weight_files.load(net, path, minimum=1.0)
+    weight_files.load(plain, path, minimum=1.0)
+    images = torch.randn(2, 3, size, size)
+    torch.testing.assert_close(net(images), plain(images), rtol=1e-5, atol=1e-5)
+    if size == 32:
+        torch.testing.assert_close(net(X), theirs.forward_features(X), rtol=1e-5, atol=1e-5)
+    assert coverage.derived == ("position_projection.weight", "position_projection.bias")
+    assert (coverage.share, coverage.missing) == (1.0, ())
+    assert layout.remark == ("" if activation == "gelu" else "weights trained with GELU run here with ReLU")
+
+
+def test_a_projection_is_folded_where_the_network_adds(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    own, net = ours(position="concatenated"), ours()
+    nn.init.normal_(own.aggregation_embedding)
+    save_file(own.state_dict(), tmp_path / "w.safetensors")
+    coverage, _ = weight_files.load(net, tmp_path / "w.safetensors", minimum=1.0)
+    assert coverage.unexpected == ()
+    torch.testing.assert_close(net(X), own(X), rtol=1e-5, atol=1e-5)
+
+
+def test_own_weights_are_taken_as_they_are(tmp_path: Path) -> None:
+    own, net = ours(position="concatenated", activation="relu"), ours(position="concatenated", activation="relu")
+    save_file(own.state_dict(), tmp_path / "w.safetensors")
+    coverage, layout = weight_files.load(net, tmp_path / "w.safetensors", minimum=1.0)
+    assert (coverage.derived, layout.remark) == ((), "")
+    assert all(torch.equal(value, own.state_dict()[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("position", ["added", "concatenated"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_an_exported_encoder_is_timms(position: str, activation: str) -> None:
+    torch.manual_seed(7)
+    net, theirs = ours(position=position, activation=activation), vit(act_layer=activation)
     nn.init.normal_(net.aggregation_embedding)
     theirs.load_state_dict(foreign_layouts.to_timm(net.state_dict()))
-    torch.testing.assert_close(theirs.forward_features(X), net(X))
-    with pytest.raises(ValueError, match="position is concatenated"):
-        foreign_layouts.to_timm(ours(position="concatenated").state_dict())
+    torch.testing.assert_close(theirs.forward_features(X), net(X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"position_embedding": None}, "cannot be folded without 'position_embedding'"),
+        ({"position_projection.bias": None}, r"cannot be folded without 'position_projection\.bias'"),
+        ({"position_projection.weight": torch.zeros(WIDTH, WIDTH)}, "shapes that do not fit"),
+        ({"position_projection.weight": torch.zeros(WIDTH)}, "shapes that do not fit"),
+    ],
+)
+def test_a_projection_that_cannot_be_folded_is_not_exported(change: dict[str, Any], reason: str) -> None:
+    state = {**ours(position="concatenated").state_dict(), **change}
+    with pytest.raises(ValueError, match=reason):
+        foreign_layouts.to_timm({name: value for name, value in state.items() if value is not None})
+
+
+@pytest.mark.parametrize("kind", ["deeper", "scaled"])
+def test_blocks_of_another_network_are_refused_with_the_coverage(tmp_path: Path, kind: str) -> None:
+    state, path = vit().state_dict(), tmp_path / "w.pth"
+    for name, value in list(state.items()):
+        if kind == "deeper" and name.startswith("blocks.1."):
+            state[name.replace("blocks.1.", "blocks.2.")] = value
+    if kind == "scaled":
+        state["blocks.0.ls1.gamma"] = torch.ones(WIDTH)
+    torch.save(state, path)
+    net = ours()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(DataError, match=r"fills 100\.0% of the network, but \d+ of its tensors .* 'blocks\.[02]\."):
+        weight_files.load(net, path, minimum=0.95)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    coverage, _ = weight_files.load(net, path, minimum=0.0)
+    assert set(coverage.other_blocks) == set(coverage.unexpected) != set()
+
+
+def test_a_deeper_resnet_is_refused_with_the_coverage(tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"fills 100\.0% of the network, but .* 'net\.layer1\.2\."):
+        weight_files.load(ConvNet(depth=18, channels=3), tmp_path / "w.pth", minimum=0.95)
+
+
+def official(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """One block in the layout of the release."""
+    base = "transformer.encoder.layer.0.attn"
+    parts = {part: torch.zeros(WIDTH, WIDTH) for part in ("query", "key", "value")} | changes
+    cls = {"transformer.embeddings.cls_token": torch.zeros(1, 1, WIDTH)}
+    return cls | {f"{base}.{part}.weight": value for part, value in parts.items()}
+
+
+def jax_arrays(**changes: Any) -> dict[str, Any]:
+    """Arrays of a ViT without blocks in Google's layout."""
+    norm = "Transformer/encoder_norm"
+    names = {
+        "cls": np.zeros((1, 1, WIDTH)), "embedding/kernel": np.zeros((8, 8, 3, WIDTH)), f"{norm}/scale": np.ones(WIDTH),
+        "embedding/bias": np.zeros(WIDTH), f"{norm}/bias": np.zeros(WIDTH),
+        "Transformer/posembed_input/pos_embedding": np.zeros((1, 17, WIDTH)),
+    }  # fmt: skip
+    return {**names, **changes}
+
+
+def block_of_jax() -> dict[str, Any]:
+    """A block whose attention kernel does not fit its bias."""
+    base = "Transformer/encoderblock_0"
+    attention = f"{base}/MultiHeadDotProductAttention_1/query"
+    norms = {f"{base}/LayerNorm_{i}/{kind}": np.ones(WIDTH) for i in (0, 2) for kind in ("scale", "bias")}
+    return {**norms, f"{attention}/kernel": np.zeros((3, 5)), f"{attention}/bias": np.zeros(WIDTH)}
+
+
+CLIP = {f"visual.{name}": torch.zeros(WIDTH) for name in ("transformer.resblocks.0.ln_1.weight", "class_embedding")}
+HUGGING_FACE = {
+    "encoder.layer.0.layernorm_before.weight": torch.ones(WIDTH),
+    "encoder.layer.0.attention.attention.query.weight": torch.zeros(WIDTH, WIDTH),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: jax_arrays(**{"embedding/kernel": np.zeros((8, WIDTH))}), "an array of another shape or type"),
+        (lambda: jax_arrays(cls=np.array("text")), "an array of another shape or type"),
+        (lambda: jax_arrays(**block_of_jax()), "an array of another shape or type"),
+        (lambda: {**vit().state_dict(), "pos_embed": torch.zeros(17)}, r"a position embedding of shape \(17,\)"),
+        (lambda: {**vit().state_dict(), "pos_embed": torch.zeros(1, 13, WIDTH)}, r"shape \(1, 13, 32\); allowed: \(1, 1 \+"),
+        (lambda: {**vit().state_dict(), "patch_embed.proj.weight": torch.zeros(3)}, r"'patch_embedding.weight' has shape \(3,\)"),
+        (lambda: {**torchvision_vit().state_dict(), "encoder.pos_embedding": torch.tensor(1.0)}, r"a position embedding of shape \(\)"),
+        (lambda: official(key=torch.zeros(2)), "REFERS release with a tensor of another shape"),
+        (lambda: dict(list(CLIP.items())[:1]), "open_clip image tower without 'aggregation_embedding'"),
+        (lambda: CLIP | {"visual.positional_embedding": torch.tensor(1.0), "visual.conv1.weight": torch.tensor(1.0)},
+         "open_clip image tower with a tensor of another shape"),
+        (lambda: HUGGING_FACE, "Hugging Face ViT without 'encoder.layer.0.attention.attention.key.weight'"),
+        (lambda: HUGGING_FACE | {f"encoder.layer.0.attention.attention.{part}.weight": torch.zeros(2) for part in ("key", "value")},
+         "Hugging Face ViT with a tensor of another shape"),
+        (lambda: {**ours().state_dict(), "position_embedding": torch.zeros(3)}, r"a position embedding of shape \(3,\)"),
+        (lambda: {**ours().state_dict(), "position_projection.weight": torch.zeros(3), "position_projection.bias": torch.zeros(3)},
+         "shapes that do not fit"),
+        (lambda: {**timm.create_model("resnet18").state_dict(), "conv1.weight": torch.zeros(3)}, "the checkpoint holds 0 of"),
+        (lambda: {7: torch.zeros(2)}, "no tensor inside"),
+    ],
+)  # fmt: skip
+def test_malformed_tensors_of_known_layouts_are_one_clear_error(tmp_path: Path, content: Any, message: str) -> None:
+    made = content()
+    path = tmp_path / ("w.npz" if "cls" in made else "w.pth")
+    np.savez(path, **made) if path.suffix == ".npz" else torch.save(made, path)
+    with pytest.raises(DataError, match=message) as refused:
+        weight_files.load(ours(), path, minimum=0.95)
+    assert str(path) in str(refused.value)
+    assert refused.value.exit_code == 2
 
 
 class Evil:
