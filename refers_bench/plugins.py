@@ -46,7 +46,11 @@ class Method:
         label: row title in tables.
         source: paper or repository the definition was taken from.
         impl: integer, raised whenever the numerics change (part of every content key).
-        Params: pydantic model (extra=forbid) of the method's parameters.
+        Params: pydantic model (extra=forbid) of the method's parameters. A default is the value of the method's source,
+            unless the field's ``json_schema_extra`` says ``{"official": that value}``, or ``{"unstated": True}`` where
+            no source states one.
+        constants: training constants that belong to the method's definition (the views that it contrasts): dotted name
+            -> (value, source). They replace the preset's; the manifest's overrides replace them.
         build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training.
@@ -64,8 +68,8 @@ class Method:
             (`refers_bench.nets.parts`); "" for neither: such a batch must fit. Fine-tuning needs no such word.
         passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
             what a compute budget buys.
-        discovery: ``params -> settings`` of the discovery of visual words that the pre-training reads (a job of its
-            own); None for none.
+        discovery: ``params -> settings``, those of the parameters that the discovery of visual words depends on, which
+            the pre-training reads (a job of its own); None for none.
         footnotes: ``params -> texts`` shown under a table that holds this row.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
@@ -76,6 +80,7 @@ class Method:
     Params: type[BaseModel]
     build_encoder: Callable[..., Any]
     build_objective: Callable[..., Any] | None = None
+    constants: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     weights: Callable[[Any], str] = lambda params: ""
     weights_hint: Callable[[Any], str] = lambda params: ""

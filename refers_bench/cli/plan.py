@@ -44,13 +44,13 @@ def command(
 ) -> None:  # fmt: skip
     """Show the jobs of MANIFEST by state: done, to do, failed, unavailable.
 
-    Writes RESULTS/<name>/plan.lock.json, every resolved value with its origin; --explain compares with the one
-    that was there and leaves it.
+    Writes RESULTS/<name>/plan.lock.json, every resolved value with its origin; --explain leaves the one that was
+    there, and compares with the last finished job of that name, or else with the plan.
 
     --forecast says what the jobs that are still to run will take, from what finished jobs recorded; else from a probe
     of 20 updates of each shape of job on the device at hand (kept in RESULTS/probes); else from a stated model.
     """
-    from refers_bench.plan import lock, states
+    from refers_bench.plan import left_out, lock, states
     from refers_bench.store.results import ResultStore
 
     if not forecast and (given := [name for name, value in how.items() if value not in (None, False, (), "auto")]):
@@ -76,6 +76,10 @@ def command(
             reasons[job.unavailable] = reasons.get(job.unavailable, 0) + 1
     for reason, count in reasons.items():
         click.echo(f"unavailable ({count} jobs): {reason}")
+    for job in plan.jobs:
+        if gone := left_out.count(job.spec):
+            again = f"'refers-bench data prepare {job.spec['dataset']}' tries them again"
+            click.echo(f"{job.name}: {gone} images left out as unreadable; {again}")
     for name, count in states.shared(plan, settings.results).items():
         click.echo(f"shared with {name}: {count} jobs")
     need = states.disk_bytes(plan)

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CROPS = ("random", "resized", "none")
+#: Windows that are drawn until one fits the image, before the largest central one is taken.
+TRIES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class Augment:
         mean: per channel, of values in [0, 1].
         std: per channel.
         crop: "random" (a size x size window of the prepared image, paper), "resized" (a window of random area and
-            aspect ratio, resized; released code) or "none" (the whole image, resized).
+            aspect ratio, resized, as torchvision's RandomResizedCrop; released code) or "none" (the whole image,
+            resized).
         scale: area of a "resized" window, as a share.
         ratio: its width / height.
         rotation_degrees: angles are uniform in +- this.
@@ -127,17 +130,44 @@ class Augment:
             return low + (high - low) * torch.rand(N, generator=generator)
 
         if self.crop == "resized":
-            area, aspect = uniform(*self.scale), torch.exp(uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+            width, height, x0, y0 = self.windows(N, P, generator)
         else:
             width = height = torch.full((N,), self.size / P if self.crop == "random" else 1.0)
-        x0, y0 = ((1 - side) * (2 * torch.rand(N, generator=generator) - 1) for side in (width, height))
+            x0, y0 = ((1 - side) * (2 * torch.rand(N, generator=generator) - 1) for side in (width, height))
         angle = uniform(-self.rotation_degrees, self.rotation_degrees) * math.pi / 180
         cos, sin = angle.cos(), angle.sin()
         signed = torch.where(flips_N, -width, width)
         return torch.stack(
             [torch.stack([cos * signed, -sin * height, x0], 1), torch.stack([sin * signed, cos * height, y0], 1)], 1
         )
+
+    def windows(self, N: int, P: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Windows of a "resized" crop: whole pixels, the first of `TRIES` that fits, else the largest central one.
+
+        Args:
+            N: images.
+            P: their side, in pixels.
+            generator: gives equally many numbers whatever fits.
+
+        Returns:
+            Width and height as shares of the side, and the centre in [-1, 1], (N,) each.
+
+        Source: torchvision.transforms.v2.RandomResizedCrop.
+        """
+        low, high = (math.log(ratio) for ratio in self.ratio)
+        drawn_2TN = torch.rand(2, TRIES, N, generator=generator)
+        area_TN = P * P * (self.scale[0] + (self.scale[1] - self.scale[0]) * drawn_2TN[0])
+        aspect_TN = torch.exp(low + (high - low) * drawn_2TN[1])
+        sides_2TN = torch.stack([(area_TN * aspect_TN).sqrt(), (area_TN / aspect_TN).sqrt()]).round()
+        fits_TN = ((sides_2TN >= 1) & (sides_2TN <= P)).all(0)
+        first_N = fits_TN.int().argmax(0)
+        sides_2N = sides_2TN[:, first_N, torch.arange(N)]
+        start_2N = (torch.rand(2, N, generator=generator) * (P - sides_2N + 1)).floor()
+        central_21 = torch.tensor([[min(1, self.ratio[1])], [min(1, 1 / self.ratio[0])]]).mul(P).round()
+        sides_2N = torch.where(fits_TN.any(0), sides_2N, central_21)
+        start_2N = torch.where(fits_TN.any(0), start_2N, ((P - central_21) / 2).floor())
+        (width, height), (x0, y0) = sides_2N / P, (2 * start_2N + sides_2N) / P - 1
+        return width, height, x0, y0
 
     def _jittered(self, x_NHW: Tensor, generator: torch.Generator) -> Tensor:
         if not self.jitter_probability:

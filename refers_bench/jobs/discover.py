@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from refers_bench import identity
+from refers_bench import identity, plugins
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource
 from refers_bench.data.visual_words import discovered, frontal
@@ -24,11 +24,10 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.seeding import seed_global_generators
 
-#: How the auto-encoder is trained (official: Adam at 1e-3, batches of 8 volumes; no early stopping here).
+#: How the auto-encoder is trained besides its parameters: as officially (Adam, no decay), or as everywhere here.
 TRAINING: Mapping[str, Any] = {
-    "batch_size": 32, "optimizer": "adam", "learning_rate": 0.001, "momentum": 0.9, "weight_decay": 0.0,
-    "decay_rule": "no_norm_bias", "warmup_steps": 0, "schedule": "cosine", "clip_norm": 0.0, "precision": "fp32",
-    "accumulate": 1, "validate_every": 0,
+    "optimizer": "adam", "momentum": 0.9, "weight_decay": 0.0, "decay_rule": "no_norm_bias", "warmup_steps": 0,
+    "clip_norm": 0.0, "precision": "fp32", "accumulate": 1, "validate_every": 0,
 }  # fmt: skip
 #: Radiographs per forward pass of the finished auto-encoder.
 FEATURE_BATCH = 64
@@ -43,38 +42,42 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         StorageError: results cannot be written.
     """
     key, spec = job["key"], job["spec"]
-    settings, record = spec["discovery"], Record.start(job, context)
+    settings, record = plugins.load("method", spec["method"]).Params(**spec["discovery"]), Record.start(job, context)
     store, device = ResultStore(context.results), start(context)
     images = open_prepared(context, spec["source"]["prepare"])
     rows, dropped = usable_rows(images.index, needs=frozenset(), task="")
     rows = frontal(rows)
-    size = settings["feature_size"]
+    size = settings.feature_size
     source = RadiographSource(
         images.images_NHW, rows["place"].to_numpy(), np.zeros((len(rows), 0), np.float32),
         augment=Augment(size=size, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=0.0),
         device=device, key=key,
     )  # fmt: skip
-    if len(train := rows[rows["split"] == "train"]) < settings["words"]:
+    if len(train := rows[rows["split"] == "train"]) < settings.words:
         raise DataError(
             Problem(
                 found=f"{len(train)} training patients with a frontal radiograph",
-                allowed=f"at least {settings['words']}: each visual word needs a reference patient of its own",
+                allowed=f"at least {settings.words}: each visual word needs a reference patient of its own",
                 path=prepared_folder(context, spec["source"]["prepare"]),
             )
         )
     seed_global_generators(identity.seed(key, "init"))
-    model = AutoEncoder(size=size, width=settings["features"]).to(device)
+    model = AutoEncoder(size=size, width=settings.features).to(device)
+    section = {
+        **TRAINING, "steps": settings.feature_steps, "batch_size": settings.feature_batch_size,
+        "learning_rate": settings.feature_learning_rate, "schedule": settings.feature_schedule,
+    }  # fmt: skip
     outcome = trained(
-        model, {**TRAINING, "steps": settings["feature_steps"]}, key=key, work=store.work_folder(key), context=context,
-        source=_training_part(source, rows), losses=model.losses, validate=None, metric="", higher_is_better=False,
+        model, section, key=key, work=store.work_folder(key), context=context, source=_training_part(source, rows),
+        losses=model.losses, validate=None, metric="", higher_is_better=False,
     )  # fmt: skip
     words = discovered(
         rows, _features(model, source), rng=np.random.default_rng(identity.seed(key, "words")),
-        scales=(settings["smallest_scale"], settings["largest_scale"]), distance=settings["side"] / 8,
-        **{name: settings[name] for name in ("words", "patients", "val_patients", "side", "jitter", "border")},
+        scales=(settings.smallest_scale, settings.largest_scale), distance=settings.side / 8,
+        **{name: getattr(settings, name) for name in ("words", "patients", "val_patients", "side", "jitter", "border")},
     )  # fmt: skip
     facts = {
-        "words": settings["words"],
+        "words": settings.words,
         "crops": {split: int((words["split"] == split).sum()) for split in ("train", "val")},
         "patients": {split: int((rows["split"] == split).sum()) for split in ("train", "val")},
         "dropped": dropped,

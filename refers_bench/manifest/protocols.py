@@ -167,19 +167,22 @@ def _no_constant(item: Override, known: list[str]) -> Problem:
     )
 
 
-def resolve(preset: str, overrides: Iterable[Override] = (), *, dataset: str = "") -> dict[str, Value]:
+def resolve(
+    preset: str, overrides: Iterable[Override] = (), *, dataset: str = "", method: Mapping[str, Value] | None = None
+) -> dict[str, Value]:
     """All constants of a preset with a manifest's overrides, for fine-tuning on `dataset`.
 
     Args:
         preset: name.
-        overrides: later ones win; they also win over per-dataset values of the preset.
+        overrides: later ones win; they also win over per-dataset values of the preset and over the method's.
         dataset: target id, '' for pre-training.
+        method: constants that belong to a method's definition.
 
     Raises:
         UserError: unknown preset, or values of a wrong type or range, all at once, each with its place.
     """
     values, special = _preset(preset)
-    values = {**values, **special.get(dataset, {})}
+    values = {**values, **special.get(dataset, {}), **(method or {})}
     places = {}
     for item in overrides:
         values[item.name] = Value(value=item.value, origin=f"manifest {item.place}", overridden=True)

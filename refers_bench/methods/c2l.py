@@ -26,12 +26,28 @@ class Params(BaseModel):
     momentum: float = Field(default=0.999, ge=0, lt=1, description="of the key encoder")
     temperature: float = Field(default=0.07, gt=0, description="of the similarities")
     loss: Literal["infonce", "nce"] = Field(
-        default="infonce", description="nce: the official default, which could not run as released"
-    )
+        default="infonce", description="nce: the official default, which could not run as released",
+        json_schema_extra={"official": "nce"},
+    )  # fmt: skip
     alpha: float = Field(default=1.0, gt=0, description="of the Beta distribution of the mixing share")
     holes: int = Field(default=3, ge=0, le=50, description="squares cut out of each view")
     hole_side: int = Field(default=32, ge=1, le=LENGTHS_AT, description="of a hole at 224 x 224, in pixels")
     crops: int = Field(default=2, ge=2, le=2, description="views of one radiograph, augmented independently")
+
+
+#: The official views: crops that overlap in part, not two pictures of the whole radiograph. Saturation, hue and grey
+#: scale of the official jitter do nothing to grey images.
+VIEWS: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("crop", "resized", "RandomResizedCrop"),
+        ("scale", [0.2, 1.0], "RandomResizedCrop(scale=(0.2, 1))"),
+        ("ratio", [0.75, 1.3333], "RandomResizedCrop, torchvision's default"),
+        ("jitter_probability", 1.0, "ColorJitter(0.4, 0.4, 0.4, 0.4), always"),
+        ("brightness", [0.6, 1.4], "ColorJitter(0.4, 0.4, 0.4, 0.4)"),
+        ("contrast", [0.6, 1.4], "ColorJitter(0.4, 0.4, 0.4, 0.4)"),
+    )
+}
 
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
@@ -58,12 +74,7 @@ def build_objective(
 
 def footnotes(params: Params) -> tuple[str, ...]:
     """What a table must say of this row."""
-    notes = [] if params.loss == "infonce" else ["noise-contrastive estimation in place of InfoNCE"]
-    if params.queue != Params.model_fields["queue"].default:
-        notes.append(f"a queue of {params.queue} keys")
-    if params.momentum != Params.model_fields["momentum"].default:
-        notes.append(f"key encoder momentum {params.momentum}")
-    return tuple(notes)
+    return () if params.loss == "infonce" else ("noise-contrastive estimation in place of InfoNCE",)
 
 
 METHOD = Method(
@@ -73,6 +84,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    constants=VIEWS,
     parts="features",
     # Queries of the plain and the mixed view, and their keys.
     passes=lambda params: (2.0, 2.0),

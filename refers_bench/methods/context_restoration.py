@@ -24,11 +24,20 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     swaps: int = Field(
-        default=20, ge=1, le=200, description="pairs of patches, one after the other (our reading; touches 27 %)"
+        default=20, ge=1, le=200, description="pairs of patches, one after the other (our reading; touches 27 %)",
+        json_schema_extra={"unstated": True},
+    )  # fmt: skip
+    smallest_side: int = Field(
+        default=20, ge=2, le=LENGTHS_AT // 3, description="of a patch at 224 x 224, in pixels (our reading)",
+        json_schema_extra={"unstated": True},
+    )  # fmt: skip
+    largest_side: int = Field(
+        default=20, ge=2, le=LENGTHS_AT // 3, description="sides are uniform between the two (our reading)",
+        json_schema_extra={"unstated": True},
+    )  # fmt: skip
+    decoder: Literal["convolutional", "linear"] = Field(
+        default="convolutional", description="tokens to pixels (our reading)", json_schema_extra={"unstated": True}
     )
-    smallest_side: int = Field(default=20, ge=2, le=LENGTHS_AT // 3, description="of a patch at 224 x 224, in pixels")
-    largest_side: int = Field(default=20, ge=2, le=LENGTHS_AT // 3, description="sides are uniform between the two")
-    decoder: Literal["convolutional", "linear"] = Field(default="convolutional", description="tokens to pixels")
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ class Params(BaseModel):
     windows: int = Field(
         default=700, ge=1, le=10_000,
         description="shuffled windows an image: each pixel is covered as often as by the official 10,000 of a volume",
+        json_schema_extra={"official": 10_000},
     )  # fmt: skip
     shuffle: float = Field(default=0.5, ge=0, le=1, description="probability of local pixel shuffling")
     intensity: float = Field(
@@ -32,8 +33,9 @@ class Params(BaseModel):
     paint: float = Field(default=0.9, ge=0, le=1, description="probability of painting")
     inpaint: float = Field(default=0.2, ge=0, le=1, description="share of in-painting among it; else out-painting")
     decoder: Literal["convolutional", "linear"] = Field(
-        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips"
-    )
+        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips",
+        json_schema_extra={"official": "U-Net with skips"},
+    )  # fmt: skip
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 
 

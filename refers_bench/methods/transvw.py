@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 #: Parameters that the discovery of words depends on.
 DISCOVERY = (
     "words", "patients", "val_patients", "side", "smallest_scale", "largest_scale", "jitter", "border",
-    "features", "feature_size", "feature_steps",
+    "features", "feature_size", "feature_steps", "feature_batch_size", "feature_learning_rate", "feature_schedule",
+    "feature_patience",
 )  # fmt: skip
+#: What a field says where no source states its value.
+OURS: dict[str, Any] = {"unstated": True}
 
 
 class Params(BaseModel):
@@ -30,24 +33,50 @@ class Params(BaseModel):
     words: int = Field(default=44, ge=2, le=2000, description="visual words, C (official trainer's default)")
     patients: int = Field(default=200, ge=2, description="nearest patients that show a word, N; fewer if there are")
     val_patients: int = Field(default=30, ge=0, description="the same among the validation patients")
-    side: float = Field(default=0.3, gt=0, lt=0.5, description="of a crop, as a share of the image's (our reading)")
+    side: float = Field(
+        default=0.3, gt=0, lt=0.5, description="of a crop, as a share of the image's (our reading)",
+        json_schema_extra=OURS,
+    )  # fmt: skip
     smallest_scale: float = Field(default=0.78, gt=0, description="of each example's two further crops")
     largest_scale: float = Field(default=1.25, gt=0, le=2, description="of each example's two further crops")
     jitter: float = Field(default=0.16, ge=0, le=1, description="of their centres, as a share of the crop's side")
-    border: float = Field(default=0.15, ge=0, lt=0.5, description="share of the image at each edge without a centre")
+    border: float = Field(
+        default=0.15, ge=0, lt=0.5, description="share of the image at each edge without a centre (our reading)",
+        json_schema_extra=OURS,
+    )  # fmt: skip
     features: int = Field(default=512, ge=8, description="numbers that describe a radiograph")
     feature_size: int = Field(
         default=128, ge=16, multiple_of=16, description="side of the images they are computed from, in pixels"
     )
-    feature_steps: int = Field(default=20_000, ge=1, description="updates of the auto-encoder that computes them")
+    feature_steps: int = Field(
+        default=20_000, ge=1, description="updates of the auto-encoder that computes them (ours; officially, epochs)",
+        json_schema_extra=OURS,
+    )  # fmt: skip
+    # The next four came later: at their defaults they are in no key.
+    feature_batch_size: int = Field(
+        default=32, ge=1, description="of its batches of radiographs; officially of volumes",
+        json_schema_extra={"official": 8}, exclude_if=lambda value: value == 32,
+    )  # fmt: skip
+    feature_learning_rate: float = Field(
+        default=0.001, gt=0, description="of its Adam", exclude_if=lambda value: value == 0.001
+    )
+    feature_schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="of its learning rate; officially halved after 20 epochs without a better loss",
+        json_schema_extra={"official": "plateau"}, exclude_if=lambda value: value == "cosine",
+    )  # fmt: skip
+    feature_patience: int = Field(
+        default=0, ge=0, le=0, description="epochs without a better loss after which it stops; here it never does",
+        json_schema_extra={"official": 50}, exclude_if=lambda value: value == 0,
+    )  # fmt: skip
     windows: int = Field(default=5, ge=1, le=10_000, description="shuffled windows a crop")
     alpha: float = Field(default=991.0, ge=0, description="of the elastic warp, in pixels at 64 x 64")
     sigma: float = Field(default=8.0, gt=0, description="of its Gaussian, in pixels at 64 x 64")
     classification_weight: float = Field(default=0.01, ge=0, description="of the cross-entropy over words")
     restoration_weight: float = Field(default=1.0, ge=0, description="of the mean squared error")
     decoder: Literal["convolutional", "linear"] = Field(
-        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips"
-    )
+        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips",
+        json_schema_extra={"official": "U-Net with skips"},
+    )  # fmt: skip
     views: int = Field(default=1, ge=1, le=1, description="crops per example; single ones by definition")
 
 
@@ -75,14 +104,6 @@ def build_objective(
     )  # fmt: skip
 
 
-def footnotes(params: Params) -> tuple[str, ...]:
-    """What a table must say of this row."""
-    names = [name for name in ("words", "patients") if getattr(params, name) != Params.model_fields[name].default]
-    return tuple(
-        f"{getattr(params, name)} {'visual words' if name == 'words' else 'patients a word'}" for name in names
-    )
-
-
 METHOD = Method(
     label="TransVW",
     source="Haghighi et al., IEEE TMI 2021; github.com/JLiangLab/TransVW (discovery, distortions, weights)",
@@ -92,5 +113,4 @@ METHOD = Method(
     build_objective=build_objective,
     parts="examples",
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
-    footnotes=footnotes,
 )

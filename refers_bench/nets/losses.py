@@ -28,12 +28,14 @@ def study_report_contrast(
 
     Source: paper eq. 2 (image to text only); Pre-train/refers/utils/losses.py:13-77.
     """
-    image = F.normalize(study_BF.float(), dim=-1, eps=1e-8)
-    text = F.normalize(text_BF.float(), dim=-1, eps=1e-8)
-    all_images, all_texts = (distributed.gathered(image), distributed.gathered(text)) if gather else (image, text)
-    own_B = torch.arange(len(image), device=image.device) + (distributed.first_row(len(image)) if gather else 0)
-    image_to_text = F.cross_entropy(image @ all_texts.T / temperature, own_B)
-    text_to_image = F.cross_entropy(text @ all_images.T / temperature, own_B)
+    # Autocast would multiply in 16 bit, whatever the inputs are.
+    with torch.autocast(study_BF.device.type, enabled=False):
+        image = F.normalize(study_BF.float(), dim=-1, eps=1e-8)
+        text = F.normalize(text_BF.float(), dim=-1, eps=1e-8)
+        all_images, all_texts = (distributed.gathered(image), distributed.gathered(text)) if gather else (image, text)
+        own_B = torch.arange(len(image), device=image.device) + (distributed.first_row(len(image)) if gather else 0)
+        image_to_text = F.cross_entropy(image @ all_texts.T / temperature, own_B)
+        text_to_image = F.cross_entropy(text @ all_images.T / temperature, own_B)
     if not text_to_image_gradient:
         text_to_image = text_to_image.detach()
     return image_to_text_weight * image_to_text + (1 - image_to_text_weight) * text_to_image

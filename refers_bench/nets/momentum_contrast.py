@@ -101,9 +101,11 @@ class MomentumContrast(nn.Module):
         return max(share, 1 - share), torch.randperm(count, generator=generator)
 
     def contrast(self, query_BD: Tensor, key_BD: Tensor) -> Tensor:
-        """Loss of unit-length queries against their keys and the queue; scalar."""
-        positive = (query_BD * key_BD).sum(1, keepdim=True)
-        logits = torch.cat([positive, query_BD @ self.queue.clone().T], 1) / self.temperature
+        """Loss of unit-length float32 queries against their keys and the queue, in float32; scalar."""
+        # Autocast would multiply in 16 bit, whatever the inputs are.
+        with torch.autocast(query_BD.device.type, enabled=False):
+            positive = (query_BD * key_BD).sum(1, keepdim=True)
+            logits = torch.cat([positive, query_BD @ self.queue.clone().T], 1) / self.temperature
         if self.loss == "infonce":
             return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
         scores, noise = logits.exp(), 1 / len(self.queue)

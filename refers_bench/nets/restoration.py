@@ -150,11 +150,19 @@ class RestorationObjective(nn.Module):
         self.encoder, self.decoder, self.levels = encoder, decoder, GreyLevels(image)
         self.target, self.distort = target, distort
 
+    @torch.no_grad()
+    def pair(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """What is to be restored, grey (B, H, W), and what the encoder sees of it, normalised (B, C, H, W).
+
+        In float32 whatever the networks compute in: a warp's places would move by up to a pixel.
+        """
+        generator = generator_of(self)
+        with torch.autocast(x_BCHW.device.type, enabled=False):
+            clean = self.target(self.levels.grey(x_BCHW), generator)
+            return clean, self.levels.normalised(self.distort(clean, generator))
+
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """A batch of single radiographs (B, 1, C, H, W) -> {"restoration": scalar}."""
-        generator = generator_of(self)
-        with torch.no_grad():
-            clean = self.target(self.levels.grey(batch.images_BVCHW[:, 0]), generator)
-            distorted = self.levels.normalised(self.distort(clean, generator))
+        clean, distorted = self.pair(batch.images_BVCHW[:, 0])
         patches = self.encoder.patches(self.encoder(distorted))  # type: ignore[operator]
         return {"restoration": F.mse_loss(self.decoder(patches).float(), clean)}

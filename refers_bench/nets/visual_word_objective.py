@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refers_bench.nets.restoration import Distort, RestorationObjective, generator_of
+from refers_bench.nets.restoration import Distort, RestorationObjective
 
 
 class VisualWordObjective(RestorationObjective):
@@ -38,10 +37,7 @@ class VisualWordObjective(RestorationObjective):
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """Crops (B, 1, C, H, W) with the number of their word (B, 1) -> weighted named losses."""
-        generator = generator_of(self)
-        with torch.no_grad():
-            clean = self.levels.grey(batch.images_BVCHW[:, 0])
-            distorted = self.levels.normalised(self.distort(clean, generator))
+        clean, distorted = self.pair(batch.images_BVCHW[:, 0])
         tokens: Any = self.encoder(distorted)
         logits = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
         restored = self.decoder(self.encoder.patches(tokens))  # type: ignore[operator]

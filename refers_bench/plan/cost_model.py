@@ -34,7 +34,7 @@ DECODE_S, DRAW_S = 0.04, 0.02
 WRITES = 200e6
 #: Copies of the weights that a state and the training need: weights, best weights (state only), gradient, moments.
 MOMENTS: Mapping[str, int] = {"sgd": 1, "adam": 2, "adamw": 2}
-#: The pre-training objective's auto-encoder of visual words.
+#: The auto-encoder of visual words: its batch where the specification says none, and channels of its first stage.
 AUTO_ENCODER = {"batch": 32, "first": 32}
 
 
@@ -78,7 +78,7 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
         return Cost(step_s=seconds, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
     if kind == "discover":
         forward, weights = _auto_encoder(spec["discovery"])
-        batch = AUTO_ENCODER["batch"]
+        batch = batch_size(spec)
         flops = device.flops("fp32")
         return Cost(
             step_s=WITH_GRADIENT * forward * batch / flops, evaluation_s=forward / flops, fixed_s=FIXED_S[kind],
@@ -112,7 +112,9 @@ def saving_share(spec: Mapping[str, Any], *, every_s: float = 30.0, most: float 
 
 def batch_size(spec: Mapping[str, Any]) -> int:
     """Examples of an update."""
-    return int(AUTO_ENCODER["batch"] if spec["kind"] == "discover" else spec[spec["kind"]]["batch_size"])
+    if spec["kind"] == "discover":
+        return int(spec["discovery"].get("feature_batch_size", AUTO_ENCODER["batch"]))
+    return int(spec[spec["kind"]]["batch_size"])
 
 
 def radiographs(spec: Mapping[str, Any]) -> int:

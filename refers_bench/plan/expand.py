@@ -13,13 +13,15 @@ from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
-from refers_bench.plan import budget, weights
+from refers_bench.plan import budget, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan, cell_name
 from refers_bench.store.collection import without_collection
 
 #: Version of the recipes themselves: raised when loop, evaluation or preparation change numbers.
 IMPL = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3}
+#: Version of a crop, where it is not the first: raised instead of a recipe that others use, too, so that these stand.
+CROP_IMPL = {"resized": 2}
 
 
 def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Plan:
@@ -65,6 +67,14 @@ class _Row:
     def pretrains(self) -> bool:
         return self.plugin.pretrains(self.model)
 
+    @property
+    def constants(self) -> dict[str, protocols.Value]:
+        """What the method's definition sets in the protocol."""
+        return {
+            name: protocols.Value(value=value, origin=f"{self.part.id}: {source}")
+            for name, (value, source) in self.plugin.constants.items()
+        }
+
 
 @dataclass(frozen=True)
 class _Shared:
@@ -85,6 +95,11 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 def _kind(kind: str) -> dict[str, Any]:
     """What the specifications of a kind of job begin with."""
     return {"kind": kind, "recipe": IMPL[kind]}
+
+
+def _crop(augment: Mapping[str, Any]) -> dict[str, int]:
+    """What a specification says of the version of its crop; nothing of a first one."""
+    return {"crop_impl": CROP_IMPL[augment["crop"]]} if augment["crop"] in CROP_IMPL else {}
 
 
 class _Expansion:
@@ -143,10 +158,24 @@ class _Expansion:
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
                     self.values[f"{name} [{dataset}]"] = asdict(value)
-        for row in self.rows:
+        for i, row in enumerate(self.rows):
             own = self.manifest.method_overrides[row.name]
-            resolved = protocols.resolve(preset, [*overrides, *own])
-            self.values |= {f"{item.name} [{row.name}]": asdict(resolved[item.name]) for item in own}
+            resolved = protocols.resolve(preset, [*overrides, *own], method=row.constants)
+            names = dict.fromkeys([*row.constants, *(item.name for item in own)])
+            self.values |= {f"{name} [{row.name}]": asdict(resolved[name]) for name in names}
+            self.note_parameters(row, i)
+
+    def note_parameters(self, row: _Row, number: int) -> None:
+        """Every parameter of a row's method with its origin, and the value its source states where it states one."""
+        for one in parameters.parameters(row.model):
+            given = one.name in row.part.params
+            place = self.manifest.document.place(("methods", number, "params", one.name))
+            default = f"{row.part.id} ({row.plugin.source}): {one.description}"
+            value = protocols.Value(
+                value=one.value, origin=f"manifest {place}" if given else default, stated=one.stated, overridden=given
+            )
+            stated = {"official": one.official} if one.stated else {}
+            self.values[f"{parameters.PREFIX}{one.name} [{row.name}]"] = {**asdict(value), **stated}
 
     def add(
         self, kind: str, name: str, spec: Mapping[str, Any], *, shared: _Shared | None = None,
@@ -165,7 +194,8 @@ class _Expansion:
     def sections(self, row: _Row, dataset: str = "") -> dict[str, Any]:
         """Constants of one row (and one target), as the specifications hold them."""
         overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
-        sections = protocols.sections_of(protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset))
+        preset = self.content.protocol.preset
+        sections = protocols.sections_of(protocols.resolve(preset, overrides, dataset=dataset, method=row.constants))
         network = sections["network"]
         network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
         return sections
@@ -176,15 +206,17 @@ class _Expansion:
             "dataset": dataset, "params": data.params, "impl": data.impl, "digest": data.digest,
             "phantom": data.phantom, "prepared_size": size,
         }  # fmt: skip
+        gone = left_out.recall(self.cache, {**_kind("prepare"), **spec})
+        spec = left_out.without(spec, gone)
         job = self.add("prepare", f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
-        self.images[job.key] = data.images
+        self.images[job.key] = data.images - len(gone)
         return job, data
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
         sections["pretrain"]["batch_size"] = budget.batch_size(row.plugin, row.model, sections["pretrain"])
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
-        found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots)
+        found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         self.weights |= found
         dataset = plugins.load("dataset", source.dataset)
         drawn_from = {
@@ -196,6 +228,8 @@ class _Expansion:
             "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
             "image": sections["image"], "pretrain": sections["pretrain"], "seed": seed, "source": drawn_from,
             **({"weights": found} if found else {}), **({"discover": words.key} if words else {}),
+            **weights.loading(row.plugin, row.model, sections["network"], self.roots),
+            **_crop(sections["image"]["pretrain_augment"]),
         }  # fmt: skip
         name = f"pretrain.{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
         unavailable = row.unavailable or self._source_lacks(row) or images.unavailable or missing
@@ -227,13 +261,15 @@ class _Expansion:
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))
-        brought, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots)
+        brought, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
         if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
         self.weights |= brought
+        loading = weights.loading(row.plugin, row.model, sections["network"], self.roots)
         where: dict[str, Any] = {
             "method": row.name, "label": row.part.label or row.plugin.label, "dataset": target.dataset,
-            "footnotes": tuple(self.footnotes(row, synthetic)), "synthetic": synthetic,
+            "footnotes": (*self.footnotes(row, sections["network"], synthetic), *self.lacking(images, encoders)),
+            "synthetic": synthetic,
             "best_of": row.part.best_of or "",
         }  # fmt: skip
         for task in target.tasks:
@@ -242,7 +278,8 @@ class _Expansion:
                 "network": sections["network"], "image": sections["image"], "finetune": sections["finetune"],
                 "dataset": target.dataset,
                 "prepare": images.key, "task": task, "classes": list(dataset.tasks[task].classes),
-                **({"weights": brought} if brought else {}),
+                **({"weights": brought} if brought else {}), **(loading if brought else {}),
+                **_crop(sections["image"]["finetune_augment"]),
             })  # fmt: skip
             for ratio in target.label_ratios:
                 for seed, encoder in encoders:
@@ -262,10 +299,24 @@ class _Expansion:
         for i, seed in enumerate(self.content.seeds):
             yield seed, self.pretrained[row.name].get(given[i] if len(given) > 1 else given[0])
 
-    def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
-        """What a table must say of this row: the method's own words, its overrides, an unlike source."""
-        yield from row.plugin.footnotes(row.model)
-        for item in self.manifest.method_overrides[row.name]:
+    def lacking(self, images: Job, encoders: Iterable[tuple[int, Job | None]]) -> Iterator[str]:
+        """What a table must say of prepared images, the target's and the source's, that lack unreadable files."""
+        sources = [encoder.spec["source"]["prepare"] for _, encoder in encoders if encoder]
+        for key in dict.fromkeys([images.key, *sources]):
+            if gone := left_out.count(self.jobs[key].spec):
+                total = gone + self.images[key]
+                yield f"{gone} of {total} images of {self.jobs[key].spec['dataset']} left out as unreadable"
+
+    def footnotes(self, row: _Row, network: Mapping[str, Any], synthetic: bool) -> Iterator[str]:
+        """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
+        yield from parameters.footnotes(row.plugin, row.model)
+        yield from weights.footnotes(row.plugin, row.model, network, self.roots)
+        own = self.manifest.method_overrides[row.name]
+        replaced = {item.name for item in (*self.manifest.overrides, *own)}
+        defined = [f"{name} = {one.value}" for name, one in row.constants.items() if name not in replaced]
+        if defined:
+            yield f"by the method's definition: {', '.join(defined)}"
+        for item in own:
             yield f"{item.name} = {item.value} for this row only"
         if len(row.part.pretrain_seeds) > 1 and row.pretrains:
             yield "each seed has a pre-training of its own"

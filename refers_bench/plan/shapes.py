@@ -16,7 +16,7 @@ TRAINING = (
 #: Of a network section: what changes weights at the start, and nothing else.
 INITIAL = ("init", "init_path_name")
 #: Of a discovery: what its auto-encoder costs.
-FEATURES = ("features", "feature_size")
+FEATURES = ("features", "feature_size", "feature_batch_size")
 
 
 def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -35,7 +35,8 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
         names = ("dataset", "params", "impl", "prepared_size")
         return {**common, **{name: spec[name] for name in names}, "phantom": phantom}
     if kind == "discover":
-        return {**common, "method": spec["method"], **{name: spec["discovery"][name] for name in FEATURES}}
+        features = {name: spec["discovery"][name] for name in FEATURES if name in spec["discovery"]}
+        return {**common, "method": spec["method"], **features}
     if kind not in ("pretrain", "finetune"):
         return None
     section = spec[kind]

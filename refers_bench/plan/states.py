@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +14,8 @@ from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
 from refers_bench.store.claims import Claims
 from refers_bench.store.results import Listing, ResultStore
 
+#: Items of a changed list that an explanation names.
+LISTED = 10
 STATES = ("done", "running", "to do", "failed", "unavailable")
 
 
@@ -110,7 +112,10 @@ def disk_bytes(plan: Plan) -> dict[str, int]:
 
 
 def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, cache: Path) -> Iterator[str]:
-    """Lines that say, for each cell whose name matches, its state and which input changed since it was last planned.
+    """Lines that say, for each cell whose name matches, its state and which input changed.
+
+    A job that is not done is compared with the last of its name that was, however often its inputs changed since; one
+    that is, or never was, with the last plans.
 
     Args:
         plan: of now.
@@ -128,13 +133,46 @@ def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, c
         names = [*(job.name for job in plan.jobs), *(cell.name for cell in plan.cells)]
         close = nearest(pattern, names)
         raise UserError(f"no job is called '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
-    earlier = [one for one in (before, last(store.results / plan.name / PREVIOUS)) if one is not None]
+    chosen = {job.name for job in plan.jobs if job.key in matching}
+    finished = _Past({job.name: job for job in _finished(chosen, plan, store)}, lambda key: _stored(key, store))
+    plans = [one for one in (before, last(store.results / plan.name / PREVIOUS)) if one is not None]
+    past = [_Past({job.name: job for job in one.jobs}, {job.key: job for job in one.jobs}.get) for one in plans]
     for job in plan.jobs:
         if job.key in matching:
-            yield from _explained(job, plan, earlier, store, cache)
+            yield from _explained(job, plan, finished, past, store, cache)
 
 
-def _explained(job: Job, plan: Plan, earlier: list[Plan], store: ResultStore, cache: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Past:
+    """Jobs of an earlier time, by name and by key."""
+
+    named: Mapping[str, Job]
+    keyed: Callable[[str], Job | None]
+
+
+def _stored(key: str, store: ResultStore) -> Job | None:
+    """A finished job, as its record tells it."""
+    record = store.record(key)
+    return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"]) if record else None
+
+
+def _finished(names: set[str], plan: Plan, store: ResultStore) -> Iterator[Job]:
+    """Finished jobs of these names, the newest last; not those that another plan holds now under the same name."""
+    others = {
+        key for path in store.results.glob(f"*/{LOCK}") if path.parent.name != plan.name for key in keys(path) or ()
+    }
+    own = {job.key for job in plan.jobs}
+    found = []
+    for key in store.listing().done - (others - own):
+        record = store.record(key)
+        if record and record.get("name") in names:
+            found.append((str(record.get("started", "")), key))
+    return (job for _, key in sorted(found) if (job := _stored(key, store)))
+
+
+def _explained(
+    job: Job, plan: Plan, finished: _Past, plans: list[_Past], store: ResultStore, cache: Path
+) -> Iterator[str]:  # fmt: skip
     state = state_of(job, store, cache)
     yield f"{job.name}: {state} ({job.key})"
     if job.unavailable:
@@ -145,7 +183,8 @@ def _explained(job: Job, plan: Plan, earlier: list[Plan], store: ResultStore, ca
     for need in plan.jobs:
         if need.key in job.needs and not job.unavailable and (waits := state_of(need, store, cache)) != "done":
             yield f"  waits for {need.name} ({waits})"
-    old = [(one, {item.name: item for item in one.jobs}.get(job.name)) for one in earlier]
+    past = plans if state == "done" else [finished, *plans]
+    old = [(one, one.named.get(job.name)) for one in past]
     for one, was in old:
         if was is not None and was.key != job.key:
             yield f"  was {was.key}; changed:"
@@ -158,29 +197,38 @@ def _explained(job: Job, plan: Plan, earlier: list[Plan], store: ResultStore, ca
     )
 
 
-def _changes(job: Job, old: Job, plan: Plan, before: Plan, indent: str = "    ") -> Iterator[str]:
+def _changes(job: Job, old: Job, plan: Plan, before: _Past, indent: str = "    ") -> Iterator[str]:
     """Differences of two specifications; those of a needed job are followed to their own inputs."""
-    now_jobs, old_jobs = ({item.key: item for item in one.jobs} for one in (plan, before))
+    now_jobs = {item.key: item for item in plan.jobs}
     new_flat, old_flat = flat(job.spec), flat(old.spec)
     for name in sorted({*new_flat, *old_flat}):
         new, was = new_flat.get(name), old_flat.get(name)
         if new == was:
             continue
         needed = now_jobs.get(new) if isinstance(new, str) else None
-        earlier = old_jobs.get(was) if isinstance(was, str) else None
+        earlier = before.keyed(was) if needed and isinstance(was, str) else None
         if needed and earlier:
             yield f"{indent}{name}: {needed.name} changed"
             yield from _changes(needed, earlier, plan, before, indent + "  ")
             continue
         origin = _MEANING.get(name) or _origin(name, job, plan.values)
-        yield f"{indent}{name}: {was!r} -> {new!r}" + (f" ({origin})" if origin else "")
+        yield f"{indent}{name}: {_shown(was)} -> {_shown(new)}" + (f" ({origin})" if origin else "")
+
+
+def _shown(value: Any) -> str:
+    """As Python writes it; of a long list the first items."""
+    if isinstance(value, list) and len(value) > LISTED:
+        return f"[{', '.join(map(repr, value[:LISTED]))}, ... {len(value)} in all]"
+    return repr(value)
 
 
 #: Inputs that stand in no manifest and no preset.
 _MEANING = {
     "digest": "identity of the dataset's index: rows, labels, splits, reports, file sizes",
+    "left_out": "files that 'data prepare --allow-missing' left out as unreadable",
     "impl": "revision of the plug-in",
     "recipe": "revision of preparation, training or evaluation",
+    "crop_impl": "revision of the crop",
 }
 
 

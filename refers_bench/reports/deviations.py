@@ -13,6 +13,8 @@ from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 
 #: Presets that follow the paper's text, and the released code.
 PAPER, CODE = "paper", "official_code"
+#: What names of parameters of methods begin with in the lock.
+PARAMETER = "params."
 
 
 def build(results: Results) -> Table | None:
@@ -28,7 +30,11 @@ def build(results: Results) -> Table | None:
         where = where.rstrip("]")
         dataset = where if where in targets else ""
         paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
-        reasons = _reasons(entry, paper)
+        if base.startswith(PARAMETER):
+            code = (entry["official"], True) if "official" in entry else None
+            reasons = _reasons_of_parameter(entry)
+        else:
+            reasons = _reasons(entry, paper)
         if reasons:
             stated = NO_VALUE if paper is None else show(paper[0]) if paper[1] else f"unstated; {show(paper[0])}"
             released = NO_VALUE if code is None else show(code[0])
@@ -36,14 +42,16 @@ def build(results: Results) -> Table | None:
             rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
     return Table(
         id="deviations",
-        caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text, "
-        "are unstated there, or were set in the manifest.",
+        caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text (a "
+        "method's parameters: from its source), are unstated there, or were set in the manifest.",
         stub="Value",
         columns=tuple(Column(title=title) for title in ("paper", "released code", "ours", "because", "origin of ours")),
         rows=tuple(rows),
         notes=(
             f"Paper and released code: the presets '{PAPER}' and '{CODE}', whose values name their sources; where the "
             "paper is silent, its preset takes the value shown after 'unstated'.",
+            f"'{PARAMETER}': parameters of a row's method; the released code is that method's own, and 'unstated' says "
+            "that no source of it gives a value.",
             "All resolved values with their origins stand in plan.lock.json.",
         ),
         numeric=False,
@@ -77,6 +85,16 @@ def _reasons(entry: Mapping[str, Any], paper: tuple[Any, bool] | None) -> list[s
         reasons.append("set in the manifest")
     elif not entry.get("stated", True) or (paper is not None and not paper[1]):
         reasons.append("unstated in the paper")
+    return reasons
+
+
+def _reasons_of_parameter(entry: Mapping[str, Any]) -> list[str]:
+    """Why a method's parameter stands in the ledger: its source has another value or none, or the manifest set it."""
+    reasons = ["differs"] if "official" in entry and entry["official"] != entry["value"] else []
+    if entry.get("overridden"):
+        reasons.append("set in the manifest")
+    elif not entry.get("stated", True):
+        reasons.append("unstated")
     return reasons
 
 

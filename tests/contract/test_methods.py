@@ -186,6 +186,30 @@ def test_one_step_lowers_the_loss_and_reaches_all_that_fine_tuning_uses(name: st
     assert total(objective, batch) < loss
 
 
+@pytest.mark.parametrize("readout", ["cls", "mean"])
+@pytest.mark.parametrize("name", NAMES)
+def test_either_readout_is_read_and_trained(name: str, readout: str) -> None:
+    """What fine-tuning classifies is the aggregation embedding, or the mean over patches that have met it."""
+    one = case(name)
+    one = replace(one, network={**one.network, "readout": readout})
+    if one.method.architecture(one.params) != "transformer":
+        pytest.skip("the protocol's network section describes transformers")
+    encoder: Any = one.encoder().eval()
+    tokens = encoder(one.batch().images_BVCHW[:, 0])
+    assert encoder.patch_width != encoder.width, "the readouts have the same width"
+    expected = tokens[:, 0] if readout == "cls" else encoder.patches(tokens).sum(1) / encoder.grid**2
+    torch.testing.assert_close(encoder.readout(tokens), expected)
+    assert expected.shape[1] == encoder.readout_width
+    assert Classifier(encoder, 3)(one.batch().images_BVCHW[:, 0]).shape == (BATCH, 3)
+    if name in PRETRAINED:
+        objective: Any = one.objective()
+        total(objective, one.batch()).backward()  # type: ignore[no-untyped-call]
+        found = {
+            key for key, value in objective.encoder.named_parameters() if value.grad is not None and value.grad.any()
+        }
+        assert fine_tuned_parameters(one) <= found
+
+
 def fine_tuned_parameters(one: Case) -> set[str]:
     """Names of the encoder's parameters that a classifier's loss depends on."""
     encoder = one.encoder()

@@ -119,6 +119,23 @@ def test_three_terms_and_the_queue_equal_a_loop(loss: str) -> None:
         assert int(model.place) == place == 18 * (step + 1) % QUEUE
 
 
+@pytest.mark.parametrize("loss", ["infonce", "nce"])
+def test_similarities_are_float32_whatever_the_networks_compute_in(loss: str) -> None:
+    found = []
+    for enabled in (False, True):
+        model = contrast(loss=loss)
+        generator = torch.Generator().manual_seed(2)
+        query, key = (nn.functional.normalize(torch.randn(BATCH, DIM, generator=generator), dim=1) for _ in range(2))
+        query.requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            value = model.contrast(query, key)
+        value.backward()
+        assert value.dtype == torch.float32
+        found.append((value.detach(), query.grad))
+    for exact, inside in zip(*found, strict=True):
+        assert torch.equal(exact, inside)
+
+
 def test_queries_are_trained_and_keys_follow_after_the_update() -> None:
     model = contrast()
     torch.stack(list(model(batch()).values())).sum().backward()

@@ -117,7 +117,8 @@ def uniform(values: torch.Tensor, low: float, high: float) -> bool:
 
 def test_resized_crops_have_the_stated_area_and_shape() -> None:
     settings = augment(crop="resized", scale=(0.05, 0.4), ratio=(0.6, 1.0))
-    theta = settings._warp(COUNT, 32, torch.Generator().manual_seed(1), torch.zeros(COUNT, dtype=torch.bool))
+    side = 1 << 20  # whole pixels are next to nothing
+    theta = settings._warp(COUNT, side, torch.Generator().manual_seed(1), torch.zeros(COUNT, dtype=torch.bool))
     width, height = theta[:, 0, 0], theta[:, 1, 1]
     assert uniform(width * height, 0.05, 0.4)
     assert uniform(torch.log(width / height), float(torch.tensor(0.6).log()), 0.0)
@@ -125,6 +126,39 @@ def test_resized_crops_have_the_stated_area_and_shape() -> None:
     for side, centre in ((width, theta[:, 0, 2]), (height, theta[:, 1, 2])):
         assert (centre.abs() + side <= 1 + 1e-6).all()
         assert uniform(centre / (1 - side), -1, 1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "ratio"),
+    [((0.05, 1.0), (0.6, 1.0)), ((0.08, 1.0), (0.75, 4 / 3)), ((0.2, 1.0), (0.75, 4 / 3)), ((0.9, 1.0), (0.4, 0.6))],
+    ids=["official pre-training", "official fine-tuning", "C2L", "hardly ever fits"],
+)
+def test_resized_crops_are_distributed_as_torchvisions(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
+    from torchvision.transforms import RandomResizedCrop
+
+    side, seen = 256, torch.empty(1, 256, 256)
+    torch.manual_seed(11)
+    drawn = [RandomResizedCrop.get_params(seen, list(scale), list(ratio)) for _ in range(COUNT)]
+    top, left, high, wide = torch.tensor(drawn, dtype=torch.float64).T
+    settings = augment(crop="resized", scale=scale, ratio=ratio)
+    found = torch.stack(settings.windows(COUNT, side, torch.Generator().manual_seed(12))).double()
+    width, height, x0, y0 = found
+    pixels = torch.stack([width, height, (x0 + 1 - width) / 2, (y0 + 1 - height) / 2]) * side
+    assert torch.equal(pixels, pixels.round()) and pixels.min() >= 0
+    assert (pixels[:2] + pixels[2:]).max() <= side
+
+    def close(one: torch.Tensor, other: torch.Tensor) -> None:
+        error = ((one.var() + other.var()) / COUNT).sqrt()
+        assert (one.mean() - other.mean()).abs() <= 4.5 * error
+        assert one.quantile(0.9) - other.quantile(0.9) == pytest.approx(0, abs=0.03)
+
+    close(width * height, wide * high / side**2)
+    close((width / height).log(), (wide / high).log())
+    close(pixels[2] / side, left / side)
+    close(pixels[3] / side, top / side)
+    for one, other in ((width, wide), (height, high)):  # windows as wide or as high as the image
+        shares = [(values >= whole).double() for values, whole in ((one, 1.0), (other, side))]
+        close(shares[0], shares[1])
 
 
 def test_brightness_and_contrast_have_the_stated_ranges_and_share() -> None:

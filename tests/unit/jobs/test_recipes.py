@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -355,21 +356,34 @@ def test_a_source_without_reports(context: JobContext, prepared: dict[str, Any],
         entry.run(pretrain_job("refers", prepared), JobContext(results=tmp_path, cache=tmp_path))
 
 
-def test_visual_words_are_found_and_transvw_trains_on_them(context: JobContext, prepared: dict[str, Any]) -> None:
+def test_visual_words_are_found_and_transvw_trains_on_them(
+    context: JobContext, prepared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import pandas as pd
 
-    from refers_bench.jobs import discover
+    from refers_bench.jobs import discover, setup
     from refers_bench.plugins import load
 
     method = load("method", "transvw")
     params = method.Params(
-        words=4, patients=6, val_patients=2, features=8, feature_size=16, feature_steps=3
-    ).model_dump()
+        words=4, patients=6, val_patients=2, features=8, feature_size=16, feature_steps=3, feature_batch_size=5,
+        feature_schedule="constant", feature_learning_rate=0.002,
+    ).model_dump()  # fmt: skip
     assert method.discovery is not None
     settings = dict(method.discovery(method.Params(**params)))
     source = {"dataset": "phantom", "params": {}, "prepare": prepared["key"], "task": "findings", "has_reports": True}
-    words = job(kind="discover", discovery=settings, source=source, recipe=1)
+    words = job(kind="discover", method="transvw", discovery=settings, source=source, recipe=1)
+    sections: list[Mapping[str, Any]] = []
+
+    def trained_and_noted(model: Any, section: Mapping[str, Any], **more: Any) -> Any:
+        sections.append(section)
+        return setup.trained(model, section, **more)
+
+    monkeypatch.setattr(discover, "trained", trained_and_noted)
     discover.run(words, context)
+    (section,) = sections
+    wanted = {"steps": 3, "batch_size": 5, "schedule": "constant", "learning_rate": 0.002, "optimizer": "adam"}
+    assert {name: section[name] for name in wanted} == wanted
     found = pd.read_parquet(folder(context, words) / "words.parquet")
     assert set(found["word"]) == set(range(4))
     assert (found.groupby(["split", "word"])["patient_id"].nunique().loc["train"] <= 6).all()

@@ -38,6 +38,16 @@ def test_the_papers_and_the_codes_constants() -> None:
     assert resolve("official_code", dataset="nih_chestxray14")["finetune.steps"].value == 60_000
 
 
+@pytest.mark.parametrize("preset", ["paper", "official_code"])
+def test_early_stopping_is_the_released_codes(preset: str) -> None:
+    """It stops after more than 10 or 20 worse epochs, the loop after as many as the patience."""
+    found = {
+        dataset: resolve(preset, dataset=dataset)["finetune.patience"].value
+        for dataset in ("nih_chestxray14", "vinbigdata_cxr", "shenzhen_tb", "covid19_idc")
+    }
+    assert found == {"nih_chestxray14": 11, "vinbigdata_cxr": 11, "shenzhen_tb": 21, "covid19_idc": 21}
+
+
 def test_an_override_wins_everywhere() -> None:
     override = [Override(name="finetune.steps", value=1234, place=HERE)]
     for dataset in ("", "covid19_idc"):

@@ -36,6 +36,17 @@ def test_contrast_against_a_loop(weight: float) -> None:
     assert found.item() == pytest.approx(total / 5, rel=1e-5)
 
 
+def test_contrast_is_float32_whatever_the_networks_compute_in() -> None:
+    torch.manual_seed(0)
+    study, text = torch.randn(8, 16), torch.randn(8, 16)
+    settings = {"temperature": 0.1, "image_to_text_weight": 0.75, "text_to_image_gradient": True}
+    exact = study_report_contrast(study, text, **settings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = study_report_contrast(study, text, **settings)
+    assert inside.dtype == torch.float32
+    assert torch.equal(exact, inside)
+
+
 def test_contrast_without_the_second_gradient() -> None:
     study, text = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
     study_report_contrast(study, text, temperature=0.1, image_to_text_weight=0.0, text_to_image_gradient=False).mul(

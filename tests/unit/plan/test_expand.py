@@ -135,6 +135,22 @@ def test_a_source_without_reports_cannot_train_refers(plan_of: PlanOf) -> None:
     plan = plan_of()
     assert plan.roots == {}
     assert all(not job.unavailable for job in plan.jobs)
+    without = plan_of(
+        ("data: {", "data: {nih_chestxray14: {phantom: {studies: 20, size: 40}}, "),
+        ("source: {dataset: phantom}", "source: {dataset: nih_chestxray14}"),
+    )
+    reasons = {job.name.removeprefix("pretrain.").partition(".")[0]: job.unavailable for job in without.jobs}
+    refused = "method refers needs reports, which nih_chestxray14 does not have"
+    assert reasons == {"prepare": "", "refers": refused, "lsp_transformer": "", "scratch": ""}
+
+
+def test_a_revised_crop_is_in_the_keys_of_those_who_use_it(plan_of: PlanOf) -> None:
+    def revised(augment: str) -> set[str]:
+        plan = plan_of(("preset: smoke", f"preset: smoke, overrides: {{image: {{{augment}: {{crop: resized}}}}}}"))
+        return {job.kind for job in plan.jobs if job.spec.get("crop_impl")}
+
+    assert not any("crop_impl" in job.spec for job in plan_of().jobs)
+    assert (revised("pretrain_augment"), revised("finetune_augment")) == ({"pretrain"}, {"finetune"})
 
 
 @pytest.mark.parametrize("manifest", sorted((ROOT / "manifests").glob("*.yaml")), ids=lambda path: path.stem)
@@ -164,6 +180,37 @@ def test_an_imagenet_row_without_weights_is_unavailable_and_says_how_to_get_them
     jobs = [job for job in plan.jobs if job.kind == "finetune" and job.spec["method"] == "imagenet"]
     assert jobs and all("data root" in job.unavailable and "timm.create_model" in job.unavailable for job in jobs)
     assert all(not job.unavailable for job in plan.jobs if job.spec.get("method") == "refers")
+
+
+def test_a_row_says_that_its_weights_had_another_activation(plan_of: PlanOf, tmp_path: Path) -> None:
+    (tmp_path / "w.npz").write_bytes(b"x")
+    roots = Roots(paths={"imagenet": tmp_path / "w.npz", "imagenet_resnet18": tmp_path / "w.npz"})
+    init = "overrides: {network: {init: imagenet, init_path_name: imagenet}}"
+    rows = f"[imagenet, {{id: refers, {init}}}, {{id: lsp_convnet, params: {{depth: 18}}, {init}}}, scratch]"
+    plan = plan_of(("[refers, lsp_transformer, scratch]", rows), roots=roots)
+    remark = "weights trained with GELU run here with ReLU"
+    assert {cell.method for cell in plan.cells if remark in cell.footnotes} == {"imagenet", "refers"}
+    gelu = plan_of(
+        ("[refers, lsp_transformer, scratch]", rows),
+        ("preset: smoke", "preset: smoke, overrides: {network.activation: gelu}"), roots=roots,
+    )  # fmt: skip
+    assert all(remark not in cell.footnotes for cell in gelu.cells)
+
+
+def test_weights_that_are_adapted_are_told_apart_from_those_that_fit(plan_of: PlanOf, tmp_path: Path) -> None:
+    def adapted(text: bytes, *changes: tuple[str, str]) -> set[str]:
+        (tmp_path / "w.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+        roots = Roots(paths={"checkpoint": tmp_path / "w.safetensors", "imagenet": tmp_path / "w.safetensors"})
+        plan = plan_of(("scratch]", f"checkpoint, {imagenet}]"), *changes, roots=roots)
+        return {job.spec["method"] for job in plan.jobs if "loading" in job.spec}
+
+    imagenet = "{id: c2l, overrides: {network: {init: imagenet, init_path_name: imagenet}}}"
+    own = b'{"blocks.0.attention.qkv.weight": {}, "position_projection.weight": {}}'
+    adding = ("preset: smoke", "preset: smoke, overrides: {network.position: added}")
+    assert adapted(own) == set()
+    assert adapted(b"{}") == {"checkpoint", "c2l"}
+    assert adapted(b"{}", adding) == set()
+    assert adapted(own, adding) == {"checkpoint", "c2l"}
 
 
 def test_a_resnet_starts_from_a_root_of_its_own(plan_of: PlanOf) -> None:

@@ -120,6 +120,36 @@ def test_explains_which_input_changed(plan_of: PlanOf, tmp_path: Path, old: str,
     assert said in text
 
 
+def finish(store: ResultStore, plan: Plan, started: str) -> None:
+    """Every job of a plan, with the record that it would have left."""
+    for job in plan.jobs:
+        with store.publish(job.key) as stage:
+            record = {"kind": job.kind, "name": job.name, "started": started, "spec": dict(job.spec)}
+            (stage / "run.json").write_text(json.dumps(record))
+
+
+def test_explains_what_changed_since_it_was_finished_however_often_it_was_planned(
+    plan_of: PlanOf, tmp_path: Path
+) -> None:
+    def edited(overrides: str, name: str = "m") -> Plan:
+        return plan_of(("preset: smoke", f"preset: smoke, overrides: {{{overrides}}}"), name=name)
+
+    store, cell = ResultStore(tmp_path), "refers.phantom.findings.10%.s0"
+    finish(store, edited("finetune.momentum: 0.5, finetune.steps: 31"), "2026-01-01T00:00:00+00:00")
+    finish(store, plan_of(), "2026-01-02T00:00:00+00:00")
+    other = edited("finetune.momentum: 0.1", name="other")
+    finish(store, other, "2026-01-03T00:00:00+00:00")
+    lock.write(other, tmp_path)
+    first = "finetune.momentum: 0.8, pretrain.steps: 32"
+    for plan in (plan_of(), edited(first), edited(f"{first}, finetune.clip_norm: 2.0")):
+        path = lock.write(plan, tmp_path)
+    text = explain(edited(f"{first}, finetune.clip_norm: 2.0"), lock.read(path), cell, tmp_path)
+    assert "finetune.momentum: 0.9 -> 0.8 (manifest " in text, "the newest that is not another plan's"
+    assert "pretrain: pretrain.refers.phantom changed\n      pretrain.steps: 30 -> 32" in text
+    assert "finetune.clip_norm" in text and "finetune.steps" not in text
+    assert "changed:" not in explain(plan_of(name="done"), None, cell, tmp_path), "it is done"
+
+
 def test_explains_an_unchanged_cell(plan_of: PlanOf, tmp_path: Path) -> None:
     text = explain(plan_of(), plan_of(), "refers.phantom.findings.10%.s0", tmp_path)
     assert "to do" in text

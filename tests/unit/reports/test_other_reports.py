@@ -74,15 +74,22 @@ def test_deviations_list_what_differs_is_unstated_or_was_set(folder: Any) -> Non
         "network.depth": {"value": 2, "origin": "smoke: small", "stated": True},
         "network.depth [refers]": {"value": 3, "origin": "manifest m.yaml:3:1", "stated": True, "overridden": True},
         "network.novel": {"value": True, "origin": "plug-in", "stated": True},
+        "params.dim [c2l]": {"value": 128, "origin": "c2l", "stated": True, "overridden": False, "official": 128},
+        "params.loss [c2l]": {"value": "infonce", "origin": "c2l", "stated": True, "official": "nce"},
+        "params.queue [c2l]": {"value": 64, "origin": "m.yaml", "stated": True, "overridden": True, "official": 16384},
+        "params.side [transvw]": {"value": 0.3, "origin": "transvw", "stated": False, "overridden": False},
     }
     table = deviations.build(folder.load())
-    assert table is not None and "4 of 5" in table.caption
+    assert table is not None and "7 of 9" in table.caption
     assert [column.title for column in table.columns] == ["paper", "released code", "ours", "because", "origin of ours"]
     assert [(row.title, *(cell.text for cell in row.cells[:4])) for row in table.rows] == [
         ("network.heads", "unstated; 12", "12", "12", "unstated in the paper"),
         ("network.depth", "12", "12", "2", "differs"),
         ("network.depth [refers]", "12", "12", "3", "differs; set in the manifest"),
         ("network.novel", "\N{EN DASH}", "\N{EN DASH}", "true", "no such value in the paper's preset"),
+        ("params.loss [c2l]", "\N{EN DASH}", '"nce"', '"infonce"', "differs"),
+        ("params.queue [c2l]", "\N{EN DASH}", "16384", "64", "differs; set in the manifest"),
+        ("params.side [transvw]", "\N{EN DASH}", "\N{EN DASH}", "0.3", "unstated"),
     ]
 
 

@@ -1,0 +1,68 @@
+"""Which value has each parameter of a row's method, what does the method's source say of it, and what must a table?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from refers_bench.plugins import Method
+
+#: Of their names in the lock: "params.queue [c2l]", with the row's name behind.
+PREFIX = "params."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter of a row's method; see `refers_bench.plugins.Method` for what a field says of its source.
+
+    Attributes:
+        name: field of the method's `Params`.
+        value: a JSON value.
+        changed: whether the row has another value than the default; always where there is no default.
+        default: the field's own, None where there is none.
+        description: what it is.
+        stated: whether the method's source states a value.
+        official: that value, where it does.
+    """
+
+    name: str
+    value: Any
+    changed: bool
+    default: Any
+    description: str
+    stated: bool
+    official: Any
+
+    @property
+    def note(self) -> str:
+        """What a table says of it."""
+        return f"{self.name} = {self.value}" + ("" if self.default is None else f" (default {self.default})")
+
+
+def parameters(model: BaseModel) -> Iterator[Parameter]:
+    """All parameters of a row, in the order of its model."""
+    for name, info in type(model).model_fields.items():
+        said = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        required, value = info.is_required(), to_jsonable_python(getattr(model, name))
+        default = None if required else to_jsonable_python(info.get_default(call_default_factory=True))
+        yield Parameter(
+            name=name, value=value, changed=required or value != default, default=default,
+            description=info.description or "", stated=not (required or said.get("unstated", False)),
+            official=said.get("official", default),
+        )  # fmt: skip
+
+
+def footnotes(method: Method, model: BaseModel) -> Iterator[str]:
+    """What a table must say of a row's parameters: the method's own words, then all others that are not the default."""
+    own = method.footnotes(model)
+    yield from own
+    for one in parameters(model):
+        if one.changed:
+            # The method's own words speak of it where they would be others at the default.
+            default = type(model).model_fields[one.name].get_default(call_default_factory=True)
+            if one.default is None or method.footnotes(model.model_copy(update={one.name: default})) == own:
+                yield one.note

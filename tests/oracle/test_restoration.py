@@ -1,0 +1,113 @@
+"""Do the restoring methods, with their own defaults, minimise what a loop over images and pixels says?"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from refers_bench import plugins
+from refers_bench.data import distortions
+from refers_bench.manifest.protocols import resolve_sections
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.nets.restoration import VALIDATION_SEED
+
+BATCH, SIZE = 12, 32
+SECTIONS = resolve_sections("smoke")
+MEAN, STD = SECTIONS["image"]["mean"][0], SECTIONS["image"]["std"][0]
+
+
+def objective_of(name: str, **params: Any) -> Any:
+    method = plugins.load("method", name)
+    torch.manual_seed(0)
+    given = method.Params(**params)
+    encoder = method.build_encoder(given, SECTIONS["network"], SECTIONS["image"])
+    facts = SourceFacts(classes=())
+    return method.build_objective(
+        given, facts, SECTIONS["network"], SECTIONS["image"], SECTIONS["pretrain"], encoder
+    ).eval()
+
+
+def batch() -> Any:
+    generator = torch.Generator().manual_seed(1)
+    grey = torch.rand(BATCH, 1, 1, SIZE, SIZE, generator=generator)
+    labels = torch.randint(0, 44, (BATCH, 1), generator=generator).float()
+    return SimpleNamespace(images_BVCHW=(grey - MEAN) / STD, labels_BK=labels)
+
+
+def grey_of(one: Any) -> Tensor:
+    """Grey levels as the objective gets them back from normalised images."""
+    return (one.images_BVCHW[:, 0, 0] * STD + MEAN).clamp(0, 1)
+
+
+def seen_and_restored(objective: Any, distorted: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        tokens = objective.encoder((distorted[:, None] - MEAN) / STD)
+        return tokens, objective.decoder(objective.encoder.patches(tokens))
+
+
+def squared_error(restored: Tensor, target: Tensor) -> float:
+    total = 0.0
+    for image, wanted in zip(restored.double().numpy(), target.double().numpy(), strict=True):
+        for row, wanted_row in zip(image, wanted, strict=True):
+            total += sum((a - b) ** 2 for a, b in zip(row, wanted_row, strict=True))
+    return total / restored.numel()
+
+
+def test_model_genesis_restores_the_flipped_clean_image() -> None:
+    objective, one = objective_of("model_genesis"), batch()
+    generator = torch.Generator().manual_seed(VALIDATION_SEED)
+    flipped = distortions.flips(grey_of(one), generator)
+    assert 0 < int((flipped != grey_of(one)).flatten(1).any(1).sum()) < BATCH
+    distorted = distortions.genesis(flipped, generator, windows=700, shuffle=0.5, intensity=0.9, paint=0.9, inpaint=0.2)
+    _, restored = seen_and_restored(objective, distorted)
+    losses = objective(one)
+    assert list(losses) == ["restoration"]
+    assert float(losses["restoration"]) == pytest.approx(squared_error(restored, flipped), rel=1e-5)
+    assert float(losses["restoration"]) != pytest.approx(squared_error(restored, grey_of(one)), rel=1e-5)
+
+
+def test_context_restoration_restores_the_image_itself() -> None:
+    objective, one = objective_of("context_restoration"), batch()
+    generator = torch.Generator().manual_seed(VALIDATION_SEED)
+    drawn = distortions.draw_swaps(BATCH, SIZE, swaps=20, side=(20, 20), generator=generator)
+    _, restored = seen_and_restored(objective, distortions.apply_swaps(grey_of(one), drawn))
+    assert float(objective(one)["restoration"]) == pytest.approx(squared_error(restored, grey_of(one)), rel=1e-5)
+
+
+def test_transvw_weighs_words_by_a_hundredth_and_restores_the_crop_before_the_warp() -> None:
+    objective, one = objective_of("transvw"), batch()
+    generator = torch.Generator().manual_seed(VALIDATION_SEED)
+    distorted = distortions.visual_words(grey_of(one), generator, windows=5, alpha=991.0, sigma=8.0)
+    tokens, restored = seen_and_restored(objective, distorted)
+    with torch.no_grad():
+        logits = objective.head(objective.encoder.readout(tokens)).double().numpy()
+    crossed = 0.0
+    for row, word in zip(logits, one.labels_BK[:, 0].int().tolist(), strict=True):
+        crossed -= math.log(math.exp(row[word]) / sum(math.exp(value) for value in row))
+    losses = objective(one)
+    assert list(losses) == ["visual_word", "restoration"]
+    assert float(losses["visual_word"]) == pytest.approx(0.01 * crossed / BATCH, rel=1e-5)
+    assert float(losses["restoration"]) == pytest.approx(squared_error(restored, grey_of(one)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["model_genesis", "context_restoration", "transvw"])
+def test_distortions_are_those_of_float32_whatever_the_networks_compute_in(name: str) -> None:
+    """In 16 bit a warp's sampling places would be wrong by up to a pixel."""
+    objective, one = objective_of(name), batch()
+    found = []
+    contexts: list[Callable[[], Any]] = [contextlib.nullcontext, lambda: torch.autocast("cpu", dtype=torch.bfloat16)]
+    for context in contexts:
+        with context():
+            found.append(objective.pair(one.images_BVCHW[:, 0]))
+            assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == (torch.bfloat16 if len(found) == 2 else torch.float32)
+    for exact, inside in zip(*found, strict=True):
+        assert inside.dtype == torch.float32
+        np.testing.assert_array_equal(inside.numpy(), exact.numpy())

@@ -1,0 +1,145 @@
+"""Are all parameters of a row's method in the lock, with what their source says, and in the footnotes where changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refers_bench import plugins
+from refers_bench.manifest import protocols
+from refers_bench.manifest.load import load
+from refers_bench.manifest.roots import Roots
+from refers_bench.plan.cost_model import batch_size
+from refers_bench.plan.expand import expand
+from refers_bench.plan.lock import Plan
+from refers_bench.plan.shapes import shape_of
+
+PlanOf = Callable[..., Plan]
+MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
+
+
+def notes(plan: Plan, row: str) -> tuple[str, ...]:
+    (found,) = {cell.footnotes for cell in plan.cells if cell.method == row}
+    return found
+
+
+def spec_of(plan: Plan, name: str) -> Mapping[str, Any]:
+    (spec,) = [job.spec for job in plan.jobs if job.name == name]
+    return spec
+
+
+def planned(manifest: str) -> Plan:
+    return expand(load(MANIFESTS / f"{manifest}.yaml"), Roots())
+
+
+@pytest.mark.parametrize("name", sorted(plugins.names("method")))
+def test_every_parameter_of_every_method_is_in_the_lock(plan_of: PlanOf, name: str) -> None:
+    plan = plan_of(("scratch]", f"{{id: {name}, name: row}}]"))
+    fields = plugins.load("method", name).Params.model_fields
+    found = {key: value for key, value in plan.values.items() if key.endswith(" [row]") and key.startswith("params.")}
+    assert set(found) == {f"params.{field} [row]" for field in fields}
+    for value in found.values():
+        assert value["origin"].startswith(f"{name} (")
+        assert value["overridden"] is False
+        assert value["stated"] == ("official" in value)
+
+
+def test_a_parameter_says_where_it_is_from_and_what_its_source_has(plan_of: PlanOf) -> None:
+    plan = plan_of(("scratch]", "{id: transvw, params: {words: 8, side: 0.2}}]"))
+    words, side = plan.values["params.words [transvw]"], plan.values["params.side [transvw]"]
+    assert (words["value"], words["official"], words["overridden"], words["stated"]) == (8, 44, True, True)
+    assert "m.yaml:6:" in words["origin"]
+    assert (side["value"], side["overridden"], side["stated"]) == (0.2, True, False)
+    assert "official" not in side
+    batch = plan.values["params.feature_batch_size [transvw]"]
+    assert (batch["value"], batch["official"], batch["overridden"]) == (32, 8, False)
+    assert plan.values["params.feature_schedule [transvw]"]["official"] == "plateau"
+    assert plan.values["params.feature_patience [transvw]"]["official"] == 50
+    assert plan.values["params.windows [transvw]"]["official"] == 5
+
+
+def test_changed_parameters_are_footnoted_once(plan_of: PlanOf) -> None:
+    plan = plan_of(
+        ("scratch]", "{id: model_genesis, params: {windows: 20, paint: 0.9}}, {id: lsp_convnet, params: {depth: 18}}]"),
+        ("[refers,", "[{id: refers, params: {views: 2, tasks: [report_generation]}},"),
+    )
+    assert notes(plan, "model_genesis") == ("windows = 20 (default 700)",)
+    # Said in the method's own words.
+    assert notes(plan, "lsp_convnet") == ("ResNet-18",)
+    assert notes(plan, "refers") == ("pre-trained on report generation only", "2 views per study")
+    assert notes(plan, "lsp_transformer") == ()
+
+
+def test_later_parameters_are_in_a_key_only_where_they_are_changed(plan_of: PlanOf) -> None:
+    later = {"feature_batch_size": 16, "feature_learning_rate": 0.01, "feature_schedule": "constant"}
+    before = plan_of(("scratch]", "transvw]"))
+    spec = spec_of(before, "discover.transvw.phantom")
+    assert not set(later) & set(spec["discovery"])
+    assert not {*later, "feature_patience"} & set(spec_of(before, "pretrain.transvw.phantom")["params"])
+    assert batch_size(spec) == 32
+    for name, value in later.items():
+        plan = plan_of(("scratch]", f"{{id: transvw, params: {{{name}: {value}}}}}]"))
+        changed = spec_of(plan, "discover.transvw.phantom")
+        assert changed["discovery"] == {**spec["discovery"], name: value}
+        assert batch_size(changed) == (16 if name == "feature_batch_size" else 32)
+        assert (shape_of(changed) == shape_of(spec)) == (name != "feature_batch_size")
+
+
+@pytest.mark.parametrize("preset", protocols.names())
+@pytest.mark.parametrize("name", sorted(plugins.names("method")))
+def test_constants_of_a_definition_fit_every_preset(name: str, preset: str) -> None:
+    constants = plugins.load("method", name).constants
+    method = {one: protocols.Value(value=value, origin=source) for one, (value, source) in constants.items()}
+    resolved = protocols.resolve(preset, method=method)
+    assert sorted(resolved) == protocols.field_names()
+    assert all(resolved[one].value == value and source for one, (value, source) in constants.items())
+
+
+@pytest.mark.parametrize("manifest", ["phantom_cpu", "covid19_cpu", "nih_cpu", "full_size_gpu", "table1"])
+def test_c2l_contrasts_its_own_views_in_every_manifest(manifest: str) -> None:
+    plan = planned(manifest)
+    (spec,) = [job.spec for job in plan.jobs if job.kind == "pretrain" and job.spec["method"] == "c2l"]
+    views = spec["image"]["pretrain_augment"]
+    assert (views["crop"], views["scale"], views["ratio"]) == ("resized", [0.2, 1.0], [0.75, 1.3333])
+    assert (views["jitter_probability"], views["brightness"], views["contrast"]) == (1.0, [0.6, 1.4], [0.6, 1.4])
+    (others,) = {
+        job.spec["image"]["pretrain_augment"]["crop"]
+        for job in plan.jobs
+        if job.kind == "pretrain" and job.spec["method"] != "c2l"
+    }
+    assert others == "random"
+    assert any(
+        note.startswith("by the method's definition: image.pretrain_augment.crop") for note in notes(plan, "c2l")
+    )
+    value = plan.values["image.pretrain_augment.crop [c2l]"]
+    assert (value["value"], value["overridden"]) == ("resized", False)
+    assert value["origin"].startswith("c2l: official code")
+
+
+@pytest.mark.parametrize("where", ["row", "protocol"])
+def test_a_manifest_replaces_what_a_definition_sets(plan_of: PlanOf, where: str) -> None:
+    own = "overrides: {image.pretrain_augment.crop: none}"
+    changes = {
+        "row": [("scratch]", f"{{id: c2l, {own}}}]")],
+        "protocol": [("scratch]", "c2l]"), ("preset: smoke", f"preset: smoke, {own}")],
+    }[where]
+    plan = plan_of(*changes)
+    views = spec_of(plan, "pretrain.c2l.phantom")["image"]["pretrain_augment"]
+    assert (views["crop"], views["scale"]) == ("none", [0.2, 1.0])
+    assert plan.values["image.pretrain_augment.crop [c2l]"]["overridden"]
+    (defined,) = [note for note in notes(plan, "c2l") if note.startswith("by the method's definition")]
+    assert "augment.crop" not in defined and "augment.scale = [0.2, 1.0]" in defined
+
+
+def test_the_smoke_manifest_keeps_the_views_of_its_baseline() -> None:
+    spec = spec_of(planned("smoke"), "pretrain.c2l.mimic_cxr_jpg")
+    assert spec["image"]["pretrain_augment"] == protocols.resolve_sections("smoke")["image"]["pretrain_augment"]
+
+
+@pytest.mark.parametrize("manifest", ["phantom_cpu", "covid19_cpu", "nih_cpu"])
+def test_the_cpu_manifests_hold_every_method_that_needs_no_file(manifest: str) -> None:
+    ids = {row["id"] for row in planned(manifest).manifest["methods"]}
+    assert ids == set(plugins.names("method")) - {"checkpoint"}
