@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -146,7 +147,7 @@ def _bar(total: int) -> Iterator[Callable[[int, int], None]]:
 
 
 def running_order(
-    settings: Settings, plan: Plan, jobs: Sequence[Job], how: RunSettings, *, budget: str | None
+    settings: Settings, plan: Plan, jobs: Sequence[Job], how: RunSettings, *, budget: str | None, fixed: bool = True
 ) -> dict[str, Any]:
     """In which order a run takes its jobs, and how long; changes to its settings.
 
@@ -159,6 +160,7 @@ def running_order(
         jobs: that are still to run.
         how: slots, threads and folders of the run.
         budget: such as "40gpuh"; None for none.
+        fixed: whether each job runs in one of `how`'s slots; on a cluster it takes what it asks for.
 
     Raises:
         UserError: a budget that cannot be read, or of another device.
@@ -169,9 +171,8 @@ def running_order(
     from refers_bench.store.results import ResultStore
 
     device = device_of(plan, how.slots[0], threads=how.threads)
-    limit = None
+    limit, kind = None, "cuda" if device.kind == "cuda" else "cpu"
     if budget is not None:
-        kind = "cuda" if device.kind == "cuda" else "cpu"
         limit = order.budget_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
     shapes, store = Shapes(plan.jobs), ResultStore(settings.results)
     done = {job.key for job in plan.jobs} - {job.key for job in jobs}
@@ -184,17 +185,23 @@ def running_order(
     )  # fmt: skip
     if limit is None:
         return {"order": order.longest_first(plan, made.seconds)}
-    _say_shares(plan, made, limit, budget=str(budget))
-    return {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}
+    changes: dict[str, Any] = {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}
+    seconds: Mapping[str, float] = made.seconds
+    if not fixed:
+        slots = partial(order.slots_of, device=kind, gpus=device.gpus, shared_by=plan.execution["jobs_per_gpu"])
+        seconds = {job.key: seconds[job.key] * slots(job) for job in jobs if job.key in seconds}
+        changes["cost"] = slots
+    _say_shares(plan, made, seconds, limit, budget=str(budget))
+    return changes
 
 
-def _say_shares(plan: Plan, made: Forecast, limit: float, *, budget: str) -> None:
-    """Which rows the budget pays for, by the forecast."""
+def _say_shares(plan: Plan, made: Forecast, seconds: Mapping[str, float], limit: float, *, budget: str) -> None:
+    """Which rows the budget pays for, by the forecast: seconds of slots of each job."""
     from refers_bench.cli.forecast_view import sources_of
     from refers_bench.execution.progress import duration
     from refers_bench.plan.order import shares
 
-    found = shares(plan, made.seconds, limit)
+    found = shares(plan, seconds, limit)
     click.echo(f"budget {budget}: {duration(limit)} of slots; by the forecast ({sources_of(made)})", err=True)
     wide = max((len(one.row.name) for one in found), default=0)
     for one in found:

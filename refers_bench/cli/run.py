@@ -110,7 +110,8 @@ def _execute(
         threads=threads or plan.execution["threads"], retries=plan.execution["retries"], max_jobs=max_jobs,
         accumulate=accumulate or plan.execution["accumulate"],
     )  # fmt: skip
-    how = dataclasses.replace(how, **running_order(settings, plan, todo, how, budget=budget))
+    order = running_order(settings, plan, todo, how, budget=budget, fixed=executor == "local")
+    how = dataclasses.replace(how, **order)
     where = f"{len(how.slots)} at a time" if executor == "local" else f"on {executor}"
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
     view = progress.view(len(todo))

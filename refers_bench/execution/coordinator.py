@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from refers_bench.errors import Problem, StorageError, UserError
-from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings
+from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Refused, Settings
 from refers_bench.execution.retry import next_attempt, refusal
+from refers_bench.files import tidy
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
 from refers_bench.store import provenance
@@ -74,6 +75,8 @@ class _Run:
         self.queued: set[str] = set()
         #: Claimed by somebody else when it was this run's turn.
         self.elsewhere: set[str] = set()
+        #: When failures that stood there before were recorded.
+        self.before: dict[str, int] = {}
         self.children: dict[str, list[str]] = {}
         given = settings.given
         self.attempts = Counter({key: attempt.number - 1 for key, attempt in given.items()})
@@ -103,12 +106,15 @@ class _Run:
                 shutil.rmtree(work, ignore_errors=True)
             for part in work.glob("*.part"):
                 part.unlink(missing_ok=True)
+        for key in [key for key, job in self.jobs.items() if job.kind == "prepare"]:
+            tidy(self.settings.cache / "prepared" / key)
 
     def is_done(self, job: Job) -> bool:
         return state_of(job, self.store, self.settings.cache) == "done"
 
     def look(self) -> None:
         """Sort the jobs into done, blocked and to do, and find those that can start."""
+        self.before = {key: self.store.failed_at(key) for key in self.store.listing().failed}
         for job in self.jobs.values():
             for need in job.needs:
                 self.children.setdefault(need, []).append(job.key)
@@ -159,10 +165,12 @@ class _Run:
 
     def exhausted(self) -> bool:
         """Whether no further job may start in this run."""
-        settings = self.settings
-        if self.interrupted or (settings.max_jobs is not None and self.starts >= settings.max_jobs):
-            return True
-        return settings.budget_s is not None and self.spent() >= settings.budget_s
+        most = self.settings.max_jobs
+        return self.interrupted or (most is not None and self.starts >= most) or self.overspent()
+
+    def overspent(self) -> bool:
+        """Whether the budget is spent."""
+        return self.settings.budget_s is not None and self.spent() >= self.settings.budget_s
 
     def spent(self) -> float:
         """Seconds of slots that this run has used."""
@@ -180,6 +188,8 @@ class _Run:
                 self.interrupted = True
                 self.engine.interrupt()
             self.hand_over()
+            if self.queued and self.overspent():
+                self.engine.take_back()
             if self.running:
                 for ending in self.engine.wait(TICK_S):
                     self.end(ending)
@@ -209,9 +219,10 @@ class _Run:
         try:
             if batch:
                 self.engine.start(batch)
-        except UserError:  # refused: none of it is anybody's to watch
-            for attempt in batch:
-                self.running.pop(attempt.job.key)
+        except UserError as error:  # what was refused is nobody's to watch
+            taken = error.taken if isinstance(error, Refused) else frozenset()
+            for key in {attempt.job.key for attempt in batch} - taken:
+                self.running.pop(key)
             raise
 
     def claimed(self, key: str) -> Attempt | None:
@@ -222,16 +233,15 @@ class _Run:
             self.elsewhere.add(key)
             return None
         self.elsewhere.discard(key)
-        if self.is_done(job):  # somebody else finished it
+        done, failed = self.is_done(job), self.store.failed_at(key) > self.before.get(key, 0)
+        if done or failed:  # somebody else has run it, meanwhile
             self.claims.release(key)
             self.left[job.kind] -= 1
-            self.succeed(key)
+            self.succeed(key) if done else self.give_up(key, (self.store.failure(key) or {}).get("category", "lost"))
             return None
         self.attempts[key] += 1
-        parts = self.parts.setdefault(key, self.settings.accumulate)
-        return Attempt(
-            job=job, number=self.attempts[key], accumulate=parts, token=token, after=self.smaller.get(key, "")
-        )  # fmt: skip
+        parts, after = self.parts.setdefault(key, self.settings.accumulate), self.smaller.get(key, "")
+        return Attempt(job=job, number=self.attempts[key], accumulate=parts, token=token, after=after)
 
     def began(self, attempt: Attempt) -> None:
         key = attempt.job.key
@@ -279,6 +289,9 @@ class _Run:
             self.queued.discard(ending.key)
             self.listener.started(self.jobs[ending.key])
             return
+        if ending.category == "queued":
+            self.back(ending.key)
+            return
         attempt, since = self.running.pop(ending.key)
         self.idle_since = time.monotonic()
         job, seconds = attempt.job, self.idle_since - since
@@ -303,6 +316,14 @@ class _Run:
             self.fail(attempt, ending, seconds)
         if ending.category != "waiting":
             self.listener.ended(job, ending.category, seconds, ending.message)
+
+    def back(self, key: str) -> None:
+        """A job waits in the queue again: its time counts no more, and whoever ran it has given its claim back."""
+        attempt, since = self.running[key]
+        if key not in self.queued:
+            self.outcome.spent_s += (time.monotonic() - since) * self.settings.cost(attempt.job)
+        self.queued.add(key)
+        self.claims.acquire(key, token=attempt.token)
 
     def retry(self, attempt: Attempt, category: str) -> bool:
         """Whether another attempt may help; sets in how many parts it processes its batches."""
@@ -341,7 +362,7 @@ class _Run:
             self.consider(child)
 
     def fail(self, attempt: Attempt, ending: Ending, seconds: float) -> None:
-        """Record a failure for good, and block what needs the job."""
+        """Record a failure for good."""
         job = attempt.job
         why = refusal(job.spec, ending.category, accumulate=attempt.accumulate)
         if not ending.recorded:
@@ -354,10 +375,13 @@ class _Run:
                 },
             )  # fmt: skip
         self.claims.release(job.key)
-        self.failed[job.key] = ending.category
-        self.outcome.failed[job.key] = ending.category
-        self.todo.pop(job.key)
-        self.block(job.key)
+        self.give_up(job.key, ending.category)
+
+    def give_up(self, key: str, category: str) -> None:
+        """Count a job as failed, and block what needs it."""
+        self.failed[key] = self.outcome.failed[key] = category
+        self.todo.pop(key)
+        self.block(key)
 
     def block(self, key: str) -> None:
         """Whatever needs this job, directly or not, cannot run; what is queued already finds out by itself."""

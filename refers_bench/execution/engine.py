@@ -10,12 +10,13 @@ engines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from refers_bench.errors import Problem, UserError
 from refers_bench.plan.lock import Job
 from refers_bench.store.claims import STALE_S
 
@@ -117,8 +118,8 @@ class Ending:
     Attributes:
         key: of the job.
         category: one of `refers_bench.errors.CATEGORIES`; or "storage" (results cannot be written, which ends the
-            run), "waiting" (it did not run, since what it needs is not done or somebody else is at it), or "running"
-            (no ending: it has left the queue, and its time counts from now).
+            run), "waiting" (it did not run, since what it needs is not done or somebody else is at it), or no ending:
+            "running" (it has left the queue, and its time counts from now) or "queued" (it is back there).
         message: one line for people.
         facts: more for the record of a failure: traceback, exit status, host, the engine's own job id.
         recorded: whether whoever ran it has tried again where that helps and has recorded the failure in the store.
@@ -129,6 +130,18 @@ class Ending:
     message: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
+
+
+class Refused(UserError):
+    """An engine does not take attempts, and says why.
+
+    Attributes:
+        taken: keys of those that it has taken all the same, before or with them.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, taken: frozenset[str]) -> None:
+        super().__init__(problems)
+        self.taken = taken
 
 
 class Engine(Protocol):
@@ -155,13 +168,21 @@ class Engine(Protocol):
         """How many more attempts it takes now."""
 
     def start(self, attempts: Sequence[Attempt]) -> None:
-        """Run these, claimed, as soon as it can; those they need come before them or were started earlier."""
+        """Run these, claimed, as soon as it can; those they need come before them or were started earlier.
+
+        Raises:
+            Refused: it has taken some of them only.
+            UserError: it has taken none of them.
+        """
 
     def wait(self, seconds: float) -> Sequence[Ending]:
         """Attempts that have ended since, after at most so many seconds."""
 
     def interrupt(self) -> None:
         """Ask what runs to save its state and end with "preempted"."""
+
+    def take_back(self) -> None:
+        """Have what still waits in its queue end with "waiting"; asked again as long as there is any."""
 
 
 class Listener(Protocol):

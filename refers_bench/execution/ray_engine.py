@@ -83,6 +83,8 @@ class RayEngine:
         #: Why nodes cannot be used.
         self.refusals: list[Problem] = []
         self.interrupted = False
+        #: Calls that were taken back.
+        self.cancelled: set[str] = set()
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
@@ -184,6 +186,7 @@ class RayEngine:
         for ending in endings:
             self._batch(ending.key).unlink(missing_ok=True)
             self.begun.discard(ending.key)
+            self.cancelled.discard(ending.key)
             del self.running[ending.key]
         if not self.interrupted:
             self._check_homes()
@@ -196,8 +199,18 @@ class RayEngine:
         self.interrupted = True
         with storage_errors(self.flag):
             self.flag.write_text("stop", encoding="utf-8")
+        self._cancel_queued()
+
+    def take_back(self) -> None:
+        """Calls that wait for a place."""
+        self._cancel_queued()
+
+    def _cancel_queued(self) -> None:
         queued = [key for key in self.running if (self.claims.owner(key) or {}).get("queued")]
-        self.link.tell("cancel", ids=queued)
+        fresh = [key for key in queued if key not in self.cancelled]
+        if fresh:
+            self.cancelled.update(fresh)
+            self.link.tell("cancel", ids=fresh)
 
     # --- how calls end ----------------------------------------------------------------------------------------------
 

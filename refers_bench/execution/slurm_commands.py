@@ -21,7 +21,10 @@ ALIVE = WAITING | {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZIN
 #: Slurm's number of no task: of what was cancelled before it became one.
 _NO_TASK = 2**32 - 2
 _FIELDS = ("JobArrayID", "State", "Reason", "RestartCnt", "NodeList", "Name")
-#: Environment of a job that this process runs in: its own limits are not those of the jobs it sends.
+#: Environment of a job that this process runs in, whose limits are not those of the jobs it sends, and options of the
+#: user's own commands, which would win over what a script says or hide tasks.
+_DROPPED = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SACCT_")
+#: What of it says where Slurm is.
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 
 
@@ -36,7 +39,11 @@ class CommandFailed(Exception):
     @property
     def full(self) -> bool:
         """Whether the user may not queue more at the moment."""
-        return bool(re.search(r"MaxSubmit|MaxJobCount|job count limit|too many jobs|temporarily", str(self), re.I))
+        said = str(self)
+        if re.search(r"(Max|Grp)Submit|MaxJobCount|job count limit|too many jobs|temporarily|queue full", said, re.I):
+            return True
+        # One sentence for every limit of an account; the limit itself is named before it, but not by old versions.
+        return "job submit limit" in said and not re.search(r"\b(Assoc|QOS|Max)[A-Z]\w+", said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +87,16 @@ class Slurm:
         Raises:
             CommandFailed: it ended with an error, or did not end.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in _KEPT}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED) or name in _KEPT}
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=kept,
                 start_new_session=True,  # Ctrl-C is for the coordinator
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise CommandFailed(f"{command[0]}: timed out after {PATIENCE_S:g} s") from error
+            # While its queue is full sbatch tries for minutes, and has said so.
+            said = (error.stderr or b"").decode(errors="replace").strip()
+            raise CommandFailed(f"{command[0]}: timed out after {PATIENCE_S:g} s. {said}".rstrip(". ")) from error
         if done.returncode:
             raise CommandFailed((done.stderr or done.stdout).strip() or f"{command[0]}: exit status {done.returncode}")
         return done.stdout

@@ -14,8 +14,8 @@ from typing import Any
 
 from refers_bench.errors import Problem, StorageError, UserError
 from refers_bench.execution import slurm_events, slurm_folder
-from refers_bench.execution.engine import Attempt, Ending, Settings
-from refers_bench.execution.slurm_commands import CommandFailed, Row, Slurm, id_of
+from refers_bench.execution.engine import Attempt, Ending, Refused, Settings
+from refers_bench.execution.slurm_commands import WAITING, CommandFailed, Row, Slurm, id_of
 from refers_bench.execution.slurm_folder import Array
 from refers_bench.execution.slurm_options import Options
 from refers_bench.execution.slurm_sending import Sender
@@ -27,7 +27,7 @@ from refers_bench.store.results import ResultStore
 
 #: Attempts in the queue at a time, and with a budget, which is spent by those that run.
 MOST, MOST_WITH_BUDGET = 5000, 16
-#: Seconds to wait once the user may not queue more.
+#: Seconds to wait once the user may not queue more, or Slurm does not answer.
 FULL_S = 30.0
 
 
@@ -61,6 +61,8 @@ class SlurmEngine:
         self.watcher = Watcher(settings, self.slurm)
         self.most = MOST if settings.budget_s is None else (options.throttle or MOST_WITH_BUDGET)
         self.full_until = 0.0
+        #: An array that Slurm may have taken or not, and the attempts of its tasks.
+        self.doubt: tuple[Array, list[list[Attempt]]] | None = None
         #: Names of arrays of others that were looked at.
         self.taken: set[str] = set()
 
@@ -83,6 +85,9 @@ class SlurmEngine:
         except KeyboardInterrupt:
             self._broken_off()
             raise
+        except UserError:
+            self._say_what_stays()
+            raise
         finally:
             self._close()
             for key in list(self.watching.held):
@@ -91,7 +96,7 @@ class SlurmEngine:
 
     def _broken_off(self) -> None:
         """Ask whether what is queued or runs is to be cancelled."""
-        outstanding = sum(len(task.attempts) for task in self.watcher.tasks.values())
+        outstanding = len(self.watcher.task_of)
         if not outstanding:
             return
         self.watching.renew()
@@ -100,11 +105,15 @@ class SlurmEngine:
             self._cancel()
             self.token = ""  # nobody need wait for what was claimed
             return
-        ids = sorted({task.array.id for task in self.watcher.tasks.values()}, key=int)
-        say(
-            f"{outstanding} jobs stay on Slurm (arrays {', '.join(ids)}). The same command watches them again; "
-            f"scancel {' '.join(ids)} takes them out"
-        )
+        self._say_what_stays()
+
+    def _say_what_stays(self) -> None:
+        ids = sorted({task.array.id for task in self.watcher.tasks.values() if task.attempts}, key=int)
+        if ids:
+            say(
+                f"{len(self.watcher.task_of)} jobs stay on Slurm (arrays {', '.join(ids)}). The same command watches "
+                f"them again; scancel {' '.join(ids)} takes them out"
+            )
 
     def _close(self) -> None:
         """Arrays of which nothing is left need no watching."""
@@ -116,6 +125,17 @@ class SlurmEngine:
     def interrupt(self) -> None:
         """Cancel: Slurm tells running tasks to leave, and they save their state."""
         self._cancel()
+
+    def take_back(self) -> None:
+        """Tasks that have never run."""
+        ids = [
+            task.id for task in self.watcher.tasks.values()
+            if task.row.state in WAITING and not task.row.restarts and task.id not in self.watcher.cancelled
+        ]  # fmt: skip
+        if ids:
+            with contextlib.suppress(CommandFailed):  # asked again
+                self.slurm.cancel(ids)
+                self.watcher.cancelled.update(ids)
 
     def _cancel(self) -> None:
         tasks = [task for task in self.watcher.tasks.values() if task.attempts and task.over is None]
@@ -144,6 +164,8 @@ class SlurmEngine:
         try:
             rows = self.slurm.queue()
         except CommandFailed as error:
+            if error.passing and self.sender.known:
+                return found
             raise UserError(Problem(found=f"Slurm does not say what is queued: {error}")) from error
         for array in reversed(left):  # the latest attempt at a job counts
             self.taken.add(array.name)
@@ -155,6 +177,7 @@ class SlurmEngine:
                 array = array.known(number)
             found += self._taken_over(array, jobs, rows)
         if found:
+            self.sender.known = True
             count = len({self.watcher.tasks[self.watcher.task_of[one.job.key]].array.id for one in found})
             say(f"watching {len(found)} jobs again that are on Slurm already ({count} arrays)")
         return found
@@ -187,22 +210,44 @@ class SlurmEngine:
 
     def room(self) -> int:
         """How many more the queue takes."""
-        return 0 if time.monotonic() < self.full_until else max(0, self.most - len(self.watcher.task_of))
+        if self.doubt or time.monotonic() < self.full_until:
+            return 0
+        return max(0, self.most - len(self.watcher.task_of))
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Send them as arrays, each after what it needs.
 
         Raises:
-            UserError: Slurm refuses them.
+            Refused: Slurm refuses them, or what comes after the first.
+            StorageError: files of an array cannot be written.
         """
-        for array, tasks in self.sender.send(attempts, where=dict(self.watcher.task_of)):
-            if array is None:  # the user may not queue more now
-                held = [one for task in tasks for one in task]
-                self.full_until = time.monotonic() + FULL_S
-                self.watcher.endings += [Ending(key=one.job.key, category="waiting") for one in held]
-                continue
+        try:
+            for array, tasks in self.sender.send(attempts, where=dict(self.watcher.task_of)):
+                self._sent(array, tasks)
+        except StorageError:
+            raise
+        except UserError as error:
+            raise Refused(error.problems, taken=frozenset(self.watcher.task_of)) from error
+
+    def _sent(self, array: Array | None, tasks: list[list[Attempt]]) -> None:
+        """Watch an array, or put it off; see `Sender.send`."""
+        if array is not None and array.id:
             for number, some in enumerate(tasks):
                 self.watcher.add(array, number, {one.job.key: one for one in some})
+            return
+        self.full_until = time.monotonic() + FULL_S
+        if array is not None:
+            self.doubt = (array, tasks)
+            return
+        self.watcher.endings += [Ending(key=one.job.key, category="waiting") for task in tasks for one in task]
+
+    def _settle_doubt(self) -> None:
+        if self.doubt and time.monotonic() >= self.full_until:
+            (array, tasks), self.doubt = self.doubt, None
+            found = self.sender.looked_up(array)
+            if found is None:
+                array.close()
+            self._sent(found, tasks)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -213,6 +258,7 @@ class SlurmEngine:
             if time.monotonic() - self.renewed > RENEW_S:
                 self.watching.renew()
                 self.renewed = time.monotonic()
+            self._settle_doubt()
             self.watcher.look()
             if self.watcher.endings or (now := time.monotonic()) >= until:
                 break

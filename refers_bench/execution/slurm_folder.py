@@ -7,6 +7,7 @@ coordinators saw happen to its tasks), ``id`` (once Slurm has it) and ``closed``
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,10 @@ class Array:
         (self.folder / "closed").touch()
         for path in self.folder.glob("task-*.json"):
             path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Slurm has not taken it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def write(

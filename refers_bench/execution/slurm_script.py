@@ -65,7 +65,7 @@ def script(
     command = [*options.prefix, options.python or sys.executable, "-m", "refers_bench.execution.slurm_task"]
     body = _BODY.format(
         mark=MARK, again=AGAIN, folder=shlex.quote(str(folder)), setup="\n".join(options.setup),
-        command=f'{shlex.join(command)} {shlex.quote(str(folder))} "$SLURM_ARRAY_TASK_ID"',
+        command=f'{shlex.join(command)} {shlex.quote(str(folder))} "$SLURM_ARRAY_TASK_ID" {round(options.signal_s)}',
     )  # fmt: skip
     return "\n".join(["#!/bin/bash", *(f"#SBATCH {_quoted(line)}" for line in lines)]) + "\n" + body
 

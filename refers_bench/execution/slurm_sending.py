@@ -13,12 +13,16 @@ from refers_bench.execution.slurm_commands import CommandFailed, Slurm, id_of
 from refers_bench.execution.slurm_folder import Array
 from refers_bench.execution.slurm_options import Options, Resources
 from refers_bench.execution.slurm_script import script
+from refers_bench.execution.slurm_watch import say
 from refers_bench.files import publish_bytes
 
 #: Tasks that a dependency names one by one; for more, whole arrays are waited for.
 MOST_NAMED = 50
-#: Times that an array is sent while the controller does not answer, and seconds between them.
+#: Times that the first array is sent while the controller does not answer, and seconds between them; later ones wait,
+#: so that whoever watches jobs meanwhile goes on watching them.
 TRIES, PAUSE_S = 6, 5.0
+#: Seconds within which smaller and smaller arrays are sent while the user may queue no more.
+SMALLER_S = 20.0
 
 
 @dataclass(kw_only=True)
@@ -52,6 +56,12 @@ class Sender:
         self.token, self.side_by_side = token, side_by_side
         self.sent = 0
         self.largest = 0
+        #: Tasks of the next array: fewer, once so many were more than the user may queue.
+        self.size = 0
+        #: Whether Slurm has taken or shown jobs of this run.
+        self.known = False
+        #: Whether the last array was more than the user may queue, and whether anybody was told.
+        self.full = self.said = False
 
     def groups(self, attempts: Sequence[Attempt], where: Mapping[str, str]) -> list[Group]:
         """Attempts by what they ask for and wait for; those that others wait for first.
@@ -76,7 +86,9 @@ class Sender:
     def send(
         self, attempts: Sequence[Attempt], *, where: dict[str, str]
     ) -> Iterator[tuple[Array | None, list[list[Attempt]]]]:
-        """Send arrays; gives each with the attempts of its tasks, or None for what may not be queued now.
+        """Send arrays; gives each with the attempts of its tasks.
+
+        An array without an id is one that Slurm may have taken or not; None stands for what is to be sent later.
 
         Args:
             attempts: needed ones before those that need them.
@@ -86,24 +98,34 @@ class Sender:
             UserError: Slurm refuses an array.
             StorageError: its files cannot be written.
         """
-        self.largest = self.largest or self._largest()
-        full = False
+        self.known = self.known or bool(where)
+        later, until = not self._measured(), time.monotonic() + SMALLER_S
         for group in self.groups(attempts, where):
             cells = group.resources.cells
             tasks = [list(group.attempts[i : i + cells]) for i in range(0, len(group.attempts), cells)]
-            for start in range(0, len(tasks), self.largest):
-                some = tasks[start : start + self.largest]
-                array = None if full else self._array(group, some, where)
-                full = array is None
-                if array is not None:
+            while tasks:
+                some = tasks if later else tasks[: self.size]
+                array = None if later else self._array(group, some, where)
+                if array is None and not later:
+                    later = not self.full or len(some) == 1 or time.monotonic() > until
+                    self.size = max(1, len(some) // 2) if self.full else self.size
+                    continue
+                if array is not None and array.id:
+                    self.size = min(2 * self.size, self.largest)
                     where.update({one.job.key: array.task_id(i) for i, task in enumerate(some) for one in task})
+                later = array is None or not array.id
                 yield array, some
+                tasks = tasks[len(some) :]
 
-    def _largest(self) -> int:
-        try:
-            return self.slurm.largest_array()
-        except CommandFailed as error:
-            raise _refused(error) from error
+    def _measured(self) -> bool:
+        """Whether it is known how many tasks an array may have."""
+        if not self.largest:
+            try:
+                self.size = self.largest = self.slurm.largest_array()
+            except CommandFailed as error:
+                if not (error.passing and self.known):
+                    raise _refused(error) from error
+        return bool(self.largest)
 
     def _array(self, group: Group, tasks: Sequence[Sequence[Attempt]], where: Mapping[str, str]) -> Array | None:
         folder = slurm_events.root(self.settings.results.absolute()) / self.token / f"{self.sent}"
@@ -119,33 +141,50 @@ class Sender:
             folder, name=array.name, tasks=len(tasks), resources=group.resources, options=self.options, after=after
         )
         publish_bytes(folder / "script.sh", text.encode())
-        number = self._submitted(array)
-        return None if number is None else array.known(number)
+        return self._submitted(array)
 
-    def _submitted(self, array: Array) -> str | None:
-        """Slurm's number of an array; None when the user may not queue more now."""
+    def _submitted(self, array: Array) -> Array | None:
+        """The array as `send` gives it."""
         for left in reversed(range(TRIES)):
             try:
-                return self.slurm.submit(array.folder / "script.sh")
+                number = self.slurm.submit(array.folder / "script.sh")
             except CommandFailed as error:
-                if error.full:
-                    array.close()
-                    return None
-                if not error.passing or not left:
+                self.full = error.full
+                later = error.full or (error.passing and self.known)
+                if not later and not (error.passing and left):
                     array.close()
                     raise _refused(error) from error
-                time.sleep(PAUSE_S)
-                if number := self._sent_after_all(array):
-                    return number
+                if not later:
+                    time.sleep(PAUSE_S)
+                found = self.looked_up(array) if error.passing else None
+                if found is not None and found.id:
+                    return found
+                if later:
+                    if found is None:
+                        self._put_off(array, error)
+                    return found
+            else:
+                self.known = True
+                return array.known(number)
         raise AssertionError("the last try returns or raises")
 
-    def _sent_after_all(self, array: Array) -> str | None:
-        """The number of an array that Slurm took although it did not say so."""
+    def looked_up(self, array: Array) -> Array | None:
+        """An array that Slurm may have taken although it did not say so, as `send` gives it."""
         try:
             rows = self.slurm.queue()
         except CommandFailed:
-            return None
-        return id_of(array.name, rows)
+            return array
+        number = id_of(array.name, rows)
+        self.known = self.known or number is not None
+        return None if number is None else array.known(number)
+
+    def _put_off(self, array: Array, error: CommandFailed) -> None:
+        """Slurm has not taken an array, and it is sent again later; says why, once: it may be for good."""
+        # What Slurm takes after all, too late to be seen, finds no batches and ends at once.
+        array.close() if error.passing else array.discard()
+        if not self.said:
+            say(f"Slurm takes no more jobs now, the rest is sent later: {' '.join(str(error).split())}")
+        self.said = True
 
 
 def _refused(error: CommandFailed) -> UserError:

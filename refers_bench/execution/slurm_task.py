@@ -1,6 +1,6 @@
 """What does an array task do on its node: run its batch, note what happens, save and go on later when told to?
 
-Run as ``python -m refers_bench.execution.slurm_task FOLDER NUMBER`` by the script of the array.
+Run as ``python -m refers_bench.execution.slurm_task FOLDER NUMBER WARNING`` by the script of the array.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from refers_bench.files import publish_json, read_json
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 
-#: A warning so many seconds before the end is one of the time limit: the longest that a site may ask for, an hour, and
-#: a minute by which Slurm may be early.
-_NEAR_S = 3660.0
+#: Seconds by which Slurm may be early with a warning of the time limit.
+_EARLY_S = 60.0
 
 
 class Noting(PlainView):
@@ -60,12 +59,12 @@ class Noting(PlainView):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the task ``FOLDER NUMBER``; returns its exit status.
+    """Run the task ``FOLDER NUMBER``, warned so many seconds before its time limit; returns its exit status.
 
     0: all of it is done or recorded, or left to others; `AGAIN`: it wants to go on in a new run; 143: it was told to
     leave, by a cancellation or a preemption.
     """
-    folder, number = Path(arguments[0]), int(arguments[1])
+    folder, number, warning_s = Path(arguments[0]), int(arguments[1]), float(arguments[2])
     array = Array(folder=folder, token=folder.parent.name)
     batch, diary = task.Batch.read(array.batch(number)), array.diary(number)
     came: list[int] = []
@@ -92,9 +91,8 @@ def main(arguments: Sequence[str]) -> int:
         slurm_events.note(diary, "told", signal=signal.Signals(came[0]).name, left=len(outcome.left))
         if came[0] == signal.SIGTERM:
             return 128 + signal.SIGTERM
-        if _limit_is_near(array.folder / f"task-{number}.end") and not _get_on(
-            batch, array, number, view.stopped, outcome
-        ):
+        near = _limit_is_near(array.folder / f"task-{number}.end", warning_s)
+        if near and not _get_on(batch, array, number, view.stopped, outcome):
             return 0
         return AGAIN
     slurm_events.note(diary, "over", done=len(outcome.done), failed=len(outcome.failed), left=len(outcome.left))
@@ -112,18 +110,19 @@ def _leave_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True, name="script watch").start()
 
 
-def _limit_is_near(path: Path) -> bool:
+def _limit_is_near(path: Path, warning_s: float) -> bool:
     """Whether a signal came for the task's time limit.
 
     Args:
         path: into which the batch script wrote when Slurm would end it, as the signal came.
+        warning_s: seconds before the limit that the array has asked to be warned.
     """
     try:
         end = datetime.datetime.fromisoformat(path.read_text(encoding="utf-8").strip())
         warned = path.stat().st_mtime
     except (FileNotFoundError, ValueError):  # unlimited, or Slurm did not answer
         return False
-    return end.timestamp() - warned < _NEAR_S
+    return end.timestamp() - warned < warning_s + _EARLY_S
 
 
 def _get_on(batch: task.Batch, array: Array, number: int, stopped: Sequence[str], outcome: Outcome) -> bool:

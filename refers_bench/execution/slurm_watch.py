@@ -145,6 +145,7 @@ class Watcher:
             down = self.slurm.down(node) if node else ""
             self.note(task, row, *slurm_endings.back_in_queue(row, node, down, task.array.log(task.number)))
             task.begun.clear()
+            self.endings += [Ending(key=key, category="queued") for key in sorted(task.attempts)]
         if row.state == "PENDING" and row.restarts and row.reason == "BeginTime":
             with contextlib.suppress(CommandFailed):  # it starts two minutes later, then
                 self.slurm.hasten(task.id)
@@ -177,6 +178,8 @@ class Watcher:
     def _why(self, task: Watched, row: Row, diary: Diary, *, forgotten: bool) -> tuple[str, str]:
         """Category and message of a task that did not end of itself."""
         asked = task.id in self.cancelled
+        if asked and not diary.began:
+            return "waiting", ""
         if forgotten and (row.state == "PENDING" or not diary.began):
             # Of a task of an array that is cancelled before it starts Slurm keeps nothing.
             return slurm_endings.category(replace(row, state="CANCELLED"), "", asked=asked)

@@ -108,7 +108,8 @@ def slot_here(device: str) -> Slot:
 def run(batch: Batch, *, stop: threading.Event | None = None, view: Listener | None = None) -> Outcome:
     """Run a batch on this machine, one job at a time or a few; results and failures are in the store afterwards.
 
-    A job that somebody alive is at, or whose needs are not done, is left.
+    A job that somebody alive is at, or whose needs are not done, is left; one whose failure an earlier run of the batch
+    has recorded is over.
 
     Args:
         batch: what to run.
@@ -119,14 +120,16 @@ def run(batch: Batch, *, stop: threading.Event | None = None, view: Listener | N
         StorageError: results cannot be written.
     """
     stopping = stop.is_set if stop is not None else (lambda: False)
+    store = ResultStore(batch.settings.results)
+    attempts = [one for one in batch.attempts if (store.failure(one.job.key) or {}).get("token") != batch.token]
     settings = replace(
         batch.settings, slots=[slot_here(batch.device)] * batch.side_by_side, stopping=stopping,
-        given={attempt.job.key: attempt for attempt in batch.attempts},
+        given={attempt.job.key: attempt for attempt in attempts},
         # A claim that a dead machine has left is taken over; nobody holds a GPU to watch what another one does.
         patience_s=batch.settings.stale_s + RENEW_S,
     )  # fmt: skip
-    view = view or PlainView(len(batch.attempts))
-    return local.execute([attempt.job for attempt in batch.attempts], settings, view)
+    view = view or PlainView(len(attempts))
+    return local.execute([attempt.job for attempt in attempts], settings, view)
 
 
 def ending_in_store(attempt: Attempt, settings: Settings) -> Ending | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.plan.lock import Plan
+from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.schedule import chains
 
 #: Unit of a budget -> (what is counted: '' for slots, seconds of one unit).
@@ -107,6 +107,21 @@ def shares(plan: Plan, costs: Mapping[str, float], budget_s: float) -> tuple[Sha
         until += cost
         found.append(Share(row=row, cost_s=cost, until_s=until, fits=until <= budget_s))
     return tuple(found)
+
+
+def slots_of(job: Job, *, device: str, gpus: float = 1.0, shared_by: int = 1) -> float:
+    """Slots that a job takes on a cluster, where each job gets what it asks for, and not one slot like any other.
+
+    Args:
+        job: of a plan.
+        device: "cuda" or "cpu": what a slot of this run is.
+        gpus: GPUs of a slot, as for `budget_seconds`.
+        shared_by: jobs that share a GPU; pre-training shares none, and preparing images takes none.
+    """
+    processes = float(job.spec["pretrain"]["processes"]) if job.kind == "pretrain" else 0.0
+    if device != "cuda":
+        return processes or 1.0
+    return 0.0 if job.kind == "prepare" else (processes or 1.0 / shared_by) / gpus
 
 
 def budget_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 1) -> float:

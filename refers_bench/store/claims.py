@@ -127,9 +127,15 @@ class Claims:
                     path.unlink(missing_ok=True)
 
     def renew(self) -> None:
-        """Show other hosts that this process lives; a claim that another process has taken over is its own to renew."""
-        for key in list(self.held):
+        """Show other hosts that this process lives.
+
+        A claim that another process has taken over with its token is its own to renew, and this one's again once that
+        process is gone.
+        """
+        for key, token in list(self.held.items()):
             owner = self.owner(key)
-            if owner is not None and self._same(owner):
+            if owner is None and token:
+                self.acquire(key, token=token)
+            elif owner is not None and self._same(owner):
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(self._path(key))

@@ -72,6 +72,13 @@ class ResultStore:
         """Record of the last failed attempt, or None."""
         return _read(self._failure(key))
 
+    def failed_at(self, key: str) -> int:
+        """When that was recorded: ns of the folder's own clock; 0 where there is none."""
+        try:
+            return self._failure(key).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _failure(self, key: str) -> Path:
         return self.root / f"{key}{FAILURE}"
 

@@ -119,7 +119,7 @@ def test_a_job_over_its_time_ends(run: Run) -> None:
 
 def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
-    jobs = [job("long", sleep=2.5, saves=True, diary=str(diary)), job("after")]
+    jobs = [job("long", sleep=8, saves=True, diary=str(diary)), job("after")]
     begun = threading.Event()
 
     def stopping() -> bool:
@@ -132,6 +132,14 @@ def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, tmp_path: Path) -> N
     assert (outcome.failed, jobs[0].key in outcome.left) == ({}, True)
     outcome, _ = run(jobs)
     assert (len(outcome.done), outcome.failed) == (2, {})
+
+
+def test_once_the_budget_is_spent_what_waits_is_left(run: Run, tmp_path: Path) -> None:
+    jobs = [job(f"job{i}", sleep=8) for i in range(12)]
+    outcome, _ = run(jobs, budget_s=0.5)
+    assert (len(outcome.done) + len(outcome.left), outcome.failed) == (12, {})
+    assert 1 <= len(outcome.done) <= 8, "no place of these tests has more than 8 jobs at a time"
+    assert list((tmp_path / "results" / "work" / "claims").glob("*.json")) == []
 
 
 FOREIGN = """

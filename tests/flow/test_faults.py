@@ -8,9 +8,11 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,14 +120,43 @@ def test_smoke_manifest_killed_at_random_moments(tmp_path: Path, kill_all: Calla
 
 
 def test_two_orchestrators_share_the_work(orchestrator: Any, job: MakeJob, tmp_path: Path) -> None:
-    jobs = [job("noop", f"one{i}", sleep=0.05) for i in range(30)]
+    diary = tmp_path / "diary"
+    jobs = [job("noop", f"one{i}", sleep=0.05, diary=str(diary)) for i in range(30)]
     processes = [orchestrator.start(jobs) for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     assert {name.partition("/")[0] for name in published(tmp_path / "results")} == {one.key for one in jobs}
-    # Records differ by their start: a job that ran twice would have replaced or raced the first.
+    lines = [json.loads(line) for line in diary.read_text().splitlines()]
+    begun = Counter(line["name"] for line in lines if line["what"] == "began")
+    assert begun == {one.name: 1 for one in jobs}, "a job ran twice"
     assert leftovers(tmp_path / "results") == []
+
+
+def test_what_has_failed_in_one_orchestrator_is_not_run_again_in_another(
+    orchestrator: Any, job: MakeJob, tmp_path: Path
+) -> None:
+    diary = tmp_path / "diary"
+    bad = job("noop", "bad", sleep=300, diary=str(diary))
+    jobs = [bad, job("noop", "good", diary=str(diary)), job("noop", "needs bad", [bad.key])]
+
+    def begun() -> dict[str, int]:
+        lines = [json.loads(line) for line in diary.read_text().splitlines()] if diary.exists() else []
+        return {line["name"]: line["pid"] for line in lines if line["what"] == "began"}
+
+    processes = []
+    for name in ("bad", "good"):  # the first is at the one while the second does the other
+        processes.append(orchestrator.start(jobs, workers=1, retries={}))
+        deadline = time.monotonic() + 60
+        while name not in begun():
+            assert time.monotonic() < deadline, name
+            time.sleep(0.05)
+    os.kill(begun()["bad"], signal.SIGKILL)
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        outcome = json.loads(out.splitlines()[-1])
+        assert (outcome["failed"], outcome["blocked"]) == ({bad.key: "crash"}, [jobs[2].key]), err
+    assert [json.loads(line)["name"] for line in diary.read_text().splitlines()] == ["bad", "good", "good"]
 
 
 # --- a job fails ----------------------------------------------------------------------------------------------------

@@ -202,7 +202,8 @@ def at_once(runs: Runs) -> Counter[tuple[str, str]]:
 
 
 def test_half_a_gpu_each_is_two_on_a_gpu(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
-    jobs = [job("noop", f"half{i}", sleep=1.0) for i in range(10)]
+    # Four long ones, which find each other however slowly they start, and short ones after them.
+    jobs = [job("noop", f"half{i}", sleep=10.0 if i < 4 else 0.5) for i in range(10)]
     outcome, heard = runs.run(
         jobs, cluster, options={"gpus_per_job": 0.5, "cpus_per_job": 0.1, "resources": {"left": 1.0}}
     )

@@ -148,10 +148,11 @@ def lab(tmp_path: Path, slurm: Any, orchestrator: Any, job: MakeJob) -> Iterator
 def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     lab: Lab, kill_all: Callable[..., list[int]], record_property: Callable[[str, object], None]
 ) -> None:
-    killed = lab.job("killed", sleep=8, saves=True)
+    # Each takes longer than all that happens before its own turn.
+    killed = lab.job("killed", sleep=20, saves=True)
     greedy = lab.job("greedy", sleep=20, allocate_mb=500)
-    requeued = lab.job("requeued", sleep=14, saves=True)
-    lost = lab.job("lost", sleep=24, saves=True)
+    requeued = lab.job("requeued", sleep=30, saves=True)
+    lost = lab.job("lost", sleep=60, saves=True)
     slow = lab.job("slow", fail="hang")
     good = [lab.job(f"good{i}", sleep=1) for i in range(4)]
     after = [
@@ -160,7 +161,7 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
         lab.job("after all", [one.key for one in good]),
     ]
     jobs = [killed, greedy, requeued, lost, slow, *good, *after]
-    first = lab.start(jobs, time_limit=26.0, retries={"crash": 1})
+    first = lab.start(jobs, time_limit=75.0, retries={"crash": 1})
     since = time.time()
 
     # Over its memory: Slurm kills the whole task.
@@ -187,7 +188,7 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     assert kill_all(first) == []
     lab.began("lost")
     task, begin = lab.task_of("lost")
-    second = lab.start(jobs, time_limit=26.0, retries={"crash": 1})
+    second = lab.start(jobs, time_limit=75.0, retries={"crash": 1})
     until(lambda: lab.watched_by(second))
     since = time.time()
     lab.slurm.ask("scontrol", "update", f"NodeName={begin['node']}", "State=DOWN", "Reason=test")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from refers_bench import identity
-from refers_bench.errors import UserError
+from refers_bench.errors import Problem, UserError
 from refers_bench.execution.coordinator import execute
-from refers_bench.execution.engine import Attempt, Ending, Outcome, Settings
-from refers_bench.files import publish_json
+from refers_bench.execution.engine import Attempt, Ending, Outcome, Refused, Settings
+from refers_bench.files import making, publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.store.claims import Claims
 from refers_bench.store.results import ResultStore
@@ -54,7 +54,7 @@ class ScriptedEngine:
         self.running: list[Attempt] = []
         self.started: list[tuple[str, int, int]] = []
         self.rooms: list[int] = []
-        self.interrupted = False
+        self.interrupted = self.taken_back = False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -83,6 +83,9 @@ class ScriptedEngine:
 
     def interrupt(self) -> None:
         self.interrupted = True
+
+    def take_back(self) -> None:
+        self.taken_back = True
 
 
 Run = Callable[..., tuple[Outcome, ScriptedEngine, Listening]]
@@ -307,6 +310,63 @@ def test_what_an_engine_refuses_stays_nobodys(run: Run, tmp_path: Path) -> None:
     assert Claims(tmp_path).owner(one.key) is None
 
 
+def test_what_an_engine_has_taken_before_it_refuses_stays_claimed(run: Run, tmp_path: Path) -> None:
+    one, two = job("one"), job("two")
+
+    class Refusing(ScriptedEngine):
+        def start(self, attempts: Sequence[Attempt]) -> None:
+            raise Refused([Problem(found="no such partition")], taken=frozenset({one.key}))
+
+    with pytest.raises(UserError, match="no such partition"):
+        run([one, two], engine={"__class__": Refusing, "token": "t"}, slots=2)
+    assert [(Claims(tmp_path).owner(key) or {}).get("token") for key in (one.key, two.key)] == ["t", None]
+
+
+def test_with_the_budget_spent_what_waits_in_the_queue_is_taken_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    jobs = [job(str(i)) for i in range(3)]
+    said = [Ending(key=jobs[0].key, category="running")]
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 10.0
+            if said:
+                return [said.pop()]
+            if not self.taken_back:
+                return []
+            waiting, self.running = self.running[1:], self.running[:1]
+            return [Ending(key=one.job.key, category="waiting") for one in waiting] or super().wait(seconds)
+
+    how = {"__class__": Queue, "queues": True, "token": "t"}
+    outcome, _, _ = run(jobs, engine=how, slots=3, budget_s=30.0, cost=lambda job: 2.0)
+    assert (outcome.done, outcome.left) == ([jobs[0].key], [one.key for one in jobs[1:]])
+    assert outcome.spent_s == 2 * 40.0  # from when it was seen to run
+
+
+def test_back_in_the_queue_a_job_is_claimed_again_and_costs_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    one = job("one")
+    said = [Ending(key=one.key, category=category) for category in ("running", "queued")]
+    owners: list[bool] = []
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 5.0
+            if said:
+                if said[0].category == "queued":  # whoever ran it has given its claim back
+                    (Claims(tmp_path).folder / f"{one.key}.json").unlink()
+                return [said.pop(0)]
+            owners.append(bool((Claims(tmp_path).owner(one.key) or {}).get("queued")))
+            return super().wait(seconds)
+
+    outcome, _, _ = run([one], engine={"__class__": Queue, "queues": True, "token": "t"})
+    assert (owners, outcome.spent_s) == ([True], 5.0)
+
+
 def test_an_ending_of_an_attempt_that_others_took_over_is_ignored(run: Run) -> None:
     one = job("one")
     stray = [Ending(key="somebody's", category="crash"), Ending(key="somebody's", category="running")]
@@ -352,9 +412,40 @@ def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypa
     assert set(outcome.done) == {one.key, two.key}
 
 
+def test_what_fails_for_good_in_another_run_has_failed_here_too(run: Run, tmp_path: Path) -> None:
+    old, new = job("old"), job("new")
+    child = job("child", new)
+    store = ResultStore(tmp_path)
+    store.fail(old.key, category="nan", record={"message": "of an earlier run"})
+
+    class Beside(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            store.fail(new.key, category="data_error", record={"message": "there"})
+            return super().wait(seconds)
+
+    outcome, engine, _ = run([old, new, child], engine={"__class__": Beside})
+    assert (names(engine), outcome.done) == (["old"], [old.key])
+    assert (outcome.failed, outcome.blocked) == ({new.key: "data_error"}, [child.key])
+
+
 def test_a_run_with_little_patience_leaves_what_others_do(run: Run, tmp_path: Path) -> None:
     one = job("one")
     claims = Claims(tmp_path)
     publish_json(claims.folder / f"{one.key}.json", {**claims.me, "host": "elsewhere"})
     outcome, engine, _ = run([one], patience_s=0.1)
     assert (names(engine), outcome.left) == ([], [one.key])
+
+
+def test_what_a_killed_preparation_left_in_the_cache_is_removed(run: Run, tmp_path: Path) -> None:
+    prepare, other = job("prepare", kind="prepare"), job("other", kind="prepare")
+    folder = tmp_path / "cache" / "prepared"
+    for name in (f".{prepare.key}.0a.part", f".{prepare.key}.0a.old", f".{prepare.key}.work", f".{other.key}.0a.part"):
+        (folder / name).mkdir(parents=True)
+    with making(folder / other.key):  # at work on it: no part of its own is there yet
+        (folder / f".{other.key}.0b.part").mkdir()
+        run([prepare, other], {"prepare": ["crash"] * 9, "other": ["crash"] * 9})
+        left = {path.name for path in folder.iterdir()}
+        assert left == {f".{prepare.key}.work", f".{other.key}.0b.part", f".{other.key}.lock"}
+    (folder / prepare.key).mkdir()
+    run([prepare], {"prepare": ["crash"] * 9})
+    assert not (folder / f".{prepare.key}.work").exists(), "the store is there: nothing is to be resumed"

@@ -25,6 +25,10 @@ DETAILS = (
     "JobId=3 ArrayJobId=2 ArrayTaskId=2-9%4 JobName=refers-bench-aa-0 JobState=PENDING Reason=Priority Restarts=0\n"
     "JobId=8 JobName=no array JobState=RUNNING\n"
 )
+LIMITS = (
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size "
+    "and/or time limits)"
+)
 
 
 def test_queue() -> None:
@@ -60,6 +64,11 @@ def test_accounts() -> None:
         ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", True, False),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True, False),
         ("sbatch: error: QOSMaxSubmitJobPerUserLimit", False, True),
+        ("sbatch: error: AssocGrpSubmitJobsLimit\n" + LIMITS, False, True),
+        ("sbatch: error: QOSGrpSubmitJobsLimit\n" + LIMITS, False, True),
+        ("sbatch: error: AssocMaxWallDurationPerJobLimit\n" + LIMITS, False, False),
+        (LIMITS, False, True),
+        ("sbatch: timed out after 60 s. sbatch: error: Slurm job queue full, sleeping and retrying", True, True),
         ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.", False, True),
         ("sbatch: error: invalid partition specified: nowhere", False, False),
     ],
@@ -72,12 +81,21 @@ def test_a_command_that_fails_says_why_and_is_not_told_of_our_own_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
+    monkeypatch.setenv("SBATCH_PARTITION", "the user's")
     monkeypatch.setenv("SLURM_CONF", "here")
-    assert Slurm().run("sh", "-c", "echo ${SLURM_MEM_PER_CPU:-none} $SLURM_CONF").split() == ["none", "here"]
+    ask = "echo ${SLURM_MEM_PER_CPU:-none} ${SBATCH_PARTITION:-none} $SLURM_CONF"
+    assert Slurm().run("sh", "-c", ask).split() == ["none", "none", "here"]
     with pytest.raises(CommandFailed, match=r"^why$"):
         Slurm().run("sh", "-c", "echo why >&2; exit 3")
     with pytest.raises(CommandFailed, match="exit status 3"):
         Slurm().run("sh", "-c", "exit 3")
+
+
+def test_what_a_command_said_before_it_was_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm_commands, "PATIENCE_S", 0.5)
+    with pytest.raises(CommandFailed, match=r"^sh: timed out after 0.5 s. queue full, sleeping$") as raised:
+        Slurm().run("sh", "-c", "echo queue full, sleeping >&2; exec sleep 9")
+    assert (raised.value.full, raised.value.passing) == (True, True)
 
 
 class Speaking(Slurm):

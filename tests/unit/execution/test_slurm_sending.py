@@ -60,14 +60,21 @@ def test_only_short_jobs_share_a_task_unless_said_otherwise() -> None:
     assert cells({"cells_per_task": 8, "kinds": {"finetune": {"cells_per_task": 3}}}, "finetune") == 3
 
 
+SILENT = CommandFailed("sbatch: error: Socket timed out on send/recv operation")
+FULL = CommandFailed("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+
+
 class Queue(Slurm):
     """Takes arrays; or what `answers` says, one each time."""
 
     def __init__(self, answers: Sequence[CommandFailed | None] = ()) -> None:
         super().__init__()
         self.scripts: list[Path] = []
+        #: Tasks that it may hold; None for any number.
+        self.most: int | None = None
         self.answers = list(answers)
         self.rows: dict[str, Row] = {}
+        self.silent = False
 
     def largest_array(self) -> int:
         return 3
@@ -76,10 +83,17 @@ class Queue(Slurm):
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
+        if self.most is not None:
+            tasks = 1 + int(script.read_text().partition("--array=0-")[2].split()[0])
+            if tasks > self.most:
+                raise CommandFailed("sbatch: error: AssocGrpSubmitJobsLimit")
+            self.most -= tasks
         self.scripts.append(script)
         return str(100 + len(self.scripts))
 
     def queue(self) -> dict[str, Row]:
+        if self.silent:
+            raise SILENT
         return self.rows
 
 
@@ -142,23 +156,50 @@ def test_large_arrays_are_split_and_many_needs_are_whole_arrays(sent: Any) -> No
     assert after(scripts[0]) == ["7:8"]
 
 
-def test_a_full_queue_holds_back_the_rest(sent: Any, tmp_path: Path) -> None:
-    queue = Queue([None, CommandFailed("sbatch: error: QOSMaxSubmitJobPerUserLimit")])
+def test_a_full_queue_holds_back_the_rest(sent: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    queue = Queue([None, FULL, FULL])
     arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=queue)
-    assert [array is None for array, _ in arrays] == [False, True, True]
-    assert [array.id for array in slurm_folder.arrays(tmp_path)] == ["101"]
+    assert [(array and array.id, len(tasks)) for array, tasks in arrays] == [("101", 3), (None, 4)]
+    assert [array.id for array in slurm_folder.arrays(tmp_path, closed=True)] == ["101"]
+    assert capsys.readouterr().err.count("the rest is sent later: sbatch: error: QOSMaxSubmitJobPerUserLimit") == 1
+
+
+def test_more_than_the_user_may_queue_is_sent_in_smaller_arrays(sent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue()
+    queue.most = 2
+    arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=queue)
+    assert [(array and array.id, len(tasks)) for array, tasks in arrays] == [("101", 1), ("102", 1), (None, 5)]
+    # Slurm takes its time to refuse: the next half is for the next time, and jobs are watched in between.
+    monkeypatch.setattr(slurm_sending, "SMALLER_S", -1.0)
+    arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=Queue([FULL]))
+    assert [(array, len(tasks)) for array, tasks in arrays] == [(None, 7)]
 
 
 def test_a_silent_controller_is_asked_again_but_nothing_is_sent_twice(sent: Any) -> None:
-    silent = CommandFailed("sbatch: error: Socket timed out on send/recv operation")
-    arrays, scripts = sent([job("cell")], queue=Queue([silent, silent]))
+    arrays, scripts = sent([job("cell")], queue=Queue([SILENT, SILENT]))
     assert (arrays[0][0].id, len(scripts)) == ("101", 1)
-    queue = Queue([silent])
+    queue = Queue([SILENT])
     queue.rows = {"9_0": Row(id="9_0", name="refers-bench-t-0", state="PENDING")}
     arrays, scripts = sent([job("cell")], queue=queue)
     assert (arrays[0][0].id, scripts) == ("9", [])
     with pytest.raises(UserError, match="Slurm refuses the jobs: sbatch: error: Socket timed out"):
-        sent([job("cell")], queue=Queue([silent] * 99))
+        sent([job("cell")], queue=Queue([SILENT] * 99))
+
+
+def test_once_something_is_sent_a_silent_controller_is_asked_later(sent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refers_bench.execution.slurm_sending.time.sleep", lambda seconds: pytest.fail("it waits"))
+    arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=Queue([None, SILENT]))
+    assert [(array and array.id, len(tasks)) for array, tasks in arrays] == [("101", 3), (None, 4)]
+    arrays, _ = sent([job("cell", "running")], queue=Queue([SILENT]), running="55_7")
+    assert [(array, len(tasks)) for array, tasks in arrays] == [(None, 1)]
+
+
+def test_an_array_that_nobody_knows_to_be_taken_stays_and_what_comes_after_it_waits(sent: Any, tmp_path: Path) -> None:
+    queue = Queue([SILENT])
+    queue.silent = True
+    arrays, _ = sent([job(f"cell{i}") for i in range(4)] + [job("next", "running")], queue=queue, running="55_7")
+    assert [(array and array.id, len(tasks)) for array, tasks in arrays] == [("", 3), (None, 1), (None, 1)]
+    assert [array.id for array in slurm_folder.arrays(tmp_path)] == [""]
 
 
 def test_a_refusal_says_where_to_look(sent: Any, tmp_path: Path) -> None:
@@ -183,5 +224,5 @@ def test_script() -> None:
     ):  # fmt: skip
         assert line in lines, line
     command = "apptainer exec --nv image.sif /opt/python -m refers_bench.execution.slurm_task '/a b/50%/0' "
-    assert f'{command}"$SLURM_ARRAY_TASK_ID" &' in lines
-    assert lines.index("module load cuda") < lines.index(f'{command}"$SLURM_ARRAY_TASK_ID" &')
+    assert f'{command}"$SLURM_ARRAY_TASK_ID" 300 &' in lines
+    assert lines.index("module load cuda") < lines.index(f'{command}"$SLURM_ARRAY_TASK_ID" 300 &')

@@ -144,7 +144,7 @@ def test_back_in_the_queue_it_starts_without_delay(scene: Scene) -> None:
     scene.says("began", node="n1")
     scene.says("job began", key="one", name="one")
     assert scene.shows("RUNNING", node="n1") == [("one", "running")]
-    assert scene.shows("PENDING", restarts=1, reason="BeginTime") == []
+    assert scene.shows("PENDING", restarts=1, reason="BeginTime") == [("one", "queued"), ("two", "queued")]
     assert (scene.seen(), scene.slurm.hastened) == (["preempted"], ["5_0"])
     assert scene.shows("PENDING", restarts=1, reason="Priority") == []
     scene.says("began", node="n2")
@@ -163,6 +163,13 @@ def test_a_silent_controller_ends_nothing(scene: Scene, capsys: pytest.CaptureFi
     scene.slurm.rows = None
     assert [scene.looks() for _ in range(9)] == [[]] * 9
     assert capsys.readouterr().err.count("Slurm does not answer, its jobs go on") == 1
+
+
+def test_what_is_taken_back_before_it_runs_just_waits(scene: Scene) -> None:
+    assert scene.shows("PENDING") == []
+    scene.watcher.cancelled.add("5_0")
+    assert scene.shows("CANCELLED") == [("one", "waiting"), ("two", "waiting")]
+    assert scene.seen() == []
 
 
 @pytest.mark.parametrize(("state", "category"), [("PENDING", "cancelled"), ("RUNNING", "lost")])

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from refers_bench.errors import UserError
-from refers_bench.plan.lock import Plan
-from refers_bench.plan.order import budget_seconds, longest_first, row_by_row, rows, shares
+from refers_bench.plan.lock import Job, Plan
+from refers_bench.plan.order import budget_seconds, longest_first, row_by_row, rows, shares, slots_of
 from refers_bench.plan.schedule import schedule
 
 PlanOf = Callable[..., Plan]
@@ -113,3 +113,11 @@ def test_a_budget_of_the_other_device_is_refused() -> None:
         budget_seconds("40gpuh", device="cpu")
     with pytest.raises(UserError, match="slots are on GPUs"):
         budget_seconds("40cpuh", device="cuda")
+
+
+def test_slots_that_jobs_take_of_a_cluster() -> None:
+    specs = {"prepare": {}, "pretrain": {"pretrain": {"processes": 4}}, "finetune": {}}
+    jobs = [Job(key=kind, kind=kind, name=kind, spec={"kind": kind, **spec}) for kind, spec in specs.items()]
+    assert [slots_of(one, device="cuda", gpus=4.0) for one in jobs] == [0.0, 1.0, 0.25]
+    assert [slots_of(one, device="cuda", gpus=0.5, shared_by=2) for one in jobs] == [0.0, 8.0, 1.0]
+    assert [slots_of(one, device="cpu") for one in jobs] == [1.0, 4.0, 1.0]

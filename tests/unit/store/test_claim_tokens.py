@@ -66,6 +66,18 @@ def test_only_the_owner_renews(tmp_path: Path, other: subprocess.Popen[bytes]) -
     assert time.time() - (mine.folder / f"{other_key}.json").stat().st_mtime < 60
 
 
+def test_a_watcher_claims_again_what_nobody_runs_any_more(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    claims = Claims(tmp_path, queued=True)
+    assert claims.acquire(KEY, token="t")
+    path = held_by(other, claims)
+    claims.renew()
+    assert json.loads(path.read_text())["pid"] == other.pid
+    path.unlink()
+    claims.renew()
+    owner = claims.owner(KEY) or {}
+    assert (owner["pid"], owner["token"], owner["queued"]) == (os.getpid(), "t", True)
+
+
 def test_a_watcher_gives_back_what_its_token_holds_and_nothing_else(
     tmp_path: Path, other: subprocess.Popen[bytes]
 ) -> None:

@@ -1,0 +1,63 @@
+"""Does an array task that runs again leave alone what has failed, and know which warning is one of its time limit?"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+
+from refers_bench.execution import slurm_task, task
+from refers_bench.execution.engine import PRELOAD, Attempt, Outcome, Settings
+from refers_bench.execution.slurm_folder import Array
+from refers_bench.plan.lock import Job
+from refers_bench.store.results import ResultStore
+
+
+def batch_of(folder: Path, **specs: dict[str, object]) -> task.Batch:
+    """Jobs of a task, in their order, that leave a line when they begin."""
+    jobs = [
+        Job(key=name, kind="noop", name=name, spec={"kind": "noop", "diary": str(folder / "diary"), **spec})
+        for name, spec in specs.items()
+    ]
+    settings = Settings(results=folder / "results", cache=folder / "cache", retries={}, preload=PRELOAD)
+    attempts = [Attempt(job=job, token="t") for job in jobs]
+    return task.Batch(engine="slurm", token="t", device="cpu", attempts=attempts, settings=settings)
+
+
+def begun(folder: Path) -> list[str]:
+    lines = [json.loads(line) for line in (folder / "diary").read_text().splitlines()]
+    return [line["name"] for line in lines if line["what"] == "began"]
+
+
+def test_what_has_failed_is_not_run_again(tmp_path: Path) -> None:
+    batch = batch_of(tmp_path, bad={"fail": "data"}, good={}, late={})
+    store = ResultStore(tmp_path / "results")
+    store.fail("late", category="nan", record={"token": "of an earlier coordinator"})
+    first = task.run(batch)
+    assert (first.failed, first.done) == ({"bad": "data_error"}, ["good", "late"])
+    again = task.run(batch)
+    assert (again.failed, again.done, again.left) == ({}, [], [])
+    assert begun(tmp_path) == ["bad", "good", "late"]
+
+
+def test_a_cell_that_gets_no_further_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    """Between two time limits the first of three got nowhere: the others are run, in a third run of the task."""
+    batch = batch_of(tmp_path, stuck={"sleep": 300}, second={}, third={})
+    array = Array(folder=tmp_path, token="t")
+    left = Outcome(left=["stuck", "second", "third"])
+    assert [slurm_task._get_on(batch, array, 0, ["stuck"], left) for _ in range(2)] == [True, True]
+    assert (ResultStore(tmp_path / "results").failure("stuck") or {})["category"] == "timeout"
+    assert task.run(batch).done == ["second", "third"]
+    assert begun(tmp_path) == ["second", "third"]
+
+
+@pytest.mark.parametrize(("left_s", "warning_s", "near"), [(130, 120, True), (900, 120, False), (7100, 7200, True)])
+def test_a_warning_of_the_time_limit(tmp_path: Path, left_s: float, warning_s: float, near: bool) -> None:
+    path = tmp_path / "task-0.end"
+    end = datetime.datetime.now() + datetime.timedelta(seconds=left_s)
+    path.write_text(end.isoformat(timespec="seconds") + "\n")
+    assert slurm_task._limit_is_near(path, warning_s) is near
+    path.write_text("NONE\n")
+    assert not slurm_task._limit_is_near(path, warning_s)
