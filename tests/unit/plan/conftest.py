@@ -1,4 +1,4 @@
-"""Manifests on phantoms, planned."""
+"""Manifests on phantoms, planned, and a dataset on disk for those who want one that changes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from refers_bench import plugins
+from refers_bench.data.phantoms import PhantomParams
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan.expand import expand
@@ -38,3 +40,30 @@ def plan_of(tmp_path: Path) -> Callable[..., Plan]:
         return expand(load(path), roots or Roots())
 
     return plan
+
+
+ON_DISK = """
+version: 1
+protocol: {preset: smoke}
+source: {dataset: covid19_idc}
+methods: [scratch]
+targets: [{dataset: covid19_idc, tasks: [covid19_vs_other]}]
+seeds: [0]
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Procedural radiographs in the layout of covid19_idc."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    plugins.load("dataset", "covid19_idc").write_layout(folder, PhantomParams(studies=40, size=32, views=1))
+    return folder
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A manifest of a cell on them."""
+    path = tmp_path / "m.yaml"
+    path.write_text(ON_DISK)
+    return path

@@ -8,38 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from refers_bench import plugins
 from refers_bench.cli import main
-from refers_bench.data.phantoms import PhantomParams
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 from refers_bench.plan.expand import expand
 from refers_bench.plan.lock import Plan
 
-MANIFEST = """
-version: 1
-protocol: {preset: smoke}
-source: {dataset: covid19_idc}
-methods: [scratch]
-targets: [{dataset: covid19_idc, tasks: [covid19_vs_other]}]
-seeds: [0]
-"""
-
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    plugins.load("dataset", "covid19_idc").write_layout(folder, PhantomParams(studies=40, size=32, views=1))
-    return folder
-
-
-@pytest.fixture
-def planned(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[Plan, int]]:
+def planned(
+    tmp_path: Path, root: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], tuple[Plan, int]]:
     """Plans with a cache; returns the plan and how often the index was read."""
-    path = tmp_path / "m.yaml"
-    path.write_text(MANIFEST)
     reads = []
     from refers_bench.plan import data
 
@@ -48,7 +29,7 @@ def planned(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
     def plan() -> tuple[Plan, int]:
         reads.clear()
-        made = expand(load(path), Roots(paths={"covid19_idc": root}), cache=tmp_path / "cache")
+        made = expand(load(manifest), Roots(paths={"covid19_idc": root}), cache=tmp_path / "cache")
         return made, len(reads)
 
     return plan
@@ -154,12 +135,11 @@ def test_a_file_that_changes_while_the_index_is_read_is_read_again(root: Path, t
 
 
 def test_an_image_changed_in_place_is_found_by_prepare(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-    (tmp_path / "m.yaml").write_text(MANIFEST)
 
     def run(*more: str) -> object:
         with pytest.raises(SystemExit) as ended:

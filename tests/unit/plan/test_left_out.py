@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refers_bench import plugins
 from refers_bench.cli import main
-from refers_bench.data.phantoms import PhantomParams
 from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.jobs import prepare
 from refers_bench.manifest.load import load
@@ -19,30 +17,15 @@ from refers_bench.plan.expand import expand
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.context import JobContext
 
-MANIFEST = """
-version: 1
-protocol: {preset: smoke}
-source: {dataset: covid19_idc}
-methods: [scratch]
-targets: [{dataset: covid19_idc, tasks: [covid19_vs_other]}]
-seeds: [0]
-"""
-
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    plugins.load("dataset", "covid19_idc").write_layout(folder, PhantomParams(studies=40, size=32, views=1))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(folder))
-    monkeypatch.setenv("REFERS_BENCH_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "m.yaml").write_text(MANIFEST)
-    return folder
+def cli(
+    root: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    monkeypatch.chdir(manifest.parent)
+    monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
+    monkeypatch.setenv("REFERS_BENCH_CACHE", str(manifest.parent / "cache"))
 
-
-@pytest.fixture
-def cli(root: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def command(*arguments: str) -> str:
         with pytest.raises(SystemExit) as end:
             main(list(arguments))
