@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 
 from refers_bench import identity
 from refers_bench.errors import DataError, Problem
+from refers_bench.machine import shared_out
 from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS
 
 SPLITS = ("train", "val", "test", "")
@@ -125,12 +126,9 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
         )
     if problems:
         raise DataError(problems)
-    sizes, base, gone = [], str(root), []
-    for path in paths:
-        try:
-            sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
-        except OSError:
-            gone.append(path)
+    sizes = shared_out(_sizes, paths, str(root), worth=50_000)
+    gone = [path for path, size in zip(paths, sizes, strict=True) if size < 0]
+    sizes = [size for size in sizes if size >= 0]
     leave_out(missing_images(gone, root=root), refuse=True)
     if gone:
         frame = frame[~frame["path"].isin(gone)]
@@ -138,6 +136,17 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
     frame = frame.assign(bytes=pd.Series(sizes, index=frame.index, dtype="int64"))
     frame = frame[[*INDEX_COLUMNS, "bytes", *labels]].sort_values("image_id", ignore_index=True)
     return frame.astype(dict.fromkeys(labels, "Int8"))
+
+
+def _sizes(paths: Sequence[str], base: str) -> list[int]:
+    """Bytes of files below a folder, -1 of one that is not there."""
+    sizes = []
+    for path in paths:
+        try:
+            sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
+        except OSError:
+            sizes.append(-1)
+    return sizes
 
 
 def not_there(count: int, total: int, root: Path, *, what: str = "images") -> Problem:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugins
 from refers_bench.data.problems import written
-from refers_bench.errors import DataError, UserError
+from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.machine import shared_out
 from refers_bench.manifest.checks import available
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
@@ -21,6 +22,10 @@ DOCUMENTED_IMAGES = {
     "mimic_cxr_jpg": 377_110, "openi": 7_470, "nih_chestxray14": 112_120, "vinbigdata_cxr": 15_000, "shenzhen_tb": 662,
     "covid19_idc": 929,
 }  # fmt: skip
+
+
+#: Of an index: its digest and number of images, or what is wrong with it.
+Answer = dict[str, Any] | tuple[Problem, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +53,60 @@ class PlannedData:
     roots: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Unread:
+    """A dataset on disk whose index is still to be read; picklable.
+
+    Attributes:
+        planned: all that is known without its index.
+        root: its folder.
+        lists: data-root name -> folder of lists.
+        memo: where what is read is to be remembered; None for nowhere.
+    """
+
+    planned: PlannedData
+    root: Path
+    lists: Mapping[str, Path]
+    memo: Path | None
+
+
 def planned_data(
-    manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any], *, cache: Path | None = None
-) -> PlannedData:
-    """Read what identifies a dataset here, or recall it where nothing changed since it was read.
+    manifest: Manifest, roots: Roots, wanted: Iterable[tuple[str, Mapping[str, Any]]], *, cache: Path | None = None
+) -> list[PlannedData]:
+    """Read what identifies datasets here, or recall it where nothing changed since it was read.
 
     Args:
         manifest: names data roots and phantoms.
         roots: of this machine.
-        dataset_id: of the dataset.
-        params: of its reader.
+        wanted: id of each dataset, and the parameters of its reader.
         cache: where what was read is remembered; None reads again.
 
+    Returns:
+        A dataset for each that is wanted, in their order.
+
     Raises:
-        UserError: the folder is there, and something in it is wrong.
+        UserError: a folder is there, and something in it is wrong; of all of them together.
     """
+    found = [_known(manifest, roots, dataset, params, cache) for dataset, params in wanted]
+    problems: list[Problem] = []
+    for place, answer in _read_all({place: one for place, one in enumerate(found) if isinstance(one, _Unread)}).items():
+        unread = found[place]
+        assert isinstance(unread, _Unread)
+        if isinstance(answer, dict):
+            index_memo.keep(unread.memo, answer)
+            found[place] = replace(unread.planned, **answer)
+        else:
+            whole = cache / "problems" / f"{unread.planned.dataset}.txt" if cache else None
+            problems += [one for one in (written(answer, whole) if whole else answer) if one not in problems]
+    if problems:
+        raise UserError(problems)
+    return [one for one in found if isinstance(one, PlannedData)]
+
+
+def _known(
+    manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any], cache: Path | None
+) -> PlannedData | _Unread:
+    """A dataset as far as it is known without reading its index."""
     if not available("dataset", dataset_id):
         return PlannedData(
             dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version",
@@ -74,35 +118,44 @@ def planned_data(
     resolved = model.model_dump(mode="json")
     if part is not None and part.phantom is not None:
         return _phantom(dataset_id, dataset, model, resolved, part.phantom)
-    names = {(part.root if part and part.root else dataset_id): dataset_id}
-    lists = dataset.lists(model)
+    root = part.root if part and part.root else dataset_id
+    names, lists = {root: dataset_id}, dataset.lists(model)
     if lists:
         names[lists] = lists
+    planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, roots=names)
     for name in names:
         if reason := roots.why_not(name, folder=True):
-            return PlannedData(
-                dataset=dataset_id, params=resolved, impl=dataset.impl, unavailable=reason, roots=names,
-                images=DOCUMENTED_IMAGES.get(dataset_id, 0),
-            )  # fmt: skip
+            return replace(planned, unavailable=reason, images=DOCUMENTED_IMAGES.get(dataset_id, 0))
     folders = {name: roots.paths[name] for name in names}
-    what = {"impl": dataset.impl, "params": resolved}
-    try:
-        found = index_memo.recalled(
-            cache, dataset_id, what, folders,
-            lambda: _read(dataset, model, folders[next(iter(names))], {lists: folders[lists]} if lists else {}),
-        )  # fmt: skip
-    except DataError as error:
-        whole = cache / "problems" / f"{dataset_id}.txt" if cache else None
-        raise UserError(written(error.problems, whole) if whole else error.problems) from error
-    return PlannedData(
-        dataset=dataset_id, params=resolved, impl=dataset.impl, digest=found["digest"], images=found["images"],
-        roots=names,
+    memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": resolved}, folders)
+    if found is not None:
+        return replace(planned, **found)
+    return _Unread(
+        planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo
     )  # fmt: skip
 
 
-def _read(dataset: plugins.Dataset, params: Any, root: Path, lists: Mapping[str, Path]) -> dict[str, Any]:
-    """What planning needs of an index."""
-    index = dataset.index(root, params, lists)
+def _read_all(unread: Mapping[int, _Unread]) -> dict[int, Answer]:
+    """What planning needs of indices, by their places: the longest is read here, the rest by another process."""
+    places = sorted(unread, key=lambda place: -DOCUMENTED_IMAGES.get(unread[place].planned.dataset, 0))
+    parts = [part for part in (places[:1], places[1:]) if part]
+    answers = shared_out(_read_parts, [[unread[place] for place in part] for part in parts], worth=1)
+    return {
+        place: one for part, some in zip(parts, answers, strict=True) for place, one in zip(part, some, strict=True)
+    }
+
+
+def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
+    return [[_read(one) for one in part] for part in parts]
+
+
+def _read(unread: _Unread) -> Answer:
+    """What planning needs of an index, or what is wrong with it."""
+    dataset: plugins.Dataset = plugins.load("dataset", unread.planned.dataset)
+    try:
+        index = dataset.index(unread.root, dataset.Params(**unread.planned.params), unread.lists)
+    except DataError as error:
+        return error.problems
     return {"digest": plugins.resolve(DIGEST)(index), "images": len(index)}
 
 

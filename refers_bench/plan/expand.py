@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugins
-from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots, with_files
@@ -138,16 +137,10 @@ class _Expansion:
         wanted = [(target.dataset, target.params) for target in self.content.targets]
         if any(row.pretrains for row in self.rows):
             wanted.insert(0, (self.content.source.dataset, self.content.source.params))
-        problems: list[Problem] = []
-        for dataset, params in wanted:
-            found = identity.canonical_json([dataset, params])
-            if found not in self.data:
-                try:
-                    self.data[found] = planned_data(self.manifest, self.roots, dataset, params, cache=self.cache)
-                except UserError as error:
-                    problems += [problem for problem in error.problems if problem not in problems]
-        if problems:
-            raise UserError(problems)
+        named = {identity.canonical_json(list(one)): one for one in wanted}
+        self.data = dict(
+            zip(named, planned_data(self.manifest, self.roots, named.values(), cache=self.cache), strict=True)
+        )
 
     def note_values(self) -> None:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""

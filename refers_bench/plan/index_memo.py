@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,30 +69,41 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def recalled(
-    cache: Path | None, dataset: str, what: Mapping[str, Any], roots: Mapping[str, Path], read: Callable[[], Any]
-) -> Any:
-    """What was remembered, or else what is read now, to be remembered.
+def recall(
+    cache: Path | None, dataset: str, what: Mapping[str, Any], roots: Mapping[str, Path]
+) -> tuple[Path | None, Any]:
+    """What was remembered.
 
     Args:
-        cache: the user's cache folder; None remembers nothing, and a folder that cannot be written is no failure.
+        cache: the user's cache folder; None remembers nothing.
         dataset: id.
         what: reader's revision and parameters.
         roots: name -> folder.
-        read: gives JSON values.
+
+    Returns:
+        The file for `keep`, as the roots are now: it is asked for before reading, since files may change meanwhile;
+        None for none. Then what it holds, None for nothing.
     """
-    try:  # before reading: files may change meanwhile
-        path = _path(cache, dataset, what, roots) if cache else None
-    except OSError:
-        path = None
-    if path is None:
-        return read()
-    with contextlib.suppress(OSError, ValueError):
-        return read_json(path)
-    found = read()
-    with contextlib.suppress(StorageError, OSError):
-        publish_json(path, found)
-    return found
+    if cache is None:
+        return None, None
+    with contextlib.suppress(OSError):
+        path = _path(cache, dataset, what, roots)
+        with contextlib.suppress(OSError, ValueError):
+            return path, read_json(path)
+        return path, None
+    return None, None
+
+
+def keep(path: Path | None, found: Any) -> None:
+    """Remember what was read.
+
+    Args:
+        path: as `recall` gave it; a folder that cannot be written is no failure.
+        found: JSON values.
+    """
+    if path is not None:
+        with contextlib.suppress(StorageError, OSError):
+            publish_json(path, found)
 
 
 def forget(cache: Path, dataset: str) -> None:

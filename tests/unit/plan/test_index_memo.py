@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from refers_bench import machine, plugins
 from refers_bench.cli import main
+from refers_bench.data.phantoms import PhantomParams
+from refers_bench.errors import UserError
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
@@ -67,9 +71,10 @@ def test_a_broken_memo_is_read_again(planned: Callable[[], tuple[Plan, int]], tm
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(root: Path) -> None:
-    roots, reads = {"covid19_idc": root}, iter("ab")
-    for expected in "ab":
-        assert index_memo.recalled(Path("/proc/nowhere"), "x", {}, roots, lambda: next(reads)) == expected
+    for _ in range(2):
+        path, found = index_memo.recall(Path("/proc/nowhere"), "x", {}, {"covid19_idc": root})
+        assert found is None
+        index_memo.keep(path, 1)
 
 
 #: Dataset -> files below its root that its reader reads, as the archives lie once unpacked.
@@ -125,13 +130,57 @@ def test_only_so_much_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_that_changes_while_the_index_is_read_is_read_again(root: Path, tmp_path: Path) -> None:
-    def read() -> int:
-        (root / "metadata.csv").write_text("changed")
-        return 1
+    def recall() -> tuple[Path | None, object]:
+        return index_memo.recall(tmp_path / "cache", "covid19_idc", {}, {"covid19_idc": root})
 
-    roots = {"covid19_idc": root}
-    index_memo.recalled(tmp_path / "cache", "covid19_idc", {}, roots, read)
-    assert index_memo.recalled(tmp_path / "cache", "covid19_idc", {}, roots, lambda: 2) == 2
+    path, found = recall()
+    assert found is None
+    (root / "metadata.csv").write_text("changed")
+    index_memo.keep(path, 1)
+    path, found = recall()
+    assert found is None
+    index_memo.keep(path, 2)
+    assert recall() == (path, 2)
+
+
+@pytest.fixture
+def both(tmp_path: Path, root: Path, manifest: Path) -> Callable[[], Plan]:
+    """Plans two datasets on disk, without a cache."""
+    other = tmp_path / "shenzhen"
+    other.mkdir()
+    plugins.load("dataset", "shenzhen_tb").write_layout(other, PhantomParams(studies=12, size=32, views=1))
+    text = manifest.read_text().replace("]}]", "]}, {dataset: shenzhen_tb, tasks: [tuberculosis]}]")
+    manifest.write_text(text)
+    return lambda: expand(load(manifest), Roots(paths={"covid19_idc": root, "shenzhen_tb": other}))
+
+
+def test_several_indices_are_read_at_the_same_time(both: Callable[[], Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    from refers_bench.plan import data
+
+    here: list[str] = []
+    read = data._read
+    monkeypatch.setattr(data, "_read", lambda one: here.append(one.planned.dataset) or read(one))
+    plans = []
+    for cores in (1, 2):
+        monkeypatch.setattr(machine, "cores", lambda cores=cores: cores)
+        plans.append(both())
+    assert plans[0] == plans[1]
+    assert here == ["covid19_idc", "shenzhen_tb", "covid19_idc"], "the other one is read by another process"
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_is_wrong_with_several_is_told_together(
+    both: Callable[[], Plan], tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    shutil.rmtree(tmp_path / "shenzhen")
+    (tmp_path / "shenzhen").mkdir()
+    (tmp_path / "root" / "metadata.csv").write_text("a\n1\n")
+    with pytest.raises(UserError) as raised:
+        both()
+    places = [str(problem.path) for problem in raised.value.problems]
+    assert any("root" in place for place in places)
+    assert any("shenzhen" in place for place in places)
 
 
 def test_an_image_changed_in_place_is_found_by_prepare(
