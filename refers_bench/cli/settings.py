@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ class Settings:
 
         return load_roots()
 
-    @property
+    @cached_property
     def results(self) -> Path:
         """Folder of plans, results and reports."""
         return (self.results_option or self.roots().results or Path("results")).absolute()
 
-    @property
+    @cached_property
     def cache(self) -> Path:
         """Folder of prepared images."""
         default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refers-bench"

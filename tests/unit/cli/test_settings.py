@@ -1,0 +1,25 @@
+"""Are folders found once for a command, however often it asks for them?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refers_bench.cli.settings import Settings
+from refers_bench.manifest import roots
+from refers_bench.manifest.roots import Roots
+
+
+def test_folders_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+
+    def read() -> Roots:
+        reads.append(1)
+        return Roots(results=tmp_path / "results", cache=tmp_path / "cache")
+
+    monkeypatch.setattr(roots, "load_roots", read)
+    settings = Settings(results_option=None, cache_option=None)
+    assert {settings.cache for _ in range(3)} == {tmp_path / "cache"}
+    assert {settings.results for _ in range(3)} == {tmp_path / "results"}
+    assert len(reads) == 2
