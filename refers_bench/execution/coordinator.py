@@ -18,6 +18,7 @@ from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
 from refers_bench.store import provenance
 from refers_bench.store.claims import RENEW_S, Claims
+from refers_bench.store.context import prepared_folder
 from refers_bench.store.results import ResultStore
 
 #: Order in which ready jobs start: what others wait for comes first.
@@ -78,11 +79,10 @@ class _Run:
         #: When failures that stood there before were recorded.
         self.before: dict[str, int] = {}
         self.children: dict[str, list[str]] = {}
-        given = settings.given
-        self.attempts = Counter({key: attempt.number - 1 for key, attempt in given.items()})
-        self.parts = {key: attempt.accumulate for key, attempt in given.items()}
+        self.attempts = Counter({key: attempt.number - 1 for key, attempt in settings.given.items()})
+        self.parts = {key: attempt.accumulate for key, attempt in settings.given.items()}
         #: Which failure made a job's batches smaller.
-        self.smaller = {key: attempt.after for key, attempt in given.items()}
+        self.smaller = {key: attempt.after for key, attempt in settings.given.items()}
         self.left: Counter[str] = Counter()
         self.starts = 0
         self.renewed = self.looked = self.ticked = self.idle_since = time.monotonic()
@@ -107,7 +107,7 @@ class _Run:
             for part in work.glob("*.part"):
                 part.unlink(missing_ok=True)
         for key in [key for key, job in self.jobs.items() if job.kind == "prepare"]:
-            tidy(self.settings.cache / "prepared" / key)
+            tidy(prepared_folder(self.settings.cache, key))
 
     def is_done(self, job: Job) -> bool:
         return state_of(job, self.store, self.settings.cache) == "done"

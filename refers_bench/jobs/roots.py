@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from refers_bench.errors import Problem, UserError
+from refers_bench.store import context as places
 from refers_bench.store.context import JobContext
 
 
@@ -27,4 +28,4 @@ def data_root(context: JobContext, name: str, *, folder: bool = True) -> Path:
 
 def prepared_folder(context: JobContext, key: str) -> Path:
     """Where the pixels of a prepare job are."""
-    return context.cache / "prepared" / key
+    return places.prepared_folder(context.cache, key)

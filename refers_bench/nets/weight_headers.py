@@ -5,17 +5,17 @@ Free of torch: planning asks it too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 #: Activations by our ids, as people write them.
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}
-#: Longest header of a safetensors file, in bytes: the library's own limit.
-LONGEST = 100_000_000
 _OWN = re.compile(r"blocks\.\d+\.attention\.qkv\.weight")
 
 
@@ -45,33 +45,27 @@ def origin(path: Path, *, names: Iterable[str] = ()) -> Origin:
         path: of the file; what is wrong with it is said by whoever reads its tensors.
         names: of its tensors, where they are known; without them only a safetensors file tells its names.
     """
-    header = _header(path)
-    known = {*header, *names}
+    held, metadata = _header(path)
+    known = {*held, *names}
     own = any(_OWN.fullmatch(name) for name in known)
     return Origin(
-        activation=_stated_activation(header) or ("" if own else "gelu"),
+        activation=_stated_activation(metadata) or ("" if own else "gelu"),
         position="concatenated" if "position_projection.weight" in known else "added",
     )
 
 
-def _header(path: Path) -> Mapping[str, Any]:
-    """The header of a safetensors file, {} of any other and of one that is damaged."""
-    if path.suffix.lower() != ".safetensors" or not path.is_file():
-        return {}
-    with path.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        text = stream.read(size) if size <= LONGEST else b""
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return header if isinstance(header, dict) else {}
+def _header(path: Path) -> tuple[frozenset[str], Mapping[str, str]]:
+    """Names of tensors and metadata of a safetensors file; nothing of any other and of one that is damaged."""
+    if path.suffix.lower() == ".safetensors" and path.is_file():
+        with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="numpy") as file:
+            return frozenset(file.keys()), file.metadata() or {}
+    return frozenset(), {}
 
 
-def _stated_activation(header: Mapping[str, Any]) -> str:
+def _stated_activation(metadata: Mapping[str, str]) -> str:
     """The activation that the data sheet inside an exported file names, '' for none."""
     try:
-        found = str(json.loads(header["__metadata__"]["data_sheet"])["network"]["activation"])
+        found = str(json.loads(metadata["data_sheet"])["network"]["activation"])
     except (KeyError, TypeError, ValueError, RecursionError):
         return ""
     return found if found in ACTIVATIONS else ""

@@ -88,16 +88,22 @@ def planned_data(
         UserError: a folder is there, and something in it is wrong; of all of them together.
     """
     found = [_known(manifest, roots, dataset, params, cache) for dataset, params in wanted]
+    unread = {place: one for place, one in enumerate(found) if isinstance(one, _Unread)}
+    # The longest first, which is read here; the rest by another process.
+    places = sorted(unread, key=lambda place: -DOCUMENTED_IMAGES.get(unread[place].planned.dataset, 0))
+    parts = [[unread[place] for place in part] for part in (places[:1], places[1:]) if part]
+    answers = [answer for part in shared_out(_read_parts, parts, worth=1) for answer in part]
     problems: list[Problem] = []
-    for place, answer in _read_all({place: one for place, one in enumerate(found) if isinstance(one, _Unread)}).items():
-        unread = found[place]
-        assert isinstance(unread, _Unread)
+    for place, answer in zip(places, answers, strict=True):
+        one = unread[place]
         if isinstance(answer, dict):
-            index_memo.keep(unread.memo, answer)
-            found[place] = replace(unread.planned, **answer)
+            index_memo.keep(one.memo, answer)
+            found[place] = replace(one.planned, **answer)
         else:
-            whole = cache / "problems" / f"{unread.planned.dataset}.txt" if cache else None
-            problems += [one for one in (written(answer, whole) if whole else answer) if one not in problems]
+            whole = cache / "problems" / f"{one.planned.dataset}.txt" if cache else None
+            problems += [
+                problem for problem in (written(answer, whole) if whole else answer) if problem not in problems
+            ]
     if problems:
         raise UserError(problems)
     return [one for one in found if isinstance(one, PlannedData)]
@@ -133,16 +139,6 @@ def _known(
     return _Unread(
         planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo
     )  # fmt: skip
-
-
-def _read_all(unread: Mapping[int, _Unread]) -> dict[int, Answer]:
-    """What planning needs of indices, by their places: the longest is read here, the rest by another process."""
-    places = sorted(unread, key=lambda place: -DOCUMENTED_IMAGES.get(unread[place].planned.dataset, 0))
-    parts = [part for part in (places[:1], places[1:]) if part]
-    answers = shared_out(_read_parts, [[unread[place] for place in part] for part in parts], worth=1)
-    return {
-        place: one for part, some in zip(parts, answers, strict=True) for place, one in zip(part, some, strict=True)
-    }
 
 
 def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:

@@ -13,11 +13,12 @@ from typing import Any
 
 from refers_bench import identity
 from refers_bench.files import publish_json, read_json, storage_errors
+from refers_bench.store.context import prepared_folder
 
 
 def prepared(cache: Path, spec: Mapping[str, Any]) -> Path:
     """Folder of the prepared images of a specification."""
-    return cache / "prepared" / identity.key(spec)
+    return prepared_folder(cache, identity.key(spec))
 
 
 def without(spec: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
@@ -66,4 +67,5 @@ def note(cache: Path, spec: Mapping[str, Any], paths: Sequence[str]) -> None:
 
 
 def _note(cache: Path, spec: Mapping[str, Any]) -> Path:
-    return cache / "prepared" / f"{identity.key(spec)}.left_out.json"
+    whole = prepared(cache, spec)
+    return whole.with_name(f"{whole.name}.left_out.json")

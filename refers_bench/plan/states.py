@@ -12,6 +12,7 @@ from typing import Any
 from refers_bench.errors import UserError, nearest
 from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
 from refers_bench.store.claims import Claims
+from refers_bench.store.context import prepared_folder
 from refers_bench.store.results import Listing, ResultStore
 
 #: Items of a changed list that an explanation names.
@@ -69,7 +70,7 @@ def state_of(job: Job, store: ResultStore, cache: Path) -> str:
 
 
 def _has_pixels(job: Job, cache: Path) -> bool:
-    return job.kind != "prepare" or (cache / "prepared" / job.key / "meta.json").is_file()
+    return job.kind != "prepare" or (prepared_folder(cache, job.key) / "meta.json").is_file()
 
 
 def owner_of(key: str, store: ResultStore) -> dict[str, Any] | None:
@@ -134,7 +135,10 @@ def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, c
         close = nearest(pattern, names)
         raise UserError(f"no job is called '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
     chosen = {job.name for job in plan.jobs if job.key in matching}
-    finished = _Past({job.name: job for job in _finished(chosen, plan, store)}, lambda key: _stored(key, store))
+    finished = _Past(
+        {job.name: job for job in _finished(chosen, plan, store)},
+        lambda key: _told(record, key) if (record := store.record(key)) else None,
+    )
     plans = [one for one in (before, last(store.results / plan.name / PREVIOUS)) if one is not None]
     past = [_Past({job.name: job for job in one.jobs}, {job.key: job for job in one.jobs}.get) for one in plans]
     for job in plan.jobs:
@@ -150,10 +154,9 @@ class _Past:
     keyed: Callable[[str], Job | None]
 
 
-def _stored(key: str, store: ResultStore) -> Job | None:
+def _told(record: Mapping[str, Any], key: str) -> Job:
     """A finished job, as its record tells it."""
-    record = store.record(key)
-    return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"]) if record else None
+    return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"])
 
 
 def _finished(names: set[str], plan: Plan, store: ResultStore) -> Iterator[Job]:
@@ -162,12 +165,12 @@ def _finished(names: set[str], plan: Plan, store: ResultStore) -> Iterator[Job]:
         key for path in store.results.glob(f"*/{LOCK}") if path.parent.name != plan.name for key in keys(path) or ()
     }
     own = {job.key for job in plan.jobs}
-    found = []
+    found: dict[tuple[str, str], Job] = {}
     for key in store.listing().done - (others - own):
         record = store.record(key)
         if record and record.get("name") in names:
-            found.append((str(record.get("started", "")), key))
-    return (job for _, key in sorted(found) if (job := _stored(key, store)))
+            found[str(record.get("started", "")), key] = _told(record, key)
+    return (found[place] for place in sorted(found))
 
 
 def _explained(

@@ -8,13 +8,12 @@ from functools import cache
 from typing import Any
 
 from refers_bench.analysis.results import Results
+from refers_bench.plan.parameters import PREFIX
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 
 #: Presets that follow the paper's text, and the released code.
 PAPER, CODE = "paper", "official_code"
-#: What names of parameters of methods begin with in the lock.
-PARAMETER = "params."
 
 
 def build(results: Results) -> Table | None:
@@ -30,7 +29,7 @@ def build(results: Results) -> Table | None:
         where = where.rstrip("]")
         dataset = where if where in targets else ""
         paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
-        if base.startswith(PARAMETER):
+        if base.startswith(PREFIX):
             code = (entry["official"], True) if "official" in entry else None
             reasons = _reasons_of_parameter(entry)
         else:
@@ -50,7 +49,7 @@ def build(results: Results) -> Table | None:
         notes=(
             f"Paper and released code: the presets '{PAPER}' and '{CODE}', whose values name their sources; where the "
             "paper is silent, its preset takes the value shown after 'unstated'.",
-            f"'{PARAMETER}': parameters of a row's method; the released code is that method's own, and 'unstated' says "
+            f"'{PREFIX}': parameters of a row's method; the released code is that method's own, and 'unstated' says "
             "that no source of it gives a value.",
             "All resolved values with their origins stand in plan.lock.json.",
         ),

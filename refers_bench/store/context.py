@@ -31,3 +31,8 @@ class JobContext:
     accumulate: int = 1
     after: str = ""
     attempt: int = 1
+
+
+def prepared_folder(cache: Path, key: str) -> Path:
+    """Where the pixels of a prepare job are."""
+    return cache / "prepared" / key

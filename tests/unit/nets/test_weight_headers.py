@@ -17,6 +17,10 @@ SHEET = json.dumps({"network": {"activation": "relu"}})
 
 
 def header_of(content: Mapping[str, Any] | list[Any]) -> bytes:
+    """A file of these names, each of an empty tensor."""
+    if isinstance(content, Mapping):
+        empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+        content = {name: value or empty for name, value in content.items()}
     text = json.dumps(content).encode()
     return struct.pack("<Q", len(text)) + text
 
