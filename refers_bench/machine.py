@@ -7,16 +7,20 @@ Processes are started afresh, with an interpreter of their own, instead of being
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+#: What reading the answer of a process that failed raises, or asking one that is gone.
+_NO_ANSWER = (EOFError, IndexError, pickle.UnpicklingError, ValueError)
 
 
 def cores() -> int:
@@ -24,7 +28,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def shared_out(function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int) -> list[T]:
+def shared_out(
+    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4
+) -> list[T]:
     """``function(items, *arguments)``, a part of the items in each of several processes where that repays.
 
     Args:
@@ -32,45 +38,88 @@ def shared_out(function: Callable[..., list[T]], items: Sequence[Any], *argument
         items: can be pickled, as what is returned.
         arguments: further ones, the same for every part.
         worth: items that repay the start of another process, which takes some tenths of a second.
+        pieces: parts for each process: whoever is done with one takes the next, so that none waits long for another.
 
     Returns:
         The values of all items, in their order. A part whose process fails (killed for want of memory, say) is worked
         on here, so that errors are those of the function.
     """
+    return begun(function, items, *arguments, worth=worth, pieces=pieces)()
+
+
+def begun(
+    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4
+) -> Callable[[], list[T]]:
+    """Let other processes begin with what `shared_out` would do, while this one goes on with something else.
+
+    Returns:
+        What takes part in the rest of the work, waits for the others, and returns the values.
+    """
     processes = max(1, min(cores(), len(items) // worth))
-    size = max(1, -(-len(items) // processes))
+    if processes == 1:
+        return lambda: function(items, *arguments)
+    size = -(-len(items) // (processes * pieces))
     parts = [items[at : at + size] for at in range(0, len(items), size)]
-    if len(parts) <= 1:
-        return function(items, *arguments)
-    with ThreadPoolExecutor(len(parts) - 1) as waiting:
-        others = [waiting.submit(_elsewhere, function, part, arguments) for part in parts[1:]]
-        found = function(parts[0], *arguments)
-        for part, other in zip(parts[1:], others, strict=True):
-            answer = other.result()
-            found += answer if answer is not None else function(part, *arguments)
-    return found
+    left, found = deque(range(len(parts))), dict[int, list[T]]()
+    others = [
+        threading.Thread(target=_elsewhere, args=(function, parts, arguments, left, found), daemon=True)
+        for _ in range(processes - 1)
+    ]
+    for other in others:
+        other.start()
+
+    def values() -> list[T]:
+        try:
+            for place in _taken(left):
+                found[place] = function(parts[place], *arguments)
+        finally:
+            left.clear()  # after an error here, nobody begins another part
+            for other in others:
+                other.join()
+        for place, part in enumerate(parts):
+            if place not in found:
+                found[place] = function(part, *arguments)
+        return [value for place in range(len(parts)) for value in found[place]]
+
+    return values
 
 
-def _elsewhere(function: Callable[..., list[T]], items: Sequence[Any], arguments: tuple[Any, ...]) -> list[T] | None:
-    """The values, worked out in a process of its own; None where that fails."""
-    question = pickle.dumps((function.__module__, function.__qualname__, items, arguments))
-    with contextlib.suppress(OSError):
-        done = subprocess.run(
-            [sys.executable, "-m", "refers_bench.machine"], input=question, capture_output=True, check=False
-        )
-        if done.returncode == 0:
-            values: list[T] = pickle.loads(done.stdout)
-            return values
-    return None
+def _taken(left: deque[int]) -> Iterator[int]:
+    """One place after another, until none is left for anybody."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield left.popleft()
+
+
+def _elsewhere(
+    function: Callable[..., list[T]], parts: Sequence[Any], arguments: Sequence[Any], left: deque[int],
+    found: dict[int, list[T]],
+) -> None:  # fmt: skip
+    """Have a process of its own work on one part after another; it ends with the first that fails."""
+    with contextlib.suppress(OSError, *_NO_ANSWER):
+        command = [sys.executable, "-m", "refers_bench.machine"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process, contextlib.ExitStack() as ending:  # fmt: skip
+            ending.callback(process.kill)
+            pickle.dump((function.__module__, function.__qualname__, arguments), process.stdin)
+            for place in _taken(left):
+                pickle.dump(parts[place], process.stdin)
+                process.stdin.flush()
+                found[place] = pickle.load(process.stdout)
 
 
 def _answer() -> None:
     """Of a process that `_elsewhere` started: work on what standard input names, write the values."""
+    gc.disable()  # hundreds of thousands of small objects are made, and none of them is garbage
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # whatever else is printed does not get among them
-    module, name, items, arguments = pickle.load(sys.stdin.buffer)
-    values = getattr(importlib.import_module(module), name)(items, *arguments)
-    answers.write(pickle.dumps(values, protocol=pickle.HIGHEST_PROTOCOL))
-    answers.flush()
+    module, name, arguments = pickle.load(sys.stdin.buffer)
+    function = getattr(importlib.import_module(module), name)
+    with contextlib.suppress(EOFError):
+        while True:
+            values = function(pickle.load(sys.stdin.buffer), *arguments)
+            answers.write(pickle.dumps(values, protocol=pickle.HIGHEST_PROTOCOL))
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -51,16 +51,13 @@ def labels(table: pd.DataFrame, *, uncertain: str, blank: str, path: object) -> 
     problems: list[Problem] = []
     columns = {}
     for name in FINDINGS_14:
-        for row in np.flatnonzero(~table[name].isin(list(numbers)).to_numpy())[:5]:
-            problems.append(
-                Problem(
-                    found=f"{name} is '{table[name].iloc[row]}'",
-                    allowed="1.0, 0.0, -1.0 or empty",
-                    path=str(path),
-                    line=int(row) + 2,
-                )
-            )
-        columns[name] = table[name].map(numbers).astype("Int8")
+        codes, spellings = pd.factorize(table[name], use_na_sentinel=False)
+        wrong = [code for code, spelling in enumerate(spellings) if spelling not in numbers]
+        for row in np.flatnonzero(np.isin(codes, wrong))[:5] if wrong else ():
+            found, allowed = f"{name} is '{spellings[codes[row]]}'", "1.0, 0.0, -1.0 or empty"
+            problems.append(Problem(found=found, allowed=allowed, path=str(path), line=int(row) + 2))
+        known = np.array([numbers.get(spelling, np.nan) for spelling in spellings], dtype=float)
+        columns[name] = pd.Series(known[codes], index=table.index).astype("Int8")
     if problems:
         raise DataError(problems[:20])
     return pd.DataFrame(columns)

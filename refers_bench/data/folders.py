@@ -1,9 +1,9 @@
-"""Which files lie below a dataset's root, in whatever folders its archives were unpacked to?"""
+"""Which files lie below a dataset's root, in whatever folders its archives were unpacked to, and how large are they?"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from refers_bench.errors import DataError, Problem
@@ -52,3 +52,14 @@ def files_by_name(
     if problems:
         raise DataError(problems[:20])
     return found
+
+
+def file_sizes(paths: Sequence[str], base: str) -> list[int]:
+    """Bytes of files below a folder, -1 of one that is not there."""
+    sizes = []
+    for path in paths:
+        try:
+            sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
+        except OSError:
+            sizes.append(-1)
+    return sizes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from refers_bench import identity
+from refers_bench.data.folders import file_sizes
 from refers_bench.errors import DataError, Problem
 from refers_bench.machine import shared_out
 from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS
@@ -94,13 +94,16 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
     return frame
 
 
-def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFrame:
+def finished_index(
+    frame: pd.DataFrame, *, root: Path, table: Path, sizes: Callable[[], list[int]] | None = None
+) -> pd.DataFrame:
     """Check an index, add file sizes, sort it by image.
 
     Args:
         frame: `INDEX_COLUMNS` and Int8 label columns.
         root: the dataset's folder.
         table: the file the rows come from, for messages.
+        sizes: gives the bytes of each row's file, see `file_sizes`, where a reader has begun to ask for them.
 
     Raises:
         DataError: no row, duplicate ids, a path outside the root, an unknown split, a patient in two splits, or
@@ -115,7 +118,7 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
     for path in paths:
         if path.startswith("/") or (".." in path and ".." in path.split("/")):
             problems.append(Problem(found=f"path '{path}' leads outside the root", allowed=f"below {root}", path=table))
-    for split in sorted(set(frame["split"]) - set(SPLITS)):
+    for split in sorted(set(frame["split"].unique()) - set(SPLITS)):
         problems.append(Problem(found=f"unknown split '{split}'", allowed=", ".join(SPLITS[:3]), path=table))
     used = frame[frame["split"] != ""]
     spread = used.groupby("patient_id")["split"].nunique()
@@ -126,27 +129,15 @@ def finished_index(frame: pd.DataFrame, *, root: Path, table: Path) -> pd.DataFr
         )
     if problems:
         raise DataError(problems)
-    sizes = shared_out(_sizes, paths, str(root), worth=50_000)
-    gone = [path for path, size in zip(paths, sizes, strict=True) if size < 0]
-    sizes = [size for size in sizes if size >= 0]
+    found = sizes() if sizes else shared_out(file_sizes, paths, str(root), worth=50_000)
+    gone = [path for path, size in zip(paths, found, strict=True) if size < 0]
     leave_out(missing_images(gone, root=root), refuse=True)
     if gone:
         frame = frame[~frame["path"].isin(gone)]
     labels = sorted(name for name in frame.columns if ":" in name)
-    frame = frame.assign(bytes=pd.Series(sizes, index=frame.index, dtype="int64"))
+    frame = frame.assign(bytes=pd.Series([size for size in found if size >= 0], index=frame.index, dtype="int64"))
     frame = frame[[*INDEX_COLUMNS, "bytes", *labels]].sort_values("image_id", ignore_index=True)
     return frame.astype(dict.fromkeys(labels, "Int8"))
-
-
-def _sizes(paths: Sequence[str], base: str) -> list[int]:
-    """Bytes of files below a folder, -1 of one that is not there."""
-    sizes = []
-    for path in paths:
-        try:
-            sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
-        except OSError:
-            sizes.append(-1)
-    return sizes
 
 
 def not_there(count: int, total: int, root: Path, *, what: str = "images") -> Problem:
@@ -253,13 +244,12 @@ def csv_text(frame: pd.DataFrame) -> str:
     if labels:
         # Images share few combinations of labels: each is written once.
         content = frame[labels].to_numpy(dtype=np.int8, na_value=_UNKNOWN).tobytes()
+        rows = [content[start : start + len(labels)] for start in range(0, len(content), len(labels))]
         endings: dict[bytes, str] = {}
-        for place, line in enumerate(lines):
-            values = content[place * len(labels) : (place + 1) * len(labels)]
-            if values not in endings:
-                cells = np.frombuffer(values, np.int8).tolist()
-                endings[values] = "".join("," if cell == _UNKNOWN else f",{cell}" for cell in cells)
-            lines[place] = line + endings[values]
+        for values in set(rows):
+            cells = np.frombuffer(values, np.int8).tolist()
+            endings[values] = "".join("," if cell == _UNKNOWN else f",{cell}" for cell in cells)
+        lines = list(map(str.__add__, lines, map(endings.__getitem__, rows)))
     return "\n".join([",".join(_quoted(list(frame.columns))), *lines, ""])
 
 

@@ -8,8 +8,8 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from refers_bench.data.report_sections import by_name, sections, study_text
 from refers_bench.machine import shared_out
@@ -22,14 +22,15 @@ ARCHIVED_BELOW = "mimic-cxr-reports/"
 UNREADABLE = (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, OSError)
 
 
-class ReportText(NamedTuple):
-    """What became of one file: its cleaned text ('' where there is nothing to read), or why there is none.
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that is there and is no report: what is wrong with it."""
 
-    `text` is None where the file is not there, or cannot be read; then `problem` says what is wrong with it.
-    """
+    problem: str
 
-    text: str | None
-    problem: str = ""
+
+#: What became of a file: its cleaned text ('' where there is nothing to read), or None where it is not there.
+ReportText = str | Unreadable | None
 
 
 def read_reports(source: Path, places: Sequence[str], *, deidentified: str) -> list[ReportText]:
@@ -43,7 +44,9 @@ def read_reports(source: Path, places: Sequence[str], *, deidentified: str) -> l
     Raises:
         zipfile.BadZipFile, OSError: a damaged archive.
     """
-    return shared_out(_read_part, places, source, deidentified, worth=WORTH_A_PROCESS)
+    # To list an archive takes about as long as reading a few thousand reports: once for each process.
+    pieces = 4 if source.is_dir() else 1
+    return shared_out(_read_part, places, source, deidentified, worth=WORTH_A_PROCESS, pieces=pieces)
 
 
 def _read_part(places: Sequence[str], source: Path, deidentified: str) -> list[ReportText]:
@@ -61,10 +64,10 @@ def _text(content: Callable[[str], bytes | None], place: str, deidentified: str)
     try:
         found = content(place)
         if found is None:
-            return ReportText(None)
-        return ReportText(study_text(by_name(sections(found.decode())), deidentified=deidentified))
+            return None
+        return study_text(by_name(sections(found.decode())), deidentified=deidentified)
     except UNREADABLE as error:
-        return ReportText(None, str(error))
+        return Unreadable(str(error))
 
 
 def _from_folder(base: str, place: str) -> bytes | None:

@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from refers_bench.data import mimic_phantoms
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14, labels
+from refers_bench.data.folders import file_sizes
 from refers_bench.data.index import finished_index, leave_out, missing_images, not_there, read_table
 from refers_bench.data.report_files import read_reports
 from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
+from refers_bench.machine import begun
 from refers_bench.plugins import Dataset, Task
 
 PREFIX = "mimic-cxr-2.0.0-"
@@ -94,10 +96,8 @@ def images_of(root: Path) -> tuple[pd.DataFrame, Path]:
             found = f"image '{frame['dicom_id'].iloc[row]}' is listed twice"
             problems.append(Problem(found=found, allowed="each image once", path=where, line=int(row) + 2))
         for column in ("study_id", "subject_id"):
-            wrong = [
-                row for row, text in enumerate(frame[column].tolist()) if not (len(text) == 8 and text.isdecimal())
-            ]
-            for row in wrong[:5]:
+            wrong = [text for text in frame[column].unique() if not (len(text) == 8 and text.isdecimal())]
+            for row in np.flatnonzero(frame[column].isin(wrong).to_numpy())[:5] if wrong else ():
                 found = f"{column} '{frame[column].iloc[row]}'"
                 problems.append(Problem(found=found, allowed="eight digits", path=where, line=int(row) + 2))
     for row in np.flatnonzero(~split["split"].isin(OFFICIAL_SPLITS).to_numpy())[:5]:
@@ -162,13 +162,13 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
         raise DataError(Problem(found=f"a damaged archive ({error})", allowed="a whole .zip", path=source)) from error
     texts: dict[str, str] = {}
     problems, absent = [], list[str]()
-    for study, place, (text, problem) in zip(studies["study_id"].tolist(), places, found, strict=True):
-        if text is not None:
+    for study, place, text in zip(studies["study_id"].tolist(), places, found, strict=True):
+        if isinstance(text, str):
             texts[study] = text
-        elif problem:
-            problems.append(Problem(found=f"report {place}.txt: {problem}", allowed="text in UTF-8", path=root))
-        else:
+        elif text is None:
             absent.append(place)
+        else:
+            problems.append(Problem(found=f"report {place}.txt: {text.problem}", allowed="text in UTF-8", path=root))
     if problems:
         raise DataError(problems)
     leave_out(
@@ -219,7 +219,7 @@ def splits(frame: pd.DataFrame, *, params: Params, listed: set[str] | None) -> p
         patients = frame["subject_id"].isin(frame.loc[inside | (frame["split"] != "train"), "subject_id"])
         return pd.Series(np.where(inside, "val", np.where(patients, "", "train")), index=frame.index, dtype=object)
     test = "val" if params.split == "paper" else "test"
-    return frame["split"].map({"train": "train", "validate": "val", "test": test})
+    return frame["split"].map({"train": "train", "validate": "val", "test": test}).astype(object)
 
 
 def _labels(root: Path, frame: pd.DataFrame, *, params: Params) -> pd.DataFrame:
@@ -259,9 +259,11 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         if params.min_tokens:
             enough = {study for study, text in texts.items() if token_count(text) >= params.min_tokens}
             split = split.where(frame["study_id"].isin(enough), "")
+    paths = _paths(frame)
+    sizes = begun(file_sizes, paths, str(root), worth=50_000)
     columns = {
         "image_id": frame["dicom_id"],
-        "path": _paths(frame),
+        "path": pd.Series(paths, index=frame.index, dtype=object),
         "patient_id": "p" + frame["subject_id"],
         "study_id": "s" + frame["study_id"],
         "view": frame["ViewPosition"].replace(VIEWS),
@@ -269,7 +271,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         "report": pd.Series(report, index=frame.index, dtype=object),
     }
     found = pd.DataFrame(columns).join(_labels(root, frame, params=params))
-    return finished_index(found, root=root, table=table)
+    return finished_index(found, root=root, table=table, sizes=sizes)
 
 
 def _paths(frame: pd.DataFrame) -> list[str]:
