@@ -101,6 +101,7 @@ def _elsewhere(
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process, contextlib.ExitStack() as ending:  # fmt: skip
+            assert process.stdin is not None and process.stdout is not None  # both are pipes
             ending.callback(process.kill)
             pickle.dump((function.__module__, function.__qualname__, arguments), process.stdin)
             for place in _taken(left):

@@ -54,6 +54,7 @@ class Diary:
         ended: key -> category, of all its runs.
         over: whether it has ended of itself, in order.
         node: it runs on.
+        restarts: of the task when that run began.
     """
 
     began: bool = False
@@ -62,6 +63,7 @@ class Diary:
     ended: Mapping[str, str] = field(default_factory=dict)
     over: bool = False
     node: str = ""
+    restarts: int = 0
 
 
 def diary(path: Path) -> Diary:
@@ -69,11 +71,12 @@ def diary(path: Path) -> Diary:
     started: set[str] = set()
     running: set[str] = set()
     ended: dict[str, str] = {}
-    began, over, node = False, False, ""
+    began, over, node, restarts = False, False, "", 0
     for event in events(path):
         match event["what"]:
             case "began":
                 began, started, running, over, node = True, set(), set(), False, event["node"]
+                restarts = event.get("restarts", 0)
             case "job began":
                 started.add(event["key"])
                 running.add(event["key"])
@@ -82,7 +85,10 @@ def diary(path: Path) -> Diary:
                 ended[event["key"]] = event["category"]
             case "over":
                 over = True
-    return Diary(began=began, started=frozenset(started), running=frozenset(running), ended=ended, over=over, node=node)
+    return Diary(
+        began=began, started=frozenset(started), running=frozenset(running), ended=ended, over=over, node=node,
+        restarts=restarts,
+    )  # fmt: skip
 
 
 def history(results: Path, *, most: int = 1000) -> list[dict[str, Any]]:

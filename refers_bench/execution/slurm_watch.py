@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import math
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ SETTLE_S = 60.0
 MISSES = 3
 #: Events of a task in a failure's record.
 EVENTS = 20
+#: Seconds that a node gets to clear away a task before its next run is hastened: too early, and Slurm fails that run.
+CLEAR_S = 4.0
 
 
 @dataclass(kw_only=True)
@@ -39,6 +42,7 @@ class Watched:
         misses: looks at the queue since it was last shown.
         begun: keys of the jobs that the coordinator knows to have begun.
         over: when it was first seen to have ended.
+        back: when it was seen to have gone back to the queue.
     """
 
     array: Array
@@ -48,6 +52,7 @@ class Watched:
     misses: int = 0
     begun: set[str] = field(default_factory=set)
     over: float | None = None
+    back: float = -math.inf
 
     @property
     def id(self) -> str:
@@ -145,8 +150,10 @@ class Watcher:
             down = self.slurm.down(node) if node else ""
             self.note(task, row, *slurm_endings.back_in_queue(row, node, down, task.array.log(task.number)))
             task.begun.clear()
+            task.back = time.monotonic()
             self.endings += [Ending(key=key, category="queued") for key in sorted(task.attempts)]
-        if row.state == "PENDING" and row.restarts and row.reason == "BeginTime":
+        ready = time.monotonic() - task.back >= CLEAR_S
+        if ready and row.state == "PENDING" and row.restarts and row.reason == "BeginTime":
             with contextlib.suppress(CommandFailed):  # it starts two minutes later, then
                 self.slurm.hasten(task.id)
         if row.state == "RUNNING":
@@ -187,6 +194,8 @@ class Watcher:
             return "lost", f"Slurm task {task.id} is gone, and Slurm has forgotten how it ended"
         tail = slurm_endings.log_tail(task.array.log(task.number))
         category, message = slurm_endings.category(row, tail, asked=asked)
+        if category == "crash" and diary.began and row.restarts > diary.restarts:
+            return "lost", f"{message} before restart {row.restarts} began"
         if category == "crash" and not diary.started and (said := slurm_endings.last_words(tail)):
             message += f": {said}"
         return category, message

@@ -349,7 +349,7 @@ def test_folders_that_a_node_does_not_see_are_named(cluster: Cluster, runs: Runs
 
 
 COORDINATE = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from refers_bench.execution import coordinator
 from refers_bench.execution.engine import PRELOAD, Settings
@@ -359,6 +359,7 @@ from refers_bench.plan.lock import Job
 jobs = [Job.of(one) for one in json.loads(sys.argv[2])]
 results, cache = Path(sys.argv[1]) / "results", Path(sys.argv[1]) / "cache"
 settings = Settings(results=results, cache=cache, preload=PRELOAD, entry="watched:run")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell ignore it
 coordinator.execute(jobs, engine(settings, {"ray": {"address": sys.argv[3]}}), settings, PlainView(len(jobs)))
 """
 
@@ -384,7 +385,7 @@ def test_a_coordinator_ended_and_started_again(
     saved = steps()  # others may be about to begin: they have nothing to save
     assert len(saved) >= 2
     ended.send_signal(how)
-    ended.wait(60)
+    assert ended.wait(60) != 0
     if how == signal.SIGINT:  # it has left nothing for another host to wait for
         assert runs.leftovers() == []
     assert all(steps()[name] >= step > 0 for name, step in saved.items())

@@ -140,12 +140,16 @@ def test_a_result_that_never_comes_is_run_again(scene: Scene, monkeypatch: pytes
     assert scene.shows("COMPLETED") == [("one", "waiting"), ("two", "waiting")]
 
 
-def test_back_in_the_queue_it_starts_without_delay(scene: Scene) -> None:
+def test_back_in_the_queue_it_starts_soon(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.says("began", node="n1")
     scene.says("job began", key="one", name="one")
     assert scene.shows("RUNNING", node="n1") == [("one", "running")]
     assert scene.shows("PENDING", restarts=1, reason="BeginTime") == [("one", "queued"), ("two", "queued")]
-    assert (scene.seen(), scene.slurm.hastened) == (["preempted"], ["5_0"])
+    assert scene.shows("PENDING", restarts=1, reason="BeginTime") == []
+    assert (scene.seen(), scene.slurm.hastened) == (["preempted"], []), "its node has had no time to clear it away"
+    monkeypatch.setattr(slurm_watch, "CLEAR_S", 0.0)
+    assert scene.shows("PENDING", restarts=1, reason="BeginTime") == []
+    assert scene.slurm.hastened == ["5_0"]
     assert scene.shows("PENDING", restarts=1, reason="Priority") == []
     scene.says("began", node="n2")
     scene.says("job began", key="one", name="one")
@@ -156,6 +160,22 @@ def test_back_in_the_queue_it_starts_without_delay(scene: Scene) -> None:
     later.add(Array(folder=scene.array.folder, token="t", id="5"), 0, dict(scene.attempts))
     later.look()
     assert scene.seen() == ["preempted"]
+
+
+def test_a_restart_that_slurm_failed_to_begin_is_no_crash_of_a_job(scene: Scene) -> None:
+    scene.says("began", node="n1", restarts=0)
+    scene.says("job began", key="one", name="one")
+    scene.says("job ended", key="one", name="one", category="preempted", message="")
+    scene.shows("PENDING", restarts=1)
+    assert scene.shows("FAILED", restarts=1, code=1, node="n1") == [("one", "lost"), ("two", "lost")]
+    assert slurm_events.events(scene.array.watched)[-1]["message"].endswith("exit status 1 before restart 1 began")
+
+
+def test_a_restart_that_began_and_died_is_one(scene: Scene) -> None:
+    scene.says("began", node="n1", restarts=0)
+    scene.shows("PENDING", restarts=1)
+    scene.says("began", node="n1", restarts=1)
+    assert scene.shows("FAILED", restarts=1, code=1, node="n1") == [("one", "crash"), ("two", "crash")]
 
 
 def test_a_silent_controller_ends_nothing(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
