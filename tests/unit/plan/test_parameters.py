@@ -98,12 +98,22 @@ def test_constants_of_a_definition_fit_every_preset(name: str, preset: str) -> N
     assert all(resolved[one].value == value and source for one, (value, source) in constants.items())
 
 
-@pytest.mark.parametrize("manifest", ["phantom_cpu", "covid19_cpu", "nih_cpu", "full_size_gpu", "table1"])
-def test_c2l_contrasts_its_own_views_in_every_manifest(manifest: str) -> None:
+@pytest.mark.parametrize(
+    ("manifest", "scale"),
+    [
+        ("phantom_cpu", [0.8, 1.0]),  # by the manifest: 48-pixel images
+        ("covid19_cpu", [0.2, 1.0]),
+        ("nih_cpu", [0.2, 1.0]),
+        ("full_size_gpu", [0.2, 1.0]),
+        ("table1", [0.2, 1.0]),
+    ],
+)
+def test_c2l_contrasts_its_own_views_in_every_manifest(manifest: str, scale: list[float]) -> None:
     plan = planned(manifest)
     (spec,) = [job.spec for job in plan.jobs if job.kind == "pretrain" and job.spec["method"] == "c2l"]
     views = spec["image"]["pretrain_augment"]
-    assert (views["crop"], views["scale"], views["ratio"]) == ("resized", [0.2, 1.0], [0.75, 1.3333])
+    assert (views["crop"], views["scale"], views["ratio"]) == ("resized", scale, [0.75, 1.3333])
+    assert plan.values["image.pretrain_augment.scale [c2l]"]["overridden"] == (scale != [0.2, 1.0])
     assert (views["jitter_probability"], views["brightness"], views["contrast"]) == (1.0, [0.6, 1.4], [0.6, 1.4])
     (others,) = {
         job.spec["image"]["pretrain_augment"]["crop"]
