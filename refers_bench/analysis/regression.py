@@ -51,6 +51,7 @@ class Comparison:
         classes_compared: class AUCs that were compared.
         largest: largest absolute difference among them; 0 when none was compared.
         tests: of the classes over seeds; they explain, the bands of single cells decide.
+        remark: what else may have moved figures that drifted; '' for nothing.
     """
 
     manifest: str
@@ -59,6 +60,7 @@ class Comparison:
     classes_compared: int
     largest: float
     tests: tuple[BandTest, ...] = ()
+    remark: str = ""
 
     @property
     def outcome(self) -> str:
@@ -97,6 +99,7 @@ def make_baseline(results: Results, *, tolerance: float = 0.02, bands: str = FIX
     return {
         "version": VERSION,
         "manifest": results.name,
+        "arithmetic": _arithmetic(results),
         "tolerance": tolerance,
         "tolerance_source": f"--tolerance {tolerance:g}, set when the baseline was made",
         "cells": {
@@ -233,6 +236,7 @@ def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
         seconds = float(results.records.get(planned.run.key, {}).get("wall_s") or 0.0)
         findings.append(Finding(cell=planned.name, outcome=outcome, messages=tuple(messages), seconds=seconds))
     known = {planned.name for planned in results.planned}
+    drifted = any(finding.outcome == DRIFT for finding in findings)
     findings += [
         Finding(cell=name, outcome=INCOMPLETE, messages=("in the baseline, but not in the manifest",))
         for name in stored_cells
@@ -245,6 +249,23 @@ def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
         classes_compared=len(differences),
         largest=max(differences, default=0.0),
         tests=tuple(_tests(results, stored_cells, tolerance, source)),
+        remark=_rounding(_arithmetic(results), str(baseline.get("arithmetic", "native"))) if drifted else "",
+    )
+
+
+def _arithmetic(results: Results) -> str:
+    """In which arithmetic every finished cell was computed: "portable", else "native"."""
+    records = (results.records.get(one.run.key, {}) for one in results.planned if one.run.state == DONE)
+    found = {record.get("provenance", {}).get("arithmetic", "native") for record in records}
+    return "portable" if found == {"portable"} else "native"
+
+
+def _rounding(now: str, before: str) -> str:
+    if now == before == "portable":
+        return ""
+    return (
+        f"computed in {now} arithmetic, the baseline in {before} arithmetic: another processor alone can make figures "
+        "drift; with 'execution: {arithmetic: portable}' on both sides it cannot"
     )
 
 

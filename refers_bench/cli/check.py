@@ -73,6 +73,8 @@ def command(
     for finding in comparison.findings:
         if finding.outcome != regression.SAME:
             click.echo(f"{finding.outcome}: {printable(finding.cell)}: {printable('; '.join(finding.messages))}")
+    if comparison.remark:
+        click.echo(comparison.remark)
     if tests := check.tests_line(comparison):
         click.echo(tests)
     click.echo(check.summary_line(comparison))

@@ -120,7 +120,8 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], *, device: str, sl
     settings_of_run = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan),
         preload=engine.PRELOAD if light else (*engine.PRELOAD, *engine.HEAVY), slots=slots_here(plan, device, slots),
-        threads=plan.execution["threads"], retries=plan.execution["retries"],
+        threads=plan.execution["threads"], arithmetic=plan.execution.get("arithmetic", "native"),
+        retries=plan.execution["retries"],
     )  # fmt: skip
     click.echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
     view = progress.view(len(todo))

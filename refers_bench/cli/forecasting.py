@@ -116,7 +116,8 @@ def _probed(
     click.echo(f"probing {len(wanted.jobs)} shapes of jobs on {device.label}: about {about} by the model", err=True)
     how = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), slots=places, threads=threads,
-        time_limit=PROBE_LIMIT_S, preload=(*engine.PRELOAD, *engine.HEAVY, "refers_bench.jobs.probe"),
+        arithmetic=plan.execution.get("arithmetic", "native"), time_limit=PROBE_LIMIT_S,
+        preload=(*engine.PRELOAD, *engine.HEAVY, "refers_bench.jobs.probe"),
     )  # fmt: skip
     names = {job.key: str(job.spec["job"]["name"]) for job in wanted.jobs}
     with _bar(len(wanted.jobs)) as progress:

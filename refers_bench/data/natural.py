@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +16,16 @@ from torch import Tensor
 SHAPES = ("disc", "square", "triangle", "cross", "ring", "bar", "stripes", "checks")
 
 
+def _root(x: Tensor) -> Tensor:
+    """Square roots of numbers on the CPU, correctly rounded on every processor; torch's are MKL's, which are not."""
+    return torch.from_numpy(np.sqrt(x.numpy()))
+
+
 def background(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Coloured noise whose amplitude falls with frequency as 1/f, (count, 3, size, size) in [0, 1]."""
     spectrum = torch.fft.rfft2(torch.randn(count, 3, size, size, generator=generator))
     rows, columns = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None]
-    frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / size)
+    frequency = _root(rows**2 + columns**2).clamp(min=1 / size)
     noise = torch.fft.irfft2(spectrum / frequency, s=(size, size))
     # Channels are mixed, so that hues differ between images rather than between pixels alone.
     mixed = torch.einsum("ncd,ndhw->nchw", torch.randn(count, 3, 3, generator=generator), noise)
@@ -29,7 +35,7 @@ def background(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 def masks(labels_N: Tensor, u_NHW: Tensor, v_NHW: Tensor) -> Tensor:
     """Pixels of each shape in coordinates in which it fills about [-1, 1] x [-1, 1]; bool (N, H, W)."""
-    radius, inside = (u_NHW**2 + v_NHW**2).sqrt(), (u_NHW.abs() < 1) & (v_NHW.abs() < 1)
+    radius, inside = _root(u_NHW**2 + v_NHW**2), (u_NHW.abs() < 1) & (v_NHW.abs() < 1)
     every = torch.stack(
         [
             radius < 1,

@@ -70,6 +70,7 @@ class Settings:
         slots: of this machine, one worker each.
         device: "auto", "cpu" or "cuda": as asked for, for engines that find their slots elsewhere.
         threads: torch threads of a worker.
+        arithmetic: of the CPU, see `refers_bench.store.context.JobContext`.
         time_limit: seconds a job may take.
         retries: failure category -> further attempts in this run.
         accumulate: equal parts that each batch is processed in from the start; 1 for at once.
@@ -95,6 +96,7 @@ class Settings:
     slots: Sequence[Slot] = (Slot(device="cpu"),)
     device: str = "auto"
     threads: int = 1
+    arithmetic: str = "native"
     time_limit: float | None = None
     retries: Mapping[str, int] = field(default_factory=lambda: {"crash": 1, "lost": 2})
     accumulate: int = 1

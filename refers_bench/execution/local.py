@@ -120,7 +120,7 @@ class LocalEngine:
         context = JobContext(
             results=settings.results, cache=settings.cache, roots=dict(settings.roots),
             device=settings.slots[slot].device, threads=settings.threads, accumulate=attempt.accumulate,
-            after=attempt.after, attempt=attempt.number,
+            after=attempt.after, arithmetic=settings.arithmetic, attempt=attempt.number,
         )  # fmt: skip
         payload = {"key": job.key, "kind": job.kind, "name": job.name, "needs": list(job.needs), "spec": dict(job.spec)}
         future = self.workers[slot].schedule(

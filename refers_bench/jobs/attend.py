@@ -32,6 +32,7 @@ from refers_bench.plugins import Dataset
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from refers_bench.training import arithmetic
 from refers_bench.training.checkpoints import publish_tensors
 from refers_bench.training.progress import ProgressFile
 
@@ -147,13 +148,21 @@ def as_before(context: JobContext, stored: Mapping[str, Any]) -> JobContext:
     """The context with what can move the last bit of a training as the stored run had it.
 
     Raises:
-        DataError: it ran on another kind of device.
+        DataError: it ran on another kind of device, or in another arithmetic.
     """
     then = stored["provenance"]
     device = str(then.get("device", context.device)).partition(":")[0]
     if device != context.device.partition(":")[0]:
         raise DataError(
             Problem(found=f"the cell was trained on {device}, this job runs on {context.device}", allowed=device)
+        )
+    computed = str(then.get("arithmetic", arithmetic.NATIVE))
+    if computed != (now := arithmetic.chosen(context.device)):
+        raise DataError(
+            Problem(
+                found=f"the cell was trained in {computed} arithmetic, this job computes in {now} arithmetic",
+                allowed=f"'execution: {{arithmetic: {computed}}}' in the manifest",
+            )
         )
     parts = stored["facts"].get("accumulation", {}).get("parts", 1)
     return replace(context, threads=int(then.get("threads", context.threads)), accumulate=int(parts))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench import plugins
 from refers_bench.errors import UserError, unknown
+from refers_bench.training import arithmetic
 
 if TYPE_CHECKING:
     from refers_bench.store.context import JobContext
@@ -41,6 +42,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     kind = str(job["kind"])
     if kind not in RECIPES:
         raise UserError(unknown("kind of job", kind, RECIPES))
+    arithmetic.choose(context.arithmetic, context.device)
     # cuBLAS reads it when CUDA starts; without it matrix products may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     recipe: Callable[[Mapping[str, Any], JobContext], None] = plugins.resolve(RECIPES[kind])

@@ -14,6 +14,7 @@ from refers_bench.files import publish_json
 from refers_bench.store import provenance
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import RECORD
+from refers_bench.training import arithmetic
 
 VERSION = 1
 
@@ -62,6 +63,7 @@ class Record:
                 "provenance": provenance.provenance(
                     device=self.context.device,
                     threads=self.context.threads,
+                    arithmetic=arithmetic.chosen(self.context.device),
                     roots=dict(self.context.roots),
                     gpu=_gpu(self.context.device),
                 ),

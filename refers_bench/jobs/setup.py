@@ -26,7 +26,7 @@ from refers_bench.nets.parts import Counts, no_counts, split
 from refers_bench.plugins import INDEX_COLUMNS, Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
-from refers_bench.training import weight_files
+from refers_bench.training import arithmetic, weight_files
 from refers_bench.training.checkpoints import Coverage
 from refers_bench.training.loop import Outcome, train
 from refers_bench.training.precision import be_deterministic
@@ -45,7 +45,12 @@ SAVE_VARIABLE, SAVE_EVERY_S = "REFERS_BENCH_SAVE_SECONDS", 30.0
 
 
 def start(context: JobContext) -> torch.device:
-    """Set threads and determinism; returns the device."""
+    """Set threads and determinism; returns the device.
+
+    Raises:
+        UserError: the arithmetic asked for is not to be had.
+    """
+    arithmetic.check(context.device)
     torch.set_num_threads(context.threads)
     be_deterministic()
     device = torch.device(context.device)

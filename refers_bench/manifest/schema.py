@@ -100,6 +100,11 @@ class ExecutionPart(Part):
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    arithmetic: Literal["native", "portable"] = Field(
+        default="native",
+        description="of the CPU: as fast as this processor can, or with what all x86-64 processors with AVX2 share, so "
+        "that each gives the same digits",
+    )
     time_limit: Duration = Field(default=7 * 86400.0, description="of one job: 90s, 15m, 2h, 1d")
     retries: dict[
         Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"],

@@ -135,6 +135,8 @@ def markdown(comparison: Comparison, *, limit: int = 50) -> str:
     """
     lines = [f"## refers-bench check {escape(comparison.manifest)}: {comparison.outcome}", ""]
     lines += [escape(summary_line(comparison)), ""]
+    if comparison.remark:
+        lines += [escape(comparison.remark), ""]
     bad = [finding for finding in comparison.findings if finding.outcome != SAME]
     if bad:
         lines += ["| cell | outcome | found |", "| --- | --- | --- |"]

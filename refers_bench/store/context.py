@@ -20,6 +20,8 @@ class JobContext:
         accumulate: equal parts that a batch is processed in, to save memory; 1 for at once. A state that was saved in
             more parts goes on in those; one in fewer is started over.
         after: category of the failure that made the parts more; '' where they were asked for.
+        arithmetic: "native", or "portable" for the same digits on every processor; see
+            `refers_bench.training.arithmetic`.
         attempt: number of this attempt at the job, from 1; preempted ones are not counted.
     """
 
@@ -30,6 +32,7 @@ class JobContext:
     threads: int = 1
     accumulate: int = 1
     after: str = ""
+    arithmetic: str = "native"
     attempt: int = 1
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refers_bench.training import arithmetic
+
 #: Rules that say which parameters are decayed.
 DECAY_RULES = ("no_norm_bias", "official_code")
 
@@ -110,10 +112,12 @@ def build(name: str, groups: list[dict[str, Any]], *, momentum: float = 0.9) -> 
     rate = plain[0]["lr"]
     if name == "sgd":
         return torch.optim.SGD(plain, lr=rate, momentum=momentum, dampening=0.0, nesterov=False)
+    # Fused, the root in Adam's update is the processor's own, correctly rounded; otherwise it is MKL's, which is not.
+    exact = True if arithmetic.chosen(plain[0]["params"][0].device.type) == arithmetic.PORTABLE else None
     if name == "adam":
-        return torch.optim.Adam(plain, lr=rate, betas=(momentum, 0.999))
+        return torch.optim.Adam(plain, lr=rate, betas=(momentum, 0.999), fused=exact)
     if name == "adamw":
-        return torch.optim.AdamW(plain, lr=rate, betas=(momentum, 0.999))
+        return torch.optim.AdamW(plain, lr=rate, betas=(momentum, 0.999), fused=exact)
     raise ValueError(f"unknown optimizer {name!r}; allowed: sgd, adam, adamw")
 
 

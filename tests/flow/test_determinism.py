@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import json, pathlib, sys
 from refers_bench.jobs import entry
 from refers_bench.store.context import JobContext
 job, results, cache = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
-entry.run(job, JobContext(results=results, cache=cache, threads=1))
+entry.run(job, JobContext(results=results, cache=cache, threads=1, arithmetic=sys.argv[4]))
 """
 
 
@@ -109,7 +110,7 @@ def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(
     store, resumed = ResultStore(results), {}
     for one in jobs[:3]:
         payload = json.dumps({"key": one.key, "kind": one.kind, "name": one.name, "needs": [], "spec": one.spec})
-        command = [sys.executable, "-c", RUN, payload, str(results), str(tmp_path / "cache")]
+        command = [sys.executable, "-c", RUN, payload, str(results), str(tmp_path / "cache"), "native"]
         if one.kind != "prepare":
             kill_once_saved(command, environment, store.work_folder(one.key) / "state.safetensors")
             assert store.state(one.key) == "to do"
@@ -118,6 +119,38 @@ def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(
     assert resumed["pretrain"] > 0
     assert resumed["finetune"] > 0
     assert tables(results, jobs[:3]) == tables(once, jobs[:3])
+
+
+#: An emulator of other processors, from this version on: those before compute some AVX instructions wrongly.
+EMULATOR, EMULATES_AVX = "qemu-x86_64", 8
+
+
+def emulator() -> str:
+    """Its path; the test is skipped where there is none."""
+    path = shutil.which(EMULATOR)
+    if path is None:
+        pytest.skip(f"no {EMULATOR} (of qemu-user) to stand for another processor")
+    found = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    if (version := int(found.partition("version ")[2].partition(".")[0])) < EMULATES_AVX:
+        pytest.skip(f"{EMULATOR} {version}; {EMULATES_AVX} is the first that emulates AVX2 rightly")
+    return path
+
+
+@pytest.mark.slow
+def test_other_processors_give_the_same_bytes_in_portable_arithmetic(jobs: list[Job], tmp_path: Path) -> None:
+    """An Intel and an AMD processor of other generations than this machine's, each without AVX-512."""
+    emulated = emulator()
+    found = {}
+    for name, prefix in (
+        ("here", []), ("intel", [emulated, "-cpu", "Haswell"]), ("amd", [emulated, "-cpu", "EPYC-Rome"]),
+    ):  # fmt: skip
+        for one in jobs[:3]:
+            payload = json.dumps({"key": one.key, "kind": one.kind, "name": one.name, "needs": [], "spec": one.spec})
+            folders = [str(tmp_path / name / "results"), str(tmp_path / name / "cache")]
+            command = [*prefix, sys.executable, "-c", RUN, payload, *folders, "portable"]
+            subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+        found[name] = tables(tmp_path / name / "results", jobs[:3])
+    assert found["here"] == found["intel"] == found["amd"]
 
 
 def kill_once_saved(command: list[str], environment: dict[str, str], state: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from refers_bench.analysis import regression
 from refers_bench.analysis.bands import standard_error
 from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, compare, make_baseline
 from refers_bench.errors import UserError
+from refers_bench.render import check
 
 AUCS: dict[str, float | None] = {"normal": 0.8, "opacity": None}
 
@@ -53,6 +55,29 @@ def test_a_difference_of_exactly_the_tolerance_is_allowed(folder: Any) -> None:
     folder.cell(aucs=AUCS)
     assert compare(folder.load(), _baseline(normal={"auc": 0.78})).outcome == SAME
     assert compare(folder.load(), _baseline(normal={"auc": 0.8201})).outcome == DRIFT
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "remark"),
+    [
+        ("portable", "portable", ""),
+        ("native", "portable", "computed in native arithmetic, the baseline in portable arithmetic"),
+        ("portable", "native", "computed in portable arithmetic, the baseline in native arithmetic"),
+        (None, None, "computed in native arithmetic, the baseline in native arithmetic"),
+    ],
+)
+def test_drift_between_processors_is_said_to_be_possible(
+    folder: Any, now: str | None, before: str | None, remark: str
+) -> None:
+    key = folder.cell(aucs=AUCS)
+    records = {key: {"provenance": {} if now is None else {"arithmetic": now}}}
+    results = dataclasses.replace(folder.load(), records=records)
+    baseline = {**_baseline(normal={"auc": 0.7}), **({} if before is None else {"arithmetic": before})}
+    found = compare(results, baseline)
+    assert found.outcome == DRIFT and found.remark.startswith(remark) and bool(found.remark) == bool(remark)
+    assert ("another processor" in check.markdown(found)) == bool(remark)
+    assert not compare(results, {**baseline, **_baseline()}).remark, "nothing has drifted"
+    assert make_baseline(results)["arithmetic"] == (now or "native")
 
 
 def test_a_new_class_is_drift(folder: Any) -> None:

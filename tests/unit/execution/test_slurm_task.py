@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from pathlib import Path
@@ -40,6 +41,15 @@ def test_what_has_failed_is_not_run_again(tmp_path: Path) -> None:
     again = task.run(batch)
     assert (again.failed, again.done, again.left) == ({}, [], [])
     assert begun(tmp_path) == ["bad", "good", "late"]
+
+
+def test_the_arithmetic_goes_with_the_batch(tmp_path: Path) -> None:
+    batch = batch_of(tmp_path, one={})
+    batch = dataclasses.replace(batch, settings=dataclasses.replace(batch.settings, arithmetic="portable"))
+    batch.write(tmp_path / "batch.json")
+    assert task.run(task.Batch.read(tmp_path / "batch.json")).done == ["one"]
+    record = ResultStore(tmp_path / "results").record("one")
+    assert record is not None and record["provenance"]["arithmetic"] == "portable"
 
 
 def test_a_cell_that_gets_no_further_does_not_keep_the_others_waiting(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def test_the_circumstances_of_the_stored_run(tmp_path: Path) -> None:
     assert attend.as_before(here, {"provenance": {}, "facts": {}}) == here
     with pytest.raises(DataError, match="the cell was trained on cuda, this job runs on cpu"):
         attend.as_before(here, {"provenance": {"device": "cuda:0"}, "facts": {}})
+    with pytest.raises(DataError, match=r"in portable arithmetic, this job computes in native .*: portable"):
+        attend.as_before(here, {"provenance": {"arithmetic": "portable"}, "facts": {}})
 
 
 @pytest.mark.parametrize(("crop", "window"), [("random", (1 / 9, 1 / 9, 7 / 9, 7 / 9)), ("resized", (0, 0, 1, 1))])
