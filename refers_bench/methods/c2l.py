@@ -44,7 +44,7 @@ VIEWS: Mapping[str, tuple[Any, str]] = {
         ("scale", [0.2, 1.0], "RandomResizedCrop(scale=(0.2, 1))"),
         ("ratio", [0.75, 1.3333], "RandomResizedCrop, torchvision's default"),
         ("rotation_degrees", 10, "RandomRotation(10)"),
-        ("rotation_order", "after_crop", "RandomRotation follows RandomResizedCrop: black corners, 2 % of the pixels"),
+        ("rotation_order", "after_crop", "RandomRotation after RandomResizedCrop: black corners"),
         ("flip_probability", 0.5, "RandomHorizontalFlip"),
         ("jitter_probability", 1.0, "ColorJitter(0.4, 0.4, 0.4, 0.4), always"),
         ("brightness", [0.6, 1.4], "ColorJitter(0.4, 0.4, 0.4, 0.4)"),

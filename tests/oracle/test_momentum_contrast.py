@@ -148,6 +148,35 @@ def test_queries_are_trained_and_keys_follow_after_the_update() -> None:
         torch.testing.assert_close(slow, 0.9 * old + 0.1 * fast)
 
 
+class Dropping(Net):
+    """With layers that behave differently in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.dropout = nn.BatchNorm1d(12), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.norm(super().forward(x)))
+        return out
+
+
+def test_of_the_key_encoder_batch_norms_alone_train() -> None:
+    """Whatever calls train() and eval(), also on a module around it; source: train_C2L_res18.py:438-445."""
+    torch.manual_seed(0)
+    model = MomentumContrast(
+        encoder=Dropping(), dim=DIM, queue=QUEUE, momentum=0.9, temperature=0.07, loss="infonce", alpha=1.0
+    )
+    x, around = batch().images_BVCHW[:, 0], nn.Sequential(model)
+    with torch.no_grad():
+        for enter in (lambda: None, around.eval, around.train, model.eval, model.train):
+            enter()
+            norm: Any = model.key_encoder.norm
+            before = norm.running_mean.clone()
+            assert torch.equal(model.key(x), model.key(x)), "dropout draws in the key encoder"
+            assert torch.equal(norm.running_mean, before) != model.training
+            assert torch.equal(model.query(x), model.query(x)) != model.training
+
+
 def test_validation_leaves_the_queue_alone_and_is_the_same_twice() -> None:
     model = contrast().eval()
     queue, place = model.queue.clone(), int(model.place)
