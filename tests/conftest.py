@@ -61,10 +61,8 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def golden_methods_folder() -> Path:
-    """Folder of the numerical fixtures recorded from the authors' functions of the baselines."""
-    return _folder(
-        "REFERS_BENCH_GOLDEN_METHODS", ROOT.parent / "shared" / "golden_methods", "golden fixtures of the methods"
-    )
+    """Folder of the cases recorded from the authors' functions of the self-supervised baselines."""
+    return _folder("REFERS_BENCH_GOLDEN_METHODS", ROOT.parent / "shared" / "golden_methods", "golden cases of methods")
 
 
 @pytest.fixture(scope="session")
