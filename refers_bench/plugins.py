@@ -51,8 +51,6 @@ class Method:
             no source states one.
         constants: training constants that belong to the method's definition (the views that it contrasts): dotted name
             -> (value, source). They replace the preset's; the manifest's overrides replace them.
-        recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
-            full-size presets, which are REFERS' own; small presets keep theirs.
         source_values: what the method's own source says of training constants: dotted name of the constant -> (value,
             where it stands). Nothing is trained with them: the deviation ledger compares the resolved value with this
             one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
@@ -76,6 +74,8 @@ class Method:
         discovery: ``params -> settings``, those of the parameters that the discovery of visual words depends on, which
             the pre-training reads (a job of its own); None for none.
         footnotes: ``params -> texts`` shown under a table that holds this row.
+        recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
+            full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
 
@@ -86,7 +86,6 @@ class Method:
     build_encoder: Callable[..., Any]
     build_objective: Callable[..., Any] | None = None
     constants: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
-    recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     source_values: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     weights: Callable[[Any], str] = lambda params: ""
@@ -97,6 +96,7 @@ class Method:
     passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
     discovery: Callable[[Any], Mapping[str, Any]] | None = None
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
 
     def pretrains(self, params: Any) -> bool:

@@ -126,10 +126,10 @@ class TrainingSection(Section):
 class PretrainSection(TrainingSection):
     """Batches are of studies; tokens and vocabulary of the report transformer.
 
-    A method with an `own_batch_size` (not 0) has that batch, and so many updates that it still gets its share of the
-    budget; warm-up and validations come at the same shares of the training. `batch_size` is that of a method with `budget_views` radiographs an example and one pass each; `budget` says what
+    `batch_size` is that of a method with `budget_views` radiographs an example and one pass each; `budget` says what
     all other methods may use as much of as it does: "updates" (the same batch size), "images" (radiographs) or
-    "compute" (encoder passes, a gradient counting twice a forward pass).
+    "compute" (encoder passes, a gradient counting twice a forward pass). A method with an `own_batch_size` (not 0) has
+    that one, and as many updates as its share of the budget buys; warm-up and validations change with the updates.
     """
 
     budget: Literal["updates", "images", "compute"]

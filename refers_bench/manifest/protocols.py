@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from refers_bench.errors import Problem, UserError, nearest, unknown
 from refers_bench.manifest import yaml_text
