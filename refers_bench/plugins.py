@@ -56,7 +56,9 @@ class Method:
             one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
         build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
-            takes a `StudyBatch` and returns named losses; None for a method without pre-training.
+            takes a `StudyBatch` and returns named losses; None for a method without pre-training. What it does to a
+            batch before its networks see it (distortions), it may do in ``prepared(batch, generator) -> batch``, which
+            is called ahead, on the thread that draws batches.
         needs: what the source dataset must have: any of "reports", "labels".
         weights: ``params -> name`` of the data root with the weights that fine-tuning starts from, for a method that
             brings its encoder instead of pre-training it; '' for none.

@@ -79,9 +79,15 @@ class Augment:
         if self.crop == "random":
             start = (x.shape[-1] - self.size) // 2
             x = x[:, start : start + self.size, start : start + self.size]
-        elif x.shape[-1] != self.size:
-            x = F.interpolate(x[:, None], size=(self.size, self.size), mode="bilinear", antialias=True)[:, 0]
+        else:
+            x = self._whole(x)
         return self.normalised(x)
+
+    def _whole(self, x_NHW: Tensor) -> Tensor:
+        """Whole images, resized."""
+        if x_NHW.shape[-1] == self.size:
+            return x_NHW
+        return F.interpolate(x_NHW[:, None], size=(self.size, self.size), mode="bilinear", antialias=True)[:, 0]
 
     def window(self, prepared: int) -> tuple[float, float, float, float]:
         """What `evaluation` shows of a prepared image of that side: left, top, width, height as shares of it."""
@@ -110,7 +116,12 @@ class Augment:
         N, P = len(images_NHW), images_NHW.shape[-1]
         flips_N = self.flips(N, generator) if flips_N is None else flips_N
         x = images_NHW.float().div_(255)
-        if self.crop == "random" and not self.rotation_degrees:
+        if self.crop == "none":
+            # As `evaluation` resizes: what a warp reads from a larger image without smoothing it is aliased.
+            x = self._whole(x)
+        if self.crop == "none" and not self.rotation_degrees:
+            x = torch.where(flips_N.to(x.device)[:, None, None], x.flip(-1), x)
+        elif self.crop == "random" and not self.rotation_degrees:
             top_left = torch.randint(0, P - self.size + 1, (N, 2), generator=generator)
             x = self._slices(x, top_left, flips_N)
         else:

@@ -1,17 +1,18 @@
-"""How do self-supervised methods distort a radiograph: swaps, shuffled pixels, bent intensities, painting, warps?
+"""Distorts batches of radiographs: swapped squares, shuffled pixels, bent intensities, painting, elastic warps, holes.
 
-Every function takes images in [0, 1] before normalisation and a generator on the CPU, draws its numbers first, and
-applies them in a few tensor operations on the images' device. What is drawn and how it is applied are functions of
-their own, so that the latter can be compared with an obvious loop.
+Images are in [0, 1] before normalisation, except for holes. What is drawn (on the CPU, from a generator) and how it is
+applied (on the images' device, batched, without waiting for it) are functions of their own, so that the latter can be
+compared with an obvious loop and with draws that others have recorded.
 
 Source: methods-and-datasets.md 1 A-C. Sizes in pixels are the official ones at 224 x 224 and scale with the image.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,6 +21,8 @@ from refers_bench.plugins import LENGTHS_AT
 
 #: Points of a Bezier curve; the official code takes 100,000, which moves no value by 1e-4.
 CURVE_POINTS = 1000
+#: Permutations of each length that the windows of a batch choose from.
+POOL = 16
 #: Pixels between a painted block and the border.
 MARGIN = 3
 
@@ -34,10 +37,29 @@ def scaled(pixels: float, size: int) -> int:
     return max(1, round(pixels * size / LENGTHS_AT))
 
 
+def moved(x: Tensor, device: torch.device) -> Tensor:
+    """A drawn tensor on the images' device; through pinned memory to a GPU, so that nothing waits for the copy."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def _integers(low: Tensor | int, high: Tensor | int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniform integers in [low, high], both included; the bounds may be tensors of the shape."""
     span = torch.as_tensor(high) - torch.as_tensor(low) + 1
     return torch.as_tensor(low) + (torch.rand(shape, generator=generator, dtype=torch.float64) * span).long()
+
+
+def draw_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Uniform noise as 16-bit integers (int16, -32768 to 32767): a quarter of the time and half the copy of floats."""
+    count = int(np.prod(shape))
+    bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    return bits.view(torch.int16)[:count].view(*shape)
+
+
+def as_noise(bits: Tensor, device: torch.device) -> Tensor:
+    """Drawn bits as float32 in [0, 1), on the device; floats are there already."""
+    if bits.is_floating_point():
+        return moved(bits, device)
+    return (moved(bits, device).float() + 32768) / 65536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +71,74 @@ class Windows:
     height: Tensor
     width: Tensor
 
-    def mask(self, size: int) -> Tensor:
-        """Pixels inside any of an image's rectangles (N, size, size)."""
-        place = torch.arange(size)
-        rows = (place >= self.top[..., None]) & (place < (self.top + self.height)[..., None])
-        columns = (place >= self.left[..., None]) & (place < (self.left + self.width)[..., None])
+    def mask(self, height: int, width: int | None = None, *, device: torch.device | None = None) -> Tensor:
+        """Pixels inside any of an image's rectangles (N, height, width).
+
+        Args:
+            height: of the images.
+            width: of the images; as the height unless given.
+            device: of the result; the CPU unless given.
+        """
+        sides = (self.top, self.height, height), (self.left, self.width, width or height)
+        device = device or torch.device("cpu")
+        rows, columns = (
+            (place := torch.arange(side, device=device)).ge((start := moved(first, device))[..., None])
+            & place.lt((start + moved(length, device))[..., None])
+            for first, length, side in sides
+        )
         return torch.einsum("nkh,nkw->nhw", rows.float(), columns.float()) > 0
+
+    def pixels(self, height: int, width: int, *, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """The pixels of all rectangles, rectangle after rectangle, row by row: M of them.
+
+        Args:
+            height: of the images.
+            width: of the images.
+            device: of the result.
+
+        Returns:
+            (M,) int64 each: number of the rectangle among all N x K, place within it, place in the flattened images.
+        """
+        areas = (self.height * self.width).flatten()
+        count = int(areas.sum())
+        numbers = moved(torch.arange(len(areas)), device)
+        window = torch.repeat_interleave(numbers, moved(areas, device), output_size=count)
+        inside = torch.arange(count, device=device) - moved(areas.cumsum(0) - areas, device)[window]
+        return window, inside, self.places(window, inside, height, width)
+
+    def places(self, window_M: Tensor, inside_M: Tensor, height: int, width: int) -> Tensor:
+        """Places in the flattened images (M,) of pixels of rectangles.
+
+        Args:
+            window_M: numbers of the rectangles among all N x K.
+            inside_M: places within them, row by row.
+            height: of the images.
+            width: of the images.
+        """
+        image = torch.arange(self.top.numel()).view(self.top.shape) // max(1, self.top.shape[1])
+        first = (image * height + self.top) * width + self.left
+        start, wide = (moved(values.flatten(), window_M.device)[window_M] for values in (first, self.width))
+        row = inside_M.div(wide, rounding_mode="floor")
+        return start + row * width + inside_M - row * wide
+
+
+def spread(windows: Windows, x_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which pixel of which rectangle covers each pixel of the images: that of the last rectangle counts.
+
+    Args:
+        windows: rectangles.
+        x_NHW: images; only their shape and device matter.
+
+    Returns:
+        Numbers of the rectangles' pixels (M,), places within them (M,), and for each of the N * H * W pixels the last
+        of the M that covers it, -1 for none.
+    """
+    N, H, W = x_NHW.shape
+    window, inside, target = windows.pixels(H, W, device=x_NHW.device)
+    # The last one has the highest number: order-free, so equal on every device.
+    last = torch.full((N * H * W,), -1, dtype=torch.long, device=x_NHW.device)
+    last = last.scatter_reduce(0, target, torch.arange(len(window), device=x_NHW.device), "amax")
+    return window, inside, last
 
 
 # Context Restoration ---------------------------------------------------------------------------------------------
@@ -98,62 +182,97 @@ def draw_swaps(
 def apply_swaps(x_NHW: Tensor, swaps: Swaps) -> Tensor:
     """Swap on the running image, so that later swaps move what earlier ones brought."""
     N, H, W = x_NHW.shape
-    # Where each pixel comes from, with one place more for what lies outside a smaller square.
-    source = torch.arange(H * W + 1).repeat(N, 1)
+    source = moved(swap_sources(swaps, H, W), x_NHW.device)
+    return x_NHW.reshape(N, -1).gather(1, source.long()).view(N, H, W)
+
+
+def swap_sources(swaps: Swaps, height: int, width: int) -> Tensor:
+    """Where each pixel of swapped images comes from: int32 (N, height * width), on the CPU.
+
+    Only the squares are touched, in place: a few milliseconds for a batch, on the thread that draws it.
+    """
+    N, T = swaps.side.shape
+    # One place more, for what lies outside a smaller square.
+    outside = height * width
+    source = torch.arange(outside + 1, dtype=torch.int32).repeat(N, 1)
     largest = int(swaps.side.max()) if swaps.side.numel() else 0
-    dy, dx = torch.meshgrid(torch.arange(largest), torch.arange(largest), indexing="ij")
-    dy, dx = dy.reshape(1, -1), dx.reshape(1, -1)
-    for t in range(swaps.side.shape[1]):
+    dy, dx = (axis.reshape(1, -1) for axis in torch.meshgrid(*[torch.arange(largest)] * 2, indexing="ij"))
+    inner = dy * width + dx
+    for t in range(T):
         side = swaps.side[:, t, None]
         inside = (dy < side) & (dx < side)
-        a = torch.where(inside, (swaps.top_a[:, t, None] + dy) * W + swaps.left_a[:, t, None] + dx, H * W)
-        b = torch.where(inside, (swaps.top_b[:, t, None] + dy) * W + swaps.left_b[:, t, None] + dx, H * W)
+        a, b = (
+            torch.where(inside, (top[:, t, None] * width + left[:, t, None]) + inner, outside)
+            for top, left in ((swaps.top_a, swaps.left_a), (swaps.top_b, swaps.left_b))
+        )
         content_a, content_b = source.gather(1, a), source.gather(1, b)
-        source = source.scatter(1, a, content_b).scatter(1, b, content_a)
-    places = source[:, : H * W].to(x_NHW.device)
-    return x_NHW.reshape(N, -1).gather(1, places).view(N, H, W)
+        source.scatter_(1, a, content_b).scatter_(1, b, content_a)
+    return source[:, :outside].contiguous()
 
 
 # Local pixel shuffling -------------------------------------------------------------------------------------------
 
 
-def draw_shuffles(count: int, size: int, *, windows: int, generator: torch.Generator) -> tuple[Windows, Tensor]:
-    """Windows of sides uniform in 1..size // 10, and a random number for each of their pixels, window after window."""
+@dataclass(frozen=True, kw_only=True)
+class Shuffles:
+    """Windows and how the pixels of each are permuted: new pixel i is old pixel ``pool[start + i]`` of the window.
+
+    Attributes:
+        windows: K of each image.
+        pool: permutations, one after the other, integers.
+        start: where in it a window's permutation begins (N, K) int64.
+    """
+
+    windows: Windows
+    pool: Tensor
+    start: Tensor
+
+
+def draw_shuffles(count: int, size: int, *, windows: int, generator: torch.Generator) -> Shuffles:
+    """Windows of sides uniform in 1..size // 10 at uniform places, and permutations of their pixels.
+
+    A window takes one of `POOL` permutations of its number of pixels, which are drawn anew for every batch: each is
+    uniform, and windows of one size in one batch may share theirs. One for each of a batch's 70,000 windows would cost
+    more than the rest of its distortions together.
+    """
     largest = max(1, size // 10)
     height, width = (_integers(1, largest, (count, windows), generator) for _ in range(2))
     top, left = (_integers(0, size - side, (count, windows), generator) for side in (height, width))
-    noise = torch.rand(int((height * width).sum()), generator=generator, dtype=torch.float64)
-    return Windows(top=top, left=left, height=height, width=width), noise
+    area = height * width
+    pool = permutations(largest**2, POOL, generator)
+    start = _integers(0, POOL - 1, (count, windows), generator) * pool.shape[1] + area * (area - 1) // 2
+    return Shuffles(windows=Windows(top=top, left=left, height=height, width=width), pool=pool.flatten(), start=start)
 
 
-def apply_shuffles(x_NHW: Tensor, windows: Windows, noise: Tensor) -> Tensor:
-    """Permute the pixels of each window: read from the image as it was, the last window that covers a pixel counts.
+def permutations(longest: int, count: int, generator: torch.Generator) -> Tensor:
+    """`count` uniform permutations of each length a = 1 .. longest: int16 (count, longest * (longest + 1) / 2).
 
-    Args:
-        x_NHW: images.
-        windows: K of each image.
-        noise: in [0, 1), one number for each pixel of each window in order; its ranks within a window permute.
+    Those of length a begin at a * (a - 1) / 2. Each grows out of the one before it by the inside-out Fisher-Yates
+    shuffle, so those of one row depend on each other, and each by itself is uniform.
     """
-    N, H, W = x_NHW.shape
-    device = x_NHW.device
-    areas = (windows.height * windows.width).flatten()
-    if not len(noise):
+    chosen = torch.rand(longest, count, generator=generator, dtype=torch.float64).numpy()
+    chosen = (chosen * np.arange(1, longest + 1)[:, None]).astype(np.int64)
+    row, rows = np.zeros((count, longest), np.int16), np.arange(count)
+    found = np.empty((count, longest * (longest + 1) // 2), np.int16)
+    for a, other in enumerate(chosen):
+        row[:, a] = row[rows, other]
+        row[rows, other] = a
+        found[:, a * (a + 1) // 2 : (a + 1) * (a + 2) // 2] = row[:, : a + 1]
+    return torch.from_numpy(found)
+
+
+def apply_shuffles(x_NHW: Tensor, shuffles: Shuffles) -> Tensor:
+    """Permute the pixels of each window: read from the image as it was, the last window that covers a pixel counts."""
+    (N, H, W), device = x_NHW.shape, x_NHW.device
+    window, inside, last = spread(shuffles.windows, x_NHW)
+    if not len(window):
         return x_NHW.clone()
-    window = torch.repeat_interleave(torch.arange(len(areas)), areas).to(device)
-    starts = (areas.cumsum(0) - areas).to(device)
-    inside = torch.arange(len(window), device=device) - starts[window]
-    # Windows lie one after the other, so one sort permutes within all of them.
-    order = torch.argsort(window + noise.to(device)) - starts[window]
-    wide, top, left = (values.flatten().to(device)[window] for values in (windows.width, windows.top, windows.left))
-    image = window // windows.height.shape[1]
-    base = image * H * W
-    target = base + (top + inside // wide) * W + left + inside % wide
-    source = base + (top + order // wide) * W + left + order % wide
-    # Of several windows over one pixel the last one has the highest number: order-free, so equal on every device.
-    last = torch.full((N * H * W,), -1, dtype=torch.long, device=device)
-    last = last.scatter_reduce(0, target, torch.arange(len(window), device=device), "amax")
+    # Only what is seen at the end is looked up.
+    seen = last.clamp(min=0)
+    window, inside = window[seen], inside[seen]
+    order = moved(shuffles.pool, device)[moved(shuffles.start.flatten(), device)[window] + inside].long()
     flat = x_NHW.reshape(-1)
-    return torch.where(last >= 0, flat[source[last.clamp(min=0)]], flat).view(N, H, W)
+    return torch.where(last >= 0, flat[shuffles.windows.places(window, order, H, W)], flat).view(N, H, W)
 
 
 # Intensities -----------------------------------------------------------------------------------------------------
@@ -180,9 +299,10 @@ def apply_curves(x_NHW: Tensor, control_N22: Tensor, inverted_N: Tensor) -> Tens
     N, H, W = x_NHW.shape
     xs, ys = (values.to(x_NHW.device) for values in curve_points(control_N22, inverted_N))
     values = x_NHW.reshape(N, -1)
-    right = torch.searchsorted(xs, values.contiguous()).clamp(1, xs.shape[1] - 1)
+    # Of points with one abscissa in float32, where a curve is steep, the last one: 1 becomes the curve's end.
+    right = torch.searchsorted(xs, values.contiguous(), right=True).clamp(1, xs.shape[1] - 1)
     x0, x1, y0, y1 = xs.gather(1, right - 1), xs.gather(1, right), ys.gather(1, right - 1), ys.gather(1, right)
-    share = ((values - x0) / (x1 - x0).clamp(min=1e-12)).clamp(0, 1)
+    share = torch.where(x1 > x0, (values - x0) / (x1 - x0), 1.0).clamp(0, 1)
     return (y0 + share * (y1 - y0)).view(N, H, W)
 
 
@@ -217,106 +337,48 @@ def draw_outpainting(count: int, size: int, generator: torch.Generator, *, most:
     return _blocks(count, size, low=low, high=high, most=most, always=1, generator=generator)
 
 
-def painted(x_NHW: Tensor, mask_NHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Uniform noise in [0, 1) in place of the masked pixels."""
-    noise = torch.rand(x_NHW.shape, generator=generator).to(x_NHW.device)
-    return torch.where(mask_NHW.to(x_NHW.device), noise, x_NHW)
+def painted(x_NHW: Tensor, mask_NHW: Tensor, noise_NHW: Tensor) -> Tensor:
+    """Noise in place of the masked pixels, all on the images' device."""
+    return torch.where(mask_NHW, noise_NHW, x_NHW)
 
 
-# Whole recipes ---------------------------------------------------------------------------------------------------
+# Warps --------------------------------------------------------------------------------------------------------------
 
 
-def flips(x_NHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Up to three rounds, each after the other with probability 0.4, along one of (none, rows, columns).
-
-    Source: Models Genesis draws the axis among channel, rows and columns; flipping one channel changes nothing.
-    """
-    N = len(x_NHW)
-    goes_on = (torch.rand(N, 3, generator=generator) < 0.4).long().cumprod(1).bool()
-    axis = torch.randint(0, 3, (N, 3), generator=generator)
-    for dimension in (1, 2):
-        odd = ((goes_on & (axis == dimension)).sum(1) % 2 == 1).to(x_NHW.device)
-        x_NHW = torch.where(odd[:, None, None], x_NHW.flip(dimension), x_NHW)
-    return x_NHW
-
-
-def _where(chosen_N: Tensor, changed: Tensor, x_NHW: Tensor) -> Tensor:
-    return torch.where(chosen_N.to(x_NHW.device)[:, None, None], changed, x_NHW)
-
-
-def genesis(
-    x_NHW: Tensor, generator: torch.Generator, *, windows: int, shuffle: float, intensity: float, paint: float,
-    inpaint: float,
-) -> Tensor:  # fmt: skip
-    """Local shuffling, then intensities, then in- or out-painting, each with its probability.
+def smoothed(x: Tensor, *, sigma: float, axes: Sequence[int]) -> Tensor:
+    """A Gaussian filter along some axes, outside of which there are zeros.
 
     Args:
-        x_NHW: in [0, 1], flipped already: it is the target, too.
-        generator: on the CPU.
-        windows: shuffled windows an image.
-        shuffle: probability of local shuffling.
-        intensity: probability of a curve.
-        paint: probability of painting.
-        inpaint: probability of in-painting where there is painting; out-painting otherwise.
+        x: float.
+        sigma: in pixels; the filter is cut off at the whole pixel next to four of them.
+        axes: of x.
+
+    Source: scipy.ndimage.gaussian_filter(mode="constant", truncate=4), as TransVW calls it.
     """
-    N, size = len(x_NHW), x_NHW.shape[-1]
-    chance = torch.rand(4, N, generator=generator)
-    shuffled = torch.nonzero(chance[0] < shuffle)[:, 0]
-    if len(shuffled):
-        drawn = draw_shuffles(len(shuffled), size, windows=windows, generator=generator)
-        x_NHW = x_NHW.index_copy(0, shuffled.to(x_NHW.device), apply_shuffles(x_NHW[shuffled.to(x_NHW.device)], *drawn))
-    x_NHW = _where(chance[1] < intensity, apply_curves(x_NHW, *draw_curves(N, generator)), x_NHW)
-    inside = draw_inpainting(N, size, generator).mask(size)
-    outside = ~draw_outpainting(N, size, generator).mask(size)
-    mask = torch.where((chance[3] < inpaint)[:, None, None], inside, outside) & (chance[2] < paint)[:, None, None]
-    return painted(x_NHW, mask, generator)
+    radius = int(4 * sigma + 0.5)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
+    taps = F.pad(taps / taps.sum(), (1, 1))
+    for axis in axes:
+        # A product with a band matrix: cuts off what lies outside, and costs less than a convolution so long.
+        place = torch.arange(x.shape[axis])
+        apart = (place[:, None] - place).clamp(-radius - 1, radius + 1)
+        band = moved(taps[apart + radius + 1].to(x.dtype), x.device)
+        x = torch.tensordot(x, band, dims=([axis], [1])).movedim(-1, axis)
+    return x
 
 
-def displaced(x_NHW: Tensor, noise_N2HW: Tensor, *, alpha: float, sigma: float) -> Tensor:
-    """Elastic deformation: noise smoothed by a Gaussian and multiplied by alpha displaces every pixel, reflecting.
+def warped(x_NHW: Tensor, shift_N2HW: Tensor) -> Tensor:
+    """Read every pixel from a shifted place, bilinear; beyond the border the image is reflected, its edge repeated.
 
     Args:
         x_NHW: images.
-        noise_N2HW: in [-1, 1]; rows, then columns.
-        alpha: factor on the smoothed noise, in pixels.
-        sigma: of the Gaussian, in pixels; cut off at four of them, or at the image's side.
+        shift_N2HW: in pixels; rows, then columns.
     """
     _, H, W = x_NHW.shape
-    radius = min(math.ceil(4 * sigma), H - 1, W - 1)
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x_NHW.device) / sigma) ** 2)
-    taps = taps / taps.sum()
-    smooth = noise_N2HW.to(x_NHW.device).flatten(0, 1)[:, None]
-    smooth = F.conv2d(F.pad(smooth, (0, 0, radius, radius), mode="reflect"), taps[None, None, :, None])
-    smooth = F.conv2d(F.pad(smooth, (radius, radius, 0, 0), mode="reflect"), taps[None, None, None, :])
-    shift = smooth.view(-1, 2, H, W) * alpha
-    rows = torch.arange(H, device=x_NHW.device)[:, None] + shift[:, 0]
-    columns = torch.arange(W, device=x_NHW.device)[None, :] + shift[:, 1]
+    rows = torch.arange(H, device=x_NHW.device)[:, None] + shift_N2HW[:, 0]
+    columns = torch.arange(W, device=x_NHW.device)[None, :] + shift_N2HW[:, 1]
     grid = torch.stack([(2 * columns + 1) / W - 1, (2 * rows + 1) / H - 1], -1)
     return F.grid_sample(x_NHW[:, None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)[:, 0]
-
-
-def visual_words(x_NHW: Tensor, generator: torch.Generator, *, windows: int, alpha: float, sigma: float) -> Tensor:
-    """TransVW's: an elastic warp always, then exactly one of local shuffling, intensity, in- and out-painting.
-
-    Args:
-        x_NHW: crops in [0, 1].
-        generator: on the CPU.
-        windows: shuffled windows.
-        alpha: of the warp, in pixels at 64 x 64; grows with the square of the side, so that the warp looks alike.
-        sigma: of the warp, in pixels at 64 x 64.
-    """
-    N, size = len(x_NHW), x_NHW.shape[-1]
-    which = torch.randint(0, 4, (N,), generator=generator)
-    noise = torch.rand(N, 2, size, size, generator=generator) * 2 - 1
-    factor = size / 64
-    x_NHW = displaced(x_NHW, noise, alpha=alpha * factor**2, sigma=sigma * factor)
-    shuffled = apply_shuffles(x_NHW, *draw_shuffles(N, size, windows=windows, generator=generator))
-    bent = apply_curves(x_NHW, *draw_curves(N, generator))
-    inside = draw_inpainting(N, size, generator, most=1).mask(size)
-    outside = ~draw_outpainting(N, size, generator, most=1).mask(size)
-    result = _where(which == 0, shuffled, _where(which == 1, bent, x_NHW))
-    mask = (inside & (which == 2)[:, None, None]) | (outside & (which == 3)[:, None, None])
-    return painted(result, mask, generator)
 
 
 def cutout(x_NCHW: Tensor, generator: torch.Generator, *, holes: int, side: float) -> Tensor:

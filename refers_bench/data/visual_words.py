@@ -1,4 +1,4 @@
-"""Which patterns recur at the same place of many radiographs, and how do their crops become batches?
+"""Finds visual words, patterns that recur at the same place of many radiographs, and makes batches of their crops.
 
 A visual word is a place in a randomly chosen reference patient; its examples are the crops at the same place in the
 patients who look most alike. Words are found by `discovered`, kept as a table, and drawn by `CropSource`.
@@ -64,7 +64,7 @@ def discovered(
         val_patients: nearest validation patients.
         side: of a crop, as a share of the image's.
         scales: each example has two further crops, of sides uniform between these multiples of `side`.
-        jitter: and centres moved by up to this share of `side`.
+        jitter: and first rows and columns moved by up to this share of `side`.
         border: share of the image at each edge that holds no centre.
         distance: least distance of two words' centres, on either axis.
         rng: random numbers.
@@ -80,25 +80,48 @@ def discovered(
     for word, (reference, centre) in enumerate(
         zip(references, centres(words, border=border, distance=distance, rng=rng), strict=True)
     ):
-        gap = ((features_PF - features_PF[reference]) ** 2).sum(1)
+        corner = np.clip(centre - side / 2, 0, 1 - side)
         for group, most in ((train, patients), (val, val_patients)):
-            near = group[np.argsort(gap[group], kind="stable")[:most]]
-            for example in near:
+            for example in group[nearest(features_PF[group], features_PF[reference], most=most)]:
                 first = rows.iloc[int(example)]
-                for place, share in _crops(centre, side, scales=scales, jitter=jitter, rng=rng):
-                    top, left = np.clip(place - share / 2, 0, 1 - share)
+                for (top, left), share in _crops(corner, side, scales=scales, jitter=jitter, rng=rng):
                     found.append((word, int(first["place"]), first["patient_id"], first["split"], top, left, share))
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
+def nearest(
+    features_PF: npt.NDArray[np.float32], reference_F: npt.NDArray[np.float32], *, most: int
+) -> npt.NDArray[np.int64]:
+    """Patients nearest to a reference by Euclidean distance, at most so many, the nearest first."""
+    gap: npt.NDArray[np.float32] = ((features_PF - reference_F) ** 2).sum(1)
+    return np.argsort(gap, kind="stable")[:most]
+
+
 def _crops(
-    centre: npt.NDArray[np.float64], side: float, *, scales: tuple[float, float], jitter: float,
+    corner: npt.NDArray[np.float64], side: float, *, scales: tuple[float, float], jitter: float,
     rng: np.random.Generator,
 ) -> Iterator[tuple[npt.NDArray[np.float64], float]]:  # fmt: skip
-    """The word's own square, and two of other sizes beside it."""
-    yield centre, side
+    """The word's own square, and two of other sizes beside it: first row and column, and side."""
+    yield corner, side
     for _ in range(2):
-        yield centre + rng.uniform(-jitter, jitter, 2) * side, min(1.0, side * float(rng.uniform(*scales)))
+        yield further_crop(corner, side, shift=rng.uniform(-jitter, jitter, 2), scale=float(rng.uniform(*scales)))
+
+
+def further_crop(
+    corner: npt.NDArray[np.float64], side: float, *, shift: npt.NDArray[np.float64], scale: float
+) -> tuple[npt.NDArray[np.float64], float]:
+    """A square of another size beside a word's own: its first row and column, and its side.
+
+    Args:
+        corner: first row and column of the word's square, as shares of the image's side.
+        side: of the word's square.
+        shift: of the first row and column, as a share of `side`: the corner moves, not the centre.
+        scale: of the side.
+
+    Source: TransVW, self_discovery/pattern_generator_3D.py.
+    """
+    other = min(1.0, side * scale)
+    return np.clip(corner + shift * side, 0, 1 - other), other
 
 
 def cropped(x_NHW: Tensor, top_N: Tensor, left_N: Tensor, side_N: Tensor, *, size: int) -> Tensor:

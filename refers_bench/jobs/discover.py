@@ -1,4 +1,4 @@
-"""How are the visual words of a source found: an auto-encoder's features, and the patients nearest by them?"""
+"""Finds the visual words of a source: an auto-encoder's features, and the patients nearest by them."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench import plugins
+from refers_bench.data.batches import generator_of
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import Problem, UserError
@@ -104,7 +105,11 @@ def trained(
     def drawn(step: int) -> Any:
         # All processes draw the whole batch from the same names, and each keeps its rows: equal for any number of them.
         batch = source.draw(step, batch_size=section["batch_size"])
-        return batch if world == 1 else list(split(batch, world))[rank][0]
+        batch = batch if world == 1 else list(split(batch, world))[rank][0]
+        prepared = getattr(model, "prepared", None)
+        if prepared is None:
+            return batch
+        return prepared(batch, generator_of(key, "distortion", step, *([rank] if rank else [])))
 
     with (
         interruption.caught() as signalled,

@@ -1,4 +1,4 @@
-"""Context Restoration: put swapped patches of a radiograph back where they were."""
+"""Context Restoration: puts swapped patches of a radiograph back where they were."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from refers_bench.nets.facts import SourceFacts
     from refers_bench.nets.radiograph_transformer import RadiographTransformer
     from refers_bench.nets.restoration import RestorationObjective
+
+
+#: What is to be restored is the radiograph itself: turned, it would have black corners to be restored.
+SEEN: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, "no code was published; the definition restores the image itself")
+    for name, value in (
+        ("crop", "none"), ("rotation_degrees", 0), ("flip_probability", 0.0), ("jitter_probability", 0.0),
+    )
+}  # fmt: skip
 
 
 class Params(BaseModel):
@@ -78,9 +87,11 @@ def build_objective(
 METHOD = Method(
     label="Context Restoration",
     source="Chen et al., Medical Image Analysis 2019; sizes and number of swaps are our reading",
-    impl=1,
+    impl=2,
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    constants=SEEN,
+    source_values=SEEN,
     parts="examples",
 )

@@ -1,4 +1,4 @@
-"""TransVW: tell apart and restore visual words, patterns that recur at one place of many radiographs."""
+"""TransVW: tells apart and restores visual words, patterns that recur at one place of many radiographs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ DISCOVERY = (
 OURS: dict[str, Any] = {"unstated": True}
 
 
+#: Crops are distorted as they are: nothing else is augmented (`data.visual_words.CropSource`).
+SEEN: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("crop", "none", "the crop of a visual word, whole"),
+        ("rotation_degrees", 0, "luna_loader does not rotate"),
+        ("flip_probability", 0.0, "luna_loader does not flip"),
+        ("jitter_probability", 0.0, "luna_loader changes intensities by its curve alone"),
+    )
+}
+
+
 class Params(BaseModel):
     """Discovery, distortions and weights; the published two-dimensional set-up could not be had, so sizes are ours."""
 
@@ -34,12 +46,16 @@ class Params(BaseModel):
     patients: int = Field(default=200, ge=2, description="nearest patients that show a word, N; fewer if there are")
     val_patients: int = Field(default=30, ge=0, description="the same among the validation patients")
     side: float = Field(
-        default=0.3, gt=0, lt=0.5, description="of a crop, as a share of the image's (our reading)",
+        default=0.3, gt=0, lt=0.5,
+        description="of a crop, as a share of the image's (our reading): 77 of 256 pixels, enlarged to 224; officially "
+        "64 of 512, not enlarged",
         json_schema_extra=OURS,
     )  # fmt: skip
     smallest_scale: float = Field(default=0.78, gt=0, description="of each example's two further crops")
     largest_scale: float = Field(default=1.25, gt=0, le=2, description="of each example's two further crops")
-    jitter: float = Field(default=0.16, ge=0, le=1, description="of their centres, as a share of the crop's side")
+    jitter: float = Field(
+        default=0.16, ge=0, le=1, description="of their first rows and columns, as a share of the crop's side"
+    )
     border: float = Field(
         default=0.15, ge=0, lt=0.5, description="share of the image at each edge without a centre (our reading)",
         json_schema_extra=OURS,
@@ -68,8 +84,25 @@ class Params(BaseModel):
         default=0, ge=0, le=0, description="epochs without a better loss after which it stops; here it never does",
         json_schema_extra={"official": 50}, exclude_if=lambda value: value == 0,
     )  # fmt: skip
+    feature_skips: Literal[False] = Field(
+        default=False, description="of the auto-encoder: a U-Net's let the pooled code hold less of the image",
+        json_schema_extra={"official": True}, exclude_if=lambda value: not value,
+    )  # fmt: skip
+    dimensions: Literal["2-D"] = Field(
+        default="2-D",
+        description="block and window of a crop cover more of it than those of a volume: in-painting paints 6 % of the "
+        "pixels (of volumes 1.4 %), out-painting 75 % (of volumes 87 %)",
+        json_schema_extra={"official": "3-D"},
+        exclude_if=lambda value: value == "2-D",
+    )
     windows: int = Field(default=5, ge=1, le=10_000, description="shuffled windows a crop")
-    alpha: float = Field(default=991.0, ge=0, description="of the elastic warp, in pixels at 64 x 64")
+    alpha: float = Field(
+        default=172.5,
+        ge=0,
+        description="of the elastic warp, in pixels at 64 x 64; officially of noise smoothed along a depth of 32, "
+        "which leaves 0.174 of it: shifts are as large here, 5 % of the side",
+        json_schema_extra={"official": 991.0},
+    )
     sigma: float = Field(default=8.0, gt=0, description="of its Gaussian, in pixels at 64 x 64")
     classification_weight: float = Field(default=0.01, ge=0, description="of the cross-entropy over words")
     restoration_weight: float = Field(default=1.0, ge=0, description="of the mean squared error")
@@ -92,7 +125,7 @@ def build_objective(
     pretrain: Mapping[str, Any], encoder: RadiographTransformer,
 ) -> VisualWordObjective:  # fmt: skip
     """Cross-entropy over visual words and mean squared error of the undistorted crop."""
-    from refers_bench.data.distortions import visual_words
+    from refers_bench.data.pretext import visual_words
     from refers_bench.nets.restoration import decoder_of
     from refers_bench.nets.visual_word_objective import VisualWordObjective
 
@@ -110,6 +143,7 @@ SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
     for name, value, source in (
         ("pretrain.optimizer", "adam", "Adam"),
         ("pretrain.learning_rate", 0.001, "Adam at 1e-3"),
+        ("pretrain.weight_decay", 0.0, "no weight decay"),
         ("pretrain.schedule", "multistep", "StepLR, every 40 epochs"),
         ("pretrain.milestones", "every 40 epochs", "StepLR, every 40 epochs"),
         ("pretrain.milestone_factor", 0.5, "StepLR, x 0.5"),
@@ -124,11 +158,12 @@ SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
 METHOD = Method(
     label="TransVW",
     source="Haghighi et al., IEEE TMI 2021; github.com/JLiangLab/TransVW (discovery, distortions, weights)",
-    impl=1,
+    impl=2,
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
-    source_values=SOURCE_VALUES,
+    constants=SEEN,
+    source_values={**SEEN, **SOURCE_VALUES},
     parts="examples",
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
 )

@@ -1,7 +1,8 @@
-"""How do the tokens of a distorted radiograph become the undistorted one again: pixel decoders and their objective?"""
+"""Restores radiographs from the tokens of their distorted versions: pixel decoders and the objective."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -150,19 +151,38 @@ class RestorationObjective(nn.Module):
         self.encoder, self.decoder, self.levels = encoder, decoder, GreyLevels(image)
         self.target, self.distort = target, distort
 
+    def prepared(self, batch: Any, generator: torch.Generator) -> Any:
+        """A batch with its pair made already, ahead of the forward pass: on the thread that draws batches.
+
+        Args:
+            batch: `StudyBatch` of single radiographs.
+            generator: on the CPU.
+        """
+        clean, seen = self.pair(batch.images_BVCHW[:, 0], generator)
+        return dataclasses.replace(batch, images_BVCHW=seen[:, None], clean_BHW=clean)
+
+    def pair_of(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The pair of a batch: as it was prepared, or made now."""
+        images = batch.images_BVCHW[:, 0]
+        clean = getattr(batch, "clean_BHW", None)
+        return self.pair(images, generator_of(self)) if clean is None else (clean, images)
+
     @torch.no_grad()
-    def pair(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    def pair(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What is to be restored, grey (B, H, W), and what the encoder sees of it, normalised (B, C, H, W).
 
         In float32 whatever the networks compute in: a warp's places would move by up to a pixel.
+
+        Args:
+            x_BCHW: normalised images.
+            generator: on the CPU.
         """
-        generator = generator_of(self)
         with torch.autocast(x_BCHW.device.type, enabled=False):
             clean = self.target(self.levels.grey(x_BCHW), generator)
             return clean, self.levels.normalised(self.distort(clean, generator))
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """A batch of single radiographs (B, 1, C, H, W) -> {"restoration": scalar}."""
-        clean, distorted = self.pair(batch.images_BVCHW[:, 0])
+        clean, distorted = self.pair_of(batch)
         patches = self.encoder.patches(self.encoder(distorted))  # type: ignore[operator]
         return {"restoration": F.mse_loss(self.decoder(patches).float(), clean)}

@@ -1,4 +1,4 @@
-"""What does TransVW minimise: which visual word is it, and how did the crop look undistorted?"""
+"""TransVW's objective: classifies distorted crops by their visual word, and restores them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,23 @@ class VisualWordObjective(RestorationObjective):
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """Crops (B, 1, C, H, W) with the number of their word (B, 1) -> weighted named losses."""
-        clean, distorted = self.pair(batch.images_BVCHW[:, 0])
+        clean, distorted = self.pair_of(batch)
         tokens: Any = self.encoder(distorted)
         logits = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
         restored = self.decoder(self.encoder.patches(tokens))  # type: ignore[operator]
+        return self.losses(logits, batch.labels_BK[:, 0].long(), restored, clean)
+
+    def losses(self, logits_BC: Tensor, words_B: Tensor, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """Weighted cross-entropy over words and mean squared error of the pixels, in float32.
+
+        Args:
+            logits_BC: of the words.
+            words_B: their numbers.
+            restored: crops, of any shape.
+            clean: the crops before the warp, of the same shape.
+        """
         classification, restoration = self.weights
         return {
-            "visual_word": classification * F.cross_entropy(logits.float(), batch.labels_BK[:, 0].long()),
-            "restoration": restoration * F.mse_loss(restored.float(), clean),
+            "visual_word": classification * F.cross_entropy(logits_BC.float(), words_B),
+            "restoration": restoration * F.mse_loss(restored.float(), clean.float()),
         }

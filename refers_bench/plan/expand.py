@@ -20,7 +20,7 @@ from refers_bench.store.collection import without_collection
 #: Version of the recipes themselves: raised when loop, evaluation or preparation change numbers.
 IMPL = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3}
 #: Version of a crop, where it is not the first: raised instead of a recipe that others use, too, so that these stand.
-CROP_IMPL = {"resized": 2}
+CROP_IMPL = {"resized": 2, "none": 2}
 
 
 def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Plan:

@@ -66,7 +66,9 @@ def test_changed_parameters_are_footnoted_once(plan_of: PlanOf) -> None:
         ("scratch]", "{id: model_genesis, params: {windows: 20, paint: 0.9}}, {id: lsp_convnet, params: {depth: 18}}]"),
         ("[refers,", "[{id: refers, params: {views: 2, tasks: [report_generation]}},"),
     )
-    assert notes(plan, "model_genesis") == ("windows = 20 (default 700)",)
+    assert [note for note in notes(plan, "model_genesis") if "by the method's definition" not in note] == [
+        "windows = 20 (default 700)"
+    ]
     # Said in the method's own words.
     assert notes(plan, "lsp_convnet") == ("ResNet-18",)
     assert notes(plan, "refers") == ("pre-trained on report generation only", "2 views per study")
@@ -118,12 +120,9 @@ def test_c2l_contrasts_its_own_views_in_every_manifest(manifest: str, scale: lis
     assert plan.values["image.pretrain_augment.scale [c2l]"]["overridden"] == (scale != [0.2, 1.0])
     assert (views["jitter_probability"], views["brightness"], views["contrast"]) == (1.0, [0.6, 1.4], [0.6, 1.4])
     assert (views["rotation_degrees"], views["rotation_order"]) == (10, "after_crop")
-    (others,) = {
-        job.spec["image"]["pretrain_augment"]["crop"]
-        for job in plan.jobs
-        if job.kind == "pretrain" and job.spec["method"] != "c2l"
-    }
-    assert others == "random"
+    for other in (job.spec for job in plan.jobs if job.kind == "pretrain" and job.spec["method"] != "c2l"):
+        restoring = other["method"] in ("model_genesis", "context_restoration", "transvw")
+        assert other["image"]["pretrain_augment"]["crop"] == ("none" if restoring else "random")
     assert any(
         note.startswith("by the method's definition: image.pretrain_augment.crop") for note in notes(plan, "c2l")
     )
