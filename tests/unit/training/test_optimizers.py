@@ -51,6 +51,10 @@ def test_the_official_rule_reads_names_and_their_case() -> None:
     assert rows["encoder.1.weight"] == (0.1, 0.01)
 
 
+def test_everything_is_decayed_by_torchs_default() -> None:
+    assert {decay for _, decay in table("all").values()} == {0.01}
+
+
 def test_every_trained_parameter_is_in_one_group() -> None:
     model = Objective()
     groups = optimizers.parameter_groups(model, learning_rate=1, weight_decay=1, decay_rule="no_norm_bias")
@@ -83,4 +87,4 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="sgd, adam, adamw"):
         optimizers.build("lion", [{"params": [nn.Parameter(torch.zeros(1))], "lr": 0.1, "base_lr": 0.1}])
     with pytest.raises(ValueError, match="unknown decay rule"):
-        optimizers.undecayed(nn.Linear(1, 1), "all")
+        optimizers.undecayed(nn.Linear(1, 1), "some")
