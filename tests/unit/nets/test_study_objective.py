@@ -180,3 +180,20 @@ def test_a_local_bert_is_read_without_a_network(tmp_path: Path) -> None:
     ids = torch.randint(3, 50, (2, 12))
     one, other = (net.bert.eval()(input_ids=ids).pooler_output for net in (made, read))
     torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("number_format", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["safetensors", "torch"])
+def test_a_bert_stored_in_half_precision_is_trained_in_single(
+    tmp_path: Path, number_format: torch.dtype, kind: str
+) -> None:
+    stored = text_encoder.build(SIZES, vocabulary=50, max_tokens=12, out_width=8, path=None).bert.to(number_format)
+    stored.save_pretrained(tmp_path)
+    if kind == "torch":
+        (tmp_path / "model.safetensors").unlink()
+        torch.save(stored.state_dict(), tmp_path / "pytorch_model.bin")
+    read = text_encoder.build(SIZES, vocabulary=50, max_tokens=12, out_width=8, path=str(tmp_path))
+    assert {one.dtype for one in read.parameters()} == {torch.float32}
+    found = read.bert.state_dict()
+    for name, value in stored.state_dict().items():
+        assert torch.equal(found[name], value.to(found[name].dtype)), name
