@@ -90,7 +90,7 @@ def test_view_fusion_against_a_loop(reading: str, pooled: bool) -> None:
     memory, study = fusion(patches, aggregates)
     assert study.shape == (B, fusion.study_width)
     for b in range(B):
-        weighted = torch.empty(V, N, P)
+        weighted, embeddings = torch.empty(V, N, P), aggregates[b].clone()
         for v in range(V):
             for n in range(N):
                 if reading == "official_code":
@@ -102,8 +102,10 @@ def test_view_fusion_against_a_loop(reading: str, pooled: bool) -> None:
                 else:
                     weight = torch.tensor(1.0)
                 weighted[v, n] = patches[b, v, n] * weight
+            if reading == "paper":  # its weights serve both tasks, whatever is contrasted
+                embeddings[v] *= weight
         torch.testing.assert_close(memory[b], weighted.reshape(V * N, P))
-        expected = weighted.mean(1).flatten() if pooled else aggregates[b].flatten()
+        expected = weighted.mean(1).flatten() if pooled else embeddings.flatten()
         torch.testing.assert_close(study[b], expected)
     if reading == "paper":
         torch.testing.assert_close(fusion.weights(patches).sum(1), torch.ones(B, 1, 1))
