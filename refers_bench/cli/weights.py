@@ -34,9 +34,12 @@ def command() -> None:
 def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     """Say which layout FILE has and how much of a network it fills; what is missing and what has no place."""
     from refers_bench import plugins
-    from refers_bench.manifest.protocols import resolve_sections
+    from refers_bench.manifest.protocols import resolve, sections_of
+    from refers_bench.nets.weight_headers import origin
+    from refers_bench.plan.weights import as_trained
 
-    sections = resolve_sections(preset)
+    values = resolve(preset)
+    sections = sections_of(values | as_trained(origin(file), values, root=str(file)))
     method = plugins.load("method", "checkpoint")
     params = method.Params(backbone=f"resnet{depth}" if depth else "radiograph_transformer")
     encoder = method.build_encoder(params, sections["network"], sections["image"])

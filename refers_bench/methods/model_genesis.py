@@ -121,9 +121,6 @@ SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
         ("pretrain.steps", "10,000 epochs at most", "ends by patience"),
         ("pretrain.patience", 50, "50 epochs without a lower validation loss"),
         ("pretrain.select", "best_validation", "lowest validation loss"),
-        ("image.pretrain_augment.crop", "none", "the volumes as they are"),
-        ("image.pretrain_augment.rotation_degrees", 0, "no rotation"),
-        ("image.pretrain_augment.jitter_probability", 0.0, "no jitter but the pretext task's"),
     )
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from refers_bench.plugins import Method
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from refers_bench.nets.study_objective import StudyObjective
 
 Task = Literal["report_generation", "study_report_consistency"]
+
+#: What a plain ViT gives fine-tuning -> the readout of its encoder.
+PLAIN_READOUTS = {"aggregation_embedding": "cls", "patches": "mean"}
 
 
 class Params(BaseModel):
@@ -30,8 +33,20 @@ class Params(BaseModel):
         default="radiograph_transformer",
         description="resnet101 is row 1: patch tokens from its last feature map, no recurrent concatenation",
     )
-    view_fusion: bool = Field(default=True, description="False: views are joined unweighted (row 3)")
+    view_fusion: bool = Field(
+        default=True,
+        description="False: views are joined unweighted; with one view (row 3) each radiograph alone meets the report",
+    )
     recurrent_concatenation: bool = Field(default=True, description="False: a plain ViT (row 2)")
+    # It came later: where there is recurrent concatenation it is in no key.
+    plain_feature: Literal["auto", "aggregation_embedding", "patches"] = Field(
+        default="auto",
+        description="what a plain ViT contrasts and gives to fine-tuning: the original's aggregation embedding where "
+        "it is contrasted, the mean of its patches where reports alone train it",
+        json_schema_extra={"unstated": True},
+        validate_default=True,
+        exclude_if=lambda value: value == "auto",
+    )
     views: int = Field(default=3, ge=1, le=8, description="radiographs drawn per study")
     report_pairing: Literal["study", "shuffled"] = Field(
         default="study", description="shuffled: every study gets another one's report (control arm)"
@@ -45,16 +60,31 @@ class Params(BaseModel):
             raise ValueError("a task is named twice")
         return tuple(sorted(tasks))
 
+    @field_validator("plain_feature")
+    @classmethod
+    def _trained_by_the_tasks(cls, feature: str, info: ValidationInfo) -> str:
+        if info.data.get("recurrent_concatenation", True):
+            if feature != "auto":
+                raise ValueError("a choice of the plain ViT alone: recurrent_concatenation is true")
+            return feature
+        contrasted = "study_report_consistency" in info.data.get("tasks", ())
+        if feature == "aggregation_embedding" and not contrasted:
+            raise ValueError("'patches': report generation alone trains nothing else of a plain ViT")
+        return feature if feature != "auto" else "aggregation_embedding" if contrasted else "patches"
+
 
 def build_encoder(
     params: Params, network: Mapping[str, Any], image: Mapping[str, Any]
 ) -> RadiographTransformer | ConvNet:
-    """The protocol's radiograph transformer; without recurrent concatenation its readout is the plain ViT's."""
+    """The protocol's radiograph transformer, or a plain ViT that reads out what its pre-training trains."""
     from refers_bench.nets import convnet, radiograph_transformer
 
     if params.backbone == "resnet101":
         return convnet.build(101, image)
-    return radiograph_transformer.build(network, image, aggregation=None if params.recurrent_concatenation else "none")
+    if params.recurrent_concatenation:
+        return radiograph_transformer.build(network, image)
+    readout = network["readout"] if network["readout"] != "auto" else PLAIN_READOUTS[params.plain_feature]
+    return radiograph_transformer.build({**network, "readout": readout}, image, aggregation="none")
 
 
 def build_objective(
@@ -72,8 +102,7 @@ def build_objective(
         patch_width=encoder.patch_width,
         width=encoder.width,
         views=params.views,
-        # The paper's fused feature serves both tasks; the released code contrasts raw aggregation embeddings.
-        pooled=network["reading"] == "paper",
+        pooled=_pooled(params, network, encoder),
     )
     decoder = bert = None
     if "report_generation" in params.tasks:
@@ -96,6 +125,16 @@ def build_objective(
     )  # fmt: skip
 
 
+def _pooled(params: Params, network: Mapping[str, Any], encoder: Any) -> bool:
+    """Whether views are contrasted by their patches: as the paper's fused feature, which serves both tasks, is.
+
+    The released code contrasts raw aggregation embeddings; a plain ViT's contrast is of what fine-tuning reads out.
+    """
+    if params.backbone == "radiograph_transformer" and not params.recurrent_concatenation:
+        return bool(encoder.averages)
+    return bool(network["reading"] == "paper")
+
+
 def footnotes(params: Params) -> tuple[str, ...]:
     """What a table must say of this row."""
     notes = []
@@ -104,12 +143,17 @@ def footnotes(params: Params) -> tuple[str, ...]:
     if params.backbone != "radiograph_transformer":
         notes.append("ResNet-101 in place of the radiograph transformer, without recurrent concatenation")
     elif not params.recurrent_concatenation:
-        notes.append("plain ViT without recurrent concatenation")
-    if not params.view_fusion:
-        notes.append("views joined without fusion weights")
+        feature = "mean patch" if params.plain_feature == "patches" else "aggregation embedding"
+        notes.append(f"plain ViT without recurrent concatenation, pre-trained and fine-tuned by its {feature}")
+    if not params.view_fusion and params.views == 1:
+        notes.append("no view fusion: each radiograph alone is paired with its study's report")
+    elif not params.view_fusion:
+        notes.append(
+            "views joined without fusion weights; the paper's row 3 pairs each radiograph alone with the report"
+        )
     if len(params.tasks) == 1:
         notes.append(f"pre-trained on {params.tasks[0].replace('_', ' ')} only")
-    if params.views != Params.model_fields["views"].default:
+    if params.views != Params.model_fields["views"].default and (params.view_fusion or params.views > 1):
         notes.append(f"{params.views} views per study")
     return tuple(notes)
 

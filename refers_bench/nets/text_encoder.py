@@ -1,4 +1,4 @@
-"""How does a report become one feature: BERT's pooled output and a linear map."""
+"""Encodes a report as one feature: BERT's pooled output and a linear map."""
 
 from __future__ import annotations
 
@@ -69,4 +69,5 @@ def build(
                 path=path,
             )
         )
-    return TextEncoder(BertModel.from_pretrained(path, local_files_only=True), out_width)
+    # transformers keeps the number format of the file; what is trained here is float32, whatever autocast computes in.
+    return TextEncoder(BertModel.from_pretrained(path, local_files_only=True).float(), out_width)

@@ -1,4 +1,4 @@
-"""How do the views of a study become one: gates, tokens for the report, and one study feature?"""
+"""Fuses the views of a study: their weights, the tokens that a report is generated from, and one study feature."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ViewFusion(nn.Module):
             raw aggregation embeddings and never passes the gates.
         paper: an MLP over the views' pooled features gives one weight per view through a softmax; the weighted
             views serve both tasks. The text gives no layer sizes: one hidden layer of the patch width is assumed.
-        off: no weights (Table 3 row 3); tokens are joined as they are, the study feature is the concatenation of
-            the pooled views.
+        off: no weights; tokens and features are joined as they are (of one view in Table 3 row 3).
 
     Args:
         reading: one of `READINGS`.
         patch_width: P, of the patch features.
         width: D, of the aggregation embedding.
         views: V.
-        pooled: whether the study feature comes from the pooled patches (paper) or the aggregation embeddings.
+        pooled: whether the study feature comes from the pooled patches (paper) or the aggregation embeddings (released
+            code; the paper's plain ViT, whose embeddings are weighted as the patches are).
 
     Source: paper, Methods (view fusion); Pre-train/refers/modules/Fusion.py:21-52, models/captioning.py:154-167.
     """
@@ -62,6 +62,10 @@ class ViewFusion(nn.Module):
         Returns:
             Memory of the report transformer (B, V*N, P), first view first; study feature (B, study_width).
         """
-        weighted = patches_BVNP * self.weights(patches_BVNP)
-        study = weighted.mean(2).flatten(1) if self.pooled else aggregates_BVD.flatten(1)
-        return weighted.flatten(1, 2), study
+        weights = self.weights(patches_BVNP)
+        weighted = patches_BVNP * weights
+        if self.pooled:
+            study = weighted.mean(2)
+        else:
+            study = aggregates_BVD * weights[:, :, 0] if self.reading == "paper" else aggregates_BVD
+        return weighted.flatten(1, 2), study.flatten(1)

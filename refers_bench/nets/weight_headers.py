@@ -1,4 +1,4 @@
-"""In which network were the weights of a transformer trained, as far as their file says before its tensors are read?
+"""Finds in which network the weights of a transformer were trained, from what their file says before its tensors.
 
 Free of torch: planning asks it too.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,11 @@ from safetensors import SafetensorError, safe_open
 #: Activations by our ids, as people write them.
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}
 _OWN = re.compile(r"blocks\.\d+\.attention\.qkv\.weight")
+#: Endings of torch's files, and the names in them that matter: they stand in a pickle, which is never run.
+_TORCH = frozenset({".pt", ".pth", ".bin", ".ckpt", ".tar"})
+_NAMES = re.compile(rb"blocks\.\d+\.attention\.qkv\.weight|position_projection\.weight")
+#: Bytes at the start of an old torch file in which its names stand, before the tensors.
+_HEAD = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +32,12 @@ class Origin:
     Attributes:
         activation: of its blocks, "gelu" or "relu"; '' where nothing says so.
         position: how its positions met the patches, "added" or "concatenated".
+        dropout: in [0, 1); None where nothing says so, as no layout does (ViT's own is 0.1, as in the released code).
     """
 
     activation: str
     position: str
+    dropout: float | None = None
 
     def remark(self, activation: str) -> str:
         """What must be said of a network that runs these weights with this activation; '' for nothing."""
@@ -43,29 +51,46 @@ def origin(path: Path, *, names: Iterable[str] = ()) -> Origin:
 
     Args:
         path: of the file; what is wrong with it is said by whoever reads its tensors.
-        names: of its tensors, where they are known; without them only a safetensors file tells its names.
+        names: of its tensors, where they are known; without them the header of a safetensors or torch file tells.
     """
     held, metadata = _header(path)
     known = {*held, *names}
+    stated = _sheet(metadata)
+    activation, dropout = stated.get("activation"), stated.get("dropout")
     own = any(_OWN.fullmatch(name) for name in known)
     return Origin(
-        activation=_stated_activation(metadata) or ("" if own else "gelu"),
+        activation=str(activation) if activation in tuple(ACTIVATIONS) else "" if own else "gelu",
         position="concatenated" if "position_projection.weight" in known else "added",
+        dropout=float(dropout)
+        if isinstance(dropout, int | float) and not isinstance(dropout, bool) and 0 <= dropout < 1
+        else None,
     )
 
 
 def _header(path: Path) -> tuple[frozenset[str], Mapping[str, str]]:
-    """Names of tensors and metadata of a safetensors file; nothing of any other and of one that is damaged."""
+    """Names of tensors and metadata of a safetensors file, names that matter of torch's; nothing of a damaged one."""
+    if path.suffix.lower() in _TORCH and path.is_file():
+        with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError, RuntimeError):
+            return frozenset(found.decode() for found in _NAMES.findall(_pickle_of(path))), {}
     if path.suffix.lower() == ".safetensors" and path.is_file():
         with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="numpy") as file:
             return frozenset(file.keys()), file.metadata() or {}
     return frozenset(), {}
 
 
-def _stated_activation(metadata: Mapping[str, str]) -> str:
-    """The activation that the data sheet inside an exported file names, '' for none."""
+def _pickle_of(path: Path) -> bytes:
+    """The bytes of a torch file that hold the names of its tensors, and no tensor where that can be told."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    with zipfile.ZipFile(path) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+
+
+def _sheet(metadata: Mapping[str, str]) -> Mapping[str, object]:
+    """The network that the data sheet inside an exported file describes, {} for none."""
     try:
-        found = str(json.loads(metadata["data_sheet"])["network"]["activation"])
+        found = json.loads(metadata["data_sheet"])["network"]
     except (KeyError, TypeError, ValueError, RecursionError):
-        return ""
-    return found if found in ACTIVATIONS else ""
+        return {}
+    return found if isinstance(found, Mapping) else {}

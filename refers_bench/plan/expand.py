@@ -151,8 +151,8 @@ class _Expansion:
                     self.values[f"{name} [{dataset}]"] = asdict(value)
         for i, row in enumerate(self.rows):
             own = self.manifest.method_overrides[row.name]
-            resolved = protocols.resolve(preset, [*overrides, *own], method=row.constants)
-            names = dict.fromkeys([*row.constants, *(item.name for item in own)])
+            resolved, kept = self.resolved(row)
+            names = dict.fromkeys([*row.constants, *(item.name for item in own), *kept])
             self.values |= {f"{name} [{row.name}]": asdict(resolved[name]) for name in names}
             self.note_updates(row, resolved)
             self.note_parameters(row, i)
@@ -193,11 +193,20 @@ class _Expansion:
             self.jobs[key] = Job(key=key, kind=kind, name=name, needs=tuple(needs), spec=whole, unavailable=blocked)
         return self.jobs[key]
 
+    def resolved(self, row: _Row, dataset: str = "") -> tuple[dict[str, protocols.Value], dict[str, protocols.Value]]:
+        """Constants of one row (and one target), and those of them that it keeps of its weights' network."""
+        values = self.of_protocol(row, dataset)
+        kept = weights.kept(row.plugin, row.model, values, self.roots)
+        return values | kept, kept
+
+    def of_protocol(self, row: _Row, dataset: str = "") -> dict[str, protocols.Value]:
+        """Constants of one row (and one target) whatever weights it starts from."""
+        overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
+        return protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset, method=row.constants)
+
     def sections(self, row: _Row, dataset: str = "") -> dict[str, Any]:
         """Constants of one row (and one target), as the specifications hold them."""
-        overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
-        preset = self.content.protocol.preset
-        sections = protocols.sections_of(protocols.resolve(preset, overrides, dataset=dataset, method=row.constants))
+        sections = protocols.sections_of(self.resolved(row, dataset)[0])
         network = sections["network"]
         network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
         return sections
@@ -270,7 +279,7 @@ class _Expansion:
         loading = weights.loading(row.plugin, row.model, sections["network"], self.roots)
         where: dict[str, Any] = {
             "method": row.name, "label": row.part.label or row.plugin.label, "dataset": target.dataset,
-            "footnotes": (*self.footnotes(row, sections["network"], synthetic), *self.lacking(images, encoders)),
+            "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
         }  # fmt: skip
@@ -309,10 +318,10 @@ class _Expansion:
                 total = gone + self.images[key]
                 yield f"{gone} of {total} images of {self.jobs[key].spec['dataset']} left out as unreadable"
 
-    def footnotes(self, row: _Row, network: Mapping[str, Any], synthetic: bool) -> Iterator[str]:
+    def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
-        yield from weights.footnotes(row.plugin, row.model, network, self.roots)
+        yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [

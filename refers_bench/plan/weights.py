@@ -1,4 +1,4 @@
-"""Which initial weights does a pre-training start from, are they here, and which ones are they?"""
+"""Identifies the weights that rows start from, and says what a row keeps of the network they were trained in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_json, read_json, sha256_of
 from refers_bench.identity import KEY_LENGTH, key
+from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots
-from refers_bench.nets.weight_headers import Origin, origin
+from refers_bench.nets.weight_headers import ACTIVATIONS, Origin, origin
 from refers_bench.plugins import Method
 
 #: Version of how positions of weights are adapted to a network that joins them otherwise: raised when numbers change.
@@ -41,27 +42,77 @@ def brought(method: Method, params: Any) -> Iterator[str]:
         yield name
 
 
-def _origins(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> Iterator[Origin]:
-    """Where the weights come from that the transformer of a row starts from, as far as they are here."""
+def _origins(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> Iterator[tuple[str, Origin]]:
+    """Data root and network of the weights that the transformer of a row starts from, as far as they are here."""
     if method.architecture(params) != "transformer":
         return
     initial = [network["init_path_name"]] if method.pretrains(params) and network["init"] == "imagenet" else []
     for name in (*initial, *brought(method, params)):
         if not roots.why_not(name):
-            yield origin(roots.paths[name])
+            yield name, origin(roots.paths[name])
+
+
+def kept(method: Method, params: Any, values: Mapping[str, Value], roots: Roots) -> dict[str, Value]:
+    """What the transformer of a row keeps of the network its weights were trained in, in place of the protocol's.
+
+    Args:
+        method: of the row.
+        params: its parameters.
+        values: dotted name -> value of the row's constants; what a manifest sets of them stands.
+        roots: of this machine.
+
+    Returns:
+        Dotted name -> value of the constants that change.
+    """
+    network = {name: values[f"network.{name}"].value for name in ("init", "init_path_name")}
+    found: dict[str, Value] = {}
+    for root, one in _origins(method, params, network, roots):
+        found |= as_trained(one, values, root=root)
+    return found
+
+
+def as_trained(one: Origin, values: Mapping[str, Value], *, root: str) -> dict[str, Value]:
+    """The constants of `values` that are others in the network of these weights, which `root` names; see `kept`."""
+    known = {"activation": one.activation or None, "position": one.position, "dropout": one.dropout}
+    return {
+        name: Value(value=value, origin=f"weights '{root}': as they were trained")
+        for name, value in ((f"network.{name}", value) for name, value in known.items())
+        if value is not None and value != values[name].value and not values[name].overridden
+    }
 
 
 def loading(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> dict[str, int]:
     """What a specification holds where positions of weights have to be adapted; {} where weights fit as they are."""
-    adapted = any(one.position != network["position"] for one in _origins(method, params, network, roots))
+    adapted = any(one.position != network["position"] for _, one in _origins(method, params, network, roots))
     return {"loading": LOADING} if adapted else {}
 
 
-def footnotes(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> Iterator[str]:
-    """What a table must say of weights whose blocks run with another activation than they were trained with."""
-    for one in _origins(method, params, network, roots):
+def footnotes(method: Method, params: Any, values: Mapping[str, Value], roots: Roots) -> Iterator[str]:
+    """What a table must say: what a row keeps of its weights' network, or that a manifest runs them in another one.
+
+    Args:
+        method: of the row.
+        params: its parameters.
+        values: as `kept` takes them.
+        roots: of this machine.
+    """
+    changed = kept(method, params, values, roots)
+    if changed:
+        texts = [
+            f"{_said(name, one.value)} in place of {_said(name, values[name].value)}" for name, one in changed.items()
+        ]
+        yield f"as its weights were trained: {', '.join(texts)}"
+    network = {name.removeprefix("network."): one.value for name, one in {**values, **changed}.items()}
+    for _, one in _origins(method, params, network, roots):
         if remark := one.remark(network["activation"]):
             yield remark
+
+
+def _said(name: str, value: Any) -> str:
+    """A constant of a network in words."""
+    if name == "network.activation":
+        return ACTIVATIONS[value]
+    return f"{value} positions" if name == "network.position" else f"dropout {value:g}"
 
 
 def identified(names: Iterator[str], roots: Roots, cache: Path | None) -> tuple[dict[str, str], str]:

@@ -1,8 +1,9 @@
-"""How is anything trained here: one loop over named losses, for pre-training and fine-tuning alike."""
+"""Trains anything: one loop over named losses, for pre-training and fine-tuning alike."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from refers_bench.training.precision import autocast, gradient_scaler
 from refers_bench.training.seeding import seed_global_generators
 from refers_bench.training.state import State
 
+_LOG = logging.getLogger(__name__)
+
 #: Rows of the loss curve over a whole training, at most; each is the mean over its window of updates.
 HISTORY_ROWS = 500
 
@@ -30,6 +33,10 @@ SAVE_SHARE = 0.05
 
 #: Updates between which several processes agree whether any of them was told to make room.
 AGREE_EVERY = 10
+
+#: Updates that fp16 may skip one after the other before a training is given up. The loss scale starts at 2 ** 16 and
+#: halves each time: where it is far below 1, its size is not the reason.
+SKIPPED_IN_A_ROW = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,7 @@ class Outcome:
         train_s: seconds spent in updates, over all attempts.
         validations: seconds that each validation took, over all attempts.
         history: (step, name, value) rows.
+        skipped: updates without a step, since a loss or a gradient was not finite in fp16.
         parts: in which each batch was processed; see `Settings`, as for the next.
         after: category of the failure that made them more.
         batch_statistics: whether the model normalises by statistics of the batch, which are those of a part then.
@@ -93,6 +101,7 @@ class Outcome:
     train_s: float
     validations: tuple[float, ...]
     history: tuple[tuple[int, str, float], ...]
+    skipped: int = 0
     parts: int = 1
     after: str = ""
     batch_statistics: bool = False
@@ -134,7 +143,7 @@ def train(
 
     Raises:
         Interrupted: told to make room; the state is saved.
-        NotFiniteLoss: a training loss is NaN or infinite.
+        NotFiniteLoss: a training loss is NaN or infinite; in fp16, which skips such updates, many times in a row.
         StorageError: the state cannot be written.
     """
     run = _Run(
@@ -177,7 +186,7 @@ def train(
         best_step=counters.best_step, best_value=counters.best_value,
         images_per_s=counters.images / counters.seconds if counters.seconds else 0.0, train_s=counters.seconds,
         validations=tuple(counters.validations), history=tuple(counters.history),
-        parts=settings.parts, after=settings.after, batch_statistics=bool(batch_norms(model)),
+        skipped=counters.skipped, parts=settings.parts, after=settings.after, batch_statistics=bool(batch_norms(model)),
     )  # fmt: skip
 
 
@@ -224,22 +233,14 @@ class _Run:
         state.model.train()
         set_rates(state.optimizer, self.factor(counters.step))
         batch = self.draw(counters.step)
-        for micro, share in split(batch, self.settings.accumulate):
-            for part, weights, others in weighted(micro, self.cut, counts=self.counts):
-                with autocast(self.settings.precision, self.device):
-                    named = dict(self.losses(part))
-                if self.cut > 1:
-                    named = {name: loss * weights.get(name, others) for name, loss in named.items()}
-                total = torch.stack([loss.float() for loss in named.values()]).sum()
-                state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
-                for name, loss in {**named, "total": total}.items():
-                    value = loss.detach().float() * share
-                    state.window[name] = state.window[name] + value if name in state.window else value
+        buffers = {name: one.clone() for name, one in state.model.named_buffers()} if state.scaler.is_enabled() else {}
+        window = self.gradients(batch)
         inner: Any = state.optimizer
         state.scaler.unscale_(inner)
         if self.settings.clip_norm:
             clip_gradients(state.optimizer, self.settings.clip_norm)
         state.scaler.step(inner)
+        scale = state.scaler.get_scale()
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
         after: Callable[[], None] | None = getattr(state.model, "after_update", None)
@@ -248,9 +249,63 @@ class _Run:
         counters.step += 1
         counters.window_steps += 1
         counters.window_images += _radiographs(batch) * distributed.world()
+        if state.scaler.is_enabled():
+            self.note_scaled(window, buffers, skipped=state.scaler.get_scale() < scale)
+        else:
+            state.window = window
         if self.device.type == "cpu":
             self.check_finite()
         counters.window_seconds += time.perf_counter() - started
+
+    def gradients(self, batch: Any) -> dict[str, Tensor]:
+        """Gradients of a batch, scaled, on the parameters; returns the open window with its losses added."""
+        state, window = self.state, dict(self.state.window)
+        for micro, share in split(batch, self.settings.accumulate):
+            for part, weights, others in weighted(micro, self.cut, counts=self.counts):
+                with autocast(self.settings.precision, self.device):
+                    named = dict(self.losses(part))
+                if self.cut > 1:
+                    named = {name: loss * weights.get(name, others) for name, loss in named.items()}
+                total = torch.stack([loss.float() for loss in named.values()]).sum()
+                minimised = total * share
+                if state.scaler.is_enabled():
+                    # The scaler looks at gradients; those of a loss that is not finite can be finite.
+                    minimised = minimised * torch.where(total.detach().isfinite(), 1.0, torch.nan)
+                state.scaler.scale(minimised).backward()  # type: ignore[no-untyped-call]
+                for name, loss in {**named, "total": total}.items():
+                    value = loss.detach().float() * share
+                    window[name] = window[name] + value if name in window else value
+        return window
+
+    def note_scaled(self, window: dict[str, Tensor], buffers: Mapping[str, Tensor], *, skipped: bool) -> None:
+        """Keep the losses of an update in fp16; of one with a loss that is not finite no trace but its number.
+
+        Args:
+            window: with the losses of the update.
+            buffers: of the model, before it.
+            skipped: whether the scaler took no step, which all processes agree on.
+
+        Raises:
+            NotFiniteLoss: too many were skipped one after the other.
+        """
+        state, counters = self.state, self.state.counters
+        # What was in the window is finite: only this update can have changed that.
+        if distributed.any_of(not math.isfinite(window["total"].item()), self.device):
+            with torch.no_grad():  # a queue of keys, or batch statistics
+                for name, one in state.model.named_buffers():
+                    one.copy_(buffers[name])
+            counters.window_skipped += 1
+            scale = state.scaler.get_scale()
+            _LOG.warning("update %d skipped: its loss is not finite in fp16; loss scale now %g", counters.step, scale)
+        else:
+            state.window = window
+        counters.skipped += skipped
+        counters.skipped_in_a_row = counters.skipped_in_a_row + 1 if skipped else 0
+        if counters.skipped_in_a_row >= SKIPPED_IN_A_ROW:
+            raise NotFiniteLoss(
+                f"losses or gradients are not finite in fp16: {SKIPPED_IN_A_ROW} updates in a row skipped, the last of "
+                f"them update {counters.step}, at a loss scale of {state.scaler.get_scale():g}"
+            )
 
     def check_finite(self) -> None:
         """Refuse NaN and infinite losses; waits for the device, so not called after every update of a GPU."""
@@ -265,7 +320,7 @@ class _Run:
             return
         self.check_finite()
         means = {
-            name: distributed.averaged(value).item() / counters.window_steps
+            name: distributed.averaged(value).item() / (counters.window_steps - counters.window_skipped)
             for name, value in self.state.window.items()
         }
         # The GPU's queue is empty only now: the wait belongs to the updates.
@@ -277,7 +332,7 @@ class _Run:
         self.shown = {**means, "images_per_s": rate}
         counters.history += [(counters.step, f"loss/{name}", value) for name, value in means.items()]
         counters.history += [(counters.step, "lr", groups[0]["lr"]), (counters.step, "images_per_s", rate)]
-        counters.window_steps = counters.window_images = 0
+        counters.window_steps = counters.window_skipped = counters.window_images = 0
         counters.window_seconds = 0.0
         self.state.window = {}
 

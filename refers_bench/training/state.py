@@ -1,4 +1,4 @@
-"""What must be kept so that an interrupted training ends bit for bit like an uninterrupted one?
+"""Keeps what an interrupted training needs to end bit for bit like an uninterrupted one.
 
 One safetensors file, replaced atomically: weights, optimiser moments, Lookahead's slow weights, the best weights so
 far, and in its metadata the counters and the history as JSON. No generator state: every step draws from generators
@@ -36,7 +36,10 @@ class Counters:
         seconds: time spent in updates, over all attempts.
         images: radiographs seen by updates.
         validations: seconds that each validation took, over all attempts.
+        skipped: updates without a step: a loss or a gradient was not finite in fp16.
+        skipped_in_a_row: those of them since the last step.
         window_steps: updates whose losses wait for the next history row.
+        window_skipped: those of them that have no finite loss.
         window_seconds: time spent in them.
         window_images: radiographs seen by them.
         history: (step, name, value) rows.
@@ -50,7 +53,10 @@ class Counters:
     seconds: float = 0.0
     images: int = 0
     validations: list[float] = field(default_factory=list)
+    skipped: int = 0
+    skipped_in_a_row: int = 0
     window_steps: int = 0
+    window_skipped: int = 0
     window_seconds: float = 0.0
     window_images: int = 0
     history: list[tuple[int, str, float]] = field(default_factory=list)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import functools
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from refers_bench import plugins
@@ -35,6 +37,7 @@ SIZES = {
     "larger, plain, no power of two": (64, 16, 76, 1, "none", "gelu"),
 }
 BATCH, CLASSES, VOCABULARY, TOKENS = 6, 5, 40, 12
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,113 @@ def test_either_readout_is_read_and_trained(name: str, readout: str) -> None:
             key for key, value in objective.encoder.named_parameters() if value.grad is not None and value.grad.any()
         }
         assert fine_tuned_parameters(one) <= found
+
+
+def alternatives(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
+    """Every choice of a method's parameters, one at a time: the other truth value, each word, each of several words."""
+    for key, info in model.model_fields.items():
+        kind = info.annotation
+        if kind is bool:
+            yield {key: not info.default}
+        elif get_origin(kind) is Literal:
+            yield from ({key: word} for word in get_args(kind))
+        elif get_origin(kind) is tuple and get_origin(word := get_args(kind)[0]) is Literal:
+            yield from ({key: (one,)} for one in get_args(word))
+
+
+def table_rows() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Method and parameters of each row that differs by them in the ablation of the paper."""
+    for part in YAML(typ="safe").load(MANIFESTS / "table3.yaml")["methods"]:
+        if isinstance(part, dict) and part.get("params"):
+            yield part["id"], part["params"]
+
+
+def variants() -> Iterator[Any]:
+    """Methods that pre-train, as they are, with each of their choices, and as the rows of Table 3."""
+    asked = [(name, {}) for name in NAMES]
+    asked += [(name, changed) for name in NAMES for changed in alternatives(plugins.load("method", name).Params)]
+    seen = []
+    for name, changed in [*asked, *table_rows()]:
+        method: Method = plugins.load("method", name)
+        small = {key: value for key, value in SMALL.items() if key in method.Params.model_fields}
+        try:
+            params = method.Params(**{**small, **changed})
+        except ValidationError:
+            continue  # a choice that needs another one
+        if method.pretrains(params) and (name, params) not in seen:
+            seen.append((name, params))
+            label = ",".join(f"{key}={value}" for key, value in changed.items())
+            yield pytest.param(name, params, id=f"{name}[{label}]" if label else name)
+
+
+def as_read(name: str, params: Any, preset: str) -> Case:
+    """The case in a preset's reading: everything of its network but the sizes."""
+    pixels, patch, width, *_ = SIZES["tiny, paper"]
+    sections = protocols.resolve_sections(preset)
+    one = case(name)
+    sizes = {"patch_size": patch, "width": width, "heads": 2, "mlp_width": 2 * width, "depth": 2}
+    decoder, text = ({**one.pretrain[part], "dropout": 0.0} for part in ("decoder", "text_encoder"))
+    activation = sections["pretrain"]["decoder"]["activation"]
+    names = ("temperature", "image_to_text_weight", "text_to_image_gradient")
+    pretrain = {
+        **one.pretrain, "decoder": {**decoder, "activation": activation}, "text_encoder": text,
+        **{key: sections["pretrain"][key] for key in names},
+    }  # fmt: skip
+    network = {**sections["network"], **sizes, "dropout": 0.0}
+    return replace(one, params=params, network=network, image={**one.image, "size": pixels}, pretrain=pretrain)
+
+
+class Gradients:
+    """Which tensors inside a module a loss reaches: of every layer's output each token or place, of every weight."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.outputs = module, {}
+        for key, layer in module.named_modules():
+            if not list(layer.children()):
+                layer.register_forward_hook(functools.partial(self.note, key))
+
+    def note(self, key: str, layer: nn.Module, given: Any, output: Tensor) -> None:
+        if output.requires_grad:
+            output.retain_grad()
+            self.outputs.setdefault(key, []).append(output)
+
+    def reached(self, loss: Tensor) -> dict[str, Tensor]:
+        """Name -> whether the loss depends on it: (tokens,) or (places,) where there are any."""
+        self.module.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        found = {key: sum(places(one.grad) for one in all_of) > 0 for key, all_of in self.outputs.items()}
+        for key, weight in self.module.named_parameters():
+            if weight.grad is not None:
+                # Positions are weights of one token each.
+                found[f"weight {key}"] = places(weight.grad if weight.ndim == 3 else weight.grad.reshape(1, -1)) > 0
+        self.outputs.clear()
+        return found
+
+
+def places(gradient: Tensor | None) -> Tensor:
+    """Size of a gradient (B, N, D) at each token, (B, C, h, w) at each place, or of all of it."""
+    if gradient is None:
+        return torch.zeros(1)
+    size = gradient.detach().abs()
+    return size.sum((0, 2)) if size.ndim == 3 else size.sum((0, 1)).flatten() if size.ndim == 4 else size.sum()[None]
+
+
+@pytest.mark.parametrize("preset", ["paper", "official_code"])
+@pytest.mark.parametrize(("name", "params"), variants())
+def test_all_that_fine_tuning_reads_out_is_trained_token_by_token(name: str, params: Any, preset: str) -> None:
+    """A readout that pre-training never moved would be fine-tuned from random values."""
+    one = as_read(name, params, preset)
+    objective: Any = one.objective().eval()
+    inside = Gradients(objective.encoder)
+    tokens = objective.encoder(one.batch().images_BVCHW[:, 0])
+    readout = objective.encoder.readout(tokens)
+    mix = torch.randn(readout.shape, generator=torch.Generator().manual_seed(2))
+    used = inside.reached((readout * mix).sum())
+    trained = inside.reached(total(objective, one.batch()))
+    assert any(one.ndim and len(one) > 1 for one in used.values()), "no tokens were seen"
+    for key, needed in used.items():
+        lost = needed & ~trained.get(key, torch.zeros_like(needed))
+        assert not lost.any(), f"{key}: read out and never trained at {lost.nonzero().flatten().tolist()}"
 
 
 def fine_tuned_parameters(one: Case) -> set[str]:

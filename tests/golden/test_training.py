@@ -1,4 +1,7 @@
-"""Do optimisers, schedules and whole trainings follow the recorded updates of the authors' code?"""
+"""Optimisers, schedules and whole trainings follow the recorded updates of the authors' code (cases 7, 9, 12, 13).
+
+Sizes, rates and numbers of steps are those of a case's own `hparams` and tensors.
+"""
 
 from __future__ import annotations
 
@@ -153,16 +156,29 @@ def curve(outcome: loop.Outcome, name: str) -> Tensor:
     return torch.tensor([value for _, row, value in outcome.history if row == name], dtype=torch.float64)
 
 
-def encoder_sizes(hp: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "image_size": hp["img"], "patch_size": 16, "channels": 3, "width": hp["hidden"], "depth": hp["layers"],
-        "heads": hp["heads"], "mlp_width": hp["mlp"], "dropout": 0.0, "activation": "gelu", "position": "added",
-    }  # fmt: skip
+def encoder_of(hp: dict[str, Any], data: dict[str, Tensor], *, aggregation: str) -> RadiographTransformer:
+    """Of a case's sizes; patches and channels are those of its patch map."""
+    kernel = next(value for name, value in data.items() if name.endswith("patch_embeddings.weight"))
+    channels, patch = kernel.shape[1:3]
+    return RadiographTransformer(
+        image_size=hp["img"], patch_size=patch, channels=channels, width=hp["hidden"], depth=hp["layers"],
+        heads=hp["heads"], mlp_width=hp["mlp"], dropout=0.0, activation="gelu", position="added",
+        aggregation=aggregation,
+    )  # fmt: skip
+
+
+def batches_of(data: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The batches that updates take in turn."""
+    numbers = sorted({int(name.partition("/")[0][5:]) for name in data if name.startswith("batch")})
+    return [
+        {name.removeprefix(f"batch{i}/"): value for name, value in data.items() if name.startswith(f"batch{i}/")}
+        for i in numbers
+    ]
 
 
 def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, hp = load(golden / "case13_finetune_trajectory.safetensors")
-    encoder = RadiographTransformer(**encoder_sizes(hp), aggregation="none")
+    encoder = encoder_of(hp, data, aggregation="none")
     model = Classifier(encoder, hp["classes"])
 
     def ours(prefix: str) -> dict[str, Tensor]:
@@ -178,14 +194,12 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
         decay_rule=protocols.resolve("official_code")["finetune.decay_rule"].value,
     )
     shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
-    batches = [
-        RadiographBatch(images_BCHW=data[f"batch{i}/images"], labels_BK=data[f"batch{i}/labels"]) for i in (0, 1)
-    ]
+    batches = [RadiographBatch(images_BCHW=one["images"], labels_BK=one["labels"]) for one in batches_of(data)]
     norms = gradient_norms(monkeypatch)
     outcome = loop.train(
-        model, key="golden", settings=loop.Settings(steps=10, clip_norm=hp["max_grad_norm"]),
+        model, key="golden", settings=loop.Settings(steps=len(data["record/loss"]), clip_norm=hp["max_grad_norm"]),
         optimizer=optimizers.build("sgd", groups, momentum=hp["momentum"]),
-        factor=schedules.per_update(shape, order="before_step"), draw=lambda step: batches[step % 2],
+        factor=schedules.per_update(shape, order="before_step"), draw=lambda step: batches[step % len(batches)],
         losses=lambda batch: {"labels": masked_bce(model(batch.images_BCHW), batch.labels_BK)},
         validate=None, state_path=tmp_path / "state", device=torch.device("cpu"),
     )  # fmt: skip
@@ -199,7 +213,7 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, hp = load(golden / "case12_pretrain_trajectory.safetensors")
-    encoder = RadiographTransformer(**encoder_sizes(hp), aggregation="added")
+    encoder = encoder_of(hp, data, aggregation="added")
     bert = {"width": hp["hidden"], "depth": hp["b_layers"], "heads": hp["heads"], "mlp_width": hp["b_ffn"]}
     fusion = ViewFusion(reading="official_code", patch_width=hp["hidden"], width=hp["hidden"], views=3, pooled=False)
     model = no_dropout(
@@ -212,7 +226,7 @@ def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytes
             ),
             text_encoder=text_encoder.build(
                 {**bert, "dropout": 0.0}, vocabulary=hp["b_vocab"], max_tokens=hp["b_max_pos"],
-                out_width=3 * hp["hidden"], path=None,
+                out_width=len(data["init/contrastive_bert.fc.bias"]), path=None,
             ),
         )
     )  # fmt: skip
@@ -231,18 +245,18 @@ def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytes
     )
     shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
 
-    def batch(i: int) -> StudyBatch:
-        part = {name.removeprefix(f"batch{i}/"): value for name, value in data.items() if name.startswith(f"batch{i}/")}
+    def batch(part: dict[str, Tensor]) -> StudyBatch:
         return StudyBatch(
             images_BVCHW=torch.stack([part["image"], part["image2"], part["image3"]], dim=1),
             tokens_BT=part["caption_tokens"], lengths_B=part["caption_lengths"], text_ids_BT=part["input_ids"],
             text_mask_BT=part["attention_mask"], labels_BK=torch.zeros(len(part["image"]), 0),
         )  # fmt: skip
 
+    batches = [batch(part) for part in batches_of(data)]
     norms = gradient_norms(monkeypatch)
     outcome = loop.train(
         model, key="golden", settings=loop.Settings(steps=hp["steps"], clip_norm=hp["clip"]), optimizer=rule,
-        factor=schedules.per_update(shape, order="after_step"), draw=lambda step: batch(step % 2), losses=model,
+        factor=schedules.per_update(shape, order="after_step"), draw=lambda step: batches[step % len(batches)], losses=model,
         validate=None, state_path=tmp_path / "state", device=torch.device("cpu"),
     )  # fmt: skip
     close(curve(outcome, "loss/total"), data["record/loss_total"], "total", **TRAJECTORY)

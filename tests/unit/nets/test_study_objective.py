@@ -90,7 +90,7 @@ def test_view_fusion_against_a_loop(reading: str, pooled: bool) -> None:
     memory, study = fusion(patches, aggregates)
     assert study.shape == (B, fusion.study_width)
     for b in range(B):
-        weighted = torch.empty(V, N, P)
+        weighted, embeddings = torch.empty(V, N, P), aggregates[b].clone()
         for v in range(V):
             for n in range(N):
                 if reading == "official_code":
@@ -102,8 +102,10 @@ def test_view_fusion_against_a_loop(reading: str, pooled: bool) -> None:
                 else:
                     weight = torch.tensor(1.0)
                 weighted[v, n] = patches[b, v, n] * weight
+            if reading == "paper":  # its weights serve both tasks, whatever is contrasted
+                embeddings[v] *= weight
         torch.testing.assert_close(memory[b], weighted.reshape(V * N, P))
-        expected = weighted.mean(1).flatten() if pooled else aggregates[b].flatten()
+        expected = weighted.mean(1).flatten() if pooled else embeddings.flatten()
         torch.testing.assert_close(study[b], expected)
     if reading == "paper":
         torch.testing.assert_close(fusion.weights(patches).sum(1), torch.ones(B, 1, 1))
@@ -180,3 +182,20 @@ def test_a_local_bert_is_read_without_a_network(tmp_path: Path) -> None:
     ids = torch.randint(3, 50, (2, 12))
     one, other = (net.bert.eval()(input_ids=ids).pooler_output for net in (made, read))
     torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("number_format", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["safetensors", "torch"])
+def test_a_bert_stored_in_half_precision_is_trained_in_single(
+    tmp_path: Path, number_format: torch.dtype, kind: str
+) -> None:
+    stored = text_encoder.build(SIZES, vocabulary=50, max_tokens=12, out_width=8, path=None).bert.to(number_format)
+    stored.save_pretrained(tmp_path)
+    if kind == "torch":
+        (tmp_path / "model.safetensors").unlink()
+        torch.save(stored.state_dict(), tmp_path / "pytorch_model.bin")
+    read = text_encoder.build(SIZES, vocabulary=50, max_tokens=12, out_width=8, path=str(tmp_path))
+    assert {one.dtype for one in read.parameters()} == {torch.float32}
+    found = read.bert.state_dict()
+    for name, value in stored.state_dict().items():
+        assert torch.equal(found[name], value.to(found[name].dtype)), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from refers_bench.manifest.roots import Roots
@@ -184,19 +186,52 @@ def test_an_imagenet_row_without_weights_is_unavailable_and_says_how_to_get_them
     assert all(not job.unavailable for job in plan.jobs if job.spec.get("method") == "refers")
 
 
-def test_a_row_says_that_its_weights_had_another_activation(plan_of: PlanOf, tmp_path: Path) -> None:
+def test_a_row_keeps_the_network_of_its_weights_and_says_so(plan_of: PlanOf, tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(b"x")
     roots = Roots(paths={"imagenet": tmp_path / "w.npz", "imagenet_resnet18": tmp_path / "w.npz"})
     init = "overrides: {network: {init: imagenet, init_path_name: imagenet}}"
     rows = f"[imagenet, {{id: refers, {init}}}, {{id: lsp_convnet, params: {{depth: 18}}, {init}}}, scratch]"
-    plan = plan_of(("[refers, lsp_transformer, scratch]", rows), roots=roots)
+    listed = ("[refers, lsp_transformer, scratch]", rows)
+    plan = plan_of(listed, roots=roots)
+    said = "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated positions"
+    assert {cell.method for cell in plan.cells if said in cell.footnotes} == {"imagenet", "refers"}
+    for job in plan.jobs:
+        if job.kind in ("pretrain", "finetune"):
+            network = job.spec["network"]
+            theirs = ("gelu", "added") if job.spec["method"] in ("imagenet", "refers") else ("relu", "concatenated")
+            assert (network["activation"], network["position"]) == theirs, job.name
+            assert "loading" not in job.spec, "nothing is left to adapt"
+    value = plan.values["network.activation [imagenet]"]
+    assert (value["value"], value["origin"]) == ("gelu", "weights 'imagenet': as they were trained")
+    # What a manifest sets stands, and is said where it is another network than the weights'.
+    relu = plan_of(listed, ("preset: smoke", "preset: smoke, overrides: {network.activation: relu}"), roots=roots)
     remark = "weights trained with GELU run here with ReLU"
-    assert {cell.method for cell in plan.cells if remark in cell.footnotes} == {"imagenet", "refers"}
-    gelu = plan_of(
-        ("[refers, lsp_transformer, scratch]", rows),
-        ("preset: smoke", "preset: smoke, overrides: {network.activation: gelu}"), roots=roots,
+    assert {cell.method for cell in relu.cells if remark in cell.footnotes} == {"imagenet", "refers"}
+    assert all(job.spec["network"]["activation"] == "relu" for job in relu.jobs if "network" in job.spec)
+    both = "preset: smoke, overrides: {network.activation: gelu, network.position: added}"
+    same = plan_of(listed, ("preset: smoke", both), roots=roots)
+    assert not any("weights" in note and "trained" in note for cell in same.cells for note in cell.footnotes)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth", "bin"])
+def test_an_exported_encoder_keeps_what_its_data_sheet_says(plan_of: PlanOf, tmp_path: Path, ending: str) -> None:
+    names, path = ["blocks.0.attention.qkv.weight", "position_projection.weight"], tmp_path / f"w.{ending}"
+    if ending == "safetensors":
+        sheet = json.dumps({"network": {"activation": "gelu", "dropout": 0.25}})
+        save_file({name: np.zeros(1, np.float32) for name in names}, path, metadata={"data_sheet": sheet})
+    else:
+        torch.save({name: torch.zeros(1) for name in names}, path, _use_new_zipfile_serialization=ending == "pth")
+    plan = plan_of(
+        ("scratch]", "checkpoint]"), ("preset: smoke", "preset: smoke, overrides: {network.position: added}"),
+        roots=Roots(paths={"checkpoint": path}),
     )  # fmt: skip
-    assert all(remark not in cell.footnotes for cell in gelu.cells)
+    (network,) = {tuple(j.spec["network"].items()) for j in plan.jobs if j.spec.get("method") == "checkpoint"}
+    found = {name: dict(network)[name] for name in ("activation", "dropout", "position")}
+    # Torch's files name tensors and say nothing else; what the manifest sets stands.
+    said = (
+        {"activation": "gelu", "dropout": 0.25} if ending == "safetensors" else {"activation": "relu", "dropout": 0.0}
+    )
+    assert found == {**said, "position": "added"}
 
 
 def test_weights_that_are_adapted_are_told_apart_from_those_that_fit(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -209,10 +244,13 @@ def test_weights_that_are_adapted_are_told_apart_from_those_that_fit(plan_of: Pl
     imagenet = "{id: c2l, overrides: {network: {init: imagenet, init_path_name: imagenet}}}"
     own = ["blocks.0.attention.qkv.weight", "position_projection.weight"]
     adding = ("preset: smoke", "preset: smoke, overrides: {network.position: added}")
-    assert adapted(own) == set()
-    assert adapted([]) == {"checkpoint", "c2l"}
+    assert adapted(own) == adapted([]) == set(), "rows keep the positions of their weights"
     assert adapted([], adding) == set()
+    # A manifest may ask for another network.
     assert adapted(own, adding) == {"checkpoint", "c2l"}
+    assert adapted([], ("preset: smoke", "preset: smoke, overrides: {network.position: concatenated}")) == {
+        "checkpoint", "c2l",
+    }  # fmt: skip
 
 
 def test_a_resnet_starts_from_a_root_of_its_own(plan_of: PlanOf) -> None:

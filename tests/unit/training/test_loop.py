@@ -17,6 +17,7 @@ from refers_bench.errors import Interrupted, NotFiniteLoss
 from refers_bench.manifest.protocols import resolve
 from refers_bench.nets.parts import split
 from refers_bench.training import loop, optimizers, precision, schedules
+from refers_bench.training.checkpoints import read_metadata
 from refers_bench.training.progress import ProgressFile
 from refers_bench.training.state import begun_in
 
@@ -320,6 +321,114 @@ def test_fp16_scaler_state_survives(tmp_path: Path) -> None:
         run(tmp_path / "killed", settings=settings, kill_at=9)
     resumed, _ = run(tmp_path / "killed", settings=settings)
     assert torch.equal(whole.head.weight, resumed.head.weight)
+
+
+class Remembering(Net):
+    """Has a buffer that each forward pass in training writes to, as batch statistics and queues of keys are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        logits = super().forward(x_BCHW)
+        if self.training:
+            self.mean.copy_(0.5 * self.mean + 0.5 * x_BCHW.mean())
+        return logits
+
+
+#: What a fp16 forward pass may give instead of a loss. The last one has finite gradients.
+OVERFLOWS: Mapping[str, Any] = {
+    "nan": lambda loss: loss * torch.nan, "inf": lambda loss: loss * torch.inf, "plus inf": lambda loss: loss + torch.inf,
+}  # fmt: skip
+
+
+def train_with_overflows(
+    work: Path, *, bad: Any, number_format: str, how: str = "nan", kill_at: int | None = None, lookahead: int = 0,
+    steps: int = 20,
+) -> tuple[Remembering, loop.Outcome, dict[int, dict[str, Tensor]], Any]:  # fmt: skip
+    """A training in which the losses of updates `bad` (from 0) overflow; weights before each update, and its state."""
+    torch.manual_seed(0)
+    net, before, now = Remembering(), {}, [0]
+    groups = optimizers.parameter_groups(net, learning_rate=0.1, weight_decay=0.01, decay_rule="no_norm_bias")
+    rule: Any = optimizers.build("sgd", groups, momentum=0.9)
+    rule = optimizers.Lookahead(rule, steps=lookahead, alpha=0.5) if lookahead else rule
+
+    def drawn(step: int) -> Batch:
+        if step == kill_at:
+            raise KilledError
+        now[0] = step
+        before[step] = {name: value.clone() for name, value in net.state_dict().items()}
+        return draw(step)
+
+    def losses(batch: Batch) -> Mapping[str, Tensor]:
+        bce = nn.functional.binary_cross_entropy_with_logits(net(batch.images_BCHW).float(), batch.labels_B)
+        return {"bce": OVERFLOWS[how](bce) if now[0] in bad else bce, "small": 0.1 * bce}
+
+    settings = loop.Settings(steps=steps, precision=number_format, save_every_s=0.0, clip_norm=1.0)
+    outcome = loop.train(
+        net, key="job", settings=settings, optimizer=rule, factor=lambda update: 1.0, draw=drawn, losses=losses,
+        validate=None, state_path=work / "state.safetensors", device=CPU,
+    )  # fmt: skip
+    before[steps] = {name: value.clone() for name, value in net.state_dict().items()}
+    state = json.loads(read_metadata(work / "state.safetensors")["state"])
+    return net, outcome, before, state
+
+
+@pytest.mark.parametrize("how", OVERFLOWS)
+@pytest.mark.parametrize("lookahead", [0, 3])
+def test_fp16_skips_an_update_whose_loss_is_not_finite(
+    tmp_path: Path, how: str, lookahead: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = (4, 5, 11)
+    _, outcome, weights, state = train_with_overflows(
+        tmp_path, bad=bad, number_format="fp16", how=how, lookahead=lookahead
+    )
+    assert (outcome.steps, outcome.skipped) == (20, len(bad))
+    assert state["scaler"]["scale"] == 2.0**16 * 0.5 ** len(bad)
+    for step in range(20):
+        same = all(torch.equal(value, weights[step + 1][name]) for name, value in weights[step].items())
+        assert same == (step in bad), f"update {step + 1}: neither weights nor buffers change where it is skipped"
+    rows = {step for step, name, _ in outcome.history if name == "loss/total"}
+    assert rows == {step + 1 for step in range(20)} - {step + 1 for step in bad}
+    assert sum("skipped" in record.message for record in caplog.records) == len(bad)
+
+
+def test_a_skipped_update_does_not_count_in_the_mean_of_its_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "HISTORY_ROWS", 1)
+    _, outcome, _, _ = train_with_overflows(tmp_path / "a", bad=(1,), number_format="fp16", steps=2)
+    _, first, _, _ = train_with_overflows(tmp_path / "b", bad=(), number_format="fp16", steps=1)
+    expected, found = ([row for row in one.history if row[1].startswith("loss/")] for one in (first, outcome))
+    assert [row[1:] for row in found] == [row[1:] for row in expected]
+
+
+def test_skipped_updates_are_counted_over_all_attempts_and_resumed_to_the_same_bits(tmp_path: Path) -> None:
+    whole, straight, _, _ = train_with_overflows(tmp_path / "whole", bad=(4, 5, 11), number_format="fp16")
+    with pytest.raises(KilledError):
+        train_with_overflows(tmp_path / "cut", bad=(4, 5, 11), number_format="fp16", kill_at=6)
+    resumed, outcome, _, _ = train_with_overflows(tmp_path / "cut", bad=(4, 5, 11), number_format="fp16")
+    assert (outcome.resumed_from, outcome.skipped) == (6, straight.skipped)
+    assert stable(outcome) == stable(straight)
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_fp16_gives_up_after_many_skipped_updates_in_a_row(tmp_path: Path) -> None:
+    most = loop.SKIPPED_IN_A_ROW
+    steps = 2 * most + 1
+    often = tuple(step for step in range(steps) if step % most)  # never that many in a row
+    _, outcome, _, _ = train_with_overflows(tmp_path / "often", bad=often, number_format="fp16", steps=steps)
+    assert outcome.skipped == len(often)
+    with pytest.raises(NotFiniteLoss, match=rf"{most} updates in a row skipped, the last of them update {most + 2},"):
+        train_with_overflows(tmp_path / "always", bad=range(2, steps), number_format="fp16", steps=steps)
+
+
+@pytest.mark.parametrize("number_format", ["fp32", "bf16"])
+def test_no_other_number_format_skips(tmp_path: Path, number_format: str) -> None:
+    with pytest.raises(NotFiniteLoss, match="'bce' is nan at update 5"):
+        train_with_overflows(tmp_path, bad=(4,), number_format=number_format)
 
 
 def test_progress_file_is_written_at_most_once_a_second(tmp_path: Path) -> None:
