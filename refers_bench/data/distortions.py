@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refers_bench.data.windows import Windows, covered, moved
 from refers_bench.plugins import LENGTHS_AT
 
 #: Points of a Bezier curve; the official code takes 100,000, which moves no value by 1e-4.
@@ -37,11 +38,6 @@ def scaled(pixels: float, size: int) -> int:
     return max(1, round(pixels * size / LENGTHS_AT))
 
 
-def moved(x: Tensor, device: torch.device) -> Tensor:
-    """A drawn tensor on the images' device; through pinned memory to a GPU, so that nothing waits for the copy."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
-
-
 def _integers(low: Tensor | int, high: Tensor | int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniform integers in [low, high], both included; the bounds may be tensors of the shape."""
     span = torch.as_tensor(high) - torch.as_tensor(low) + 1
@@ -59,86 +55,7 @@ def as_noise(bits: Tensor, device: torch.device) -> Tensor:
     """Drawn bits as float32 in [0, 1), on the device; floats are there already."""
     if bits.is_floating_point():
         return moved(bits, device)
-    return (moved(bits, device).float() + 32768) / 65536
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """Rectangles of N images, K each: (N, K) int64 CPU tensors; height 0 stands for none."""
-
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-
-    def mask(self, height: int, width: int | None = None, *, device: torch.device | None = None) -> Tensor:
-        """Pixels inside any of an image's rectangles (N, height, width).
-
-        Args:
-            height: of the images.
-            width: of the images; as the height unless given.
-            device: of the result; the CPU unless given.
-        """
-        sides = (self.top, self.height, height), (self.left, self.width, width or height)
-        device = device or torch.device("cpu")
-        rows, columns = (
-            (place := torch.arange(side, device=device)).ge((start := moved(first, device))[..., None])
-            & place.lt((start + moved(length, device))[..., None])
-            for first, length, side in sides
-        )
-        return torch.einsum("nkh,nkw->nhw", rows.float(), columns.float()) > 0
-
-    def pixels(self, height: int, width: int, *, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """The pixels of all rectangles, rectangle after rectangle, row by row: M of them.
-
-        Args:
-            height: of the images.
-            width: of the images.
-            device: of the result.
-
-        Returns:
-            (M,) int64 each: number of the rectangle among all N x K, place within it, place in the flattened images.
-        """
-        areas = (self.height * self.width).flatten()
-        count = int(areas.sum())
-        numbers = moved(torch.arange(len(areas)), device)
-        window = torch.repeat_interleave(numbers, moved(areas, device), output_size=count)
-        inside = torch.arange(count, device=device) - moved(areas.cumsum(0) - areas, device)[window]
-        return window, inside, self.places(window, inside, height, width)
-
-    def places(self, window_M: Tensor, inside_M: Tensor, height: int, width: int) -> Tensor:
-        """Places in the flattened images (M,) of pixels of rectangles.
-
-        Args:
-            window_M: numbers of the rectangles among all N x K.
-            inside_M: places within them, row by row.
-            height: of the images.
-            width: of the images.
-        """
-        image = torch.arange(self.top.numel()).view(self.top.shape) // max(1, self.top.shape[1])
-        first = (image * height + self.top) * width + self.left
-        start, wide = (moved(values.flatten(), window_M.device)[window_M] for values in (first, self.width))
-        row = inside_M.div(wide, rounding_mode="floor")
-        return start + row * width + inside_M - row * wide
-
-
-def spread(windows: Windows, x_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which pixel of which rectangle covers each pixel of the images: that of the last rectangle counts.
-
-    Args:
-        windows: rectangles.
-        x_NHW: images; only their shape and device matter.
-
-    Returns:
-        Numbers of the rectangles' pixels (M,), places within them (M,), and for each of the N * H * W pixels the last
-        of the M that covers it, -1 for none.
-    """
-    N, H, W = x_NHW.shape
-    window, inside, target = windows.pixels(H, W, device=x_NHW.device)
-    # The last one has the highest number: order-free, so equal on every device.
-    last = torch.full((N * H * W,), -1, dtype=torch.long, device=x_NHW.device)
-    last = last.scatter_reduce(0, target, torch.arange(len(window), device=x_NHW.device), "amax")
-    return window, inside, last
+    return moved(bits, device) / 65536 + 0.5
 
 
 # Context Restoration ---------------------------------------------------------------------------------------------
@@ -182,17 +99,17 @@ def draw_swaps(
 def apply_swaps(x_NHW: Tensor, swaps: Swaps) -> Tensor:
     """Swap on the running image, so that later swaps move what earlier ones brought."""
     N, H, W = x_NHW.shape
-    source = moved(swap_sources(swaps, H, W), x_NHW.device)
+    source = moved(swap_sources(swaps, H, W), x_NHW.device)[:, :-1]
     return x_NHW.reshape(N, -1).gather(1, source.long()).view(N, H, W)
 
 
 def swap_sources(swaps: Swaps, height: int, width: int) -> Tensor:
-    """Where each pixel of swapped images comes from: int32 (N, height * width), on the CPU.
+    """Where each pixel of swapped images comes from: int32 (N, height * width + 1), on the CPU.
 
-    Only the squares are touched, in place: a few milliseconds for a batch, on the thread that draws it.
+    Only the squares are touched, in place: a few milliseconds for a batch, on the thread that draws it. The last place
+    stands for all that lies outside a smaller square.
     """
     N, T = swaps.side.shape
-    # One place more, for what lies outside a smaller square.
     outside = height * width
     source = torch.arange(outside + 1, dtype=torch.int32).repeat(N, 1)
     largest = int(swaps.side.max()) if swaps.side.numel() else 0
@@ -207,7 +124,7 @@ def swap_sources(swaps: Swaps, height: int, width: int) -> Tensor:
         )
         content_a, content_b = source.gather(1, a), source.gather(1, b)
         source.scatter_(1, a, content_b).scatter_(1, b, content_a)
-    return source[:, :outside].contiguous()
+    return source
 
 
 # Local pixel shuffling -------------------------------------------------------------------------------------------
@@ -263,16 +180,21 @@ def permutations(longest: int, count: int, generator: torch.Generator) -> Tensor
 
 def apply_shuffles(x_NHW: Tensor, shuffles: Shuffles) -> Tensor:
     """Permute the pixels of each window: read from the image as it was, the last window that covers a pixel counts."""
-    (N, H, W), device = x_NHW.shape, x_NHW.device
-    window, inside, last = spread(shuffles.windows, x_NHW)
-    if not len(window):
+    (N, H, W), device, windows = x_NHW.shape, x_NHW.device, shuffles.windows
+    cover = covered(windows, x_NHW)
+    if not len(cover.run):
         return x_NHW.clone()
     # Only what is seen at the end is looked up.
-    seen = last.clamp(min=0)
-    window, inside = window[seen], inside[seen]
-    order = moved(shuffles.pool, device)[moved(shuffles.start.flatten(), device)[window] + inside].long()
+    seen = cover.last.clamp(min=0)
+    run = cover.run[seen]
+    first, wide, shift = (
+        moved(values.flatten(), device)[cover.window][run]
+        for values in (windows.first(H, W), windows.width, shuffles.start - windows.before())
+    )
+    order = moved(shuffles.pool, device)[shift + seen].long()
+    row = order.div(wide, rounding_mode="floor")
     flat = x_NHW.reshape(-1)
-    return torch.where(last >= 0, flat[shuffles.windows.places(window, order, H, W)], flat).view(N, H, W)
+    return torch.where(cover.last >= 0, flat[first + row * (W - wide) + order], flat).view(N, H, W)
 
 
 # Intensities -----------------------------------------------------------------------------------------------------
@@ -297,13 +219,14 @@ def curve_points(control_N22: Tensor, inverted_N: Tensor, *, points: int = CURVE
 def apply_curves(x_NHW: Tensor, control_N22: Tensor, inverted_N: Tensor) -> Tensor:
     """Map each image's intensities by its curve, linearly between the curve's points."""
     N, H, W = x_NHW.shape
-    xs, ys = (values.to(x_NHW.device) for values in curve_points(control_N22, inverted_N))
-    values = x_NHW.reshape(N, -1)
+    xs, ys = curve_points(control_N22, inverted_N)
     # Of points with one abscissa in float32, where a curve is steep, the last one: 1 becomes the curve's end.
-    right = torch.searchsorted(xs, values.contiguous(), right=True).clamp(1, xs.shape[1] - 1)
-    x0, x1, y0, y1 = xs.gather(1, right - 1), xs.gather(1, right), ys.gather(1, right - 1), ys.gather(1, right)
-    share = torch.where(x1 > x0, (values - x0) / (x1 - x0), 1.0).clamp(0, 1)
-    return (y0 + share * (y1 - y0)).view(N, H, W)
+    run = xs.diff(dim=1)
+    slopes = F.pad(torch.where(run > 0, ys.diff(dim=1) / run, 0.0), (0, 1))
+    right, xs, ys, slopes = (moved(values, x_NHW.device) for values in (xs[:, 1:].contiguous(), xs, ys, slopes))
+    values = x_NHW.reshape(N, -1).contiguous()
+    left = torch.searchsorted(right, values, right=True)
+    return torch.addcmul(ys.gather(1, left), values - xs.gather(1, left), slopes.gather(1, left)).view(N, H, W)
 
 
 # Painting --------------------------------------------------------------------------------------------------------
@@ -363,7 +286,8 @@ def smoothed(x: Tensor, *, sigma: float, axes: Sequence[int]) -> Tensor:
         place = torch.arange(x.shape[axis])
         apart = (place[:, None] - place).clamp(-radius - 1, radius + 1)
         band = moved(taps[apart + radius + 1].to(x.dtype), x.device)
-        x = torch.tensordot(x, band, dims=([axis], [1])).movedim(-1, axis)
+        last = axis % x.ndim == x.ndim - 1
+        x = x @ band if last else (band @ x.movedim(axis, -2)).movedim(-2, axis)
     return x
 
 
@@ -374,10 +298,12 @@ def warped(x_NHW: Tensor, shift_N2HW: Tensor) -> Tensor:
         x_NHW: images.
         shift_N2HW: in pixels; rows, then columns.
     """
-    _, H, W = x_NHW.shape
-    rows = torch.arange(H, device=x_NHW.device)[:, None] + shift_N2HW[:, 0]
-    columns = torch.arange(W, device=x_NHW.device)[None, :] + shift_N2HW[:, 1]
-    grid = torch.stack([(2 * columns + 1) / W - 1, (2 * rows + 1) / H - 1], -1)
+    H, W = x_NHW.shape[1:]
+    columns, rows = ((2 * torch.arange(side, device=x_NHW.device) + 1) / side - 1 for side in (W, H))
+    place = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+    # In units of half an image.
+    scale = moved(torch.tensor([2 / W, 2 / H]), x_NHW.device)
+    grid = torch.addcmul(place, shift_N2HW.flip(1).permute(0, 2, 3, 1), scale)
     return F.grid_sample(x_NHW[:, None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)[:, 0]
 
 

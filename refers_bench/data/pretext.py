@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from refers_bench.data import distortions
-from refers_bench.data.distortions import Shuffles, Windows, moved
+from refers_bench.data.distortions import Shuffles
+from refers_bench.data.windows import Windows, moved
 
 #: Side of the crops, in pixels, at which TransVW states the strength of its warp.
 WARP_AT = 64
@@ -68,7 +69,7 @@ class Distortion:
     """All that is drawn for a batch of N images, on the CPU; None for a step that is left out.
 
     Attributes:
-        displacement: (N, 2, H, W) noise whose smoothed form shifts rows and columns, as that of `Painting`.
+        displacement: (N, 2, H, W) 16-bit noise, as `distortions.draw_noise` gives it, that shifts rows and columns.
         shuffled: numbers of the images that are shuffled (M,).
         shuffles: of those M.
         curves: of intensities.
@@ -112,8 +113,8 @@ def apply_distortion(x_NHW: Tensor, drawn: Distortion, *, alpha: float = 0.0, si
     """
     device = x_NHW.device
     if drawn.displacement is not None and alpha:
-        noise = 2 * distortions.as_noise(drawn.displacement, device) - 1
-        x_NHW = distortions.warped(x_NHW, distortions.smoothed(noise, sigma=sigma, axes=(2, 3)) * alpha)
+        noise = moved(drawn.displacement, device) * (alpha / 32768)
+        x_NHW = distortions.warped(x_NHW, distortions.smoothed(noise, sigma=sigma, axes=(2, 3)))
     if (shuffles := drawn.shuffles) is not None:
         x_NHW = _on(x_NHW, drawn.shuffled, lambda x: distortions.apply_shuffles(x, shuffles))
     if (curves := drawn.curves) is not None:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from refers_bench import plugins
 from refers_bench.data import distortions, pretext
-from refers_bench.data.distortions import Shuffles, Windows
+from refers_bench.data.distortions import Shuffles
+from refers_bench.data.windows import Windows, covered
 
 #: Absolute, of float32 arithmetic on float64 recordings.
 EXACT = 1e-6
@@ -57,7 +58,7 @@ def shuffles(hwtl: Tensor, permutations: Tensor) -> Shuffles:
 
 def as_image(drawn: Windows, values: Tensor, image: Tensor) -> Tensor:
     """Numbers given block after block, row by row, as an image; later blocks overwrite earlier ones."""
-    _, _, last = distortions.spread(drawn, image[None])
+    last = covered(drawn, image[None]).last
     return torch.cat([values, values.new_zeros(1)])[last].view(1, *image.shape)
 
 

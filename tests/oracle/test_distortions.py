@@ -1,17 +1,22 @@
-"""Do the pretext transforms do what an obvious loop does, as often and as much as their sources say?"""
+"""Compares the pretext transforms with obvious loops, and how often and how much they distort with their sources."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage, stats
 from torch import Tensor
 
+from refers_bench import plugins
 from refers_bench.data import distortions as room
+from refers_bench.data import pretext
 from refers_bench.data.natural import SHAPES, scenes
 
 DRAWS, SIDE = 10_000, 224
@@ -89,28 +94,76 @@ def test_swaps_touch_the_stated_share_of_pixels(swaps: int, side: int, touched: 
 # Local shuffling -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [32, 64])
-def test_shuffling_equals_a_loop(size: int) -> None:
-    x = images(4, size)
-    windows, noise = room.draw_shuffles(4, size, windows=60, generator=seeded(2))
-    expected, place = x.clone().numpy(), 0
-    for n in range(4):
-        for k in range(60):
+def shuffled_slowly(x: Tensor, drawn: room.Shuffles) -> np.ndarray:
+    """Window after window, from the image as it was."""
+    expected, windows = x.clone().numpy(), drawn.windows
+    for n in range(len(x)):
+        for k in range(windows.top.shape[1]):
             top, left, h, w = (int(v[n, k]) for v in (windows.top, windows.left, windows.height, windows.width))
-            assert 1 <= h <= size // 10
-            assert 1 <= w <= size // 10
             content = x[n, top : top + h, left : left + w].numpy().ravel()
-            ranks = np.argsort(noise[place : place + h * w].numpy(), kind="stable")
-            expected[n, top : top + h, left : left + w] = content[ranks].reshape(h, w)
-            place += h * w
-    assert place == len(noise)
-    np.testing.assert_array_equal(room.apply_shuffles(x, windows, noise).numpy(), expected)
+            order = drawn.pool[int(drawn.start[n, k]) :][: h * w].numpy()
+            assert sorted(order) == list(range(h * w))
+            expected[n, top : top + h, left : left + w] = content[order].reshape(h, w)
+    return expected
+
+
+@pytest.mark.parametrize(("size", "count"), [(32, 60), (64, 60), (224, 300)])
+def test_shuffling_equals_a_loop(size: int, count: int) -> None:
+    x = images(4, size)
+    drawn = room.draw_shuffles(4, size, windows=count, generator=seeded(2))
+    for side in (drawn.windows.height, drawn.windows.width):
+        assert 1 <= int(side.min()) <= int(side.max()) <= size // 10
+    np.testing.assert_array_equal(room.apply_shuffles(x, drawn).numpy(), shuffled_slowly(x, drawn))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(10, 40), st.integers(10, 40), st.integers(1, 30), st.integers(0, 2**31))
+def test_shuffling_equals_a_loop_for_any_windows(count: int, height: int, width: int, windows: int, seed: int) -> None:
+    """Images of any shape, windows of any size, also none at all (height 0)."""
+    rng = np.random.default_rng(seed)
+    sides = rng.integers(0, height // 2 + 1, (count, windows)), rng.integers(1, width // 2 + 1, (count, windows))
+    corners = (rng.integers(0, length - side + 1) for length, side in zip((height, width), sides, strict=True))
+    h, w, top, left = (torch.from_numpy(values) for values in (*sides, *corners))
+    areas = (h * w).flatten()
+    pool = torch.from_numpy(np.concatenate([rng.permutation(int(area)) for area in areas] + [np.zeros(1, int)]))
+    drawn = room.Shuffles(
+        windows=room.Windows(top=top, left=left, height=h, width=w), pool=pool, start=(areas.cumsum(0) - areas).view_as(h)
+    )  # fmt: skip
+    x = torch.from_numpy(rng.random((count, height, width), np.float32))
+    np.testing.assert_array_equal(room.apply_shuffles(x, drawn).numpy(), shuffled_slowly(x, drawn))
+
+
+def test_permutations_of_every_length_are_uniform() -> None:
+    """Chi-square over all permutations of three and four, and over places of a longer one."""
+    count = 24_000
+    pool = room.permutations(9, count, seeded(30)).long()
+    for length in range(1, 10):
+        own = pool[:, length * (length - 1) // 2 :][:, :length]
+        assert torch.equal(own.sort(1).values, torch.arange(length).expand(count, length))
+        for place in range(length):
+            found = np.bincount(own[:, place].numpy(), minlength=length)
+            assert stats.chisquare(found).pvalue > 1e-4 if length > 1 else found[0] == count
+        if length in (3, 4):
+            _, found = np.unique(own.numpy(), axis=0, return_counts=True)
+            assert len(found) == math.factorial(length)
+            assert stats.chisquare(found).pvalue > 1e-4
+
+
+def test_windows_choose_among_all_permutations_of_a_batch() -> None:
+    drawn = room.draw_shuffles(40, 64, windows=100, generator=seeded(31))
+    area = drawn.windows.height * drawn.windows.width
+    row, inside = (
+        drawn.start.div(len(drawn.pool) // room.POOL, rounding_mode="floor"),
+        drawn.start % (len(drawn.pool) // room.POOL),
+    )
+    assert torch.equal(inside, area * (area - 1) // 2)
+    assert stats.chisquare(np.bincount(row.flatten().numpy(), minlength=room.POOL)).pvalue > 1e-4
 
 
 def test_shuffling_covers_each_pixel_as_often_as_the_official_volume_does() -> None:
     area = 0.0
     for seed, count in enumerate(chunks(2000)):
-        windows, _ = room.draw_shuffles(count, SIDE, windows=700, generator=seeded(seed))
+        windows = room.draw_shuffles(count, SIDE, windows=700, generator=seeded(seed)).windows
         area += float((windows.height * windows.width).sum()) / (SIDE * SIDE)
         assert int(windows.height.max()) == 22
         assert int((windows.top + windows.height).max()) <= SIDE
@@ -132,6 +185,21 @@ def test_curves_equal_interpolation_in_a_loop() -> None:
         # Inverted: the official code sorts the abscissae alone, and its samples run from t = 1 to t = 0.
         expected = np.interp(x[n].numpy(), xs, ys[::-1] if inverted[n] else ys)
         np.testing.assert_allclose(got[n].numpy(), expected, atol=2e-3)
+
+
+def test_steep_curves_map_black_and_white_to_their_ends() -> None:
+    """With control points in the corners many points of a curve share an abscissa in float32."""
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).view(-1, 2, 2)
+    levels = torch.arange(256) / 255
+    s = np.linspace(0, 1, 100_000)
+    for inverted in (False, True):
+        got = room.apply_curves(
+            levels.expand(16, 1, 256).contiguous(), corners, torch.full((16,), inverted, dtype=torch.bool)
+        )[:, 0]
+        for control, values in zip(corners.double().numpy(), got, strict=True):
+            curve = [3 * s * (1 - s) ** 2 * a + 3 * s**2 * (1 - s) * b + s**3 for a, b in control.T]
+            xs, ys = np.sort(curve[0]), curve[1][::-1] if inverted else np.sort(curve[1])
+            np.testing.assert_allclose(values.numpy(), np.interp(levels.double().numpy(), xs, ys), atol=1e-4)
 
 
 def test_curves_rise_or_fall_all_the_way_half_of_them_each() -> None:
@@ -194,11 +262,48 @@ def test_outpainting_statistics() -> None:
     assert kept / DRAWS == pytest.approx(0.55, abs=0.02)
 
 
+def painted_share_of_volumes(*, inside: bool, most: int, draws: int = 300) -> float:
+    """Models Genesis' and TransVW's blocks in volumes of 64 x 64 x 32, whose sides span three axes."""
+    shape, rng, painted = np.array([64, 64, 32]), np.random.default_rng(0), 0.0
+    low, high = (shape // 6, shape // 3) if inside else (shape - 4 * shape // 7, shape - 3 * shape // 7)
+    for _ in range(draws):
+        mask = np.zeros(shape, bool)
+        for block in range(most):
+            # Of out-painting and of a single block the first one always comes.
+            if (block or (inside and most > 1)) and rng.random() >= 0.95:
+                break
+            side = rng.integers(low, high + 1)
+            first = rng.integers(room.MARGIN, shape - side - room.MARGIN + 1)
+            mask[tuple(slice(a, a + b) for a, b in zip(first, side, strict=True))] = True
+        painted += float(mask.mean() if inside else 1 - mask.mean())
+    return painted / draws
+
+
+@pytest.mark.parametrize(("name", "most"), [("model_genesis", 5), ("transvw", 1)])
+def test_the_ledger_says_how_much_more_or_less_is_painted_in_two_dimensions(name: str, most: int) -> None:
+    """The four shares that the parameter's description names, in per cent: ours and those of volumes."""
+    field = plugins.load("method", name).Params.model_fields["dimensions"]
+    assert field.json_schema_extra == {"official": "3-D"}
+    stated = [float(number) for number in re.findall(r"([0-9.]+) %", str(field.description))]
+    inside = float(room.draw_inpainting(2000, SIDE, seeded(1), most=most).mask(SIDE).float().mean())
+    outside = 1 - float(room.draw_outpainting(2000, SIDE, seeded(2), most=most).mask(SIDE).float().mean())
+    volumes = [painted_share_of_volumes(inside=inner, most=most) for inner in (True, False)]
+    found = [100 * share for share in (inside, volumes[0], outside, volumes[1])]
+    assert stated == pytest.approx(found, abs=1.5), found
+    assert stated[1] == pytest.approx(found[1], abs=0.6), found
+
+
 def test_painting_puts_uniform_noise_on_the_mask_alone() -> None:
     x, mask = images(20, 64) + 2, torch.rand(20, 64, 64, generator=seeded(6)) < 0.3
-    got = room.painted(x, mask, seeded(7))
+    drawn = room.as_noise(room.draw_noise(x.shape, seeded(7)), x.device)
+    got = room.painted(x, mask, drawn)
     assert torch.equal(got[~mask], x[~mask])
     noise = got[mask]
+    assert stats.kstest(drawn.flatten().numpy(), "uniform").pvalue > 1e-3
+    # Numbers side by side, of which four come out of one draw, are independent.
+    flat = drawn.flatten().numpy()
+    for apart in range(1, 9):
+        assert abs(np.corrcoef(flat[:-apart], flat[apart:])[0, 1]) < 4 / math.sqrt(len(flat))
     assert float(noise.min()) >= 0
     assert float(noise.max()) < 1
     assert float(noise.mean()) == pytest.approx(0.5, abs=0.01)
@@ -210,7 +315,7 @@ def test_painting_puts_uniform_noise_on_the_mask_alone() -> None:
 
 def test_flips_come_as_often_as_the_rounds_say() -> None:
     x = torch.arange(4.0).view(1, 2, 2).expand(DRAWS, 2, 2).contiguous()
-    got = room.flips(x, seeded(8))
+    got = pretext.flips(x, seeded(8))
     rows, columns = got[:, 0, 0] >= 2, got[:, 0, 0] % 2 == 1
     assert {tuple(image.flatten().tolist()) for image in got} == {
         (0, 1, 2, 3),
@@ -234,10 +339,10 @@ def test_model_genesis_distorts_as_often_as_stated() -> None:
     settings = {"shuffle": 0.5, "intensity": 0.9, "paint": 0.9, "inpaint": 0.2}
     for seed, count in enumerate(chunks()):
         x = images(count, size, seed)
-        untouched += int((room.genesis(x, seeded(seed), windows=200, **settings) == x).flatten(1).all(1).sum())
+        untouched += int((pretext.genesis(x, seeded(seed), windows=200, **settings) == x).flatten(1).all(1).sum())
         # With nothing else switched on, what is painted can be seen.
         flat = torch.full((count, size, size), 2.0)
-        seen = room.genesis(flat, seeded(seed), windows=1, shuffle=0, intensity=0, paint=0.9, inpaint=0.2)
+        seen = pretext.genesis(flat, seeded(seed), windows=1, shuffle=0, intensity=0, paint=0.9, inpaint=0.2)
         changed = (seen != 2).float().mean((1, 2))
         corner = seen[:, 0, 0] != 2  # outside every window of out-painting, and of in-painting
         outside += int(corner.sum())
@@ -249,33 +354,39 @@ def test_model_genesis_distorts_as_often_as_stated() -> None:
 
 
 def test_elastic_warp_equals_scipy() -> None:
+    """Zeros outside the noise, the image reflected outside its borders, as the official code asks of scipy."""
     x, noise = images(2, 64), torch.rand(2, 2, 64, 64, generator=seeded(9)) * 2 - 1
-    got = room.displaced(x, noise, alpha=60.0, sigma=5.0)
+    got = room.warped(x, 60 * room.smoothed(noise, sigma=5.0, axes=(2, 3)))
     for n in range(2):
-        shift = [ndimage.gaussian_filter(noise[n, k].numpy(), 5.0, mode="mirror", truncate=4.0) * 60 for k in range(2)]
+        shift = [
+            ndimage.gaussian_filter(noise[n, k].double().numpy(), 5.0, mode="constant", truncate=4.0) * 60
+            for k in range(2)
+        ]
         place = np.indices((64, 64)) + np.stack(shift)
-        expected = ndimage.map_coordinates(x[n].numpy(), place, order=1, mode="reflect")
-        np.testing.assert_allclose(got[n].numpy(), expected, atol=2e-3)
+        expected = ndimage.map_coordinates(x[n].double().numpy(), place, order=1, mode="reflect")
+        np.testing.assert_allclose(got[n].numpy(), expected, atol=2e-5)
         assert np.abs(shift).max() > 1
 
 
 @pytest.mark.parametrize("size", [48, 96])
 def test_the_warp_of_visual_words_grows_with_the_image(size: int) -> None:
     """Scipy's, with alpha by the square of the side over 64 and sigma by the side over 64, where nothing else is."""
-    count = 12
-    x, generator = images(count, size), seeded(21)
-    got = room.visual_words(x, seeded(21), windows=5, alpha=991.0, sigma=8.0)
-    which = torch.randint(0, 4, (count,), generator=generator)
-    noise = (torch.rand(count, 2, size, size, generator=generator) * 2 - 1).double().numpy()
-    alpha, sigma = 991.0 * (size / 64) ** 2, 8.0 * size / 64
-    assert int((which != 1).sum()) >= 6
-    for n in torch.nonzero(which != 1)[:, 0].tolist():
-        shift = [ndimage.gaussian_filter(noise[n, k], sigma, mode="mirror", truncate=4.0) * alpha for k in range(2)]
+    count, strength = 12, plugins.load("method", "transvw").Params().alpha
+    x = images(count, size)
+    got = pretext.visual_words(x, seeded(21), windows=5, alpha=strength, sigma=8.0)
+    drawn = pretext.draw_visual_words(count, size, seeded(21), windows=5)
+    assert drawn.displacement is not None and drawn.painting is not None
+    noise = 2 * room.as_noise(drawn.displacement, x.device).double().numpy() - 1
+    alpha, sigma = strength * (size / 64) ** 2, 8.0 * size / 64
+    bent = set(drawn.curves.images.tolist()) if drawn.curves else set()
+    assert len(bent) <= 6
+    for n in set(range(count)) - bent:
+        shift = [ndimage.gaussian_filter(noise[n, k], sigma, mode="constant", truncate=4.0) * alpha for k in range(2)]
         place = np.indices((size, size)) + np.stack(shift)
         expected = ndimage.map_coordinates(x[n].double().numpy(), place, order=1, mode="reflect")
-        close = np.abs(got[n].numpy() - expected) < 1e-2
+        close = np.abs(got[n].numpy() - expected) < 1e-3
         # A few small windows are shuffled, a block is painted, or all but a window.
-        assert close.mean() > {0: 0.9, 2: 0.85, 3: 0.15}[int(which[n])]
+        assert close.mean() > {0: 0.85, 1: 0.85, 2: 0.15}[int(drawn.painting.kind[n])]
         assert np.abs(shift).max() > size / 48
 
 
@@ -284,7 +395,7 @@ def test_visual_words_get_exactly_one_of_four_distortions() -> None:
     size, draws, counts = 64, 2000, dict.fromkeys(("shuffled", "bent", "inside", "outside"), 0)
     for seed, count in enumerate(chunks(draws, 100)):
         x = images(count, size, 1000 + seed)
-        got = room.visual_words(x, seeded(seed), windows=5, alpha=0.0, sigma=8.0)
+        got = pretext.visual_words(x, seeded(seed), windows=5, alpha=0.0, sigma=8.0)
         for before, after in zip(x, got, strict=True):
             same, known = before == after, torch.isin(after, before)
             share, corner = float(same.float().mean()), bool(same[0, 0])
@@ -342,9 +453,9 @@ def test_everything_is_a_function_of_its_generator() -> None:
     x = images(6, 48)
     settings = {"windows": 50, "shuffle": 0.5, "intensity": 0.9, "paint": 0.9, "inpaint": 0.2}
     for function in (
-        lambda g: room.genesis(x, g, **settings),
-        lambda g: room.visual_words(x, g, windows=5, alpha=991.0, sigma=8.0),
-        lambda g: room.flips(x, g),
+        lambda g: pretext.genesis(x, g, **settings),
+        lambda g: pretext.visual_words(x, g, windows=5, alpha=172.5, sigma=8.0),
+        lambda g: pretext.flips(x, g),
         lambda g: room.cutout(x[:, None], g, holes=3, side=32),
         lambda g: scenes(6, 48, g)[0],
     ):

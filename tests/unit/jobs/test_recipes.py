@@ -362,6 +362,7 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
     import pandas as pd
 
     from refers_bench.jobs import discover, setup
+    from refers_bench.nets.auto_encoder import AutoEncoder
     from refers_bench.plugins import load
 
     method = load("method", "transvw")
@@ -380,7 +381,23 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
         return setup.trained(model, section, **more)
 
     monkeypatch.setattr(discover, "trained", trained_and_noted)
+    seen: dict[str, list[torch.Tensor]] = {"losses": [], "features": []}
+
+    def losses(model: Any, batch: Any, inner: Any = AutoEncoder.losses) -> Any:
+        seen["losses"] += list(batch.images_BCHW)
+        return inner(model, batch)
+
+    def features(model: Any, images: torch.Tensor, inner: Any = AutoEncoder.features) -> Any:
+        seen["features"] += list(images)
+        return inner(model, images)
+
+    monkeypatch.setattr(AutoEncoder, "losses", losses)
+    monkeypatch.setattr(AutoEncoder, "features", features)
     discover.run(words, context)
+    # It describes the images that it was trained on: resized without aliasing in both places.
+    assert len(seen["losses"]) == 3 * 5
+    for image in seen["losses"]:
+        assert any(torch.equal(image, other) for other in seen["features"])
     (section,) = sections
     wanted = {"steps": 3, "batch_size": 5, "schedule": "constant", "learning_rate": 0.002, "optimizer": "adam"}
     assert {name: section[name] for name in wanted} == wanted
