@@ -36,10 +36,12 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     from refers_bench import plugins
     from refers_bench.manifest.protocols import resolve, sections_of
     from refers_bench.nets.weight_headers import origin
-    from refers_bench.plan.weights import as_trained
+    from refers_bench.plan.weights import as_trained, sentence
 
     values = resolve(preset)
-    sections = sections_of(values | as_trained(origin(file), values, root=str(file)))
+    # A row with these weights would keep the network they were trained in.
+    kept = {} if depth else as_trained(origin(file), values, root=str(file))
+    sections = sections_of(values | kept)
     method = plugins.load("method", "checkpoint")
     params = method.Params(backbone=f"resnet{depth}" if depth else "radiograph_transformer")
     encoder = method.build_encoder(params, sections["network"], sections["image"])
@@ -47,6 +49,7 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     network = f"ResNet-{depth}" if depth else f"radiograph transformer of '{preset}'"
     found = {
         "file": str(file), "layout": layout.name, "remark": layout.remark, "network": network,
+        "kept": {name: one.value for name, one in kept.items()},
         "coverage": round(coverage.share, 4), "loaded": len(coverage.loaded), "derived": list(coverage.derived),
         "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
         "other_blocks": list(coverage.other_blocks), "differ_from_random": coverage.changed,
@@ -55,6 +58,8 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=1))
         return
     click.echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
+    if kept and layout.backbone == "radiograph_transformer":
+        click.echo(sentence(kept, values))
     share = f"{len(coverage.loaded)} of {len(coverage.loaded) + len(coverage.missing)} tensors"
     click.echo(f"fills {share} ({coverage.share:.1%}) of the {network}; {coverage.changed} differ from random weights")
     for what, names in (

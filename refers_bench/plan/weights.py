@@ -98,21 +98,23 @@ def footnotes(method: Method, params: Any, values: Mapping[str, Value], roots: R
     """
     changed = kept(method, params, values, roots)
     if changed:
-        texts = [
-            f"{_said(name, one.value)} in place of {_said(name, values[name].value)}" for name, one in changed.items()
-        ]
-        yield f"as its weights were trained: {', '.join(texts)}"
+        yield sentence(changed, values)
     network = {name.removeprefix("network."): one.value for name, one in {**values, **changed}.items()}
     for _, one in _origins(method, params, network, roots):
         if remark := one.remark(network["activation"]):
             yield remark
 
 
-def _said(name: str, value: Any) -> str:
-    """A constant of a network in words."""
-    if name == "network.activation":
-        return ACTIVATIONS[value]
-    return f"{value} positions" if name == "network.position" else f"dropout {value:g}"
+def sentence(changed: Mapping[str, Value], values: Mapping[str, Value]) -> str:
+    """What a row keeps of its weights' network in place of `values`, in words; see `kept`."""
+
+    def said(name: str, value: Any) -> str:
+        if name == "network.activation":
+            return ACTIVATIONS[value]
+        return f"{value} positions" if name == "network.position" else f"dropout {value:g}"
+
+    texts = [f"{said(name, one.value)} in place of {said(name, values[name].value)}" for name, one in changed.items()]
+    return f"as its weights were trained: {', '.join(texts)}"
 
 
 def identified(names: Iterator[str], roots: Roots, cache: Path | None) -> tuple[dict[str, str], str]:

@@ -63,7 +63,7 @@ def test_weights_of_ones_own_become_a_row(
     assert cli("run", "m.yaml") == 0
     shown = capsys.readouterr().out
     assert "weights given by the user: a test" in shown
-    assert "weights trained with GELU run here with ReLU" in shown
+    assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in shown
     (record,) = (
         content
         for path in (home / "results" / "store").glob("*/run.json")
@@ -72,8 +72,8 @@ def test_weights_of_ones_own_become_a_row(
     assert record["facts"]["encoder"]["layout"].startswith("timm ViT")
     assert record["facts"]["encoder"]["differ_from_random"] >= 15
     assert record["facts"]["encoder"]["missing"] == []
-    assert record["facts"]["encoder"]["derived"] == ["position_projection.weight", "position_projection.bias"]
-    assert record["facts"]["encoder"]["remark"] == "weights trained with GELU run here with ReLU"
+    assert (record["facts"]["encoder"]["derived"], record["facts"]["encoder"]["remark"]) == ([], "")
+    assert (record["spec"]["network"]["activation"], record["spec"]["network"]["position"]) == ("gelu", "added")
     # Other weights are another cell; the same ones elsewhere are the same.
     before = record["key"]
     (home / "moved.pth").write_bytes((home / "mine.pth").read_bytes())
@@ -110,8 +110,8 @@ def test_inspect_convert_export(home: Path, capsys: pytest.CaptureFixture[str]) 
     torch.save(state, home / "mine.pth")
     assert cli("weights", "inspect", "mine.pth", "--preset", "smoke") == 0
     shown = capsys.readouterr().out
-    assert "(weights trained with GELU run here with ReLU)" in shown
-    assert "derived from the others (2): position_projection.weight, position_projection.bias" in shown
+    assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in shown
+    assert "derived" not in shown, "there is no projection to derive"
     torch.save({**state, "blocks.2.norm1.weight": torch.zeros(32)}, home / "deeper.pth")
     assert cli("weights", "inspect", "deeper.pth", "--preset", "smoke") == 0
     assert "blocks of another network (1): blocks.2.norm1.weight" in capsys.readouterr().out
