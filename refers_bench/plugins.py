@@ -51,6 +51,9 @@ class Method:
             no source states one.
         constants: training constants that belong to the method's definition (the views that it contrasts): dotted name
             -> (value, source). They replace the preset's; the manifest's overrides replace them.
+        source_values: what the method's own source says of training constants: dotted name of the constant -> (value,
+            where it stands). Nothing is trained with them: the deviation ledger compares the resolved value with this
+            one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
         build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training.
@@ -81,6 +84,7 @@ class Method:
     build_encoder: Callable[..., Any]
     build_objective: Callable[..., Any] | None = None
     constants: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    source_values: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     weights: Callable[[Any], str] = lambda params: ""
     weights_hint: Callable[[Any], str] = lambda params: ""
