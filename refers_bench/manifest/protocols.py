@@ -1,4 +1,4 @@
-"""Which value does each training constant have, and where does it come from?"""
+"""Resolves training constants: preset, its parents, a target's own values, the manifest's overrides."""
 
 from __future__ import annotations
 
@@ -73,26 +73,30 @@ def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any
 
 @cache
 def _preset(name: str) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
-    """Values of a preset, and per-dataset values of its fine-tuning; parents first."""
+    """Values of a preset, and per-dataset values of its fine-tuning.
+
+    What a preset sets in its own sections holds for every dataset: it replaces the per-dataset values of its parents,
+    which were chosen beside other lengths and rates. Only its own `finetune_for` makes exceptions to it.
+    """
     if name not in names():
         raise UserError(unknown("protocol preset", name, names()))
     content = dict(yaml_text.read(FOLDER / f"{name}.yaml").content)
-    values: dict[str, Value] = {}
-    special: dict[str, dict[str, Value]] = {}
-    if parent := content.pop("based_on", None):
-        inherited, inherited_special = _preset(parent)
-        values |= inherited
-        special = {dataset: dict(entries) for dataset, entries in inherited_special.items()}
 
     def value_of(leaf: Mapping[str, Any]) -> Value:
         return Value(value=leaf["value"], origin=f"{name}: {leaf['source']}", stated=not leaf.get("unstated", False))
 
-    for dataset, entries in content.pop("finetune_for", {}).items():
-        special.setdefault(dataset, {}).update({f"finetune.{key}": value_of(leaf) for key, leaf in entries.items()})
+    parent, own_special = content.pop("based_on", None), content.pop("finetune_for", {})
     content.pop("name")
     content.pop("title")
-    values |= {key: value_of(leaf) for key, leaf in _leaves(content)}
-    return values, special
+    inherited, inherited_special = _preset(parent) if parent else ({}, {})
+    own = {key: value_of(leaf) for key, leaf in _leaves(content)}
+    special = {
+        dataset: {key: value for key, value in entries.items() if key not in own}
+        for dataset, entries in inherited_special.items()
+    }
+    for dataset, entries in own_special.items():
+        special.setdefault(dataset, {}).update({f"finetune.{key}": value_of(leaf) for key, leaf in entries.items()})
+    return inherited | own, special
 
 
 def with_dotted_overrides(document: yaml_text.Document) -> tuple[yaml_text.Document, list[Problem]]:
