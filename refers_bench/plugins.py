@@ -74,6 +74,8 @@ class Method:
         discovery: ``params -> settings``, those of the parameters that the discovery of visual words depends on, which
             the pre-training reads (a job of its own); None for none.
         footnotes: ``params -> texts`` shown under a table that holds this row.
+        recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
+            full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
     """
 
@@ -94,6 +96,7 @@ class Method:
     passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
     discovery: Callable[[Any], Mapping[str, Any]] | None = None
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
 
     def pretrains(self, params: Any) -> bool:

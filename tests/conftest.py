@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests see nothing of the user's own settings: no results, cache, configuration or data roots."""
-    kept = ("REFERS_BENCH_GOLDEN", "REFERS_BENCH_REAL_DATA")
+    kept = ("REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA")
     for name in [name for name in os.environ if name.startswith("REFERS_BENCH_") and name not in kept]:
         del os.environ[name]
     empty = tempfile.mkdtemp(prefix="refers-bench-tests-")
@@ -57,6 +57,12 @@ def _folder(variable: str, default: Path, what: str) -> Path:
 def golden() -> Path:
     """Folder of the numerical fixtures recorded from the authors' modules."""
     return _folder("REFERS_BENCH_GOLDEN", ROOT.parent / "shared" / "golden", "golden fixtures")
+
+
+@pytest.fixture(scope="session")
+def golden_methods_folder() -> Path:
+    """Folder of the cases recorded from the authors' functions of the self-supervised baselines."""
+    return _folder("REFERS_BENCH_GOLDEN_METHODS", ROOT.parent / "shared" / "golden_methods", "golden cases of methods")
 
 
 @pytest.fixture(scope="session")

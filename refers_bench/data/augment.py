@@ -1,11 +1,11 @@
-"""How is a batch of prepared images cropped, turned, flipped and normalised, in one warp on the training device?"""
+"""Crops, rotates, flips and normalises a batch of prepared images, in one warp on the training device."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ class Augment:
         scale: area of a "resized" window, as a share.
         ratio: its width / height.
         rotation_degrees: angles are uniform in +- this.
+        rotation_order: "before_crop" (corners show the image around the window, as far as there is any) or "after_crop"
+            (the window is resized, then rotated; its corners are black, as of torchvision's RandomResizedCrop followed
+            by RandomRotation).
         flip_probability: of a horizontal flip.
         brightness: factor range.
         contrast: factor range, about each image's mean.
@@ -45,6 +48,7 @@ class Augment:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (0.75, 4 / 3)
     rotation_degrees: float = 0.0
+    rotation_order: Literal["before_crop", "after_crop"] = "before_crop"
     flip_probability: float = 0.5
     brightness: tuple[float, float] = (1.0, 1.0)
     contrast: tuple[float, float] = (1.0, 1.0)
@@ -113,6 +117,8 @@ class Augment:
             theta = self._warp(N, P, generator, flips_N).to(x.device)
             grid = sampling_grid(theta, self.size)
             x = F.grid_sample(x[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
+            if self.rotation_order == "after_crop":
+                x = x.masked_fill(beyond_window(theta, grid), 0)
         return self.normalised(self._jittered(x, generator)), flips_N
 
     def _slices(self, x_NHW: Tensor, top_left_N2: Tensor, flips_N: Tensor) -> Tensor:
@@ -124,7 +130,10 @@ class Augment:
         return x_NHW[which, rows_NS[:, :, None], columns_NS[:, None, :]]
 
     def _warp(self, N: int, P: int, generator: torch.Generator, flips_N: Tensor) -> Tensor:
-        """Output -> input maps (N, 2, 3) in [-1, 1] coordinates: flip, then scale, then rotate, then move."""
+        """Output -> input maps (N, 2, 3) in [-1, 1] coordinates: flip, then scale and rotate, then move.
+
+        Before the crop the image is rotated and the window scaled first; after the crop, the resized window is rotated.
+        """
 
         def uniform(low: float, high: float) -> Tensor:
             return low + (high - low) * torch.rand(N, generator=generator)
@@ -137,9 +146,12 @@ class Augment:
         angle = uniform(-self.rotation_degrees, self.rotation_degrees) * math.pi / 180
         cos, sin = angle.cos(), angle.sin()
         signed = torch.where(flips_N, -width, width)
-        return torch.stack(
-            [torch.stack([cos * signed, -sin * height, x0], 1), torch.stack([sin * signed, cos * height, y0], 1)], 1
-        )
+        if self.rotation_order == "before_crop":
+            rows = [[cos * signed, -sin * height, x0], [sin * signed, cos * height, y0]]
+        else:
+            mirrored = torch.where(flips_N, -height, height)
+            rows = [[cos * signed, -sin * width, x0], [sin * mirrored, cos * height, y0]]
+        return torch.stack([torch.stack(row, 1) for row in rows], 1)
 
     def windows(self, N: int, P: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Windows of a "resized" crop: whole pixels, the first of `TRIES` that fits, else the largest central one.
@@ -197,3 +209,14 @@ def sampling_grid(theta_N23: Tensor, size: int) -> Tensor:
         rows = by_y[:, None] * place_S
         torch.add(rows[:, :, None], columns[:, None, :], out=grid_NSS2[..., axis])
     return grid_NSS2
+
+
+def beyond_window(theta_N23: Tensor, grid_NSS2: Tensor) -> Tensor:
+    """Output pixels (N, size, size) that read outside the window that was rotated after the crop.
+
+    Args:
+        theta_N23: see `Augment._warp`; a row's length is half the window's side, its last entry the window's centre.
+        grid_NSS2: where each output pixel is read.
+    """
+    sides_N2, centre_N2 = theta_N23[:, :, :2].norm(dim=2), theta_N23[:, :, 2]
+    return ((grid_NSS2 - centre_N2[:, None, None]).abs() > sides_N2[:, None, None]).any(-1)

@@ -329,10 +329,22 @@ def cutout(x_NCHW: Tensor, generator: torch.Generator, *, holes: int, side: floa
         side: at 224 x 224.
     """
     N, size = len(x_NCHW), x_NCHW.shape[-1]
-    length = scaled(side, size)
-    centre = torch.randint(0, size, (2, N, holes), generator=generator)
-    start = centre - length // 2
-    top, left = start.clamp(min=0)
-    bottom, right = (start + length).clamp(max=size)
+    centres_NH2 = torch.randint(0, size, (2, N, holes), generator=generator).movedim(0, -1)
+    return cut_at(x_NCHW, centres_NH2, length=scaled(side, size))
+
+
+def cut_at(x_NCHW: Tensor, centres_NH2: Tensor, *, length: int) -> Tensor:
+    """Squares set to 0, half of `length`, rounded down, to either side of their centres (row, column).
+
+    Args:
+        x_NCHW: normalised.
+        centres_NH2: on the CPU, in pixels.
+        length: in pixels.
+
+    Source: github.com/funnyzhou/C2L_MICCAI2020, utils/cutout.py.
+    """
+    size, half = x_NCHW.shape[-1], length // 2
+    top, left = (centres_NH2 - half).clamp(min=0).unbind(-1)
+    bottom, right = (centres_NH2 + half).clamp(max=size).unbind(-1)
     mask = Windows(top=top, left=left, height=bottom - top, width=right - left).mask(size)
     return x_NCHW.masked_fill(mask.to(x_NCHW.device)[:, None], 0.0)

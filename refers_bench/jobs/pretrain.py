@@ -81,7 +81,7 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
     # 2. Tokenizers from the training reports, and what networks must know of the source.
     words = tokenizers(_texts(train_rows), section, context) if "reports" in method.needs else None
     classes = classes_of(images.index, spec["source"]["task"]) if "labels" in method.needs else ()
-    source_facts = _source_facts(words, classes, section)
+    source_facts = _source_facts(words, classes, section, radiographs=len(train_rows))
 
     # 3. Encoder and objective, from one seed.
     encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
@@ -146,10 +146,13 @@ def _objective_of(method: Method) -> Callable[..., nn.Module]:
     return method.build_objective
 
 
-def _source_facts(words: Tokenizers | None, classes: tuple[str, ...], section: Mapping[str, Any]) -> SourceFacts:
+def _source_facts(
+    words: Tokenizers | None, classes: tuple[str, ...], section: Mapping[str, Any], *, radiographs: int
+) -> SourceFacts:
     if words is None:
-        return SourceFacts(classes=classes)
+        return SourceFacts(radiographs=radiographs, classes=classes)
     return SourceFacts(
+        radiographs=radiographs,
         classes=classes,
         vocabulary=words.reports.vocabulary,
         max_tokens=section["text_tokens"],

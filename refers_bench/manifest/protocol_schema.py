@@ -1,4 +1,7 @@
-"""Which training constants are there, of which type and range? (one field per value that moves a result)."""
+"""The training constants, with their types and ranges: one field per value that moves a result.
+
+A field with a default came later: at its default it is left out of specifications, so that their keys stand.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -15,8 +19,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 Optimizer = Literal["sgd", "adam", "adamw"]
-DecayRule = Literal["no_norm_bias", "official_code"]
-Schedule = Literal["cosine", "linear", "constant"]
+DecayRule = Literal["no_norm_bias", "official_code", "all"]
+Schedule = Literal["cosine", "linear", "constant", "multistep"]
 Order = Literal["before_step", "after_step"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Reading = Literal["paper", "official_code"]
@@ -35,6 +39,7 @@ class Augmentation(Section):
     scale: Range
     ratio: Range
     rotation_degrees: Annotated[float, Field(ge=0, le=180)]
+    rotation_order: Literal["before_crop", "after_crop"] = "before_crop"
     flip_probability: Share
     brightness: Range
     contrast: Range
@@ -94,7 +99,10 @@ class DecoderSection(Section):
 
 
 class TrainingSection(Section):
-    """What pre-training and fine-tuning have in common; clip_norm 0 and patience 0 are off."""
+    """What pre-training and fine-tuning have in common; clip_norm 0 and patience 0 are off.
+
+    A `multistep` schedule multiplies the rate by `milestone_factor` at each of `milestones`, shares of the steps.
+    """
 
     steps: Count
     batch_size: Count
@@ -105,6 +113,8 @@ class TrainingSection(Section):
     decay_rule: DecayRule
     warmup_steps: Whole
     schedule: Schedule
+    milestones: list[Share] = []
+    milestone_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     schedule_order: Order
     clip_norm: NotNegative
     precision: Precision
@@ -118,11 +128,13 @@ class PretrainSection(TrainingSection):
 
     `batch_size` is that of a method with `budget_views` radiographs an example and one pass each; `budget` says what
     all other methods may use as much of as it does: "updates" (the same batch size), "images" (radiographs) or
-    "compute" (encoder passes, a gradient counting twice a forward pass).
+    "compute" (encoder passes, a gradient counting twice a forward pass). A method with an `own_batch_size` (not 0) has
+    that one, and as many updates as its share of the budget buys; warm-up and validations change with the updates.
     """
 
     budget: Literal["updates", "images", "compute"]
     budget_views: Count
+    own_batch_size: Whole = 0
     processes: Count
 
     view_sampling: Reading
@@ -155,6 +167,25 @@ class ProtocolSchema(Section):
     network: NetworkSection
     pretrain: PretrainSection
     finetune: FinetuneSection
+
+
+def _constants(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _constants(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", info
+
+
+#: Dotted name of every constant -> its field.
+CONSTANTS: Mapping[str, FieldInfo] = dict(_constants(ProtocolSchema))
+
+
+def in_specifications(name: str, value: Any) -> bool:
+    """Whether specifications state this value: they leave out later constants at their defaults."""
+    info = CONSTANTS[name]
+    return bool(info.is_required() or value != info.default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,5 +233,11 @@ def clashes(values: Mapping[str, Any]) -> Iterator[Clash]:
                 yield clash((f"{part}.{name}",), "the smaller number first")
         if values[f"{part}.scale"][1] > 1:
             yield clash((f"{part}.scale",), "shares of the image's area, at most 1")
+    for part in ("pretrain", "finetune"):
+        name, falls = f"{part}.milestones", values[f"{part}.milestones"]
+        if falls != sorted(falls):
+            yield clash((name,), "shares of the steps in ascending order")
+        if values[f"{part}.schedule"] == "multistep" and not falls:
+            yield clash((f"{part}.schedule", name), "at least one milestone")
     if values["network.init"] == "imagenet" and not values["network.init_path_name"]:
         yield clash(("network.init", "network.init_path_name"), "the data root of the weight file")

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from refers_bench.errors import Problem, UserError, nearest, unknown
 from refers_bench.manifest import yaml_text
-from refers_bench.manifest.protocol_schema import ProtocolSchema, clashes
+from refers_bench.manifest.protocol_schema import CONSTANTS, ProtocolSchema, clashes, in_specifications
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 SECTIONS = ("image", "network", "pretrain", "finetune")
@@ -51,16 +51,7 @@ def names() -> list[str]:
 
 def field_names() -> list[str]:
     """Dotted names of all constants."""
-    return sorted(_fields(ProtocolSchema, ""))
-
-
-def _fields(model: type[BaseModel], prefix: str) -> Iterable[str]:
-    for name, info in model.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _fields(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
+    return sorted(CONSTANTS)
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -69,6 +60,12 @@ def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+@cache
+def full_size(preset: str) -> bool:
+    """Whether a preset's networks and images have the paper's size, so that recipes of other sources apply."""
+    return bool(yaml_text.read(FOLDER / f"{preset}.yaml").content.get("full_size", False))
 
 
 @cache
@@ -88,6 +85,7 @@ def _preset(name: str) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
     parent, own_special = content.pop("based_on", None), content.pop("finetune_for", {})
     content.pop("name")
     content.pop("title")
+    content.pop("full_size", None)
     inherited, inherited_special = _preset(parent) if parent else ({}, {})
     own = {key: value_of(leaf) for key, leaf in _leaves(content)}
     special = {
@@ -240,7 +238,7 @@ def _nested(values: Mapping[str, Value]) -> dict[str, Any]:
 
 def sections_of(values: Mapping[str, Value]) -> dict[str, Any]:
     """Resolved values as the nested sections a job's specification holds."""
-    return _nested(values)
+    return _nested({name: value for name, value in values.items() if in_specifications(name, value.value)})
 
 
 def resolve_sections(preset: str, *, dataset: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""C2L: contrast two views of a radiograph with a queue, with mixed images and mixed features besides."""
+"""C2L: contrasts two views of a radiograph with a queue, with mixed images and mixed features besides."""
 
 from __future__ import annotations
 
@@ -43,9 +43,34 @@ VIEWS: Mapping[str, tuple[Any, str]] = {
         ("crop", "resized", "RandomResizedCrop"),
         ("scale", [0.2, 1.0], "RandomResizedCrop(scale=(0.2, 1))"),
         ("ratio", [0.75, 1.3333], "RandomResizedCrop, torchvision's default"),
+        ("rotation_degrees", 10, "RandomRotation(10)"),
+        ("rotation_order", "after_crop", "RandomRotation after RandomResizedCrop: black corners"),
+        ("flip_probability", 0.5, "RandomHorizontalFlip"),
         ("jitter_probability", 1.0, "ColorJitter(0.4, 0.4, 0.4, 0.4), always"),
         ("brightness", [0.6, 1.4], "ColorJitter(0.4, 0.4, 0.4, 0.4)"),
         ("contrast", [0.6, 1.4], "ColorJitter(0.4, 0.4, 0.4, 0.4)"),
+    )
+}
+
+#: The official training. Its length, 120 epochs of other images, is the protocol's budget here; so are the shares of it
+#: after which the learning rate falls, its epochs 60, 80 and 100.
+RECIPE: Mapping[str, tuple[Any, str]] = {
+    f"pretrain.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("own_batch_size", 128, "batch size 128"),
+        ("optimizer", "sgd", "SGD"),
+        ("learning_rate", 0.03, "learning rate 0.03"),
+        ("momentum", 0.9, "momentum 0.9"),
+        ("weight_decay", 0.0001, "weight decay 1e-4"),
+        ("decay_rule", "all", "one group of all parameters"),
+        ("schedule", "multistep", "util.py, adjust_learning_rate"),
+        ("milestones", [0.5, 0.6666666667, 0.8333333333], "x 0.1 after epochs 60, 80 and 100 of 120"),
+        ("milestone_factor", 0.1, "x 0.1 after epochs 60, 80 and 100 of 120"),
+        ("warmup_steps", 0, "no warm-up"),
+        ("clip_norm", 0.0, "train_C2L does not clip"),
+        ("lookahead_steps", 0, "plain SGD"),
+        # The queue makes its first validation losses the lowest.
+        ("select", "last", "no validation"),
     )
 }
 
@@ -67,7 +92,7 @@ def build_objective(
 
     return MomentumContrast(
         encoder=encoder, dim=params.dim, queue=params.queue, momentum=params.momentum,
-        temperature=params.temperature, loss=params.loss, alpha=params.alpha,
+        temperature=params.temperature, loss=params.loss, alpha=params.alpha, examples=facts.radiographs,
         perturb=functools.partial(cutout, holes=params.holes, side=params.hole_side),
     )  # fmt: skip
 
@@ -80,11 +105,18 @@ def footnotes(params: Params) -> tuple[str, ...]:
 METHOD = Method(
     label="C2L",
     source="Zhou et al., MICCAI 2020; github.com/funnyzhou/C2L_MICCAI2020",
-    impl=1,
+    impl=2,
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
     constants=VIEWS,
+    recipe=RECIPE,
+    source_values={
+        **VIEWS,
+        **RECIPE,
+        "pretrain.batch_size": RECIPE["pretrain.own_batch_size"],
+        "pretrain.steps": ("120 epochs", "official code: 120 epochs; its authors' issue 5: 150 epochs at batch 256"),
+    },
     parts="features",
     # Queries of the plain and the mixed view, and their keys.
     passes=lambda params: (2.0, 2.0),

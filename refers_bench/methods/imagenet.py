@@ -71,6 +71,14 @@ def footnotes(params: Params) -> tuple[str, ...]:
     return (f"weights given by the user, named as {params.tag}",)
 
 
+#: How the weights were trained, as timm's data sheets and the JAX release have it.
+SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
+    "image.mean": ([0.5, 0.5, 0.5], "timm, vit_base_patch16_224: mean 0.5"),
+    "image.std": ([0.5, 0.5, 0.5], "timm, vit_base_patch16_224: standard deviation 0.5"),
+    "network.activation": ("gelu", "ViT-B/16"),
+    "network.position": ("added", "ViT-B/16"),
+}
+
 METHOD = Method(
     label="ImageNet pre-training",
     source="Dosovitskiy et al., ICLR 2021; weights as timm or the JAX release distribute them",
@@ -78,6 +86,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    source_values=SOURCE_VALUES,
     parts="examples",
     weights=lambda params: "" if params.stand_in else str(params.root),
     weights_hint=hint,

@@ -48,6 +48,13 @@ def footnotes(params: Params) -> tuple[str, ...]:
     return (f"ResNet-{params.depth}",)
 
 
+#: Of its pre-training neither the paper nor the released code says anything.
+SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
+    "finetune.optimizer": ("adam", "paper, Methods: ResNets with Adam"),
+    "finetune.learning_rate": (0.0001, "paper, Methods: 1e-4 for ResNets"),
+    "finetune.weight_decay": (0.00001, "released code, NIH train.py:310"),
+}
+
 METHOD = Method(
     label="LSP (ConvNet)",
     source="paper, Table 2 and Methods (label-supervised pre-training, ResNets with Adam); no code released",
@@ -55,6 +62,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    source_values=SOURCE_VALUES,
     parts="examples",
     needs=frozenset({"labels"}),
     architecture=lambda params: f"resnet{params.depth}",

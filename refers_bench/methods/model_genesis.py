@@ -61,6 +61,28 @@ def build_objective(
     )  # fmt: skip
 
 
+#: The official training, of a convolutional network on volumes; flips are part of the pretext task.
+SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
+    name: (value, f"official code, PyTorch: {source}")
+    for name, value, source in (
+        ("pretrain.optimizer", "sgd", "SGD"),
+        ("pretrain.learning_rate", 1.0, "SGD at 1.0"),
+        ("pretrain.momentum", 0.9, "momentum 0.9"),
+        ("pretrain.weight_decay", 0.0, "no weight decay"),
+        ("pretrain.schedule", "multistep", "StepLR, every 40 epochs"),
+        ("pretrain.milestones", "every 40 epochs", "StepLR, every 40 epochs"),
+        ("pretrain.milestone_factor", 0.5, "StepLR, x 0.5"),
+        ("pretrain.warmup_steps", 0, "no warm-up"),
+        ("pretrain.batch_size", 6, "batches of 6 volumes"),
+        ("pretrain.steps", "10,000 epochs at most", "ends by patience"),
+        ("pretrain.patience", 50, "50 epochs without a lower validation loss"),
+        ("pretrain.select", "best_validation", "lowest validation loss"),
+        ("image.pretrain_augment.crop", "none", "the volumes as they are"),
+        ("image.pretrain_augment.rotation_degrees", 0, "no rotation"),
+        ("image.pretrain_augment.jitter_probability", 0.0, "no jitter but the pretext task's"),
+    )
+}
+
 METHOD = Method(
     label="Model Genesis",
     source="Zhou et al., Medical Image Analysis 2021; github.com/MrGiovanni/ModelsGenesis (probabilities and sizes)",
@@ -68,5 +90,6 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    source_values=SOURCE_VALUES,
     parts="examples",
 )

@@ -104,6 +104,23 @@ def build_objective(
     )  # fmt: skip
 
 
+#: The official training, of a convolutional network on crops of volumes.
+SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
+    name: (value, f"official code, PyTorch: {source}")
+    for name, value, source in (
+        ("pretrain.optimizer", "adam", "Adam"),
+        ("pretrain.learning_rate", 0.001, "Adam at 1e-3"),
+        ("pretrain.schedule", "multistep", "StepLR, every 40 epochs"),
+        ("pretrain.milestones", "every 40 epochs", "StepLR, every 40 epochs"),
+        ("pretrain.milestone_factor", 0.5, "StepLR, x 0.5"),
+        ("pretrain.warmup_steps", 0, "no warm-up"),
+        ("pretrain.batch_size", 64, "batches of 64 crops (12 by its configuration's default)"),
+        ("pretrain.steps", "10,000 epochs at most", "ends by patience"),
+        ("pretrain.patience", 50, "50 epochs without a lower validation loss"),
+        ("pretrain.select", "best_validation", "lowest validation loss"),
+    )
+}
+
 METHOD = Method(
     label="TransVW",
     source="Haghighi et al., IEEE TMI 2021; github.com/JLiangLab/TransVW (discovery, distortions, weights)",
@@ -111,6 +128,7 @@ METHOD = Method(
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
+    source_values=SOURCE_VALUES,
     parts="examples",
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
 )

@@ -1,4 +1,4 @@
-"""What must an objective know of the source dataset before its networks can be built?"""
+"""What an objective must know of the source dataset before its networks can be built."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ class SourceFacts:
     """Sizes that come from the data.
 
     Attributes:
+        radiographs: of the training split.
         classes: names of the source's labels; empty when it has none.
         vocabulary: word pieces of the report tokenizer.
         max_tokens: longest report, in tokens.
@@ -17,6 +18,7 @@ class SourceFacts:
         bert_path: local folder of a pre-trained BERT, or None: a configuration trained from scratch.
     """
 
+    radiographs: int = 0
     classes: tuple[str, ...] = ()
     vocabulary: int = 0
     max_tokens: int = 0

@@ -1,4 +1,4 @@
-"""How large is a method's batch, so that all methods may use as much as REFERS does?"""
+"""Sizes batches, or numbers of updates, so that every method may use as much as REFERS does."""
 
 from __future__ import annotations
 
@@ -35,6 +35,32 @@ def batch_size(method: Method, params: Any, pretrain: Mapping[str, Any]) -> int:
         gradient, plain = method.passes(params)
         radiographs *= WITH_GRADIENT / (WITH_GRADIENT * gradient + plain)
     return _multiple(radiographs, processes)
+
+
+#: Counts of updates, which change with the batch size where a method has one of its own.
+UPDATES = ("steps", "warmup_steps", "validate_every")
+
+
+def sized(method: Method, params: Any, pretrain: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with the method's batch size: that of the budget, or its own with as many updates as the budget buys.
+
+    Args:
+        method: whose batch it is.
+        params: its parameters.
+        pretrain: as of `batch_size`; `own_batch_size` where the method has one.
+
+    Example:
+        C2L's own batches are of 128: under "images", 225,000 of them see what 300,000 of 96 would, 28.8 million.
+    """
+    section, size = dict(pretrain), batch_size(method, params, pretrain)
+    wanted: int = section.pop("own_batch_size", 0)
+    if not wanted:
+        return {**section, "batch_size": size}
+    own = _multiple(wanted, pretrain["processes"])
+    if pretrain["budget"] != "updates":
+        # Nothing that happens at all is scaled away.
+        section |= {name: max(round(section[name] * size / own), min(section[name], 1)) for name in UPDATES}
+    return {**section, "batch_size": own}
 
 
 def _multiple(examples: float, processes: int) -> int:

@@ -40,7 +40,7 @@ def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Pl
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """A table row: what the manifest says of it, and the method it names."""
+    """A table row: what the manifest says of it, the method it names, and what that sets in the protocol."""
 
     part: MethodPart
     name: str
@@ -48,14 +48,20 @@ class _Row:
     model: Any
     params: Mapping[str, Any]
     unavailable: str
+    constants: Mapping[str, protocols.Value]
 
     @classmethod
-    def of(cls, part: MethodPart) -> _Row:
+    def of(cls, part: MethodPart, *, preset: str) -> _Row:
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
+        own = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
         return cls(
             part=part, name=part.name or part.id, plugin=plugin, model=model, params=model.model_dump(mode="json"),
             unavailable=plugin.unavailable(model),
+            constants={
+                name: protocols.Value(value=value, origin=f"{part.id}: {source}")
+                for name, (value, source) in own.items()
+            },
         )  # fmt: skip
 
     @property
@@ -65,14 +71,6 @@ class _Row:
     @property
     def pretrains(self) -> bool:
         return self.plugin.pretrains(self.model)
-
-    @property
-    def constants(self) -> dict[str, protocols.Value]:
-        """What the method's definition sets in the protocol."""
-        return {
-            name: protocols.Value(value=value, origin=f"{self.part.id}: {source}")
-            for name, (value, source) in self.plugin.constants.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class _Expansion:
     def __init__(self, manifest: Manifest, roots: Roots, cache: Path | None) -> None:
         self.manifest, self.content, self.cache = manifest, manifest.content, cache
         self.roots = with_files(roots, manifest.content.files, manifest.path.parent)
-        self.rows = [_Row.of(part) for part in manifest.content.methods]
+        self.rows = [_Row.of(part, preset=manifest.content.protocol.preset) for part in manifest.content.methods]
         self.jobs: dict[str, Job] = {}
         self.cells: list[Cell] = []
         self.values: dict[str, dict[str, Any]] = {}
@@ -156,7 +154,18 @@ class _Expansion:
             resolved = protocols.resolve(preset, [*overrides, *own], method=row.constants)
             names = dict.fromkeys([*row.constants, *(item.name for item in own)])
             self.values |= {f"{name} [{row.name}]": asdict(resolved[name]) for name in names}
+            self.note_updates(row, resolved)
             self.note_parameters(row, i)
+
+    def note_updates(self, row: _Row, resolved: Mapping[str, protocols.Value]) -> None:
+        """Batch and number of updates of a row that has a batch size of its own."""
+        own = resolved["pretrain.own_batch_size"]
+        if row.pretrains and own.value:
+            section = protocols.sections_of(resolved)["pretrain"]
+            for name, value in budget.sized(row.plugin, row.model, section).items():
+                if value != section[name]:
+                    noted = protocols.Value(value=value, origin=f"by pretrain.own_batch_size: {own.origin}")
+                    self.values[f"pretrain.{name} [{row.name}]"] = asdict(noted)
 
     def note_parameters(self, row: _Row, number: int) -> None:
         """Every parameter of a row's method with its origin, and the value its source states where it states one."""
@@ -207,7 +216,7 @@ class _Expansion:
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
-        sections["pretrain"]["batch_size"] = budget.batch_size(row.plugin, row.model, sections["pretrain"])
+        sections["pretrain"] = budget.sized(row.plugin, row.model, sections["pretrain"])
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         self.weights |= found
@@ -306,7 +315,11 @@ class _Expansion:
         yield from weights.footnotes(row.plugin, row.model, network, self.roots)
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
-        defined = [f"{name} = {one.value}" for name, one in row.constants.items() if name not in replaced]
+        defined = [
+            f"{name} = {one.value}"
+            for name, one in row.constants.items()
+            if name not in replaced and one.value != self.values[name]["value"]
+        ]
         if defined:
             yield f"by the method's definition: {', '.join(defined)}"
         for item in own:

@@ -1,4 +1,4 @@
-"""Which rule moves each parameter: its optimiser, its part's learning rate, its weight decay?"""
+"""Builds optimisers, with the learning rate and weight decay of each parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from refers_bench.training import arithmetic
 
 #: Rules that say which parameters are decayed.
-DECAY_RULES = ("no_norm_bias", "official_code")
+DECAY_RULES = ("no_norm_bias", "official_code", "all")
 
 #: The authors' expression for undecayed names. It is case sensitive: BERT's ``LayerNorm.weight`` is decayed.
 #: Source: Pre-train/refers/config.py:143-145, factories.py:497.
@@ -38,13 +38,16 @@ def undecayed(module: nn.Module, rule: str) -> frozenset[str]:
     Args:
         module: any module.
         rule: ``no_norm_bias``: everything that belongs to a normalisation layer, and every bias (the paper);
-            ``official_code``: every name that `OFFICIAL_NO_DECAY` matches (the released code).
+            ``official_code``: every name that `OFFICIAL_NO_DECAY` matches (the released pre-training);
+            ``all``: none, every parameter is decayed (torch's default; the released fine-tuning, C2L).
 
     Raises:
         ValueError: unknown rule.
     """
     if rule not in DECAY_RULES:
         raise ValueError(f"unknown decay rule {rule!r}; allowed: {', '.join(DECAY_RULES)}")
+    if rule == "all":
+        return frozenset()
     names = [name for name, _ in module.named_parameters()]
     if rule == "official_code":
         return frozenset(name for name in names if OFFICIAL_NO_DECAY.match(name))

@@ -1,4 +1,4 @@
-"""What share of its base learning rate does each update use?"""
+"""Learning-rate schedules: the factor on the base learning rate of each update."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a protocol's training section mean, as optimiser, schedule and loop settings?"""
+"""Turns a training section of a protocol into an optimiser, a schedule and the settings of the loop."""
 
 from __future__ import annotations
 
@@ -57,7 +57,11 @@ def rules(
     rule = inner = optimizers.build(section["optimizer"], groups, momentum=section["momentum"])
     if section.get("lookahead_steps"):
         rule = optimizers.Lookahead(inner, steps=section["lookahead_steps"], alpha=section["lookahead_alpha"])
-    curve = schedules.multiplier(section["schedule"], steps=section["steps"], warmup_steps=section["warmup_steps"])
+    curve = schedules.multiplier(
+        section["schedule"], steps=section["steps"], warmup_steps=section["warmup_steps"],
+        milestones=[round(share * section["steps"]) for share in section.get("milestones", ())],
+        gamma=section.get("milestone_factor", 0.1),
+    )  # fmt: skip
     return Rules(
         optimizer=rule,
         factor=schedules.per_update(curve, order=section.get("schedule_order", "after_step")),

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from refers_bench.data.batches import RadiographBatch, StudyBatch
+from refers_bench.manifest import protocols
 from refers_bench.nets import text_encoder
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import masked_bce
@@ -171,8 +172,9 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
 
     model.load_state_dict(ours("init/"))
     groups = optimizers.parameter_groups(
-        model, learning_rate=hp["lr"], weight_decay=hp["wd"], decay_rule="no_norm_bias"
-    )
+        model, learning_rate=hp["lr"], weight_decay=hp["wd"],
+        decay_rule=protocols.resolve("official_code")["finetune.decay_rule"].value,
+    )  # fmt: skip
     shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
     batches = [
         RadiographBatch(images_BCHW=data[f"batch{i}/images"], labels_BK=data[f"batch{i}/labels"]) for i in (0, 1)

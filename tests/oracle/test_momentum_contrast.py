@@ -1,4 +1,4 @@
-"""Does C2L's objective equal its definition, written out term by term and key by key?"""
+"""C2L's objective equals its definition, written out term by term and key by key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from refers_bench.nets.momentum_contrast import NCE_EPSILON, MomentumContrast
 from refers_bench.nets.restoration import generator_of
 
-DIM, QUEUE, BATCH = 8, 40, 6
+DIM, QUEUE, BATCH, EXAMPLES = 8, 40, 6, 1000
 
 
 class Net(nn.Module):
@@ -37,6 +37,7 @@ class Net(nn.Module):
 def contrast(**more: Any) -> MomentumContrast:
     torch.manual_seed(0)
     settings = {"dim": DIM, "queue": QUEUE, "momentum": 0.9, "temperature": 0.07, "loss": "infonce", "alpha": 1.0}
+    settings["examples"] = EXAMPLES
     model = MomentumContrast(encoder=Net(), **{**settings, **more})
     with torch.no_grad():
         for parameter in model.key_encoder.parameters():
@@ -90,10 +91,10 @@ def by_hand(model: MomentumContrast, x: Any, *, share: float, order: list[int]) 
         if model.loss == "infonce":
             losses.append(float(np.mean(-np.log(scores[:, 0] / scores.sum(1)))))
         else:
-            constant = scores.mean() * len(queue) if constant is None else constant
-            p = scores / constant
-            positive = np.log(p[:, 0] / (p[:, 0] + 1 + NCE_EPSILON))
-            negative = np.log(1 / (p[:, 1:] + 1 + NCE_EPSILON)).sum(1)
+            constant = int(scores.mean() * EXAMPLES) if constant is None else constant
+            p, noise = scores / constant, len(queue) / EXAMPLES
+            positive = np.log(p[:, 0] / (p[:, 0] + noise + NCE_EPSILON))
+            negative = np.log(noise / (p[:, 1:] + noise + NCE_EPSILON)).sum(1)
             losses.append(float(-np.mean(positive + negative)))
         for key in keys:
             queue[place] = key
@@ -109,7 +110,7 @@ def test_three_terms_and_the_queue_equal_a_loop(loss: str) -> None:
         generator = generator_of(model.train())
         share, order = model.mixing(BATCH, generator)
         if step:
-            model.constant.fill_(-1.0)  # the loop normalises anew each time
+            model.constant.fill_(-1)  # the loop normalises anew each time
         expected, queue, place = by_hand(model, x, share=share, order=order.tolist())
         torch.manual_seed(step)
         got = model(x)
@@ -145,6 +146,35 @@ def test_queries_are_trained_and_keys_follow_after_the_update() -> None:
     model.after_update()
     for old, slow, fast in zip(before, model.key_encoder.parameters(), model.encoder.parameters(), strict=True):
         torch.testing.assert_close(slow, 0.9 * old + 0.1 * fast)
+
+
+class Dropping(Net):
+    """With layers that behave differently in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.dropout = nn.BatchNorm1d(12), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.norm(super().forward(x)))
+        return out
+
+
+def test_of_the_key_encoder_batch_norms_alone_train() -> None:
+    """Whatever calls train() and eval(), also on a module around it; source: train_C2L_res18.py:438-445."""
+    torch.manual_seed(0)
+    model = MomentumContrast(
+        encoder=Dropping(), dim=DIM, queue=QUEUE, momentum=0.9, temperature=0.07, loss="infonce", alpha=1.0
+    )
+    x, around = batch().images_BVCHW[:, 0], nn.Sequential(model)
+    with torch.no_grad():
+        for enter in (lambda: None, around.eval, around.train, model.eval, model.train):
+            enter()
+            norm: Any = model.key_encoder.norm
+            before = norm.running_mean.clone()
+            assert torch.equal(model.key(x), model.key(x)), "dropout draws in the key encoder"
+            assert torch.equal(norm.running_mean, before) != model.training
+            assert torch.equal(model.query(x), model.query(x)) != model.training
 
 
 def test_validation_leaves_the_queue_alone_and_is_the_same_twice() -> None:

@@ -1,6 +1,8 @@
-"""Does the one warp equal plain slicing and flipping where it must, and does it stay in its ranges elsewhere?"""
+"""The one warp equals plain slicing and flipping, torchvision's and scipy's, and stays in its ranges."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
@@ -199,3 +201,54 @@ def test_a_turned_image_is_the_image_turned() -> None:
     torch.testing.assert_close(
         found[0, 0, middle, middle], torch.from_numpy(expected)[middle, middle], atol=0.01, rtol=0
     )
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_rotation_after_the_crop_is_torchvisions(flipped: bool) -> None:
+    """RandomResizedCrop, RandomRotation and a flip of torchvision with the same draws: the image and its black corners."""
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as tv
+
+    count, side, size = 24, 160, 128
+    y = torch.linspace(0, 1, side)
+    smooth = 150 + 60 * torch.sin(9 * y)[:, None] * torch.cos(7 * y)[None]
+    x = smooth.to(torch.uint8).expand(count, side, side).contiguous()
+    settings = augment(size=size, crop="resized", scale=(0.2, 1.0), rotation_degrees=10, rotation_order="after_crop")
+    flips = torch.full((count,), flipped)
+    found, _ = settings.training(x, torch.Generator().manual_seed(3), flips)
+    again = torch.Generator().manual_seed(3)
+    width, height, x0, y0 = settings.windows(count, side, again)
+    degrees = 10 * (2 * torch.rand(count, generator=again) - 1)
+    assert degrees.abs().max() > 8
+    for n in range(count):
+        box = [(y0[n] + 1 - height[n]) / 2, (x0[n] + 1 - width[n]) / 2, height[n], width[n]]
+        window = tv.resized_crop(
+            x[n : n + 1].float() / 255, *(round(float(one) * side) for one in box), [size, size], antialias=False
+        )
+        turned = [
+            tv.rotate(one, float(degrees[n]), InterpolationMode.BILINEAR, fill=[0.0])
+            for one in (window, torch.ones_like(window))
+        ]
+        expected, shown = ((tv.horizontal_flip(one) if flipped else one)[0] for one in turned)
+        # Along the borders of the window torchvision blends with black.
+        assert (found[n, 0][shown == 0] == 0).all()
+        assert (found[n, 0][shown == 1] > 0).all()
+        inside = torch.nn.functional.max_pool2d((shown < 1).float()[None], 3, stride=1, padding=1)[0] == 0
+        torch.testing.assert_close(found[n, 0][inside], expected[inside], atol=0.008, rtol=0)
+
+
+def test_corners_are_black_as_often_as_a_turned_square_leaves_them() -> None:
+    """White images, C2L's views. A unit square shares 2 / (1 + sin a + cos a) with itself turned by a about its centre."""
+    from scipy import integrate
+
+    ten = math.radians(10)
+    share = 1 - integrate.quad(lambda a: 2 / (1 + math.sin(a) + math.cos(a)), 0, ten)[0] / ten
+    settings = augment(size=96, crop="resized", scale=(0.2, 1.0), rotation_degrees=10, rotation_order="after_crop")
+    x = torch.full((600, 128, 128), 255, dtype=torch.uint8)
+    found, _ = settings.training(x, torch.Generator().manual_seed(1))
+    ours = (found == 0).double().mean((1, 2, 3))
+    assert ours.mean() == pytest.approx(share, abs=4 * (ours.var() / 600).sqrt().item())
+    before, _ = augment(size=96, crop="resized", scale=(0.2, 0.5), rotation_degrees=10).training(
+        x, torch.Generator().manual_seed(1)
+    )
+    assert (before == 0).double().mean() < 0.005

@@ -1,4 +1,4 @@
-"""Are all parameters of a row's method in the lock, with what their source says, and in the footnotes where changed?"""
+"""All parameters of a row's method are in the lock, with what their source says, and in the footnotes where changed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def test_later_parameters_are_in_a_key_only_where_they_are_changed(plan_of: Plan
 @pytest.mark.parametrize("preset", protocols.names())
 @pytest.mark.parametrize("name", sorted(plugins.names("method")))
 def test_constants_of_a_definition_fit_every_preset(name: str, preset: str) -> None:
-    constants = plugins.load("method", name).constants
+    plugin: plugins.Method = plugins.load("method", name)
+    constants = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
     method = {one: protocols.Value(value=value, origin=source) for one, (value, source) in constants.items()}
     resolved = protocols.resolve(preset, method=method)
     assert sorted(resolved) == protocols.field_names()
@@ -102,6 +103,7 @@ def test_constants_of_a_definition_fit_every_preset(name: str, preset: str) -> N
     ("manifest", "scale"),
     [
         ("phantom_cpu", [0.8, 1.0]),  # by the manifest: 48-pixel images
+        ("smoke", [0.2, 1.0]),
         ("covid19_cpu", [0.2, 1.0]),
         ("nih_cpu", [0.2, 1.0]),
         ("full_size_gpu", [0.2, 1.0]),
@@ -115,6 +117,7 @@ def test_c2l_contrasts_its_own_views_in_every_manifest(manifest: str, scale: lis
     assert (views["crop"], views["scale"], views["ratio"]) == ("resized", scale, [0.75, 1.3333])
     assert plan.values["image.pretrain_augment.scale [c2l]"]["overridden"] == (scale != [0.2, 1.0])
     assert (views["jitter_probability"], views["brightness"], views["contrast"]) == (1.0, [0.6, 1.4], [0.6, 1.4])
+    assert (views["rotation_degrees"], views["rotation_order"]) == (10, "after_crop")
     (others,) = {
         job.spec["image"]["pretrain_augment"]["crop"]
         for job in plan.jobs
@@ -144,9 +147,63 @@ def test_a_manifest_replaces_what_a_definition_sets(plan_of: PlanOf, where: str)
     assert "augment.crop" not in defined and "augment.scale = [0.2, 1.0]" in defined
 
 
-def test_the_smoke_manifest_keeps_the_views_of_its_baseline() -> None:
-    spec = spec_of(planned("smoke"), "pretrain.c2l.mimic_cxr_jpg")
-    assert spec["image"]["pretrain_augment"] == protocols.resolve_sections("smoke")["image"]["pretrain_augment"]
+#: Facts: methods-and-datasets.md 1 D; golden case 17. Batches of 128 see the 28.8 million radiographs of `paper`.
+C2L_TRAINING = {
+    "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.0001,
+    "decay_rule": "all", "schedule": "multistep", "warmup_steps": 0, "clip_norm": 0.0, "lookahead_steps": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("paper", 225_000), ("official_code", 18_750)])
+def test_c2l_trains_by_its_sources_recipe_at_full_size(plan_of: PlanOf, preset: str, steps: int) -> None:
+    plan = plan_of(("scratch]", "c2l]"), ("preset: smoke", f"preset: {preset}"))
+    section = spec_of(plan, "pretrain.c2l.phantom")["pretrain"]
+    assert {name: section[name] for name in C2L_TRAINING} == C2L_TRAINING
+    assert [round(120 * share) for share in section["milestones"]] == [60, 80, 100]
+    assert section["steps"] == plan.values["pretrain.steps [c2l]"]["value"] == steps
+    assert plan.values["pretrain.batch_size [c2l]"]["value"] == 128
+    assert "own_batch_size" not in section
+    assert spec_of(plan, "pretrain.refers.phantom")["pretrain"] == protocols.resolve_sections(preset)["pretrain"]
+    plugin: plugins.Method = plugins.load("method", "c2l")
+    for name, (value, _) in plugin.source_values.items():
+        row, differs = plan.values.get(f"{name} [c2l]"), name == "pretrain.steps"  # 120 epochs of other images
+        assert row is not None and (row["value"] != value) == differs, name
+
+
+@pytest.mark.parametrize("preset", ["cpu", "phantom_cpu", "smoke"])
+def test_small_presets_keep_their_own_training(plan_of: PlanOf, preset: str) -> None:
+    plan = plan_of(("scratch]", "c2l]"), ("preset: smoke", f"preset: {preset}"))
+    section, own = spec_of(plan, "pretrain.c2l.phantom")["pretrain"], protocols.resolve_sections(preset)["pretrain"]
+    assert {**section, "batch_size": 0} == {**own, "batch_size": 0}
+
+
+def test_a_manifest_replaces_what_a_recipe_sets(plan_of: PlanOf) -> None:
+    row = "{id: c2l, overrides: {pretrain: {learning_rate: 0.1, own_batch_size: 256}}}"
+    plan = plan_of(("scratch]", f"{row}]"), ("preset: smoke", "preset: paper"))
+    section = spec_of(plan, "pretrain.c2l.phantom")["pretrain"]
+    assert (section["learning_rate"], section["batch_size"], section["steps"]) == (0.1, 256, 112_500)
+    assert section["decay_rule"] == "all"
+
+
+@pytest.mark.parametrize("name", sorted(plugins.names("method")))
+def test_what_a_source_says_is_said_of_constants_that_there_are(name: str) -> None:
+    plugin: plugins.Method = plugins.load("method", name)
+    assert set(plugin.recipe) | set(plugin.source_values) <= set(protocols.field_names())
+    assert all(len(source) >= 3 for _, source in plugin.source_values.values())
+
+
+def test_later_constants_are_in_a_key_only_where_they_are_changed(plan_of: PlanOf) -> None:
+    later = {
+        "pretrain.milestone_factor": 0.5, "pretrain.own_batch_size": 6,
+        "image.pretrain_augment.rotation_order": "after_crop",
+    }  # fmt: skip
+    key = next(job.key for job in plan_of().jobs if job.name == "pretrain.refers.phantom")
+    for name, value in later.items():
+        default = protocols.resolve("smoke")[name].value
+        for given, same in ((default, True), (value, False)):
+            plan = plan_of(("preset: smoke", f"preset: smoke, overrides: {{{name}: {given}}}"))
+            (found,) = [job.key for job in plan.jobs if job.name == "pretrain.refers.phantom"]
+            assert (found == key) == same, (name, given)
 
 
 @pytest.mark.parametrize("manifest", ["phantom_cpu", "covid19_cpu", "nih_cpu"])

@@ -1,11 +1,15 @@
-"""Does each parameter get the learning rate and the weight decay of its part and kind?"""
+"""Each parameter gets the learning rate and the weight decay of its part and kind."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 from torch import nn
 
+from refers_bench import plugins
+from refers_bench.manifest.protocols import resolve
 from refers_bench.training import optimizers
 
 
@@ -51,6 +55,26 @@ def test_the_official_rule_reads_names_and_their_case() -> None:
     assert rows["encoder.1.weight"] == (0.1, 0.01)
 
 
+def test_decay_on_everything_is_torchs_default() -> None:
+    """Norms and biases as well, for released fine-tuning with a weight decay; C2L's recipe names the same rule."""
+    name = resolve("official_code")["finetune.decay_rule"].value
+    assert name == plugins.load("method", "c2l").recipe["pretrain.decay_rule"][0]
+    torch.manual_seed(0)
+    ours = Objective()
+    theirs = copy.deepcopy(ours)
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.3}
+    expected = torch.optim.SGD([p for p in theirs.parameters() if p.requires_grad], **settings)
+    groups = optimizers.parameter_groups(ours, learning_rate=0.1, weight_decay=0.3, decay_rule=name)
+    found = optimizers.build("sgd", groups, momentum=0.9)
+    for model, rule in ((ours, found), (theirs, expected)):
+        for step in range(3):
+            for k, parameter in enumerate(p for p in model.parameters() if p.requires_grad):
+                parameter.grad = torch.full_like(parameter, 0.01 * (k + step))
+            rule.step()
+    for (key, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, msg=key)
+
+
 def test_every_trained_parameter_is_in_one_group() -> None:
     model = Objective()
     groups = optimizers.parameter_groups(model, learning_rate=1, weight_decay=1, decay_rule="no_norm_bias")
@@ -83,4 +107,4 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="sgd, adam, adamw"):
         optimizers.build("lion", [{"params": [nn.Parameter(torch.zeros(1))], "lr": 0.1, "base_lr": 0.1}])
     with pytest.raises(ValueError, match="unknown decay rule"):
-        optimizers.undecayed(nn.Linear(1, 1), "all")
+        optimizers.undecayed(nn.Linear(1, 1), "some")
