@@ -74,15 +74,6 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         resolve("paper", [Override(name=name, value=value, place=HERE)])
 
 
-def test_ledger_names_where_text_and_code_differ() -> None:
-    rows = {row.name: row for row in protocols.ledger("paper", datasets=["covid19_idc"])}
-    assert rows["network.activation"].paper.value == "relu"
-    assert rows["network.activation"].official.value == "gelu"
-    assert not rows["finetune.batch_size"].paper.stated
-    assert "image.size" not in rows
-    assert rows["finetune.steps [covid19_idc]"].official.value == 500
-
-
 #: What fine-tuning takes under presets of CPU size, written by hand from their files: preset, target -> values.
 CPU_LENGTHS = {
     ("cpu", "nih_chestxray14"): (300, 30, 20, 0, 0.0005, 16),
