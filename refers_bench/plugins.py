@@ -53,8 +53,8 @@ class Method:
             -> (value, source). They replace the preset's; the manifest's overrides replace them.
         source_values: what the method's own source says of training constants: dotted name of the constant -> (value,
             where it stands). Nothing is trained with them: the deviation ledger compares the resolved value with this
-            one instead of REFERS' paper. A constant that is not named here, or whose value is None, has no value in
-            the method's source. Empty for a method whose source is REFERS' paper.
+            one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
+            Empty for a method whose source is REFERS' paper.
         build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training.

@@ -19,8 +19,8 @@ TRAINING: Mapping[str, str] = {
 PRETRAINING = ("pretrain.", "image.pretrain_augment.")
 
 
-def statements(method: Method, *, pretrains: bool) -> dict[str, dict[str, Any]]:
-    """Dotted constant -> {"value", "where"}; only "where", perhaps '', for a constant that the source leaves open.
+def statements(method: Method, *, pretrains: bool) -> dict[str, Mapping[str, Any]]:
+    """Dotted constant -> {"value", "where"}; nothing in it for a constant that the source leaves open.
 
     Nothing for a method without a source of its own: REFERS' paper is the reference of its rows.
 
@@ -30,10 +30,8 @@ def statements(method: Method, *, pretrains: bool) -> dict[str, dict[str, Any]]:
     """
     if not method.source_values:
         return {}
-    found: dict[str, dict[str, Any]] = {}
-    for name, (value, where) in method.source_values.items():
-        found[name] = {"where": where} if value is None else {"value": value, "where": where}
+    found = {name: {"value": value, "where": where} for name, (value, where) in method.source_values.items()}
     if not pretrains:
         return {name: said for name, said in found.items() if not name.startswith(PRETRAINING)}
     silent = [f"{section}.{name}" for section, names in TRAINING.items() for name in names.split()]
-    return {name: {"where": ""} for name in silent} | found
+    return {name: found.get(name, {}) for name in dict.fromkeys([*silent, *found])}

@@ -99,14 +99,14 @@ def _beside_paper(entry: Mapping[str, Any], *, base: str, dataset: str) -> tuple
 
 def _own_source(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """A parameter's entry, in the form of a constant's source."""
-    return {"value": entry["official"], "where": entry.get("where", "")} if "official" in entry else {"where": ""}
+    return {"value": entry["official"], "where": entry.get("where", "")} if "official" in entry else {}
 
 
 def _beside_own_source(entry: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str, list[str], str]:
     """What a method's own source says of a value, why that stands in the ledger, and where the source says it."""
     if "value" not in own:
         reasons = [] if entry.get("overridden") else ["unstated in its source"]
-        return NO_VALUE, "unstated", reasons, str(own["where"])
+        return NO_VALUE, "unstated", reasons, ""
     reasons = ["differs from its source"] if own["value"] != entry["value"] else []
     return NO_VALUE, show(own["value"]), reasons, str(own["where"])
 

@@ -70,16 +70,6 @@ def test_what_a_source_leaves_open_is_said(ledger_of: Any) -> None:
     assert "finetune.weight_decay [model_genesis]" not in rows
 
 
-def test_a_source_without_a_value_says_why(ledger_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    genesis = plugins.load("method", "model_genesis")
-    silent = {"pretrain.optimizer": (None, "no code was released")}
-    changed = type(genesis)(**{**vars(genesis), "source_values": silent})
-    monkeypatch.setattr("refers_bench.methods.model_genesis.METHOD", changed)
-    rows = ledger_of("model_genesis")
-    assert rows["pretrain.optimizer [model_genesis]"][1:4] == ("unstated", '"sgd"', "unstated in its source")
-    assert rows["pretrain.optimizer [model_genesis]"][5] == "no code was released"
-
-
 def test_a_reason_at_a_parameter_or_a_constant_stands_in_the_ledger(
     ledger_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
