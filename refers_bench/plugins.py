@@ -48,12 +48,13 @@ class Method:
         impl: integer, raised whenever the numerics change (part of every content key).
         Params: pydantic model (extra=forbid) of the method's parameters. A default is the value of the method's source,
             unless the field's ``json_schema_extra`` says ``{"official": that value}``, or ``{"unstated": True}`` where
-            no source states one.
+            no source states one; ``{"deviation": text}`` says how what we do with it differs, whatever the value.
         constants: training constants that belong to the method's definition (the views that it contrasts): dotted name
             -> (value, source). They replace the preset's; the manifest's overrides replace them.
         source_values: what the method's own source says of training constants: dotted name of the constant -> (value,
             where it stands). Nothing is trained with them: the deviation ledger compares the resolved value with this
             one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
+            Empty for a method whose source is REFERS' paper.
         build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training. What it does to a

@@ -1,9 +1,9 @@
-"""Which value does each training constant have, and where does it come from?"""
+"""Resolves training constants: preset, its parents, a target's own values, the manifest's overrides."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,18 @@ class Value:
         origin: preset and source, or the manifest's file:line:column.
         stated: whether the paper (or, for another preset, its own source) states it.
         overridden: whether a manifest set it.
+        deviation: how what we do with it differs from the source, whatever the value; '' where it does not.
     """
 
     value: Any
     origin: str
     stated: bool = True
     overridden: bool = False
+    deviation: str = ""
+
+    def recorded(self) -> dict[str, Any]:
+        """As the plan file holds it."""
+        return {name: one for name, one in asdict(self).items() if one or name != "deviation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,27 +76,36 @@ def full_size(preset: str) -> bool:
 
 @cache
 def _preset(name: str) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
-    """Values of a preset, and per-dataset values of its fine-tuning; parents first."""
+    """Values of a preset, and per-dataset values of its fine-tuning.
+
+    What a preset sets in its own sections holds for every dataset: it replaces the per-dataset values of its parents,
+    which were chosen beside other lengths and rates. Only its own `finetune_for` makes exceptions to it.
+    """
     if name not in names():
         raise UserError(unknown("protocol preset", name, names()))
     content = dict(yaml_text.read(FOLDER / f"{name}.yaml").content)
-    values: dict[str, Value] = {}
-    special: dict[str, dict[str, Value]] = {}
-    if parent := content.pop("based_on", None):
-        inherited, inherited_special = _preset(parent)
-        values |= inherited
-        special = {dataset: dict(entries) for dataset, entries in inherited_special.items()}
 
     def value_of(leaf: Mapping[str, Any]) -> Value:
-        return Value(value=leaf["value"], origin=f"{name}: {leaf['source']}", stated=not leaf.get("unstated", False))
+        return Value(
+            value=leaf["value"],
+            origin=f"{name}: {leaf['source']}",
+            stated=not leaf.get("unstated", False),
+            deviation=leaf.get("deviation", ""),
+        )
 
-    for dataset, entries in content.pop("finetune_for", {}).items():
-        special.setdefault(dataset, {}).update({f"finetune.{key}": value_of(leaf) for key, leaf in entries.items()})
+    parent, own_special = content.pop("based_on", None), content.pop("finetune_for", {})
     content.pop("name")
     content.pop("title")
     content.pop("full_size", None)
-    values |= {key: value_of(leaf) for key, leaf in _leaves(content)}
-    return values, special
+    inherited, inherited_special = _preset(parent) if parent else ({}, {})
+    own = {key: value_of(leaf) for key, leaf in _leaves(content)}
+    special = {
+        dataset: {key: value for key, value in entries.items() if key not in own}
+        for dataset, entries in inherited_special.items()
+    }
+    for dataset, entries in own_special.items():
+        special.setdefault(dataset, {}).update({f"finetune.{key}": value_of(leaf) for key, leaf in entries.items()})
+    return inherited | own, special
 
 
 def with_dotted_overrides(document: yaml_text.Document) -> tuple[yaml_text.Document, list[Problem]]:
@@ -240,48 +255,3 @@ def sections_of(values: Mapping[str, Value]) -> dict[str, Any]:
 def resolve_sections(preset: str, *, dataset: str = "") -> dict[str, Any]:
     """`sections_of` a preset without overrides."""
     return sections_of(resolve(preset, dataset=dataset))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerRow:
-    """A constant on which the paper's text, the released code and a preset of ours do not agree, or that is unstated.
-
-    Attributes:
-        name: dotted; "finetune.steps [nih_chestxray14]" for one target.
-        paper: value of the preset `paper`, and whether the text states it.
-        official: value of the preset `official_code`.
-        ours: value of the preset asked for.
-    """
-
-    name: str
-    paper: Value
-    official: Value
-    ours: Value
-
-    def same_values(self, other: LedgerRow) -> bool:
-        """Whether all three values are the other's."""
-        return all(getattr(self, one).value == getattr(other, one).value for one in ("paper", "official", "ours"))
-
-
-def ledger(preset: str = "paper", *, datasets: Iterable[str] = ()) -> list[LedgerRow]:
-    """Where text, code and `preset` differ, and what the text leaves open; per-target rows where they differ further.
-
-    Args:
-        preset: the one to set beside the other two.
-        datasets: target ids.
-
-    Raises:
-        UserError: unknown preset.
-    """
-    rows: dict[str, LedgerRow] = {}
-    for dataset in ("", *datasets):
-        paper, official, ours = (resolve(one, dataset=dataset) for one in ("paper", "official_code", preset))
-        for name, stated in paper.items():
-            key = f"{name} [{dataset}]" if dataset else name
-            row = LedgerRow(name=key, paper=stated, official=official[name], ours=ours[name])
-            common = rows.get(name)
-            if common and common.same_values(row):
-                continue
-            if not stated.stated or not stated.value == row.official.value == row.ours.value:
-                rows[key] = row
-    return list(rows.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
-from refers_bench.plan import budget, left_out, parameters, weights
+from refers_bench.plan import budget, left_out, own_sources, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan, cell_name
 from refers_bench.store.collection import without_collection
@@ -144,28 +144,35 @@ class _Expansion:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""
         preset, overrides = self.content.protocol.preset, self.manifest.overrides
         common = protocols.resolve(preset, overrides)
-        self.values = {name: asdict(value) for name, value in common.items()}
+        self.values = {name: value.recorded() for name, value in common.items()}
         for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
-                    self.values[f"{name} [{dataset}]"] = asdict(value)
+                    self.values[f"{name} [{dataset}]"] = value.recorded()
         for i, row in enumerate(self.rows):
             own = self.manifest.method_overrides[row.name]
             resolved, kept = self.resolved(row)
             names = dict.fromkeys([*row.constants, *(item.name for item in own), *kept])
-            self.values |= {f"{name} [{row.name}]": asdict(resolved[name]) for name in names}
+            self.values |= {f"{name} [{row.name}]": resolved[name].recorded() for name in names}
             self.note_updates(row, resolved)
+            self.note_sources(row, resolved)
             self.note_parameters(row, i)
 
     def note_updates(self, row: _Row, resolved: Mapping[str, protocols.Value]) -> None:
-        """Batch and number of updates of a row that has a batch size of its own."""
-        own = resolved["pretrain.own_batch_size"]
-        if row.pretrains and own.value:
+        """Batch and number of updates of a row that has a batch size, or a source, of its own."""
+        by = "pretrain.own_batch_size" if resolved["pretrain.own_batch_size"].value else "pretrain.budget"
+        if row.pretrains and (by == "pretrain.own_batch_size" or row.plugin.source_values):
             section = protocols.sections_of(resolved)["pretrain"]
             for name, value in budget.sized(row.plugin, row.model, section).items():
                 if value != section[name]:
-                    noted = protocols.Value(value=value, origin=f"by pretrain.own_batch_size: {own.origin}")
-                    self.values[f"pretrain.{name} [{row.name}]"] = asdict(noted)
+                    noted = protocols.Value(value=value, origin=f"by {by}: {resolved[by].origin}")
+                    self.values[f"pretrain.{name} [{row.name}]"] = noted.recorded()
+
+    def note_sources(self, row: _Row, resolved: Mapping[str, protocols.Value]) -> None:
+        """What the method's own source says, beside the row's values of these constants."""
+        for name, said in own_sources.statements(row.plugin, pretrains=row.pretrains).items():
+            key = f"{name} [{row.name}]"
+            self.values[key] = {**self.values.get(key, resolved[name].recorded()), "source": said}
 
     def note_parameters(self, row: _Row, number: int) -> None:
         """Every parameter of a row's method with its origin, and the value its source states where it states one."""
@@ -174,10 +181,14 @@ class _Expansion:
             place = self.manifest.document.place(("methods", number, "params", one.name))
             default = f"{row.part.id} ({row.plugin.source}): {one.description}"
             value = protocols.Value(
-                value=one.value, origin=f"manifest {place}" if given else default, stated=one.stated, overridden=given
+                value=one.value,
+                origin=f"manifest {place}" if given else default,
+                stated=one.stated,
+                overridden=given,
+                deviation=one.deviation,
             )
-            stated = {"official": one.official} if one.stated else {}
-            self.values[f"{parameters.PREFIX}{one.name} [{row.name}]"] = {**asdict(value), **stated}
+            stated = {"official": one.official, "where": row.plugin.source} if one.stated else {}
+            self.values[f"{parameters.PREFIX}{one.name} [{row.name}]"] = {**value.recorded(), **stated}
 
     def add(
         self, kind: str, name: str, spec: Mapping[str, Any], *, shared: _Shared | None = None,

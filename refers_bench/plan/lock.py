@@ -95,7 +95,9 @@ class Plan:
         manifest: its content, for the record.
         jobs: each once, needed ones first.
         cells: in the manifest's order.
-        values: name -> {"value", "origin", "stated", "overridden"} of every resolved constant.
+        values: name -> {"value", "origin", "stated", "overridden"} of every resolved constant, with "deviation" where
+            there is one; a row's parameters also have "official" and "where" of their source, its constants a "source",
+            {"value", "where"}, where its method has one of its own.
         roots: data-root names its jobs read, with the id each stands for.
         execution: how jobs are to run.
         tables: reports this manifest is for.

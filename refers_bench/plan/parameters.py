@@ -1,4 +1,4 @@
-"""Which value has each parameter of a row's method, what does the method's source say of it, and what must a table?"""
+"""Lists the parameters of a row's method, with what its source says of each and what a table must say."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Parameter:
         description: what it is.
         stated: whether the method's source states a value.
         official: that value, where it does.
+        deviation: how what we do with the parameter differs from its source, whatever the value; '' where it does not.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Parameter:
     description: str
     stated: bool
     official: Any
+    deviation: str
 
     @property
     def note(self) -> str:
@@ -53,6 +55,7 @@ def parameters(model: BaseModel) -> Iterator[Parameter]:
             name=name, value=value, changed=required or value != default, default=default,
             description=info.description or "", stated=not (required or said.get("unstated", False)),
             official=said.get("official", default),
+            deviation=str(said.get("deviation", "")),
         )  # fmt: skip
 
 

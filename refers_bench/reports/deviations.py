@@ -1,23 +1,30 @@
-"""Which values of the recipe differ from the paper's, are unstated there, or were set in the manifest (a ledger)?"""
+"""Lists the values that differ from their source, are unstated there, or were set in the manifest: the ledger."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.results import Results
 from refers_bench.plan.parameters import PREFIX
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 
+if TYPE_CHECKING:
+    from refers_bench.manifest import protocols
+
 #: Presets that follow the paper's text, and the released code.
 PAPER, CODE = "paper", "official_code"
 
 
 def build(results: Results) -> Table | None:
-    """Every resolved value that differs from the paper's, that the paper does not state, or that a manifest set."""
+    """Every resolved value that differs from its source, that its source does not state, or that a manifest set.
+
+    The source of a row's parameters, and of the training constants on which its method has a source of its own, is that
+    source; of all other values it is REFERS' paper.
+    """
     values = dict(_values(results.lock))
     if not values:
         return None
@@ -27,30 +34,33 @@ def build(results: Results) -> Table | None:
         # "finetune.steps [nih_chestxray14]": the value of one target, or of one row of the manifest.
         base, _, where = name.partition(" [")
         where = where.rstrip("]")
-        dataset = where if where in targets else ""
-        paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
-        if base.startswith(PREFIX):
-            code = (entry["official"], True) if "official" in entry else None
-            reasons = _reasons_of_parameter(entry)
+        own = _own_source(entry) if base.startswith(PREFIX) else entry.get("source")
+        if own is None:
+            dataset = where if where in targets else ""
+            stated, released, reasons, place = _beside_paper(entry, base=base, dataset=dataset)
         else:
-            reasons = _reasons(entry, paper)
+            stated, released, reasons, place = _beside_own_source(entry, own)
+        if entry.get("overridden"):
+            reasons.append("set in the manifest")
+        if entry.get("deviation"):
+            reasons.append(str(entry["deviation"]))
         if reasons:
-            stated = NO_VALUE if paper is None else show(paper[0]) if paper[1] else f"unstated; {show(paper[0])}"
-            released = NO_VALUE if code is None else show(code[0])
-            texts = (stated, released, show(entry["value"]), "; ".join(reasons), str(entry.get("origin", "")))
+            origin = str(entry.get("origin", ""))
+            texts = (stated, released, show(entry["value"]), "; ".join(reasons), origin, place)
             rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+    titles = ("paper", "released code", "ours", "because", "origin of ours", "place in the source")
     return Table(
         id="deviations",
         caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text (a "
-        "method's parameters: from its source), are unstated there, or were set in the manifest.",
+        "method with a source of its own: from that), are unstated there, or were set in the manifest.",
         stub="Value",
-        columns=tuple(Column(title=title) for title in ("paper", "released code", "ours", "because", "origin of ours")),
+        columns=tuple(Column(title=title) for title in titles),
         rows=tuple(rows),
         notes=(
-            f"Paper and released code: the presets '{PAPER}' and '{CODE}', whose values name their sources; where the "
-            "paper is silent, its preset takes the value shown after 'unstated'.",
-            f"'{PREFIX}': parameters of a row's method; the released code is that method's own, and 'unstated' says "
-            "that no source of it gives a value.",
+            f"Paper and released code: REFERS', which are the presets '{PAPER}' and '{CODE}'; where one of them is "
+            "silent, its preset takes the value shown after 'unstated'.",
+            f"'{PREFIX}', and training constants of a row whose method has a source of its own: compared with that "
+            "source, which stands under 'released code'. What the paper fixes for all rows has no row's name.",
             "All resolved values with their origins stand in plan.lock.json.",
         ),
         numeric=False,
@@ -65,36 +75,40 @@ def _values(lock: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 
 @cache
-def _preset(preset: str, dataset: str) -> dict[str, tuple[Any, bool]]:
-    """Name -> (value, whether its source states it) of a preset."""
+def _preset(preset: str, dataset: str) -> Mapping[str, protocols.Value]:
+    """All constants of a preset, for one target."""
     # Slow to import, and only this report needs it.
     from refers_bench.manifest import protocols
 
-    return {name: (value.value, value.stated) for name, value in protocols.resolve(preset, dataset=dataset).items()}
+    return protocols.resolve(preset, dataset=dataset)
 
 
-def _reasons(entry: Mapping[str, Any], paper: tuple[Any, bool] | None) -> list[str]:
-    """Why a value stands in the ledger; none when it does not."""
-    reasons = []
+def _beside_paper(entry: Mapping[str, Any], *, base: str, dataset: str) -> tuple[str, str, list[str], str]:
+    """What paper and released code say of a constant, why it stands in the ledger, and where the paper says it."""
+    paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
     if paper is None:
-        reasons.append("no such value in the paper's preset")
-    elif paper[0] != entry["value"]:
-        reasons.append("differs")
-    if entry.get("overridden"):
-        reasons.append("set in the manifest")
-    elif not entry.get("stated", True) or (paper is not None and not paper[1]):
-        reasons.append("unstated in the paper")
-    return reasons
-
-
-def _reasons_of_parameter(entry: Mapping[str, Any]) -> list[str]:
-    """Why a method's parameter stands in the ledger: its source has another value or none, or the manifest set it."""
-    reasons = ["differs"] if "official" in entry and entry["official"] != entry["value"] else []
-    if entry.get("overridden"):
-        reasons.append("set in the manifest")
+        return NO_VALUE, NO_VALUE, ["no such value in the paper's preset"], ""
+    reasons = ["differs"] if paper.value != entry["value"] else []
+    if not paper.stated:
+        reasons += [] if entry.get("overridden") else ["unstated in the paper"]
     elif not entry.get("stated", True):
-        reasons.append("unstated")
-    return reasons
+        reasons.append("unstated in the source of its preset")
+    texts = [show(one.value) if one.stated else f"unstated; {show(one.value)}" for one in (paper, code) if one]
+    return texts[0], texts[1], reasons, paper.origin.partition(": ")[2]
+
+
+def _own_source(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A parameter's entry, in the form of a constant's source."""
+    return {"value": entry["official"], "where": entry.get("where", "")} if "official" in entry else {}
+
+
+def _beside_own_source(entry: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str, list[str], str]:
+    """What a method's own source says of a value, why that stands in the ledger, and where the source says it."""
+    if "value" not in own:
+        reasons = [] if entry.get("overridden") else ["unstated in its source"]
+        return NO_VALUE, "unstated", reasons, ""
+    reasons = ["differs from its source"] if own["value"] != entry["value"] else []
+    return NO_VALUE, show(own["value"]), reasons, str(own["where"])
 
 
 def show(value: Any) -> str:

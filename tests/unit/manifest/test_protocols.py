@@ -1,11 +1,13 @@
-"""Do presets resolve with a source for every constant, and do overrides win where they should?"""
+"""Presets resolve with a source for every constant; the small ones keep their own lengths; overrides win."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from refers_bench import plugins
 from refers_bench.errors import UserError
 from refers_bench.manifest import protocols
 from refers_bench.manifest.protocols import Override, resolve
@@ -72,10 +74,37 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         resolve("paper", [Override(name=name, value=value, place=HERE)])
 
 
-def test_ledger_names_where_text_and_code_differ() -> None:
-    rows = {row.name: row for row in protocols.ledger("paper", datasets=["covid19_idc"])}
-    assert rows["network.activation"].paper.value == "relu"
-    assert rows["network.activation"].official.value == "gelu"
-    assert not rows["finetune.batch_size"].paper.stated
-    assert "image.size" not in rows
-    assert rows["finetune.steps [covid19_idc]"].official.value == 500
+#: What fine-tuning takes under presets of CPU size, written by hand from their files: preset, target -> values.
+CPU_LENGTHS = {
+    ("cpu", "nih_chestxray14"): (300, 30, 20, 0, 0.0005, 16),
+    ("cpu", "vinbigdata_cxr"): (300, 30, 20, 0, 0.0005, 16),
+    ("cpu", "shenzhen_tb"): (300, 30, 20, 0, 0.0005, 16),
+    ("cpu", "covid19_idc"): (200, 20, 20, 0, 0.001, 32),  # `cpu` makes an exception for it
+    ("smoke", "nih_chestxray14"): (30, 3, 10, 0, 0.003, 16),
+    ("smoke", "vinbigdata_cxr"): (30, 3, 10, 0, 0.003, 16),
+    ("smoke", "shenzhen_tb"): (30, 3, 10, 0, 0.003, 16),
+    ("smoke", "covid19_idc"): (30, 3, 10, 0, 0.003, 16),
+    ("phantom_cpu", "nih_chestxray14"): (150, 15, 15, 0, 0.0005, 16),
+    ("phantom_cpu", "vinbigdata_cxr"): (150, 15, 15, 0, 0.0005, 16),
+    ("phantom_cpu", "shenzhen_tb"): (150, 15, 15, 0, 0.0005, 16),
+    ("phantom_cpu", "covid19_idc"): (150, 15, 15, 0, 0.001, 32),  # rate and batch of `cpu`, which it does not set
+}
+
+
+@pytest.mark.parametrize(("preset", "dataset"), CPU_LENGTHS)
+def test_lengths_of_full_size_do_not_reach_the_small_presets(preset: str, dataset: str) -> None:
+    names = ("steps", "warmup_steps", "validate_every", "patience", "learning_rate", "batch_size")
+    values = resolve(preset, dataset=dataset)
+    assert tuple(values[f"finetune.{name}"].value for name in names) == CPU_LENGTHS[preset, dataset]
+
+
+@pytest.mark.parametrize("dataset", ["", *plugins.names("dataset")])
+@pytest.mark.parametrize("preset", protocols.names())
+def test_a_presets_own_section_wins_over_exceptions_of_its_parents(preset: str, dataset: str) -> None:
+    content = YAML(typ="safe").load(protocols.FOLDER / f"{preset}.yaml")
+    exceptions = content.get("finetune_for", {}).get(dataset, {})
+    values = resolve(preset, dataset=dataset)
+    for name, leaf in content.get("finetune", {}).items():
+        expected = exceptions.get(name, leaf)
+        assert values[f"finetune.{name}"].value == expected["value"], name
+        assert values[f"finetune.{name}"].origin == f"{preset}: {expected['source']}", name

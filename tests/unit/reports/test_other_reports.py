@@ -81,15 +81,16 @@ def test_deviations_list_what_differs_is_unstated_or_was_set(folder: Any) -> Non
     }
     table = deviations.build(folder.load())
     assert table is not None and "7 of 9" in table.caption
-    assert [column.title for column in table.columns] == ["paper", "released code", "ours", "because", "origin of ours"]
+    titles = ["paper", "released code", "ours", "because", "origin of ours", "place in the source"]
+    assert [column.title for column in table.columns] == titles
     assert [(row.title, *(cell.text for cell in row.cells[:4])) for row in table.rows] == [
         ("network.heads", "unstated; 12", "12", "12", "unstated in the paper"),
         ("network.depth", "12", "12", "2", "differs"),
         ("network.depth [refers]", "12", "12", "3", "differs; set in the manifest"),
         ("network.novel", "\N{EN DASH}", "\N{EN DASH}", "true", "no such value in the paper's preset"),
-        ("params.loss [c2l]", "\N{EN DASH}", '"nce"', '"infonce"', "differs"),
-        ("params.queue [c2l]", "\N{EN DASH}", "16384", "64", "differs; set in the manifest"),
-        ("params.side [transvw]", "\N{EN DASH}", "\N{EN DASH}", "0.3", "unstated"),
+        ("params.loss [c2l]", "\N{EN DASH}", '"nce"', '"infonce"', "differs from its source"),
+        ("params.queue [c2l]", "\N{EN DASH}", "16384", "64", "differs from its source; set in the manifest"),
+        ("params.side [transvw]", "\N{EN DASH}", "unstated", "0.3", "unstated in its source"),
     ]
 
 
