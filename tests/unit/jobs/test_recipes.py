@@ -309,6 +309,40 @@ def test_other_methods_and_precisions(
         assert not (folder(context, one) / "text.json").exists()
 
 
+@pytest.mark.parametrize("method", ["context_restoration", "model_genesis"])
+def test_distortions_are_made_where_batches_are_drawn(
+    context: JobContext, prepared: dict[str, Any], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training never within the forward pass; two runs distort alike, whatever else was drawn."""
+    from refers_bench.nets.restoration import RestorationObjective
+
+    inside, pairs = [False], []
+
+    def forward(self: Any, batch: Any, inner: Any = RestorationObjective.forward) -> Any:
+        inside[0] = self.training
+        found = inner(self, batch)
+        inside[0] = False
+        return found
+
+    def pair(self: Any, *given: Any, inner: Any = RestorationObjective.pair) -> Any:
+        assert not inside[0], "distorted within the forward pass of an update"
+        pairs.append(inner(self, *given))
+        return pairs[-1]
+
+    monkeypatch.setattr(RestorationObjective, "forward", forward)
+    monkeypatch.setattr(RestorationObjective, "pair", pair)
+    one = pretrain_job(method, prepared, steps=4, select="last", validate_every=0, accumulate=2)
+    entry.run(one, context)
+    first = pairs[:4]
+    pairs.clear()
+    shutil.rmtree(folder(context, one))
+    torch.rand(7)
+    entry.run(one, context)
+    for before, after in zip(first, pairs[:4], strict=True):
+        assert torch.equal(before[0], after[0]) and torch.equal(before[1], after[1])
+    assert not torch.equal(first[0][1], first[1][1])
+
+
 def test_scratch_needs_no_pretraining(context: JobContext, prepared: dict[str, Any]) -> None:
     one = finetune_job("scratch", prepared, None, steps=3)
     entry.run(one, context)
