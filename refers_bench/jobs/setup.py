@@ -195,7 +195,7 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "best_value": outcome.best_value,
         "stopped_early": outcome.stopped_early,
         "resumed_from": outcome.resumed_from,
-        "skipped": outcome.skipped,
+        "skipped_updates": outcome.skipped,
         "images_per_s": round(outcome.images_per_s, 2),
         "train_s": round(outcome.train_s, 3),
         "validations": len(outcome.validations),

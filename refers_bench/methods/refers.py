@@ -65,7 +65,7 @@ class Params(BaseModel):
     def _trained_by_the_tasks(cls, feature: str, info: ValidationInfo) -> str:
         if info.data.get("recurrent_concatenation", True):
             if feature != "auto":
-                raise ValueError("a choice of the plain ViT alone: recurrent_concatenation is true")
+                raise ValueError("it with recurrent_concatenation: false, the plain ViT")
             return feature
         contrasted = "study_report_consistency" in info.data.get("tasks", ())
         if feature == "aggregation_embedding" and not contrasted:

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional as F
 
 from refers_bench.errors import UserError
+from refers_bench.manifest import protocols
+from refers_bench.methods import refers
 from refers_bench.nets import text_encoder
+from refers_bench.nets.facts import SourceFacts
 from refers_bench.nets.losses import masked_bce, report_generation, study_report_contrast
 from refers_bench.nets.report_transformer import ReportTransformer
 from refers_bench.nets.view_fusion import ViewFusion
@@ -148,6 +152,7 @@ def test_padding_changes_nothing(decoder: ReportTransformer) -> None:
     )
 
 
+TINY = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 16}
 SIZES = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "dropout": 0.0}
 
 
@@ -199,3 +204,36 @@ def test_a_bert_stored_in_half_precision_is_trained_in_single(
     found = read.bert.state_dict()
     for name, value in stored.state_dict().items():
         assert torch.equal(found[name], value.to(found[name].dtype)), name
+
+
+@pytest.mark.parametrize("preset", ["paper", "official_code"])
+@pytest.mark.parametrize("readout", ["auto", "cls", "mean"])
+@pytest.mark.parametrize("feature", ["auto", "aggregation_embedding", "patches"])
+def test_a_plain_vit_contrasts_what_it_is_fine_tuned_by(preset: str, readout: str, feature: str) -> None:
+    """Table 3 row 2, of single views that nothing weighs: the study feature is what a classifier would read."""
+    sections = protocols.resolve_sections(preset)
+    sizes = {"width": 16, "heads": 2, "depth": 1, "mlp_width": 16, "patch_size": 8, "readout": readout}
+    network, image = {**sections["network"], **sizes}, {**sections["image"], "size": 16}
+    params = refers.Params(recurrent_concatenation=False, view_fusion=False, views=1, plain_feature=feature)
+    pretrain = {**sections["pretrain"], "text_encoder": SIZES, "decoder": {**sections["pretrain"]["decoder"], **TINY}}
+    encoder = refers.build_encoder(params, network, image)
+    facts = SourceFacts(vocabulary=20, max_tokens=8, text_vocabulary=20)
+    objective = refers.build_objective(params, facts, network, image, pretrain, encoder).eval()
+    images = torch.randn(3, 1, 3, 16, 16)
+    _, study = objective.fuse(images)
+    torch.testing.assert_close(study, encoder.readout(encoder(images[:, 0])))
+
+
+def test_the_plain_vit_is_read_out_by_what_its_tasks_train() -> None:
+    full, plain = refers.Params(), refers.Params(recurrent_concatenation=False)
+    assert "plain_feature" not in full.model_dump(), "the full model's key is what it was"
+    assert plain.model_dump()["plain_feature"] == "aggregation_embedding"
+    assert refers.Params(**plain.model_dump()) == plain
+    alone = refers.Params(recurrent_concatenation=False, tasks=("report_generation",))
+    assert alone.plain_feature == "patches"
+    for wrong in (
+        {"recurrent_concatenation": True},
+        {"recurrent_concatenation": False, "tasks": ["report_generation"]},
+    ):
+        with pytest.raises(ValidationError, match="plain_feature"):
+            refers.Params(plain_feature="aggregation_embedding", **wrong)
