@@ -26,7 +26,7 @@ def table(content: Table) -> str:
     rows: list[list[Any]] = [list(names)]
     for row in content.rows:
         for column, cell in zip(content.columns, row.cells, strict=True):
-            notes = "; ".join(note.text for note in (*row.notes, *cell.notes))
+            notes = "; ".join(note.text for note in (*column.notes, *row.notes, *cell.notes))
             where = [row.block, row.title, column.group, column.title, column.subtitle]
             rows.append([*where, cell.value, cell.sd, cell.figure, cell.tag, int(cell.best), notes])
     return _write(rows)

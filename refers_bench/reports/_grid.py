@@ -12,7 +12,7 @@ from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
 from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
-from refers_bench.reports import _memory
+from refers_bench.reports import _cell_notes
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
 MOST_PANELS = 12
@@ -68,7 +68,7 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
         tag=summary_tag(summary),
         link=link,
         title=f"{summary.n} of {summary.n_planned} seeds, {summary.n_defined} of {summary.n_classes} classes",
-        notes=(*summary_notes(summary), *_memory.notes(results, method, target=target)),
+        notes=(*summary_notes(summary), *_cell_notes.notes(results, method, target=target)),
     )
 
 
@@ -209,6 +209,15 @@ def test_row(results: Results, title: str, tests: Sequence[Comparison], *, refer
             notes = (SIGNIFICANT, *notes)
         cells.append(Cell(text=p_text(outcome.p), kind="p", notes=notes))
     return Row(title=title, cells=tuple(cells), block="test")
+
+
+def unread_remarks(results: Results) -> tuple[str, ...]:
+    """One sentence that names what of an imported source was not read; nothing where all of it was."""
+    unread = (results.lock.get("manifest") or {}).get("unread") or ()
+    if not unread:
+        return ()
+    more = f" and {len(unread) - MOST_NAMED} more, all named in plan.lock.json" if len(unread) > MOST_NAMED else ""
+    return (f"Not read by the import: {', '.join(map(str, unread[:MOST_NAMED]))}{more}.",)
 
 
 def unavailable_remarks(results: Results) -> tuple[str, ...]:

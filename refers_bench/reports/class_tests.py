@@ -9,7 +9,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, t_test
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 _COLUMNS = ("difference", "95 % interval", "n", "t", "df", "P", "P, Holm", "Hedges g", "detectable")
 
@@ -43,7 +43,7 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
     outcomes = [_outcome(results, target, (reference, baseline), (first[name], second[name])) for name in names]
     adjusted = holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
     titles = _grid.titles(results, results.methods)
-    memory = _memory.notes(results, reference, baseline, target=target)
+    memory = _cell_notes.notes(results, reference, baseline, target=target)
     where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
     return Table(
         id=slug(f"class-tests-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),

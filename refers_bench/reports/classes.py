@@ -10,7 +10,7 @@ from refers_bench.analysis.seeds import mean_sd
 from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 #: One seed's metrics by class name.
 _Seed = dict[str, ClassMetric]
@@ -63,7 +63,7 @@ def _table(results: Results, target: Target) -> Table | None:
             Column(title="positive", group="test images"),
             Column(title="negative", group="test images"),
             *(
-                Column(title=titles[method], group="AUC", notes=_memory.notes(results, method, target=target))
+                Column(title=titles[method], group="AUC", notes=_cell_notes.notes(results, method, target=target))
                 for method in methods
             ),
         ),

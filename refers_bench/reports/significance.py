@@ -8,7 +8,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import STUDENT, WELCH, Refusal, holm
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 _COLUMNS = (
     "best other",
@@ -43,7 +43,7 @@ def build(results: Results) -> Table | None:
     rows = []
     for target, test, other, p_holm in zip(targets, student, welch, adjusted, strict=True):
         synthetic = (_grid.SYNTHETIC,) if target in results.synthetic else ()
-        memory = _memory.notes(results, reference, test.baseline or None, target=target)
+        memory = _cell_notes.notes(results, reference, test.baseline or None, target=target)
         title = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
         rows.append(Row(title=title, cells=_cells(test, other, p_holm, names), notes=(*synthetic, *memory)))
     return Table(

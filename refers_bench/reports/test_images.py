@@ -11,7 +11,7 @@ from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, i
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 
 def build(results: Results) -> list[Table]:
@@ -67,7 +67,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     tag = _grid.summary_tag(summary)
     return Row(
         title=title,
-        notes=_memory.notes(results, method, target=one.target),
+        notes=_cell_notes.notes(results, method, target=one.target),
         cells=(
             Cell(
                 value=mean.estimate * 100,
@@ -116,7 +116,7 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
                 Column(
                     title=title,
                     group=names.get(method, method),
-                    notes=_memory.notes(results, one.reference, method, target=one.target),
+                    notes=_cell_notes.notes(results, one.reference, method, target=one.target),
                 )
                 for method in methods
                 for title in ("difference", "P, Holm")
