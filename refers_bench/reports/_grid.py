@@ -1,4 +1,4 @@
-"""How do methods x targets become a table of mean AUCs with its marks, bold figures and P-values?"""
+"""Builds tables of mean AUCs over methods x targets, with their marks, bold figures and P-values."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
     return Cell(
         value=summary.mean * 100,
         sd=summary.sd * 100 if summary.n > 1 else None,
+        n=(summary.n,),
         best=bold,
         tag=summary_tag(summary),
         link=link,
@@ -188,6 +189,39 @@ def p_text(p: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def p_cell(
+    p: float | None,
+    *,
+    test: str,
+    n: tuple[int, ...],
+    df: float | None = None,
+    unadjusted: float | None = None,
+    notes: tuple[Note, ...] = (),
+    title: str = "",
+) -> Cell:
+    """A P-value with what it takes to say so: test, n and df; `unadjusted` of one corrected after Holm."""
+    if p is None:
+        return Cell(kind="p", notes=notes)
+    name = f"{test}; adjusted after Holm" if unadjusted is not None else test
+    return Cell(
+        text=p_text(p), value=p, kind="p", test=name, n=n, df=df, unadjusted=unadjusted, notes=notes, title=title
+    )
+
+
+def interval_cell(
+    low: float, high: float, *, decimals: int, signed: bool = False, test: str = "", n: tuple[int, ...] = (),
+    df: float | None = None,
+) -> Cell:  # fmt: skip
+    """An interval: "1.2 to 3.4"."""
+    text = " to ".join(f"{end:{'+' if signed else ''}.{decimals}f}" for end in (low, high))
+    return Cell(text=text, kind="text", low=low, high=high, test=test, n=n, df=df)
+
+
+def count_cell(count: int) -> Cell:
+    """A number of things."""
+    return Cell(text=str(count), value=count, kind="text")
+
+
 def test_row(results: Results, title: str, tests: Sequence[Comparison], *, reference: str, name: str = STUDENT) -> Row:
     """The row of P-values; every one of them says test, n and df in its footnote."""
     cells = []
@@ -207,7 +241,7 @@ def test_row(results: Results, title: str, tests: Sequence[Comparison], *, refer
         notes: tuple[Note, ...] = (Note(text=text),)
         if outcome.p < ALPHA:
             notes = (SIGNIFICANT, *notes)
-        cells.append(Cell(text=p_text(outcome.p), kind="p", notes=notes))
+        cells.append(p_cell(outcome.p, test=outcome.test, n=outcome.n, df=outcome.df, notes=notes))
     return Row(title=title, cells=tuple(cells), block="test")
 
 

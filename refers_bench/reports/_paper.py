@@ -249,6 +249,9 @@ def _published(declaration: PaperTable) -> list[Row]:
             )
             for column in declaration.columns
         ]
-        cells = [Cell(kind="published", text=value.text) if value else Cell(kind="published") for value in found]
+        cells = [
+            Cell(kind="published", text=value.text, value=value.value) if value else Cell(kind="published")
+            for value in found
+        ]
         rows.append(Row(title=f"{declaration.p_title} (published)", cells=tuple(cells), block="published"))
     return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from refers_bench.analysis.claims import HOLDS, UNDECIDED, Claim, Evidence, Outcome, Published, evaluate, load
 from refers_bench.analysis.evidence import Released, Reproduced
 from refers_bench.analysis.published import TARGETS
@@ -61,14 +63,17 @@ def table(claims: tuple[Claim, ...], columns: dict[str, Evidence]) -> Table:
 
 def _row(claim: Claim, outcomes: list[Outcome]) -> Row:
     note = (Note(text=claim.note),) if claim.note else ()
-    demanded = Cell(text=claim.bound, kind="text", title=claim.text)
+    low, high = (None if math.isinf(end) else end for end in (claim.low, claim.high))
+    strict = "ends excluded" if claim.strict else ""
+    demanded = Cell(text=claim.bound, kind="text", title=claim.text, low=low, high=high, word=strict)
     return Row(
         title=f"{claim.id}: {claim.statement} ({claim.place})", cells=(demanded, *map(_cell, outcomes)), notes=note
     )
 
 
 def _cell(found: Outcome) -> Cell:
-    return Cell(text=text(found), kind="text", title=found.reason)
+    numbers = {"value": found.value, "low": found.low, "high": found.high, "word": found.verdict}
+    return Cell(text=text(found), kind="text", title=found.reason, **({} if found.value is None else numbers))
 
 
 def text(found: Outcome) -> str:

@@ -44,8 +44,8 @@ def _table(results: Results, target: Target) -> Table | None:
         }
         top = max(ranked.values()) if len(ranked) > 1 and alike else None
         cells = [
-            Cell(text=str(metric.n_pos), kind="text"),
-            Cell(text=str(metric.n_neg), kind="text"),
+            _grid.count_cell(metric.n_pos),
+            _grid.count_cell(metric.n_neg),
             *(
                 replace(figure, best=top is not None and ranked.get(method) == top)
                 for method, figure in zip(methods, figures, strict=True)
@@ -89,7 +89,8 @@ def _cell(seeds: list[_Seed], name: str, planned: int) -> Cell:
     mean, sd = mean_sd(aucs)
     tag = "" if len(aucs) == planned else f"n={len(aucs)}/{planned}"
     notes = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
-    return Cell(value=mean * 100, sd=sd * 100 if len(aucs) > 1 else None, tag=tag, notes=notes)
+    spread = sd * 100 if len(aucs) > 1 else None
+    return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=notes)
 
 
 REPORT = Report(label="Classes", build=build, order=40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from refers_bench.analysis.results import Results
 from refers_bench.plan.parameters import PREFIX
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Column, Row, Table
 
 #: Presets that follow the paper's text, and the released code.
 PAPER, CODE = "paper", "official_code"
@@ -35,10 +36,9 @@ def build(results: Results) -> Table | None:
         else:
             reasons = _reasons(entry, paper)
         if reasons:
-            stated = NO_VALUE if paper is None else show(paper[0]) if paper[1] else f"unstated; {show(paper[0])}"
-            released = NO_VALUE if code is None else show(code[0])
-            texts = (stated, released, show(entry["value"]), "; ".join(reasons), str(entry.get("origin", "")))
-            rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+            sides = (_stated(paper), _stated(code and (code[0], True)), _value(entry["value"]))
+            texts = ("; ".join(reasons), str(entry.get("origin", "")))
+            rows.append(Row(title=name, cells=(*sides, *(Cell(text=text, kind="text") for text in texts))))
     return Table(
         id="deviations",
         caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text (a "
@@ -95,6 +95,21 @@ def _reasons_of_parameter(entry: Mapping[str, Any]) -> list[str]:
     elif not entry.get("stated", True):
         reasons.append("unstated")
     return reasons
+
+
+def _stated(found: tuple[Any, bool] | None) -> Cell:
+    """A preset's value, and whether its source states it."""
+    if found is None:
+        return Cell(kind="text")
+    return _value(found[0]) if found[1] else _value(found[0], "unstated")
+
+
+def _value(value: Any, word: str = "") -> Cell:
+    """A value of any type; a number as one."""
+    text = f"{word}; {show(value)}" if word else show(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return Cell(text=text, value=value, word=word, kind="text")
+    return Cell(text=text, kind="text")
 
 
 def show(value: Any) -> str:

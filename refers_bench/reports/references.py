@@ -72,17 +72,20 @@ def _cells(one: Reference, files: tuple[Note, ...]) -> Iterable[Cell]:
     yield Cell(value=value.value, kind="published")
     yield Cell(value=one.released, decimals=2, notes=files) if one.released is not None else Cell(kind="missing")
     if ours is not None and ours.n:
-        yield Cell(value=ours.mean * 100, sd=ours.sd * 100 if ours.n > 1 else None, decimals=2)
-        yield Cell(text=f"{ours.n} of {ours.n_planned}" if ours.n < ours.n_planned else str(ours.n), kind="text")
+        yield Cell(value=ours.mean * 100, sd=ours.sd * 100 if ours.n > 1 else None, n=(ours.n,), decimals=2)
+        some = f"{ours.n} of {ours.n_planned}" if ours.n < ours.n_planned else str(ours.n)
+        yield Cell(text=some, value=ours.n, n=(ours.n_planned,), word="of the planned n", kind="text")
     else:
         yield from (Cell(kind="missing"), Cell(kind="missing"))
     yield _signed(None if one.released is None else one.released - value.value)
     yield _signed(ours.mean * 100 - value.value if ours is not None and ours.n else None)
     found = one.verdict
     if isinstance(found, Equivalence):
-        yield Cell(text=f"{found.low * 100:+.2f} to {found.high * 100:+.2f}", kind="text")
+        yield _grid.interval_cell(
+            found.low * 100, found.high * 100, decimals=2, signed=True, test=found.test, n=(found.n,), df=found.df
+        )
         note = Note(text=f"{found.test}, n = {found.n} seeds, df = {found.df}.")
-        yield Cell(text=_grid.p_text(found.p), kind="p", notes=(note,))
+        yield _grid.p_cell(found.p, test=found.test, n=(found.n,), df=found.df, notes=(note,))
         yield Cell(text=found.verdict, kind="text")
     else:
         yield Cell(kind="missing")
