@@ -1,4 +1,4 @@
-"""Builds tables of mean AUCs over methods x targets, with their marks, bold figures and P-values."""
+"""Lays out methods x targets as a table of mean AUCs with its marks, bold figures and P-values."""
 
 from __future__ import annotations
 
