@@ -12,7 +12,7 @@ from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
 from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
-from refers_bench.reports import _cell_notes
+from refers_bench.reports import _cell_notes, _sharing
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
 MOST_PANELS = 12
@@ -291,7 +291,8 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
 
 
 def incomplete(results: Results, targets: Iterable[Target]) -> str:
-    """The caption's words about what is drawn from fewer seeds or classes than there are; '' where nothing is."""
+    """The caption's words about what is drawn from fewer seeds or classes than there are, and about shared scores."""
+    targets = list(targets)
     names = titles(results, results.methods)
     found = [
         f"{names[method]}, {target_title(target)}, {percent(target.label_ratio)} ({tag})"
@@ -299,10 +300,25 @@ def incomplete(results: Results, targets: Iterable[Target]) -> str:
         for method in results.methods
         if (cell := results.cells.get((method, target))) is not None and cell.n and (tag := summary_tag(cell))
     ]
+    return _listed("Not from all seeds or classes", found) + sharing(results, targets)
+
+
+def sharing(results: Results, targets: Iterable[Target]) -> str:
+    """The caption's words about rows whose scores follow from one another; '' where there are none."""
+    found = [
+        f"{_sharing.names(results, group)} on {target_title(target)}, {percent(target.label_ratio)}"
+        for target in targets
+        for group in _sharing.groups(results, target)
+    ]
+    return _listed("Rows that share scores (see the table of integrity)", found)
+
+
+def _listed(title: str, found: Sequence[str]) -> str:
+    """A sentence that names the first few; '' where there are none."""
     if not found:
         return ""
     more = f"; and {len(found) - MOST_NAMED} more, marked in the tables" if len(found) > MOST_NAMED else ""
-    return f" Not from all seeds or classes: {'; '.join(found[:MOST_NAMED])}{more}."
+    return f" {title}: {'; '.join(found[:MOST_NAMED])}{more}."
 
 
 def not_drawn(shown: int, total: int) -> str:

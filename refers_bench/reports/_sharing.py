@@ -22,25 +22,38 @@ def notes(results: Results, *methods: str | None, target: Target | None) -> tupl
     """
     if target is None:
         return ()
-    groups: dict[tuple[str, ...], list[Finding]] = {}
-    for one in shared(results, target):
-        groups.setdefault(one.methods, []).append(one)
-    # A group within a larger one has nothing to add but closeness, which the table of findings gives.
-    largest = [group for group in groups if not any(set(group) < set(other) for other in groups)]
     return tuple(
-        Note(text=_text(results, group, groups))
-        for group in largest
+        Note(text=f"{names(results, group)} share scores in this column ({_how(inside)}): see the table of integrity.")
+        for group, inside in groups(results, target).items()
         if any(method in group for method in methods if method is not None)
     )
 
 
-def _text(results: Results, group: tuple[str, ...], groups: dict[tuple[str, ...], list[Finding]]) -> str:
+def groups(results: Results, target: Target) -> dict[tuple[str, ...], list[Finding]]:
+    """Rows of a column that share scores -> the findings about them; the largest groups alone."""
+    found: dict[tuple[str, ...], list[Finding]] = {}
+    for one in shared(results, target):
+        found.setdefault(one.methods, []).append(one)
+    # A group within a larger one has nothing to add but closeness, which the table of findings gives.
+    return {
+        group: [one for members, several in found.items() if set(members) <= set(group) for one in several]
+        for group in found
+        if not any(set(group) < set(other) for other in found)
+    }
+
+
+def names(results: Results, group: tuple[str, ...]) -> str:
+    """The titles of some rows: "A, B and C"."""
     labels = [results.methods[method] for method in group]
-    names = labels if len(set(labels)) == len(labels) else list(group)
-    inside = [one.closeness for members, found in groups.items() if set(members) <= set(group) for one in found]
+    known = labels if len(set(labels)) == len(labels) else list(group)
+    return f"{', '.join(known[:-1])} and {known[-1]}"
+
+
+def _how(found: list[Finding]) -> str:
+    """In which way the scores follow from one another: "positive images: identical"."""
     told = []
     for part, images in _IMAGES.items():
-        kinds = {one.relation for one in inside if one is not None and one.part == part}
+        about = [one.closeness for one in found if one.closeness is not None]
+        kinds = {one.relation for one in about if one.part == part}
         told += [f"{images}: {' or '.join(word for kind, word in _WORDS.items() if kind in kinds)}"] if kinds else []
-    who = f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{who} share scores in this column ({'; '.join(told)}): see the table of integrity."
+    return "; ".join(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from refers_bench.analysis.claims import HOLDS, UNDECIDED, Claim, Evidence, Outcome, Published, evaluate, load
 from refers_bench.analysis.evidence import Released, Reproduced
@@ -11,6 +12,7 @@ from refers_bench.analysis.references import release_of
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
+from refers_bench.reports import _grid
 
 #: Titles of the columns of evidence.
 SOURCES = ("published", "released files", "measured here")
@@ -36,7 +38,12 @@ def build(results: Results) -> Table | None:
         (target.dataset, target.task) in targets and target not in results.synthetic for target in results.targets
     ):
         return None
-    return table(load(), evidence(results))
+    found = table(load(), evidence(results))
+    release = release_of(results)
+    ours = _grid.sharing(results, results.targets)
+    files = _grid.sharing(release, release.targets) if release is not None and release is not results else ""
+    shared = (ours.strip(), files and f"Of the released files:{files}")
+    return replace(found, notes=(*found.notes, *(text for text in shared if text)))
 
 
 def table(claims: tuple[Claim, ...], columns: dict[str, Evidence]) -> Table:

@@ -13,7 +13,19 @@ from refers_bench.analysis.results import Results, load
 from refers_bench.data.imported import ImportedRun
 from refers_bench.jobs.importing import publish
 from refers_bench.render.table import Table
-from refers_bench.reports import cells, class_tests, classes, references, significance, table1, test_images
+from refers_bench.reports import (
+    cells,
+    claims,
+    class_tests,
+    classes,
+    figure_auc,
+    figure_forest,
+    figure_roc,
+    references,
+    significance,
+    table1,
+    test_images,
+)
 
 LABELS = (np.arange(120)[:, None] % np.array([3, 4]) == 0).astype(np.int8)
 SHARED = (
@@ -59,6 +71,19 @@ def notes_of(table: Table | list[Table] | None) -> set[str]:
 @pytest.mark.parametrize("report", [table1, cells, classes, references, significance, class_tests, test_images])
 def test_every_table_with_the_rows_has_the_footnote(results: Results, report: Any) -> None:
     assert SHARED in notes_of(report.build(results))
+
+
+@pytest.mark.parametrize("report", [figure_auc, figure_forest, figure_roc])
+def test_every_figure_that_compares_the_rows_says_it_in_its_caption(results: Results, report: Any) -> None:
+    built = report.build(results)
+    captions = [item.caption for item in (built if isinstance(built, list) else [built])]
+    where = "Model Genesis and TransVW on vinbigdata_cxr: findings, 100 % of labels"
+    assert captions and all(f"Rows that share scores (see the table of integrity): {where}." in c for c in captions)
+
+
+def test_claims_say_which_rows_share_scores(results: Results) -> None:
+    table = claims.build(results)
+    assert table is not None and any("Model Genesis and TransVW on vinbigdata_cxr" in note for note in table.notes)
 
 
 def test_only_the_rows_that_share_are_marked(results: Results) -> None:
