@@ -1,27 +1,73 @@
-"""What do prediction files contain that a reader should know before trusting a comparison?
+"""Finds facts about stored predictions that a reader should know before trusting a comparison.
 
 Facts about files, never a judgement: equal scores may have an innocent reason, which files cannot tell.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench import identity
 from refers_bench.analysis.cells import Target
+from refers_bench.analysis.image_statistics import FOLDER
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.shared_scores import (
+    AFFINE,
+    ALL,
+    IDENTICAL,
+    NEAR,
+    NEGATIVE,
+    POSITIVE,
+    STRENGTH,
+    Relation,
+    cliques,
+    decimals_of,
+    relations,
+)
+from refers_bench.errors import StorageError
+from refers_bench.files import publish_json
+
+#: Raised when the same predictions would give other findings.
+IMPL = 1
 
 #: Scores that equal multiples of ten to the minus this many are called quantised.
 MOST_DECIMALS = 4
-#: Fewer distinct scores than this in a group relate affinely by chance.
-FEWEST_DISTINCT = 4
 #: Images that two test lists must share for the scores of their runs to be compared.
 FEWEST_SHARED = 10
 _Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closeness:
+    """How close the scores of related runs are, over all their pairs and classes.
+
+    Attributes:
+        relation: `IDENTICAL`, `AFFINE` or `NEAR`.
+        part: `ALL`, `POSITIVE` or `NEGATIVE` images.
+        pairs: (first, second, number of classes in which they are related).
+        median_r: median of Pearson's r.
+        lowest_r: the lowest.
+        residual: largest distance of a score from the least-squares line, in units.
+        unit: the last digit that the scores show (0.001); None where they show no common one: then the residual is in
+            thousandths of their range.
+    """
+
+    relation: str
+    part: str
+    pairs: tuple[tuple[str, str, int], ...]
+    median_r: float
+    lowest_r: float
+    residual: float
+    unit: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +78,11 @@ class Finding:
         kind: what was looked for; one of `KINDS`.
         target: the table column.
         runs: names of the methods, or "method, seed 1" where a manifest has several seeds; for what is said of single
-            runs, all of which it is true; for what relates runs, the pair.
+            runs, all of which it is true; for related scores, a group in which every run is related to every other.
         classes: where it was found, in the order of the task.
         text: the fact in words.
+        methods: row names of the runs, each once.
+        closeness: of related scores; None for all else.
     """
 
     kind: str
@@ -42,44 +90,111 @@ class Finding:
     runs: tuple[str, ...]
     classes: tuple[str, ...]
     text: str
+    methods: tuple[str, ...] = ()
+    closeness: Closeness | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """Two runs whose scores of a class are related, on images that both were tested on."""
+
+    label: str
+    runs: tuple[str, str]
+    images: str
+    relation: Relation
+
+    @property
+    def where(self) -> tuple[str, str, str, float | None]:
+        """What a finding about several pairs has in common."""
+        return self.relation.kind, self.relation.part, self.images, self.relation.unit
+
+
+#: Of related scores: (kind of relation, part of the images) -> kind of finding.
+RELATED = {
+    (IDENTICAL, ALL): IDENTICAL,
+    (IDENTICAL, POSITIVE): f"{IDENTICAL} of the positive images",
+    (IDENTICAL, NEGATIVE): f"{IDENTICAL} of the negative images",
+    **{(kind, part): kind for kind in (AFFINE, NEAR) for part in (ALL, POSITIVE, NEGATIVE)},
+}
 KINDS = (
     "labels differ",
     "test lists differ",
-    "identical scores",
-    "identical scores of the positive images",
-    "identical scores of the negative images",
-    "affinely related scores",
+    *dict.fromkeys(RELATED.values()),
     "constant scores",
     "quantised scores",
     "NaN scores",
+    "infinite scores",
     "out of range",
 )
 
 
 def findings(results: Results) -> tuple[Finding, ...]:
-    """Everything found in the test predictions of the finished runs, target by target, in the order of `KINDS`."""
-    found: list[Finding] = []
-    for target in results.targets:
-        predictions = dict(_read(results, target))
-        here = [*_lists(target, predictions), *_alone(target, predictions), *_pairs(target, predictions)]
-        found += sorted(_merged(here), key=lambda finding: KINDS.index(finding.kind))
-    return tuple(found)
+    """Everything found in the test predictions of the finished runs, target by target, in the order of `KINDS`.
+
+    Scores outside 0 to 1 are a finding where the import declared probabilities, and only there.
+    """
+    return tuple(finding for target in results.targets for finding in findings_of(results, target))
 
 
-def _read(results: Results, target: Target) -> Iterator[tuple[str, Predictions]]:
-    """(name, predictions) of every finished run of the column."""
-    for method in results.methods:
-        runs = results.runs(method, target)
-        stored = [run for run in runs if run.run.key in results.predicted]
-        for planned in stored:
-            name = method if len(stored) == 1 else f"{method}, seed {planned.run.seed}"
-            yield name, read(results.store / planned.run.key / FILE)
+def findings_of(results: Results, target: Target) -> tuple[Finding, ...]:
+    """Everything found in one column."""
+    # Nothing is known of the range of other scores: logits have none.
+    probabilities = bool((results.lock.get("manifest") or {}).get("probabilities"))
+    return _found(results.store, target, results.predictions.get(target, ()), probabilities)
+
+
+# A stored file never changes, and every table asks for the findings about its rows.
+@functools.lru_cache(maxsize=10_000)
+def _found(
+    store: Path, target: Target, runs: tuple[tuple[str, str, str], ...], probabilities: bool
+) -> tuple[Finding, ...]:
+    """The findings about some runs (name, method, key), read back where they were computed before."""
+    if not runs:
+        return ()
+    what = {"integrity": IMPL, "target": asdict(target), "runs": runs, "probabilities": probabilities}
+    path = store.parent / FOLDER / f"{identity.key(what)}.json"
+    found = _kept(path)
+    if found is None:
+        found = _computed(store, target, runs, probabilities)
+        # A reader may have no right to write here: the findings are as good.
+        with contextlib.suppress(StorageError):
+            publish_json(path, {"findings": [asdict(one) for one in found]})
+    return found
+
+
+def _kept(path: Path) -> tuple[Finding, ...] | None:
+    """What stands in the file; None when there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))["findings"]
+        return tuple(
+            Finding(
+                **{
+                    **one,
+                    "target": Target(**one["target"]),
+                    **{name: tuple(one[name]) for name in ("runs", "classes", "methods")},
+                    "closeness": one["closeness"]
+                    and Closeness(**{**one["closeness"], "pairs": tuple(map(tuple, one["closeness"]["pairs"]))}),
+                }
+            )
+            for one in content
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _computed(
+    store: Path, target: Target, runs: Sequence[tuple[str, str, str]], probabilities: bool
+) -> tuple[Finding, ...]:
+    predictions = {name: read(store / key / FILE) for name, _, key in runs}
+    methods = {name: method for name, method, _ in runs}
+    alone = _alone(target, predictions, probabilities=probabilities)
+    here = [*_lists(target, predictions), *_merged(alone), *_groups(target, predictions)]
+    here = [replace(one, methods=tuple(dict.fromkeys(methods[run] for run in one.runs))) for one in here]
+    return tuple(sorted(here, key=lambda finding: KINDS.index(finding.kind)))
 
 
 def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
-    """Findings that differ in their class alone, as one; then those of single runs that differ in the run alone."""
+    """Findings about single runs that differ in their class alone, as one; then those that differ in the run alone."""
     groups: dict[tuple[str, tuple[str, ...], str], list[Finding]] = {}
     for finding in found:
         groups.setdefault((finding.kind, finding.runs, finding.text), []).append(finding)
@@ -87,10 +202,8 @@ def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
     for (kind, runs, text), same in groups.items():
         classes = tuple(dict.fromkeys(name for finding in same for name in finding.classes))
         finding = Finding(kind=kind, target=same[0].target, runs=runs, classes=classes, text=text)
-        # Two runs of one finding are a pair and stay one.
-        where = (kind, classes, text) if len(runs) == 1 else (kind, classes, text, runs)
-        before = alike.get(where)
-        alike[where] = finding if before is None else replace(before, runs=(*before.runs, *runs))
+        before = alike.get((kind, classes, text))
+        alike[kind, classes, text] = finding if before is None else replace(before, runs=(*before.runs, *runs))
     yield from alike.values()
 
 
@@ -112,82 +225,137 @@ def _lists(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[F
                 yield Finding(kind="test lists differ", target=target, runs=runs, classes=(), text=text)
                 continue
             other = other.sorted(first.classes)
-        for k, label in enumerate(first.classes):
-            differ = int((first.labels_NK[:, k] != other.labels_NK[:, k]).sum())
-            if differ:
-                text = f"labels of {differ} images differ"
-                yield Finding(kind="labels differ", target=target, runs=runs, classes=(label,), text=text)
+        differ: dict[int, list[str]] = {}
+        for label, count in zip(first.classes, (first.labels_NK != other.labels_NK).sum(axis=0), strict=True):
+            differ.setdefault(int(count), []).append(label)
+        for count, labels in differ.items():
+            if count:
+                text = f"labels of {count} images differ"
+                yield Finding(kind="labels differ", target=target, runs=runs, classes=tuple(labels), text=text)
 
 
-def _alone(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:
+def _alone(target: Target, predictions: Mapping[str, Predictions], *, probabilities: bool) -> Iterator[Finding]:
     """What can be said of the scores of one run."""
     for name, found in predictions.items():
         for k, label in enumerate(found.classes):
             scores = found.scores_NK[:, k].astype(np.float64)
-            for kind, text in _column(scores):
+            for kind, text in _column(scores, probabilities=probabilities):
                 yield Finding(kind=kind, target=target, runs=(name,), classes=(label,), text=text)
 
 
-def _column(scores_N: _Floats) -> Iterator[tuple[str, str]]:
+def _column(scores_N: _Floats, *, probabilities: bool) -> Iterator[tuple[str, str]]:
     nan = int(np.isnan(scores_N).sum())
     if nan:
         yield "NaN scores", f"{nan} of {len(scores_N)} scores are NaN: no AUC"
         scores_N = scores_N[~np.isnan(scores_N)]
     if not len(scores_N):
         return
-    if not np.isfinite(scores_N).all():
-        yield "out of range", "infinite scores"
-        return
     low, high = float(scores_N.min()), float(scores_N.max())
+    if probabilities and not 0 <= low <= high <= 1:
+        yield "out of range", "declared probabilities, but some scores lie outside 0 to 1"
+    if not np.isfinite(scores_N).all():
+        yield "infinite scores", f"{int(np.isinf(scores_N).sum())} of {len(scores_N)} scores are infinite"
+        return
     if low == high:
         yield "constant scores", "all images have one score"
         return
-    decimals = decimals_of(scores_N)
+    decimals = decimals_of(scores_N, most=MOST_DECIMALS)
     if decimals is not None:
         yield "quantised scores", f"all scores are multiples of {10.0**-decimals:g}"
-    # Probabilities with a few values outside are a slip; logits spread to both sides and far beyond.
-    outside = int(((scores_N < 0) | (scores_N > 1)).sum())
-    if 0 < outside < 0.05 * len(scores_N):
-        yield "out of range", "some scores lie outside 0 to 1, at least 95 % of them within"
 
 
-def decimals_of(scores_N: _Floats) -> int | None:
-    """Decimal places that hold all scores exactly as float32, at most `MOST_DECIMALS`; None when more are needed.
+def _groups(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:
+    """Runs whose scores follow from one another, group by group: every run of a group is related to every other."""
+    found = list(_pairs(predictions))
+    known = {(one.runs, one.label, one.images, one.relation.part): STRENGTH[one.relation.kind] for one in found}
+    order = list(predictions)
+    for kind, part, images, unit in dict.fromkeys(one.where for one in found):
+        alike = [one for one in found if (one.relation.part, one.images) == (part, images)]
+        # A group may hold pairs that are related more closely; they have a finding of their own.
+        edges = [one.runs for one in alike if STRENGTH[one.relation.kind] >= STRENGTH[kind]]
+        pairs: dict[tuple[str, str], list[_Pair]] = {}
+        for one in alike:
+            if (one.relation.kind, one.relation.unit) == (kind, unit):
+                pairs.setdefault(one.runs, []).append(one)
+        for runs in cliques(edges, order):
+            inside = {pair: several for pair, several in pairs.items() if set(pair) <= set(runs)}
+            if not inside or all(_said(one, known) for several in inside.values() for one in several):
+                continue
+            held = {one.label for several in inside.values() for one in several}
+            closeness = _closeness(inside, unit)
+            yield Finding(
+                kind=RELATED[kind, part],
+                target=target,
+                runs=runs,
+                classes=tuple(name for name in _classes(predictions) if name in held),
+                text=_text(kind, f"of the {part} images" if part else images, closeness, len(runs), len(held)),
+                closeness=closeness,
+            )
 
-    Example:
-        >>> decimals_of(np.array([0.25, 0.5]))
-        2
-    """
-    for decimals in range(MOST_DECIMALS + 1):
-        if np.array_equal(np.round(scores_N, decimals).astype(np.float32), scores_N.astype(np.float32)):
-            return decimals
-    return None
+
+def _said(one: _Pair, known: Mapping[tuple[tuple[str, str], str, str, str], int]) -> bool:
+    """Whether a relation follows from that of all images; near ones are said of the parts, where these are related."""
+    whole, *parts = (known.get((one.runs, one.label, one.images, part), 0) for part in (ALL, POSITIVE, NEGATIVE))
+    if one.relation.part:
+        return one.relation.kind != NEAR and whole >= STRENGTH[one.relation.kind]
+    return one.relation.kind == NEAR and any(parts)
 
 
-def _pairs(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:
-    """Which runs have scores of a class that follow from one another, on the images that both were tested on?"""
-    for label in dict.fromkeys(name for found in predictions.values() for name in found.classes):
+def _closeness(pairs: Mapping[tuple[str, str], Sequence[_Pair]], unit: float | None) -> Closeness:
+    found = [one.relation for several in pairs.values() for one in several]
+    return Closeness(
+        relation=found[0].kind,
+        part=found[0].part,
+        pairs=tuple((*pair, len(several)) for pair, several in pairs.items()),
+        median_r=float(np.median([one.r for one in found])),
+        lowest_r=min(one.r for one in found),
+        residual=max(one.residual for one in found),
+        unit=unit,
+    )
+
+
+def _text(kind: str, images: str, closeness: Closeness, runs: int, classes: int) -> str:
+    """The fact about a group; where its pairs are related in different numbers of classes, with these."""
+    if kind == IDENTICAL:
+        text = f"identical scores {images}"
+    else:
+        how = "affine functions of each other, up to rounding" if kind == AFFINE else "nearly affine functions"
+        unit = "thousandths of their range" if closeness.unit is None else f"units of {closeness.unit:g}"
+        text = (
+            f"the scores {images} are {how}: r {closeness.median_r:.6f} (median), {closeness.lowest_r:.6f} (lowest), "
+            f"residual at most {closeness.residual:.2f} {unit}"
+        )
+    if len(closeness.pairs) == runs * (runs - 1) / 2 and {n for _, _, n in closeness.pairs} == {classes}:
+        return text
+    counts = [f"{one} and {two} in {n} class{'es' * (n > 1)}" for one, two, n in closeness.pairs]
+    return f"{text}; {', '.join(counts)}"
+
+
+def _classes(predictions: Mapping[str, Predictions]) -> list[str]:
+    """The classes of any run, each once."""
+    return list(dict.fromkeys(name for found in predictions.values() for name in found.classes))
+
+
+def _pairs(predictions: Mapping[str, Predictions]) -> Iterator[_Pair]:
+    """All related pairs, class by class, on the images that both were tested on."""
+    for label in _classes(predictions):
         groups: dict[tuple[str, ...], list[str]] = {}
         for name, found in predictions.items():
             if label in found.classes:
                 groups.setdefault(found.image_ids, []).append(name)
         for images, names in groups.items():
-            yield from _pairs_on(target, predictions, label, images, [names])
+            yield from _pairs_on(predictions, label, images, [names])
         lists = list(groups)
         for place, images in enumerate(lists):
             for other in lists[place + 1 :]:
                 shared = tuple(sorted(set(images) & set(other)))
                 if len(shared) >= FEWEST_SHARED:
-                    yield from _pairs_on(target, predictions, label, shared, [groups[images], groups[other]])
+                    yield from _pairs_on(predictions, label, shared, [groups[images], groups[other]])
 
 
 def _pairs_on(
-    target: Target,
-    predictions: Mapping[str, Predictions],
-    label: str,
-    images: tuple[str, ...],
-    groups: Sequence[Sequence[str]],
-) -> Iterator[Finding]:
+    predictions: Mapping[str, Predictions], label: str, images: tuple[str, ...], groups: Sequence[Sequence[str]]
+) -> Iterator[_Pair]:
     """The related pairs on some images, within one group of runs or between two."""
     names = [name for group in groups for name in group]
     scores, labels = [], []
@@ -199,61 +367,12 @@ def _pairs_on(
         scores.append(found.scores_NK[rows, k])
         labels.append(found.labels_NK[rows, k])
     where = "of all images" if len(groups) == 1 else f"of all {len(images)} images in both"
-    for one, other, kind, text in _related(np.stack(scores).astype(np.float64), labels[0], where):
+    for relation in relations(np.stack(scores).astype(np.float64), labels[0]):
+        one, other = relation.runs
         if len(groups) == 1 or (one < len(groups[0]) <= other):
-            yield Finding(kind=kind, target=target, runs=(names[one], names[other]), classes=(label,), text=text)
+            yield _Pair(label=label, runs=(names[one], names[other]), images=where, relation=relation)
 
 
-def _related(
-    scores_RN: _Floats, labels_N: npt.NDArray[np.int8], everywhere: str
-) -> Iterator[tuple[int, int, str, str]]:
-    """(first, second, kind, text) of every pair that is related."""
-    usable = [row for row in range(len(scores_RN)) if np.isfinite(scores_RN[row]).all()]
-    known: set[tuple[int, int]] = set()
-    parts = (("", np.ones(len(labels_N), bool)), (" of the positive images", labels_N == 1))
-    for where, chosen in (*parts, (" of the negative images", labels_N == 0)):
-        for one, other, identical in _related_rows(scores_RN[:, chosen], usable, 2 if not where else FEWEST_DISTINCT):
-            if (one, other) in known:
-                continue
-            if not where:
-                known.add((one, other))
-            if identical:
-                yield one, other, f"identical scores{where}", f"identical scores{where or f' {everywhere}'}"
-            else:
-                text = f"the scores{where or f' {everywhere}'} are affine functions of each other, up to rounding"
-                yield one, other, "affinely related scores", text
-
-
-def _related_rows(scores_RN: _Floats, usable: Sequence[int], fewest: int) -> Iterator[tuple[int, int, bool]]:
-    """(first, second, whether identical) of the pairs of rows that are identical or affinely related.
-
-    Args:
-        scores_RN: of R runs on the same N images.
-        usable: rows without NaN.
-        fewest: distinct scores that a row needs; to be related otherwise than by identity it needs `FEWEST_DISTINCT`.
-    """
-    distinct = {row: len(np.unique(scores_RN[row])) for row in usable}
-    rows = [row for row in usable if distinct[row] >= fewest]
-    if len(rows) < 2:
-        return
-    centred = scores_RN[rows] - scores_RN[rows].mean(axis=1, keepdims=True)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    close = np.abs(centred @ centred.T) > 1 - 1e-4
-    for a in range(len(rows)):
-        for b in range(a + 1, len(rows)):
-            if close[a, b]:
-                one, other = scores_RN[rows[a]], scores_RN[rows[b]]
-                if np.array_equal(one, other):
-                    yield rows[a], rows[b], True
-                elif min(distinct[rows[a]], distinct[rows[b]]) >= FEWEST_DISTINCT and _affine(one, other):
-                    yield rows[a], rows[b], False
-
-
-def _affine(one_N: _Floats, other_N: _Floats) -> bool:
-    """Whether the second is a x the first + b, up to the rounding of both."""
-    slope, shift = np.polyfit(one_N, other_N, 1)
-    rounding = sum(
-        scale * (0.5 * 10.0**-places if (places := decimals_of(scores)) is not None else 1e-6 * np.ptp(scores))
-        for scale, scores in ((abs(slope), one_N), (1.0, other_N))
-    )
-    return bool(np.abs(slope * one_N + shift - other_N).max() <= 1.01 * rounding)
+def shared(results: Results, target: Target) -> tuple[Finding, ...]:
+    """The findings of one column about scores that two rows or more share."""
+    return tuple(one for one in findings_of(results, target) if one.closeness is not None and len(one.methods) > 1)

@@ -52,6 +52,13 @@ def references(results: Results) -> tuple[Reference, ...]:
     return tuple(_references(results))
 
 
+def differences_of_release(results: Results) -> tuple[float, ...]:
+    """Mean AUC of each row and column of an imported release minus the published one, in points."""
+    if results.origin != "released":
+        return ()
+    return tuple(one.released - one.published.value for one in references(results) if one.released is not None)
+
+
 def column_of(value: PublishedValue) -> Target:
     """The table column a published figure stands in."""
     dataset, task = TARGETS[value.target]

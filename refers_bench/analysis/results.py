@@ -64,6 +64,20 @@ class Results:
         root = str(self.store)
         return frozenset(key for key in self.records if os.path.isfile(f"{root}/{key}/predictions.parquet"))  # noqa: PTH113
 
+    @cached_property
+    def predictions(self) -> dict[Target, tuple[tuple[str, str, str], ...]]:
+        """Column -> (name, row name, key) of its finished runs with predictions, in the order of the rows.
+
+        The name is the row's, or "row, seed 1" where a row has several such runs.
+        """
+        found: dict[Target, tuple[tuple[str, str, str], ...]] = {}
+        for (method, target), planned in self._groups.items():
+            runs = [one.run for one in planned if one.run.key in self.predicted]
+            names = [f"{method}, seed {run.seed}" if len(runs) > 1 else method for run in runs]
+            here = tuple((name, method, run.key) for name, run in zip(names, runs, strict=True))
+            found[target] = (*found.get(target, ()), *here)
+        return found
+
     @property
     def origin(self) -> str:
         """Where the figures come from: "run" (ours), "released" or "imported"."""

@@ -32,12 +32,16 @@ def import_() -> None:
 @import_.command("refers-release")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_NAME
+@click.option("--allow-unread", is_flag=True, help="Leave out files that no rule reads, instead of refusing them.")
 @_REPORT
 @click.pass_obj
-def refers_release(settings: Settings, folder: Path, name: str | None, report: bool) -> None:
-    """The prediction files of the REFERS release: FOLDER holds Results_of_fine-tuning."""
+def refers_release(settings: Settings, folder: Path, name: str | None, allow_unread: bool, report: bool) -> None:
+    """The prediction files of the REFERS release: FOLDER holds Results_of_fine-tuning.
+
+    A file below FOLDER that no rule reads is an error; hidden ones are named and left out.
+    """
     from refers_bench import plugins
-    from refers_bench.data.refers_release import DATASETS, read_release
+    from refers_bench.data.refers_release import DATASETS, PROBABILITIES, read_release
     from refers_bench.render.escape import printable
 
     classes = {
@@ -45,7 +49,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None, report: b
         for dataset in DATASETS.values()
         for task, card in plugins.load("dataset", dataset).tasks.items()
     }
-    release = read_release(folder, classes)
+    release = read_release(folder, classes, allow_unread=allow_unread)
     for path in release.unread:
         click.echo(printable(f"not read: {path}"))
     _publish(
@@ -55,7 +59,10 @@ def refers_release(settings: Settings, folder: Path, name: str | None, report: b
         title="Prediction files of the REFERS release",
         origin="released",
         tables=("table1",),
-        command=f"refers-bench results import refers-release {shlex.quote(folder.name)}",
+        unread=release.unread,
+        probabilities=PROBABILITIES,
+        command=f"refers-bench results import refers-release {shlex.quote(folder.name)}"
+        + (" --allow-unread" if allow_unread else ""),
         report=report,
     )
 
@@ -63,9 +70,10 @@ def refers_release(settings: Settings, folder: Path, name: str | None, report: b
 def _table(format: str) -> Callable[..., None]:  # noqa: A002
     @click.argument("file", type=click.Path(path_type=Path))
     @_NAME
+    @click.option("--probabilities", is_flag=True, help="Declare the scores so: outside 0 to 1 is then a finding.")
     @_REPORT
     @click.pass_obj
-    def read(settings: Settings, file: Path, name: str | None, report: bool) -> None:
+    def read(settings: Settings, file: Path, name: str | None, probabilities: bool, report: bool) -> None:
         from refers_bench.data.prediction_tables import read_table
         from refers_bench.render.escape import printable
 
@@ -78,7 +86,10 @@ def _table(format: str) -> Callable[..., None]:  # noqa: A002
             name=name or file.stem,
             title=f"Imported predictions: {file.name}",
             origin="imported",
-            command=f"refers-bench results import {format} {shlex.quote(file.name)}",
+            unread=tuple(f"column {column}" for column in ignored),
+            probabilities=probabilities,
+            command=f"refers-bench results import {format} {shlex.quote(file.name)}"
+            + (" --probabilities" if probabilities else ""),
             report=report,
         )
 

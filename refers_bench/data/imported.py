@@ -1,4 +1,4 @@
-"""What do other people's predictions look like once they have been read, whatever files they came from?"""
+"""Holds other people's predictions once they have been read, whatever files they came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which predictions does anybody's CSV or Parquet file hold?
+"""Reads predictions from anybody's CSV or Parquet file.
 
 One row per image and class. Columns: ``method, dataset, task, label_ratio, class, image_id, label, score``, and
 where known ``seed`` (0), ``patient_id`` ('') and ``method_label`` (the row's title). Label: 1, 0 or empty for unknown.

@@ -1,14 +1,15 @@
-"""Which predictions does a folder of the REFERS release hold?
+"""Reads the prediction files of the REFERS release.
 
 ``Results_of_fine-tuning/<target>/[code/]<ratio or task>/<method>/<class>.txt``, one line ``label score`` for each test
-image in the order of the released lists; one run of each method.
+image in the order of the released lists; one run of each method. Of viral against bacterial pneumonia
+(``bacterial_viral/<method>/bacterial_viral.txt``, 1 = viral) the release has no REFERS file, and no list of the images.
 
 Source: the prediction files of the REFERS release, as measured in the files themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,14 @@ PARTS: Mapping[str, tuple[str, float]] = {
     "data100": ("findings", 1.0),
     "tuberculosis": ("tuberculosis", 1.0),
     "covid_others": ("covid19_vs_other", 1.0),
-    "viral_bacterial": ("viral_vs_bacterial", 1.0),
+    "bacterial_viral": ("viral_vs_bacterial", 1.0),
 }
 #: Names of single-class files whose class is called otherwise here.
-CLASSES: Mapping[str, str] = {"covid_others": "COVID-19", "viral_bacterial": "Viral"}
+CLASSES: Mapping[str, str] = {"covid_others": "COVID-19", "bacterial_viral": "Viral"}
+#: The released fine-tuning code writes sigmoid scores (``label_prob/``).
+PROBABILITIES = True
+#: Files that an error names.
+MOST_NAMED = 20
 FOOTNOTE = "the prediction files of the REFERS release: one run; which code wrote them is not stated there"
 
 
@@ -56,23 +61,27 @@ class Release:
 
     Attributes:
         runs: in the order of datasets, parts and methods above.
-        unread: files below the folder that no rule reads, as relative paths.
+        unread: files below the folder that were not read, as relative paths.
     """
 
     runs: tuple[ImportedRun, ...]
     unread: tuple[str, ...]
 
 
-def read_release(root: Path, classes: Mapping[tuple[str, str], tuple[str, ...]]) -> Release:
+def read_release(
+    root: Path, classes: Mapping[tuple[str, str], tuple[str, ...]], *, allow_unread: bool = False
+) -> Release:
     """Read every prediction file.
 
     Args:
         root: ``Results_of_fine-tuning``, or the folder that holds it.
         classes: (dataset, task) -> names and order of the classes; files of other names are an error.
+        allow_unread: whether files may be there that no rule reads. Hidden ones (``.DS_Store``,
+            ``.ipynb_checkpoints/``), which the release has in many folders, always may: they hold no predictions.
 
     Raises:
-        UserError: no prediction file, a line that is not ``label score``, an unknown or missing class, files of one
-            run with different numbers of lines, or labels that differ between the methods' files of one class.
+        UserError: no prediction file, a file that no rule reads, a line that is not ``label score``, an unknown or
+            missing class, or files of one run with different numbers of lines.
     """
     root = root / "Results_of_fine-tuning" if (root / "Results_of_fine-tuning").is_dir() else root
     if not root.is_dir():
@@ -90,9 +99,20 @@ def read_release(root: Path, classes: Mapping[tuple[str, str], tuple[str, ...]])
     if not groups:
         allowed = "<target>/<ratio or task>/<method>/<class>.txt with the targets " + ", ".join(DATASETS)
         raise UserError(Problem(found="no prediction file", allowed=allowed, path=root))
+    if not allow_unread:
+        _refuse_unread([path for path in unread if not any(part[0] == "." for part in Path(path).parts)], root)
     order = [(d, p, m) for d in DATASETS for p in PARTS for m in METHODS]
     runs = tuple(_run(where, groups[where], root, classes) for where in order if where in groups)
     return Release(runs=runs, unread=tuple(unread))
+
+
+def _refuse_unread(paths: Sequence[str], root: Path) -> None:
+    """A misspelt folder would otherwise drop a whole column of a table."""
+    if paths:
+        more = f", and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+        found = f"{len(paths)} file{'s' * (len(paths) > 1)} that no rule reads: {', '.join(paths[:MOST_NAMED])}{more}"
+        allowed = "<target>/<ratio or task>/<method>/<class>.txt alone; --allow-unread takes the rest in without them"
+        raise UserError(Problem(found=found, allowed=allowed, path=root))
 
 
 def _where(parts: tuple[str, ...]) -> tuple[str, str, str] | None:

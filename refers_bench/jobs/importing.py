@@ -1,4 +1,4 @@
-"""How do other people's predictions become results of ours, with a plan that says where they come from?"""
+"""Stores other people's predictions as results, with a plan that says where they come from."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def publish(
     origin: str,
     command: str,
     tables: tuple[str, ...] = (),
+    unread: Sequence[str] = (),
+    probabilities: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> lock.Plan:
     """Store the predictions and metrics of each run, then the plan that lists them.
@@ -50,6 +52,8 @@ def publish(
         origin: `RELEASED` or `IMPORTED`.
         command: how the import is done again, for the report.
         tables: of the paper, to be shown however few of their cells are there.
+        unread: what of the source was not read ("column notes", or a file's path), for the report.
+        probabilities: whether the scores are declared probabilities; of others no range is known.
         progress: told (done, total) after each run.
 
     Raises:
@@ -81,10 +85,12 @@ def publish(
             )
         )
         progress(number + 1, len(runs))
+    # Left out where there is nothing to say, as in the plans of earlier imports.
+    about = {name: value for name, value in (("unread", list(unread)), ("probabilities", probabilities)) if value}
     plan = lock.Plan(
         name=name,
         title=title,
-        manifest={"origin": origin, "command": command},
+        manifest={"origin": origin, "command": command, **about},
         jobs=tuple(jobs.values()),
         cells=tuple(cells),
         tables=tables,

@@ -1,4 +1,4 @@
-"""How do tables and tidy rows become CSV that spreadsheets and pandas read alike?"""
+"""Writes tables and tidy rows as CSV that spreadsheets and pandas read alike: numbers unrounded, no display strings."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ def _write(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def table(content: Table) -> str:
-    """One line per cell, figures unrounded: block, row, column, value, sd, text, tag, best, notes."""
-    names = ["block", "row", "group", "column", "subtitle", "value", "sd", "text", "tag", "best", "notes"]
-    rows: list[list[Any]] = [list(names)]
+    """One line per cell: where it stands, its numbers (empty where there is none), then words.
+
+    ``n`` and ``n_2``: of the first and the second group, where there are two; see `Cell` for the other columns.
+    """
+    where = ["block", "row", "group", "column", "subtitle"]
+    numbers = ["value", "sd", "low", "high", "n", "n_2", "df", "unadjusted"]
+    rows: list[list[Any]] = [[*where, *numbers, "test", "text", "tag", "best", "notes"]]
     for row in content.rows:
         for column, cell in zip(content.columns, row.cells, strict=True):
-            notes = "; ".join(note.text for note in (*row.notes, *cell.notes))
+            notes = "; ".join(note.text for note in (*column.notes, *row.notes, *cell.notes))
             where = [row.block, row.title, column.group, column.title, column.subtitle]
-            rows.append([*where, cell.value, cell.sd, cell.figure, cell.tag, int(cell.best), notes])
+            first, second = (*cell.n, None, None)[:2]
+            found = [cell.value, cell.sd, cell.low, cell.high, first, second, cell.df, cell.unadjusted]
+            rows.append([*where, *found, cell.test, cell.words, cell.tag, int(cell.best), notes])
     return _write(rows)
 
 

@@ -1,4 +1,4 @@
-"""How do tables and figures become JSON that other programs read?"""
+"""Writes tables and figures as JSON that other programs read: numbers unrounded, no display strings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refers_bench.render.page import Page
 from refers_bench.render.table import Table
 
 #: Raised when a reader of the last version would misread this one.
-VERSION = 1
+VERSION = 2
 
 
 def page(content: Page, *, cells: Iterable[Mapping[str, Any]], classes: Iterable[Mapping[str, Any]]) -> str:
@@ -43,7 +43,7 @@ def page(content: Page, *, cells: Iterable[Mapping[str, Any]], classes: Iterable
 
 
 def _table(table: Table) -> dict[str, Any]:
-    """Footnotes by their marks; every cell with its value, text and marks."""
+    """Footnotes by their marks; every cell with its numbers, words and marks."""
     marks = table.footnotes()
     return {
         "id": table.id,
@@ -60,9 +60,15 @@ def _table(table: Table) -> dict[str, Any]:
                 "cells": [
                     {
                         "kind": cell.kind,
-                        "text": cell.figure,
+                        "text": cell.words,
                         "value": cell.value,
                         "sd": cell.sd,
+                        "low": cell.low,
+                        "high": cell.high,
+                        "n": list(cell.n),
+                        "df": cell.df,
+                        "unadjusted": cell.unadjusted,
+                        "test": cell.test,
                         "tag": cell.tag,
                         "best": cell.best,
                         "footnotes": [marks[note] for note in cell.notes],

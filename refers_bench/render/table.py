@@ -1,7 +1,8 @@
-"""What is a table, before it is HTML, LaTeX, Markdown, CSV or text?"""
+"""Holds a table before it is HTML, LaTeX, Markdown, CSV, JSON or text: what people see, and the numbers behind it."""
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,12 +26,22 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One table cell.
+    """One table cell: what is shown, and for CSV and JSON the numbers themselves, unrounded.
+
+    A report that shows a number in a `text` of its own gives the number as well, in the same unit: CSV and JSON take
+    `value`, `low`, `high`, `n`, `df` and `unadjusted`, and of such a cell no text but `word`.
 
     Attributes:
-        text: what is shown when there is no `value`.
+        text: what is shown; by default `value` with its `decimals`, or a dash.
         value: a figure, in the unit of the table (AUC: per cent); NaN is not allowed.
         sd: its standard deviation over seeds.
+        low: lower end of its interval, or of what is allowed; None for none.
+        high: upper end.
+        n: what the figure was computed from: the number of seeds or images; of each group, where there are several.
+        df: degrees of freedom.
+        unadjusted: the P-value before the correction for several tests, where `value` is the corrected one.
+        test: name of the test or of the way in which the interval was made.
+        word: what the text says besides the numbers: a verdict ("holds"), a unit ("seconds").
         decimals: digits after the point of `value` and `sd`.
         signed: whether a positive `value` is shown with its sign.
         best: shown in bold.
@@ -44,6 +55,13 @@ class Cell:
     text: str = NO_VALUE
     value: float | None = None
     sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: tuple[int, ...] = ()
+    df: float | None = None
+    unadjusted: float | None = None
+    test: str = ""
+    word: str = ""
     decimals: int = 1
     signed: bool = False
     best: bool = False
@@ -56,14 +74,30 @@ class Cell:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of cell '{self.kind}'; known: {', '.join(KINDS)}")
-        for figure in (self.value, self.sd):
-            if figure is not None and figure != figure:
-                raise ValueError("a cell holds no NaN: give it a text and a note instead")
+        for figure in self.numbers:
+            if not math.isfinite(figure):
+                raise ValueError("a cell holds no NaN and no infinity: give it a text and a note instead")
 
     @property
     def figure(self) -> str:
-        """The figure alone ("76.7"), or the text."""
-        return self.text if self.value is None else f"{self.value:{'+' if self.signed else ''}.{self.decimals}f}"
+        """What is shown, without the spread: the text, or the figure ("76.7")."""
+        if self.value is None or self.text != NO_VALUE:
+            return self.text
+        return f"{self.value:{'+' if self.signed else ''}.{self.decimals}f}"
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """All numbers of the cell that stand for its text."""
+        return tuple(
+            float(one)
+            for one in (self.value, self.sd, self.low, self.high, *self.n, self.df, self.unadjusted)
+            if one is not None
+        )
+
+    @property
+    def words(self) -> str:
+        """The text for programs: no numbers that stand in fields of their own, and no dash for what is not there."""
+        return self.word if self.numbers else "" if self.text == NO_VALUE else self.text
 
     @property
     def spread(self) -> str:

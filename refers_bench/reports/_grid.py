@@ -1,4 +1,4 @@
-"""How do methods x targets become a table of mean AUCs with its marks, bold figures and P-values?"""
+"""Lays out methods x targets as a table of mean AUCs with its marks, bold figures and P-values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refers_bench.analysis.seeds import DONE, FAILED, UNAVAILABLE, SeedSummary
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, best, compare
 from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.render.table import DAGGER, NO_VALUE, Cell, Column, Note, Row, slug
-from refers_bench.reports import _memory
+from refers_bench.reports import _cell_notes, _sharing
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
 MOST_PANELS = 12
@@ -64,11 +64,12 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
     return Cell(
         value=summary.mean * 100,
         sd=summary.sd * 100 if summary.n > 1 else None,
+        n=(summary.n,),
         best=bold,
         tag=summary_tag(summary),
         link=link,
         title=f"{summary.n} of {summary.n_planned} seeds, {summary.n_defined} of {summary.n_classes} classes",
-        notes=(*summary_notes(summary), *_memory.notes(results, method, target=target)),
+        notes=(*summary_notes(summary), *_cell_notes.notes(results, method, target=target)),
     )
 
 
@@ -188,6 +189,39 @@ def p_text(p: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def p_cell(
+    p: float | None,
+    *,
+    test: str,
+    n: tuple[int, ...],
+    df: float | None = None,
+    unadjusted: float | None = None,
+    notes: tuple[Note, ...] = (),
+    title: str = "",
+) -> Cell:
+    """A P-value with what it takes to say so: test, n and df; `unadjusted` of one corrected after Holm."""
+    if p is None:
+        return Cell(kind="p", notes=notes)
+    name = f"{test}; adjusted after Holm" if unadjusted is not None else test
+    return Cell(
+        text=p_text(p), value=p, kind="p", test=name, n=n, df=df, unadjusted=unadjusted, notes=notes, title=title
+    )
+
+
+def interval_cell(
+    low: float, high: float, *, decimals: int, signed: bool = False, test: str = "", n: tuple[int, ...] = (),
+    df: float | None = None,
+) -> Cell:  # fmt: skip
+    """An interval: "1.2 to 3.4"."""
+    text = " to ".join(f"{end:{'+' if signed else ''}.{decimals}f}" for end in (low, high))
+    return Cell(text=text, kind="text", low=low, high=high, test=test, n=n, df=df)
+
+
+def count_cell(count: int) -> Cell:
+    """A number of things."""
+    return Cell(text=str(count), value=count, kind="text")
+
+
 def test_row(results: Results, title: str, tests: Sequence[Comparison], *, reference: str, name: str = STUDENT) -> Row:
     """The row of P-values; every one of them says test, n and df in its footnote."""
     cells = []
@@ -207,8 +241,17 @@ def test_row(results: Results, title: str, tests: Sequence[Comparison], *, refer
         notes: tuple[Note, ...] = (Note(text=text),)
         if outcome.p < ALPHA:
             notes = (SIGNIFICANT, *notes)
-        cells.append(Cell(text=p_text(outcome.p), kind="p", notes=notes))
+        cells.append(p_cell(outcome.p, test=outcome.test, n=outcome.n, df=outcome.df, notes=notes))
     return Row(title=title, cells=tuple(cells), block="test")
+
+
+def unread_remarks(results: Results) -> tuple[str, ...]:
+    """One sentence that names what of an imported source was not read; nothing where all of it was."""
+    unread = (results.lock.get("manifest") or {}).get("unread") or ()
+    if not unread:
+        return ()
+    more = f" and {len(unread) - MOST_NAMED} more, all named in plan.lock.json" if len(unread) > MOST_NAMED else ""
+    return (f"Not read by the import: {', '.join(map(str, unread[:MOST_NAMED]))}{more}.",)
 
 
 def unavailable_remarks(results: Results) -> tuple[str, ...]:
@@ -248,7 +291,8 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
 
 
 def incomplete(results: Results, targets: Iterable[Target]) -> str:
-    """The caption's words about what is drawn from fewer seeds or classes than there are; '' where nothing is."""
+    """The caption's words about what is drawn from fewer seeds or classes than there are, and about shared scores."""
+    targets = list(targets)
     names = titles(results, results.methods)
     found = [
         f"{names[method]}, {target_title(target)}, {percent(target.label_ratio)} ({tag})"
@@ -256,10 +300,25 @@ def incomplete(results: Results, targets: Iterable[Target]) -> str:
         for method in results.methods
         if (cell := results.cells.get((method, target))) is not None and cell.n and (tag := summary_tag(cell))
     ]
+    return _listed("Not from all seeds or classes", found) + sharing(results, targets)
+
+
+def sharing(results: Results, targets: Iterable[Target]) -> str:
+    """The caption's words about rows whose scores follow from one another; '' where there are none."""
+    found = [
+        f"{_sharing.names(results, group)} on {target_title(target)}, {percent(target.label_ratio)}"
+        for target in targets
+        for group in _sharing.groups(results, target)
+    ]
+    return _listed("Rows that share scores (see the table of integrity)", found)
+
+
+def _listed(title: str, found: Sequence[str]) -> str:
+    """A sentence that names the first few; '' where there are none."""
     if not found:
         return ""
     more = f"; and {len(found) - MOST_NAMED} more, marked in the tables" if len(found) > MOST_NAMED else ""
-    return f" Not from all seeds or classes: {'; '.join(found[:MOST_NAMED])}{more}."
+    return f" {title}: {'; '.join(found[:MOST_NAMED])}{more}."
 
 
 def not_drawn(shown: int, total: int) -> str:

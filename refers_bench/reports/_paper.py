@@ -13,7 +13,7 @@ from refers_bench.analysis.published import TARGETS, published, row_of
 from refers_bench.analysis.references import release_of
 from refers_bench.analysis.results import Results
 from refers_bench.render.table import Cell, Column, Row, Table
-from refers_bench.reports import _grid
+from refers_bench.reports import _grid, _sharing
 
 #: What is said of the block of released files.
 RELEASED = "Rows marked (released files) are means of the prediction files of the release: one run each."
@@ -220,7 +220,8 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
     summary = None if method is None or target is None else release.cells.get((method, target))
     if summary is None or not summary.n:
         return Cell(kind="published")
-    return Cell(kind="published", value=summary.mean * 100, tag=_grid.summary_tag(summary))
+    notes = _sharing.notes(release, method, target=target)
+    return Cell(kind="published", value=summary.mean * 100, tag=_grid.summary_tag(summary), notes=notes)
 
 
 def _published(declaration: PaperTable) -> list[Row]:
@@ -248,6 +249,9 @@ def _published(declaration: PaperTable) -> list[Row]:
             )
             for column in declaration.columns
         ]
-        cells = [Cell(kind="published", text=value.text) if value else Cell(kind="published") for value in found]
+        cells = [
+            Cell(kind="published", text=value.text, value=value.value) if value else Cell(kind="published")
+            for value in found
+        ]
         rows.append(Row(title=f"{declaration.p_title} (published)", cells=tuple(cells), block="published"))
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from refers_bench.analysis.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Equivalence
-from refers_bench.analysis.references import references
+from refers_bench.analysis.references import differences_of_release, references
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import Refusal, holm
 from refers_bench.render.figure import Figure
@@ -25,7 +25,7 @@ def sentences(results: Results, items: Sequence[Table | Figure]) -> list[str]:
     if results.synthetic:
         names = sorted({f"{target.dataset}: {target.task}" for target in results.synthetic})
         found.append(f"Synthetic data, procedural radiographs and not patients': {', '.join(names)}.")
-    found += [*_leading(results), *_verdicts(results)]
+    found += [*_grid.unread_remarks(results), *_leading(results), *_verdicts(results), *_released(results)]
     return found + [item.caption for item in items if item.id in CAPTIONS]
 
 
@@ -58,6 +58,17 @@ def _leading(results: Results) -> Iterable[str]:
         f"{text}; P < {_grid.ALPHA:g} over seeds, whichever is higher, in {small} of {len(tested)} tested columns, "
         f"in {corrected} after Holm's correction."
     )
+
+
+def _released(results: Results) -> Iterable[str]:
+    """How many means of a release are the published ones, to the digit printed and to a point."""
+    found = differences_of_release(results)
+    if found:
+        tenth, point = (sum(abs(difference) > most for difference in found) for most in (0.1, 1.0))
+        yield (
+            f"Of the {len(found)} mean AUCs of the released files, {tenth} differ from the published ones by more than "
+            f"0.1 point, {point} by more than 1 point."
+        )
 
 
 def _verdicts(results: Results) -> Iterable[str]:

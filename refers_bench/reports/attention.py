@@ -40,15 +40,23 @@ def _row(row: Localisation, title: str, *, several: bool) -> Row:
     interval = (
         Cell(kind="missing", notes=(Note(text=f"no interval: {difference.reason}."),))
         if difference.reason
-        else Cell(text=f"{difference.low:+.3f} to {difference.high:+.3f}", kind="text")
+        else _grid.interval_cell(
+            difference.low,
+            difference.high,
+            decimals=3,
+            signed=True,
+            test=INTERVAL,
+            n=(difference.units,),
+            df=difference.units - 1,
+        )
     )
     return Row(
         title=f"{title}{where}: {MAPS[row.kind]}: {row.name or 'all classes'}",
         cells=(
-            Cell(text=str(row.seeds), kind="text"),
-            Cell(text=str(row.images), kind="text"),
-            Cell(text=str(row.boxes), kind="text"),
-            Cell(text=f"{row.threshold:g}", kind="text"),
+            _grid.count_cell(row.seeds),
+            _grid.count_cell(row.images),
+            _grid.count_cell(row.boxes),
+            Cell(text=f"{row.threshold:g}", value=row.threshold, kind="text"),
             Cell(value=row.iou, decimals=3),
             Cell(value=row.centred, decimals=3),
             Cell(value=difference.mean, decimals=3, signed=True),

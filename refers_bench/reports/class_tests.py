@@ -8,8 +8,8 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, t_test
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid, _memory
+from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
+from refers_bench.reports import _cell_notes, _grid
 
 _COLUMNS = ("difference", "95 % interval", "n", "t", "df", "P", "P, Holm", "Hedges g", "detectable")
 
@@ -43,7 +43,7 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
     outcomes = [_outcome(results, target, (reference, baseline), (first[name], second[name])) for name in names]
     adjusted = holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
     titles = _grid.titles(results, results.methods)
-    memory = _memory.notes(results, reference, baseline, target=target)
+    memory = _cell_notes.notes(results, reference, baseline, target=target)
     where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
     return Table(
         id=slug(f"class-tests-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
@@ -93,12 +93,14 @@ def _cells(found: TTest | Refusal, p_holm: float | None) -> tuple[Cell, ...]:
     mark = (_grid.SIGNIFICANT_HOLM,) if p_holm is not None and p_holm < _grid.ALPHA else ()
     return (
         Cell(value=found.difference * 100, signed=True),
-        Cell(text=f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"),
-        Cell(text=f"{found.n[0]} and {found.n[1]}"),
+        _grid.interval_cell(
+            found.low * 100, found.high * 100, decimals=1, signed=True, test=found.test, n=found.n, df=found.df
+        ),
+        Cell(text=f"{found.n[0]} and {found.n[1]}", n=found.n),
         Cell(value=found.t, decimals=2),
-        Cell(text=f"{found.df:g}"),
-        Cell(text=_grid.p_text(found.p), kind="p"),
-        Cell(text=NO_VALUE if p_holm is None else _grid.p_text(p_holm), kind="p", notes=mark),
+        Cell(text=f"{found.df:g}", value=found.df),
+        _grid.p_cell(found.p, test=found.test, n=found.n, df=found.df),
+        _grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p, notes=mark),
         Cell(value=found.hedges_g),
         Cell(value=found.detectable * 100),
     )

@@ -10,7 +10,7 @@ from refers_bench.analysis.seeds import mean_sd
 from refers_bench.analysis.test_lists import DIFFER, same_images
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 #: One seed's metrics by class name.
 _Seed = dict[str, ClassMetric]
@@ -44,8 +44,8 @@ def _table(results: Results, target: Target) -> Table | None:
         }
         top = max(ranked.values()) if len(ranked) > 1 and alike else None
         cells = [
-            Cell(text=str(metric.n_pos), kind="text"),
-            Cell(text=str(metric.n_neg), kind="text"),
+            _grid.count_cell(metric.n_pos),
+            _grid.count_cell(metric.n_neg),
             *(
                 replace(figure, best=top is not None and ranked.get(method) == top)
                 for method, figure in zip(methods, figures, strict=True)
@@ -63,7 +63,7 @@ def _table(results: Results, target: Target) -> Table | None:
             Column(title="positive", group="test images"),
             Column(title="negative", group="test images"),
             *(
-                Column(title=titles[method], group="AUC", notes=_memory.notes(results, method, target=target))
+                Column(title=titles[method], group="AUC", notes=_cell_notes.notes(results, method, target=target))
                 for method in methods
             ),
         ),
@@ -89,7 +89,8 @@ def _cell(seeds: list[_Seed], name: str, planned: int) -> Cell:
     mean, sd = mean_sd(aucs)
     tag = "" if len(aucs) == planned else f"n={len(aucs)}/{planned}"
     notes = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
-    return Cell(value=mean * 100, sd=sd * 100 if len(aucs) > 1 else None, tag=tag, notes=notes)
+    spread = sd * 100 if len(aucs) > 1 else None
+    return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=notes)
 
 
 REPORT = Report(label="Classes", build=build, order=40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from refers_bench.analysis.results import Results
 from refers_bench.plan.parameters import PREFIX
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Column, Row, Table
 
 if TYPE_CHECKING:
     from refers_bench.manifest import protocols
@@ -45,9 +46,9 @@ def build(results: Results) -> Table | None:
         if entry.get("deviation"):
             reasons.append(str(entry["deviation"]))
         if reasons:
-            origin = str(entry.get("origin", ""))
-            texts = (stated, released, show(entry["value"]), "; ".join(reasons), origin, place)
-            rows.append(Row(title=name, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+            texts = ("; ".join(reasons), str(entry.get("origin", "")), place)
+            words = tuple(Cell(text=text, kind="text") for text in texts)
+            rows.append(Row(title=name, cells=(stated, released, _value(entry["value"]), *words)))
     titles = ("paper", "released code", "ours", "because", "origin of ours", "place in the source")
     return Table(
         id="deviations",
@@ -83,18 +84,17 @@ def _preset(preset: str, dataset: str) -> Mapping[str, protocols.Value]:
     return protocols.resolve(preset, dataset=dataset)
 
 
-def _beside_paper(entry: Mapping[str, Any], *, base: str, dataset: str) -> tuple[str, str, list[str], str]:
+def _beside_paper(entry: Mapping[str, Any], *, base: str, dataset: str) -> tuple[Cell, Cell, list[str], str]:
     """What paper and released code say of a constant, why it stands in the ledger, and where the paper says it."""
     paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
     if paper is None:
-        return NO_VALUE, NO_VALUE, ["no such value in the paper's preset"], ""
+        return Cell(kind="text"), Cell(kind="text"), ["no such value in the paper's preset"], ""
     reasons = ["differs"] if paper.value != entry["value"] else []
     if not paper.stated:
         reasons += [] if entry.get("overridden") else ["unstated in the paper"]
     elif not entry.get("stated", True):
         reasons.append("unstated in the source of its preset")
-    texts = [show(one.value) if one.stated else f"unstated; {show(one.value)}" for one in (paper, code) if one]
-    return texts[0], texts[1], reasons, paper.origin.partition(": ")[2]
+    return _stated(paper), _stated(code), reasons, paper.origin.partition(": ")[2]
 
 
 def _own_source(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -102,13 +102,28 @@ def _own_source(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"value": entry["official"], "where": entry.get("where", "")} if "official" in entry else {}
 
 
-def _beside_own_source(entry: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str, list[str], str]:
+def _beside_own_source(entry: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[Cell, Cell, list[str], str]:
     """What a method's own source says of a value, why that stands in the ledger, and where the source says it."""
     if "value" not in own:
         reasons = [] if entry.get("overridden") else ["unstated in its source"]
-        return NO_VALUE, "unstated", reasons, ""
+        return Cell(kind="text"), Cell(text="unstated", kind="text"), reasons, ""
     reasons = ["differs from its source"] if own["value"] != entry["value"] else []
-    return NO_VALUE, show(own["value"]), reasons, str(own["where"])
+    return Cell(kind="text"), _value(own["value"]), reasons, str(own["where"])
+
+
+def _stated(found: protocols.Value | None) -> Cell:
+    """A preset's value, and whether its source states it."""
+    if found is None:
+        return Cell(kind="text")
+    return _value(found.value, "" if found.stated else "unstated")
+
+
+def _value(value: Any, word: str = "") -> Cell:
+    """A value of any type; a number as one."""
+    text = f"{word}; {show(value)}" if word else show(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return Cell(text=text, value=value, word=word, kind="text")
+    return Cell(text=text, kind="text")
 
 
 def show(value: Any) -> str:

@@ -32,11 +32,11 @@ def build(results: Results) -> Table | None:
             title=titles[method],
             cells=(
                 Cell(text=target, kind="text"),
-                Cell(text=", ".join(str(run.run.seed) for run in runs), kind="text"),
+                Cell(text=_seeds(runs), kind="text"),
                 Cell(text="undefined" if state == "done" else state, kind=_KIND[state]),
                 Cell(text=reason, kind="text"),
                 Cell(text=_messages(_failed(results, runs)), kind="text"),
-                Cell(text=_attempts(_failed(results, runs)), kind="text"),
+                _attempts(_failed(results, runs)),
             ),
         )
         for (method, target, state, reason), runs in sorted(groups.items(), key=lambda item: order[item[0][2]])
@@ -59,9 +59,15 @@ def _failed(results: Results, runs: list[PlannedRun]) -> list[Mapping[str, Any]]
     return [results.failures[key] for key in keys]
 
 
-def _attempts(failed: list[Mapping[str, Any]]) -> str:
-    """Largest number of attempts, '' when no job failed."""
-    return str(max((int(record.get("attempts") or 1) for record in failed), default=""))
+def _seeds(runs: list[PlannedRun]) -> str:
+    """Names, not numbers: "seed 0", "seeds 0, 2"."""
+    return f"seed{'s' * (len(runs) > 1)} {', '.join(str(run.run.seed) for run in runs)}"
+
+
+def _attempts(failed: list[Mapping[str, Any]]) -> Cell:
+    """Largest number of attempts; empty when no job failed."""
+    attempts = [int(record.get("attempts") or 1) for record in failed]
+    return _grid.count_cell(max(attempts)) if attempts else Cell(text="", kind="text")
 
 
 def _messages(failed: list[Mapping[str, Any]]) -> str:

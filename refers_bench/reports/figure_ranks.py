@@ -31,7 +31,8 @@ def build(results: Results) -> Figure | None:
         caption=f"{_grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best). Methods "
         f"whose bars, half the critical difference of {found.critical:.2f} to each side, do not overlap differ at 5 % "
         f"(Nemenyi). {found.test}: chi-squared = {found.statistic:.2f}, df = {found.df}, n = {found.n_targets} "
-        f"columns, P = {_grid.p_text(found.p)}. Columns of one dataset are not independent, which this ignores.",
+        f"columns, P = {_grid.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
+        + _grid.sharing(results, targets),
         alt="Mean ranks of the methods with the critical difference.",
         panels=(
             Panel(

@@ -1,4 +1,4 @@
-"""What do the prediction files contain that a reader should know?"""
+"""Shows what the prediction files contain that a reader should know."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 from refers_bench.reports import _grid
 
+COLUMNS = ("finding", "runs", "classes", "r, median", "r, lowest", "residual", "what the files contain")
+
 
 def build(results: Results) -> Table | None:
     """One row per finding; None when no run has stored predictions."""
@@ -17,27 +19,39 @@ def build(results: Results) -> Table | None:
         return None
     found = findings(results)
     checked = "; ".join(KINDS)
+    unread = _grid.unread_remarks(results)
     names = _grid.titles(results, results.methods)
     return Table(
         id="integrity",
         caption=f"{_grid.caption_prefix(results, results.targets)}Integrity of the stored test predictions: "
         f"{len(found)} findings.",
         stub="Target",
-        columns=tuple(Column(title=title) for title in ("finding", "runs", "classes", "what the files contain")),
+        columns=tuple(Column(title=title) for title in COLUMNS),
         rows=tuple(_row(one, names) for one in found),
         notes=(
             f"Looked for, in the predictions of every finished run: {checked}.",
+            "Related scores: groups in which every run is related to every other. r: Pearson's correlation. Residual: "
+            "largest distance of a score from the least-squares line, in units of the last digit that the files print.",
             "These are facts about files. They say nothing about how the files came to be.",
+            *unread,
         ),
         numeric=False,
     )
 
 
 def _row(one: Finding, names: Mapping[str, str]) -> Row:
-    texts = (one.kind, ", ".join(names.get(run, run) for run in one.runs), ", ".join(one.classes) or NO_VALUE, one.text)
+    texts = (one.kind, ", ".join(names.get(run, run) for run in one.runs), ", ".join(one.classes) or NO_VALUE)
+    figures: tuple[Cell, ...] = (Cell(kind="missing"),) * 3
+    if one.closeness is not None:
+        unit = "x 0.1 % of the range" if one.closeness.unit is None else f"x {one.closeness.unit:g}"
+        figures = (
+            Cell(value=one.closeness.median_r, decimals=6),
+            Cell(value=one.closeness.lowest_r, decimals=6),
+            Cell(value=one.closeness.residual, decimals=2, tag=unit),
+        )
     return Row(
         title=f"{_grid.target_title(one.target)}, {_grid.percent(one.target.label_ratio)}",
-        cells=tuple(Cell(text=text, kind="text") for text in texts),
+        cells=(*(Cell(text=text, kind="text") for text in texts), *figures, Cell(text=one.text, kind="text")),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Column, Row, Table
 
 #: Kinds of jobs that train without the target's labels.
 KINDS = ("discover", "pretrain")
@@ -45,17 +46,25 @@ def _rows(results: Results, key: str, name: str) -> list[Row]:
         steps, losses = curves[f"loss/{term}"]
         _, held_out = curves.get(f"val/{'loss' if term == 'total' else term}", ((), ()))
         start, end = _mean(losses, START, first=True), _mean(losses, END, first=False)
-        texts = (
-            f"{steps[-1]:,}",
-            f"{start:.4g}",
-            f"{end:.4g}",
-            f"{100 * end / start:.0f} %" if start > 0 else NO_VALUE,
-            f"{held_out[0]:.4g}" if held_out else NO_VALUE,
-            f"{held_out[-1]:.4g}" if held_out else NO_VALUE,
+        ratio = 100 * end / start if start > 0 else None
+        cells = (
+            Cell(text=f"{steps[-1]:,}", value=steps[-1], kind="text"),
+            _loss(start),
+            _loss(end),
+            Cell(kind="text") if ratio is None else Cell(text=f"{ratio:.0f} %", value=ratio, word="%", kind="text"),
+            _loss(held_out[0]) if held_out else Cell(kind="text"),
+            _loss(held_out[-1]) if held_out else Cell(kind="text"),
         )
         title = name if term == "total" else f"{name}: {term}"
-        rows.append(Row(title=title, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+        rows.append(Row(title=title, cells=cells))
     return rows
+
+
+def _loss(value: float) -> Cell:
+    """A loss to four digits."""
+    if not math.isfinite(value):
+        return Cell(text="not finite", kind="text")
+    return Cell(text=f"{value:.4g}", value=value, kind="text")
 
 
 def _mean(values: Sequence[float], share: float, *, first: bool) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from refers_bench.analysis.equivalence import MARGIN, TOST, Equivalence
 from refers_bench.analysis.published import row_of
-from refers_bench.analysis.references import Reference, references
+from refers_bench.analysis.references import Reference, references, release_of
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid, _sharing
 
 _COLUMNS = (
     "published", "released files", "measured here", "n", "released minus published", "ours minus published",
@@ -23,6 +23,7 @@ def build(results: Results) -> Table | None:
     found = references(results)
     if not found:
         return None
+    release = release_of(results)
     return Table(
         id="references",
         caption=_grid.caption_prefix(results, (one.target for one in found))
@@ -30,7 +31,7 @@ def build(results: Results) -> Table | None:
         "measured here. Mean class AUC in per cent.",
         stub="Figure",
         columns=tuple(Column(title=title) for title in _COLUMNS),
-        rows=tuple(_row(results, one) for one in found),
+        rows=tuple(_row(results, release, one) for one in found),
         notes=tuple(_notes(results)),
     )
 
@@ -51,32 +52,40 @@ def _notes(results: Results) -> Iterable[str]:
     yield "Released files hold one run for each figure: a difference from the published figure has no test."
 
 
-def _row(results: Results, one: Reference) -> Row:
+def _row(results: Results, release: Results | None, one: Reference) -> Row:
     value = one.published
     where = f"{one.target.dataset}: {one.target.task}, {_grid.percent(one.target.label_ratio)}"
     synthetic = (_grid.SYNTHETIC,) if one.target in results.synthetic else ()
-    memory = _memory.notes(results, row_of(value.method, results.methods), target=one.target)
+    memory = _cell_notes.notes(results, row_of(value.method, results.methods), target=one.target)
+    files: tuple[Note, ...] = ()
+    if release is not None and release is not results and one.released is not None:
+        files = _sharing.notes(release, row_of(value.method, release.methods), target=one.target)
     return Row(
-        title=f"{value.method}, {where} (Table {value.table})", cells=tuple(_cells(one)), notes=(*synthetic, *memory)
+        title=f"{value.method}, {where} (Table {value.table})",
+        cells=tuple(_cells(one, files)),
+        notes=(*synthetic, *memory),
     )
 
 
-def _cells(one: Reference) -> Iterable[Cell]:
+def _cells(one: Reference, files: tuple[Note, ...]) -> Iterable[Cell]:
     value, ours = one.published, one.reproduced
     yield Cell(value=value.value, kind="published")
-    yield Cell(value=one.released, decimals=2) if one.released is not None else Cell(kind="missing")
+    yield Cell(value=one.released, decimals=2, notes=files) if one.released is not None else Cell(kind="missing")
     if ours is not None and ours.n:
-        yield Cell(value=ours.mean * 100, sd=ours.sd * 100 if ours.n > 1 else None, decimals=2)
-        yield Cell(text=f"{ours.n} of {ours.n_planned}" if ours.n < ours.n_planned else str(ours.n), kind="text")
+        yield Cell(value=ours.mean * 100, sd=ours.sd * 100 if ours.n > 1 else None, n=(ours.n,), decimals=2)
+        some = f"{ours.n} of {ours.n_planned}" if ours.n < ours.n_planned else str(ours.n)
+        yield Cell(text=some, value=ours.n, n=(ours.n_planned,), word="of the planned n", kind="text")
     else:
         yield from (Cell(kind="missing"), Cell(kind="missing"))
     yield _signed(None if one.released is None else one.released - value.value)
     yield _signed(ours.mean * 100 - value.value if ours is not None and ours.n else None)
     found = one.verdict
     if isinstance(found, Equivalence):
-        yield Cell(text=f"{found.low * 100:+.2f} to {found.high * 100:+.2f}", kind="text")
+        yield _grid.interval_cell(
+            found.low * 100, found.high * 100, decimals=2, signed=True, test=found.test, n=(found.n,), df=found.df
+        )
         note = Note(text=f"{found.test}, n = {found.n} seeds, df = {found.df}.")
-        yield Cell(text=_grid.p_text(found.p), kind="p", notes=(note,))
+        yield _grid.p_cell(found.p, test=found.test, n=(found.n,), df=found.df, notes=(note,))
         yield Cell(text=found.verdict, kind="text")
     else:
         yield Cell(kind="missing")

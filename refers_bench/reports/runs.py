@@ -25,13 +25,15 @@ def _cost(results: Results) -> Table:
         done = [results.records[key] for key in planned if key in results.records]
         seconds = [float(record.get("wall_s") or 0) for record in done]
         memory = [float(record.get("peak_mem_bytes") or 0) for record in done]
-        texts = (
-            f"{len(done)} of {len(planned)}",
-            duration(sum(seconds)) if done else NO_VALUE,
-            duration(max(seconds)) if done else NO_VALUE,
-            f"{max(memory) / 2**30:.2f} GiB" if any(memory) else NO_VALUE,
+        some = f"{len(done)} of {len(planned)}"
+        largest = max(memory, default=0.0) / 2**30
+        cells = (
+            Cell(text=some, value=len(done), n=(len(planned),), word="of the planned n", kind="text"),
+            _time(sum(seconds)) if done else Cell(kind="text"),
+            _time(max(seconds)) if done else Cell(kind="text"),
+            Cell(text=f"{largest:.2f} GiB", value=largest, word="GiB", kind="text") if largest else Cell(kind="text"),
         )
-        rows.append(Row(title=kind, cells=tuple(Cell(text=text, kind="text") for text in texts)))
+        rows.append(Row(title=kind, cells=cells))
     titles = ("done", "time, all jobs", "longest job", "largest peak memory")
     return Table(
         id="cost",
@@ -40,6 +42,11 @@ def _cost(results: Results) -> Table:
         columns=tuple(Column(title=title) for title in titles),
         rows=tuple(rows),
     )
+
+
+def _time(seconds: float) -> Cell:
+    """A time in words, for programs in seconds."""
+    return Cell(text=duration(seconds), value=seconds, word="seconds", kind="text")
 
 
 def _environments(results: Results) -> Table:

@@ -8,7 +8,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import STUDENT, WELCH, Refusal, holm
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 _COLUMNS = (
     "best other",
@@ -43,7 +43,7 @@ def build(results: Results) -> Table | None:
     rows = []
     for target, test, other, p_holm in zip(targets, student, welch, adjusted, strict=True):
         synthetic = (_grid.SYNTHETIC,) if target in results.synthetic else ()
-        memory = _memory.notes(results, reference, test.baseline or None, target=target)
+        memory = _cell_notes.notes(results, reference, test.baseline or None, target=target)
         title = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
         rows.append(Row(title=title, cells=_cells(test, other, p_holm, names), notes=(*synthetic, *memory)))
     return Table(
@@ -74,24 +74,26 @@ def _cells(
         blanks = (Cell(kind="missing"),)
         return (baseline, *blanks * 5, refused, *blanks * 6)
     found = test.outcome
-    welch_df, welch_p = NO_VALUE, NO_VALUE
+    welch_df, welch_p = Cell(), Cell(kind="p")
     if not isinstance(other.outcome, Refusal):
-        welch_df, welch_p = f"{other.outcome.df:.2f}", _grid.p_text(other.outcome.p)
+        about = other.outcome
+        welch_df = Cell(value=about.df, decimals=2)
+        welch_p = _grid.p_cell(about.p, test=about.test, n=about.n, df=about.df)
     mark = (_grid.SIGNIFICANT,) if found.p < _grid.ALPHA else ()
     return (
         baseline,
         Cell(value=found.difference * 100),
-        Cell(text=f"{found.low * 100:.1f} to {found.high * 100:.1f}"),
-        Cell(text=f"{found.n[0]} and {found.n[1]}"),
+        _grid.interval_cell(found.low * 100, found.high * 100, decimals=1, test=found.test, n=found.n, df=found.df),
+        Cell(text=f"{found.n[0]} and {found.n[1]}", n=found.n),
         Cell(value=found.t, decimals=2),
-        Cell(text=f"{found.df:g}"),
-        Cell(text=_grid.p_text(found.p), kind="p", notes=mark),
-        Cell(text=NO_VALUE if p_holm is None else _grid.p_text(p_holm), kind="p"),
-        Cell(text=welch_df),
-        Cell(text=welch_p, kind="p"),
+        Cell(text=f"{found.df:g}", value=found.df),
+        _grid.p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=mark),
+        _grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p),
+        welch_df,
+        welch_p,
         Cell(value=found.hedges_g),
         Cell(value=found.detectable * 100),
-        Cell(text=f"{found.power:.2f}"),
+        Cell(value=found.power, decimals=2),
     )
 
 

@@ -11,7 +11,7 @@ from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, i
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _grid, _memory
+from refers_bench.reports import _cell_notes, _grid
 
 
 def build(results: Results) -> list[Table]:
@@ -67,7 +67,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     tag = _grid.summary_tag(summary)
     return Row(
         title=title,
-        notes=_memory.notes(results, method, target=one.target),
+        notes=_cell_notes.notes(results, method, target=one.target),
         cells=(
             Cell(
                 value=mean.estimate * 100,
@@ -75,19 +75,20 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
                 tag=tag,
                 notes=tuple(_grid.summary_notes(summary)) if tag else (),
             ),
-            _range(mean),
+            _range(mean, one),
             Cell(value=difference.estimate * 100, decimals=2, signed=True) if difference else Cell(kind="missing"),
-            _range(difference, sign="+") if difference else Cell(kind="missing"),
-            Cell(text=f"{one.n_units} {one.unit}s", kind="text"),
-            Cell(text=str(one.draws), kind="text"),
+            _range(difference, one, signed=True) if difference else Cell(kind="missing"),
+            Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
+            _grid.count_cell(one.draws),
         ),
     )
 
 
-def _range(found: Interval, *, sign: str = "") -> Cell:
+def _range(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Cell:
     if not found.se > 0:
         return Cell(kind="missing", notes=(Note(text="no interval: every draw gives the same figure."),))
-    return Cell(text=f"{found.low * 100:{sign}.2f} to {found.high * 100:{sign}.2f}", kind="text")
+    ends = found.low * 100, found.high * 100
+    return _grid.interval_cell(*ends, decimals=2, signed=signed, test=BOOTSTRAP, n=(one.n_units,))
 
 
 def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> Table:
@@ -99,7 +100,7 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
     rows = []
     for name, tests in by_class.items():
         any_test = next(iter(tests.values()))
-        cells = [Cell(text=str(any_test.n_pos), kind="text"), Cell(text=str(any_test.n_neg), kind="text")]
+        cells = [_grid.count_cell(any_test.n_pos), _grid.count_cell(any_test.n_neg)]
         for method in methods:
             cells += _test_cells(tests[method])
         rows.append(Row(title=name, cells=tuple(cells)))
@@ -116,7 +117,7 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
                 Column(
                     title=title,
                     group=names.get(method, method),
-                    notes=_memory.notes(results, one.reference, method, target=one.target),
+                    notes=_cell_notes.notes(results, one.reference, method, target=one.target),
                 )
                 for method in methods
                 for title in ("difference", "P, Holm")
@@ -134,9 +135,13 @@ def _test_cells(test: ClassTest) -> list[Cell]:
     if test.p is None or test.p_holm is None or test.difference is None:
         return [Cell(kind="missing"), Cell(kind="p", notes=(Note(text=f"no P-value: {test.refused}."),))]
     mark = (_grid.SIGNIFICANT_HOLM,) if test.p_holm < _grid.ALPHA else ()
+    n = test.n_pos, test.n_neg
+    ends = [None if end is None else end * 100 for end in (test.low, test.high)]
+    about = f"{test.low or 0:+.3f} to {test.high or 0:+.3f}"
+    title = f"unadjusted: {_grid.p_text(test.p)}"
     return [
-        Cell(value=test.difference * 100, signed=True, title=f"{test.low or 0:+.3f} to {test.high or 0:+.3f}"),
-        Cell(text=_grid.p_text(test.p_holm), kind="p", notes=mark, title=f"unadjusted: {_grid.p_text(test.p)}"),
+        Cell(value=test.difference * 100, low=ends[0], high=ends[1], test=DELONG, n=n, signed=True, title=about),
+        _grid.p_cell(test.p_holm, test=DELONG, n=n, unadjusted=test.p, notes=mark, title=title),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Are the facts about prediction files found, and nothing that is not there?"""
+"""The facts about prediction files are found, and nothing that is not there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refers_bench.analysis.integrity import KINDS, Finding, decimals_of, findings
+from refers_bench.analysis import integrity
+from refers_bench.analysis.integrity import KINDS, Finding, findings
 from refers_bench.analysis.results import load
+from refers_bench.analysis.shared_scores import cliques, decimals_of
 from refers_bench.data.imported import ImportedRun
 from refers_bench.jobs.importing import publish
 
@@ -27,13 +29,13 @@ def run(method: str, scores: Any, labels: Any = LABELS, images: int = 200, seed:
     )  # fmt: skip
 
 
-def found(tmp_path: Path, *runs: ImportedRun) -> tuple[Finding, ...]:
-    publish(runs, results=tmp_path, name="x", title="x", origin="imported", command="c")
+def found(tmp_path: Path, *runs: ImportedRun, **more: Any) -> tuple[Finding, ...]:
+    publish(runs, results=tmp_path, name="x", title="x", origin="imported", command="c", **more)
     return findings(load(tmp_path, "x"))
 
 
-def kinds(tmp_path: Path, *runs: ImportedRun) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    return [(one.kind, one.runs, one.classes) for one in found(tmp_path, *runs)]
+def kinds(tmp_path: Path, *runs: ImportedRun, **more: Any) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    return [(one.kind, one.runs, one.classes) for one in found(tmp_path, *runs, **more)]
 
 
 def other() -> Any:
@@ -115,9 +117,75 @@ def test_scores_of_one_run(tmp_path: Path) -> None:
     broken = BASE.copy()
     broken[5, 1] = np.nan
     assert kinds(tmp_path / "nan", run("one", broken)) == [("NaN scores", ("one",), ("b",))]
-    probabilities = np.random.default_rng(2).random((200, 2))
-    probabilities[0, 0] = 1.2
-    assert kinds(tmp_path / "range", run("one", probabilities)) == [("out of range", ("one",), ("a",))]
+    broken[5, 1] = np.inf
+    assert kinds(tmp_path / "infinite", run("one", broken)) == [("infinite scores", ("one",), ("b",))]
+
+
+def test_only_declared_probabilities_have_a_range(tmp_path: Path) -> None:
+    """Logits of a rare finding: nearly all between 0 and 1 by chance, a few outside."""
+    scores = np.random.default_rng(2).random((200, 2))
+    scores[0, 0] = 1.2
+    assert kinds(tmp_path / "logits", run("one", scores)) == []
+    declared = kinds(tmp_path / "declared", run("one", scores), probabilities=True)
+    assert declared == [("out of range", ("one",), ("a",))]
+
+
+def test_a_low_correlation_hides_no_affine_pair(tmp_path: Path) -> None:
+    """Rounding to 0.001 leaves r = 0.9995 between scores within 0.05, as those of rare findings are, and 0.9 of them."""
+    fine = 0.05 * np.random.default_rng(7).random((200, 2))
+    one, two = np.round(fine, 3), np.round(0.9 * fine + 0.004, 3)
+    assert all(np.corrcoef(one[:, k], two[:, k])[0, 1] < 0.9999 for k in (0, 1))
+    pairs = [one for one in kinds(tmp_path, run("one", one), run("two", two)) if one[0] != "quantised scores"]
+    assert pairs == [("affinely related scores", ("one", "two"), ("a", "b"))]
+
+
+def test_nearly_identical_scores_are_reported_with_r_and_the_residual(tmp_path: Path) -> None:
+    one = np.round(np.random.default_rng(6).random((200, 2)), 3)
+    two = np.round(0.95 * one + 0.003 * np.random.default_rng(7).uniform(-1, 1, (200, 2)), 3)
+    assert [f.kind for f in found(tmp_path / "far", run("one", one), run("two", one + 0.1 * other()))] == [
+        "quantised scores"
+    ]
+    near = [f for f in found(tmp_path, run("one", one), run("two", two)) if f.kind == "nearly identical scores"]
+    # Each side by itself, since this holds of both: the loosest of four correlations and residuals.
+    assert [(f.runs, f.classes) for f in near] == [(("one", "two"), ("a", "b"))] * 2
+    for finding, value in zip(near, (1, 0), strict=True):
+        fits = [
+            (np.corrcoef(x, y)[0, 1], np.abs(np.polyval(np.polyfit(x, y, 1), x) - y).max() * 1000)
+            for k in (0, 1)
+            for x, y in [(one[LABELS[:, k] == value, k], two[LABELS[:, k] == value, k])]
+        ]
+        about = finding.closeness
+        assert about is not None and about.unit == pytest.approx(0.001)
+        assert about.lowest_r == pytest.approx(min(r for r, _ in fits), abs=1e-6)
+        assert about.residual == pytest.approx(max(residual for _, residual in fits), rel=1e-3)
+
+
+def test_runs_that_share_scores_are_one_group(tmp_path: Path) -> None:
+    """Three runs are one finding instead of three pairs; a fourth that is related to one of them is another group."""
+    mixed = np.where(LABELS == 1, BASE, other())
+    (group,) = found(tmp_path, run("one", BASE), run("two", BASE), run("three", BASE))
+    assert group.runs == ("one", "two", "three") and group.classes == ("a", "b")
+    groups = kinds(tmp_path / "more", run("one", BASE), run("two", BASE), run("three", mixed))
+    assert groups == [
+        ("identical scores", ("one", "two"), ("a", "b")),
+        ("identical scores of the positive images", ("one", "two", "three"), ("a", "b")),
+    ]
+
+
+def test_groups_are_cliques() -> None:
+    assert cliques([("b", "a"), ("b", "c"), ("c", "a"), ("c", "d")], "abcd") == [("a", "b", "c"), ("c", "d")]
+    assert cliques([], "ab") == []
+
+
+def test_findings_are_read_back_as_they_were_found(tmp_path: Path) -> None:
+    runs = run("one", BASE), run("two", BASE), run("three", np.round(BASE, 2))
+    first = found(tmp_path, *runs)
+    integrity._found.cache_clear()
+    again = findings(load(tmp_path, "x"))
+    assert again == first and [one.closeness for one in again] == [one.closeness for one in first]
+    (tmp_path / "statistics").rename(tmp_path / "gone")
+    integrity._found.cache_clear()
+    assert findings(load(tmp_path, "x")) == first
 
 
 def test_seeds_are_named_where_there_are_several(tmp_path: Path) -> None:
@@ -126,9 +194,9 @@ def test_seeds_are_named_where_there_are_several(tmp_path: Path) -> None:
 
 
 def test_decimals() -> None:
-    assert decimals_of(np.array([1.0, 3.0])) == 0
-    assert decimals_of(np.array([0.125, 0.5])) == 3
-    assert decimals_of(np.array([1 / 3, 0.5])) is None
+    assert decimals_of(np.array([1.0, 3.0]), most=4) == 0
+    assert decimals_of(np.array([0.125, 0.5]), most=4) == 3
+    assert decimals_of(np.array([1 / 3, 0.5]), most=4) is None
 
 
 def test_a_nan_class_has_no_auc_and_says_why(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_terminal_splits_wide_tables_into_parts_that_fit() -> None:
 
 def test_csv_keeps_the_digits() -> None:
     lines = spreadsheet.table(TABLE).splitlines()
-    assert lines[1] == "ours,REFERS,NIH,1 %,800,76.7,0.31,76.7,,1,"
+    assert lines[1] == "ours,REFERS,NIH,1 %,800,76.7,0.31,,,,,,,,,,1,"
     assert spreadsheet.tidy([]) == ""
 
 

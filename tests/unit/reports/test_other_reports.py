@@ -40,8 +40,8 @@ def test_failures_come_first_and_seeds_are_joined(folder: Any) -> None:
     table = failures.build(folder.load())
     assert table is not None and table.caption == "Cells without a figure: 3 of 4."
     assert [[cell.text for cell in row.cells[1:]] for row in table.rows] == [
-        ["0", "failed", "failed: nan", "loss is NaN", "2"],
-        ["0, 1", "missing", "not run yet", "", ""],
+        ["seed 0", "failed", "failed: nan", "loss is NaN", "2"],
+        ["seeds 0, 1", "missing", "not run yet", "", ""],
     ]
 
 
