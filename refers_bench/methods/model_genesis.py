@@ -35,13 +35,13 @@ RECIPE: Mapping[str, tuple[Any, str]] = {
     f"pretrain.{name}": (value, f"official code, PyTorch: {source}")
     for name, value, source in (
         ("optimizer", "sgd", "SGD"),
-        ("learning_rate", 1.0, "config.py, lr"),
+        ("learning_rate", 1.0, "its learning rate"),
         ("momentum", 0.9, "SGD"),
         ("weight_decay", 0.0, "SGD"),
-        ("batch_size", 6, "config.py, batch_size"),
+        ("batch_size", 6, "its batch size"),
         ("schedule", "multistep", "StepLR: x 0.5 every 40 epochs"),
         ("warmup_steps", 0, "no warm-up"),
-        ("steps", "10000 epochs at most", "config.py, nb_epoch; stops after 50 epochs without a better loss"),
+        ("steps", "10000 epochs at most", "stops after 50 epochs without a better loss"),
     )
 }
 

@@ -30,12 +30,12 @@ RECIPE: Mapping[str, tuple[Any, str]] = {
     f"pretrain.{name}": (value, f"official code, PyTorch: {source}")
     for name, value, source in (
         ("optimizer", "adam", "Adam"),
-        ("learning_rate", 0.001, "config.py, lr"),
+        ("learning_rate", 0.001, "its learning rate"),
         ("weight_decay", 0.0, "Adam"),
-        ("batch_size", 64, "train.py"),
+        ("batch_size", 64, "its batch size"),
         ("schedule", "multistep", "StepLR: x 0.5 every 40 epochs"),
         ("warmup_steps", 0, "no warm-up"),
-        ("steps", "10000 epochs at most", "config.py, nb_epoch; stops after 50 epochs without a better loss"),
+        ("steps", "10000 epochs at most", "stops after 50 epochs without a better loss"),
     )
 }
 
