@@ -29,7 +29,6 @@ class StudyBatch:
         text_ids_BT: input of the text encoder.
         text_mask_BT: 1 where it holds a token.
         labels_BK: 0, 1 or NaN (unknown); K = 0 where there are none.
-        clean_BHW: grey levels in [0, 1] that are to be restored, where the images are distorted already; else None.
     """
 
     images_BVCHW: Tensor
@@ -38,7 +37,6 @@ class StudyBatch:
     text_ids_BT: Tensor
     text_mask_BT: Tensor
     labels_BK: Tensor
-    clean_BHW: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

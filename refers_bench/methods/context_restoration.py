@@ -92,6 +92,5 @@ METHOD = Method(
     build_encoder=build_encoder,
     build_objective=build_objective,
     constants=SEEN,
-    source_values=SEEN,
     parts="examples",
 )

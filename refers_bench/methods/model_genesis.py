@@ -81,7 +81,7 @@ class Params(BaseModel):
     def chances(self) -> dict[str, Any]:
         """What the distortions are drawn with."""
         own = self.model_dump(include={"windows", "shuffle", "intensity", "paint", "inpaint"})
-        return own | (POPAR if self.shuffling == "popar" else {})
+        return {**own, **(POPAR if self.shuffling == "popar" else {})}
 
 
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:

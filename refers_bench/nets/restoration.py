@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -129,6 +129,21 @@ class GreyLevels(nn.Module):
         return (x_BHW[:, None] - self.mean) / self.std
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistortedBatch:
+    """B radiographs whose pairs are made: what is seen, normalised (B, 1, C, H, W), and what is to be restored, grey.
+
+    Attributes:
+        images_BVCHW: distorted.
+        clean_BHW: in [0, 1].
+        labels_BK: as of the batch that it was made from.
+    """
+
+    images_BVCHW: Tensor
+    clean_BHW: Tensor
+    labels_BK: Tensor
+
+
 class RestorationObjective(nn.Module):
     """Restore a radiograph from its distorted version: mean squared error over all pixels.
 
@@ -151,7 +166,7 @@ class RestorationObjective(nn.Module):
         self.encoder, self.decoder, self.levels = encoder, decoder, GreyLevels(image)
         self.target, self.distort = target, distort
 
-    def prepared(self, batch: Any, generator: torch.Generator) -> Any:
+    def prepared(self, batch: Any, generator: torch.Generator) -> DistortedBatch:
         """A batch with its pair made already, ahead of the forward pass: on the thread that draws batches.
 
         Args:
@@ -159,13 +174,12 @@ class RestorationObjective(nn.Module):
             generator: on the CPU.
         """
         clean, seen = self.pair(batch.images_BVCHW[:, 0], generator)
-        return dataclasses.replace(batch, images_BVCHW=seen[:, None], clean_BHW=clean)
+        return DistortedBatch(images_BVCHW=seen[:, None], clean_BHW=clean, labels_BK=batch.labels_BK)
 
     def pair_of(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The pair of a batch: as it was prepared, or made now."""
         images = batch.images_BVCHW[:, 0]
-        clean = getattr(batch, "clean_BHW", None)
-        return self.pair(images, generator_of(self)) if clean is None else (clean, images)
+        return (batch.clean_BHW, images) if isinstance(batch, DistortedBatch) else self.pair(images, generator_of(self))
 
     @torch.no_grad()
     def pair(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
