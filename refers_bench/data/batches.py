@@ -1,4 +1,4 @@
-"""Which studies or radiographs make up the batch of step t, as tensors?"""
+"""Makes the batch of step t: which studies or radiographs, as tensors."""
 
 from __future__ import annotations
 
@@ -166,34 +166,30 @@ class StudySource:
             report_flip,
         )
         self.augment, self.device, self.key = augment, device, key
-        studies = [(name, part) for name, part in rows.groupby(group, sort=True)]
-        self.study_views = [part["place"].to_numpy() for _, part in studies]
+        # Rows of a study lie side by side in `places`, in the index's order; those of study s begin at starts[s].
+        codes, names = pd.factorize(rows[group], sort=True)
+        order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]  # a row without a name is in no study
+        self.places = rows["place"].to_numpy()[order]
+        self.starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
         # A study's labels and report stand on each of its rows.
-        first = pd.concat([part.iloc[:1] for _, part in studies]) if studies else rows
+        first = rows.iloc[order[self.starts[:-1]]]
         self.labels = torch.from_numpy(
             labels_of(first, task, classes) if task else np.zeros((len(first), 0), np.float32)
         )
-        reports = first["report"].tolist() if tokenizer else []
-        if shuffled and reports:
-            reports = [reports[i] for i in derangement(len(reports), key)]
-        # State 0: as written; state 1: sides swapped, for flipped radiographs.
-        states = [
-            [swap_sides(report, reading=report_flip) if flip else report for report in reports] for flip in (0, 1)
-        ]
-        if tokenizer is None:
-            max_tokens = 0
-        states = states if tokenizer else [[""] * len(first)] * 2
-        self.tokens = [_padded(tokenizer, texts, max_tokens) for texts in states]
-        other = text_tokenizer or tokenizer
-        self.text = self.tokens if other is tokenizer else [_padded(other, texts, max_tokens) for texts in states]
+        self.reports = first["report"].to_numpy(object) if tokenizer else None
+        if shuffled and self.reports is not None:
+            self.reports = self.reports[derangement(len(self.reports), key)]
+        self.tokenizer, self.text_tokenizer = tokenizer, text_tokenizer or tokenizer
+        self.max_tokens = max_tokens if tokenizer else 0
 
     def __len__(self) -> int:
-        return len(self.study_views)
+        return len(self.starts) - 1
 
     def _chosen(self, which: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         chosen = np.empty((len(which), self.views), np.int64)
         for row, study in enumerate(which):
-            places, missing = self.study_views[study], self.views - len(self.study_views[study])
+            places = self.places[self.starts[study] : self.starts[study + 1]]
+            missing = self.views - len(places)
             if self.view_sampling == "official_code":
                 chosen[row] = generator.choice(places, self.views, replace=True)
             elif missing >= 0:
@@ -202,22 +198,29 @@ class StudySource:
                 chosen[row] = generator.choice(places, self.views, replace=False)
         return chosen
 
+    def _texts(self, which: np.ndarray, flips_B: Tensor) -> list[str]:
+        """The reports of these studies, with sides swapped where a radiograph is flipped."""
+        if self.reports is None:
+            return [""] * len(which)
+        return [
+            swap_sides(report, reading=self.report_flip) if flip else report
+            for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
+        ]
+
     def _batch(self, which: np.ndarray, images_MCHW: Tensor, flips_B: Tensor) -> StudyBatch:
-        B = len(which)
-        images = images_MCHW.view(B, self.views, *images_MCHW.shape[1:])
-        state = flips_B.numpy().astype(int)
-
-        def texts(both: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
-            lengths = np.stack([both[s][1][i] for s, i in zip(state, which, strict=True)])
-            ids = np.stack([both[s][0][i] for s, i in zip(state, which, strict=True)])
-            longest = int(lengths.max()) if len(lengths) else 0
-            return torch.from_numpy(ids[:, :longest]).to(self.device), torch.from_numpy(lengths).to(self.device)
-
-        tokens, lengths = texts(self.tokens)
-        ids, id_lengths = texts(self.text)
-        mask = (torch.arange(ids.shape[1], device=self.device)[None] < id_lengths[:, None]).long()
+        images = images_MCHW.view(len(which), self.views, *images_MCHW.shape[1:])
+        # Reports become tokens with their batch: those of a large source all at once take minutes, at every start.
+        texts = self._texts(which, flips_B)
+        tokens, lengths = _padded(self.tokenizer, texts, self.max_tokens)
+        ids, id_lengths = tokens, lengths
+        if self.text_tokenizer is not self.tokenizer:
+            ids, id_lengths = _padded(self.text_tokenizer, texts, self.max_tokens)
+        mask = (np.arange(ids.shape[1])[None] < id_lengths[:, None]).astype(np.int64)
+        tokens_BT, lengths_B, ids_BT, mask_BT = (
+            torch.from_numpy(array).to(self.device) for array in (tokens, lengths, ids, mask)
+        )
         return StudyBatch(
-            images_BVCHW=images, tokens_BT=tokens, lengths_B=lengths, text_ids_BT=ids, text_mask_BT=mask,
+            images_BVCHW=images, tokens_BT=tokens_BT, lengths_B=lengths_B, text_ids_BT=ids_BT, text_mask_BT=mask_BT,
             labels_BK=self.labels[which].to(self.device),
         )  # fmt: skip
 
@@ -253,12 +256,10 @@ def derangement(count: int, key: str) -> np.ndarray:
 
 
 def _padded(tokenizer: ReportTokenizer | None, texts: list[str], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids (N, max_tokens) and lengths (N); no text has length 0 without a tokenizer."""
-    ids = np.full((len(texts), max_tokens), PAD, np.int64)
-    lengths = np.zeros(len(texts), np.int64)
-    if tokenizer is None:
-        return ids, lengths
-    for row, text in enumerate(texts):
-        encoded = tokenizer.encode(text, max_tokens=max_tokens)
-        ids[row, : len(encoded)], lengths[row] = encoded, len(encoded)
-    return ids, lengths
+    """Token ids (N, longest) and lengths (N), at most `max_tokens`; no text has length 0 without a tokenizer."""
+    encoded = [tokenizer.encode(text, max_tokens=max_tokens) if tokenizer else [] for text in texts]
+    lengths = np.array([len(ids) for ids in encoded], np.int64)
+    padded = np.full((len(texts), lengths.max(initial=0)), PAD, np.int64)
+    for row, ids in enumerate(encoded):
+        padded[row, : len(ids)] = ids
+    return padded, lengths
