@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from torch import Tensor
 from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
+from refers_bench.data.transfer import together
 
 VIEW_SAMPLINGS = ("paper", "official_code")
 
@@ -71,12 +72,6 @@ def generator_of(*names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(identity.seed(*names))
 
 
-def on_device(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """Pixels read from the store, on the device; through pinned memory to a GPU, so that the copy does not wait."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
 def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarray:
     """Label columns as float32 (N, K), NaN where unknown."""
     columns = [rows[f"{task}:{name}"].astype("Float32").to_numpy(np.float32, na_value=np.nan) for name in classes]
@@ -111,22 +106,22 @@ class RadiographSource:
     def __len__(self) -> int:
         return len(self.places)
 
-    def _pixels(self, which: np.ndarray) -> Tensor:
-        return on_device(self.images_NHW[self.places[which]], self.device)
+    def _sent(self, which: np.ndarray) -> list[Tensor]:
+        """Pixels and labels of these radiographs, on the device."""
+        return together(self.device, self.images_NHW[self.places[which]], self.labels[which])
 
     def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
-        images, _ = self.augment.training(self._pixels(which), generator_of(self.key, "augment", step))
-        return RadiographBatch(images_BCHW=images, labels_BK=self.labels[which].to(self.device))
+        pixels, labels = self._sent(which)
+        images, _ = self.augment.training(pixels, generator_of(self.key, "augment", step))
+        return RadiographBatch(images_BCHW=images, labels_BK=labels)
 
     def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
         """All radiographs in order, without augmentation."""
         for start in range(0, len(self), batch_size):
-            which = np.arange(start, min(len(self), start + batch_size))
-            yield RadiographBatch(
-                images_BCHW=self.augment.evaluation(self._pixels(which)), labels_BK=self.labels[which].to(self.device)
-            )
+            pixels, labels = self._sent(np.arange(start, min(len(self), start + batch_size)))
+            yield RadiographBatch(images_BCHW=self.augment.evaluation(pixels), labels_BK=labels)
 
 
 class StudySource:
@@ -207,8 +202,8 @@ class StudySource:
             for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
         ]
 
-    def _batch(self, which: np.ndarray, images_MCHW: Tensor, flips_B: Tensor) -> StudyBatch:
-        images = images_MCHW.view(len(which), self.views, *images_MCHW.shape[1:])
+    def _sent(self, which: np.ndarray, chosen_BV: np.ndarray, flips_B: Tensor) -> tuple[Tensor, StudyBatch]:
+        """Pixels of the chosen views, and a batch without images, on the device."""
         # Reports become tokens with their batch: those of a large source all at once take minutes, at every start.
         texts = self._texts(which, flips_B)
         tokens, lengths = _padded(self.tokenizer, texts, self.max_tokens)
@@ -216,35 +211,38 @@ class StudySource:
         if self.text_tokenizer is not self.tokenizer:
             ids, id_lengths = _padded(self.text_tokenizer, texts, self.max_tokens)
         mask = (np.arange(ids.shape[1])[None] < id_lengths[:, None]).astype(np.int64)
-        tokens_BT, lengths_B, ids_BT, mask_BT = (
-            torch.from_numpy(array).to(self.device) for array in (tokens, lengths, ids, mask)
+        pixels, tokens_BT, lengths_B, ids_BT, mask_BT, labels_BK = together(
+            self.device, self.images_NHW[chosen_BV.ravel()], tokens, lengths, ids, mask, self.labels[which]
         )
-        return StudyBatch(
-            images_BVCHW=images, tokens_BT=tokens_BT, lengths_B=lengths_B, text_ids_BT=ids_BT, text_mask_BT=mask_BT,
-            labels_BK=self.labels[which].to(self.device),
+        return pixels, StudyBatch(
+            images_BVCHW=pixels, tokens_BT=tokens_BT, lengths_B=lengths_B, text_ids_BT=ids_BT, text_mask_BT=mask_BT,
+            labels_BK=labels_BK,
         )  # fmt: skip
 
-    def _pixels(self, chosen_BV: np.ndarray) -> Tensor:
-        return on_device(self.images_NHW[chosen_BV.ravel()], self.device)
+    def _with(self, images_MCHW: Tensor, batch: StudyBatch) -> StudyBatch:
+        """The batch with its images, V of each study."""
+        return replace(batch, images_BVCHW=images_MCHW.view(-1, self.views, *images_MCHW.shape[1:]))
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
         chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "views", step)))
         generator = generator_of(self.key, "augment", step)
-        flips = None
         if self.report_flip == "paper":
             flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
-        images, flips = self.augment.training(self._pixels(chosen), generator, flips)
-        return self._batch(which, images, flips.view(len(which), self.views)[:, 0])
+        else:
+            flips = self.augment.flips(chosen.size, generator)
+        pixels, batch = self._sent(which, chosen, flips.view(-1, self.views)[:, 0])
+        images, _ = self.augment.training(pixels, generator, flips)
+        return self._with(images, batch)
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All studies in order, unaugmented, always with the same views: validation compares like with like."""
         for start in range(0, len(self), batch_size):
             which = np.arange(start, min(len(self), start + batch_size))
             chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "validation views", start)))
-            images = self.augment.evaluation(self._pixels(chosen))
-            yield self._batch(which, images, torch.zeros(len(which), dtype=torch.bool))
+            pixels, batch = self._sent(which, chosen, torch.zeros(len(which), dtype=torch.bool))
+            yield self._with(self.augment.evaluation(pixels), batch)
 
 
 def derangement(count: int, key: str) -> np.ndarray:

@@ -6,15 +6,16 @@ are equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from refers_bench import identity
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import StudyBatch, StudySource, derangement, labels_of
+from refers_bench.data.batches import StudyBatch, StudySource, derangement, generator_of, labels_of, step_indices
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
 
 
@@ -87,6 +88,28 @@ class SlowStudySource(StudySource):
             images_BVCHW=images, tokens_BT=tokens, lengths_B=lengths, text_ids_BT=ids, text_mask_BT=mask,
             labels_BK=self.labels[which].to(self.device),
         )  # fmt: skip
+
+    def _pixels(self, chosen_BV: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.images_NHW[chosen_BV.ravel()]))
+
+    def draw(self, step: int, *, batch_size: int) -> StudyBatch:
+        """The augmented training batch of a step."""
+        which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
+        chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "views", step)))
+        generator = generator_of(self.key, "augment", step)
+        flips = None
+        if self.report_flip == "paper":
+            flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
+        images, flips = self.augment.training(self._pixels(chosen), generator, flips)
+        return self._batch(which, images, flips.view(len(which), self.views)[:, 0])
+
+    def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
+        """All studies in order, unaugmented, always with the same views: validation compares like with like."""
+        for start in range(0, len(self), batch_size):
+            which = np.arange(start, min(len(self), start + batch_size))
+            chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "validation views", start)))
+            images = self.augment.evaluation(self._pixels(chosen))
+            yield self._batch(which, images, torch.zeros(len(which), dtype=torch.bool))
 
 
 def _padded(tokenizer: ReportTokenizer | None, texts: list[str], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
