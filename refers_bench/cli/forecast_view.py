@@ -1,4 +1,4 @@
-"""How is a forecast shown: for people, and for programs?"""
+"""Shows a forecast, for people and for programs."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     if disturbed(forecast):
         quiet = forecast.undisturbed
         yield f"  undisturbed    {duration(quiet.wall_s + START_S)}, if nobody else works on this machine"
+    if planned.apart_s:
+        beside = "beside the GPUs" if device.kind == "cuda" else "beside the slots"
+        yield f"  preparation    {duration(planned.apart_s)} {beside}, in up to {forecast.processes} processes"
     yield f"  critical path  {duration(planned.critical_s)}: {_path(forecast)}"
     yield f"  memory         {_memory(plan, forecast)}"
     yield f"  disk           {_disk(forecast, results)}"
@@ -84,7 +87,7 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
     """What a reader must know of the figures."""
     forecast = made.forecast
     if any(one.source == "model" for one in forecast.jobs.values()):
-        yield f"the model assumes {forecast.device.stated()}; augmentation and distortions are not counted"
+        yield f"the model assumes {forecast.device.stated()}; decoding, augmentation and pretext transforms are counted"
     if any(cost.note.startswith("random") for cost in forecast.costs.values()):
         yield "some probes ran on random pixels and texts of the right shape: nothing was prepared"
     if disturbed(forecast):
@@ -180,7 +183,8 @@ def _table(title: str, groups: list[Group], forecast: Forecast) -> Iterator[str]
     hours = f"{forecast.device.unit}-hours"
     yield f"{title:<{wide}} {'jobs':>6} {hours:>10} {'longest':>13} {'memory':>10}  figures"
     for one in groups:
-        spent = one.seconds * forecast.device.units / 3600
+        beside = forecast.device.kind == "cuda" and one.name in ("prepare", "(data)")
+        spent = 0.0 if beside else one.seconds * forecast.device.units / 3600
         yield (
             f"{one.name:<{wide}} {one.jobs:>6} {spent:>10.2f} {duration(one.longest_s):>13} {size(one.peak_bytes):>10}"
             f"  {_sources(one.sources)}"

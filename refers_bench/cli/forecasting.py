@@ -1,4 +1,4 @@
-"""How do commands come to a forecast: measured where possible, probed where asked, modelled elsewhere?"""
+"""Makes forecasts for commands: measured where possible, probed where asked, modelled elsewhere."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a probe may take: more would mean that something hangs.
 PROBE_LIMIT_S = 1800.0
+#: Processor cores beside a GPU that is not at hand: our assumption.
+CORES_ELSEWHERE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +90,17 @@ def forecast_of(
         costs = {**forecast.measured(plan, shapes, store, where, done=done), **costs}
     made = forecast.forecast(
         plan, todo, costs=forecast.completed(costs, shapes, where), shapes=shapes, splits=splits, device=where,
-        slots=slots or len(places),
+        slots=slots or len(places), processes=_processes(plan, elsewhere=bool(other)),
     )  # fmt: skip
     return Made(forecast=made, done=len(jobs) - len(todo), refused=refused, failed=failed)
+
+
+def _processes(plan: Plan, *, elsewhere: bool = False) -> int:
+    """In which images are prepared."""
+    from refers_bench.machine import cores
+
+    offered = CORES_ELSEWHERE if elsewhere else cores()
+    return min(offered, plan.execution.get("prepare_processes") or offered)
 
 
 def _gpu_named(name: str, plan: Plan) -> Device:
@@ -182,7 +192,7 @@ def running_order(
         return {}
     made = forecast.forecast(
         plan, jobs, costs=forecast.completed(costs, shapes, device), shapes=shapes, splits=Splits(plan, store),
-        device=device, slots=len(how.slots),
+        device=device, slots=len(how.slots), processes=_processes(plan),
     )  # fmt: skip
     if limit is None:
         return {"order": order.longest_first(plan, made.seconds)}
