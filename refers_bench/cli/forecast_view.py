@@ -54,6 +54,10 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     yield f"  figures        {sources_of(forecast)}"
     for note in notes(plan, made):
         yield f"  note           {note}"
+    for one in made.savings:
+        place = f"overrides of row {one.row}" if one.row else "protocol overrides"
+        pasted = ", ".join(f"{name}: {value}" for name, value in one.overrides.items())
+        yield f"  could save     {one.hours:.2f} {device.unit}-hours with {place}: {{{pasted}}} ({one.why})"
     yield ""
     yield from _table("kind", by_kind(forecast), forecast)
     yield ""
@@ -97,7 +101,10 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
         yield f"splits of {len(forecast.assumed)} datasets assumed as 7 : 1 : 2: nothing is prepared"
     early = sum(one.job.spec.get(one.job.kind, {}).get("patience", 0) > 0 for one in forecast.jobs.values())
     if early:
-        yield f"{early} trainings may stop early and take less"
+        least = (
+            f"by {made.patience_hours:.2f} {forecast.device.unit}-hours if each stops as soon as its patience allows"
+        )
+        yield f"{early} trainings may stop early and take less, {least}"
     unavailable = [one for one in forecast.jobs.values() if one.job.unavailable]
     if unavailable:
         hours = sum(one.seconds for one in unavailable) * forecast.device.units / 3600
@@ -129,6 +136,7 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
         "peak_memory_bytes": max((one.peak_bytes for one in forecast.jobs.values()), default=0),
         "disk_bytes": sum(one.disk_bytes for one in forecast.jobs.values()),
         "kinds": [_group(one) for one in by_kind(forecast)], "rows": [_group(one) for one in by_row(plan, forecast)],
+        "savings": [vars(one) for one in made.savings],
         "notes": list(notes(plan, made)), "not_probed": dict(made.refused), "probes_failed": dict(made.failed),
         "jobs": [
             {

@@ -82,5 +82,5 @@ class SideStream:
             training.wait_event(event)
             for field in dataclasses.fields(batch):
                 if isinstance(tensor := getattr(batch, field.name), Tensor):
-                    tensor.record_stream(training)  # type: ignore[no-untyped-call]
+                    tensor.record_stream(training)
         return batch

@@ -160,6 +160,14 @@ def forecast(
     )  # fmt: skip
 
 
+def hours_of(
+    plan: Plan, *, costs: Mapping[str, Cost], shapes: Shapes, splits: Splits, device: Device
+) -> Callable[[Job], float]:
+    """Job -> device hours that a forecast counts for it, whatever its numbers of steps and validations."""
+    each = _Each(plan, splits, 1)
+    return lambda job: each.of(job, costs[shapes.of[job.key]]).seconds * device.units / 3600
+
+
 class _Each:
     """Forecasts of single jobs; what depends on a shape alone is computed once."""
 

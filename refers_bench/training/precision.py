@@ -37,7 +37,7 @@ def be_deterministic() -> None:
     On NVIDIA GPUs this also needs ``CUBLAS_WORKSPACE_CONFIG`` in the environment before the first CUDA call.
     """
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
