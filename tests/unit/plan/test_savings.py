@@ -9,7 +9,7 @@ import pytest
 
 from refers_bench.plan.cost_model import modelled
 from refers_bench.plan.devices import Device
-from refers_bench.plan.forecast import Forecast, completed, forecast, hours_of
+from refers_bench.plan.forecast import HAND_OVER_S, Forecast, completed, forecast, hours_of
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.savings import KEPT, RARER, Saving, by_patience, savings
 from refers_bench.plan.shapes import Shapes
@@ -80,11 +80,11 @@ def test_images_are_decoded_beside_the_gpu_by_many_processes(plan_of: PlanOf, tm
     (data,) = [job for job in plan.jobs if job.kind == "prepare"]
     fixed = modelled(data.spec, H100).fixed_s
     assert one.jobs[data.key].seconds - fixed == pytest.approx(8 * (many.jobs[data.key].seconds - fixed))
-    assert (
-        one.hours
-        == many.hours
-        == pytest.approx(sum(each.seconds + 0.05 for each in one.jobs.values() if each.job.kind != "prepare") / 3600)
+    assert one.hours == pytest.approx(many.hours, rel=1e-9)
+    assert one.hours == pytest.approx(
+        sum(each.seconds + HAND_OVER_S for each in one.jobs.values() if each.job.kind != "prepare") / 3600
     )
+    assert one.wall_s - many.wall_s == pytest.approx(one.jobs[data.key].seconds - many.jobs[data.key].seconds)
 
 
 def test_a_restoration_pays_for_its_distortions(plan_of: PlanOf, tmp_path: Path) -> None:
