@@ -1,4 +1,4 @@
-"""How is work shared out among the processor cores that this process may use?
+"""Shares work out among the processor cores that this process may use.
 
 Processes are started afresh, with an interpreter of their own, instead of being forked or run through
 `multiprocessing`: the caller may have threads, and may be a script without a guarded main module.
@@ -29,8 +29,9 @@ def cores() -> int:
 
 
 def shared_out(
-    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4
-) -> list[T]:
+    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4,
+    processes: int | None = None, told: Callable[[int], None] = lambda done: None,
+) -> list[T]:  # fmt: skip
     """``function(items, *arguments)``, a part of the items in each of several processes where that repays.
 
     Args:
@@ -39,26 +40,27 @@ def shared_out(
         arguments: further ones, the same for every part.
         worth: items that repay the start of another process, which takes some tenths of a second.
         pieces: parts for each process: whoever is done with one takes the next, so that none waits long for another.
+        processes: at most, this one among them; None for as many as there are cores for this process.
+        told: called here, after each part that this process works on, with the items that are done.
 
     Returns:
         The values of all items, in their order. A part whose process fails (killed for want of memory, say) is worked
         on here, so that errors are those of the function.
     """
-    return begun(function, items, *arguments, worth=worth, pieces=pieces)()
+    return begun(function, items, *arguments, worth=worth, pieces=pieces, processes=processes, told=told)()
 
 
 def begun(
-    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4
-) -> Callable[[], list[T]]:
+    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4,
+    processes: int | None = None, told: Callable[[int], None] = lambda done: None,
+) -> Callable[[], list[T]]:  # fmt: skip
     """Let other processes begin with what `shared_out` would do, while this one goes on with something else.
 
     Returns:
         What takes part in the rest of the work, waits for the others, and returns the values.
     """
-    processes = max(1, min(cores(), len(items) // worth))
-    if processes == 1:
-        return lambda: function(items, *arguments)
-    size = -(-len(items) // (processes * pieces))
+    processes = max(1, min(cores(), cores() if processes is None else processes, len(items) // worth))
+    size = max(1, -(-len(items) // (processes * pieces)))
     parts = [items[at : at + size] for at in range(0, len(items), size)]
     left, found = deque(range(len(parts))), dict[int, list[T]]()
     others = [
@@ -72,6 +74,7 @@ def begun(
         try:
             for place in _taken(left):
                 found[place] = function(parts[place], *arguments)
+                told(sum(len(parts[one]) for one in tuple(found)))
         finally:
             left.clear()  # after an error here, nobody begins another part
             for other in others:

@@ -1,4 +1,4 @@
-"""How is a forecast shown: for people, and for programs?"""
+"""Shows a forecast, for people and for programs."""
 
 from __future__ import annotations
 
@@ -45,12 +45,19 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     if disturbed(forecast):
         quiet = forecast.undisturbed
         yield f"  undisturbed    {duration(quiet.wall_s + START_S)}, if nobody else works on this machine"
+    if planned.apart_s:
+        beside = "beside the GPUs" if device.kind == "cuda" else "beside the slots"
+        yield f"  preparation    {duration(planned.apart_s)} {beside}, in up to {forecast.processes} processes"
     yield f"  critical path  {duration(planned.critical_s)}: {_path(forecast)}"
     yield f"  memory         {_memory(plan, forecast)}"
     yield f"  disk           {_disk(forecast, results)}"
     yield f"  figures        {sources_of(forecast)}"
     for note in notes(plan, made):
         yield f"  note           {note}"
+    for one in made.savings:
+        place = f"overrides of row {one.row}" if one.row else "protocol overrides"
+        pasted = ", ".join(f"{name}: {value}" for name, value in one.overrides.items())
+        yield f"  could save     {one.hours:.2f} {device.unit}-hours with {place}: {{{pasted}}} ({one.why})"
     yield ""
     yield from _table("kind", by_kind(forecast), forecast)
     yield ""
@@ -84,7 +91,7 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
     """What a reader must know of the figures."""
     forecast = made.forecast
     if any(one.source == "model" for one in forecast.jobs.values()):
-        yield f"the model assumes {forecast.device.stated()}; augmentation and distortions are not counted"
+        yield f"the model assumes {forecast.device.stated()}; decoding, augmentation and pretext transforms are counted"
     if any(cost.note.startswith("random") for cost in forecast.costs.values()):
         yield "some probes ran on random pixels and texts of the right shape: nothing was prepared"
     if disturbed(forecast):
@@ -94,7 +101,10 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
         yield f"splits of {len(forecast.assumed)} datasets assumed as 7 : 1 : 2: nothing is prepared"
     early = sum(one.job.spec.get(one.job.kind, {}).get("patience", 0) > 0 for one in forecast.jobs.values())
     if early:
-        yield f"{early} trainings may stop early and take less"
+        least = (
+            f"by {made.patience_hours:.2f} {forecast.device.unit}-hours if each stops as soon as its patience allows"
+        )
+        yield f"{early} trainings may stop early and take less, {least}"
     unavailable = [one for one in forecast.jobs.values() if one.job.unavailable]
     if unavailable:
         hours = sum(one.seconds for one in unavailable) * forecast.device.units / 3600
@@ -126,6 +136,7 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
         "peak_memory_bytes": max((one.peak_bytes for one in forecast.jobs.values()), default=0),
         "disk_bytes": sum(one.disk_bytes for one in forecast.jobs.values()),
         "kinds": [_group(one) for one in by_kind(forecast)], "rows": [_group(one) for one in by_row(plan, forecast)],
+        "savings": [vars(one) for one in made.savings],
         "notes": list(notes(plan, made)), "not_probed": dict(made.refused), "probes_failed": dict(made.failed),
         "jobs": [
             {
@@ -180,7 +191,8 @@ def _table(title: str, groups: list[Group], forecast: Forecast) -> Iterator[str]
     hours = f"{forecast.device.unit}-hours"
     yield f"{title:<{wide}} {'jobs':>6} {hours:>10} {'longest':>13} {'memory':>10}  figures"
     for one in groups:
-        spent = one.seconds * forecast.device.units / 3600
+        beside = forecast.device.kind == "cuda" and one.name in ("prepare", "(data)")
+        spent = 0.0 if beside else one.seconds * forecast.device.units / 3600
         yield (
             f"{one.name:<{wide}} {one.jobs:>6} {spent:>10.2f} {duration(one.longest_s):>13} {size(one.peak_bytes):>10}"
             f"  {_sources(one.sources)}"

@@ -1,4 +1,4 @@
-"""How do commands come to a forecast: measured where possible, probed where asked, modelled elsewhere?"""
+"""Makes forecasts for commands: measured where possible, probed where asked, modelled elsewhere."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from refers_bench.plan.forecast import Forecast
     from refers_bench.plan.lock import Job, Plan
     from refers_bench.plan.probes import Probes
+    from refers_bench.plan.savings import Saving
 
 #: Seconds that a probe may take: more would mean that something hangs.
 PROBE_LIMIT_S = 1800.0
+#: Processor cores beside a GPU that is not at hand: our assumption.
+CORES_ELSEWHERE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +39,16 @@ class Made:
         done: jobs of the plan that are done.
         refused: job of a shape -> why it was not probed.
         failed: job of a shape -> how its probe ended.
+        savings: what can be left out.
+        patience_hours: by which less is taken if each training stops as soon as its patience allows.
     """
 
     forecast: Forecast
     done: int
     refused: Mapping[str, str]
     failed: Mapping[str, str]
+    savings: Sequence[Saving] = ()
+    patience_hours: float = 0.0
 
 
 def forecast_of(
@@ -63,6 +70,7 @@ def forecast_of(
     """
     from refers_bench.plan import forecast, measurements
     from refers_bench.plan.probes import probes
+    from refers_bench.plan.savings import by_patience, savings
     from refers_bench.plan.shapes import Shapes
     from refers_bench.plan.splits import Splits
     from refers_bench.plan.states import states
@@ -86,11 +94,25 @@ def forecast_of(
         wanted = probes(Shapes(todo), costs, splits, where, slots=len(places))
         refused, failed = wanted.refused, _probed(settings, plan, wanted, where, places=places, threads=threads)
         costs = {**forecast.measured(plan, shapes, store, where, done=done), **costs}
+    costs = forecast.completed(costs, shapes, where)
     made = forecast.forecast(
-        plan, todo, costs=forecast.completed(costs, shapes, where), shapes=shapes, splits=splits, device=where,
-        slots=slots or len(places),
+        plan, todo, costs=costs, shapes=shapes, splits=splits, device=where, slots=slots or len(places),
+        processes=_processes(plan, elsewhere=bool(other)),
     )  # fmt: skip
-    return Made(forecast=made, done=len(jobs) - len(todo), refused=refused, failed=failed)
+    hours = forecast.hours_of(plan, costs=costs, shapes=shapes, splits=splits, device=where)
+    todo = [job for job in todo if shapes.of[job.key]]
+    return Made(
+        forecast=made, done=len(jobs) - len(made.jobs) - len(made.unknown), refused=refused, failed=failed,
+        savings=savings(todo, hours), patience_hours=by_patience(todo, hours),
+    )  # fmt: skip
+
+
+def _processes(plan: Plan, *, elsewhere: bool = False) -> int:
+    """In which images are prepared."""
+    from refers_bench.machine import cores
+
+    offered = CORES_ELSEWHERE if elsewhere else cores()
+    return min(offered, plan.execution.get("prepare_processes") or offered)
 
 
 def _gpu_named(name: str, plan: Plan) -> Device:
@@ -182,7 +204,7 @@ def running_order(
         return {}
     made = forecast.forecast(
         plan, jobs, costs=forecast.completed(costs, shapes, device), shapes=shapes, splits=Splits(plan, store),
-        device=device, slots=len(how.slots),
+        device=device, slots=len(how.slots), processes=_processes(plan),
     )  # fmt: skip
     if limit is None:
         return {"order": order.longest_first(plan, made.seconds)}

@@ -107,7 +107,8 @@ def _execute(
     how = engine.Settings(
         results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
         slots=slots_of(plan, executor, device, slots), device=device, time_limit=limit,
-        threads=threads or plan.execution["threads"], arithmetic=plan.execution["arithmetic"],
+        threads=threads or plan.execution["threads"], processes=plan.execution["prepare_processes"],
+        arithmetic=plan.execution["arithmetic"],
         retries=plan.execution["retries"], max_jobs=max_jobs, accumulate=accumulate or plan.execution["accumulate"],
     )  # fmt: skip
     order = running_order(settings, plan, todo, how, budget=budget, fixed=executor == "local")

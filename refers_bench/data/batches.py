@@ -1,10 +1,10 @@
-"""Which studies or radiographs make up the batch of step t, as tensors?"""
+"""Makes the batch of step t: which studies or radiographs, as tensors."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from torch import Tensor
 from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
+from refers_bench.data.transfer import together
 
 VIEW_SAMPLINGS = ("paper", "official_code")
 
@@ -71,12 +72,6 @@ def generator_of(*names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(identity.seed(*names))
 
 
-def on_device(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """Pixels read from the store, on the device; through pinned memory to a GPU, so that the copy does not wait."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
 def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarray:
     """Label columns as float32 (N, K), NaN where unknown."""
     columns = [rows[f"{task}:{name}"].astype("Float32").to_numpy(np.float32, na_value=np.nan) for name in classes]
@@ -111,22 +106,22 @@ class RadiographSource:
     def __len__(self) -> int:
         return len(self.places)
 
-    def _pixels(self, which: np.ndarray) -> Tensor:
-        return on_device(self.images_NHW[self.places[which]], self.device)
+    def _sent(self, which: np.ndarray) -> list[Tensor]:
+        """Pixels and labels of these radiographs, on the device."""
+        return together(self.device, self.images_NHW[self.places[which]], self.labels[which])
 
     def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
-        images, _ = self.augment.training(self._pixels(which), generator_of(self.key, "augment", step))
-        return RadiographBatch(images_BCHW=images, labels_BK=self.labels[which].to(self.device))
+        pixels, labels = self._sent(which)
+        images, _ = self.augment.training(pixels, generator_of(self.key, "augment", step))
+        return RadiographBatch(images_BCHW=images, labels_BK=labels)
 
     def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
         """All radiographs in order, without augmentation."""
         for start in range(0, len(self), batch_size):
-            which = np.arange(start, min(len(self), start + batch_size))
-            yield RadiographBatch(
-                images_BCHW=self.augment.evaluation(self._pixels(which)), labels_BK=self.labels[which].to(self.device)
-            )
+            pixels, labels = self._sent(np.arange(start, min(len(self), start + batch_size)))
+            yield RadiographBatch(images_BCHW=self.augment.evaluation(pixels), labels_BK=labels)
 
 
 class StudySource:
@@ -166,34 +161,30 @@ class StudySource:
             report_flip,
         )
         self.augment, self.device, self.key = augment, device, key
-        studies = [(name, part) for name, part in rows.groupby(group, sort=True)]
-        self.study_views = [part["place"].to_numpy() for _, part in studies]
+        # Rows of a study lie side by side in `places`, in the index's order; those of study s begin at starts[s].
+        codes, names = pd.factorize(rows[group], sort=True)
+        order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]  # a row without a name is in no study
+        self.places = rows["place"].to_numpy()[order]
+        self.starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
         # A study's labels and report stand on each of its rows.
-        first = pd.concat([part.iloc[:1] for _, part in studies]) if studies else rows
+        first = rows.iloc[order[self.starts[:-1]]]
         self.labels = torch.from_numpy(
             labels_of(first, task, classes) if task else np.zeros((len(first), 0), np.float32)
         )
-        reports = first["report"].tolist() if tokenizer else []
-        if shuffled and reports:
-            reports = [reports[i] for i in derangement(len(reports), key)]
-        # State 0: as written; state 1: sides swapped, for flipped radiographs.
-        states = [
-            [swap_sides(report, reading=report_flip) if flip else report for report in reports] for flip in (0, 1)
-        ]
-        if tokenizer is None:
-            max_tokens = 0
-        states = states if tokenizer else [[""] * len(first)] * 2
-        self.tokens = [_padded(tokenizer, texts, max_tokens) for texts in states]
-        other = text_tokenizer or tokenizer
-        self.text = self.tokens if other is tokenizer else [_padded(other, texts, max_tokens) for texts in states]
+        self.reports = first["report"].to_numpy(object) if tokenizer else None
+        if shuffled and self.reports is not None:
+            self.reports = self.reports[derangement(len(self.reports), key)]
+        self.tokenizer, self.text_tokenizer = tokenizer, text_tokenizer or tokenizer
+        self.max_tokens = max_tokens if tokenizer else 0
 
     def __len__(self) -> int:
-        return len(self.study_views)
+        return len(self.starts) - 1
 
     def _chosen(self, which: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         chosen = np.empty((len(which), self.views), np.int64)
         for row, study in enumerate(which):
-            places, missing = self.study_views[study], self.views - len(self.study_views[study])
+            places = self.places[self.starts[study] : self.starts[study + 1]]
+            missing = self.views - len(places)
             if self.view_sampling == "official_code":
                 chosen[row] = generator.choice(places, self.views, replace=True)
             elif missing >= 0:
@@ -202,46 +193,56 @@ class StudySource:
                 chosen[row] = generator.choice(places, self.views, replace=False)
         return chosen
 
-    def _batch(self, which: np.ndarray, images_MCHW: Tensor, flips_B: Tensor) -> StudyBatch:
-        B = len(which)
-        images = images_MCHW.view(B, self.views, *images_MCHW.shape[1:])
-        state = flips_B.numpy().astype(int)
+    def _texts(self, which: np.ndarray, flips_B: Tensor) -> list[str]:
+        """The reports of these studies, with sides swapped where a radiograph is flipped."""
+        if self.reports is None:
+            return [""] * len(which)
+        return [
+            swap_sides(report, reading=self.report_flip) if flip else report
+            for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
+        ]
 
-        def texts(both: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
-            lengths = np.stack([both[s][1][i] for s, i in zip(state, which, strict=True)])
-            ids = np.stack([both[s][0][i] for s, i in zip(state, which, strict=True)])
-            longest = int(lengths.max()) if len(lengths) else 0
-            return torch.from_numpy(ids[:, :longest]).to(self.device), torch.from_numpy(lengths).to(self.device)
-
-        tokens, lengths = texts(self.tokens)
-        ids, id_lengths = texts(self.text)
-        mask = (torch.arange(ids.shape[1], device=self.device)[None] < id_lengths[:, None]).long()
-        return StudyBatch(
-            images_BVCHW=images, tokens_BT=tokens, lengths_B=lengths, text_ids_BT=ids, text_mask_BT=mask,
-            labels_BK=self.labels[which].to(self.device),
+    def _sent(self, which: np.ndarray, chosen_BV: np.ndarray, flips_B: Tensor) -> tuple[Tensor, StudyBatch]:
+        """Pixels of the chosen views, and a batch without images, on the device."""
+        # Reports become tokens with their batch: those of a large source all at once take minutes, at every start.
+        texts = self._texts(which, flips_B)
+        tokens, lengths = _padded(self.tokenizer, texts, self.max_tokens)
+        ids, id_lengths = tokens, lengths
+        if self.text_tokenizer is not self.tokenizer:
+            ids, id_lengths = _padded(self.text_tokenizer, texts, self.max_tokens)
+        mask = (np.arange(ids.shape[1])[None] < id_lengths[:, None]).astype(np.int64)
+        pixels, tokens_BT, lengths_B, ids_BT, mask_BT, labels_BK = together(
+            self.device, self.images_NHW[chosen_BV.ravel()], tokens, lengths, ids, mask, self.labels[which]
+        )
+        return pixels, StudyBatch(
+            images_BVCHW=pixels, tokens_BT=tokens_BT, lengths_B=lengths_B, text_ids_BT=ids_BT, text_mask_BT=mask_BT,
+            labels_BK=labels_BK,
         )  # fmt: skip
 
-    def _pixels(self, chosen_BV: np.ndarray) -> Tensor:
-        return on_device(self.images_NHW[chosen_BV.ravel()], self.device)
+    def _with(self, images_MCHW: Tensor, batch: StudyBatch) -> StudyBatch:
+        """The batch with its images, V of each study."""
+        return replace(batch, images_BVCHW=images_MCHW.view(-1, self.views, *images_MCHW.shape[1:]))
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
         chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "views", step)))
         generator = generator_of(self.key, "augment", step)
-        flips = None
         if self.report_flip == "paper":
             flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
-        images, flips = self.augment.training(self._pixels(chosen), generator, flips)
-        return self._batch(which, images, flips.view(len(which), self.views)[:, 0])
+        else:
+            flips = self.augment.flips(chosen.size, generator)
+        pixels, batch = self._sent(which, chosen, flips.view(-1, self.views)[:, 0])
+        images, _ = self.augment.training(pixels, generator, flips)
+        return self._with(images, batch)
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All studies in order, unaugmented, always with the same views: validation compares like with like."""
         for start in range(0, len(self), batch_size):
             which = np.arange(start, min(len(self), start + batch_size))
             chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "validation views", start)))
-            images = self.augment.evaluation(self._pixels(chosen))
-            yield self._batch(which, images, torch.zeros(len(which), dtype=torch.bool))
+            pixels, batch = self._sent(which, chosen, torch.zeros(len(which), dtype=torch.bool))
+            yield self._with(self.augment.evaluation(pixels), batch)
 
 
 def derangement(count: int, key: str) -> np.ndarray:
@@ -253,12 +254,10 @@ def derangement(count: int, key: str) -> np.ndarray:
 
 
 def _padded(tokenizer: ReportTokenizer | None, texts: list[str], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids (N, max_tokens) and lengths (N); no text has length 0 without a tokenizer."""
-    ids = np.full((len(texts), max_tokens), PAD, np.int64)
-    lengths = np.zeros(len(texts), np.int64)
-    if tokenizer is None:
-        return ids, lengths
-    for row, text in enumerate(texts):
-        encoded = tokenizer.encode(text, max_tokens=max_tokens)
-        ids[row, : len(encoded)], lengths[row] = encoded, len(encoded)
-    return ids, lengths
+    """Token ids (N, longest) and lengths (N), at most `max_tokens`; no text has length 0 without a tokenizer."""
+    encoded = [tokenizer.encode(text, max_tokens=max_tokens) if tokenizer else [] for text in texts]
+    lengths = np.array([len(ids) for ids in encoded], np.int64)
+    padded = np.full((len(texts), lengths.max(initial=0)), PAD, np.int64)
+    for row, ids in enumerate(encoded):
+        padded[row, : len(ids)] = ids
+    return padded, lengths

@@ -1,13 +1,11 @@
-"""How do downloaded images become one memory-mapped store that training reads?"""
+"""Decodes downloaded images once, into one memory-mapped store that training reads."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import functools
 import hashlib
+import itertools
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +21,12 @@ from refers_bench.data.dicom import Reading
 from refers_bench.data.problems import written
 from refers_bench.errors import DataError, Problem
 from refers_bench.files import making, publish_bytes, publish_json, read_json, staged_folder
+from refers_bench.machine import shared_out
 
 #: Images per unit of work: what a killed preparation loses at most.
 CHUNK = 64
+#: Chunks that repay the start of another process.
+WORTH = 4
 PIXELS, INDEX, META = "images.u8", "index.parquet", "meta.json"
 
 
@@ -83,6 +84,11 @@ def _chunk(paths: list[str], *, root: str, size: int, dicom: Reading, target: st
     return unreadable
 
 
+def _chunks(chunks: list[tuple[list[str], str]], root: str, size: int, dicom: Reading) -> list[list[tuple[str, str]]]:
+    """Decode chunks into their files; what could not be read of each."""
+    return [_chunk(paths, root=root, size=size, dicom=dicom, target=target) for paths, target in chunks]
+
+
 def _todo(paths: list[str], work: Path) -> Iterator[tuple[list[str], Path]]:
     for start in range(0, len(paths), CHUNK):
         chunk = paths[start : start + CHUNK]
@@ -108,7 +114,7 @@ def prepare(
         folder: where the store appears.
         work: folder of finished chunks, removed at the end.
         size: side of the stored images, in pixels.
-        workers: processes; 0 decodes in this one.
+        workers: processes at most, this one among them; fewer where there are fewer cores or images.
         allow_missing: how many unreadable files are tolerated (their rows are dropped).
         lacking: paths of those -> where a store without them appears instead; None for the same folder.
         dicom: how DICOM files are read (`refers_bench.data.dicom`).
@@ -141,24 +147,16 @@ def _decode(
     progress: Callable[[int, int], None],
 ) -> None:  # fmt: skip
     """Decode the chunks that an earlier call has not finished."""
-    decode_chunk = functools.partial(_chunk, root=str(root), size=size, dicom=dicom)
-    missing = [(chunk, file) for chunk, file in todo if not file.is_file()]
+    missing = [(chunk, str(file)) for chunk, file in todo if not file.is_file()]
     total = sum(len(chunk) for chunk, _ in todo)
-    done = total - sum(len(chunk) for chunk, _ in missing)
-    progress(done, total)
-    if workers and len(missing) > 1:
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures = {pool.submit(decode_chunk, chunk, target=str(file)): len(chunk) for chunk, file in missing}
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
-                done += futures[future]
-                progress(done, total)
-    else:
-        for chunk, file in missing:
-            decode_chunk(chunk, target=str(file))
-            done += len(chunk)
-            progress(done, total)
+    there = total - sum(len(chunk) for chunk, _ in missing)
+    progress(there, total)
+    ends = [0, *itertools.accumulate(len(chunk) for chunk, _ in missing)]
+    # A chunk at a time: whoever is done takes the next one.
+    shared_out(
+        _chunks, missing, str(root), size, dicom, worth=WORTH, pieces=max(1, len(missing)), processes=max(1, workers),
+        told=lambda done: progress(there + ends[done], total),
+    )  # fmt: skip
 
 
 def _publish(

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import StudyBatch, on_device, step_indices
+from refers_bench.data.batches import StudyBatch, step_indices
+from refers_bench.data.transfer import together
 
 #: Columns of a table of crops: number of the word, place in the store of prepared images, the patient, the split
 #: ("train" or "val"), and the square, as shares of the image's side.
@@ -172,13 +173,15 @@ class CropSource:
         return len(self.places)
 
     def _batch(self, which: npt.NDArray[np.int64]) -> StudyBatch:
-        pixels = on_device(self.images_NHW[self.places[which]], self.device)
-        top, left, side = self.squares[which].to(self.device).unbind(1)
+        pixels, squares, words = together(
+            self.device, self.images_NHW[self.places[which]], self.squares[which], self.words[which, None].float()
+        )
+        top, left, side = squares.unbind(1)
         images = self.augment.normalised(cropped(pixels, top, left, side, size=self.augment.size) / 255)
         empty = torch.zeros(len(which), 0, dtype=torch.long, device=self.device)
         return StudyBatch(
             images_BVCHW=images[:, None], tokens_BT=empty, lengths_B=empty.new_zeros(len(which)), text_ids_BT=empty,
-            text_mask_BT=empty, labels_BK=self.words[which, None].float().to(self.device),
+            text_mask_BT=empty, labels_BK=words,
         )  # fmt: skip
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:

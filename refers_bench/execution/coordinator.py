@@ -1,4 +1,4 @@
-"""Which job goes next, and what follows from how it ended: needs, claims, retries, failures, budget, on any engine?"""
+"""Decides which job goes next and what follows from how it ended: needs, claims, retries, failures, budget."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from refers_bench.errors import Problem, StorageError, UserError
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Refused, Settings
@@ -70,7 +71,8 @@ class _Run:
         self.failed: dict[str, str] = {}
         #: Neither done nor failed, running or not.
         self.todo: dict[str, Job] = {}
-        self.ready: list[tuple[float, int, int, str]] = []
+        #: Kinds with places apart (engines of other packages may name none), and '' -> heap of what can start.
+        self.ready: dict[str, list[Any]] = {kind: [] for kind in (*getattr(engine, "apart", ()), "")}
         self.running: dict[str, tuple[Attempt, float]] = {}
         #: Those of them that wait in the engine's queue, as far as it has told.
         self.queued: set[str] = set()
@@ -84,9 +86,8 @@ class _Run:
         #: Which failure made a job's batches smaller.
         self.smaller = {key: attempt.after for key, attempt in settings.given.items()}
         self.left: Counter[str] = Counter()
-        self.starts = 0
+        self.starts, self.interrupted = 0, False
         self.renewed = self.looked = self.ticked = self.idle_since = time.monotonic()
-        self.interrupted = False
         self.outcome = Outcome()
 
     # --- what there is ----------------------------------------------------------------------------------------------
@@ -150,8 +151,9 @@ class _Run:
     def consider(self, key: str) -> None:
         """Make a job ready when all it needs is there."""
         if key in self.todo and key not in self.running and all(map(self.satisfied, self.todo[key].needs)):
-            rank = RANK.get(self.todo[key].kind, 9)
-            heapq.heappush(self.ready, (self.settings.order.get(key, 0.0), rank, self.place[key], key))
+            kind = self.todo[key].kind
+            entry = (self.settings.order.get(key, 0.0), RANK.get(kind, 9), self.place[key], key)
+            heapq.heappush(self.ready[kind if kind in self.ready else ""], entry)
 
     def let_go(self) -> None:
         """Give back what this run claimed; not what stays queued on an engine, for whoever goes on watching it."""
@@ -193,7 +195,7 @@ class _Run:
             if self.running:
                 for ending in self.engine.wait(TICK_S):
                     self.end(ending)
-            elif self.exhausted() or not (self.elsewhere or self.ready) or self.waited_enough():
+            elif self.exhausted() or not (self.elsewhere or any(self.ready.values())) or self.waited_enough():
                 break
             else:  # somebody else runs what is left, or the engine has no room yet
                 time.sleep(TICK_S)
@@ -209,13 +211,15 @@ class _Run:
     def hand_over(self) -> None:
         """Give the engine what it has room for."""
         batch: list[Attempt] = []
-        room = self.engine.room() if self.ready else 0
-        while self.ready and len(batch) < room and not self.exhausted():
-            *_, key = heapq.heappop(self.ready)
-            if key in self.todo and key not in self.running and (attempt := self.claimed(key)):
-                batch.append(attempt)
-                self.starts += 1
-                self.began(attempt)
+        for kind, ready in self.ready.items():
+            room = (self.engine.room(kind) if kind else self.engine.room()) if ready else 0
+            while ready and room and not self.exhausted():
+                *_, key = heapq.heappop(ready)
+                if key in self.todo and key not in self.running and (attempt := self.claimed(key)):
+                    batch.append(attempt)
+                    room -= 1
+                    self.starts += 1
+                    self.began(attempt)
         try:
             if batch:
                 self.engine.start(batch)
@@ -274,8 +278,7 @@ class _Run:
         if now - self.ticked >= TICK_S:
             self.ticked = now
             begun = (attempt.job for key, (attempt, _) in self.running.items() if key not in self.queued)
-            shown = list(itertools.islice(begun, SHOWN))
-            running = {job.name: self.store.said(job.key) for job in shown}
+            running = {job.name: self.store.said(job.key) for job in itertools.islice(begun, SHOWN)}
             waiting = self.left + Counter(self.jobs[key].kind for key in self.queued)
             self.listener.tick(running, {kind: count for kind, count in waiting.items() if count})
 
@@ -328,10 +331,9 @@ class _Run:
     def retry(self, attempt: Attempt, category: str) -> bool:
         """Whether another attempt may help; sets in how many parts it processes its batches."""
         job = attempt.job
-        fitted = bool(self.store.said(job.key).get("step"))
         parts = next_attempt(
             job.spec, category, number=attempt.number, accumulate=attempt.accumulate, retries=self.settings.retries,
-            fitted=fitted,
+            fitted=bool(self.store.said(job.key).get("step")),
         )  # fmt: skip
         if parts is None:
             return False
@@ -345,8 +347,7 @@ class _Run:
         job = attempt.job
         self.claims.release(job.key)
         self.left[job.kind] += 1
-        if not counts:
-            self.attempts[job.key] -= 1
+        self.attempts[job.key] -= not counts
         if any(need in self.failed for need in job.needs):  # it was queued before what it needs had failed
             self.drop(job.key)
             self.block(job.key)
@@ -363,15 +364,14 @@ class _Run:
 
     def fail(self, attempt: Attempt, ending: Ending, seconds: float) -> None:
         """Record a failure for good."""
-        job = attempt.job
-        why = refusal(job.spec, ending.category, accumulate=attempt.accumulate)
+        job, why = attempt.job, refusal(attempt.job.spec, ending.category, accumulate=attempt.accumulate)
         if not ending.recorded:
             self.store.fail(
                 job.key, category=ending.category,
                 record={
                     "message": ending.message + why, **provenance.scheduler(), **ending.facts,
-                    "name": job.name, "kind": job.kind,
-                    "attempts": attempt.number, "wall_s": round(seconds, 3), "token": attempt.token,
+                    "name": job.name, "kind": job.kind, "attempts": attempt.number,
+                    "wall_s": round(seconds, 3), "token": attempt.token,
                 },
             )  # fmt: skip
         self.claims.release(job.key)

@@ -1,4 +1,4 @@
-"""What is an engine: the place where jobs run, as the coordinator sees it?
+"""States what an engine is: the place where jobs run, as the coordinator sees it.
 
 Built in: `local`, `slurm`, `ray`. Third parties add theirs through the entry-point group ``refers_bench.engines``: a
 factory ``(settings, execution) -> Engine``, where `execution` is what the manifest says about running, as a mapping,
@@ -70,6 +70,7 @@ class Settings:
         slots: of this machine, one worker each.
         device: "auto", "cpu" or "cuda": as asked for, for engines that find their slots elsewhere.
         threads: torch threads of a worker.
+        processes: that a preparation of images may use, at most; None for as many as the machine offers.
         arithmetic: of the CPU, see `refers_bench.store.context.JobContext`.
         time_limit: seconds a job may take.
         retries: failure category -> further attempts in this run.
@@ -96,6 +97,7 @@ class Settings:
     slots: Sequence[Slot] = (Slot(device="cpu"),)
     device: str = "auto"
     threads: int = 1
+    processes: int | None = None
     arithmetic: str = "native"
     time_limit: float | None = None
     retries: Mapping[str, int] = field(default_factory=lambda: {"crash": 1, "lost": 2})
@@ -154,11 +156,13 @@ class Engine(Protocol):
         token: under which this engine's jobs are claimed for whoever runs them; '' where the coordinator's own
             process and its children run them.
         queues: whether it takes jobs before those they need are done, and holds them back itself.
+        apart: kinds of jobs that have places of their own beside those of all others.
     """
 
     name: str
     token: str
     queues: bool
+    apart: Sequence[str]
 
     def opened(self) -> AbstractContextManager[None]:
         """Everything the engine needs while it runs; left by an exception it stops what the coordinator started."""
@@ -166,8 +170,8 @@ class Engine(Protocol):
     def under_way(self, jobs: Mapping[str, Job]) -> Sequence[Attempt]:
         """Attempts at these jobs (by key) that a coordinator which is gone has left running or queued."""
 
-    def room(self) -> int:
-        """How many more attempts it takes now."""
+    def room(self, kind: str = "") -> int:
+        """How many more attempts it takes now: in the places that all jobs share, or in those of a kind of `apart`."""
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Run these, claimed, as soon as it can; those they need come before them or were started earlier.

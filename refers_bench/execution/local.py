@@ -1,4 +1,4 @@
-"""How do jobs run on this machine: one worker process a slot, isolated, with a time limit?"""
+"""Runs jobs on this machine: one worker process a slot, isolated, with a time limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pebble
 
 from refers_bench.execution import coordinator, worker
 from refers_bench.execution.categories import of_exit, oom_kill_count
-from refers_bench.execution.engine import Attempt, Ending, Listener, Outcome, Settings
+from refers_bench.execution.engine import Attempt, Ending, Listener, Outcome, Settings, Slot
 from refers_bench.plan.lock import Job
 from refers_bench.store.claims import process_start
 from refers_bench.store.context import JobContext
@@ -58,6 +58,10 @@ class _Running:
 class LocalEngine:
     """Persistent workers forked from a process that has loaded torch; a worker that dies is replaced.
 
+    So is one whose job has crashed on a GPU: after an error of a kernel, every later call of CUDA in the same process
+    fails. Images are prepared by a worker of its own, one data set after another in as many processes as the machine
+    offers, and not in a slot: a GPU is not held by who does not use it.
+
     Args:
         settings: `slots`, `threads`, `time_limit`, folders and roots are read.
     """
@@ -65,10 +69,14 @@ class LocalEngine:
     name = "local"
     token = ""
     queues = False
+    #: Kinds of jobs that run beside the slots, in the last place.
+    apart: Sequence[str] = ("prepare",)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.free = list(range(len(settings.slots)))
+        #: The last one holds no GPU.
+        self.slots = [*settings.slots, Slot(device="cpu", environment={"CUDA_VISIBLE_DEVICES": ""})]
+        self.free = list(range(len(self.slots)))
         self.workers: list[Any] = []
         self.running: dict[Any, _Running] = {}
         self.context = multiprocessing.get_context("forkserver")
@@ -82,14 +90,7 @@ class LocalEngine:
         os.environ.update({"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"})
         self.context.set_forkserver_preload(list(self.settings.preload))
         _start_server()
-        me = (os.getpid(), process_start(os.getpid()))
-        self.workers = [
-            pebble.ProcessPool(
-                max_workers=1, context=self.context, initializer=worker.initialise,
-                initargs=(*me, dict(slot.environment), self.stop),
-            )
-            for slot in self.settings.slots
-        ]  # fmt: skip
+        self.workers = [self._worker(slot) for slot in self.slots]
         try:
             yield
         except BaseException:
@@ -102,13 +103,26 @@ class LocalEngine:
             for pool in self.workers:
                 pool.join()
 
+    def _worker(self, slot: Slot) -> Any:
+        """A pool of one process, which begins with its first job."""
+        me = (os.getpid(), process_start(os.getpid()))
+        return pebble.ProcessPool(
+            max_workers=1,
+            context=self.context,
+            initializer=worker.initialise,
+            initargs=(*me, dict(slot.environment), self.stop),
+        )
+
     def under_way(self, jobs: Mapping[str, Job]) -> Sequence[Attempt]:
         """None: workers end with their coordinator."""
         return ()
 
-    def room(self) -> int:
-        """Free slots."""
-        return len(self.free)
+    def _is_apart(self, place: int) -> bool:
+        return place == len(self.settings.slots)
+
+    def room(self, kind: str = "") -> int:
+        """Free slots; for a kind of `apart` its own place, while that is free."""
+        return sum(self._is_apart(place) == (kind in self.apart) for place in self.free)
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """One job a free slot."""
@@ -116,11 +130,13 @@ class LocalEngine:
             self._start(attempt)
 
     def _start(self, attempt: Attempt) -> None:
-        job, settings, slot = attempt.job, self.settings, self.free.pop(0)
+        job, settings = attempt.job, self.settings
+        slot = next(place for place in self.free if self._is_apart(place) == (job.kind in self.apart))
+        self.free.remove(slot)
         context = JobContext(
             results=settings.results, cache=settings.cache, roots=dict(settings.roots),
-            device=settings.slots[slot].device, threads=settings.threads, accumulate=attempt.accumulate,
-            after=attempt.after, arithmetic=settings.arithmetic, attempt=attempt.number,
+            device=self.slots[slot].device, threads=settings.threads, processes=settings.processes,
+            accumulate=attempt.accumulate, after=attempt.after, arithmetic=settings.arithmetic, attempt=attempt.number,
         )  # fmt: skip
         payload = {"key": job.key, "kind": job.kind, "name": job.name, "needs": list(job.needs), "spec": dict(job.spec)}
         future = self.workers[slot].schedule(
@@ -134,9 +150,18 @@ class LocalEngine:
         endings = []
         for future in ended:
             run = self.running.pop(future)
+            ending = self._ending(run, future)
+            if ending.category == "crash" and self.slots[run.slot].device != "cpu":
+                self._replace(run.slot)
             self.free.append(run.slot)
-            endings.append(self._ending(run, future))
+            endings.append(ending)
         return endings
+
+    def _replace(self, slot: int) -> None:
+        """A new process for a slot."""
+        self.workers[slot].stop()
+        self.workers[slot].join()
+        self.workers[slot] = self._worker(self.slots[slot])
 
     def _ending(self, run: _Running, future: Any) -> Ending:
         try:

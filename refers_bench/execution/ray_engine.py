@@ -15,6 +15,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class RayEngine:
 
     name = "ray"
     queues = False
+    apart: Sequence[str] = ()
 
     def __init__(self, settings: Settings, how: RayOptions) -> None:
         self.settings, self.options = settings, how
@@ -152,7 +154,7 @@ class RayEngine:
         """None: Ray ends the calls of a coordinator that is gone."""
         return ()
 
-    def room(self) -> int:
+    def room(self, kind: str = "") -> int:
         """Places on the nodes that are alive, and a few beyond."""
         one = need(self.options, gpus=self.gpus, threads=self.settings.threads)
         taken = sum(processes_of(attempt.job) for attempt in self.running.values())
@@ -162,10 +164,11 @@ class RayEngine:
         """One call each."""
         for attempt in attempts:
             key, wanted = attempt.job.key, self._need(attempt)
-            path = self._batch(key)
+            path, cores = self._batch(key), max(1, int(wanted.of("CPU")))
             Batch(
                 engine=self.name, token=self.token, device="cuda" if wanted.of("GPU") else "cpu", attempts=[attempt],
-                settings=self.settings,
+                # Ray counts cores and binds nobody to them.
+                settings=replace(self.settings, processes=min(cores, self.settings.processes or cores)),
             ).write(path)  # fmt: skip
             self.running[key] = attempt
             amounts = dict(wanted.amounts)

@@ -49,6 +49,7 @@ class SlurmEngine:
 
     name = "slurm"
     queues = True
+    apart: Sequence[str] = ()
 
     def __init__(
         self, settings: Settings, options: Options, *, side_by_side: int = 1, slurm: Slurm | None = None
@@ -208,7 +209,7 @@ class SlurmEngine:
 
     # --- what is sent -----------------------------------------------------------------------------------------------
 
-    def room(self) -> int:
+    def room(self, kind: str = "") -> int:
         """How many more the queue takes."""
         if self.doubt or time.monotonic() < self.full_until:
             return 0

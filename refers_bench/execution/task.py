@@ -68,7 +68,8 @@ class Batch:
             ],
             "settings": {
                 "results": str(settings.results.absolute()), "cache": str(settings.cache.absolute()),
-                "roots": dict(settings.roots), "threads": settings.threads, "arithmetic": settings.arithmetic,
+                "roots": dict(settings.roots), "threads": settings.threads, "processes": settings.processes,
+                "arithmetic": settings.arithmetic,
                 "time_limit": settings.time_limit, "retries": dict(settings.retries), "stale_s": settings.stale_s,
                 "accumulate": settings.accumulate, "entry": settings.entry, "preload": list(settings.preload),
             },

@@ -19,8 +19,8 @@ from torch import Tensor
 from refers_bench import plugins
 from refers_bench.analysis.localisation import pairs_of
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import on_device
 from refers_bench.data.index import digest
+from refers_bench.data.transfer import together
 from refers_bench.errors import DataError, Problem
 from refers_bench.jobs import finetune
 from refers_bench.jobs.prepare import phantom_root
@@ -74,7 +74,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     network = fitted.classifier.eval()
 
     def pixels(names: Any) -> Tensor:
-        return augment.evaluation(on_device(images.images_NHW[place[names].to_numpy()], torch.device(context.device)))
+        return augment.evaluation(*together(torch.device(context.device), images.images_NHW[place[names].to_numpy()]))
 
     def activation(part: pd.DataFrame) -> Tensor:
         classes = torch.tensor([fitted.classes.index(name) for name in part["class"]], device=context.device)

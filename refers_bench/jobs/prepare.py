@@ -1,9 +1,8 @@
-"""How do a dataset's files become an index and prepared images, and are they still those that were planned?"""
+"""Turns a dataset's files into an index and prepared images, and checks that they are still those that were planned."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from refers_bench.errors import DataError, Problem, UserError
 from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.roots import data_root, prepared_folder
+from refers_bench.machine import cores
 from refers_bench.plan import index_memo
 from refers_bench.plugins import Dataset
 from refers_bench.store.context import JobContext
@@ -68,7 +68,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 folder=folder,
                 work=work_of(folder),
                 size=spec["prepared_size"],
-                workers=_workers(context),
+                workers=context.processes or cores(),
                 dicom=dataset.dicom(dataset.Params(**spec["params"])),
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
                 waiting=lambda who: _LOG.warning("waiting for %s, which prepares these images", who),
@@ -121,8 +121,3 @@ def counts(index: pd.DataFrame) -> dict[str, Any]:
         }
         for split, rows in ((str(split), rows) for split, rows in index.groupby("split", sort=True))
     }
-
-
-def _workers(context: JobContext) -> int:
-    """Decoding processes: none of its own inside a worker that may not have children."""
-    return 0 if context.threads < 2 or multiprocessing.current_process().daemon else context.threads

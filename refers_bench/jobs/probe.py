@@ -164,7 +164,7 @@ def _measured(record: Mapping[str, Any], short: Mapping[str, Any], step_s: float
 
 def _preparation(spec: Mapping[str, Any], context: JobContext, work: Path) -> dict[str, Any]:
     """Seconds an image, of a few that are decoded; phantoms are drawn first."""
-    inner = replace(context, results=work / "results", cache=work / "cache")
+    inner = replace(context, results=work / "results", cache=work / "cache", processes=1)
     whole, started = spec["job"]["spec"], time.perf_counter()
     if whole["phantom"]:
         # Ten studies at least; drawing is part of the cost.

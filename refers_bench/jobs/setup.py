@@ -113,7 +113,7 @@ def trained(
 
     with (
         interruption.caught() as signalled,
-        Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda") as draw,
+        Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda", device=device) as draw,
     ):
         return train(
             model, key=key, settings=settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,

@@ -100,6 +100,9 @@ class ExecutionPart(Part):
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    prepare_processes: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None, description="that prepare images, at most; as many as the machine or the allocation offers"
+    )
     arithmetic: Literal["native", "portable"] = Field(
         default="native",
         description="of the CPU: as fast as this processor can, or with what all x86-64 processors with AVX2 share, so "

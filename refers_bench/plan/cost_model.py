@@ -1,8 +1,9 @@
-"""What would a job take if nothing was ever measured: operations, parameters and memory from its specification?
+"""Models what a job takes where nothing was measured: operations, parameters and memory from its specification.
 
 A multiplication with an addition is two operations; a pass with gradient costs three without. Counted are matrix
-products and convolutions of encoder, report transformer, text encoder and pixel decoder; augmentation, distortions,
-normalisation and the optimiser are not, and are part of the share of the best that a device is assumed to reach.
+products and convolutions of encoder, report transformer, text encoder and pixel decoder; normalisation and the
+optimiser are not, and are part of the share of the best that a device is assumed to reach. Augmentation and pretext
+transforms are counted by the pixel.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ HOST_BASE, GPU_BASE = 600 << 20, 500 << 20
 FIXED_S: Mapping[str, float] = {"prepare": 0.5, "discover": 1.0, "pretrain": 2.0, "finetune": 1.0}
 #: Seconds to read, decode and resize one image, and to draw a phantom: our assumptions.
 DECODE_S, DRAW_S = 0.04, 0.02
+#: Seconds to crop, warp and jitter a pixel of a batch, by device: of one thread of a processor as measured by
+#: `Augment.training` of 224 x 224 (26 to 34 ns), of a GPU our assumption (200 bytes at 2 TB/s).
+TRANSFORM_S: Mapping[str, float] = {"cpu": 30e-9, "cuda": 0.1e-9}
+#: Times as much for a pre-training that distorts its images as well: our assumption.
+DISTORTED = 2.0
 #: Bytes a second that a results folder takes: our assumption.
 WRITES = 200e6
 #: Copies of the weights that a state and the training need: weights, best weights (state only), gradient, moments.
@@ -43,7 +49,9 @@ class Cost:
     """What jobs of one shape take on one device.
 
     Attributes:
-        step_s: seconds of an update; of an image, for a preparation.
+        step_s: seconds of an update; of an image, for a preparation, in one process unless it was recorded.
+        transform_s: seconds of an update's augmentation and pretext transforms, where `step_s` holds none.
+        validation_s: as the next, of a validation while training; None for the same.
         evaluation_s: seconds of a radiograph or study in an evaluation.
         fixed_s: seconds a job takes besides.
         peak_bytes: largest memory, of the GPU or of the worker.
@@ -59,6 +67,8 @@ class Cost:
     fixed_s: float
     peak_bytes: int
     checkpoint_bytes: int = 0
+    transform_s: float = 0.0
+    validation_s: float | None = None
     done: float = 1.0
     busy: float = 1.0
     source: str = "model"
@@ -91,6 +101,7 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
     weights = parameters(spec)
     return Cost(
         step_s=step / device.flops(section["precision"]), evaluation_s=evaluation / device.flops("fp32"),
+        validation_s=evaluation / device.flops(section["precision"]), transform_s=_transforms(spec, device),
         fixed_s=FIXED_S[kind] + 4 * weights / WRITES, peak_bytes=_peak(spec, device, weights),
         checkpoint_bytes=4 * _encoder_parameters(spec) if kind == "pretrain" else 0,
     )  # fmt: skip
@@ -173,6 +184,15 @@ def _objective(spec: Mapping[str, Any], forward: float) -> tuple[float, float]:
     if getattr(params, "decoder", "") == "convolutional":
         rest += _pixel_decoder(spec)
     return images * (WITH_GRADIENT * gradient + plain) + WITH_GRADIENT * rest, images * (gradient + plain) + rest
+
+
+def _transforms(spec: Mapping[str, Any], device: Device) -> float:
+    """Seconds of one process in which the images of an update are augmented and distorted."""
+    section = spec[spec["kind"]]
+    pixels = radiographs(spec) / section.get("processes", 1) * spec["image"]["size"] ** 2
+    distorted = spec["kind"] == "pretrain" and getattr(_method(spec)[1], "decoder", "") == "convolutional"
+    speed = 1 if device.kind == "cuda" else device.threads
+    return float(pixels * TRANSFORM_S[device.kind] * (DISTORTED if distorted else 1.0) / speed)
 
 
 def _reports(spec: Mapping[str, Any], params: Any, views: int) -> float:

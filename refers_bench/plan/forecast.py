@@ -1,4 +1,4 @@
-"""What will the jobs of a plan take that are still to run: time, memory, disk, and where does each figure come from?"""
+"""Forecasts what the jobs of a plan that are still to run take: time, memory, disk, with the source of each figure."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from refers_bench.store.results import ResultStore
 SCANNED = 5_000
 #: Seconds until a worker has loaded torch, and to hand a job to it: our assumptions.
 START_S, HAND_OVER_S = 5.0, 0.05
+#: Images that repay another process of a preparation: chunks of it times their images.
+IMAGES_A_PROCESS = 256
 #: Bytes of a prediction once compressed.
 PREDICTION_BYTES = 12
 
@@ -55,6 +57,7 @@ class Forecast:
         unknown: jobs of kinds that nothing is forecast of.
         assumed: preparations whose splits were assumed, not counted.
         costs: shape -> its cost.
+        processes: in which images are prepared.
     """
 
     jobs: Mapping[str, JobForecast]
@@ -64,6 +67,7 @@ class Forecast:
     unknown: tuple[Job, ...] = ()
     assumed: tuple[str, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    processes: int = 1
 
     @property
     def wall_s(self) -> float:
@@ -77,8 +81,9 @@ class Forecast:
 
     @property
     def hours(self) -> float:
-        """Device hours: GPUs or processor threads that workers occupy."""
-        return self.schedule.total_s * self.device.units / 3600
+        """Device hours: GPUs or processor threads that workers occupy; images are prepared beside GPUs."""
+        beside = self.schedule.apart_s if self.device.kind == "cuda" else 0.0
+        return (self.schedule.total_s - beside) * self.device.units / 3600
 
 
 def measured(plan: Plan, shapes: Shapes, store: ResultStore, device: Device, *, done: set[str]) -> dict[str, Cost]:
@@ -115,7 +120,7 @@ def completed(costs: Mapping[str, Cost], shapes: Shapes, device: Device) -> dict
 
 def forecast(
     plan: Plan, jobs: Sequence[Job], *, costs: Mapping[str, Cost], shapes: Shapes, splits: Splits, device: Device,
-    slots: int, ranks: Mapping[str, float] | None = None,
+    slots: int, ranks: Mapping[str, float] | None = None, processes: int = 1,
 ) -> Forecast:  # fmt: skip
     """What these jobs will take.
 
@@ -128,10 +133,11 @@ def forecast(
         device: on which.
         slots: workers.
         ranks: job -> rank under which it starts; None for the longest chain first.
+        processes: in which images are prepared.
     """
     found: dict[str, JobForecast] = {}
     unknown, assumed = [], set()
-    each = _Each(plan, splits)
+    each = _Each(plan, splits, processes)
     for job in jobs:
         shape = shapes.of[job.key]
         if not shape:
@@ -144,25 +150,38 @@ def forecast(
     needs = {job.key: job.needs for job in jobs}
     crowding = device.crowding(slots)
     quiet = {key: each_s / max(1.0, costs[shapes.of[key]].busy / crowding) for key, each_s in seconds.items()}
-    planned = undisturbed = schedule(seconds, needs, slots=slots, ranks=ranks)
+    apart = [key for key, one in found.items() if one.job.kind == "prepare"]
+    planned = undisturbed = schedule(seconds, needs, slots=slots, ranks=ranks, apart=apart)
     if quiet != seconds:
-        undisturbed = schedule(quiet, needs, slots=slots, ranks=ranks)
+        undisturbed = schedule(quiet, needs, slots=slots, ranks=ranks, apart=apart)
     return Forecast(
         jobs=found, device=device, schedule=planned, undisturbed=undisturbed, unknown=tuple(unknown),
-        assumed=tuple(sorted(assumed)), costs=costs,
+        assumed=tuple(sorted(assumed)), costs=costs, processes=processes,
     )  # fmt: skip
+
+
+def hours_of(
+    plan: Plan, *, costs: Mapping[str, Cost], shapes: Shapes, splits: Splits, device: Device
+) -> Callable[[Job], float]:
+    """Job -> device hours that a forecast counts for it, whatever its numbers of steps and validations."""
+    each = _Each(plan, splits, 1)
+    return lambda job: each.of(job, costs[shapes.of[job.key]]).seconds * device.units / 3600
 
 
 class _Each:
     """Forecasts of single jobs; what depends on a shape alone is computed once."""
 
-    def __init__(self, plan: Plan, splits: Splits) -> None:
-        self.plan, self.splits = plan, splits
+    def __init__(self, plan: Plan, splits: Splits, processes: int) -> None:
+        self.plan, self.splits, self.processes = plan, splits, processes
         self.saving: dict[int, float] = {}
 
     def of(self, job: Job, cost: Cost) -> JobForecast:
-        steps, evaluations = self.amounts(job)
-        seconds = cost.fixed_s + cost.done * (steps * cost.step_s + evaluations * cost.evaluation_s)
+        steps, validated, predicted = self.amounts(job)
+        each_s = cost.evaluation_s if cost.validation_s is None else cost.validation_s
+        step_s = cost.step_s + cost.transform_s
+        if job.kind == "prepare" and cost.source != "recorded":
+            step_s /= min(self.processes, max(1, int(steps) // IMAGES_A_PROCESS))
+        seconds = cost.fixed_s + cost.done * (steps * step_s + validated * each_s + predicted * cost.evaluation_s)
         if cost.source != "recorded":
             if id(cost) not in self.saving:
                 self.saving[id(cost)] = saving_share(job.spec)
@@ -171,19 +190,19 @@ class _Each:
             job=job, seconds=seconds, peak_bytes=cost.peak_bytes, disk_bytes=self.disk(job, cost), source=cost.source
         )
 
-    def amounts(self, job: Job) -> tuple[float, float]:
-        """Updates (images, for a preparation), and radiographs or studies that are evaluated."""
+    def amounts(self, job: Job) -> tuple[float, float, float]:
+        """Updates (images, for a preparation), and radiographs or studies that are validated and predicted."""
         spec = job.spec
         if job.kind == "prepare":
-            return self.plan.images.get(job.key, 0), 0
+            return self.plan.images.get(job.key, 0), 0, 0
         counts = self.splits.of(spec)
         if job.kind == "discover":
-            return spec["discovery"]["feature_steps"], counts.train + counts.val
+            return spec["discovery"]["feature_steps"], 0, counts.train + counts.val
         section = spec[job.kind]
         every = section["validate_every"]
         validations = -(-section["steps"] // every) if every else 1
         predicted = counts.val + counts.test if job.kind == "finetune" else 0
-        return section["steps"], validations * counts.val + predicted
+        return section["steps"], validations * counts.val, predicted
 
     def disk(self, job: Job, cost: Cost) -> int:
         if job.kind == "prepare":

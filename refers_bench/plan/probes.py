@@ -98,6 +98,6 @@ def _seconds(job: Job, guess: Cost, steps: int, sample: Mapping[str, int]) -> fl
     # Three validations, and the final prediction.
     return (
         guess.fixed_s
-        + steps * guess.step_s
+        + steps * (guess.step_s + guess.transform_s)
         + (3 * sample["val"] + sample["val"] + sample["test"]) * (guess.evaluation_s)
     )

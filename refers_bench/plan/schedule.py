@@ -1,9 +1,9 @@
-"""When does each job start, on so many slots, if the longest chain of waiting jobs always goes first?"""
+"""Says when each job starts, on so many slots, if the longest chain of waiting jobs always goes first."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Needs = Mapping[str, Sequence[str]]
@@ -18,6 +18,7 @@ class Schedule:
         starts: job -> second at which it starts.
         wall_s: when the last one ends.
         total_s: their sum.
+        apart_s: the part of it that jobs take which are in no slot.
         critical: the longest chain of jobs that wait for each other, in order.
         critical_s: what it takes.
     """
@@ -26,13 +27,14 @@ class Schedule:
     starts: Mapping[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
     total_s: float = 0.0
+    apart_s: float = 0.0
     critical: tuple[str, ...] = ()
     critical_s: float = 0.0
 
     @property
     def bound_s(self) -> float:
         """No schedule on these slots ends sooner."""
-        return max(self.critical_s, self.total_s / self.slots)
+        return max(self.critical_s, (self.total_s - self.apart_s) / self.slots, self.apart_s)
 
 
 def in_order(seconds: Mapping[str, float], needs: Needs) -> list[str]:
@@ -68,8 +70,9 @@ def chains(seconds: Mapping[str, float], needs: Needs) -> dict[str, float]:
 
 
 def schedule(
-    seconds: Mapping[str, float], needs: Needs, *, slots: int, ranks: Mapping[str, float] | None = None
-) -> Schedule:
+    seconds: Mapping[str, float], needs: Needs, *, slots: int, ranks: Mapping[str, float] | None = None,
+    apart: Collection[str] = (),
+) -> Schedule:  # fmt: skip
     """List scheduling: whenever a slot is free, the first of the jobs that can start goes.
 
     Args:
@@ -77,6 +80,7 @@ def schedule(
         needs: job -> those that must end before; ones that are not in `seconds` are done.
         slots: jobs at a time, at least one.
         ranks: lower starts first; None for the longest chain first, which is never far from `Schedule.bound_s`.
+        apart: jobs that run beside the slots, one at a time.
 
     Raises:
         ValueError: jobs need each other, or there is no slot.
@@ -86,25 +90,36 @@ def schedule(
     longest = chains(seconds, needs)
     ranks = {job: -chain for job, chain in longest.items()} if ranks is None else ranks
     waits, children = _graph(seconds, needs)
-    ready = [(ranks.get(job, 0.0), place, job) for place, job in enumerate(seconds) if not waits[job]]
     places = {job: place for place, job in enumerate(seconds)}
-    heapq.heapify(ready)
+    room, beside = {True: 1, False: slots}, set(apart)
+    ready: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
+
+    def can_start(job: str) -> None:
+        heapq.heappush(ready[job in beside], (ranks.get(job, 0.0), places[job], job))
+
+    for job in seconds:
+        if not waits[job]:
+            can_start(job)
     running: list[tuple[float, int, str]] = []
     starts: dict[str, float] = {}
     now = 0.0
-    while ready or running:
-        while ready and len(running) < slots:
-            _, place, job = heapq.heappop(ready)
-            starts[job] = now
-            heapq.heappush(running, (now + seconds[job], place, job))
+    while any(ready.values()) or running:
+        for where, waiting in ready.items():
+            while waiting and room[where]:
+                _, place, job = heapq.heappop(waiting)
+                starts[job] = now
+                room[where] -= 1
+                heapq.heappush(running, (now + seconds[job], place, job))
         now, _, job = heapq.heappop(running)
+        room[job in beside] += 1
         for child in children.get(job, ()):
             waits[child] -= 1
             if not waits[child]:
-                heapq.heappush(ready, (ranks.get(child, 0.0), places[child], child))
+                can_start(child)
     path = _critical(longest, seconds, children)
     return Schedule(
-        slots=slots, starts=starts, wall_s=now, total_s=sum(seconds.values()), critical=path,
+        slots=slots, starts=starts, wall_s=now, total_s=sum(seconds.values()),
+        apart_s=sum(seconds[job] for job in seconds if job in beside), critical=path,
         critical_s=longest[path[0]] if path else 0.0,
     )  # fmt: skip
 

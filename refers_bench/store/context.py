@@ -1,4 +1,4 @@
-"""Where does a job find its folders and its device?"""
+"""Holds what a job is told about where it runs: its folders, its device, its processes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class JobContext:
         roots: data-root name -> absolute path.
         device: "cpu" or "cuda".
         threads: torch threads of the worker.
+        processes: that a preparation of images may use, at most; None for as many as there are cores for it.
         accumulate: equal parts that a batch is processed in, to save memory; 1 for at once. A state that was saved in
             more parts goes on in those; one in fewer is started over.
         after: category of the failure that made the parts more; '' where they were asked for.
@@ -30,6 +31,7 @@ class JobContext:
     roots: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
+    processes: int | None = None
     accumulate: int = 1
     after: str = ""
     arithmetic: str = "native"

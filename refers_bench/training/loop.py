@@ -343,7 +343,8 @@ class _Run:
         started = time.perf_counter()
         state, counters, settings = self.state, self.state.counters, self.settings
         state.model.eval()
-        with torch.no_grad():
+        # As precise as training: the weights are only compared with each other. Results are scored in float32.
+        with torch.no_grad(), autocast(settings.precision, self.device):
             metrics = dict(self.validate())
         counters.validations.append(time.perf_counter() - started)
         counters.history += [(counters.step, name, value) for name, value in metrics.items() if math.isfinite(value)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -14,11 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
-from refers_bench import identity
+from refers_bench import identity, machine
 from refers_bench.errors import DataError, NotFiniteLoss, UserError
 from refers_bench.jobs import entry, setup
 from refers_bench.store import schemas
-from refers_bench.store.context import JobContext
+from refers_bench.store.context import JobContext, prepared_folder
 from refers_bench.store.results import ResultStore
 from refers_bench.training import loop
 from refers_bench.training.checkpoints import read_tensors
@@ -446,3 +447,34 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
     entry.run(trained, context)
     assert (folder(context, trained) / "checkpoint.safetensors").is_file()
     assert record(context, trained)["category"] == "ok"
+
+
+def test_images_are_prepared_by_as_many_processes_as_there_are_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one thread a worker, as a run gives it, and the same bytes for any number."""
+    begun: list[str] = []
+    popen = machine.subprocess.Popen
+
+    def counted(command: Any, **how: Any) -> Any:
+        if command[-1] == "refers_bench.machine":  # others ask git, say
+            begun.append(command[-1])
+        return popen(command, **how)
+
+    monkeypatch.setattr(machine.subprocess, "Popen", counted)
+    monkeypatch.setattr(machine, "cores", lambda: 3)
+    monkeypatch.setattr("refers_bench.data.prepare.CHUNK", 8)  # few images stand for many
+    monkeypatch.setattr("refers_bench.data.prepare.WORTH", 1, raising=False)
+    monkeypatch.setattr("refers_bench.jobs.prepare.cores", lambda: 3, raising=False)
+    spec = {**prepare_job()["spec"], "phantom": {"seed": 1, "studies": 20, "size": 32, "views": 3}}
+    stores = {}
+    for name, processes in (("offered", None), ("two", 2), ("one", 1)):
+        begun.clear()
+        context = JobContext(results=tmp_path / name, cache=tmp_path / name / "cache", threads=1)
+        if processes:
+            context = dataclasses.replace(context, processes=processes)
+        one = job(**spec)
+        entry.run(one, context)
+        assert len(begun) == (processes or 3) - 1, "one of them is the job's own"
+        stores[name] = (prepared_folder(context.cache, one["key"]) / "images.u8").read_bytes()
+    assert stores["offered"] == stores["two"] == stores["one"]

@@ -91,7 +91,7 @@ def run(
     factor = schedules.per_update(schedules.multiplier("cosine", steps=20, warmup_steps=3), order="after_step")
     outcome = loop.train(
         net, key="job", settings=settings, optimizer=rule, factor=factor, draw=draw_or_die,
-        losses=losses or named, validate=validate, state_path=work / "state.safetensors", device=CPU, **more,
+        losses=losses or named, validate=more.pop("validate", validate), state_path=work / "state.safetensors", device=CPU, **more,
     )  # fmt: skip
     return net, outcome
 
@@ -443,3 +443,29 @@ def test_progress_file_is_written_at_most_once_a_second(tmp_path: Path) -> None:
 def test_unknown_precision() -> None:
     with pytest.raises(ValueError, match="allowed: fp32, bf16, fp16"):
         precision.autocast("fp8", CPU)
+
+
+@pytest.mark.parametrize(("number_format", "computed_in"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_validation_is_as_precise_as_training(tmp_path: Path, number_format: str, computed_in: torch.dtype) -> None:
+    seen = []
+    weight = torch.ones(4, 4)
+
+    def validate() -> Mapping[str, float]:
+        seen.append((weight @ weight).dtype)
+        return {"val/loss": 1.0}
+
+    run(tmp_path, settings=loop.Settings(steps=2, validate_every=1, precision=number_format), validate=validate)
+    assert seen == [computed_in] * 2
+    assert (weight @ weight).dtype == torch.float32  # what is scored afterwards is not
+
+
+def test_new_memory_is_not_filled() -> None:
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        precision.be_deterministic()
+        with torch.profiler.profile() as seen:
+            torch.empty(1000)
+        assert "aten::fill_" not in {event.key for event in seen.key_averages()}
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
