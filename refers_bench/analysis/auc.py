@@ -20,6 +20,8 @@ NO_LABELLED_IMAGES = "no labelled images"
 NO_POSITIVES = "no positives"
 NO_NEGATIVES = "no negatives"
 
+_Integers = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAucs:
@@ -130,21 +132,25 @@ def _one_class(labels_N: npt.NDArray[np.int8], logits_N: npt.NDArray[Any]) -> tu
     return area(pairs_won(np.sort(positive), negative), n_neg), n_pos, n_neg, DEFINED
 
 
-def pairs_won(scores_P: npt.NDArray[Any], others_Q: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def pairs_won(scores_P: npt.NDArray[Any], others_Q: npt.NDArray[Any]) -> _Integers:
     """For each score twice the number of others that lie below it, and once those that equal it: int64 (P,).
 
     Args:
         scores_P: without NaN.
         others_Q: without NaN.
     """
-    others_Q = np.sort(others_Q)
-    return np.asarray(
-        np.searchsorted(others_Q, scores_P, side="left") + np.searchsorted(others_Q, scores_P, side="right"), np.int64
-    )
+    below, not_above = places(scores_P, np.sort(others_Q))
+    return below + not_above
 
 
-def area(won_P: npt.NDArray[np.int64], n_neg: int) -> float:
-    """AUC from the `pairs_won` of the positives over `n_neg` negatives, at least one of each."""
+def places(scores_P: npt.NDArray[Any], ordered_Q: npt.NDArray[Any]) -> tuple[_Integers, _Integers]:
+    """For each score the number of others below it, and of those not above it, given the others in order."""
+    below, not_above = (np.searchsorted(ordered_Q, scores_P, side=side) for side in ("left", "right"))
+    return below.astype(np.int64), not_above.astype(np.int64)
+
+
+def area(won_P: _Integers, n_neg: int) -> float:
+    """AUC from `pairs_won` of the positives over the negatives; needs one of each."""
     return int(won_P.sum()) / (2 * len(won_P) * n_neg)
 
 

@@ -91,13 +91,13 @@ def delong(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units | Non
     counts = (len(found.positive.units_I), len(found.negative.units_I))
     if min(counts) < 2:
         return Refusal(reason=f"needs two {drawn.name}s each, positive and negative, has {counts[0]} and {counts[1]}")
-    whole_UM = np.zeros((drawn.count, len(found.auc_M)))
+    whole_MU = np.zeros((len(found.auc_M), drawn.count))
     for group in found.groups:
-        whole_UM[group.units_I] += group.errors_MI.T
+        group.add_to(whole_MU)
     both = len(np.union1d(found.positive.units_I, found.negative.units_I))
     # The products of a group with itself have the group's correction, those between the groups that of all units.
     between = both / (both - 1)
-    covariance = between * (whole_UM.T @ whole_UM)
+    covariance = between * (whole_MU @ whole_MU.T)
     for group in found.groups:
         covariance += (group.correction - between) * group.products
     return Delong(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from refers_bench.analysis.auc import area, pairs_won
+from refers_bench.analysis.auc import area, places
 
 IMAGE, PATIENT = "image", "patient"
 
@@ -67,6 +67,11 @@ class Group:
     def products(self) -> _Floats:
         """Products of the methods' errors, summed over units: (M, M)."""
         return np.asarray(self.errors_MI @ self.errors_MI.T)
+
+    def add_to(self, whole_MU: _Floats) -> None:
+        """Add every unit's errors to those it has of other groups and classes."""
+        for whole_U, errors_I in zip(whole_MU, self.errors_MI, strict=True):
+            whole_U[self.units_I] += errors_I
 
     @property
     def correction(self) -> float:
@@ -120,11 +125,19 @@ def placements(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike) -> tuple[_Floa
     auc_M = np.full(len(scores), np.nan)
     if v10.size and v01.size:
         for m, (positive, negative) in enumerate(zip(positive_MP, negative_MQ, strict=True)):
-            won = pairs_won(positive, negative)
-            auc_M[m] = area(won, len(negative))
-            v10[m] = won / (2 * len(negative))
-            v01[m] = 1 - pairs_won(negative, positive) / (2 * len(positive))
+            order = np.argsort(negative)
+            below, not_above = places(positive, negative[order])
+            auc_M[m] = area(below + not_above, len(negative))
+            v10[m] = (below + not_above) / (2 * len(negative))
+            # A negative loses to the positives that have more negatives below them than its own place.
+            lost = sum(len(positive) - _up_to(counts, len(negative)) for counts in (below, not_above))
+            v01[m, order] = lost / (2 * len(positive))
     return v10, v01, auc_M
+
+
+def _up_to(counts_P: _Integers, places: int) -> _Integers:
+    """For each of the places 0 to `places` - 1, how many counts are at most that."""
+    return np.cumsum(np.bincount(counts_P, minlength=places + 1))[:places]
 
 
 def class_errors(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units) -> ClassErrors:
