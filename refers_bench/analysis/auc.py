@@ -1,8 +1,13 @@
-"""What is the area under the ROC curve of each class, and for which classes does it not exist?"""
+"""Computes the area under the ROC curve of each class, and the mean over the classes that have one.
+
+These are the only AUC and the only mean over classes of the package: what is stored, shown, compared and derived again
+from predictions agrees to the last bit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +19,8 @@ DEFINED = ""
 NO_LABELLED_IMAGES = "no labelled images"
 NO_POSITIVES = "no positives"
 NO_NEGATIVES = "no negatives"
-#: Buckets that many scores are first put in order by.
-_BUCKETS = 1 << 14
+
+_Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +46,24 @@ class ClassAucs:
 
     @property
     def mean(self) -> float:
-        """Mean over the classes that have an AUC; NaN when none has. Show it with `n_defined`."""
-        return float(np.nanmean(self.auc_K)) if self.n_defined else float("nan")
+        """`mean_over_classes`; show it with `n_defined`."""
+        return mean_over_classes(self.auc_K.tolist())
+
+
+def mean_over_classes(aucs: Iterable[float | None]) -> float:
+    """Mean AUC over the classes that have one; NaN when none has.
+
+    The sum is rounded once, so the mean does not depend on the order of the classes.
+
+    Args:
+        aucs: one per class; None or NaN where there is none.
+
+    Example:
+        >>> mean_over_classes([0.75, None, 0.25])
+        0.5
+    """
+    defined = [auc for auc in aucs if auc is not None and not math.isnan(auc)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def class_aucs(labels_NK: npt.ArrayLike, logits_NK: npt.ArrayLike) -> ClassAucs:
@@ -107,54 +128,30 @@ def _one_class(labels_N: npt.NDArray[np.int8], logits_N: npt.NDArray[Any]) -> tu
     if not n_pos or not n_neg:
         reason = NO_LABELLED_IMAGES if n_pos == n_neg else NO_NEGATIVES if n_pos else NO_POSITIVES
         return float("nan"), n_pos, n_neg, reason
-    return _twice_u(positive, negative) / (2 * n_pos * n_neg), n_pos, n_neg, DEFINED
+    # In order, neighbours look in the same part of memory.
+    return area(pairs_won(np.sort(positive), negative), n_neg), n_pos, n_neg, DEFINED
 
 
-def _sorted_twice_u(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> int:
-    """Twice U, by sorting: a pair ordered rightly counts 2, a tie counts 1."""
-    positive, negative = np.sort(positive), np.sort(negative)
-    below = np.searchsorted(negative, positive, side="left")
-    not_above = np.searchsorted(negative, positive, side="right")
-    return int(below.sum(dtype=np.int64)) + int(not_above.sum(dtype=np.int64))
+def pairs_won(scores_P: npt.NDArray[Any], others_Q: npt.NDArray[Any]) -> _Integers:
+    """For each score twice the number of others that lie below it, and once those that equal it: int64 (P,).
+
+    Args:
+        scores_P: without NaN.
+        others_Q: without NaN.
+    """
+    below, not_above = places(scores_P, np.sort(others_Q))
+    return below + not_above
 
 
-def _twice_u(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> int:
-    """Twice U in linear time: scores of different buckets are ordered by their buckets, the rest is sorted."""
-    low = min(positive.min(), negative.min())
-    with np.errstate(over="ignore", invalid="ignore"):
-        span = max(positive.max(), negative.max()) - low
-        scale = (_BUCKETS - 1) / span if 0 < span < np.inf else np.inf
-    # Half precision, integers and infinite scores have no such scale; few scores are sorted faster.
-    if (
-        positive.dtype.kind != "f"
-        or positive.dtype.itemsize < 4
-        or len(negative) < _BUCKETS // 16
-        or not np.isfinite(scale)
-    ):
-        return _sorted_twice_u(positive, negative)
-    # Subtraction, product and truncation never turn an order round, so a lower bucket means a lower score.
-    bucket_P = ((positive - low) * scale).astype(np.intp)
-    bucket_Q = ((negative - low) * scale).astype(np.intp)
-    count = np.bincount(bucket_P, minlength=_BUCKETS)
-    twice = 2 * int((len(positive) - np.cumsum(count)).take(bucket_Q).sum(dtype=np.int64))
-    # Few negatives share their bucket with a positive.
-    shared = np.flatnonzero((count > 0).take(bucket_Q))
-    negative, bucket_Q = negative.take(shared), bucket_Q.take(shared)
-    # Buckets that hold one score alone hold ties alone; in the others the pairs are counted by sorting.
-    sample = np.empty(_BUCKETS, positive.dtype)
-    sample[bucket_P] = positive
-    mixed = np.zeros(_BUCKETS, bool)
-    mixed[bucket_Q[sample[bucket_Q] != negative]] = True
-    mixed[bucket_P[sample[bucket_P] != positive]] = True
-    mixed_P, mixed_Q = mixed[bucket_P], mixed[bucket_Q]
-    twice += int(count[bucket_Q[~mixed_Q]].sum(dtype=np.int64))
-    if not mixed_Q.any():
-        return twice
-    # Among the images of mixed buckets, pairs of different buckets have been counted already.
-    higher = np.where(mixed, count, 0)
-    higher = higher.sum() - np.cumsum(higher)
-    counted = 2 * int(higher[bucket_Q[mixed_Q]].sum(dtype=np.int64))
-    return twice + _sorted_twice_u(positive[mixed_P], negative[mixed_Q]) - counted
+def places(scores_P: npt.NDArray[Any], ordered_Q: npt.NDArray[Any]) -> tuple[_Integers, _Integers]:
+    """For each score the number of others below it, and of those not above it, given the others in order."""
+    below, not_above = (np.searchsorted(ordered_Q, scores_P, side=side) for side in ("left", "right"))
+    return below.astype(np.int64), not_above.astype(np.int64)
+
+
+def area(won_P: _Integers, n_neg: int) -> float:
+    """AUC from `pairs_won` of the positives over the negatives; needs one of each."""
+    return int(won_P.sum()) / (2 * len(won_P) * n_neg)
 
 
 def undefined_classes(classes: Sequence[str], scored: ClassAucs) -> dict[str, str]:

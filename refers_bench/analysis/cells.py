@@ -1,10 +1,11 @@
-"""What is one cell of a table: which row and column, which seed, what came of it?"""
+"""Defines one cell of a table: its row and column, its seed, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from refers_bench.analysis.auc import mean_over_classes
 from refers_bench.analysis.seeds import SeedRun
 
 
@@ -96,8 +97,7 @@ class PlannedRun:
     @property
     def validation_auc(self) -> float:
         """Mean over the classes that have an AUC on the validation images; NaN where none has."""
-        aucs = [metric.auc for metric in self.metrics if metric.split == "val" and metric.auc is not None]
-        return sum(aucs) / len(aucs) if aucs else float("nan")
+        return mean_over_classes(metric.auc for metric in self.metrics if metric.split == "val")
 
     @property
     def name(self) -> str:

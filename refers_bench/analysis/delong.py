@@ -1,7 +1,8 @@
-"""Do two methods' AUCs of a class differ more than the choice of test images explains (DeLong's test)?
+"""Tests whether two methods' AUCs of a class differ by more than the choice of test images explains (DeLong's test).
 
-Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988 (the variance of several correlated AUCs); the
-placements are counted from sorted scores, in O(n log n), as in Sun and Xu, IEEE Signal Processing Letters 21, 2014.
+With patients as units the variance is Obuchowski's, which is DeLong's where every patient has one image.
+
+Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997.
 """
 
 from __future__ import annotations
@@ -12,10 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench.analysis.placements import IMAGE, PATIENT, Units, class_errors
 from refers_bench.analysis.significance import Refusal
 
-#: Name of the test, as it is printed.
-DELONG = "DeLong's test for two correlated AUCs, two-sided, normal approximation"
+#: Names of the test, as they are printed, by what was drawn.
+DELONG = {
+    IMAGE: "DeLong's test for two correlated AUCs, images as independent units, two-sided, normal approximation",
+    PATIENT: "DeLong's test for two correlated AUCs with Obuchowski's variance, patients as independent units, "
+    "two-sided, normal approximation",
+}  # fmt: skip
+#: Fewest units with a positive image, and with a negative one, that the normal approximation is used for.
+LEAST = 10
 _Z = 1.959963984540054
 
 
@@ -28,12 +36,16 @@ class Delong:
         covariance_MM: of the AUCs over test sets of this composition.
         n_pos: images labelled 1.
         n_neg: images labelled 0.
+        unit: "image" or "patient".
+        units: units with a positive, and with a negative image.
     """
 
     auc_M: npt.NDArray[np.float64]
     covariance_MM: npt.NDArray[np.float64]
     n_pos: int
     n_neg: int
+    unit: str
+    units: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +61,7 @@ class DelongTest:
         high: upper end.
         z: difference over its standard error.
         p: two-sided P-value.
-        test: `DELONG`.
+        test: one of `DELONG`.
     """
 
     n_pos: int
@@ -60,74 +72,38 @@ class DelongTest:
     high: float
     z: float
     p: float
-    test: str = DELONG
+    test: str
 
 
-def placements(
-    labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Share of the other group that each image is ordered rightly against, ties counted as one half.
-
-    Args:
-        labels_N: 1 positive, 0 negative; anything else is left out.
-        scores_MN: one row per method; finite on labelled images.
-
-    Returns:
-        (V10_MP, V01_MQ): of the P positive and the Q negative images; the mean over either is the AUC.
-
-    Raises:
-        ValueError: shapes differ, or a score of a labelled image is NaN.
-    """
-    labels = np.asarray(labels_N)
-    scores = np.atleast_2d(np.asarray(scores_MN))
-    if labels.ndim != 1 or scores.shape[1] != len(labels):
-        raise ValueError(f"labels (N,) and scores (M, N) do not fit: {labels.shape}, {scores.shape}")
-    positive_MP, negative_MQ = scores[:, labels == 1], scores[:, labels == 0]
-    if np.isnan(positive_MP).any() or np.isnan(negative_MQ).any():
-        raise ValueError("the score of a labelled image is NaN: these predictions cannot be compared")
-    v10 = np.empty(positive_MP.shape)
-    v01 = np.empty(negative_MQ.shape)
-    for positive, negative, over, under in zip(positive_MP, negative_MQ, v10, v01, strict=True):
-        _placements(positive, negative, over, under)
-    return v10, v01
-
-
-def _placements(
-    positive: npt.NDArray[np.generic],
-    negative: npt.NDArray[np.generic],
-    over: npt.NDArray[np.float64],
-    under: npt.NDArray[np.float64],
-) -> None:
-    """Fill the placements of one method's positives (`over`) and negatives (`under`)."""
-    # Distinct values first: a score of three decimals has at most a thousand, whatever the number of images.
-    level_P, place_P, count_P = np.unique(positive, return_inverse=True, return_counts=True)
-    level_Q, place_Q, count_Q = np.unique(negative, return_inverse=True, return_counts=True)
-    below_Q = np.concatenate([[0], np.cumsum(count_Q)])
-    below_P = np.concatenate([[0], np.cumsum(count_P)])
-    left, right = np.searchsorted(level_Q, level_P, side="left"), np.searchsorted(level_Q, level_P, side="right")
-    over[:] = ((below_Q[left] + below_Q[right]) / (2 * max(1, len(negative))))[place_P]
-    left, right = np.searchsorted(level_P, level_Q, side="left"), np.searchsorted(level_P, level_Q, side="right")
-    under[:] = (1 - (below_P[left] + below_P[right]) / (2 * max(1, len(positive))))[place_Q]
-
-
-def delong(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike) -> Delong | Refusal:
+def delong(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units | None = None) -> Delong | Refusal:
     """AUCs of one class for M methods, and their covariance.
 
     Args:
         labels_N: 1 positive, 0 negative; anything else is left out.
         scores_MN: one row per method, on the same images.
+        units: images where none are given.
 
     Raises:
-        ValueError: as `placements`.
+        ValueError: as `placements.placements`.
     """
-    v10, v01 = placements(labels_N, scores_MN)
-    n_pos, n_neg = v10.shape[1], v01.shape[1]
-    if min(n_pos, n_neg) < 2:
-        return Refusal(reason=f"needs two positive and two negative images, has {n_pos} and {n_neg}")
-    auc_M = v10.mean(axis=1)
-    d10, d01 = v10 - auc_M[:, None], v01 - v01.mean(axis=1)[:, None]
-    covariance = d10 @ d10.T / ((n_pos - 1) * n_pos) + d01 @ d01.T / ((n_neg - 1) * n_neg)
-    return Delong(auc_M=auc_M, covariance_MM=covariance, n_pos=n_pos, n_neg=n_neg)
+    drawn = Units.of(len(np.asarray(labels_N))) if units is None else units
+    found = class_errors(labels_N, scores_MN, drawn)
+    counts = (len(found.positive.units_I), len(found.negative.units_I))
+    if min(counts) < 2:
+        return Refusal(reason=f"needs two {drawn.name}s each, positive and negative, has {counts[0]} and {counts[1]}")
+    whole_MU = np.zeros((len(found.auc_M), drawn.count))
+    for group in found.groups:
+        group.add_to(whole_MU)
+    both = len(np.union1d(found.positive.units_I, found.negative.units_I))
+    # The products of a group with itself have the group's correction, those between the groups that of all units.
+    between = both / (both - 1)
+    covariance = between * (whole_MU @ whole_MU.T)
+    for group in found.groups:
+        covariance += (group.correction - between) * group.products
+    return Delong(
+        auc_M=found.auc_M, covariance_MM=covariance, n_pos=found.positive.images, n_neg=found.negative.images,
+        unit=drawn.name, units=counts,
+    )  # fmt: skip
 
 
 def pair(found: Delong | Refusal, first: int, second: int) -> DelongTest | Refusal:
@@ -149,6 +125,9 @@ def pair(found: Delong | Refusal, first: int, second: int) -> DelongTest | Refus
 def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | Refusal:
     """The test of a weighted sum of AUCs against 0, such as the mean over one method's seeds minus another's.
 
+    Refused below `LEAST` units with positive, or with negative, images: there the approximation gives P-values that
+    are too small by orders of magnitude, and `permutation.permutation_test` an exact one.
+
     Args:
         found: from `delong`, one entry per method and seed.
         weights_M: one weight per entry.
@@ -157,6 +136,9 @@ def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | 
 
     if isinstance(found, Refusal):
         return found
+    if min(found.units) < LEAST:
+        has = f"has {found.units[0]} and {found.units[1]}"
+        return Refusal(reason=f"needs {LEAST} {found.unit}s with positive and with negative images, {has}")
     weights = np.asarray(weights_M, np.float64)
     variance = float(weights @ found.covariance_MM @ weights)
     difference = float(weights @ found.auc_M)
@@ -176,4 +158,5 @@ def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | 
         high=difference + _Z * se,
         z=z,
         p=float(2 * ndtr(-abs(z))),
+        test=DELONG[found.unit],
     )

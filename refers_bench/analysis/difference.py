@@ -1,19 +1,19 @@
-"""In what do two sets of results differ: cells, mean and class AUCs, predictions, settings?"""
+"""Finds what differs between two sets of results: cells, mean and class AUCs, predictions, settings."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from refers_bench import identity
-from refers_bench.analysis.bootstrap import DRAWS, Interval, bootstrap
+from refers_bench.analysis.auc_intervals import Interval, mean_aucs
 from refers_bench.analysis.cells import PlannedRun, Target
+from refers_bench.analysis.placements import Units
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.seeds import mean_sd
 from refers_bench.analysis.significance import Refusal, TTest, t_test
 from refers_bench.files import sha256_of
 
@@ -131,7 +131,7 @@ class Difference:
 
 
 def compare(
-    first: Results, second: Results, *, names: tuple[str, str], draws: int = DRAWS,
+    first: Results, second: Results, *, names: tuple[str, str],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Difference:  # fmt: skip
     """All that differs between two results, B minus A.
@@ -140,7 +140,6 @@ def compare(
         first: A.
         second: B.
         names: what to call them.
-        draws: of the bootstrap over test images, for table cells whose predictions differ; 0 for none.
         progress: told (done, total) of the table cells.
     """
     one, other = ({planned.name: planned for planned in results.planned} for results in (first, second))
@@ -150,7 +149,7 @@ def compare(
     where = [where for where in first.cells if where in second.cells]
     means = []
     for place, (method, target) in enumerate(where):
-        found = _mean(first, second, method, target, changed, draws)
+        found = _mean(first, second, method, target, changed)
         means += [] if found is None else [found]
         progress(place + 1, len(where))
     return Difference(
@@ -195,7 +194,7 @@ def _scores(one: Predictions, other: Predictions) -> tuple[str, float | None]:
 
 
 def _mean(
-    first: Results, second: Results, method: str, target: Target, changed: Mapping[str, str], draws: int
+    first: Results, second: Results, method: str, target: Target, changed: Mapping[str, str]
 ) -> MeanDifference | None:
     one, other = first.cells[method, target], second.cells[method, target]
     if not one.n or not other.n:
@@ -207,8 +206,8 @@ def _mean(
     if any(changed.get(planned.name) == OTHER_IMAGES for planned in runs[0]):
         seeds = Refusal(reason="tested on other images, or with other labels")
     images = None
-    if draws and any(planned.name in changed for planned in runs[0]):
-        images = _images(first, second, runs, target, draws)
+    if any(planned.name in changed for planned in runs[0]):
+        images = _images(first, second, runs)
     return MeanDifference(
         method=method,
         target=target,
@@ -221,9 +220,9 @@ def _mean(
 
 
 def _images(
-    first: Results, second: Results, runs: tuple[Sequence[PlannedRun], Sequence[PlannedRun]], target: Target, draws: int
+    first: Results, second: Results, runs: tuple[Sequence[PlannedRun], Sequence[PlannedRun]]
 ) -> Interval | None:
-    """Paired bootstrap over test images of the difference of the means over seeds; None where it does not exist."""
+    """Paired interval over test images of the difference of the means over seeds; None where it does not exist."""
     loaded: list[list[Predictions]] = []
     for results, planned in zip((first, second), runs, strict=True):
         paths = [results.store / run.run.key / FILE for run in planned if run.run.counts]
@@ -236,15 +235,11 @@ def _images(
             return None
     scores = np.stack([found.sorted(reference.classes).scores_NK for side in loaded for found in side])
     split = len(loaded[0])
-    patients = reference.patient_ids if reference.patients_known and len(set(reference.patient_ids)) > 1 else None
     try:
-        found_draws = bootstrap(
-            reference.labels_NK, scores, seed=identity.seed("bootstrap", target.dataset, target.task), draws=draws,
-            patients=patients,
-        )  # fmt: skip
+        means = mean_aucs(reference.labels_NK, scores, units=Units.of(len(reference.image_ids), reference.patients))
     except ValueError:
         return None
-    return found_draws.difference(list(range(split, len(scores))), list(range(split)))
+    return means.difference(list(range(split, len(scores))), list(range(split)))
 
 
 def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[str, tuple[float | None, float | None]]:
@@ -258,7 +253,7 @@ def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[
                     values.setdefault(metric.name, [])
                     if metric.auc is not None:
                         values[metric.name].append(metric.auc)
-        sides.append({name: math.fsum(aucs) / len(aucs) if aucs else None for name, aucs in values.items()})
+        sides.append({name: mean_sd(aucs)[0] if aucs else None for name, aucs in values.items()})
     return {name: (sides[0].get(name), sides[1].get(name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
 
 

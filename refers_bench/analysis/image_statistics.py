@@ -1,7 +1,8 @@
-"""How much of a difference between methods could be the choice of test images (or patients)?
+"""Computes what the choice of test images (or patients) leaves open of each table column, and keeps it.
 
-For each table column: a bootstrap interval of each mean AUC and of each difference from the reference method, and
-DeLong's test of each class. A method's several seeds enter as their mean. What was computed is kept beside the store,
+For each column: an interval of each mean AUC and of each difference from the reference method, and a test of each
+class: DeLong's, or an exact permutation test where few images are positive or negative. Patients are the units where
+all are known, else images. A method's several seeds enter as their mean. What was computed is kept beside the store,
 since it depends on the stored predictions alone.
 """
 
@@ -17,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from refers_bench import identity
-from refers_bench.analysis.bootstrap import DRAWS, Interval, bootstrap
+from refers_bench.analysis.auc_intervals import Interval, mean_aucs
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.delong import contrast, delong
+from refers_bench.analysis.delong import LEAST, Delong, contrast, delong
+from refers_bench.analysis.permutation import permutation_test
+from refers_bench.analysis.placements import Units
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import Refusal, holm
@@ -27,13 +30,13 @@ from refers_bench.errors import StorageError
 from refers_bench.files import publish_json
 
 #: Raised when the same predictions would give other figures.
-IMPL = 2
+IMPL = 3
 FOLDER = "statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassTest:
-    """DeLong's test of the reference method against another on one class.
+    """The test of the reference method against another on one class.
 
     Attributes:
         method: the other.
@@ -41,11 +44,13 @@ class ClassTest:
         n_pos: test images labelled 1.
         n_neg: test images labelled 0.
         difference: reference minus other, AUC in [-1, 1]; None where refused.
-        low: lower end of the 95 % interval.
+        low: lower end of the 95 % interval; None where refused, and beside a permutation test, which gives none.
         high: upper end.
         p: two-sided P-value; None where refused.
         p_holm: adjusted for all classes and methods of the column.
         refused: why there is no P-value; ''.
+        test: name of the test, with its unit; '' where refused.
+        units: units ("image" or "patient") with a positive, and with a negative image.
     """
 
     method: str
@@ -58,6 +63,8 @@ class ClassTest:
     p: float | None = None
     p_holm: float | None = None
     refused: str = ""
+    test: str = ""
+    units: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +74,8 @@ class ImageStatistics:
     Attributes:
         target: the column.
         reference: row name that the others are compared with; '' when it has no result.
-        unit: what was drawn, "image" or "patient".
+        unit: what is taken as drawn independently, "image" or "patient".
         n_units: how many of them.
-        draws: bootstrap draws that count.
         n_classes: classes that the means are taken over.
         means: row name -> interval of its mean AUC.
         differences: row name -> interval of the reference's mean AUC minus its own; of complete rows alone.
@@ -81,7 +87,6 @@ class ImageStatistics:
     reference: str
     unit: str
     n_units: int
-    draws: int
     n_classes: int
     means: Mapping[str, Interval]
     differences: Mapping[str, Interval]
@@ -94,7 +99,7 @@ def reference_of(results: Results) -> str:
     return "refers" if "refers" in results.methods else next(iter(results.methods), "")
 
 
-def image_statistics(results: Results, target: Target, *, draws: int = DRAWS) -> ImageStatistics | None:
+def image_statistics(results: Results, target: Target) -> ImageStatistics | None:
     """The statistics of one column, computed or read back; None when no run of it has stored predictions."""
     runs = _runs(results, target) if results.predicted else {}
     if not runs:
@@ -103,13 +108,13 @@ def image_statistics(results: Results, target: Target, *, draws: int = DRAWS) ->
     # A mean over some of the seeds is shown, but it is not compared with one over all.
     complete = [method for method in runs if results.cells[method, target].complete]
     what = {
-        "impl": IMPL, "draws": draws, "reference": reference, "runs": runs, "complete": complete,
+        "impl": IMPL, "reference": reference, "runs": runs, "complete": complete,
         "target": asdict(target),
     }  # fmt: skip
     path = results.store.parent / FOLDER / f"{identity.key(what)}.json"
     kept = _kept(path)
     if kept is None:
-        kept = _computed(results, target, runs, complete, reference, draws)
+        kept = _computed(results, target, runs, complete, reference)
         # A reader may have no right to write here: the figures are as good.
         with contextlib.suppress(StorageError):
             publish_json(path, asdict(kept))
@@ -135,7 +140,6 @@ def _computed(
     runs: Mapping[str, Sequence[str]],
     complete: Sequence[str],
     reference: str,
-    draws: int,
 ) -> ImageStatistics:
     loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
     first = (loaded.get(reference) or next(iter(loaded.values())))[0]
@@ -153,19 +157,18 @@ def _computed(
         start = sum(map(len, places.values()))
         places[method] = list(range(start, start + len(several)))
     compared = {method: rows for method, rows in places.items() if method in complete}
-    patients = first.patient_ids if first.patients_known and len(set(first.patient_ids)) > 1 else None
+    units = Units.of(len(first.image_ids), first.patients)
     means: dict[str, Interval] = {}
     differences: dict[str, Interval] = {}
-    unit, n_units, counted, n_classes = "image", len(first.image_ids), 0, 0
-    seed = identity.seed("bootstrap", target.dataset, target.task)
+    n_units, n_classes = units.count, 0
     try:
         if not kept:
             raise ValueError("no row to compare")  # each of them has its own reason
-        found = bootstrap(first.labels_NK, scores_MNK, seed=seed, draws=draws, patients=patients)
+        found = mean_aucs(first.labels_NK, scores_MNK, units=units)
     except ValueError as error:
         refusals.update(dict.fromkeys(kept, str(error)))
     else:
-        unit, n_units, counted, n_classes = found.unit, found.n_units, len(found.mean_BM), len(found.classes)
+        n_units, n_classes = found.n_units, len(found.classes)
         means = {method: found.mean(*rows) for method, rows in places.items()}
         if reference in compared:
             differences = {
@@ -176,13 +179,12 @@ def _computed(
     return ImageStatistics(
         target=target,
         reference=reference if reference in places else "",
-        unit=unit,
+        unit=units.name,
         n_units=n_units,
-        draws=counted,
         n_classes=n_classes,
         means=means,
         differences=differences,
-        tests=tuple(_tests(first, scores_MNK, compared, reference)),
+        tests=tuple(_tests(first, scores_MNK, units, compared, reference)),
         refusals=refusals,
     )
 
@@ -200,38 +202,46 @@ def _differs(first: Predictions, other: Predictions) -> str:
     return ""
 
 
-def _tests(first: Predictions, scores_MNK: Any, places: Mapping[str, Sequence[int]], reference: str) -> list[ClassTest]:
+def _tests(
+    first: Predictions, scores_MNK: Any, units: Units, places: Mapping[str, Sequence[int]], reference: str
+) -> list[ClassTest]:
     if reference not in places:
         return []
     tests = []
     for k, name in enumerate(first.classes):
-        labels = first.labels_NK[:, k]
-        n_pos, n_neg = int((labels == 1).sum()), int((labels == 0).sum())
-        found = delong(labels, scores_MNK[:, :, k])
+        labels_N, scores_MN = first.labels_NK[:, k], np.ascontiguousarray(scores_MNK[:, :, k])
+        found = delong(labels_N, scores_MN, units)
+        counts = [labels_N == label for label in (1, 0)]
+        what = {
+            "name": name, "n_pos": int(counts[0].sum()), "n_neg": int(counts[1].sum()),
+            "units": tuple(len(np.unique(units.of_image_N[images])) for images in counts),
+        }  # fmt: skip
         for method, rows in places.items():
-            if method == reference:
-                continue
-            weights = np.zeros(len(scores_MNK))
-            weights[list(places[reference])] = 1 / len(places[reference])
-            weights[list(rows)] = -1 / len(rows)
-            test = contrast(found, weights)
-            if isinstance(test, Refusal):
-                tests.append(ClassTest(method=method, name=name, n_pos=n_pos, n_neg=n_neg, refused=test.reason))
-            else:
-                tests.append(
-                    ClassTest(
-                        method=method,
-                        name=name,
-                        n_pos=n_pos,
-                        n_neg=n_neg,
-                        difference=test.difference,
-                        low=test.low,
-                        high=test.high,
-                        p=test.p,
-                    )
-                )
+            if method != reference:
+                tests.append(_test(what, method, labels_N, scores_MN, units, found, (places[reference], rows)))
     adjusted = holm([test.p for test in tests])
     return [replace(test, p_holm=p) for test, p in zip(tests, adjusted, strict=True)]
+
+
+def _test(
+    what: Mapping[str, Any], method: str, labels_N: Any, scores_MN: Any, units: Units, found: Delong | Refusal,
+    sides: tuple[Sequence[int], Sequence[int]],
+) -> ClassTest:  # fmt: skip
+    """DeLong's test of one class, or the exact one where DeLong's approximation does not hold."""
+    if min(what["units"]) < LEAST:
+        exact = permutation_test(labels_N, *(scores_MN[list(rows)] for rows in sides), units=units)
+        if isinstance(exact, Refusal):
+            return ClassTest(method=method, refused=exact.reason, **what)
+        return ClassTest(method=method, difference=exact.difference, p=exact.p, test=exact.test, **what)
+    weights_M = np.zeros(len(scores_MN))
+    for sign, rows in zip((1, -1), sides, strict=True):
+        weights_M[list(rows)] = sign / len(rows)
+    test = contrast(found, weights_M)
+    if isinstance(test, Refusal):
+        return ClassTest(method=method, refused=test.reason, **what)
+    return ClassTest(
+        method=method, difference=test.difference, low=test.low, high=test.high, p=test.p, test=test.test, **what
+    )
 
 
 def _kept(path: Path) -> ImageStatistics | None:
@@ -244,7 +254,7 @@ def _kept(path: Path) -> ImageStatistics | None:
                 "target": Target(**content["target"]),
                 "means": {name: Interval(**value) for name, value in content["means"].items()},
                 "differences": {name: Interval(**value) for name, value in content["differences"].items()},
-                "tests": tuple(ClassTest(**value) for value in content["tests"]),
+                "tests": tuple(ClassTest(**{**one, "units": tuple(one["units"])}) for one in content["tests"]),
             }
         )
     except (OSError, ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Which score did a run give to each test image and class, in an order in which runs can be compared?"""
+"""Reads the scores that a run gave to each test image and class, in an order in which runs can be compared."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class Predictions:
     def patients_known(self) -> bool:
         """Whether every image says whose it is."""
         return bool(self.patient_ids) and all(self.patient_ids)
+
+    @property
+    def patients(self) -> tuple[str, ...] | None:
+        """The patient of each image, where all are known and there is more than one; else None."""
+        return self.patient_ids if self.patients_known and len(set(self.patient_ids)) > 1 else None
 
     def sorted(self, classes: Sequence[str] | None = None) -> Predictions:
         """The same with images sorted by id, and classes in the given order.

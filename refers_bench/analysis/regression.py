@@ -1,4 +1,4 @@
-"""Do the results of a manifest still say what a stored baseline says?"""
+"""Compares the results of a manifest with a stored baseline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refers_bench.analysis.auc import mean_over_classes
 from refers_bench.analysis.bands import FIXED, STATED, BandTest, band_tests, stored_band
 from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.results import Results, read_json
@@ -176,10 +177,9 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
             for label, stored in cell["classes"].items()
         )  # fmt: skip
         defined = tuple(metric.name for metric in metrics if metric.auc is not None)
-        aucs = [metric.auc for metric in metrics if metric.auc is not None]
         run = SeedRun(
             seed=int(seed), key=str(cell.get("key", "")), state=DONE, defined=defined, n_classes=len(metrics),
-            mean_auc=math.fsum(aucs) / len(aucs) if aucs else math.nan,
+            mean_auc=mean_over_classes(metric.auc for metric in metrics),
         )  # fmt: skip
         target = Target(dataset=dataset, task=task, label_ratio=round(float(ratio) / 100, 12))
         planned.append(

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refers_bench.analysis.auc import mean_over_classes
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
 from refers_bench.analysis.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
@@ -276,7 +277,6 @@ def _planned(
     key = cell.get("key") or ""
     found = metrics.get(key, NO_METRICS)
     test = [place for place, split in enumerate(found.splits) if split == "test"]
-    aucs = [auc for place in test if (auc := found.aucs[place]) is not None]
     defined = tuple(found.names[place] for place in test if found.aucs[place] is not None)
     state, reason = _state(key, jobs, records, failures)
     if state == DONE and not defined:
@@ -297,7 +297,7 @@ def _planned(
             key=key,
             state=state,
             reason=reason,
-            mean_auc=sum(aucs) / len(aucs) if aucs else float("nan"),
+            mean_auc=mean_over_classes(found.aucs[place] for place in test),
             defined=defined,
             n_classes=len(test) or len(jobs.get(key, {}).get("spec", {}).get("classes", ())),
         ),

@@ -1,4 +1,4 @@
-"""What do the seeds of one table cell say together: mean, standard deviation and n, over complete runs only?"""
+"""Summarises the seeds of one table cell: mean, standard deviation and n, over complete runs only."""
 
 from __future__ import annotations
 

@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
 @click.option("--all", "everything", is_flag=True, help="Every line, not the first 20 of a kind.")
-@click.option(
-    "--draws", type=click.IntRange(min=0), default=2000, show_default=True,
-    help="Bootstrap draws over test images where predictions differ; 0 for none.",
-)  # fmt: skip
 @click.pass_obj
-def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool, draws: int) -> int:
+def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) -> int:
     """What differs between A and B: cells, predictions, mean and class AUCs with intervals, settings and their origins.
 
     Each is the name or manifest of a plan in RESULTS, another results folder (or FOLDER/PLAN), a bundle (.tar.gz) or a
@@ -40,7 +36,7 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool, dr
 
     with contextlib.ExitStack() as stack:
         sides = [_side(settings, given, stack) for given in (a, b)]
-        found = compare(*sides, names=(a, b), draws=draws, progress=counted("table cells compared"))
+        found = compare(*sides, names=(a, b), progress=counted("table cells compared"))
     click.echo(
         difference.as_json(found) if as_json else difference.text(found, limit=0 if everything else 20), nl=False
     )

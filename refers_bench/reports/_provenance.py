@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from refers_bench.analysis.bootstrap import BOOTSTRAP
+from refers_bench.analysis.auc_intervals import INTERVAL
 from refers_bench.analysis.cells import PlannedRun
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
@@ -61,7 +61,8 @@ def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str
         yield "95 % interval over seeds", f"{low * 100:.2f} to {high * 100:.2f} (t, df = {summary.n - 1})"
     if images is not None and method in images.means:
         found = images.means[method]
-        text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({BOOTSTRAP}, {images.n_units} {images.unit}s)"
+        how = f"{INTERVAL[images.unit]}; {images.n_units} {images.unit}s"
+        text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({how})"
         yield f"95 % interval over test {images.unit}s", text
 
 

@@ -1,8 +1,8 @@
-"""How far is each method from the reference, with the interval that the test images leave open (forest plot)?"""
+"""Draws how far each method is from the reference, with the interval that the test images leave open (forest plot)."""
 
 from __future__ import annotations
 
-from refers_bench.analysis.bootstrap import BOOTSTRAP
+from refers_bench.analysis.auc_intervals import INTERVAL
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
@@ -23,7 +23,8 @@ def build(results: Results) -> Figure | None:
     return Figure(
         id="figure-forest",
         caption=_grid.caption_prefix(results, (one.target for one in found))
-        + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images ({BOOTSTRAP})."
+        + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images "
+        f"({'; '.join(dict.fromkeys(INTERVAL[one.unit] for one in found))})."
         + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets))
         + _grid.incomplete(results, results.targets[: _grid.MOST_PANELS]),
         alt=f"Forest plot of differences in {len(found)} panels; the same figures stand in the table of test images.",

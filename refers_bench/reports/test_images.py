@@ -1,13 +1,14 @@
-"""How sure are the figures when other test images, or patients, could have been drawn?"""
+"""Shows how sure the figures are when other test images, or patients, could have been drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from refers_bench.analysis.bootstrap import BOOTSTRAP, Interval
+from refers_bench.analysis.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.delong import DELONG
+from refers_bench.analysis.delong import LEAST
 from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, image_statistics
+from refers_bench.analysis.placements import IMAGE
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
@@ -15,12 +16,16 @@ from refers_bench.reports import _cell_notes, _grid
 
 
 def build(results: Results) -> list[Table]:
-    """A table of bootstrap intervals over all targets, and one of DeLong's tests for each target."""
+    """A table of intervals over all targets, and one of the tests of each class for each target."""
     found = [one for target in results.targets if (one := image_statistics(results, target)) is not None]
     if not found:
         return []
     names = _grid.titles(results, results.methods)
     return [_intervals(results, found, names), *(_tests(results, one, names) for one in found if one.tests)]
+
+
+#: What is said where patients are not known.
+_NO_PATIENTS = "The predictions do not say whose the images are: several images of one patient count as independent."
 
 
 def _where(target: Target) -> str:
@@ -30,6 +35,7 @@ def _where(target: Target) -> str:
 def _intervals(results: Results, found: Iterable[ImageStatistics], names: Mapping[str, str]) -> Table:
     rows = []
     columns = list(found)
+    units = dict.fromkeys(one.unit for one in columns)
     for one in columns:
         for method in (*one.means, *one.refusals):
             rows.append(_row(results, one, method, names))
@@ -45,13 +51,13 @@ def _intervals(results: Results, found: Iterable[ImageStatistics], names: Mappin
                 "95 % interval",
                 "reference minus method",
                 "95 % interval of it",
-                "drawn",
-                "draws",
+                "independent units",
             )
         ),
         rows=tuple(rows),
         notes=(
-            f"Intervals: {BOOTSTRAP}; all methods see the same draws, a method's seeds enter as their mean.",
+            *(f"Intervals: {INTERVAL[unit]}; a method's seeds enter as their mean." for unit in units),
+            *([_NO_PATIENTS] if IMAGE in units else []),
             "These intervals hold the trained models fixed: the spread over seeds is in the other tables.",
         ),
     )
@@ -61,7 +67,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     title = f"{_where(one.target)}: {names.get(method, method)}"
     if method not in one.means:
         note = Note(text=f"no interval: {one.refusals[method]}.")
-        return Row(title=title, cells=(Cell(kind="missing", notes=(note,)), *(Cell(kind="missing"),) * 5))
+        return Row(title=title, cells=(Cell(kind="missing", notes=(note,)), *(Cell(kind="missing"),) * 4))
     mean, difference = one.means[method], one.differences.get(method)
     summary = results.cells[method, one.target]
     tag = _grid.summary_tag(summary)
@@ -79,16 +85,15 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
             Cell(value=difference.estimate * 100, decimals=2, signed=True) if difference else Cell(kind="missing"),
             _range(difference, one, signed=True) if difference else Cell(kind="missing"),
             Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
-            _grid.count_cell(one.draws),
         ),
     )
 
 
 def _range(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Cell:
     if not found.se > 0:
-        return Cell(kind="missing", notes=(Note(text="no interval: every draw gives the same figure."),))
+        return Cell(kind="missing", notes=(Note(text="no interval: the test images leave no spread."),))
     ends = found.low * 100, found.high * 100
-    return _grid.interval_cell(*ends, decimals=2, signed=signed, test=BOOTSTRAP, n=(one.n_units,))
+    return _grid.interval_cell(*ends, decimals=2, signed=signed, test=INTERVAL[one.unit], n=(one.n_units,))
 
 
 def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> Table:
@@ -125,10 +130,18 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
         ),
         rows=tuple(rows),
         notes=(
-            f"P: {DELONG}; n in the columns of test images; adjusted by Holm for the {len(one.tests)} tests of this "
-            "table. It takes the test images as drawn one by one, whatever the patient.",
+            f"P: {'; or '.join(_test_names(one))}; n in the columns of test images; adjusted by Holm for the "
+            f"{sum(test.p is not None for test in one.tests)} tests of this table.",
+            f"Below {LEAST} {one.unit}s with positive, or with negative, images DeLong's approximation does not hold: "
+            "there the exact test.",
+            *([_NO_PATIENTS] if one.unit == IMAGE else []),
         ),
     )
+
+
+def _test_names(one: ImageStatistics) -> list[str]:
+    """Names of the tests of a column, each once."""
+    return list(dict.fromkeys(test.test for test in one.tests if test.test)) or ["none"]
 
 
 def _test_cells(test: ClassTest) -> list[Cell]:
@@ -137,11 +150,11 @@ def _test_cells(test: ClassTest) -> list[Cell]:
     mark = (_grid.SIGNIFICANT_HOLM,) if test.p_holm < _grid.ALPHA else ()
     n = test.n_pos, test.n_neg
     ends = [None if end is None else end * 100 for end in (test.low, test.high)]
-    about = f"{test.low or 0:+.3f} to {test.high or 0:+.3f}"
-    title = f"unadjusted: {_grid.p_text(test.p)}"
+    about = "" if test.low is None or test.high is None else f"{test.low:+.3f} to {test.high:+.3f}"
+    title = f"unadjusted: {_grid.p_text(test.p)}, {test.test}"
     return [
-        Cell(value=test.difference * 100, low=ends[0], high=ends[1], test=DELONG, n=n, signed=True, title=about),
-        _grid.p_cell(test.p_holm, test=DELONG, n=n, unadjusted=test.p, notes=mark, title=title),
+        Cell(value=test.difference * 100, low=ends[0], high=ends[1], test=test.test, n=n, signed=True, title=about),
+        _grid.p_cell(test.p_holm, test=test.test, n=n, unadjusted=test.p, notes=mark, title=title),
     ]
 
 

@@ -204,7 +204,7 @@ def test_a_name_that_is_taken_is_not_written_over(bundle: Path, tmp_path: Path) 
 
 def test_a_difference_is_shown_with_its_numbers(bundle: Path, tmp_path: Path) -> None:
     results = imported(tmp_path, table(shift=5.0))
-    done = command(results, "results", "diff", str(bundle), "mine", "--draws", "200")
+    done = command(results, "results", "diff", str(bundle), "mine")
     assert done.returncode == 5, done.stderr
     for part in (
         "predictions that differ: 1", "c2l.own.t.100%.s1: differ, max |difference of scores| 5 (another key)",
@@ -213,7 +213,7 @@ def test_a_difference_is_shown_with_its_numbers(bundle: Path, tmp_path: Path) ->
         "different: 4 cells in both, predictions of 3 of 4 byte-identical",
     ):  # fmt: skip
         assert part in done.stdout, done.stdout
-    found = json.loads(command(results, "results", "diff", str(bundle), "mine", "--json", "--draws", "0").stdout)
+    found = json.loads(command(results, "results", "diff", str(bundle), "mine", "--json").stdout)
     assert found["same"] is False and [one["method"] for one in found["means"] if not one["same"]] == ["c2l"]
     (cell,) = [cell for cell in found["cells"] if not cell["same"]]
     assert cell["largest_score_difference"] == pytest.approx(5.0, abs=1e-6)

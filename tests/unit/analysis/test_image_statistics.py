@@ -1,4 +1,4 @@
-"""Are the statistics over test images those of bootstrap and DeLong, kept, and refused where they mean nothing?"""
+"""Checks that statistics over test images are those of intervals and tests, are kept, and are refused if meaningless."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from refers_bench.analysis import image_statistics as room
-from refers_bench.analysis.bootstrap import bootstrap
-from refers_bench.analysis.delong import delong, pair
+from refers_bench.analysis.auc_intervals import INTERVAL, mean_aucs
+from refers_bench.analysis.delong import DELONG, delong, pair
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.permutation import PERMUTATION, permutation_test
+from refers_bench.analysis.placements import IMAGE, PATIENT, Units
 from refers_bench.analysis.results import load
 from refers_bench.data.imported import ImportedRun
 from refers_bench.jobs.importing import publish
@@ -39,24 +41,23 @@ def run(
     return ImportedRun(**{**base, **more})
 
 
-def statistics(folder: Path, *runs: ImportedRun, draws: int = 200) -> ImageStatistics:
+def statistics(folder: Path, *runs: ImportedRun) -> ImageStatistics:
     publish(runs, results=folder, name="x", title="x", origin="imported", command="c")
     results = load(folder, "x")
-    found = image_statistics(results, results.targets[0], draws=draws)
+    found = image_statistics(results, results.targets[0])
     assert found is not None
     return found
 
 
-def test_one_seed_each_is_bootstrap_and_delong(tmp_path: Path) -> None:
+def test_one_seed_each_is_the_interval_and_delong(tmp_path: Path) -> None:
     one, two = scores(1.5, 1), scores(1.0, 2)
     found = statistics(tmp_path, run("refers", one), run("c2l", two))
-    seed = room.identity.seed("bootstrap", "d", "t")
-    direct = bootstrap(LABELS, np.stack([one, two]), seed=seed, draws=200)
+    direct = mean_aucs(LABELS, np.stack([one, two]))
     assert found.means["refers"] == direct.mean(0) and found.differences["c2l"] == direct.difference(0, 1)
     assert list(found.differences) == ["c2l"] and found.unit == "image" and found.n_units == 120
     for k, test in enumerate(found.tests):
         expected: Any = pair(delong(LABELS[:, k], np.stack([one[:, k], two[:, k]])), 0, 1)
-        assert (test.name, test.method) == ("ab"[k], "c2l")
+        assert (test.name, test.method, test.test) == ("ab"[k], "c2l", DELONG[IMAGE])
         assert (test.difference, test.p) == pytest.approx((expected.difference, expected.p))
     assert [test.p_holm for test in found.tests] == pytest.approx(room.holm([test.p for test in found.tests]))
 
@@ -70,10 +71,35 @@ def test_seeds_enter_as_their_mean(tmp_path: Path) -> None:
     assert found.means["refers"].se < single.means["refers"].se
 
 
-def test_patients_are_drawn_where_all_are_known(tmp_path: Path) -> None:
+def test_patients_are_the_units_where_all_are_known(tmp_path: Path) -> None:
     patients = tuple(f"p{n // 3}" for n in range(120))
-    found = statistics(tmp_path, run("refers", scores(1.5, 1), patient_ids=patients))
+    one, two = scores(1.5, 1), scores(1.0, 2)
+    found = statistics(tmp_path, run("refers", one, patient_ids=patients), run("c2l", two, patient_ids=patients))
     assert (found.unit, found.n_units) == ("patient", 40)
+    units = Units.of(120, patients)
+    assert found.differences["c2l"] == mean_aucs(LABELS, np.stack([one, two]), units=units).difference(0, 1)
+    for k, test in enumerate(found.tests):
+        expected: Any = pair(delong(LABELS[:, k], np.stack([one[:, k], two[:, k]]), units), 0, 1)
+        assert (test.p, test.test) == (pytest.approx(expected.p), DELONG[PATIENT])
+        positive = {p for p, label in zip(patients, LABELS[:, k], strict=True) if label == 1}
+        assert test.units[0] == len(positive) < test.n_pos
+    assert "patients as independent units" in INTERVAL[PATIENT]
+
+
+def test_with_few_positives_the_p_value_is_exact_and_says_so(tmp_path: Path) -> None:
+    """Asymptotically, three positives give P-values of any size: the approximation is not used."""
+    labels = np.zeros((120, 2), np.int8)
+    labels[:3, 0] = labels[:40, 1] = 1
+    rng = np.random.default_rng(3)
+    one, two = ((labels * 4 + rng.normal(size=labels.shape)).astype(np.float32) for _ in range(2))
+    two[:3, 0] = np.sort(two[3:, 0])[-9]
+    found = statistics(tmp_path, run("refers", one, labels=labels), run("c2l", two, labels=labels))
+    rare, common = found.tests
+    assert (rare.test, common.test) == (PERMUTATION[IMAGE], DELONG[IMAGE])
+    assert (rare.n_pos, rare.n_neg, rare.units, rare.low, rare.high) == (3, 117, (3, 117), None, None)
+    exact: Any = permutation_test(labels[:, 0], one[:, 0], two[:, 0])
+    assert (rare.p, rare.difference) == (exact.p, exact.difference) and rare.p > 0.001
+    assert statistics(tmp_path, run("refers", one, labels=labels), run("c2l", two, labels=labels)) == found
 
 
 @pytest.mark.parametrize(
@@ -110,11 +136,11 @@ def test_a_row_without_all_its_seeds_is_shown_but_not_compared(tmp_path: Path) -
     runs = [replace(one, scores_NK=one.scores_NK + place / 9) for place, one in enumerate(runs)]
     publish(runs, results=tmp_path, name="x", title="x", origin="imported", command="c")
     whole = load(tmp_path, "x")
-    before = image_statistics(whole, whole.targets[0], draws=200)
+    before = image_statistics(whole, whole.targets[0])
     assert before is not None and set(before.differences) == {"c2l", "transvw"}
     shutil.rmtree(tmp_path / "store" / whole.runs("c2l", whole.targets[0])[0].run.key)
     left = load(tmp_path, "x")
-    found = image_statistics(left, left.targets[0], draws=200)
+    found = image_statistics(left, left.targets[0])
     assert found is not None
     assert set(found.means) == {"refers", "c2l", "transvw"}
     assert set(found.differences) == {"transvw"} and {test.method for test in found.tests} == {"transvw"}
@@ -123,7 +149,7 @@ def test_a_row_without_all_its_seeds_is_shown_but_not_compared(tmp_path: Path) -
 def test_kept_and_read_back_and_computed_again_for_other_predictions(tmp_path: Path, monkeypatch: Any) -> None:
     runs = [run("refers", scores(1.5, 1)), run("c2l", scores(1.0, 2))]
     first = statistics(tmp_path, *runs)
-    monkeypatch.setattr(room, "bootstrap", lambda *args, **more: pytest.fail("computed again"))
+    monkeypatch.setattr(room, "mean_aucs", lambda *args, **more: pytest.fail("computed again"))
     assert statistics(tmp_path, *runs) == first
     (kept,) = (tmp_path / room.FOLDER).iterdir()
     kept.write_text(json.dumps({"target": {}}))
