@@ -1,4 +1,4 @@
-"""What would a reader want to know first: how complete is it, who leads, how sure is that, what was found?"""
+"""Writes the first sentences of a report: how complete it is, who leads, how sure that is, what was found."""
 
 from __future__ import annotations
 
@@ -56,8 +56,19 @@ def _leading(results: Results) -> Iterable[str]:
     corrected = sum(p is not None and p < _grid.ALPHA for p in holm(p_values))
     yield (
         f"{text}; P < {_grid.ALPHA:g} over seeds, whichever is higher, in {small} of {len(tested)} tested columns, "
-        f"in {corrected} after Holm's correction."
+        f"in {corrected} after Holm's correction{_directions(tests)}."
     )
+
+
+def _directions(tests: Iterable[_grid.Comparison]) -> str:
+    """In how many columns either direction is found once the choice of the best row is accounted for."""
+    chosen = [test.best_of for test in tests if len(test.others) > 1]
+    found = [one for one in chosen if not isinstance(one, Refusal)]
+    if not found:
+        return ""
+    higher = sum(one.p_higher < _grid.ALPHA / 2 for one in found)
+    lower = sum(one.p_lower < _grid.ALPHA / 2 for one in found)
+    return f"; higher than every other row in {higher}, lower than the best in {lower} (one-sided, P < 0.025)"
 
 
 def _verdicts(results: Results) -> Iterable[str]:

@@ -9,6 +9,7 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.delong import DELONG
 from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.significance import made
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
 from refers_bench.reports import _grid, _memory
@@ -124,8 +125,9 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
         ),
         rows=tuple(rows),
         notes=(
-            f"P: {DELONG}; n in the columns of test images; adjusted by Holm for the {len(one.tests)} tests of this "
-            "table. It takes the test images as drawn one by one, whatever the patient.",
+            f"P: {DELONG}; n in the columns of test images; adjusted by Holm; tests of this table that were "
+            f"made: {made(test.p for test in one.tests)}. It takes the test images as drawn one by one, whatever the "
+            "patient.",
         ),
     )
 
