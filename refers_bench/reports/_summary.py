@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from refers_bench.analysis.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Equivalence
 from refers_bench.analysis.references import references
+from refers_bench.analysis.replication import CONSISTENT, DIFFERS, Replication
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import Refusal, holm
 from refers_bench.render.figure import Figure
@@ -72,9 +72,14 @@ def _directions(tests: Iterable[_grid.Comparison]) -> str:
 
 
 def _verdicts(results: Results) -> Iterable[str]:
-    """How many published figures were reproduced within the margin."""
+    """How many published figures are what seeds like ours could have given, and how seldom a difference is noticed."""
     verdicts = [one.verdict for one in references(results)]
-    tested = [one.verdict for one in verdicts if isinstance(one, Equivalence)]
+    tested = [one for one in verdicts if isinstance(one, Replication)]
     if tested:
-        counts = ", ".join(f"{tested.count(one)} {one}" for one in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE))
-        yield f"Of {len(verdicts)} published figures: {counts}, {len(verdicts) - len(tested)} without a test."
+        counts = ", ".join(f"{[one.verdict for one in tested].count(word)} {word}" for word in (CONSISTENT, DIFFERS))
+        middle = sorted(one.power for one in tested)[len(tested) // 2]
+        yield (
+            f"Of {len(verdicts)} published figures: {counts}, {len(verdicts) - len(tested)} without a test. A true "
+            "replication is called consistent in 95 % of repetitions; a true difference of 1 point is noticed in "
+            f"{middle * 100:.0f} % (median)."
+        )
