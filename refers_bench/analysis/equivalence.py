@@ -1,7 +1,9 @@
-"""Do our seeds reproduce a published mean, within a stated margin (two one-sided t-tests, TOST)?
+"""Tests whether the mean of some seeds equals a figure within a stated margin (two one-sided t-tests, TOST).
 
-Source: Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. The published figure counts as exact:
-the paper prints no spread.
+Source: Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. The figure counts as exact. A true
+equality is found only as often as the spread of the seeds allows: with a standard deviation as large as the margin and
+three seeds in one of ten repetitions. For a published mean, which has an error of its own, see
+`refers_bench.analysis.replication`.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inco
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """Our seeds against a published figure.
+    """Some seeds against a figure.
 
     Attributes:
         n: seeds.
         df: degrees of freedom.
         margin: half-width of the band of equivalence.
-        difference: our mean minus the published figure.
+        difference: the mean minus the figure.
         low: lower end of the 90 % interval of the difference, the one that belongs to two tests at 5 %.
         high: upper end.
         p: larger of the two one-sided P-values: small where the difference lies within the band.
@@ -49,7 +51,7 @@ class Equivalence:
 
 
 def equivalence(values: Sequence[float], published: float, *, margin: float = MARGIN) -> Equivalence | Refusal:
-    """Test whether the mean of some seeds equals a published figure up to `margin`.
+    """Test whether the mean of some seeds equals a figure up to `margin`.
 
     Refused, with the reason, for fewer than two seeds and for seeds without spread.
 

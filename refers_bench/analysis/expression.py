@@ -1,4 +1,4 @@
-"""What does a claim's expression say, and what is its value?
+"""Parses the expression of a claim, lists the figures it asks for, and computes its value.
 
 Numbers, ``+ - * /``, ``min``, ``max``, ``mean``, ``abs`` and the figures ``auc(...)`` and ``p(...)``; nothing else is
 understood, nothing is executed.
@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: Name -> number of positional arguments of a figure.
-FIGURES = {"auc": 3, "p": 3}
+#: Name -> numbers of positional arguments that a figure takes; a fourth one names a class.
+FIGURES = {"auc": (3, 4), "p": (3,)}
 #: Name -> what it makes of its arguments.
 REDUCTIONS: Mapping[str, Callable[[list[float]], float]] = {
     "min": min,
@@ -27,12 +27,17 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: a / b,
 }
-#: A figure that an expression asks for: ("auc", row title, target, label ratio).
-Leaf = tuple[str, str, str, float]
+#: A figure that an expression asks for: ("auc", row title, target, label ratio), of one class with its name at the end.
+Leaf = tuple[str, str, str, float] | tuple[str, str, str, float, str]
 
 
 class ExpressionError(ValueError):
     """The expression is not understood."""
+
+
+def class_of(leaf: Leaf) -> str:
+    """The class that a figure is about; '' for the mean over all classes."""
+    return leaf[4] if len(leaf) == 5 else ""
 
 
 def parse(text: str, names: Mapping[str, Any] | None = None) -> ast.expr:
@@ -40,7 +45,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> ast.expr:
 
     Args:
         text: the expression.
-        names: values of the free names ("target", "ratio").
+        names: values of the free names ("target", "ratio", "finding").
 
     Raises:
         ExpressionError: not an expression, or one with something that is not allowed.
@@ -96,13 +101,14 @@ def value(tree: ast.expr, figure: Callable[[Leaf], float], names: Mapping[str, A
             return REDUCTIONS[name]([value(argument, figure, names) for argument in arguments])
     raise ExpressionError(
         f"'{ast.unparse(tree)}' is not allowed: numbers, + - * /, {', '.join(REDUCTIONS)}, "
-        'auc("row", "target", ratio), p("row", "target", ratio)'
+        'auc("row", "target", ratio), auc("row", "target", ratio, "class"), p("row", "target", ratio)'
     )
 
 
 def _leaf(name: str, arguments: list[ast.expr], names: Mapping[str, Any]) -> Leaf:
-    if len(arguments) != FIGURES[name]:
-        raise ExpressionError(f"{name} takes {FIGURES[name]} arguments, got {len(arguments)}")
+    if len(arguments) not in FIGURES[name]:
+        allowed = " or ".join(map(str, FIGURES[name]))
+        raise ExpressionError(f"{name} takes {allowed} arguments, got {len(arguments)}")
     given = []
     for argument in arguments:
         match argument:
@@ -113,9 +119,11 @@ def _leaf(name: str, arguments: list[ast.expr], names: Mapping[str, Any]) -> Lea
             case _:
                 known = ", ".join(names) or "none here"
                 raise ExpressionError(f"'{ast.unparse(argument)}': a text or number, or a name ({known})")
-    row, target, ratio = given
-    if not isinstance(row, str) or not isinstance(target, str) or not isinstance(ratio, int | float):
-        raise ExpressionError(
-            f"{name} takes a row title, a target and a label ratio, got {row!r}, {target!r}, {ratio!r}"
-        )
-    return name, row, target, float(ratio)
+    match given:
+        case [str() as row, str() as target, int() | float() as ratio]:
+            return name, row, target, float(ratio)
+        case [str() as row, str() as target, int() | float() as ratio, str() as finding]:
+            return name, row, target, float(ratio), finding
+    raise ExpressionError(
+        f"{name} takes a row title, a target, a label ratio and perhaps a class, got {', '.join(map(repr, given))}"
+    )

@@ -1,4 +1,4 @@
-"""How do our figures stand beside the published ones and those of the released prediction files?"""
+"""Sets our figures beside the published ones and those of the released prediction files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.equivalence import Equivalence, equivalence
 from refers_bench.analysis.published import TARGETS, PublishedValue, published_values, row_of
+from refers_bench.analysis.replication import Replication, replication
 from refers_bench.analysis.results import LOCK, Results, load
 from refers_bench.analysis.seeds import SeedSummary
 from refers_bench.analysis.significance import Refusal
@@ -26,14 +26,14 @@ class Reference:
         target: our column.
         released: mean class AUC of the released prediction files in per cent; None where there are none.
         reproduced: our seeds; None where the manifest has no such cell.
-        verdict: our seeds tested against the published figure, or why they are not.
+        verdict: the published figure tested against our seeds, or why it is not.
     """
 
     published: PublishedValue
     target: Target
     released: float | None
     reproduced: SeedSummary | None
-    verdict: Equivalence | Refusal
+    verdict: Replication | Refusal
 
 
 def release_of(results: Results) -> Results | None:
@@ -103,7 +103,7 @@ def _summary(results: Results | None, value: PublishedValue, target: Target) -> 
 
 def _verdict(
     results: Results, value: PublishedValue, target: Target, summary: SeedSummary | None
-) -> Equivalence | Refusal:
+) -> Replication | Refusal:
     if summary is None:
         return Refusal(reason="not run here")
     if target in results.synthetic:
@@ -114,4 +114,4 @@ def _verdict(
         return Refusal(reason=f"only {summary.n} of {summary.n_planned} seeds are there")
     if summary.n_defined < summary.n_classes:
         return Refusal(reason=f"mean over {summary.n_defined} of {summary.n_classes} classes")
-    return equivalence(summary.values, value.value / 100)
+    return replication(summary.values, value.value / 100)

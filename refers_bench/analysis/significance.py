@@ -1,4 +1,4 @@
-"""Is one method better than another, by the paper's two-sample t-test on mean class AUCs over seeds?
+"""Tests whether one method is better than another, by the paper's two-sample t-test on mean class AUCs over seeds.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Methods: independent two-sample t-test between the mean
 class AUCs of REFERS and of the best baseline, over three fine-tuning seeds each.
@@ -7,7 +7,7 @@ class AUCs of REFERS and of the best baseline, over three fine-tuning seeds each
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from refers_bench.analysis.power import detectable, power
@@ -49,6 +49,13 @@ class TTest:
     hedges_g: float
     detectable: float
     power: float
+
+    @property
+    def p_higher(self) -> float:
+        """One-sided P-value for a first mean above the second."""
+        from scipy.special import stdtr
+
+        return float(stdtr(self.df, -self.t))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +142,11 @@ def best(cells: Mapping[str, SeedSummary]) -> tuple[str, ...]:
     complete = {name: cell.mean for name, cell in cells.items() if cell.complete}
     top = max(complete.values(), default=math.nan)
     return tuple(name for name, mean in complete.items() if mean == top)
+
+
+def made(p_values: Iterable[float | None]) -> int:
+    """How many tests of a table were made: those that have a P-value."""
+    return sum(p is not None for p in p_values)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -18,19 +18,20 @@ from refers_bench.cli.settings import Settings
 @click.option("--fail", is_flag=True, help="Exit with 5 when a claim fails on the figures measured here.")
 @click.pass_obj
 def command(settings: Settings, manifest: str | None, path: Path | None, fail: bool) -> None:
-    """Evaluate the paper's statements: holds, fails or undecided, with the numbers and the interval.
+    """Evaluate the paper's statements: holds, fails, undecided or no data, with the numbers and the interval.
 
     On the published figures; on the released prediction files where they were imported ('refers-bench results import
     refers-release'); and on the results of MANIFEST (a file, or the name of a plan) where one is given. Needs no torch.
     """
-    from refers_bench.analysis.claims import FAILS, Evidence, Published, evaluate, load
+    from refers_bench.analysis.claims import FAILS, Published, evaluate, load
     from refers_bench.analysis.evidence import Released
+    from refers_bench.analysis.figures import Evidence
     from refers_bench.analysis.references import RELEASE
     from refers_bench.analysis.results import known_names
     from refers_bench.analysis.results import load as load_results
     from refers_bench.cli.report import name_of
     from refers_bench.render.escape import printable
-    from refers_bench.reports.claims import SOURCES, evidence, text
+    from refers_bench.reports.claims import SOURCES, counted, evidence, text
 
     claims = load(path)
     columns: dict[str, Evidence] = {SOURCES[0]: Published()}
@@ -38,16 +39,13 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
         columns = evidence(load_results(settings.results, name_of(settings, manifest)))
     elif RELEASE in known_names(settings.results):
         columns[SOURCES[1]] = Released(load_results(settings.results, RELEASE))
-    failed = False
-    for claim in claims:
+    outcomes = {title: [evaluate(claim, source) for claim in claims] for title, source in columns.items()}
+    for place, claim in enumerate(claims):
         click.echo(printable(f"{claim.id} ({claim.place})"))
         click.echo(f"  {printable(claim.statement)} [{claim.bound}]")
-        for title, source in columns.items():
-            found = evaluate(claim, source)
-            failed |= title == SOURCES[2] and found.verdict == FAILS
-            click.echo(f"    {title:<15} {text(found)}")
-    for title, source in columns.items():
-        verdicts = [evaluate(claim, source).verdict for claim in claims]
-        click.echo(f"{title}: " + ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts)))
-    if fail and failed:
+        for title, found in outcomes.items():
+            click.echo(f"    {title:<15} {text(found[place])}")
+    for title, found in outcomes.items():
+        click.echo(f"{title}: {counted(found)}")
+    if fail and any(found.verdict == FAILS for found in outcomes.get(SOURCES[2], ())):
         raise SystemExit(5)

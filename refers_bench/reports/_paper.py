@@ -1,4 +1,4 @@
-"""How are Tables 1 to 3 of the paper put together from their declarations?
+"""Puts Tables 1 to 3 of the paper together from their declarations.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3.
 """
@@ -144,7 +144,9 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         return None
     lines = [_grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
     rows = _grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
-    rows += _tests(results, declaration, targets, methods[0])
+    tests = _tests(results, declaration, targets, methods[0])
+    if tests and methods[0] is not None:
+        rows.append(_grid.test_row(results, declaration.p_title, tests, reference=methods[0]))
     rows += _published(declaration)
     released = _released(results, declaration)
     rows += released
@@ -159,6 +161,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         rows=tuple(rows),
         notes=(
             *declaration.remarks,
+            *_grid.choice_remarks(tests),
             *_grid.unavailable_remarks(results),
             "Rows marked (published) are the paper's figures as printed; "
             "the paper prints neither SD nor figures per seed.",
@@ -193,13 +196,12 @@ def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target
 
 def _tests(
     results: Results, declaration: PaperTable, targets: Sequence[Target | None], reference: str | None
-) -> list[Row]:
+) -> list[_grid.Comparison]:
     if not declaration.baselines or reference is None:
         return []
     found = (find_method(results, row) for row in declaration.baselines)
     baselines = [method for method in found if method is not None]
-    tests = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
-    return [_grid.test_row(results, declaration.p_title, tests, reference=reference)]
+    return _grid.comparisons(results, targets, reference=reference, baselines=baselines)
 
 
 def _released(results: Results, declaration: PaperTable) -> list[Row]:

@@ -1,11 +1,11 @@
-"""What would a reader want to know first: how complete is it, who leads, how sure is that, what was found?"""
+"""Writes the first sentences of a report: how complete it is, who leads, how sure that is, what was found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from refers_bench.analysis.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Equivalence
 from refers_bench.analysis.references import differences_of_release, references
+from refers_bench.analysis.replication import CONSISTENT, DIFFERS, Replication
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import Refusal, holm
 from refers_bench.render.figure import Figure
@@ -56,7 +56,7 @@ def _leading(results: Results) -> Iterable[str]:
     corrected = sum(p is not None and p < _grid.ALPHA for p in holm(p_values))
     yield (
         f"{text}; P < {_grid.ALPHA:g} over seeds, whichever is higher, in {small} of {len(tested)} tested columns, "
-        f"in {corrected} after Holm's correction."
+        f"in {corrected} after Holm's correction{_directions(tests)}."
     )
 
 
@@ -71,10 +71,26 @@ def _released(results: Results) -> Iterable[str]:
         )
 
 
+def _directions(tests: Iterable[_grid.Comparison]) -> str:
+    """In how many columns either direction is found once the choice of the best row is accounted for."""
+    chosen = [test.best_of for test in tests if len(test.others) > 1]
+    found = [one for one in chosen if not isinstance(one, Refusal)]
+    if not found:
+        return ""
+    higher = sum(one.p_higher < _grid.ALPHA / 2 for one in found)
+    lower = sum(one.p_lower < _grid.ALPHA / 2 for one in found)
+    return f"; higher than every other row in {higher}, lower than the best in {lower} (one-sided, P < 0.025)"
+
+
 def _verdicts(results: Results) -> Iterable[str]:
-    """How many published figures were reproduced within the margin."""
+    """How many published figures are what seeds like ours could have given, and how seldom a difference is noticed."""
     verdicts = [one.verdict for one in references(results)]
-    tested = [one.verdict for one in verdicts if isinstance(one, Equivalence)]
+    tested = [one for one in verdicts if isinstance(one, Replication)]
     if tested:
-        counts = ", ".join(f"{tested.count(one)} {one}" for one in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE))
-        yield f"Of {len(verdicts)} published figures: {counts}, {len(verdicts) - len(tested)} without a test."
+        counts = ", ".join(f"{[one.verdict for one in tested].count(word)} {word}" for word in (CONSISTENT, DIFFERS))
+        middle = sorted(one.power for one in tested)[len(tested) // 2]
+        yield (
+            f"Of {len(verdicts)} published figures: {counts}, {len(verdicts) - len(tested)} without a test. A true "
+            "replication is called consistent in 95 % of repetitions; a true difference of 1 point is noticed in "
+            f"{middle * 100:.0f} % (median)."
+        )

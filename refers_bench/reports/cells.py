@@ -1,4 +1,4 @@
-"""What did every method of a manifest reach on every target and label ratio?"""
+"""Builds the table of what every method of a manifest reached on every target and label ratio."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def build(results: Results) -> Table | None:
     )
     reference = "refers" if "refers" in results.methods else next(iter(results.methods))
     baselines = [method for method in results.methods if method != reference]
+    tests: list[_grid.Comparison] = []
     if baselines:
         tests = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
         title = f"P, {titles[reference]} against the best other row"
@@ -31,7 +32,7 @@ def build(results: Results) -> Table | None:
         view="mean",
         columns=_grid.columns_of(results, targets),
         rows=tuple(rows),
-        notes=_grid.unavailable_remarks(results),
+        notes=(*_grid.choice_remarks(tests), *_grid.unavailable_remarks(results)),
     )
 
 

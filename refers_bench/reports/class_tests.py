@@ -1,4 +1,4 @@
-"""Class by class, how sure is the difference between REFERS and the best other method, over seeds?"""
+"""Builds the tables of tests between REFERS and the best other method, class by class over seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, t_test
+from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, made, t_test
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
 from refers_bench.reports import _cell_notes, _grid
@@ -55,8 +55,9 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
             Row(title=name, cells=_cells(found, p)) for name, found, p in zip(names, outcomes, adjusted, strict=True)
         ),
         notes=(
-            f"P: {STUDENT}, two-sided, on the class AUC over seeds; adjusted by Holm for the classes of this table. "
-            "Difference, interval and detectable difference in AUC points.",
+            f"P: {STUDENT}, two-sided, on the class AUC over seeds; adjusted by Holm; tests of this table that "
+            f"were made: {made(adjusted)}. The other method is the one with the best mean over the classes, chosen "
+            "on the figures that are tested. Difference, interval and detectable difference in AUC points.",
         ),
         view="class",
     )

@@ -1,12 +1,12 @@
-"""How do the figures compare with the published ones and with the released prediction files?"""
+"""Builds the table of figures beside the published ones and those of the released prediction files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from refers_bench.analysis.equivalence import MARGIN, TOST, Equivalence
 from refers_bench.analysis.published import row_of
 from refers_bench.analysis.references import Reference, references, release_of
+from refers_bench.analysis.replication import CONSISTENT, DIFFERS, PREDICTION, PUBLISHED_SEEDS, Replication
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
@@ -14,7 +14,7 @@ from refers_bench.reports import _cell_notes, _grid, _sharing
 
 _COLUMNS = (
     "published", "released files", "measured here", "n", "released minus published", "ours minus published",
-    "90 % interval", "P", "verdict",
+    "95 % prediction", "P", "verdict", "power at 1 point", "detectable",
 )  # fmt: skip
 
 
@@ -37,12 +37,17 @@ def build(results: Results) -> Table | None:
 
 
 def _notes(results: Results) -> Iterable[str]:
-    margin = f"{MARGIN * 100:g}"
     yield (
-        f"Verdict: {TOST} of our seeds against the published figure, which counts as exact, with a margin of {margin} "
-        "AUC point: reproduced when the 90 % interval of the difference lies within the margin, not reproduced when "
-        "it lies outside, inconclusive otherwise. P: the larger one-sided P-value; small means equal up to the margin; "
-        "not corrected for the number of figures."
+        f"95 % prediction: how far ours may lie from a mean over {PUBLISHED_SEEDS} other seeds of the same "
+        "distribution, above or below. The paper prints no spread, so that of our seeds stands for its own. Verdict: "
+        f"{CONSISTENT} within this interval, {DIFFERS} outside of it. P: {PREDICTION}; not corrected for the number "
+        "of figures."
+    )
+    yield (
+        f"Error rates: a true replication is called {CONSISTENT} in 95 % of repetitions, whatever its spread. Power "
+        f"at 1 point: share of repetitions in which a true difference of 1 point is called {DIFFERS}, with this "
+        "spread and n; detectable: the difference that is called so in 80 %. Where they say that little is noticed, "
+        f"{CONSISTENT} is no evidence of equality."
     )
     if results.origin != "released":
         yield (
@@ -80,17 +85,20 @@ def _cells(one: Reference, files: tuple[Note, ...]) -> Iterable[Cell]:
     yield _signed(None if one.released is None else one.released - value.value)
     yield _signed(ours.mean * 100 - value.value if ours is not None and ours.n else None)
     found = one.verdict
-    if isinstance(found, Equivalence):
-        yield _grid.interval_cell(
-            found.low * 100, found.high * 100, decimals=2, signed=True, test=found.test, n=(found.n,), df=found.df
-        )
-        note = Note(text=f"{found.test}, n = {found.n} seeds, df = {found.df}.")
-        yield _grid.p_cell(found.p, test=found.test, n=(found.n,), df=found.df, notes=(note,))
+    if isinstance(found, Replication):
+        n = (found.n, found.n_published)
+        half = f"\N{PLUS-MINUS SIGN} {found.half * 100:.2f}"
+        yield Cell(text=half, value=found.half * 100, kind="text", test=found.test, n=n, df=found.df)
+        note = Note(text=f"{found.test}, n = {found.n} seeds and {found.n_published} published ones, df = {found.df}.")
+        yield _grid.p_cell(found.p, test=found.test, n=n, df=found.df, notes=(note,))
         yield Cell(text=found.verdict, kind="text")
+        yield Cell(value=found.power, decimals=2)
+        yield Cell(value=found.detectable * 100, decimals=2)
     else:
         yield Cell(kind="missing")
         yield Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),))
         yield Cell(text=NO_VALUE, kind="text")
+        yield from (Cell(kind="missing"), Cell(kind="missing"))
 
 
 def _signed(value: float | None) -> Cell:

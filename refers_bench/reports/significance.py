@@ -1,11 +1,12 @@
-"""How sure is the difference between REFERS and the best other method, column by column?"""
+"""Builds the table of tests between REFERS and the best other method, column by column."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from refers_bench.analysis.best_of import HIGHER, LOWER, PERMUTATIONS, BestOf
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import STUDENT, WELCH, Refusal, holm
+from refers_bench.analysis.significance import STUDENT, WELCH, Refusal, holm, made
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
 from refers_bench.reports import _cell_notes, _grid
@@ -19,6 +20,8 @@ _COLUMNS = (
     "df",
     "P",
     "P, Holm",
+    "P, higher",
+    "P, lower",
     "Welch df",
     "Welch P",
     "Hedges g",
@@ -56,11 +59,16 @@ def build(results: Results) -> Table | None:
         notes=(
             f"P: {STUDENT}, two-sided, on mean class AUCs over seeds (the paper's test). Welch: {WELCH}; not "
             "corrected for the number of rows.",
-            "Difference, interval and detectable difference in AUC points (per cent). Holm: adjusted for the number of "
-            "rows of this table. Detectable: smallest true difference found in 80 % of repetitions at P < 0.05 with "
-            "this spread and n. Power: share of repetitions that find a true difference of 1 point.",
-            "The test sees the spread over fine-tuning seeds only. Neither which test images were drawn nor a second "
-            "pre-training run enters it, and choosing the best of several baselines makes it stricter than it says.",
+            *_grid.choice_remarks(student),
+            f"P, higher: that the row is higher than every other; {HIGHER}. P, lower: that it is lower than the best "
+            f"of the others; {LOWER}, {PERMUTATIONS} permutations, n as in the column of seeds. Neither is corrected "
+            "for the number of rows.",
+            "Difference, interval and detectable difference in AUC points (per cent). Holm: P adjusted for the "
+            f"tests of this table that were made: {made(adjusted)}. Detectable: smallest true difference found in 80 % "
+            "of repetitions at P < 0.05 with this spread and n. Power: share of repetitions that find a true "
+            "difference of 1 point.",
+            "The tests see the spread over fine-tuning seeds only. Neither which test images were drawn nor a second "
+            "pre-training run enters them.",
         ),
     )
 
@@ -72,7 +80,7 @@ def _cells(
     if isinstance(test.outcome, Refusal):
         refused = Cell(kind="p", notes=(Note(text=f"no P-value: {test.outcome.reason}."),))
         blanks = (Cell(kind="missing"),)
-        return (baseline, *blanks * 5, refused, *blanks * 6)
+        return (baseline, *blanks * 5, refused, *blanks * 8)
     found = test.outcome
     welch_df, welch_p = Cell(), Cell(kind="p")
     if not isinstance(other.outcome, Refusal):
@@ -89,11 +97,24 @@ def _cells(
         Cell(text=f"{found.df:g}", value=found.df),
         _grid.p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=mark),
         _grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p),
+        *_directions(test.best_of),
         welch_df,
         welch_p,
         Cell(value=found.hedges_g),
         Cell(value=found.detectable * 100),
         Cell(value=found.power, decimals=2),
+    )
+
+
+def _directions(found: BestOf | Refusal) -> tuple[Cell, Cell]:
+    """The one-sided P-values that account for the choice of the best row."""
+    if isinstance(found, Refusal):
+        refused = Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),))
+        return refused, refused
+    n = found.n, *found.others
+    return (
+        _grid.p_cell(found.p_higher, test=HIGHER, n=n, df=found.df, title=f"df = {found.df:g}"),
+        _grid.p_cell(found.p_lower, test=LOWER, n=n, title=f"{found.permutations} permutations"),
     )
 
 

@@ -10,6 +10,7 @@ from refers_bench.analysis.delong import LEAST
 from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, image_statistics
 from refers_bench.analysis.placements import IMAGE
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.significance import made
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
 from refers_bench.reports import _cell_notes, _grid
@@ -130,8 +131,8 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
         ),
         rows=tuple(rows),
         notes=(
-            f"P: {'; or '.join(_test_names(one))}; n in the columns of test images; adjusted by Holm for the "
-            f"{sum(test.p is not None for test in one.tests)} tests of this table.",
+            f"P: {'; or '.join(_test_names(one))}; n in the columns of test images; adjusted by Holm; tests of this "
+            f"table that were made: {made(test.p for test in one.tests)}.",
             f"Below {LEAST} {one.unit}s with positive, or with negative, images DeLong's approximation does not hold: "
             "there the exact test.",
             *([_NO_PATIENTS] if one.unit == IMAGE else []),

@@ -142,6 +142,24 @@ def test_zero_variance_over_images_has_no_p(tmp_path: Path) -> None:
         assert row.cells[3].text == EN_DASH and "zero variance" in row.cells[3].notes[0].text
 
 
+def test_holm_counts_the_tests_that_were_made(tmp_path: Path) -> None:
+    """Three classes and two other methods; one class has no positive image, so four tests of six are made."""
+    labels = np.column_stack([LABELS, np.zeros(IMAGES)]).astype(np.int8)
+    runs = [
+        ImportedRun(
+            method=method, label=method, dataset="d", task="t", label_ratio=1.0, seed=0, classes=("a", "b", "c"),
+            image_ids=tuple(f"i{n:03d}" for n in range(IMAGES)), patient_ids=("",) * IMAGES, labels_NK=labels,
+            scores_NK=(labels + np.random.default_rng(number).normal(size=labels.shape)).astype(np.float32),
+        )
+        for number, method in enumerate(("refers", "other", "third"))
+    ]  # fmt: skip
+    publish(runs, results=tmp_path, name="cases", title="", origin="imported", command="c")
+    table = tables(tmp_path)["delong-d-t-1"]
+    p_values = [cell for row in table.rows for cell in row.cells if cell.kind == "p" and cell.text != EN_DASH]
+    assert len(p_values) == 4
+    assert re.findall(r"tests of this table that were made: (\d+)", " ".join(table.notes)) == ["4"]
+
+
 def test_every_p_value_has_a_test_n_and_df_or_a_reason(results: Path) -> None:
     """In all tables: a cell of P-values holds a figure that a note explains, or a dash and why."""
     number = re.compile(r"(0\.\d{3}|1\.000|\d\.\d\de-\d+|< 1e-300)")

@@ -35,6 +35,7 @@ def test_every_class_is_tested_and_corrected_by_holm(folder: Any) -> None:
     assert rows["a"]["P, Holm"].notes and not rows["b"]["P, Holm"].notes
     assert rows["c"]["P"].text == "\N{EN DASH}" and "zero variance over seeds" in rows["c"]["P"].notes[0].text
     assert rows["c"]["difference"].value is None and table.view == "class"
+    assert "tests of this table that were made: 2." in " ".join(table.notes), "class c was not tested"
 
 
 def test_a_class_without_an_auc_in_a_seed_is_not_tested(folder: Any) -> None:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from scipy import stats
+
 from refers_bench.manifest import protocols
 from refers_bench.reports import (
     classes,
@@ -63,6 +66,26 @@ def test_significance_gives_both_tests_and_refusals(folder: Any) -> None:
     assert first["P"].text == first["P, Holm"].text == "1.51e-4" and first["Welch P"].text == "9.80e-4"
     second = dict(zip(titles, table.rows[1].cells, strict=True))
     assert "needs at least two seeds" in second["P"].notes[0].text and second["P"].value is None
+    assert "tests of this table that were made: 1." in " ".join(table.notes), "of two columns one was not tested"
+
+
+def test_significance_accounts_for_the_choice_of_the_best_row(folder: Any) -> None:
+    """SciPy: the largest one-sided P against any other row, whichever has the best mean."""
+    rows = {"refers": [0.80, 0.82, 0.81], "a": [0.60, 0.63, 0.64], "b": [0.60, 0.70, 0.50], "c": [0.61, 0.62, 0.60]}
+    for method, aucs in rows.items():
+        folder.seeds(method, aucs)
+    table = significance.build(folder.load())
+    assert table is not None
+    cells = dict(zip((column.title for column in table.columns), table.rows[0].cells, strict=True))
+    one_sided = [stats.ttest_ind(rows["refers"], rows[m], alternative="greater").pvalue for m in ("a", "b", "c")]
+    # The best mean is a's; the least certain difference is b's.
+    assert cells["best other"].text == "a" and max(one_sided) == one_sided[1]
+    assert float(cells["P, higher"].text) == pytest.approx(one_sided[1], abs=5e-4)
+    assert float(cells["P, lower"].text) > 0.5
+    notes = " ".join(table.notes)
+    assert "stricter where the tested row is higher" in notes and "less strict where it is lower" in notes
+    assert "makes it stricter than it says" not in notes
+    assert "max-t permutation" in notes and "intersection-union" in notes
 
 
 def test_deviations_list_what_differs_is_unstated_or_was_set(folder: Any) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import pytest
+from scipy import stats
+
 from refers_bench.analysis.seeds import mean_interval
-from refers_bench.reports import _page, _provenance, _summary, table1
+from refers_bench.reports import _page, _provenance, _summary, references, table1
 
 
 def test_the_summary_says_who_leads_and_how_sure_that_is(folder: Any) -> None:
@@ -21,6 +25,30 @@ def test_the_summary_says_who_leads_and_how_sure_that_is(folder: Any) -> None:
     assert "in 1 of 2 tested columns, in 1 after Holm's correction" in said[2]
     assert any(text.startswith("Claims of the paper") for text in said)
     assert any("published figures: " in text for text in said)
+
+
+def test_verdicts_on_published_figures_state_their_error_rates(folder: Any) -> None:
+    """Published: 80.4. Three seeds whose mean is 80.4 with SD 1.0 replicate it, and 75 with SD 0.1 does not."""
+    folder.seeds("refers", [0.794, 0.804, 0.814], label="REFERS")
+    folder.seeds("c2l", [0.749, 0.750, 0.751], label="C2L")
+    results = folder.load()
+    table = references.build(results)
+    assert table is not None
+    rows = {
+        row.title.split(",")[0]: dict(zip((column.title for column in table.columns), row.cells, strict=True))
+        for row in table.rows
+    }
+    assert rows["REFERS"]["verdict"].text == "consistent" and rows["C2L"]["verdict"].text == "differs"
+    # 4.3027 * 1.0 * sqrt(2 / 3), and the power by the non-central t distribution with 2 degrees of freedom.
+    assert rows["REFERS"]["95 % prediction"].text == "\N{PLUS-MINUS SIGN} 3.51"
+    shift = math.sqrt(3 / 2)
+    power = stats.nct.sf(4.302653, 2, shift) + stats.nct.cdf(-4.302653, 2, shift)
+    assert float(rows["REFERS"]["power at 1 point"].text) == pytest.approx(power, abs=0.005)
+    assert "n = 3 seeds and 3 published ones, df = 2" in rows["REFERS"]["P"].notes[0].text
+    notes = " ".join(table.notes)
+    assert "called consistent in 95 % of repetitions" in notes and "no evidence of equality" in notes
+    (said,) = [text for text in _summary.sentences(results, []) if "published figures" in text]
+    assert "1 consistent, 1 differs" in said and "a true difference of 1 point is noticed in" in said
 
 
 def test_the_summary_promises_no_test_where_there_is_none(folder: Any) -> None:
