@@ -219,4 +219,5 @@ def beyond_window(theta_N23: Tensor, grid_NSS2: Tensor) -> Tensor:
         grid_NSS2: where each output pixel is read.
     """
     sides_N2, centre_N2 = theta_N23[:, :, :2].norm(dim=2), theta_N23[:, :, 2]
-    return ((grid_NSS2 - centre_N2[:, None, None]).abs() > sides_N2[:, None, None]).any(-1)
+    beyond: Tensor = (grid_NSS2 - centre_N2[:, None, None]).abs() > sides_N2[:, None, None]
+    return beyond.any(-1)

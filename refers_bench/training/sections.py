@@ -58,10 +58,12 @@ def rules(
     if section.get("lookahead_steps"):
         rule = optimizers.Lookahead(inner, steps=section["lookahead_steps"], alpha=section["lookahead_alpha"])
     curve = schedules.multiplier(
-        section["schedule"], steps=section["steps"], warmup_steps=section["warmup_steps"],
+        section["schedule"],
+        steps=section["steps"],
+        warmup_steps=section["warmup_steps"],
         milestones=[round(share * section["steps"]) for share in section.get("milestones", ())],
         gamma=section.get("milestone_factor", 0.1),
-    )  # fmt: skip
+    )
     return Rules(
         optimizer=rule,
         factor=schedules.per_update(curve, order=section.get("schedule_order", "after_step")),

@@ -76,9 +76,15 @@ class Net(nn.Module):
 
 def contrast(hp: Mapping[str, Any], queue: Tensor, *, loss: str, net: nn.Module | None = None) -> MomentumContrast:
     model = MomentumContrast(
-        encoder=net or Net(2, 2, 0.0), dim=queue.shape[1], queue=len(queue), momentum=hp.get("ema", 0.999),
-        temperature=hp["temperature"], loss=loss, alpha=1.0, examples=hp.get("n_data", 0),
-    )  # fmt: skip
+        encoder=net or Net(2, 2, 0.0),
+        dim=queue.shape[1],
+        queue=len(queue),
+        momentum=hp.get("ema", 0.999),
+        temperature=hp["temperature"],
+        loss=loss,
+        alpha=1.0,
+        examples=hp.get("n_data", 0),
+    )
     model.queue.copy_(queue)
     return model
 
@@ -111,10 +117,18 @@ def test_whole_steps(golden_methods_folder: Path, tmp_path: Path, case: str, los
     data, hp = load(golden_methods_folder / f"{case}.safetensors")
     steps = groups(data, ending="in/beta")
     section: dict[str, Any] = {
-        **protocols.resolve_sections("paper")["pretrain"], "optimizer": "sgd", "learning_rate": hp["lr"],
-        "momentum": hp["momentum"], "weight_decay": hp["weight_decay"], "decay_rule": "all", "schedule": "constant",
-        "warmup_steps": 0, "clip_norm": 0.0, "precision": "fp32", "validate_every": 1,
-    }  # fmt: skip
+        **protocols.resolve_sections("paper")["pretrain"],
+        "optimizer": "sgd",
+        "learning_rate": hp["lr"],
+        "momentum": hp["momentum"],
+        "weight_decay": hp["weight_decay"],
+        "decay_rule": "all",
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "clip_norm": 0.0,
+        "precision": "fp32",
+        "validate_every": 1,
+    }
 
     def fresh() -> MomentumContrast:
         hidden, width = data["init/hidden.weight"].shape
@@ -133,9 +147,13 @@ def test_whole_steps(golden_methods_folder: Path, tmp_path: Path, case: str, los
         images_BVCHW = torch.stack([views["images_view1"], views["images_view2"]], 1)
         none = torch.zeros(len(images_BVCHW), 0, dtype=torch.long)
         return StudyBatch(
-            images_BVCHW=images_BVCHW, tokens_BT=none, lengths_B=none[:, :1], text_ids_BT=none, text_mask_BT=none,
+            images_BVCHW=images_BVCHW,
+            tokens_BT=none,
+            lengths_B=none[:, :1],
+            text_ids_BT=none,
+            text_mask_BT=none,
             labels_BK=none,
-        )  # fmt: skip
+        )
 
     def check(view: Mapping[str, Any]) -> None:
         expected = inside(data, f"{steps[view['step'] - 1]}/out/")
@@ -157,9 +175,18 @@ def test_whole_steps(golden_methods_folder: Path, tmp_path: Path, case: str, los
         model, draws = fresh(), mixings(last - 1 if resumed else 0)
         rule = sections.rules({**section, "steps": last}, model, metric="", higher_is_better=False, save_every_s=0)
         loop.train(
-            model, key="golden", settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, draw=drawn,
-            losses=model, validate=dict, state_path=tmp_path / "state", device=torch.device("cpu"), progress=check,
-        )  # fmt: skip
+            model,
+            key="golden",
+            settings=rule.settings,
+            optimizer=rule.optimizer,
+            factor=rule.factor,
+            draw=drawn,
+            losses=model,
+            validate=dict,
+            state_path=tmp_path / "state",
+            device=torch.device("cpu"),
+            progress=check,
+        )
 
 
 def test_holes(golden_methods_folder: Path) -> None:
@@ -202,9 +229,12 @@ def test_other_step_decays_can_be_stated(golden_methods_folder: Path, name: str)
     rates = data[f"{name}/lr_by_epoch_from_0"]
     falls = [epoch + 1 for epoch, (one, other) in enumerate(pairwise(rates.tolist())) if one != other]
     stated = {
-        "schedule": "multistep", "milestones": [epoch / len(rates) for epoch in falls],
-        "milestone_factor": float(rates[falls[0]] / rates[0]), "learning_rate": float(rates[0]), "warmup_steps": 0,
-    }  # fmt: skip
+        "schedule": "multistep",
+        "milestones": [epoch / len(rates) for epoch in falls],
+        "milestone_factor": float(rates[falls[0]] / rates[0]),
+        "learning_rate": float(rates[0]),
+        "warmup_steps": 0,
+    }
     method = {f"pretrain.{one}": protocols.Value(value=value, origin="the case") for one, value in stated.items()}
     section = protocols.sections_of(protocols.resolve("paper", method=method))["pretrain"]
     for found in by_epoch(section, epochs=len(rates), updates=9):

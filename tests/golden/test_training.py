@@ -172,9 +172,11 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
 
     model.load_state_dict(ours("init/"))
     groups = optimizers.parameter_groups(
-        model, learning_rate=hp["lr"], weight_decay=hp["wd"],
+        model,
+        learning_rate=hp["lr"],
+        weight_decay=hp["wd"],
         decay_rule=protocols.resolve("official_code")["finetune.decay_rule"].value,
-    )  # fmt: skip
+    )
     shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
     batches = [
         RadiographBatch(images_BCHW=data[f"batch{i}/images"], labels_BK=data[f"batch{i}/labels"]) for i in (0, 1)

@@ -314,17 +314,21 @@ def test_one_block_and_one_window_for_visual_words() -> None:
     assert 96 <= int(outside.height.min()) <= int(outside.height.max()) <= 128
 
 
-def test_cutout_equals_a_loop_and_its_statistics() -> None:
-    x = torch.randn(40, 3, 96, 96, generator=seeded(10)) + 5
+@pytest.mark.parametrize(("side", "half"), [(96, 7), (48, 3)], ids=["even length, 14", "odd length, 7"])
+def test_cutout_equals_a_loop(side: int, half: int) -> None:
+    """[c - length // 2, c + length // 2) in each direction: a hole of odd length is one pixel smaller."""
+    x = torch.randn(40, 3, side, side, generator=seeded(10)) + 5
     got = room.cutout(x, seeded(11), holes=3, side=32)
-    length = room.scaled(32, 96)
-    centre = torch.randint(0, 96, (2, 40, 3), generator=seeded(11))
+    centre = torch.randint(0, side, (2, 40, 3), generator=seeded(11))
     expected = x.clone()
     for n in range(40):
         for k in range(3):
-            top, left = (int(c) - length // 2 for c in centre[:, n, k])
-            expected[n, :, max(0, top) : max(0, top + length), max(0, left) : max(0, left + length)] = 0
+            row, column = (int(c) for c in centre[:, n, k])
+            expected[n, :, max(0, row - half) : row + half, max(0, column - half) : column + half] = 0
     assert torch.equal(got, expected)
+
+
+def test_cutout_has_the_stated_statistics() -> None:
     total = 0.0
     for seed, count in enumerate(chunks(size=100)):
         total += float(

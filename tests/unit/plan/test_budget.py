@@ -51,9 +51,13 @@ def test_a_batch_size_of_its_own_changes_the_updates_and_not_the_budget(
 ) -> None:
     plugin = plugins.load("method", "c2l")
     section = {
-        **PAPER, "budget": budget, "steps": 300_000, "warmup_steps": 10_000, "validate_every": 6782,
+        **PAPER,
+        "budget": budget,
+        "steps": 300_000,
+        "warmup_steps": 10_000,
+        "validate_every": 6782,
         "own_batch_size": 128,
-    }  # fmt: skip
+    }
     found = sized(plugin, plugin.Params(), section)
     assert (found["batch_size"], found["steps"]) == (128, steps)
     assert found["batch_size"] * found["steps"] == radiographs

@@ -149,9 +149,17 @@ def test_a_manifest_replaces_what_a_definition_sets(plan_of: PlanOf, where: str)
 
 #: Facts: methods-and-datasets.md 1 D; golden case 17. Batches of 128 see the 28.8 million radiographs of `paper`.
 C2L_TRAINING = {
-    "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.0001,
-    "decay_rule": "all", "schedule": "multistep", "warmup_steps": 0, "clip_norm": 0.0, "lookahead_steps": 0,
-}  # fmt: skip
+    "batch_size": 128,
+    "optimizer": "sgd",
+    "learning_rate": 0.03,
+    "momentum": 0.9,
+    "weight_decay": 0.0001,
+    "decay_rule": "all",
+    "schedule": "multistep",
+    "warmup_steps": 0,
+    "clip_norm": 0.0,
+    "lookahead_steps": 0,
+}
 
 
 @pytest.mark.parametrize(("preset", "steps"), [("paper", 225_000), ("official_code", 18_750)])
@@ -194,9 +202,10 @@ def test_what_a_source_says_is_said_of_constants_that_there_are(name: str) -> No
 
 def test_later_constants_are_in_a_key_only_where_they_are_changed(plan_of: PlanOf) -> None:
     later = {
-        "pretrain.milestone_factor": 0.5, "pretrain.own_batch_size": 6,
+        "pretrain.milestone_factor": 0.5,
+        "pretrain.own_batch_size": 6,
         "image.pretrain_augment.rotation_order": "after_crop",
-    }  # fmt: skip
+    }
     key = next(job.key for job in plan_of().jobs if job.name == "pretrain.refers.phantom")
     for name, value in later.items():
         default = protocols.resolve("smoke")[name].value
