@@ -16,36 +16,6 @@ if TYPE_CHECKING:
     from refers_bench.nets.restoration import RestorationObjective
 
 
-#: Local shuffling of POPAR, the same laboratory's method for two-dimensional radiographs.
-POPAR: Mapping[str, Any] = {"windows": 40, "shuffle": 1.0}
-
-#: A flip is all that comes before the pair, and the objective makes it.
-SEEN: Mapping[str, tuple[Any, str]] = {
-    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
-    for name, value, source in (
-        ("crop", "none", "generate_pair takes its cubes whole"),
-        ("rotation_degrees", 0, "generate_pair does not rotate"),
-        ("flip_probability", 0.0, "flips are generate_pair's own, along both axes, up to three with 0.4 each"),
-        ("jitter_probability", 0.0, "generate_pair changes intensities by its curve alone"),
-    )
-}
-
-#: The official training, PyTorch.
-RECIPE: Mapping[str, tuple[Any, str]] = {
-    f"pretrain.{name}": (value, f"official code, PyTorch: {source}")
-    for name, value, source in (
-        ("optimizer", "sgd", "SGD"),
-        ("learning_rate", 1.0, "its learning rate"),
-        ("momentum", 0.9, "SGD"),
-        ("weight_decay", 0.0, "SGD"),
-        ("batch_size", 6, "its batch size"),
-        ("schedule", "multistep", "StepLR: x 0.5 every 40 epochs"),
-        ("warmup_steps", 0, "no warm-up"),
-        ("steps", "10000 epochs at most", "stops after 50 epochs without a better loss"),
-    )
-}
-
-
 class Params(BaseModel):
     """Probabilities of the official code, in their two-dimensional form, and what restores the image."""
 
@@ -99,6 +69,21 @@ class Params(BaseModel):
         return {**own, **(POPAR if self.shuffling == "popar" else {})}
 
 
+#: Local shuffling of POPAR, the same laboratory's method for two-dimensional radiographs.
+POPAR: Mapping[str, Any] = {"windows": 40, "shuffle": 1.0}
+
+#: A flip is all that comes before the pair, and the objective makes it.
+SEEN: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("crop", "none", "generate_pair takes its cubes whole"),
+        ("rotation_degrees", 0, "generate_pair does not rotate"),
+        ("flip_probability", 0.0, "flips are generate_pair's own, along both axes, up to three with 0.4 each"),
+        ("jitter_probability", 0.0, "generate_pair changes intensities by its curve alone"),
+    )
+}
+
+
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
     from refers_bench.nets.radiograph_transformer import build
@@ -124,10 +109,9 @@ METHOD = Method(
     label="Model Genesis",
     source="Zhou et al., Medical Image Analysis 2021; github.com/MrGiovanni/ModelsGenesis (probabilities and sizes)",
     impl=2,
+    constants=SEEN,
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
-    constants=SEEN,
-    source_values={**SEEN, **RECIPE},
     parts="examples",
 )

@@ -25,32 +25,6 @@ DISCOVERY = (
 OURS: dict[str, Any] = {"unstated": True}
 
 
-#: The official training, PyTorch.
-RECIPE: Mapping[str, tuple[Any, str]] = {
-    f"pretrain.{name}": (value, f"official code, PyTorch: {source}")
-    for name, value, source in (
-        ("optimizer", "adam", "Adam"),
-        ("learning_rate", 0.001, "its learning rate"),
-        ("weight_decay", 0.0, "Adam"),
-        ("batch_size", 64, "its batch size"),
-        ("schedule", "multistep", "StepLR: x 0.5 every 40 epochs"),
-        ("warmup_steps", 0, "no warm-up"),
-        ("steps", "10000 epochs at most", "stops after 50 epochs without a better loss"),
-    )
-}
-
-#: Crops are distorted as they are: nothing else is augmented (`data.visual_words.CropSource`).
-SEEN: Mapping[str, tuple[Any, str]] = {
-    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
-    for name, value, source in (
-        ("crop", "none", "the crop of a visual word, whole"),
-        ("rotation_degrees", 0, "luna_loader does not rotate"),
-        ("flip_probability", 0.0, "luna_loader does not flip"),
-        ("jitter_probability", 0.0, "luna_loader changes intensities by its curve alone"),
-    )
-}
-
-
 class Params(BaseModel):
     """Discovery, distortions and weights; the published two-dimensional set-up could not be had, so sizes are ours."""
 
@@ -127,6 +101,18 @@ class Params(BaseModel):
     views: int = Field(default=1, ge=1, le=1, description="crops per example; single ones by definition")
 
 
+#: Crops are distorted as they are: nothing else is augmented (`data.visual_words.CropSource`).
+SEEN: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("crop", "none", "the crop of a visual word, whole"),
+        ("rotation_degrees", 0, "luna_loader does not rotate"),
+        ("flip_probability", 0.0, "luna_loader does not flip"),
+        ("jitter_probability", 0.0, "luna_loader changes intensities by its curve alone"),
+    )
+}
+
+
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
     from refers_bench.nets.radiograph_transformer import build
@@ -155,11 +141,10 @@ METHOD = Method(
     label="TransVW",
     source="Haghighi et al., IEEE TMI 2021; github.com/JLiangLab/TransVW (discovery, distortions, weights)",
     impl=2,
+    constants=SEEN,
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
-    constants=SEEN,
-    source_values={**SEEN, **RECIPE},
     parts="examples",
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
 )
