@@ -16,21 +16,6 @@ if TYPE_CHECKING:
     from refers_bench.nets.restoration import RestorationObjective
 
 
-#: Local shuffling of POPAR, the same laboratory's method for two-dimensional radiographs.
-POPAR: Mapping[str, Any] = {"windows": 40, "shuffle": 1.0}
-
-#: A flip is all that comes before the pair, and the objective makes it.
-SEEN: Mapping[str, tuple[Any, str]] = {
-    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
-    for name, value, source in (
-        ("crop", "none", "generate_pair takes its cubes whole"),
-        ("rotation_degrees", 0, "generate_pair does not rotate"),
-        ("flip_probability", 0.0, "flips are generate_pair's own, along both axes, up to three with 0.4 each"),
-        ("jitter_probability", 0.0, "generate_pair changes intensities by its curve alone"),
-    )
-}
-
-
 class Params(BaseModel):
     """Probabilities of the official code, in their two-dimensional form, and what restores the image."""
 
@@ -84,6 +69,21 @@ class Params(BaseModel):
         return {**own, **(POPAR if self.shuffling == "popar" else {})}
 
 
+#: Local shuffling of POPAR, the same laboratory's method for two-dimensional radiographs.
+POPAR: Mapping[str, Any] = {"windows": 40, "shuffle": 1.0}
+
+#: A flip is all that comes before the pair, and the objective makes it.
+SEEN: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("crop", "none", "generate_pair takes its cubes whole"),
+        ("rotation_degrees", 0, "generate_pair does not rotate"),
+        ("flip_probability", 0.0, "flips are generate_pair's own, along both axes, up to three with 0.4 each"),
+        ("jitter_probability", 0.0, "generate_pair changes intensities by its curve alone"),
+    )
+}
+
+
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
     from refers_bench.nets.radiograph_transformer import build
@@ -128,10 +128,10 @@ METHOD = Method(
     label="Model Genesis",
     source="Zhou et al., Medical Image Analysis 2021; github.com/MrGiovanni/ModelsGenesis (probabilities and sizes)",
     impl=2,
+    constants=SEEN,
+    source_values={**SEEN, **SOURCE_VALUES},
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
-    constants=SEEN,
-    source_values={**SEEN, **SOURCE_VALUES},
     parts="examples",
 )

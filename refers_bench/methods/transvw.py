@@ -25,18 +25,6 @@ DISCOVERY = (
 OURS: dict[str, Any] = {"unstated": True}
 
 
-#: Crops are distorted as they are: nothing else is augmented (`data.visual_words.CropSource`).
-SEEN: Mapping[str, tuple[Any, str]] = {
-    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
-    for name, value, source in (
-        ("crop", "none", "the crop of a visual word, whole"),
-        ("rotation_degrees", 0, "luna_loader does not rotate"),
-        ("flip_probability", 0.0, "luna_loader does not flip"),
-        ("jitter_probability", 0.0, "luna_loader changes intensities by its curve alone"),
-    )
-}
-
-
 class Params(BaseModel):
     """Discovery, distortions and weights; the published two-dimensional set-up could not be had, so sizes are ours."""
 
@@ -113,6 +101,18 @@ class Params(BaseModel):
     views: int = Field(default=1, ge=1, le=1, description="crops per example; single ones by definition")
 
 
+#: Crops are distorted as they are: nothing else is augmented (`data.visual_words.CropSource`).
+SEEN: Mapping[str, tuple[Any, str]] = {
+    f"image.pretrain_augment.{name}": (value, f"official code: {source}")
+    for name, value, source in (
+        ("crop", "none", "the crop of a visual word, whole"),
+        ("rotation_degrees", 0, "luna_loader does not rotate"),
+        ("flip_probability", 0.0, "luna_loader does not flip"),
+        ("jitter_probability", 0.0, "luna_loader changes intensities by its curve alone"),
+    )
+}
+
+
 def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
     """The protocol's radiograph transformer."""
     from refers_bench.nets.radiograph_transformer import build
@@ -159,11 +159,11 @@ METHOD = Method(
     label="TransVW",
     source="Haghighi et al., IEEE TMI 2021; github.com/JLiangLab/TransVW (discovery, distortions, weights)",
     impl=2,
+    constants=SEEN,
+    source_values={**SEEN, **SOURCE_VALUES},
     Params=Params,
     build_encoder=build_encoder,
     build_objective=build_objective,
-    constants=SEEN,
-    source_values={**SEEN, **SOURCE_VALUES},
     parts="examples",
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
 )

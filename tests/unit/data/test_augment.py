@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from torchvision.transforms import functional as transforms
 
 from refers_bench.data.augment import Augment, sampling_grid
 
@@ -33,6 +32,23 @@ def test_crop_and_flip_equal_slicing() -> None:
             for left in range(9)
         }
         assert any(torch.equal(found[n, 0], window) for window in windows.values()), n
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_whole_images_are_shown_alike_in_training_and_evaluation(flip: float) -> None:
+    """Resized as torchvision does with antialiasing; stripes of one pixel become grey instead of a pattern."""
+    from torchvision.transforms import functional as transforms
+
+    stripes = (torch.arange(96) % 2 * 255).to(torch.uint8).expand(2, 96, 96).contiguous()
+    noise = torch.randint(0, 256, (2, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.cat([stripes, noise])
+    augment = Augment(size=32, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=flip)
+    got, _ = augment.training(images, torch.Generator().manual_seed(1))
+    shown = augment.evaluation(images)
+    assert torch.equal(got, shown.flip(-1) if flip else shown)
+    expected = transforms.resize(images.float() / 255, [32, 32], antialias=True)
+    torch.testing.assert_close(shown[:, 0], expected, rtol=0, atol=1e-6)
+    assert float(got[0].std()) < 0.1
 
 
 def test_given_flips_are_used() -> None:
@@ -253,18 +269,3 @@ def test_corners_are_black_as_often_as_a_turned_square_leaves_them() -> None:
         x, torch.Generator().manual_seed(1)
     )
     assert (before == 0).double().mean() < 0.005
-
-
-@pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_whole_images_are_shown_alike_in_training_and_evaluation(flip: float) -> None:
-    """Resized as torchvision does with antialiasing; stripes of one pixel become grey instead of a pattern."""
-    stripes = (torch.arange(96) % 2 * 255).to(torch.uint8).expand(2, 96, 96).contiguous()
-    noise = torch.randint(0, 256, (2, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    images = torch.cat([stripes, noise])
-    augment = Augment(size=32, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=flip)
-    got, _ = augment.training(images, torch.Generator().manual_seed(1))
-    shown = augment.evaluation(images)
-    assert torch.equal(got, shown.flip(-1) if flip else shown)
-    expected = transforms.resize(images.float() / 255, [32, 32], antialias=True)
-    torch.testing.assert_close(shown[:, 0], expected, rtol=0, atol=1e-6)
-    assert float(got[0].std()) < 0.1
