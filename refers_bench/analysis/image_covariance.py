@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from refers_bench import identity
-from refers_bench.analysis.bootstrap import DRAWS, bootstrap
+from refers_bench.analysis.auc_intervals import mean_aucs
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.delong import delong
+from refers_bench.analysis.placements import Units
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.significance import Refusal
@@ -45,26 +45,24 @@ class SameImages:
         first: one of them: its classes, labels and patients are those of all.
         scores_RNK: float32, of R runs.
         runs: row name and column -> places of its seeds in `scores_RNK`.
-        seed: of the bootstrap's draws.
     """
 
     first: Predictions
     scores_RNK: npt.NDArray[np.float32]
     runs: Mapping[Where, Sequence[int]]
-    seed: int
 
     @cached_property
     def _places(self) -> dict[Where, int]:
         return {where: place for place, where in enumerate(self.runs)}
 
-    def of_means(self, *, draws: int = DRAWS) -> ImageCovariance | Refusal:
-        """Covariance of the mean AUCs, by the paired bootstrap with the draws of the table of test images."""
-        patients = self.first.patient_ids
-        known = self.first.patients_known and len(set(patients)) > 1
+    @cached_property
+    def _units(self) -> Units:
+        return Units.of(len(self.first.image_ids), self.first.patients)
+
+    def of_means(self) -> ImageCovariance | Refusal:
+        """Covariance of the mean AUCs, from the errors of the table of test images."""
         try:
-            found = bootstrap(
-                self.first.labels_NK, self.scores_RNK, seed=self.seed, draws=draws, patients=patients if known else None
-            )
+            found = mean_aucs(self.first.labels_NK, self.scores_RNK, units=self._units)
         except ValueError as error:
             return Refusal(reason=str(error))
         rows = list(self.runs.values())
@@ -85,7 +83,7 @@ class SameImages:
         k = self.first.classes.index(name)
         if np.isnan(self.scores_RNK[:, np.isin(self.first.labels_NK[:, k], (0, 1)), k]).any():
             return Refusal(reason="NaN scores")
-        found = delong(self.first.labels_NK[:, k], self.scores_RNK[:, :, k])
+        found = delong(self.first.labels_NK[:, k], self.scores_RNK[:, :, k], self._units)
         if isinstance(found, Refusal):
             return found
         # A row's figure is the mean of its seeds'.
@@ -118,5 +116,4 @@ def read_together(results: Results, dataset: str, task: str) -> SameImages | Ref
     for where, some in loaded.items():
         places[where] = range(start, start + len(some))
         start += len(some)
-    seed = identity.seed("bootstrap", dataset, task)
-    return SameImages(first=first, scores_RNK=np.stack(scores), runs=places, seed=seed)
+    return SameImages(first=first, scores_RNK=np.stack(scores), runs=places)
