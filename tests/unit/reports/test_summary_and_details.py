@@ -43,7 +43,7 @@ def test_verdicts_on_published_figures_state_their_error_rates(folder: Any) -> N
     assert rows["REFERS"]["95 % prediction"].text == "\N{PLUS-MINUS SIGN} 3.51"
     shift = math.sqrt(3 / 2)
     power = stats.nct.sf(4.302653, 2, shift) + stats.nct.cdf(-4.302653, 2, shift)
-    assert float(rows["REFERS"]["power at 1 point"].text) == pytest.approx(power, abs=0.005)
+    assert rows["REFERS"]["power at 1 point"].value == pytest.approx(power, abs=0.005)
     assert "n = 3 seeds and 3 published ones, df = 2" in rows["REFERS"]["P"].notes[0].text
     notes = " ".join(table.notes)
     assert "called consistent in 95 % of repetitions" in notes and "no evidence of equality" in notes
