@@ -104,6 +104,7 @@ def bench(session: nox.Session) -> None:
     for script in (
         "bench_step.py",
         "bench_methods.py",
+        "bench_pretext.py",
         "bench_analysis.py",
         "bench_commands.py",
         "bench_orchestration.py",

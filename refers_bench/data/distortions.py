@@ -334,5 +334,5 @@ def cut_at(x_NCHW: Tensor, centres_NH2: Tensor, *, length: int) -> Tensor:
     size, half = x_NCHW.shape[-1], length // 2
     top, left = (centres_NH2 - half).clamp(min=0).unbind(-1)
     bottom, right = (centres_NH2 + half).clamp(max=size).unbind(-1)
-    mask = Windows(top=top, left=left, height=bottom - top, width=right - left).mask(size)
-    return x_NCHW.masked_fill(mask.to(x_NCHW.device)[:, None], 0.0)
+    holes = Windows(top=top, left=left, height=bottom - top, width=right - left)
+    return x_NCHW.masked_fill(holes.mask(size, device=x_NCHW.device)[:, None], 0.0)
