@@ -229,7 +229,8 @@ def _test(
 ) -> ClassTest:  # fmt: skip
     """DeLong's test of one class, or the exact one where DeLong's approximation does not hold."""
     if min(what["units"]) < LEAST:
-        exact = permutation_test(labels_N, *(scores_MN[list(rows)] for rows in sides), units=units)
+        first, second = (scores_MN[list(rows)] for rows in sides)
+        exact = permutation_test(labels_N, first, second, units)
         if isinstance(exact, Refusal):
             return ClassTest(method=method, refused=exact.reason, **what)
         return ClassTest(method=method, difference=exact.difference, p=exact.p, test=exact.test, **what)
