@@ -83,7 +83,7 @@ class OtherWords:
         {"group": "image_id", "tokenizer": None, "views": 1, "task": ""},
         {"tokenizer": None, "task": "t"},
     ],
-    ids=str,
+    ids=lambda changes: ",".join(changes) or "as it is",
 )
 def test_batches_are_those_of_the_slow_loop(changes: dict[str, Any]) -> None:
     for seed, studies in ((0, 1), (1, 2), (2, 17)):
