@@ -12,8 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from refers_bench.analysis.seeds import mean_sd
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.significance import Refusal, spread
 
 #: Half-width of the band within which a figure counts as reproduced, AUC in [0, 1]: one AUC point.
 MARGIN = 0.01
@@ -67,13 +66,10 @@ def equivalence(values: Sequence[float], published: float, *, margin: float = MA
 
     if not margin > 0:
         raise ValueError(f"a margin is above 0, got {margin}")
-    if not all(math.isfinite(value) for value in (*values, published)):
-        return Refusal(reason="a value is not finite")
-    if len(values) < 2:
-        return Refusal(reason=f"needs at least two seeds, has {len(values)}")
-    mean, sd = mean_sd(values)
-    if sd <= 1e-12 * max(1.0, *map(abs, values)):
-        return Refusal(reason="zero variance over seeds")
+    found = spread(values, published)
+    if isinstance(found, Refusal):
+        return found
+    mean, sd = found
     df = len(values) - 1
     error = sd / math.sqrt(len(values))
     difference = mean - published

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refers_bench.analysis.power import detectable, power
-from refers_bench.analysis.seeds import mean_sd
-from refers_bench.analysis.significance import POINT, Refusal
+from refers_bench.analysis.significance import POINT, Refusal, spread
 
 #: Seeds of a published mean.
 PUBLISHED_SEEDS = 3
@@ -79,13 +78,10 @@ def replication(
 
     if published_seeds < 1:
         raise ValueError(f"a published mean is taken over one seed or more, got {published_seeds}")
-    if not all(math.isfinite(value) for value in (*values, published)):
-        return Refusal(reason="a value is not finite")
-    if len(values) < 2:
-        return Refusal(reason=f"needs at least two seeds, has {len(values)}")
-    mean, sd = mean_sd(values)
-    if sd <= 1e-12 * max(1.0, *map(abs, values)):
-        return Refusal(reason="zero variance over seeds")
+    found = spread(values, published)
+    if isinstance(found, Refusal):
+        return found
+    mean, sd = found
     df = len(values) - 1
     error = sd * math.sqrt(1 / len(values) + 1 / published_seeds)
     t = (mean - published) / error

@@ -65,6 +65,25 @@ class Refusal:
     reason: str
 
 
+def spread(values: Sequence[float], figure: float) -> tuple[float, float] | Refusal:
+    """Mean and standard deviation over seeds that a single figure can be tested against.
+
+    Refused, with the reason, for fewer than two seeds, for seeds without spread, and for values that are not finite.
+
+    Args:
+        values: one mean AUC per seed, in [0, 1].
+        figure: what they are tested against, in [0, 1].
+    """
+    if not all(math.isfinite(value) for value in (*values, figure)):
+        return Refusal(reason="a value is not finite")
+    if len(values) < 2:
+        return Refusal(reason=f"needs at least two seeds, has {len(values)}")
+    mean, sd = mean_sd(values)
+    if sd <= 1e-12 * max(1.0, *map(abs, values)):
+        return Refusal(reason="zero variance over seeds")
+    return mean, sd
+
+
 def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = False) -> TTest | Refusal:
     """Two-sided two-sample t-test.
 
