@@ -59,7 +59,8 @@ class Method:
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training. What it does to a
             batch before its networks see it (distortions), it may do in ``prepared(batch, generator) -> batch``, which
-            is called ahead, on the thread that draws batches.
+            is called ahead, on the thread that draws batches. What is no loss and worth knowing of a validation batch
+            (an accuracy) it returns from ``measures(batch) -> named figures``.
         needs: what the source dataset must have: any of "reports", "labels".
         weights: ``params -> name`` of the data root with the weights that fine-tuning starts from, for a method that
             brings its encoder instead of pre-training it; '' for none.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from refers_bench import identity
@@ -237,14 +237,19 @@ def study_source(
 
 
 def validator(objective: nn.Module, source: Any, *, batch_size: int) -> Callable[[], dict[str, float]]:
-    """Named losses over the validation studies, weighted by studies; drawn as in training, so they compare."""
+    """Named losses over the validation studies, weighted by studies; drawn as in training, so they compare.
+
+    Beside them stands what the objective `measures` of a batch, where it has such a method: figures that are no losses.
+    """
+    measures: Callable[[StudyBatch], Mapping[str, Tensor]] = getattr(objective, "measures", lambda batch: {})
 
     def validate() -> dict[str, float]:
         sums: dict[str, float] = {}
         batch: StudyBatch
         for batch in source.fixed(batch_size=batch_size):
             named = {name: loss.item() for name, loss in objective(batch).items()}
-            for name, value in {**named, "loss": sum(named.values())}.items():
+            figures = {name: value.item() for name, value in measures(batch).items()}
+            for name, value in {**named, "loss": sum(named.values()), **figures}.items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch.images_BVCHW)
         return {f"val/{name}": value / len(source) for name, value in sums.items()}
 

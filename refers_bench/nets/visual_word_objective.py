@@ -39,9 +39,19 @@ class VisualWordObjective(RestorationObjective):
         """Crops (B, 1, C, H, W) with the number of their word (B, 1) -> weighted named losses."""
         clean, distorted = self.pair_of(batch)
         tokens: Any = self.encoder(distorted)
-        logits = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
         restored = self.decoder(self.encoder.patches(tokens))  # type: ignore[operator]
-        return self.losses(logits, batch.labels_BK[:, 0].long(), restored, clean)
+        return self.losses(self.logits(tokens), batch.labels_BK[:, 0].long(), restored, clean)
+
+    def logits(self, tokens_BND: Tensor) -> Tensor:
+        """The encoder's tokens of crops -> logits of the words (B, C)."""
+        logits: Tensor = self.head(self.encoder.readout(tokens_BND))  # type: ignore[operator]
+        return logits
+
+    def measures(self, batch: Any) -> dict[str, Tensor]:
+        """Crops as in `forward` -> share of them whose word has the largest logit, in [0, 1]."""
+        _, distorted = self.pair_of(batch)
+        found = self.logits(self.encoder(distorted)).argmax(1)
+        return {"word_accuracy": (found == batch.labels_BK[:, 0].long()).float().mean()}
 
     def losses(self, logits_BC: Tensor, words_B: Tensor, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
         """Weighted cross-entropy over words and mean squared error of the pixels, in float32.

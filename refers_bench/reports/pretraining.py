@@ -49,19 +49,25 @@ def _rows(results: Results, key: str, name: str) -> list[Row]:
         ratio = 100 * end / start if start > 0 else None
         cells = (
             Cell(text=f"{steps[-1]:,}", value=steps[-1], kind="text"),
-            _loss(start),
-            _loss(end),
+            _figure(start),
+            _figure(end),
             Cell(kind="text") if ratio is None else Cell(text=f"{ratio:.0f} %", value=ratio, word="%", kind="text"),
-            _loss(held_out[0]) if held_out else Cell(kind="text"),
-            _loss(held_out[-1]) if held_out else Cell(kind="text"),
+            _figure(held_out[0]) if held_out else Cell(kind="text"),
+            _figure(held_out[-1]) if held_out else Cell(kind="text"),
         )
         title = name if term == "total" else f"{name}: {term}"
         rows.append(Row(title=title, cells=cells))
+    known = {"val/loss", *(found.replace("loss/", "val/", 1) for found in curves if found.startswith("loss/"))}
+    for measure in (found for found in curves if found.startswith("val/") and found not in known):
+        steps, held_out = curves[measure]
+        updates = Cell(text=f"{steps[-1]:,}", value=steps[-1], kind="text")
+        cells = (updates, *(Cell(kind="text"),) * 3, _figure(held_out[0]), _figure(held_out[-1]))
+        rows.append(Row(title=f"{name}: {measure.removeprefix('val/')}", cells=cells))
     return rows
 
 
-def _loss(value: float) -> Cell:
-    """A loss to four digits."""
+def _figure(value: float) -> Cell:
+    """A loss, or what is measured beside it, to four digits."""
     if not math.isfinite(value):
         return Cell(text="not finite", kind="text")
     return Cell(text=f"{value:.4g}", value=value, kind="text")

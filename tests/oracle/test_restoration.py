@@ -101,6 +101,15 @@ def test_transvw_weighs_words_by_a_hundredth_and_restores_the_crop_before_the_wa
     assert float(losses["restoration"]) == pytest.approx(squared_error(restored, grey_of(one)), rel=1e-5)
 
 
+def test_word_accuracy_is_the_share_of_crops_whose_word_comes_first() -> None:
+    objective, one = objective_of("transvw"), batch()
+    named = (one.labels_BK[:, 0].long() + (torch.arange(BATCH) == 1)) % objective.head[1].out_features
+    logits = torch.nn.functional.one_hot(named, objective.head[1].out_features).float()
+    objective.head = torch.nn.Sequential(*(torch.nn.Identity(),) * 2)
+    objective.encoder.readout = lambda tokens: logits
+    assert float(objective.measures(one)["word_accuracy"]) == pytest.approx((BATCH - 1) / BATCH)
+
+
 @pytest.mark.parametrize("name", ["model_genesis", "context_restoration", "transvw"])
 def test_distortions_are_those_of_float32_whatever_the_networks_compute_in(name: str) -> None:
     """In 16 bit a warp's sampling places would be wrong by up to a pixel."""
