@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.special import ndtri
-from scipy.stats import rankdata
+from scipy.stats import multivariate_normal, rankdata
 
+from refers_bench.analysis import auc_intervals as room
 from refers_bench.analysis.auc import class_aucs
 from refers_bench.analysis.auc_intervals import mean_aucs
 from refers_bench.analysis.delong import Delong, delong
@@ -162,6 +163,13 @@ def test_one_class_is_delongs_variance_on_the_logit_scale() -> None:
     assert high - estimate == pytest.approx(estimate - low, rel=1e-9)
     a = found.mean(0).estimate
     assert 1.96 < (high - estimate) * a * (1 - a) / found.mean(0).se < 2.1
+
+
+def test_expected_variance_of_placements_is_the_bivariate_normal_one() -> None:
+    for auc in (0.2, 0.5, 0.85, 0.99):
+        both = multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]]).cdf([ndtri(auc)] * 2)
+        assert room._placement_variance(np.array([auc]))[0] == pytest.approx(both - auc**2, abs=1e-6)
+    assert not room._placement_variance(np.array([0.0, 1.0])).any()
 
 
 def test_seeds_enter_as_their_mean() -> None:
