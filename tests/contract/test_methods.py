@@ -58,7 +58,7 @@ class Case:
         assert self.method.build_objective is not None
         facts = SourceFacts(
             classes=tuple(f"class {k}" for k in range(CLASSES)), vocabulary=VOCABULARY, max_tokens=TOKENS,
-            text_vocabulary=VOCABULARY,
+            text_vocabulary=VOCABULARY, radiographs=BATCH,
         )  # fmt: skip
         encoder = self.encoder(seed)
         objective: nn.Module = self.method.build_objective(

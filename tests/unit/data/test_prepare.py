@@ -125,6 +125,7 @@ if __name__ == "__main__":
     if paced:
         room.decode = decode_when_told
     index = pd.read_parquet(root / "index.parquet")
+    (root / "ready").touch()
     room.prepare(index, root=root, folder=root / name, work=root / f"work-{name}", size=24, workers=0)
 """
 
@@ -148,7 +149,11 @@ def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> No
     moments, work = random.Random(5), tmp_path / "work-killed"
     chunks = []
     for _ in range(10):
+        (tmp_path / "ready").unlink()
         process = start("killed", "paced")
+        while not (tmp_path / "ready").exists():  # a busy machine imports for seconds
+            assert process.poll() is None
+            time.sleep(0.001)
         assert process.stdin is not None
         process.stdin.write(b"." * moments.randint(32, 95))
         process.stdin.flush()
@@ -189,7 +194,7 @@ def test_killed_while_publishing_gives_the_same_bytes_and_leaves_nothing(
     expected = {path.name: path.read_bytes() for path in (root / "straight").iterdir()}
     if again:
         shutil.copytree(root / "straight", root / "killed")
-    names = {path.name for path in root.iterdir()} | {"killed"}
+    names = {path.name for path in root.iterdir()} | {"killed", "ready"}
 
     def start(*how: str) -> int:
         return subprocess.run([sys.executable, "-c", PREPARE, str(root), "killed", *how], check=False).returncode
