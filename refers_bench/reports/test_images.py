@@ -94,7 +94,7 @@ def _range(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Ce
     if not found.se > 0:
         return Cell(kind="missing", notes=(Note(text="no interval: the test images leave no spread."),))
     ends = found.low * 100, found.high * 100
-    return _grid.interval_cell(*ends, decimals=2, signed=signed, test=INTERVAL[one.unit], n=(one.n_units,))
+    return _grid.interval_cell(*ends, decimals=2, signed=signed, test=INTERVAL[one.unit], n=(one.n_units,), df=found.df)
 
 
 def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> Table:
