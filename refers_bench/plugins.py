@@ -1,4 +1,4 @@
-"""Which methods, datasets and reports are there, and what must each of them provide?
+"""Finds methods, datasets and reports, and defines what each of them provides.
 
 A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
 ``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,

@@ -1,4 +1,4 @@
-"""What has been planned, and what of it is in the store? One frozen value that all reports are built from."""
+"""Holds what has been planned and what of it is in the store: one frozen value that all reports are built from."""
 
 from __future__ import annotations
 

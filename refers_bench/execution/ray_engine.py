@@ -1,4 +1,4 @@
-"""How do jobs run on a Ray cluster: one call each, on whichever node has the GPUs, none of them twice?
+"""Runs jobs on a Ray cluster: one call each, on whichever node has the GPUs, none of them twice.
 
 Ray places jobs and says when a worker or node is gone. It tries nothing again by itself: a job that was lost is one for
 the coordinator, which counts and records it. Claims, time limits, retries in place and failure records are those of

@@ -1,4 +1,4 @@
-"""How do jobs run on a Slurm cluster: arrays in its queue, watched from outside, found again by another coordinator?
+"""Runs jobs on a Slurm cluster: arrays in its queue, watched from outside, found again by another coordinator.
 
 Slurm holds back what waits for other jobs, starts tasks, enforces limits and sends preempted ones back to the queue.
 The store says what is done. For a task that ended without a word the watcher asks squeue, then scontrol, then sacct.

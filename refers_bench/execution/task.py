@@ -1,4 +1,4 @@
-"""How does a batch of jobs run where an engine put it: one file in, this machine's workers, every ending in the store?
+"""Runs a batch of jobs where an engine put it: one file in, this machine's workers, every ending in the store.
 
 Whatever the engine, the process that it starts elsewhere reads a batch and runs it with the same coordinator and the
 same workers as `local`: claims, time limits, retries and failure records are one piece of code.

@@ -1,4 +1,4 @@
-"""Where did a fine-tuned classifier look on the annotated test radiographs?
+"""Computes where a fine-tuned classifier looked on the annotated test radiographs.
 
 The store keeps predictions, not classifiers: the cell is fine-tuned again from the same key, so from the same random
 streams, and must give the stored predictions to the last bit before its attention is read.

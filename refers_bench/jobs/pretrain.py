@@ -1,4 +1,4 @@
-"""How is an encoder pre-trained: source studies in, encoder weights out?"""
+"""Pre-trains an encoder: source studies in, encoder weights out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does every job that trains need first: a device, its prepared images, an encoder?"""
+"""Gives every job that trains what it needs first: a device, its prepared images, an encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which jobs does a manifest imply, each once, and which cell does each of them fill?"""
+"""Expands a manifest into the jobs that it implies, each once, and the cells that they fill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must a table say of figures whose training processed its batches in parts, for want of memory?"""
+"""Writes the footnote of figures whose training processed its batches in parts to save memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refers_bench.render.table import Note
 #: Kind of a job that a cell needs -> how a note begins that is about it.
 ABOUT = {"pretrain": "pre-training: ", "discover": "discovery of visual words: "}
 #: What equals a run at once and what does not.
-SAME = "the effective batch is the same, rounding and the draws of dropout and distortions are not"
+SAME = "the effective batch is the same, rounding and what is drawn while losses are computed (dropout) are not"
 
 
 def notes(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:

@@ -1,4 +1,4 @@
-"""Which classes does each method recognise, and on how many test images is that measured?"""
+"""Shows the AUC of each class and method, and on how many test images it was measured."""
 
 from __future__ import annotations
 

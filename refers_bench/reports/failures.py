@@ -1,4 +1,4 @@
-"""Which cells are not there, and why?"""
+"""Lists the cells that are not there, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far did the losses of each pre-training fall, and did they fall on what it was not trained on?"""
+"""Shows how far the losses of each pre-training fell, on its own and on held-out radiographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What did the finished jobs cost, and on which machines and versions did they run?"""
+"""Shows what the finished jobs cost, and on which machines and versions they ran."""
 
 from __future__ import annotations
 
