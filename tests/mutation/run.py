@@ -1,0 +1,300 @@
+"""Makes small changes to the package, one at a time, and counts which of them the fast tests notice.
+
+Every change runs in fresh processes in a copy of the working tree. Which tests run a line is measured once
+(coverage.py, also in the processes that tests start); a change is then met by the tests that run its line, the quickest
+modules first, until one fails. A change that none of them notices has survived; `survivors.toml` gives the reason why
+no user could notice it either, and a survivor without a reason ends the run with exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import concurrent.futures
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mutants as mutation
+from mutants import Mutant
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+#: What every run of pytest is given: no cache and no processes of xdist's own, ids as they are.
+PYTEST = (sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:cacheprovider")
+FAST = ("-m", "not slow and not cluster", "--ignore=tests/architecture")
+#: Share of a room's changes, and of all, that must be noticed.
+ROOM, ALL = 0.90, 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test:
+    """One test: its id, seconds, and the lines it runs (file -> line numbers)."""
+
+    id: str
+    seconds: float
+
+    @property
+    def module(self) -> str:
+        """The file that holds it."""
+        return self.id.partition("::")[0]
+
+
+def main() -> int:
+    """Draws the sample, runs it, prints the table; 1 where too few changes are noticed or a survivor has no reason."""
+    options = _options()
+    work = Path(options.work).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    drawn = mutation.sample(ROOT, options.per_room, options.seed)
+    if options.rooms:
+        drawn = [mutant for mutant in drawn if mutant.room in options.rooms]
+    if options.ids:
+        drawn = [mutant for mutant in mutation.of_package(ROOT) if mutant.id in options.ids]
+    trees = [_tree(work, n) for n in range(options.workers)]
+    lines = _lines(work, trees[0], options.workers)
+    outcomes = work / f"outcomes-{options.seed}.jsonl"
+    known = _known(outcomes, options)
+    waiting = [mutant for mutant in drawn if mutant.id not in known]
+    print(f"{len(drawn)} changes in {len({one.room for one in drawn})} rooms; {len(waiting)} to run", flush=True)
+    free, lock = list(trees), threading.Lock()
+
+    def one(mutant: Mutant) -> None:
+        with lock:
+            tree = free.pop()
+        try:
+            found = _met(mutant, tree, _chosen(mutant, lines, options.limit), options.limit)
+        finally:
+            with lock:
+                free.append(tree)
+        with lock, outcomes.open("a") as stream:
+            known[mutant.id] = found
+            stream.write(json.dumps({"id": mutant.id, **found}) + "\n")
+            print(f"{found['state']:9} {found['seconds']:6.1f} s  {_shown(mutant)}", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
+        for done in [pool.submit(one, mutant) for mutant in waiting]:
+            done.result()
+    return _report(drawn, known)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", default=str(ROOT / "build" / "mutation"), help="where copies, measured lines and outcomes are kept")
+    parser.add_argument("--per-room", type=int, default=22, help="changes a room (default 22)")
+    parser.add_argument("--seed", type=int, default=0, help="which sample (default 0)")
+    parser.add_argument("--rooms", nargs="*", default=[], help="only these rooms")
+    parser.add_argument("--ids", nargs="*", default=[], help="only these changes, drawn or not")
+    parser.add_argument("--limit", type=float, default=240.0, help="seconds of tests a change meets at most")
+    parser.add_argument("--workers", type=int, default=2, help="changes at a time")
+    parser.add_argument("--again", choices=("none", "survivors", "all"), default="none", help="which known outcomes are run anew")
+    return parser.parse_args()
+
+
+def _known(outcomes: Path, options: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """Outcomes of earlier runs that still count."""
+    if options.again == "all" or not outcomes.is_file():
+        outcomes.unlink(missing_ok=True)
+        return {}
+    known = {row.pop("id"): row for row in map(json.loads, outcomes.read_text().splitlines())}
+    if options.again == "survivors":
+        return {name: row for name, row in known.items() if row["state"] == "killed"}
+    return known
+
+
+def _tree(work: Path, number: int) -> Path:
+    """A copy of the working tree without what git ignores."""
+    tree = work / f"tree-{number}"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    wanted = {Path(name) for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
+    for path in [path for path in tree.rglob("*") if path.is_file() and path.suffix != ".pyc"]:
+        if path.relative_to(tree) not in wanted:
+            path.unlink()
+    for name in wanted:
+        to = tree / name
+        if not to.is_file() or to.read_bytes() != (ROOT / name).read_bytes():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to)
+    return tree
+
+
+def _environment(tree: Path, **more: str) -> dict[str, str]:
+    shared = ROOT.parent / "shared"
+    found = {
+        "REFERS_BENCH_GOLDEN": shared / "golden",
+        "REFERS_BENCH_GOLDEN_METHODS": shared / "golden_methods",
+        "REFERS_BENCH_REAL_DATA": shared / "data",
+    }
+    return {
+        **{name: str(folder) for name, folder in found.items()},
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (tree, tree / "tests" / "mutation", tree / "tests" / "mutation" / "startup"))),
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+
+
+# Which tests run which lines.
+
+
+def _lines(work: Path, tree: Path, workers: int) -> dict[str, dict[int, list[Test]]]:
+    """File -> line -> the tests that run it; measured once and kept."""
+    import coverage
+
+    folder = work / "map"
+    if not (folder / "done").is_file():
+        print("measuring which tests run which lines; the fast tests run once", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        subprocess.run(
+            [*PYTEST, "-n", str(workers), *FAST, "tests"],
+            cwd=tree, env=_environment(tree, MUTATION_MAP=str(folder)), check=False,
+        )  # fmt: skip
+        whole = coverage.Coverage(data_file=str(folder / "whole"))
+        whole.combine([str(path) for path in folder.glob("coverage.*")], strict=True)
+        whole.save()
+        (folder / "done").touch()
+    data = coverage.CoverageData(basename=str(folder / "whole"))
+    data.read()
+    users: dict[str, list[Test]] = defaultdict(list)
+    for path in folder.glob("tests-*.json"):
+        for name, test in json.loads(path.read_text()).items():
+            if test["passed"]:
+                for context in test["contexts"]:
+                    users[context].append(Test(id=name, seconds=test["seconds"]))
+    lines: dict[str, dict[int, list[Test]]] = {}
+    for file in data.measured_files():
+        if "refers_bench" in file:
+            name = file[file.index("refers_bench/") :]
+            lines[name] = {
+                line: list({test: None for context in contexts for test in users.get(context, ())})
+                for line, contexts in data.contexts_by_lineno(file).items()
+            }
+    return lines
+
+
+def _chosen(mutant: Mutant, lines: Mapping[str, Mapping[int, list[Test]]], limit: float) -> list[Test]:
+    """The tests that run a changed line, the quickest modules first, as many as the limit holds.
+
+    What a module runs when it is imported is met by all tests that run any of its lines, or else by those that run one
+    of a module that imports it.
+    """
+    of_file = lines.get(mutant.path, {})
+    touched = range(mutant.line, mutant.line + mutant.old.count("\n") + 1)
+    found = {test for line in touched for test in of_file.get(line, ())}
+    if not _inside_function(mutant):
+        found = {test for tests in of_file.values() for test in tests}
+    if not found:
+        stem = Path(mutant.path).stem
+        for file, by_line in lines.items():
+            if stem in (ROOT / file).read_text(encoding="utf-8"):
+                found |= {test for tests in by_line.values() for test in tests}
+    modules: dict[str, list[Test]] = defaultdict(list)
+    for test in sorted(found, key=lambda test: test.id):
+        modules[test.module].append(test)
+    chosen, seconds = [], 0.0
+    for module in sorted(modules, key=lambda module: sum(test.seconds for test in modules[module])):
+        for test in sorted(modules[module], key=lambda test: test.seconds):
+            if seconds + test.seconds > limit:
+                continue
+            chosen.append(test)
+            seconds += test.seconds
+    return chosen
+
+
+def _inside_function(mutant: Mutant) -> bool:
+    tree = ast.parse((ROOT / mutant.path).read_bytes())
+    return any(
+        node.body[0].lineno <= mutant.line <= (node.end_lineno or 0)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+# One change.
+
+
+def _met(mutant: Mutant, tree: Path, tests: list[Test], limit: float) -> dict[str, object]:
+    """What the tests say of a change: killed (and by which), survived, or met by no test."""
+    if not tests:
+        return {"state": "uncovered", "seconds": 0.0, "tests": 0, "by": ""}
+    path = tree / mutant.path
+    source, times = path.read_bytes(), path.stat()
+    began = time.monotonic()
+    try:
+        path.write_bytes(mutant.applied(source))
+        code, out = _pytest(tree, tests, 60 + 4 * min(limit, sum(test.seconds for test in tests)))
+    finally:
+        path.write_bytes(source)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    failed = [line.split(" ")[1] for line in out.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    by = failed[0] if failed else {0: "", None: "it does not end"}.get(code, "pytest does not start")
+    return {
+        "state": "survived" if code == 0 else "killed", "seconds": round(time.monotonic() - began, 1),
+        "tests": len(tests), "by": by,
+    }  # fmt: skip
+
+
+def _pytest(tree: Path, tests: list[Test], seconds: float) -> tuple[int | None, str]:
+    chosen = tree.with_suffix(".tests.json")
+    chosen.write_text(json.dumps([test.id for test in tests]))
+    modules = list({test.module: None for test in tests})
+    environment = _environment(tree, MUTATION_TESTS=str(chosen), PYTHONDONTWRITEBYTECODE="1")
+    process = subprocess.Popen(
+        [*PYTEST, "-x", "-p", "no:randomly", "--tb=no", *modules],
+        cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, _ = process.communicate(timeout=seconds)
+        return process.returncode, out
+    except subprocess.TimeoutExpired:
+        return None, ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+# What is said of them.
+
+
+def _shown(mutant: Mutant) -> str:
+    old, new = (" ".join(text.split()) for text in (mutant.old, mutant.new))
+    return f"{mutant.id} {mutant.path}:{mutant.line} {mutant.place} {mutant.kind}: {old[:90]} => {new[:90]}"
+
+
+def _report(drawn: Iterable[Mutant], known: Mapping[str, Mapping[str, object]]) -> int:
+    reasons = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    bad = False
+    for mutant in drawn:
+        killed = known[mutant.id]["state"] == "killed"
+        state = "killed" if killed else "equivalent" if mutant.id in reasons else "survived"
+        counts[mutant.room][state] += 1
+        counts["all"][state] += 1
+        if state != "killed":
+            print(f"{state}: {_shown(mutant)}\n    {reasons.get(mutant.id, 'NO REASON')}")
+            bad |= state == "survived"
+    print(f"{'room':12} {'changes':>8} {'noticed':>8} {'share':>7} {'unnoticeable':>13} {'left':>5}")
+    for room, count in counts.items():
+        share = count["killed"] / count.total()
+        bad |= share < (ALL if room == "all" else ROOM)
+        print(f"{room:12} {count.total():8} {count['killed']:8} {share:7.1%} {count['equivalent']:13} {count['survived']:5}")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
