@@ -114,3 +114,10 @@ def bench(session: nox.Session) -> None:
         "bench_cells.py",
     ):
         session.run("python", f"tests/bench/{script}", *session.posargs)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Small changes of the package, one at a time: which of them do the fast tests notice? Takes an hour or more."""
+    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture", "mutation"))
+    session.run("python", "tests/mutation/run.py", *session.posargs)

@@ -226,7 +226,9 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        self._add("boolean", node, ast.BoolOp(op=ast.Or() if isinstance(node.op, ast.And) else ast.And(), values=node.values))
+        self._add(
+            "boolean", node, ast.BoolOp(op=ast.Or() if isinstance(node.op, ast.And) else ast.And(), values=node.values)
+        )
         for at in range(len(node.values)):
             left = [value for n, value in enumerate(node.values) if n != at]
             self._add("operand", node, left[0] if len(left) == 1 else ast.BoolOp(op=node.op, values=left))
@@ -240,7 +242,10 @@ class _Finder(ast.NodeVisitor):
     # Arithmetic and numbers.
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        texts = any(isinstance(side, ast.JoinedStr) or isinstance(getattr(side, "value", 0), str) for side in (node.left, node.right))
+        texts = any(
+            isinstance(side, ast.JoinedStr) or isinstance(getattr(side, "value", 0), str)
+            for side in (node.left, node.right)
+        )
         if type(node.op) in ARITHMETIC and not texts:
             self._add("arithmetic", node, ast.BinOp(left=node.left, op=ARITHMETIC[type(node.op)](), right=node.right))
         self.generic_visit(node)
@@ -308,7 +313,11 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _elements(self, node: ast.List | ast.Set | ast.Tuple) -> None:
-        if len(node.elts) >= 2 and isinstance(getattr(node, "ctx", ast.Load()), ast.Load) and not isinstance(node, ast.Tuple):
+        if (
+            len(node.elts) >= 2
+            and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+            and not isinstance(node, ast.Tuple)
+        ):
             for at in range(len(node.elts)):
                 self._add("entry", node, type(node)(elts=[one for n, one in enumerate(node.elts) if n != at]))
         self.generic_visit(node)
