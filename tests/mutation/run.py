@@ -197,7 +197,9 @@ def _lines(work: Path, tree: Path, workers: int) -> dict[str, dict[int, list[Tes
 
 
 def _chosen(mutant: Mutant, lines: Mapping[str, Mapping[int, list[Test]]], limit: float) -> list[Test]:
-    """The tests that run a changed line, the quickest modules first, as many as the limit holds.
+    """The tests that run a changed line, as many as the limit holds.
+
+    Those that are named after the changed module come first, then those of its room, then the quickest.
 
     What a module runs when it is imported is met by all tests that run any of its lines, or else by those that run one
     of a module that imports it.
@@ -216,7 +218,13 @@ def _chosen(mutant: Mutant, lines: Mapping[str, Mapping[int, list[Test]]], limit
     for test in sorted(found, key=lambda test: test.id):
         modules[test.module].append(test)
     chosen, seconds = [], 0.0
-    for module in sorted(modules, key=lambda module: sum(test.seconds for test in modules[module])):
+    ours = f"tests/unit/{Path(mutant.path).parent.relative_to('refers_bench').as_posix()}/"
+    named = f"{ours}test_{Path(mutant.path).stem.lstrip('_')}"
+
+    def order(module: str) -> tuple[bool, bool, float]:
+        return not module.startswith(named), not module.startswith(ours), sum(test.seconds for test in modules[module])
+
+    for module in sorted(modules, key=order):
         for test in sorted(modules[module], key=lambda test: test.seconds):
             if seconds + test.seconds > limit:
                 continue
