@@ -70,6 +70,18 @@ def distorted(store: np.ndarray, how: str) -> np.ndarray:
     return np.stack([np.asarray(DISTORTIONS[how](Image.fromarray(image))) for image in store])
 
 
+def test_batches_do_not_mix_pairs_up(store: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs of one image with itself agree fully, those of different radiographs do not, in whatever batch they are."""
+    others = np.array([3, 1, 7, 2, 5])
+    pairs = duplicates.Pairs(
+        a_P=np.array([3, 0, 7, 4, 5]), b_P=others, variant_P=np.array(["same"] * 5), distance_P=np.zeros(5, int)
+    )
+    whole = agreement(store, store, pairs)
+    monkeypatch.setattr(duplicates, "_BATCH", 2)
+    np.testing.assert_allclose(agreement(store, store, pairs), whole, atol=1e-6)
+    assert (whole > 0.99).tolist() == [True, False, True, False, True]
+
+
 def test_popcount_equals_counting() -> None:
     words = np.random.default_rng(0).integers(0, 2**64, (7, 5), dtype=np.uint64)
     expected = np.vectorize(lambda word: bin(int(word)).count("1"))(words)

@@ -14,6 +14,7 @@ import pytest
 
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.decode import decode
+from refers_bench.data.index import absent_noted
 from refers_bench.data.mimic_phantoms import ids, write_layout
 from refers_bench.data.phantoms import PhantomParams, PhantomStudy, studies
 from refers_bench.data.report_sections import by_name, cleaned, sections
@@ -315,6 +316,8 @@ def test_what_is_missing_can_be_skipped(root: Path, frame: pd.DataFrame) -> None
     first(root, ".jpg").unlink()
     report = sorted((root / "files").rglob("*.txt"))[-1]
     report.unlink()
-    found = index(root, Params(missing="skip"), {})
+    with absent_noted() as noted:
+        found = index(root, Params(missing="skip"), {})
+    assert sum("missing image" in one.found for one in noted.skipped) == 1
     assert len(found) == len(frame) - 1
     assert (found.loc[found["study_id"] == report.stem, "split"] == "").all()

@@ -39,8 +39,11 @@ def test_phantoms_have_the_real_layout(original: Path) -> None:
     assert {path.name for path in original.iterdir() if path.is_dir()} == {"images_001", "images_002", "images_003"}
     frontal = sum(view.view != "L" for study in studies(PHANTOM) for view in study.views)
     assert len(list(original.glob("images_*/images/*.png"))) == frontal
-    modes = {Image.open(path).mode for path in original.rglob("*.png")}
-    assert modes == {"L", "RGBA"}
+    coloured = {path.stem for path in original.rglob("*.png") if Image.open(path).mode == "RGBA"}
+    assert {Image.open(path).mode for path in original.rglob("*.png")} == {"L", "RGBA"}
+    # Of every tenth study, as in the real archives a few files are.
+    patients = {study.patient for study in studies(PHANTOM) if study.number % 10 == 0}
+    assert 6 <= len(coloured) <= 12 and {int(name[:8]) - 1 for name in coloured} == patients
 
 
 def test_labels_are_the_findings_of_each_study(original: Path) -> None:

@@ -66,3 +66,5 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     running = {"long": {"step": 25, "steps": 100}, "c": {}}
     assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 36 s left"
     assert view.waiting(running, {"finetune": 3, "pretrain": 1}) == "4 waiting"
+    now[0] = 26.0  # the pre-training: 78 s left; the cell should have ended long ago, and takes nothing from the others
+    assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 1 min 02 s left"
