@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from refers_bench.analysis.claims import FAILS, HOLDS, Claim, Evidence, Figure, evaluate, load
 from refers_bench.analysis.evidence import Released
@@ -86,6 +87,10 @@ def test_figures_on_the_same_images_have_paired_errors(
     expected = resampled(scores, {("refers", 0.01): 1.0, ("c2l", 0.01): -1.0}, classes)
     assert (found.high - found.low) / 2 / 1.96 == pytest.approx(expected, rel=0.15)
     assert found.verdict == HOLDS
+    ours, other = (
+        roc_auc_score(scores["labels"][:, classes], scores[method, 0.01][:, classes]) for method in ("refers", "c2l")
+    )
+    assert found.value == pytest.approx(100 * (ours - other), abs=1e-9)
     # Across label ratios, too: the test images are the same.
     gain = f'({difference}) - (auc("REFERS", "nih", 1{place}) - auc("C2L", "nih", 1{place}))'
     found = evaluate(claim_of(tmp_path, gain), evidence)
