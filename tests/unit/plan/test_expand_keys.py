@@ -158,6 +158,9 @@ def test_specifications_have_these_fields(jobs: Mapping[str, Job]) -> None:
             "prepare": key["prepare phantom"], "task": "findings", "classes": list(phantoms.FINDINGS),
             "label_ratio": 0.1, "seed": 0, "pretrain": key.get(f"pretrain {row}"),
         }, name  # fmt: skip
+    versions = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3, "attend": 1, "localise": 1}
+    assert {name: one["recipe"] for name, one in said.items()} == {name: versions[name.split()[0]] for name in said}
+    assert said["pretrain transvw"]["crop_impl"] == 2
     assert said["attend"]["spec"] == said["finetune refers"]
     assert said["attend"]["data"] == said["prepare phantom"]
     assert said["attend"]["cell"] == key["finetune refers"]
