@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -650,3 +651,29 @@ def test_killed_runs_leave_no_half_written_results(run: Run, tmp_path: Path) -> 
         f"{dead.key}/state.safetensors", f"{living.key}/state.safetensors", f"{living.key}/x.part",
         "claims/.lock", f"claims/{living.key}.json",
     }  # fmt: skip
+
+
+def test_a_job_that_its_own_process_still_runs_is_watched_and_not_taken_from_it(run: Run, tmp_path: Path) -> None:
+    one, claims = job("one"), Claims(tmp_path)
+    path = claims.folder / f"{one.key}.json"
+    theirs = {**claims.me, "host": "elsewhere", "token": "t", "queued": False, "engine": "far"}
+    publish_json(path, theirs)
+    seen: list[Any] = []
+
+    class Looking(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            seen.append(json.loads(path.read_text()))
+            return super().wait(seconds)
+
+    left = [Attempt(job=one, number=1, accumulate=1, token="t")]
+    outcome, engine, _ = run([one], engine={"__class__": Looking, "left": left, "token": "t2"}, patience_s=0.0)
+    assert (outcome.done, names(engine), seen) == ([one.key], [], [theirs])
+
+
+def test_what_a_job_needs_may_be_in_the_store_and_not_among_the_jobs(run: Run, tmp_path: Path) -> None:
+    before, absent = job("before"), job("absent")
+    with ResultStore(tmp_path).publish(before.key) as stage:
+        publish_json(stage / "run.json", {})
+    after, never = job("after", before), job("never", absent)
+    outcome, engine, _ = run([after, never])
+    assert (names(engine), outcome.done, outcome.left) == (["after"], [after.key], [never.key])
