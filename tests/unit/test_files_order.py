@@ -280,6 +280,22 @@ def test_an_exception_inside_leaves_the_old_folder_and_nothing_else(tmp_path: Pa
     assert names(tmp_path) == ["made"]
 
 
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    def free() -> int:
+        """The lowest number that the system would give to another file."""
+        number = os.dup(0)
+        os.close(number)
+        return number
+
+    before = free()
+    for replace in (False, True, False):
+        publish(tmp_path)
+        stage(tmp_path, replace=replace)
+        with making(tmp_path / "made"):
+            pass
+    assert free() == before
+
+
 def test_folders_above_are_made(tmp_path: Path) -> None:
     publish_bytes(tmp_path / "b" / "c" / "a.txt", b"new")
     with staged_folder(tmp_path / "d" / "e" / "made") as staged:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +86,42 @@ def test_of_this_host_the_age_says_nothing(claims: Claims, alive: int) -> None:
     assert not claims.acquire(KEY)
     written(claims, pid=gone(), start="1")
     assert claims.acquire(KEY)
+
+
+def test_a_process_that_has_ended_and_that_nobody_has_waited_for_is_gone(claims: Claims) -> None:
+    process = subprocess.Popen(["true"])
+    try:
+        start = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.005)
+        assert process_start(process.pid) is None
+        written(claims, pid=process.pid, start=start)
+        assert claims.acquire(KEY)
+    finally:
+        process.wait()
+
+
+@pytest.mark.parametrize("action", ["acquire", "release", "sweep"])
+def test_whoever_changes_claims_waits_for_whoever_else_does(claims: Claims, action: str) -> None:
+    """Between the look at a claim and the writing of it nobody else may write: one lock of the system for all."""
+    assert claims.acquire(OTHER)
+    ended: list[bool] = []
+
+    def change() -> None:
+        {"acquire": lambda: claims.acquire(KEY), "release": lambda: claims.release(OTHER), "sweep": claims.sweep}[
+            action
+        ]()
+        ended.append(True)
+
+    thread = threading.Thread(target=change)
+    with (claims.folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(0.1)
+        assert ended == []
+        assert not path_of(claims).exists() and path_of(claims, OTHER).exists()
+    thread.join(10)
+    assert ended == [True]
 
 
 @pytest.mark.parametrize("start", ["1", None])
