@@ -413,7 +413,7 @@ def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Claims, "owner", watched)
     monkeypatch.setattr("refers_bench.execution.coordinator.ELSEWHERE_S", 0.01)
-    outcome, engine, _ = run([one, two])
+    outcome, engine, _ = run([one, two], patience_s=1000.0)
     assert names(engine) == ["two"]
     assert set(outcome.done) == {one.key, two.key}
 
