@@ -280,6 +280,19 @@ def test_an_exception_inside_leaves_the_old_folder_and_nothing_else(tmp_path: Pa
     assert names(tmp_path) == ["made"]
 
 
+def test_an_old_folder_that_cannot_be_removed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system keeps files that somebody still has open under other names."""
+    stage(tmp_path, content=b"old")
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "directory not empty")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse)
+        replaced(tmp_path)
+    assert content(tmp_path / "made") == of_made(b"new")
+
+
 def test_no_file_stays_open(tmp_path: Path) -> None:
     def free() -> int:
         """The lowest number that the system would give to another file."""

@@ -680,3 +680,27 @@ def test_what_a_job_needs_may_be_in_the_store_and_not_among_the_jobs(run: Run, t
     after, never = job("after", before), job("never", absent)
     outcome, engine, _ = run([after, never])
     assert (names(engine), outcome.done, outcome.left) == (["after"], [after.key], [never.key])
+
+
+def test_what_waits_in_a_queue_is_told_as_waiting(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    one, two = job("one", kind="pretrain"), job("two", kind="finetune")
+    said = [[], [Ending(key=one.key, category="running")], []]
+    told: list[tuple[list[str], dict[str, int]]] = []
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 0.3
+            return said.pop(0) if said else super().wait(seconds)
+
+    monkeypatch.setattr(Listening, "tick", lambda self, running, left: told.append((list(running), dict(left))))
+    run([one, two], engine={"__class__": Queue, "queues": True, "token": "t"}, slots=2)
+    waiting = {"pretrain": 1, "finetune": 1}
+    assert told == [
+        ([], waiting),
+        (["one"], {"finetune": 1}),
+        (["one"], {"finetune": 1}),
+        ([], {"finetune": 1}),
+        ([], {}),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from refers_bench.errors import StorageError
 from refers_bench.store import claims as module
 from refers_bench.store.claims import Claims, process_start
 
@@ -222,15 +224,27 @@ def test_nobody_without_a_token_shares_a_claim_without_one(claims: Claims, alive
     assert path_of(claims).exists()
 
 
-def test_half_written_claims_are_not_read_and_leave_nothing_behind(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["replace", "write_text"])
+def test_a_claim_that_cannot_be_written_leaves_nothing_behind(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    def full(path: Path, target: Path) -> Path:
-        raise OSError(28, "no space left")
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", full)
-        with pytest.raises(Exception, match="no space left on the device"):
+        patch.setattr(Path, call, full)
+        with pytest.raises(StorageError, match="no space left on the device"):
             claims.acquire(KEY)
     assert [path.name for path in claims.folder.iterdir()] == [".lock"]
+    assert claims.held == {}
+
+
+def test_giving_back_removes_what_nobody_alive_holds_any_more(claims: Claims) -> None:
+    assert claims.acquire(KEY)
+    path = written(claims, host="elsewhere", age=1000)
+    claims.release(KEY)
+    assert not path.exists()
+    assert claims.acquire(KEY)
+    path.unlink()
+    claims.release(KEY)
     assert claims.held == {}
