@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -291,6 +292,15 @@ def test_an_old_folder_that_cannot_be_removed_is_no_failure(tmp_path: Path, monk
         patch.setattr(os, "rmdir", refuse)
         replaced(tmp_path)
     assert content(tmp_path / "made") == of_made(b"new")
+
+
+def test_a_lock_names_the_process_that_holds_it_now(tmp_path: Path) -> None:
+    """A process that was killed leaves its lock file with its own name in it."""
+    path = tmp_path / ".made.lock"
+    path.write_text(f"process {10**12} on a host with a very long name")
+    with making(tmp_path / "made"):
+        assert path.read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+    assert names(tmp_path) == []
 
 
 def test_no_file_stays_open(tmp_path: Path) -> None:
