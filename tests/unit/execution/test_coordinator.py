@@ -704,3 +704,34 @@ def test_what_waits_in_a_queue_is_told_as_waiting(run: Run, tmp_path: Path, monk
         ([], {"finetune": 1}),
         ([], {}),
     ]
+
+
+def test_what_waits_for_a_queued_job_that_cannot_run_is_blocked_with_it(run: Run) -> None:
+    bad = job("bad")
+    child = job("child", bad)
+    grandchild = job("grandchild", child)
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            bad, child = [self.running.pop(0).job.key for _ in range(2)]
+            return [Ending(key=bad, category="nan"), Ending(key=child, category="waiting")]
+
+    how = {"__class__": Queue, "queues": True, "token": "t"}
+    outcome, engine, _ = run([bad, child, grandchild], engine=how, slots=2, patience_s=0.0)
+    assert names(engine) == ["bad", "child"], "there was no room for the third"
+    assert (outcome.blocked, outcome.left) == ([child.key, grandchild.key], [])
+
+
+@pytest.mark.parametrize("category", ["nan", "ok"])
+def test_what_has_ended_is_claimed_no_more_while_the_rest_runs(run: Run, tmp_path: Path, category: str) -> None:
+    one, two = job("one"), job("two")
+    owned: list[tuple[bool, bool]] = []
+
+    class Looking(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            claims = Claims(tmp_path)
+            owned.append((claims.owner(one.key) is not None, claims.owner(two.key) is not None))
+            return super().wait(seconds)
+
+    run([one, two], {"one": [category]}, engine={"__class__": Looking})
+    assert owned == [(True, False), (False, True)]
