@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from refers_bench.errors import StorageError
-from refers_bench.files import making, publish_bytes, publish_json, staged_folder, work_of
+from refers_bench.files import making, publish_bytes, publish_json, staged_folder, tidy, work_of
 
 #: What each case does to a folder "F": its name, and the calls in their order. Rows are the promise: content is
 #: written, forced to disk, renamed; the folder that holds the new name is forced to disk at last.
@@ -300,6 +300,14 @@ def test_a_lock_names_the_process_that_holds_it_now(tmp_path: Path) -> None:
     path.write_text(f"process {10**12} on a host with a very long name")
     with making(tmp_path / "made"):
         assert path.read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+    assert names(tmp_path) == []
+
+
+def test_a_lock_that_is_gone_is_no_failure_and_one_left_behind_is_tidied(tmp_path: Path) -> None:
+    with making(tmp_path / "made"):
+        (tmp_path / ".made.lock").unlink()
+    (tmp_path / ".made.lock").write_text("of a process that was killed")
+    tidy(tmp_path / "made")
     assert names(tmp_path) == []
 
 

@@ -174,6 +174,27 @@ def test_following_ends_with_the_job(cli: Any, keys: dict[str, str], monkeypatch
     assert 13 < clock[0] < 14.5
 
 
+def test_what_has_not_begun_is_waited_for(
+    cli: Any, keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, store = [0.0], ResultStore(tmp_path / "results")
+    log = store.log(keys[FIRST])
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        if clock[0] == 20.0:
+            log.parent.mkdir(exist_ok=True)
+            log.write_text("from the job\nwithout an end")
+            with store.publish(keys[FIRST]) as stage:
+                (stage / "run.json").write_text("{}")
+
+    monkeypatch.setattr("refers_bench.cli.logs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("refers_bench.cli.logs.time.sleep", sleep)
+    out, err = cli("logs", "-f", FIRST)
+    assert (out, err) == ("from the job\nwithout an end\n", f"{FIRST} is to do\n{FIRST} is done\n")
+    assert clock[0] == 20.0
+
+
 def test_watching_ends_when_nothing_can_come_any_more(
     cli: Any, keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from refers_bench.plan.lock import Job
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min"), (7380, "2 h 03 min")],
+    [(0.4, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min"), (7380, "2 h 03 min")],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -59,10 +59,15 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     view = PlainView(9, io.StringIO())
     view.ended(job("a"), "ok", 10, "")
     view.ended(job("b"), "ok", 20, "")
+    now[0] = 100.0
     view.started(job("long", "pretrain"))
     view.started(job("c"))
-    now[0] = 6.0
+    now[0] = 106.0
     # A quarter of the pre-training took 6 s, so 18 s are left; a cell takes 15 s, 9 s are left of the running one.
     running = {"long": {"step": 25, "steps": 100}, "c": {}}
     assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 36 s left"
     assert view.waiting(running, {"finetune": 3, "pretrain": 1}) == "4 waiting"
+    # A job that takes longer than those before it takes nothing from what the others need.
+    now[0] = 130.0
+    assert view.waiting({"c": {}}, {"finetune": 2}) == "2 waiting, about 30 s left"
+    assert view.waiting({"unknown": {}}, {}) == "0 waiting"
