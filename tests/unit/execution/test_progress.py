@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.console import Console
 
-from refers_bench.execution.progress import LiveView, PlainView, duration, line_of
+from refers_bench.execution.progress import LiveView, PlainView, duration, line_of, view
 from refers_bench.plan.lock import Job
 
 
@@ -71,3 +72,40 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now[0] = 130.0
     assert view.waiting({"c": {}}, {"finetune": 2}) == "2 waiting, about 30 s left"
     assert view.waiting({"unknown": {}}, {}) == "0 waiting"
+
+
+def test_lines_of_what_runs_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, out = [50.0], io.StringIO()
+    monkeypatch.setattr("refers_bench.execution.progress.time.monotonic", lambda: now[0])
+    view = PlainView(3, out)
+    shown = []
+    for now[0] in (60.0, 79.9, 80.0, 95.0, 109.9, 110.0):
+        view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 2})
+        shown.append(len(out.getvalue().splitlines()))
+    assert shown == [0, 0, 2, 2, 2, 4], "every thirty seconds"
+    assert out.getvalue().splitlines()[:2] == ["  running a: 1/2 ", "  2 waiting"]
+
+
+def test_what_a_terminal_shows() -> None:
+    view, out = LiveView(3), io.StringIO()
+    view.close()
+    view.console = Console(file=out, force_terminal=True, color_system="standard", width=100)
+    view.ended(job("b"), "ok", 1, "")
+    assert out.getvalue() == "[1/3] ok                1 s  b\n", "as it is, without colours"
+    view.tick({"a": {"step": 1, "steps": 4}, "[c]": {}}, {"finetune": 1})
+    drawn = io.StringIO()
+    Console(file=drawn, force_terminal=True, color_system=None, width=100).print(view.live.get_renderable())
+    head, bar, *lines = drawn.getvalue().splitlines()
+    assert head.startswith("1 of 3 jobs, 1 waiting")
+    assert len(bar.rstrip()) == 20, "a third of sixty"
+    assert [line.rstrip() for line in lines] == ["a: 1/4", "[c]: starting"]
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, LiveView), (False, PlainView)])
+def test_a_terminal_has_a_live_view(monkeypatch: pytest.MonkeyPatch, terminal: bool, kind: type[PlainView]) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stderr", stream)
+    found = view(3)
+    found.close()
+    assert (type(found), found.total) == (kind, 3)
