@@ -48,8 +48,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    """Force a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -57,12 +58,9 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Force every file below `folder`, and the folder itself, to disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-    _fsync_folder(folder)
+    """Force every file and folder below `folder`, and the folder itself, to disk."""
+    for path in [*folder.rglob("*"), folder]:
+        _fsync(path)
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
@@ -83,7 +81,7 @@ def publish_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _fsync_folder(path.parent)
+        _fsync(path.parent)
 
 
 def publish_json(path: Path, value: Any) -> None:
@@ -128,7 +126,7 @@ def staged_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
                 except OSError as error:
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
-            _fsync_folder(final.parent)
+            _fsync(final.parent)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 

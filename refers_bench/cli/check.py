@@ -46,7 +46,7 @@ def command(
     junit: Path | None,
     markdown: Path | None,
 ) -> int:
-    r"""Compare the results of MANIFEST with a stored baseline: per-class AUCs within their bands, coverage, failures.
+    """Compare the results of MANIFEST with a stored baseline: per-class AUCs within their bands, coverage, failures.
 
     The bands decide, cell by cell. Over the seeds of a row, two one-sided tests say besides whether a class is
     equivalent to the baseline within its band; where too few seeds or no variance allow none, the reason is given.

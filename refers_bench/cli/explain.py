@@ -43,7 +43,7 @@ FAILED, INCOMPLETE = 4, 3
 @click.option("--no-report", is_flag=True, help="Do not write the report at the end.")
 @click.pass_obj
 def command(settings: Settings, /, manifest: str, patterns: tuple[str, ...], no_report: bool, **how: Any) -> int:
-    r"""Explain finished cells of MANIFEST (a file, or the name of a plan) on the annotated test images.
+    """Explain finished cells of MANIFEST (a file, or the name of a plan) on the annotated test images.
 
     Each cell is fine-tuned once more (its result keeps predictions, not weights) and must give its stored
     predictions to the last bit; then maps of where it looks are made of all test images with annotated boxes.

@@ -29,7 +29,7 @@ INCOMPLETE, FAILED = 3, 4
 )
 @click.pass_obj
 def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
-    r"""Show what the job of CELL (a name, a pattern or a key) printed, over all its attempts.
+    """Show what the job of CELL (a name, a pattern or a key) printed, over all its attempts.
 
     Everything that its worker, its libraries and their child processes wrote stands in RESULTS/logs/<key>.txt, with the
     start and end of each attempt; of more than a megabyte the middle is left out. Works from any machine that sees

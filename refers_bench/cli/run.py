@@ -57,7 +57,7 @@ INCOMPLETE, FAILED = 3, 4
 def command(
     settings: Settings, /, manifest: Path, dry_run: bool, only: tuple[str, ...], no_report: bool, **how: Any
 ) -> int:
-    r"""Run what MANIFEST still needs, print its tables and write its report.
+    """Run what MANIFEST still needs, print its tables and write its report.
 
     Finished jobs are never run again; failed ones are tried again. Interrupt it at any time: the same
     command goes on where it stopped.

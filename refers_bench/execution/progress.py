@@ -119,14 +119,15 @@ class LiveView(PlainView):
     def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
         """Redraw."""
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
         lines = [Text(line_of(name, view), overflow="ellipsis", no_wrap=True) for name, view in running.items()]
         head = Text(f"{self.ended_count} of {self.total} jobs, {self.waiting(running, left)}")
-        self.live.update(
-            Group(head, ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60), *lines)
-        )
+        bar = ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60)
+        # A bar ends no line by itself; padding does.
+        self.live.update(Group(head, Padding(bar, 0), *lines))
 
     def close(self) -> None:
         """Take the display away."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,7 @@ class ScriptedEngine:
         self.started: list[tuple[str, int, int]] = []
         self.rooms: list[int] = []
         self.interrupted = self.taken_back = False
+        self.interrupts = 0
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -83,6 +87,7 @@ class ScriptedEngine:
 
     def interrupt(self) -> None:
         self.interrupted = True
+        self.interrupts += 1
 
     def take_back(self) -> None:
         self.taken_back = True
@@ -205,6 +210,7 @@ def test_a_spent_budget_starts_nothing_more(run: Run) -> None:
     outcome, engine, _ = run([job(str(i)) for i in range(5)], budget_s=1e-9)
     assert (len(engine.started), len(outcome.done), len(outcome.left)) == (1, 1, 4)
     assert outcome.spent_s > 0
+    assert not engine.taken_back, "nothing waits in a queue"
     outcome, engine, _ = run([job(str(i)) for i in range(5)], budget_s=0.0)
     assert (len(engine.started), len(outcome.left)) == (0, 4)
 
@@ -213,7 +219,7 @@ def test_once_asked_to_stop_what_runs_is_preempted_and_the_rest_is_left(run: Run
     asked = iter([False, True, True, True])
     jobs = [job(str(i)) for i in range(3)]
     outcome, engine, listening = run(jobs, stopping=lambda: next(asked), slots=2)
-    assert engine.interrupted
+    assert engine.interrupts == 1, "an engine may ask people what is to become of its jobs"
     assert listening.endings == [("0", "ok"), ("1", "preempted")]
     assert (outcome.failed, outcome.left) == ({}, [jobs[1].key, jobs[2].key])
 
@@ -407,7 +413,7 @@ def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Claims, "owner", watched)
     monkeypatch.setattr("refers_bench.execution.coordinator.ELSEWHERE_S", 0.01)
-    outcome, engine, _ = run([one, two])
+    outcome, engine, _ = run([one, two], patience_s=1000.0)
     assert names(engine) == ["two"]
     assert set(outcome.done) == {one.key, two.key}
 
@@ -449,3 +455,283 @@ def test_what_a_killed_preparation_left_in_the_cache_is_removed(run: Run, tmp_pa
     (folder / prepare.key).mkdir()
     run([prepare], {"prepare": ["crash"] * 9})
     assert not (folder / f".{prepare.key}.work").exists(), "the store is there: nothing is to be resumed"
+
+
+# --- leases, attempts and records, as others see them ---------------------------------------------------------------
+
+
+def seen_elsewhere(results: Path, **how: Any) -> Claims:
+    """Claims as a process of another host sees them."""
+    claims = Claims(results, **how)
+    claims.me = {**claims.me, "host": "elsewhere"}
+    return claims
+
+
+def test_a_long_job_stays_claimed_since_its_claim_is_renewed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other hosts take over a claim that nobody has renewed for two minutes; here it is renewed every 20 seconds."""
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    one = job("one")
+    path = tmp_path / "work" / "claims" / f"{one.key}.json"
+    alive: list[bool] = []
+
+    class Long(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 11.0
+            alive.append(seen_elsewhere(tmp_path).owner(one.key) is not None)
+            os.utime(path, (1, 1))  # the claim looks old until it is renewed
+            return [] if len(alive) < 7 else super().wait(seconds)
+
+    outcome, _, _ = run([one], engine={"__class__": Long})
+    # Looks after 11, 22, 33, ... seconds; renewed at 22, 44 and 66 seconds, after the look.
+    assert alive == [True, False, True, False, True, False, True]
+    assert outcome.done == [one.key]
+
+
+def test_another_hosts_claim_is_respected_until_it_is_stale(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refers_bench.execution.coordinator.ELSEWHERE_S", 0.0)
+    fresh, stale = job("fresh"), job("stale")
+    others = seen_elsewhere(tmp_path)
+    for one in (fresh, stale):
+        assert others.acquire(one.key)
+        age = time.time() - (40 if one is stale else 10)
+        os.utime(others.folder / f"{one.key}.json", (age, age))
+    outcome, engine, _ = run([fresh, stale], stale_s=30, patience_s=0.0)
+    assert (names(engine), outcome.done, outcome.left) == (["stale"], [stale.key], [fresh.key])
+    assert (others.owner(fresh.key) or {})["host"] == "elsewhere"
+
+
+def test_a_dead_process_of_this_host_is_replaced_at_once(run: Run, tmp_path: Path) -> None:
+    one, claims = job("one"), Claims(tmp_path)
+    publish_json(claims.folder / f"{one.key}.json", {**claims.me, "start": "1"})
+    outcome, engine, _ = run([one], patience_s=0.0)
+    assert (names(engine), outcome.done) == (["one"], [one.key])
+    assert [path.name for path in claims.folder.iterdir()] == [".lock"]
+
+
+def test_claims_say_which_engine_runs_the_job_and_whether_it_is_queued(run: Run, tmp_path: Path) -> None:
+    one = job("one")
+    said: list[tuple[Any, ...]] = []
+
+    class Looking(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            claim = Claims(tmp_path).owner(one.key) or {}
+            said.append((claim["engine"], claim["token"], claim["queued"]))
+            return super().wait(seconds)
+
+    run([one], engine={"__class__": Looking})
+    other = job("other")
+    one = other
+    run([other], engine={"__class__": Looking, "token": "t", "name": "far"})
+    assert said == [("scripted", "", False), ("far", "t", True)]
+
+
+def test_kinds_start_in_the_order_in_which_others_wait_for_them(run: Run) -> None:
+    kinds = ["noop", "finetune", "pretrain", "discover", "prepare"]
+    jobs = [job(f"{kind}{i}", kind=kind) for i in range(2) for kind in kinds if kind != "prepare"]
+    _, engine, _ = run(jobs)
+    assert names(engine) == [f"{kind}{i}" for kind in reversed(kinds) if kind != "prepare" for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("categories", "retries", "attempts", "category"),
+    [
+        (["crash"] * 9, {"crash": 3}, 4, "crash"),
+        (["crash", "lost", "crash", "lost"], {"crash": 2, "lost": 3}, 3, "crash"),
+        (["timeout"], {"crash": 5, "lost": 5}, 1, "timeout"),
+        (["data_error"], {"crash": 5}, 1, "data_error"),
+        (["cuda_oom"] * 9, {"cuda_oom": 9}, 4, "cuda_oom"),  # in 1, 2, 4 and 8 parts of batches of 8
+        (["host_oom"] * 9, {"cuda_oom": 9, "host_oom": 2}, 3, "host_oom"),
+    ],
+)
+def test_a_failure_is_recorded_with_the_attempts_that_it_took(
+    run: Run, tmp_path: Path, categories: list[str], retries: dict[str, int], attempts: int, category: str
+) -> None:
+    spec = {"kind": "finetune", "name": "one", "finetune": {"batch_size": 8}}
+    one = Job(key=identity.key(spec), kind="finetune", name="one", spec=spec)
+    outcome, engine, listening = run([one], {"one": categories}, retries=retries)
+    parts = [2**number if "oom" in category else 1 for number in range(attempts)]
+    assert engine.started == [("one", number + 1, parts[number]) for number in range(attempts)]
+    assert listening.endings == [("one", name) for name in categories[:attempts]]
+    record = ResultStore(tmp_path).failure(one.key) or {}
+    wall = record.pop("wall_s")
+    assert 0 <= wall < 60
+    exhausted = "; its batches are processed one example at a time already (8 parts)" if parts[-1] == 8 else ""
+    assert record == {
+        "version": 1, "key": one.key, "category": category, "message": f"as written{exhausted}", "name": "one",
+        "kind": "finetune", "attempts": attempts, "token": "",
+    }  # fmt: skip
+    assert (outcome.failed, outcome.done, outcome.left) == ({one.key: category}, [], [])
+
+
+def test_attempts_and_parts_of_another_coordinator_go_on_being_counted(run: Run, tmp_path: Path) -> None:
+    spec = {"kind": "finetune", "name": "one", "finetune": {"batch_size": 8}}
+    one = Job(key=identity.key(spec), kind="finetune", name="one", spec=spec)
+    given = {one.key: Attempt(job=one, number=2, accumulate=4, token="t", after="cuda_oom")}
+    seen: list[Attempt] = []
+
+    class Looking(ScriptedEngine):
+        def start(self, attempts: Sequence[Attempt]) -> None:
+            seen.extend(attempts)
+            super().start(attempts)
+
+    run([one], {"one": ["host_oom"] * 9}, engine={"__class__": Looking}, given=given, retries={"host_oom": 9})
+    assert [(one.number, one.accumulate, one.token, one.after) for one in seen] == [
+        (2, 4, "t", "cuda_oom"), (3, 8, "t", "host_oom"),
+    ]  # fmt: skip
+    assert (ResultStore(tmp_path).failure(one.key) or {})["attempts"] == 3
+
+
+def test_after_an_update_the_first_attempt_out_of_memory_goes_on_as_it_was(run: Run, tmp_path: Path) -> None:
+    spec = {"kind": "finetune", "name": "one", "finetune": {"batch_size": 8}}
+    one = Job(key=identity.key(spec), kind="finetune", name="one", spec=spec)
+    publish_json(ResultStore(tmp_path).progress(one.key), {"step": 1})
+    _, engine, _ = run([one], {"one": ["cuda_oom"] * 2}, retries={"cuda_oom": 9}, accumulate=2)
+    assert engine.started == [("one", 1, 2), ("one", 2, 2), ("one", 3, 4)]
+
+
+def test_at_most_so_many_jobs_counts_further_attempts(run: Run) -> None:
+    jobs = [job(str(i)) for i in range(3)]
+    outcome, engine, _ = run(jobs, {"0": ["crash"]}, max_jobs=2)
+    assert engine.started == [("0", 1, 1), ("0", 2, 1)]
+    assert (outcome.done, outcome.left) == ([jobs[0].key], [one.key for one in jobs[1:]])
+    outcome, engine, _ = run(jobs, max_jobs=0)
+    assert (engine.started, outcome.left) == ([], [one.key for one in jobs[1:]])
+
+
+def test_what_waits_is_told_by_kind_and_what_runs_by_name(run: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("refers_bench.execution.coordinator.SHOWN", 2)
+    store = ResultStore(tmp_path)
+    images = job("images", kind="discover")
+    cells = [job(f"cell{i}", images, kind="finetune") for i in range(4)]
+    told: list[tuple[dict[str, Any], dict[str, int]]] = []
+
+    class Telling(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 0.2  # views are told every quarter of a second
+            for one in self.running:
+                publish_json(store.progress(one.job.key), {"step": 7})
+            self.waits = getattr(self, "waits", 0) + 1
+            return super().wait(seconds) if self.waits in (3, 6, 7) or clock[0] > 1.5 else []
+
+    monkeypatch.setattr(Listening, "tick", lambda self, running, left: told.append((dict(running), dict(left))))
+    run([images, *cells], engine={"__class__": Telling}, slots=3)
+    assert told[:3] == [
+        ({"images": {"step": 7}}, {"finetune": 4}),
+        ({"cell0": {"step": 7}, "cell1": {"step": 7}}, {"finetune": 1}),
+        ({"cell1": {"step": 7}, "cell2": {"step": 7}}, {"finetune": 1}),
+    ]
+
+
+def test_killed_runs_leave_no_half_written_results(run: Run, tmp_path: Path) -> None:
+    dead, living = job("dead"), job("living")
+    others, root = seen_elsewhere(tmp_path), tmp_path / "store"
+    assert others.acquire(living.key)
+    for one in (dead, living):
+        (root / f".{one.key}.0a.part").mkdir(parents=True)
+        (root / f".{one.key}.0a.old").mkdir()
+        work = tmp_path / "work" / one.key
+        work.mkdir()
+        (work / "state.safetensors").write_bytes(b"kept")
+        (work / "x.part").write_bytes(b"")
+    (root / f".{dead.key}.failed.json.0b.part").write_bytes(b"")
+    finished = job("finished")
+    with ResultStore(tmp_path).publish(finished.key) as stage:
+        publish_json(stage / "run.json", {})
+    (tmp_path / "work" / finished.key).mkdir()
+    run([finished])
+    assert {path.name for path in root.iterdir()} == {
+        f".{living.key}.0a.part", f".{living.key}.0a.old", finished.key,
+    }  # fmt: skip
+    files = {str(path.relative_to(tmp_path / "work")) for path in (tmp_path / "work").glob("*/*")}
+    assert files == {
+        f"{dead.key}/state.safetensors", f"{living.key}/state.safetensors", f"{living.key}/x.part",
+        "claims/.lock", f"claims/{living.key}.json",
+    }  # fmt: skip
+
+
+def test_a_job_that_its_own_process_still_runs_is_watched_and_not_taken_from_it(run: Run, tmp_path: Path) -> None:
+    one, claims = job("one"), Claims(tmp_path)
+    path = claims.folder / f"{one.key}.json"
+    theirs = {**claims.me, "host": "elsewhere", "token": "t", "queued": False, "engine": "far"}
+    publish_json(path, theirs)
+    seen: list[Any] = []
+
+    class Looking(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            seen.append(json.loads(path.read_text()))
+            return super().wait(seconds)
+
+    left = [Attempt(job=one, number=1, accumulate=1, token="t")]
+    outcome, engine, _ = run([one], engine={"__class__": Looking, "left": left, "token": "t2"}, patience_s=0.0)
+    assert (outcome.done, names(engine), seen) == ([one.key], [], [theirs])
+
+
+def test_what_a_job_needs_may_be_in_the_store_and_not_among_the_jobs(run: Run, tmp_path: Path) -> None:
+    before, absent = job("before"), job("absent")
+    with ResultStore(tmp_path).publish(before.key) as stage:
+        publish_json(stage / "run.json", {})
+    after, never = job("after", before), job("never", absent)
+    outcome, engine, _ = run([after, never])
+    assert (names(engine), outcome.done, outcome.left) == (["after"], [after.key], [never.key])
+
+
+def test_what_waits_in_a_queue_is_told_as_waiting(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+    one, two = job("one", kind="pretrain"), job("two", kind="finetune")
+    said = [[], [Ending(key=one.key, category="running")], []]
+    told: list[tuple[list[str], dict[str, int]]] = []
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            clock[0] += 0.3
+            return said.pop(0) if said else super().wait(seconds)
+
+    monkeypatch.setattr(Listening, "tick", lambda self, running, left: told.append((list(running), dict(left))))
+    run([one, two], engine={"__class__": Queue, "queues": True, "token": "t"}, slots=2)
+    waiting = {"pretrain": 1, "finetune": 1}
+    assert told == [
+        ([], waiting),
+        (["one"], {"finetune": 1}),
+        (["one"], {"finetune": 1}),
+        ([], {"finetune": 1}),
+        ([], {}),
+    ]
+
+
+def test_what_waits_for_a_queued_job_that_cannot_run_is_blocked_with_it(run: Run) -> None:
+    bad = job("bad")
+    child = job("child", bad)
+    grandchild = job("grandchild", child)
+
+    class Queue(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            bad, child = [self.running.pop(0).job.key for _ in range(2)]
+            return [Ending(key=bad, category="nan"), Ending(key=child, category="waiting")]
+
+    how = {"__class__": Queue, "queues": True, "token": "t"}
+    outcome, engine, _ = run([bad, child, grandchild], engine=how, slots=2, patience_s=0.0)
+    assert names(engine) == ["bad", "child"], "there was no room for the third"
+    assert (outcome.blocked, outcome.left) == ([child.key, grandchild.key], [])
+
+
+@pytest.mark.parametrize("category", ["nan", "ok"])
+def test_what_has_ended_is_claimed_no_more_while_the_rest_runs(run: Run, tmp_path: Path, category: str) -> None:
+    one, two = job("one"), job("two")
+    owned: list[tuple[bool, bool]] = []
+
+    class Looking(ScriptedEngine):
+        def wait(self, seconds: float) -> Sequence[Ending]:
+            claims = Claims(tmp_path)
+            owned.append((claims.owner(one.key) is not None, claims.owner(two.key) is not None))
+            return super().wait(seconds)
+
+    run([one, two], {"one": [category]}, engine={"__class__": Looking})
+    assert owned == [(True, False), (False, True)]

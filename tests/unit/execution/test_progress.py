@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.console import Console
 
-from refers_bench.execution.progress import LiveView, PlainView, duration, line_of
+from refers_bench.execution.progress import LiveView, PlainView, duration, line_of, view
 from refers_bench.plan.lock import Job
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min"), (7380, "2 h 03 min")],
+    [(0.4, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min"), (7380, "2 h 03 min")],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -59,12 +60,54 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     view = PlainView(9, io.StringIO())
     view.ended(job("a"), "ok", 10, "")
     view.ended(job("b"), "ok", 20, "")
+    now[0] = 100.0
     view.started(job("long", "pretrain"))
     view.started(job("c"))
-    now[0] = 6.0
+    now[0] = 106.0
     # A quarter of the pre-training took 6 s, so 18 s are left; a cell takes 15 s, 9 s are left of the running one.
     running = {"long": {"step": 25, "steps": 100}, "c": {}}
     assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 36 s left"
     assert view.waiting(running, {"finetune": 3, "pretrain": 1}) == "4 waiting"
     now[0] = 26.0  # the pre-training: 78 s left; the cell should have ended long ago, and takes nothing from the others
     assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 1 min 02 s left"
+    # A job that takes longer than those before it takes nothing from what the others need.
+    now[0] = 130.0
+    assert view.waiting({"c": {}}, {"finetune": 2}) == "2 waiting, about 30 s left"
+    assert view.waiting({"unknown": {}}, {}) == "0 waiting"
+
+
+def test_lines_of_what_runs_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, out = [50.0], io.StringIO()
+    monkeypatch.setattr("refers_bench.execution.progress.time.monotonic", lambda: now[0])
+    view = PlainView(3, out)
+    shown = []
+    for now[0] in (60.0, 79.9, 80.0, 95.0, 109.9, 110.0):
+        view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 2})
+        shown.append(len(out.getvalue().splitlines()))
+    assert shown == [0, 0, 2, 2, 2, 4], "every thirty seconds"
+    assert out.getvalue().splitlines()[:2] == ["  running a: 1/2 ", "  2 waiting"]
+
+
+def test_what_a_terminal_shows() -> None:
+    view, out = LiveView(3), io.StringIO()
+    view.close()
+    view.console = Console(file=out, force_terminal=True, color_system="standard", width=100)
+    view.ended(job("b"), "ok", 1, "")
+    assert out.getvalue() == "[1/3] ok                1 s  b\n", "as it is, without colours"
+    view.tick({"a": {"step": 1, "steps": 4}, "[c]": {}}, {"finetune": 1})
+    drawn = io.StringIO()
+    Console(file=drawn, force_terminal=True, color_system=None, width=100).print(view.live.get_renderable())
+    head, bar, *lines = drawn.getvalue().splitlines()
+    assert head.startswith("1 of 3 jobs, 1 waiting")
+    assert len(bar.rstrip()) == 20, "a third of sixty"
+    assert [line.rstrip() for line in lines] == ["a: 1/4", "[c]: starting"]
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, LiveView), (False, PlainView)])
+def test_a_terminal_has_a_live_view(monkeypatch: pytest.MonkeyPatch, terminal: bool, kind: type[PlainView]) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stderr", stream)
+    found = view(3)
+    found.close()
+    assert (type(found), found.total) == (kind, 3)

@@ -179,6 +179,34 @@ def test_values_say_where_they_come_from(plan_of: PlanOf) -> None:
     assert plan.values["finetune.momentum"]["origin"] == "paper: paper, Methods"
 
 
+def test_a_plan_keeps_what_its_manifest_says_and_no_default(plan_of: PlanOf) -> None:
+    plan = plan_of(("version: 1", "version: 1\ntitle: A title\ntables: [table1]"))
+    assert plan.manifest == {
+        "version": 1,
+        "title": "A title",
+        "protocol": {"preset": "smoke"},
+        "data": {"phantom": {"phantom": {"studies": 20, "size": 40}}},
+        "source": {"dataset": "phantom"},
+        "methods": [{"id": "refers"}, {"id": "lsp_transformer"}, {"id": "scratch"}],
+        "targets": [{"dataset": "phantom", "tasks": ["findings"], "label_ratios": [0.1, 1.0]}],
+        "seeds": [0, 1],
+        "tables": ["table1"],
+    }
+    assert (plan.name, plan.title, plan.tables) == ("m", "A title", ("table1",))
+    (images,) = [job for job in plan.jobs if job.kind == "prepare"]
+    assert plan.images == {images.key: 60}, "20 studies of 3 views"
+
+
+def test_what_a_method_defines_is_said_with_its_source(plan_of: PlanOf) -> None:
+    values = plan_of(("scratch]", "transvw]")).values
+    crop = values["image.pretrain_augment.crop [transvw]"]
+    assert (crop["value"], crop["origin"]) == ("none", "transvw: official code: the crop of a visual word, whole")
+    assert not crop.get("overridden")
+    assert values["image.pretrain_augment.crop"]["value"] != "none"
+    words = values["params.words [transvw]"]
+    assert (words["value"], words["official"], words["stated"], words["overridden"]) == (44, 44, True, False)
+
+
 def test_an_imagenet_row_without_weights_is_unavailable_and_says_how_to_get_them(plan_of: PlanOf) -> None:
     plan = plan_of(("scratch]", "imagenet]"))
     jobs = [job for job in plan.jobs if job.kind == "finetune" and job.spec["method"] == "imagenet"]

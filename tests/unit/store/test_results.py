@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +14,7 @@ import pytest
 from refers_bench.files import publish_json
 from refers_bench.store import schemas
 from refers_bench.store.provenance import git_state, provenance
-from refers_bench.store.results import ResultStore
+from refers_bench.store.results import Listing, ResultStore
 
 KEY = "k" * 20
 
@@ -119,3 +121,50 @@ def test_provenance_says_what_ran_where(tmp_path: Path) -> None:
     assert found["hardware"]["cores"] >= 1
     assert found["device"] == "cpu"
     assert git_state(tmp_path) == {"commit": None, "reason": "no git state: CalledProcessError"}
+
+
+def test_a_failure_is_recorded_with_its_key_and_time(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    assert (store.failure(KEY), store.failed_at(KEY), store.record(KEY)) == (None, 0, None)
+    store.fail(KEY, category="lost", record={"message": "m", "attempts": 2})
+    path = tmp_path / "store" / f"{KEY}.failed.json"
+    expected = {"version": 1, "key": KEY, "category": "lost", "message": "m", "attempts": 2}
+    assert json.loads(path.read_text()) == store.failure(KEY) == expected
+    os.utime(path, ns=(5, 7))
+    assert store.failed_at(KEY) == 7
+
+
+def test_one_look_at_everything(tmp_path: Path) -> None:
+    """What is staged, and a failure beside a result, count as neither."""
+    store = ResultStore(tmp_path)
+    assert store.listing() == Listing()
+    publish(store)
+    store.fail("f" * 20, category="nan", record={})
+    store.fail(KEY, category="nan", record={})
+    (store.root / f".{'s' * 20}.0.part").mkdir()
+    (store.root / "a file").write_text("")
+    assert store.listing() == Listing(done=frozenset({KEY}), failed=frozenset({"f" * 20}))
+    assert (store.state(KEY), store.state("f" * 20), store.state("s" * 20)) == ("done", "failed", "to do")
+
+
+def test_where_things_lie(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    places = (store.folder(KEY), store.work_folder(KEY), store.progress(KEY), store.log(KEY))
+    assert [str(path.relative_to(tmp_path)) for path in places] == [
+        f"store/{KEY}", f"work/{KEY}", f"work/{KEY}/progress.json", f"logs/{KEY}.txt",
+    ]  # fmt: skip
+    assert store.said(KEY) == {}
+    store.progress(KEY).parent.mkdir(parents=True)
+    store.progress(KEY).write_text('{"step": 3}')
+    assert store.said(KEY) == {"step": 3}
+    store.progress(KEY).write_text('{"step"')
+    assert store.said(KEY) == {}
+
+
+def test_a_result_may_be_replaced(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    publish(store, n=1)
+    with store.publish(KEY, replace=True) as stage:
+        publish_json(stage / "run.json", {"n": 2})
+    assert store.record(KEY) == {"n": 2}
+    assert [path.name for path in store.root.iterdir()] == [KEY]

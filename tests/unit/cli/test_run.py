@@ -1,0 +1,165 @@
+"""What a run starts, in which order, what it prints, and the exit code it ends with."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PREPARE, PRETRAIN = "prepare.phantom.36px", "pretrain.refers.phantom"
+REFERS = ["refers.phantom.findings.50%.s0", "refers.phantom.findings.100%.s0"]
+SCRATCH = ["scratch.phantom.findings.50%.s0", "scratch.phantom.findings.100%.s0"]
+ORDER = [PREPARE, PRETRAIN, *REFERS, *SCRATCH]
+
+
+def first(names: list[str]) -> list[str]:
+    """Each in its first attempt."""
+    return [f"{name} 1" for name in names]
+
+
+def said(err: str) -> list[str]:
+    """Lines with jobs that took no time."""
+    return [re.sub(r" \d+ s  ", " 0 s  ", line) for line in err.splitlines()]
+
+
+def test_everything_runs_once_in_the_order_of_needs(cli: Any) -> None:
+    out, err = cli("run", "small.yaml", "--no-report")
+    assert out == ""
+    assert sorted(cli.started()) == sorted(first(ORDER))
+    assert said(err) == [
+        "small: 6 of 6 jobs to run, on scripted",
+        *(f"[{number + 1}/6] ok                0 s  {name}" for number, name in enumerate(ORDER)),
+    ]
+    out, err = cli("run", "small.yaml", "--no-report")
+    assert (out, err, cli.started()) == ("", "small: 0 of 6 jobs to run, on scripted\n", [])
+
+
+def test_a_dry_run_shows_and_writes_nothing(cli: Any, tmp_path: Path) -> None:
+    out, err = cli("run", "small.yaml", "--dry-run")
+    assert out.splitlines() == [
+        f"to do        prepare   {PREPARE}",
+        f"to do        pretrain  {PRETRAIN}",
+        *(f"to do        finetune  {name}" for name in [*REFERS, *SCRATCH]),
+        "jobs                 done      running        to do       failed  unavailable",
+        "prepare                 0            0            1            0            0",
+        "pretrain                0            0            1            0            0",
+        "finetune                0            0            4            0            0",
+    ]
+    assert err == ""
+    assert not (tmp_path / "results").exists()
+    out, _ = cli("run", "small.yaml", "--dry-run", "--only", "scratch*100%*")
+    assert out.splitlines()[:2] == [f"to do        prepare   {PREPARE}", f"to do        finetune  {SCRATCH[1]}"]
+
+
+def test_only_takes_what_matches_with_what_it_needs(cli: Any) -> None:
+    _, err = cli("run", "small.yaml", "--no-report", "--only", "scratch*.50%*", "--only", "*refers*100%*")
+    assert cli.started() == first([PREPARE, PRETRAIN, REFERS[1], SCRATCH[0]])
+    assert err.startswith("small: 4 of 6 jobs to run, on scripted\n")
+    _, err = cli("run", "small.yaml", "--no-report")
+    assert cli.started() == first([REFERS[0], SCRATCH[1]])
+    _, err = cli("run", "small.yaml", "--only", "scrtch.phantom.findings.50%.s0", code=2)
+    assert (
+        err
+        == "error: --only scrtch.phantom.findings.50%.s0 matches no job; did you mean 'scratch.phantom.findings.50%.s0'?\n"
+    )
+    _, err = cli("run", "small.yaml", "--only", "scratch*", "--only", "xxxxxxxxxxxxxxxxxxxxxxx", code=2)
+    assert err == "error: --only xxxxxxxxxxxxxxxxxxxxxxx matches no job\n"
+
+
+def test_failures_are_named_block_what_needs_them_and_are_tried_again_by_the_next_run(cli: Any, tmp_path: Path) -> None:
+    cli.script(**{PRETRAIN: ["nan"], SCRATCH[0]: ["crash", "crash"], SCRATCH[1]: ["lost", "crash"]})
+    out, err = cli("run", "small.yaml", "--no-report", code=4)
+    assert out == ""
+    scratch = [f"{SCRATCH[0]} 1", f"{SCRATCH[0]} 2", f"{SCRATCH[1]} 1", f"{SCRATCH[1]} 2"]
+    assert sorted(cli.started()) == sorted([*first([PREPARE, PRETRAIN]), *scratch])
+    key = {
+        job["name"]: job["key"] for job in json.loads((tmp_path / "results/small/plan.lock.json").read_text())["jobs"]
+    }
+    assert said(err)[-4:] == [
+        f"failed (nan): {PRETRAIN}; see results store {key[PRETRAIN]}.failed.json",
+        f"failed (crash): {SCRATCH[0]}; see results store {key[SCRATCH[0]]}.failed.json",
+        f"failed (crash): {SCRATCH[1]}; see results store {key[SCRATCH[1]]}.failed.json",
+        "2 jobs wait for failed or unavailable ones",
+    ]
+    assert "[3/6] crash             0 s  scratch.phantom.findings.50%.s0  crash as written" in said(err)
+    record = json.loads((tmp_path / f"results/store/{key[SCRATCH[1]]}.failed.json").read_text())
+    assert {name: record[name] for name in ("category", "message", "attempts", "name", "kind")} == {
+        "category": "crash", "message": "crash as written", "attempts": 2, "name": SCRATCH[1], "kind": "finetune",
+    }  # fmt: skip
+    cli.script()
+    _, err = cli("run", "small.yaml", "--no-report")
+    assert cli.started() == first([PRETRAIN, *REFERS, *SCRATCH])
+    assert err.startswith("small: 5 of 6 jobs to run")
+    assert list((tmp_path / "results" / "store").glob("*.failed.json")) == []
+
+
+@pytest.mark.parametrize(("most", "code", "left"), [(0, 3, 6), (2, 3, 4), (5, 3, 1), (6, 0, 0)])
+def test_at_most_so_many_jobs(cli: Any, most: int, code: int, left: int) -> None:
+    _, err = cli("run", "small.yaml", "--no-report", "--max-jobs", str(most), code=code)
+    assert cli.started() == first(ORDER[:most])
+    last = f"incomplete: 0 jobs unavailable, {left} left"
+    assert (err.splitlines()[-1] == last) is (code == 3)
+
+
+def test_what_cannot_be_had_is_named_and_the_rest_runs(cli: Any) -> None:
+    cli.manifest(("methods: [refers, scratch]", "methods: [{id: checkpoint, name: mine}, scratch]"))
+    _, err = cli("run", "small.yaml", "--no-report", code=3)
+    assert cli.started() == first([PREPARE, *SCRATCH])
+    lines = err.splitlines()
+    assert lines[0] == "small: 3 of 5 jobs to run, on scripted"
+    assert lines[-2].startswith("unavailable: data root 'checkpoint' is not set: set REFERS_BENCH_ROOT_CHECKPOINT")
+    assert lines[-1] == "incomplete: 2 jobs unavailable, 0 left"
+    _, err = cli("run", "small.yaml", "--no-report", "--only", "scratch*")
+    assert err == "small: 0 of 5 jobs to run, on scripted\n"
+
+
+def test_how_jobs_run_is_the_manifests_or_the_commands(cli: Any, tmp_path: Path) -> None:
+    cli.script()
+    cli("run", "small.yaml", "--no-report", "--max-jobs", "0", code=3)
+    week = 7 * 86400.0
+    usual = {
+        "executor": "scripted", "options": {}, "device": "auto", "threads": 1, "processes": None,
+        "arithmetic": "native", "time_limit": week, "accumulate": 1, "max_jobs": 0, "budget_s": None,
+        "retries": {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}, "slots": ["cuda"] * 8, "roots": {},
+    }  # fmt: skip
+    assert cli.settings() == usual
+    own = (
+        "threads: 3, prepare_processes: 5, arithmetic: portable, time_limit: 90m, accumulate: 4, "
+        "retries: {crash: 0, nan: 1}, options: {queue: long}"
+    )
+    cli.manifest(("executor: scripted", f"executor: scripted, {own}"))
+    cli("run", "small.yaml", "--no-report", "--max-jobs", "0", "--device", "cpu", code=3)
+    theirs = {
+        **usual, "threads": 3, "processes": 5, "arithmetic": "portable", "time_limit": 5400.0, "accumulate": 4,
+        "retries": {"crash": 0, "lost": 2, "cuda_oom": 9, "host_oom": 9, "nan": 1}, "options": {"queue": "long"},
+        "device": "cpu", "slots": ["cpu"] * 8,
+    }  # fmt: skip
+    assert cli.settings() == theirs
+    options = ["--threads", "2", "--time-limit", "2h", "--accumulate", "8", "--max-jobs", "0", "--device", "cpu"]
+    cli("run", "small.yaml", "--no-report", *options, code=3)
+    assert cli.settings() == {**theirs, "threads": 2, "time_limit": 7200.0, "accumulate": 8}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--slots", "2"], "--slots: of this machine only; the executor scripted has places of its own"),
+        (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: local, ray, scripted, slurm; did you mean 'scripted'?"),
+        (["--time-limit", "10"], "Error: Invalid value for --time-limit: a number and a unit"),
+        (["--max-jobs", "-1"], "Error: Invalid value for '--max-jobs': -1 is not in the range x>=0."),
+        (["--accumulate", "0"], "Error: Invalid value for '--accumulate': 0 is not in the range x>=1."),
+        (["--budget", "3 weeks"], "error: --budget 3 weeks; allowed: a number and a unit: 40gpuh, 90cpumin, 3h or 45m"),
+        (["--executor", "local", "--device", "cuda"], "--device cuda: this machine shows no GPU (nvidia-smi lists none)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_what_cannot_be_done_starts_nothing(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    out, err = cli("run", "small.yaml", "--no-report", *arguments, code=2)
+    assert (out, cli.started()) == ("", [])
+    assert says in err.splitlines()[-1]
