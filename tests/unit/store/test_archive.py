@@ -70,9 +70,12 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     os.utime(file, (1, 1))
     file.chmod(0o600)
     backwards = {name: MEMBERS[name] for name in reversed(MEMBERS)} | {"results/store/k/a.bin": file}
-    archive.write(tmp_path / "b.tar.gz", backwards, top="top")
-    assert (tmp_path / "b.tar.gz").read_bytes() == first
-    assert first[4:8] == b"\0\0\0\0" and not list(tmp_path.glob(".*part"))
+    told: list[tuple[int, int]] = []
+    again = tmp_path / "a new" / "folder" / "b.tar.gz"
+    digest = archive.write(again, backwards, top="top", progress=lambda done, total: told.append((done, total)))
+    assert again.read_bytes() == first and digest == hashlib.sha256(first).hexdigest()
+    assert told == [(number, len(MEMBERS)) for number in range(1, len(MEMBERS) + 1)]
+    assert first[4:8] == b"\0\0\0\0" and list(again.parent.iterdir()) == [again]
     with tarfile.open(fileobj=io.BytesIO(first)) as opened:
         assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in opened} == {(0, 0, 0, "", "", 0o644)}
 
