@@ -87,6 +87,16 @@ def test_a_number_leads_to_seeds_intervals_configuration_and_log(folder: Any) ->
     assert detail.code == "seed 0, last recorded: loss/total 0.25 (step 1), val/auc 0.71 (step 1)"
 
 
+def test_two_seeds_have_a_spread_and_an_interval_and_one_has_none(folder: Any) -> None:
+    folder.seeds("refers", [0.80, 0.84])
+    folder.cell("c2l")
+    two, one = (dict(detail.facts) for detail in _provenance.details(folder.load()))
+    low, high = stats.t.interval(0.95, 1, loc=82, scale=2)
+    assert two["mean"] == "82.00, SD 2.83, n = 2 of 2 seeds"
+    assert two["95 % interval over seeds"] == f"{low:.2f} to {high:.2f} (t, df = 1)"
+    assert one["mean"] == "75.00, one seed: no SD, n = 1 of 1 seeds" and "95 % interval over seeds" not in one
+
+
 def test_large_pages_say_where_configurations_stand(folder: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(_provenance, "MOST_FULL", 1)
     for method in ("refers", "c2l"):
