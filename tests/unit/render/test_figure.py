@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -241,3 +242,24 @@ def test_long_names_are_cut_and_spread_over_lines() -> None:
     root = svg_of(panel(Series(label="x" * 60, x=(0.0, 1.0), y=(0.0, 1.0)), x_names=("y" * 50, "short")))
     where = texts(root)
     assert "x" * 37 + "..." in where and "y" * 25 + "..." in where and "short" in where
+
+
+def test_names_of_one_colour_and_style_have_legends_of_their_own() -> None:
+    """There are 32 ways to draw a line: the 33rd row would be mistaken for the first in a legend of all panels."""
+    first = Series(label="first", x=(0.0, 1.0), y=(0.0, 1.0), colour=0)
+    for place, times in ((31, 1), (32, 2)):
+        other = Series(label="other", x=(0.0, 1.0), y=(1.0, 0.0), colour=place)
+        root = svg_of(panel(first, other), panel(first, other))
+        assert sum(text.text == "first" for text in root.iter(f"{SVG}text")) == times
+
+
+def test_names_beside_the_axes_leave_the_title_less_room() -> None:
+    """44 signs a line, or 30; a number and its unit stay together."""
+    title = "a " * 20 + "10 % of labels"
+    series = Series(label="s", x=(0.0,), y=(0.0,), style="intervals")
+    lines = {
+        wide: [text.text for text in svg_of(replace(panel(series, y_names=names), title=title)).iter(f"{SVG}text")]
+        for wide, names in ((True, ()), (False, ("n",)))
+    }
+    assert " ".join(["a"] * 20) + " 10\u00a0%" in lines[True] and "of labels" in lines[True]
+    assert " ".join(["a"] * 15) in lines[False] and "a a a a a 10\u00a0% of labels" in lines[False]

@@ -223,3 +223,19 @@ def test_parts_of_a_wide_table_hold_as_many_columns_as_fit() -> None:
         assert heads_shown == parts
     one = [line.strip() for line in terminal.table(table, width=14).splitlines() if "col" in line]
     assert one == ["col0", "col1", "col2", "col3"]
+
+
+def test_a_long_word_over_a_column_is_broken_and_wide_signs_take_two_columns() -> None:
+    heads = (Column(title="c", group="g" * 30), Column(title="\uff21\uff22", group="\u65e5\u672c"))
+    rows = (Row(title="r", cells=(Cell(text="x"), Cell(text="y"))), Row(title="\uff21", cells=(Cell(text="x"),) * 2))
+    lines = terminal.table(Table(id="t", caption="c", columns=heads, rows=rows)).splitlines()
+    assert lines[1:] == [
+        "-" * (2 + 2 + 24 + 2 + 4),
+        f"    {'g' * 24}  \u65e5\u672c",
+        f"    {'g' * 6}",
+        f"    {'c':24}  \uff21\uff22",
+        "-" * 34,
+        f"r   {'x':24}  y",
+        f"\uff21  {'x':24}  x",
+        "-" * 34,
+    ]

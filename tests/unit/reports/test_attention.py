@@ -39,7 +39,7 @@ def explain(folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], i
     schemas.write(localise / "predicted.parquet", pd.DataFrame(predicted), "predicted")
     overlaps = [
         {
-            "map": kind, "image_id": image, "patient_id": patient, "class": c, "n_annotated": 1, "n_predicted": 1,
+            "map": kind, "image_id": image, "patient_id": patient, "class": c, "n_annotated": 1, "n_predicted": 3,
             "iou": values[i], "centred_iou": 0.1,
         }
         for kind, values in iou.items()
@@ -149,3 +149,13 @@ def test_panels_show_the_radiograph_its_boxes_and_its_map(folder: Any) -> None:
         expected = (grid - grid.min()) / (grid.max() - grid.min())
         np.testing.assert_allclose(picture.heat, expected, atol=5.1e-5)
         assert picture.predicted == ((0.55, 0.0, 0.1, 0.7),) and picture.window == (0.1, 0.2, 0.8, 0.6)
+
+
+def test_of_a_single_class_there_is_no_row_of_all(folder: Any) -> None:
+    explain(folder, folder.cell("refers"), name="refers", iou={"class": [0.25]}, images=1)
+    table = attention.build(folder.load())
+    assert table is not None
+    (row,) = table.rows
+    assert row.title == "refers: class activation: Mass"
+    assert [cell.figure for cell in row.cells][:7] == ["1", "1", "1", "0.3", "0.250", "0.100", "+0.150"]
+    assert row.cells[7].notes[0].text == "no interval: fewer than two patients."

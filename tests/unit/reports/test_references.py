@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
+from refers_bench.data.imported import ImportedRun
+from refers_bench.jobs.importing import publish
 from refers_bench.render.table import NO_VALUE
 from refers_bench.reports import references
 
@@ -109,3 +112,39 @@ def test_without_a_figure_of_the_paper_there_is_no_table(folder: Any) -> None:
     folder.cell("mine")
     folder.cell("refers", dataset="phantom")
     assert references.build(folder.load()) is None
+
+
+def test_a_figure_that_two_tables_print_stands_once_beside_the_released_files(folder: Any) -> None:
+    """Tables 1 and 2 print REFERS' figure; the manifest has no such row, the release has."""
+    labels = np.arange(40)[:, None] % 2
+    scores = (labels + np.arange(40)[:, None] / 39).astype(np.float32)
+    run = ImportedRun(
+        method="refers",
+        label="REFERS",
+        dataset="covid19_idc",
+        task="viral_vs_bacterial",
+        label_ratio=1.0,
+        seed=0,
+        classes=("Viral",),
+        image_ids=tuple(f"i{n}" for n in range(40)),
+        patient_ids=("",) * 40,
+        labels_NK=labels.astype(np.int8),
+        scores_NK=scores,
+    )
+    publish([run], results=folder.results, name="refers-release", title="", origin="released", command="c")
+    folder.seeds("c2l", [0.73, 0.75])
+    table = references.build(folder.load())
+    assert table is not None
+    where = "covid19_idc: viral_vs_bacterial, 100 % of labels (Table 1)"
+    assert [row.title for row in table.rows] == [f"REFERS, {where}", f"C2L, {where}"]
+    # All positive images are above all negative ones: 100.
+    assert [cell.figure for cell in table.rows[0].cells][:6] == [
+        "80.4",
+        "100.00",
+        NO_VALUE,
+        NO_VALUE,
+        "+19.60",
+        NO_VALUE,
+    ]
+    assert table.rows[0].cells[7].notes[0].text == "no P-value: not run here."
+    assert [cell.figure for cell in table.rows[1].cells][:4] == ["73.0", NO_VALUE, "74.00", "2"]
