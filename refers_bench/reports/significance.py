@@ -61,8 +61,8 @@ def build(results: Results) -> Table | None:
             "corrected for the number of rows.",
             *_grid.choice_remarks(student),
             f"P, higher: that the row is higher than every other; {HIGHER}. P, lower: that it is lower than the best "
-            f"of the others; {LOWER}, {PERMUTATIONS} permutations, n as in the column of seeds. Neither is corrected "
-            "for the number of rows.",
+            f"of the others; {LOWER}, {PERMUTATIONS} permutations, n as in the column of seeds. Of a single other row "
+            "both are the one-sided t-test. Neither is corrected for the number of rows.",
             "Difference, interval and detectable difference in AUC points (per cent). Holm: P adjusted for the "
             f"tests of this table that were made: {made(adjusted)}. Detectable: smallest true difference found in 80 % "
             "of repetitions at P < 0.05 with this spread and n. Power: share of repetitions that find a true "
@@ -111,9 +111,15 @@ def _directions(found: BestOf | Refusal) -> tuple[Cell, Cell]:
     if isinstance(found, Refusal):
         refused = Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),))
         return refused, refused
-    n = found.n, *found.others
+    n, df = (found.n, *found.others), f"df = {found.df:g}"
+    if not found.permutations:
+        alone = f"{STUDENT}, one-sided"
+        return (
+            _grid.p_cell(found.p_higher, test=alone, n=n, df=found.df, title=df),
+            _grid.p_cell(found.p_lower, test=alone, n=n, df=found.df, title=df),
+        )
     return (
-        _grid.p_cell(found.p_higher, test=HIGHER, n=n, df=found.df, title=f"df = {found.df:g}"),
+        _grid.p_cell(found.p_higher, test=HIGHER, n=n, df=found.df, title=df),
         _grid.p_cell(found.p_lower, test=LOWER, n=n, title=f"{found.permutations} permutations"),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from refers_bench.analysis import image_statistics as room
 from refers_bench.analysis.auc_intervals import INTERVAL, mean_aucs
@@ -59,7 +60,24 @@ def test_one_seed_each_is_the_interval_and_delong(tmp_path: Path) -> None:
         expected: Any = pair(delong(LABELS[:, k], np.stack([one[:, k], two[:, k]])), 0, 1)
         assert (test.name, test.method, test.test) == ("ab"[k], "c2l", DELONG[IMAGE])
         assert (test.difference, test.p) == pytest.approx((expected.difference, expected.p))
-    assert [test.p_holm for test in found.tests] == pytest.approx(room.holm([test.p for test in found.tests]))
+    assert [(test.n_pos, test.n_neg) for test in found.tests] == [
+        (int(LABELS[:, k].sum()), 120 - int(LABELS[:, k].sum())) for k in (0, 1)
+    ]
+
+
+def test_p_values_are_adjusted_over_all_classes_and_methods_of_a_column(tmp_path: Path) -> None:
+    runs = [run(method, scores(1.6 - place / 4, place)) for place, method in enumerate(("refers", "c2l", "transvw"))]
+    found = statistics(tmp_path, *runs)
+    p = [test.p for test in found.tests]
+    assert [(test.name, test.method) for test in found.tests] == [
+        ("a", "c2l"),
+        ("a", "transvw"),
+        ("b", "c2l"),
+        ("b", "transvw"),
+    ]
+    adjusted = multipletests(p, method="holm")[1]
+    assert [test.p_holm for test in found.tests] == pytest.approx(adjusted)
+    assert min(adjusted) == pytest.approx(4 * min(map(float, p)))
 
 
 def test_seeds_enter_as_their_mean(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import refers_bench.analysis
-from refers_bench.analysis.published import published, published_values
+from refers_bench.analysis.published import published, published_values, row_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,3 +35,18 @@ def test_what_the_paper_does_not_have() -> None:
 
 def test_every_column_of_tables_1_and_2_is_there() -> None:
     assert {table: sum(v.table == table for v in published_values()) for table in (1, 2, 3)} == {1: 63, 2: 36, 3: 7}
+
+
+def test_a_row_means_a_published_one_by_its_whole_name_or_by_a_beginning_that_says_so() -> None:
+    assert (
+        row_of("REFERS", ["c2l", "refers_small", "refers"]) == "refers" and row_of("REFERS", ["refers_small"]) is None
+    )
+    title = "row 2: original ViT, no recurrent concatenation"
+    assert [row_of(title, [name]) for name in ("row2", "row2_vit", "row2x", "row20")] == [
+        "row2",
+        "row2_vit",
+        None,
+        None,
+    ]
+    # The first name that is allowed, not the first row of the manifest.
+    assert row_of("row 0: full model", ["refers", "row0_x", "row0"]) == "row0" and row_of("none", ["refers"]) is None

@@ -9,6 +9,7 @@ import pytest
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import known_names, load
 from refers_bench.errors import UserError
+from refers_bench.store import schemas
 
 TARGET = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0)
 
@@ -116,3 +117,61 @@ def test_a_broken_or_foreign_table_is_named(folder: Any) -> None:
 def test_the_lock_may_hold_nothing(folder: Any) -> None:
     results = folder.load()
     assert results.planned == () and results.targets == () and json.dumps(results.lock)
+
+
+def test_a_cell_that_cannot_be_planned_gives_its_reason_unless_it_is_done(folder: Any) -> None:
+    for method, state in (("a", "done"), ("b", "missing"), ("c", "failed")):
+        folder.cell(method, state=state)
+        folder.lock["cells"][-1]["unavailable"] = "needs a licence"
+    runs = {planned.method: planned.run for planned in folder.load().planned}
+    assert {method: (run.state, run.reason) for method, run in runs.items()} == {
+        "a": ("done", ""),
+        "b": ("unavailable", "needs a licence"),
+        "c": ("unavailable", "needs a licence"),
+    }
+    assert runs["a"].counts and [run.n_classes for run in runs.values()] == [2, 2, 2]
+
+
+def test_validation_metrics_neither_count_nor_are_missing_from_the_frame(folder: Any) -> None:
+    key = folder.cell(state="missing")
+    folder.lock["jobs"][0]["spec"]["classes"] = ["x", "y", "z"]
+    rows = [("x", 0.9, "test"), ("y", None, "test"), ("x", 0.1, "val"), ("z", 0.2, "val")]
+    stored = pd.DataFrame(
+        [
+            {
+                "class": name,
+                "auc": auc,
+                "n_pos": 3,
+                "n_neg": 4,
+                "undefined": "" if auc else "no positives",
+                "split": split,
+            }
+            for name, auc, split in rows
+        ]
+    )
+    folder.done(key)
+    schemas.write(folder.results / "store" / key / "metrics.parquet", stored.astype({"auc": "float64"}), "metrics")
+    results = folder.load()
+    (planned,) = results.planned
+    assert (planned.run.mean_auc, planned.run.defined, planned.run.n_classes) == (0.9, ("x",), 2)
+    assert planned.validation_auc == pytest.approx(0.15)
+    frame = results.metrics_frame()
+    assert list(zip(frame["class"], frame["split"], strict=True)) == [(name, split) for name, _, split in rows]
+    assert list(results.cells_frame()["mean_auc"]) == [0.9] and list(results.cells_frame()["n_classes_defined"]) == [1]
+
+
+def test_runs_with_predictions_are_named_by_row_and_by_seed_where_there_are_several(folder: Any) -> None:
+    keys = [folder.cell("a", seed=0), folder.cell("a", seed=3), folder.cell("b"), folder.cell("c")]
+    for key in keys[:3]:
+        (folder.results / "store" / key / "predictions.parquet").touch()
+    results = folder.load()
+    (target,) = results.targets
+    assert results.predictions == {
+        target: (("a, seed 0", "a", keys[0]), ("a, seed 3", "a", keys[1]), ("b", "b", keys[2]))
+    }
+
+
+def test_a_cell_without_a_figure_is_none_in_rows_and_not_nan(folder: Any) -> None:
+    folder.cell("a", state="missing")
+    folder.cell("b", aucs={"normal": None})
+    assert [row["mean_auc"] for row in folder.load().cell_rows()] == [None, None]

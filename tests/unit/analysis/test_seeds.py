@@ -49,3 +49,14 @@ def test_identical_values_have_an_sd_of_exactly_zero() -> None:
 def test_summary_frame_is_tidy() -> None:
     frame = summary_frame({("refers", "nih", "findings", 0.1): summarise([_run(0, 0.7), _run(1, 0.9)])})
     assert frame.loc[0, "n_seeds"] == 2 and frame.loc[0, "state"] == "done" and len(frame) == 1
+
+
+def test_a_cell_without_a_figure_is_called_by_the_worst_of_its_seeds() -> None:
+    def state(*states: str) -> str:
+        return summarise([SeedRun(seed=n, key="", state=one, reason=one) for n, one in enumerate(states)]).state
+
+    assert state("missing", "unavailable", "failed") == "failed" and state("missing", "unavailable") == "unavailable"
+    assert state("missing", "missing") == "missing" and state() == "missing"
+    done = SeedRun(seed=0, key="", state="done", mean_auc=0.5, defined=("a",))
+    found = summarise([SeedRun(seed=1, key="", state="failed", reason="why"), done])
+    assert (found.state, found.reasons, found.n, found.n_planned, found.complete) == ("done", ("why",), 1, 2, False)

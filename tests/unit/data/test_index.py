@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from refers_bench.data.index import csv_text, digest, finished_index, read_table
+from refers_bench.data.index import csv_text, digest, finished_boxes, finished_index, read_table
 from refers_bench.errors import DataError
 
 HOSTILE = ["plain", "", "a,b", 'said "no"', "two\nlines", '"', ",", "ünïcode, Größe", " spaces ", "-1", "None", "a'b"]
@@ -71,3 +71,56 @@ def test_boxes_have_a_digest_of_every_number() -> None:
     boxes = pd.DataFrame({"image_id": ["a", "b"], "class": "Mass", "reader": "", "left": [0.1, 1 / 3], "top": 0.2})
     moved = boxes.assign(left=[0.1, 1 / 3 + 1e-12])
     assert digest(boxes) == digest(boxes.copy()) != digest(moved)
+
+
+def box_frame(*rows: tuple[object, ...]) -> pd.DataFrame:
+    sides = ("width", "height", "top", "left")  # another order than that of the columns
+    return pd.DataFrame(rows, columns=["reader", "class", "image_id", *sides])
+
+
+def test_boxes_are_numbers_in_the_order_of_their_columns(tmp_path: Path) -> None:
+    rows = [
+        ("R2", "Mass", "b", "0.25", "0.5", "0.125", "0.75"),
+        ("R1", "Mass", "b", 0.2, 0.1, 0.3, 0.4),
+        ("", "Nodule", "a", 1, 0.5, 0, 0),
+    ]
+    found = finished_boxes(box_frame(*rows), path=tmp_path)
+    assert list(found.columns) == ["image_id", "class", "reader", "left", "top", "width", "height"]
+    assert found.to_numpy().tolist() == [
+        ["a", "Nodule", "", 0, 0, 1, 0.5],
+        ["b", "Mass", "R1", 0.4, 0.3, 0.2, 0.1],
+        ["b", "Mass", "R2", 0.75, 0.125, 0.25, 0.5],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "good"),
+    [
+        ({"left": -0.02}, True),
+        ({"left": -0.021}, False),
+        ({"top": -0.02}, True),
+        ({"top": -0.021}, False),
+        ({"left": 0.92}, True),
+        ({"left": 0.93}, False),
+        ({"top": 0.72}, True),
+        ({"top": 0.73}, False),
+        ({"width": 0}, False),
+        ({"height": 0}, False),
+        ({"width": -0.1}, False),
+        ({"height": "x"}, False),
+        ({"width": 0.001}, True),
+        ({"height": 0.001}, True),
+    ],
+)
+def test_boxes_stay_within_their_image_but_for_two_per_cent(box: dict[str, object], good: bool, tmp_path: Path) -> None:
+    sides = {"width": 0.1, "height": 0.3, "top": 0.2, "left": 0.4, **box}
+    frame = box_frame(("", "Mass", "a", *(sides[name] for name in ("width", "height", "top", "left"))))
+    if good:
+        (row,) = finished_boxes(frame, path=tmp_path).to_dict("records")
+        assert {name: row[name] for name in sides} == sides
+    else:
+        shown = ", ".join(str(sides[name]) for name in ("left", "top", "width", "height"))
+        with pytest.raises(
+            DataError, match=f"box of 'a' at {shown}.*allowed: left, top, width, height within the image"
+        ):
+            finished_boxes(frame, path=tmp_path)

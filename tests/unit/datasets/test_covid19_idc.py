@@ -1,4 +1,4 @@
-"""Does the reader give the real collection's labels, splits and studies?"""
+"""The reader gives the labels, splits and studies of the real collection and of a small one, row by row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from refers_bench.datasets.covid19_idc import DATASET, Params, group_of, index, read_lists
+from refers_bench.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,165 @@ def test_folds_that_do_not_fit(wrong: dict[str, object]) -> None:
 
     with pytest.raises(ValidationError, match="fold"):
         Params(**wrong)  # type: ignore[arg-type]
+
+
+HEADER = "patientid,offset,finding,view,modality,folder,filename,clinical_notes"
+#: Patient, day, finding, view, modality, folder, file and notes of a small collection.
+ROWS = (
+    "1,0,Pneumonia/Viral/COVID-19,PA,X-ray,images,a.png,",
+    "1,0,Pneumonia/Viral/COVID-19,L,X-ray,images,b.png, Cough. ",
+    "1,4,Pneumonia/Viral/COVID-19,AP,X-ray,images,c.png,Better.",
+    "2,0,Pneumonia/Bacterial/Streptococcus,PA,X-ray,images,d.jpg,Fever.",
+    "3,,SARS,Axial,CT,images,e.png,",
+    "4,1,No Finding,PA,X-ray,images,f.png,Well.",
+    "5,1,todo,PA,X-ray,images,g.png,",
+    "6,1,COVID-19,PA,X-ray,volumes,h.nii.gz,",
+    "7,1,Pneumonia/Fungal/Pneumocystis,PA,X-ray,images,gone.png,",
+)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    root = tmp_path / "covid"
+    (root / "images").mkdir(parents=True)
+    (root / "metadata.csv").write_text("\n".join((HEADER, *ROWS)) + "\n")
+    for name in ("a.png", "b.png", "c.png", "d.jpg", "e.png", "f.png", "g.png", "extra.png"):
+        (root / "images" / name).write_bytes(b"x" * len(name))
+    return root
+
+
+def cells(frame: pd.DataFrame, *columns: str) -> dict[str, tuple[object, ...]]:
+    """Image -> some of its columns, None for null."""
+    return {
+        row[0]: tuple(None if pd.isna(value) else value for value in row[1:])
+        for row in frame[["image_id", *columns]].itertuples(index=False, name=None)
+    }
+
+
+def test_rows_of_a_small_collection(small: Path) -> None:
+    frame = index(small, Params(), {})
+    assert cells(frame, "path", "patient_id", "study_id", "view", "report") == {
+        # The text of a study is that of any of its rows.
+        "a.png": ("images/a.png", "1", "1@0", "PA", "Cough."),
+        "b.png": ("images/b.png", "1", "1@0", "L", "Cough."),
+        "c.png": ("images/c.png", "1", "1@4", "AP", "Better."),
+        "d.jpg": ("images/d.jpg", "2", "2@0", "PA", "Fever."),
+        "e.png": ("images/e.png", "3", "3@", "Axial", None),
+        "f.png": ("images/f.png", "4", "4@1", "PA", "Well."),
+        "g.png": ("images/g.png", "5", "5@1", "PA", None),
+    }
+    # COVID-19 against other; viral (1) against bacterial (0), null for the rest; nobody has labelled g.
+    assert cells(frame, "covid19_vs_other:COVID-19", "viral_vs_bacterial:Viral") == {
+        "a.png": (1, 1),
+        "b.png": (1, 1),
+        "c.png": (1, 1),
+        "d.jpg": (0, 0),
+        "e.png": (0, 1),
+        "f.png": (0, None),
+        "g.png": (None, None),
+    }
+    classes = DATASET.tasks["findings"].classes
+    assert classes == ("COVID-19", "Other viral", "Bacterial", "Fungal", "Other disease", "No finding")
+    expected = {"a.png": 0, "b.png": 0, "c.png": 0, "d.jpg": 2, "e.png": 1, "f.png": 5}
+    assert cells(frame, *(f"findings:{name}" for name in classes)) == {
+        **{image: tuple(int(place == k) for k in range(6)) for image, place in expected.items()},
+        "g.png": (None,) * 6,
+    }
+    assert frame.groupby("patient_id")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "images"),
+    [
+        ({"modalities": ("X-ray",)}, "abcdfg"),
+        ({"modalities": ("CT",)}, "e"),
+        ({"views": ("PA", "L")}, "abdfg"),
+        ({"views": ("AP",)}, "c"),
+        ({"views": ("PA",), "modalities": ("CT",)}, ""),
+    ],
+)
+def test_views_and_modalities_that_are_kept(params: dict[str, tuple[str, ...]], images: str, small: Path) -> None:
+    if not images:
+        with pytest.raises(DataError):
+            index(small, Params(**params), {})  # type: ignore[arg-type]
+        return
+    frame = index(small, Params(**params), {})  # type: ignore[arg-type]
+    assert "".join(sorted(name[0] for name in frame["image_id"])) == images
+
+
+def test_lists_give_splits_and_labels_of_covid_and_keep_what_the_metadata_lack(small: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    # The list says of d that it is COVID-19, and of a that it is not.
+    for split, lines in (
+        ("train", "a.png 1 0\nb.png 0 1\n"),
+        ("val", "extra.png 0 1\nabsent.png 1 0\n"),
+        ("test", "d.jpg 0 1\n"),
+    ):
+        (lists / f"{split}.txt").write_text(lines)
+    frame = index(small, Params(lists="covid"), {"covid": lists})
+    assert cells(
+        frame, "split", "patient_id", "covid19_vs_other:COVID-19", "viral_vs_bacterial:Viral", "findings:COVID-19"
+    ) == {
+        "a.png": ("train", "1", 0, 1, 1),
+        "b.png": ("train", "1", 1, 1, 1),
+        "c.png": ("", "1", 1, 1, 1),
+        "d.jpg": ("test", "2", 1, 0, 0),
+        "e.png": ("", "3", 0, 1, 0),
+        "f.png": ("", "4", 0, None, 0),
+        "g.png": ("", "5", None, None, None),
+        "extra.png": ("val", "extra.png", 1, None, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.png 1", r"train\.txt:2: 'a\.png 1'; allowed: 'name 0 1' \(COVID-19\) or 'name 1 0'"),
+        ("a.png 1 1", r"train\.txt:2: 'a\.png 1 1'"),
+        ("a.png 0 0", r"train\.txt:2: 'a\.png 0 0'"),
+        ("x.png 0 1", r"train\.txt:2: 'x\.png' is in train\.txt, too"),
+        ("v.png 0 1", r"val\.txt:1: 'v\.png' is in train\.txt, too"),
+    ],
+)
+def test_broken_lists(line: str, message: str, tmp_path: Path) -> None:
+    for name, text in (("train", f"x.png 1 0\n{line}\n"), ("val", "v.png 0 1\n"), ("test", "t.png 0 1\n")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_lists(tmp_path)
+
+
+def test_a_missing_list_an_unknown_finding_and_a_missing_image(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a.png 0 1\n")
+    with pytest.raises(DataError, match=r"val\.txt: missing list; allowed: train\.txt, val\.txt and test\.txt"):
+        read_lists(tmp_path)
+    with pytest.raises(DataError, match=r"images.gone\.png|gone\.png"):
+        index(small, Params(missing="refuse"), {})
+    table = small / "metadata.csv"
+    table.write_text(table.read_text().replace("No Finding", "No Findng"))
+    with pytest.raises(DataError, match=r"metadata\.csv:7: unknown finding 'No Findng'.*'No Finding'\?"):
+        index(small, Params(), {})
+
+
+def test_folds_deal_patients_of_either_kind_in_turn(tmp_path: Path) -> None:
+    """Six bacterial patients and nine others in three folds: two and three in each, two images of one in one split."""
+    (tmp_path / "images").mkdir()
+    rows = []
+    for patient in range(15):
+        finding = "Pneumonia/Bacterial/Streptococcus" if patient < 6 else "Pneumonia/Viral/SARS"
+        for shot in range(2):
+            rows.append(f"p{patient},{shot},{finding},PA,X-ray,images,p{patient}_{shot}.png,")
+            (tmp_path / "images" / f"p{patient}_{shot}.png").write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text("\n".join((HEADER, *rows)) + "\n")
+    rounds = [index(tmp_path, Params(folds=3, fold=fold), {}) for fold in range(3)]
+    tested = []
+    for frame in rounds:
+        assert frame.groupby("patient_id")["split"].nunique().max() == 1
+        for split in ("train", "val", "test"):
+            some = frame[frame["split"] == split].drop_duplicates("patient_id")["viral_vs_bacterial:Viral"]
+            assert (int((some == 0).sum()), int((some == 1).sum())) == (2, 3)
+        tested.append(set(frame.loc[frame["split"] == "test", "patient_id"]))
+    assert len(set.union(*tested)) == 15
+    # The fold after the tested one validates.
+    for fold, frame in enumerate(rounds):
+        assert set(frame.loc[frame["split"] == "val", "patient_id"]) == tested[(fold + 1) % 3]

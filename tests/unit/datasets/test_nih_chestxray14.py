@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,27 @@ def test_lists_and_split_belong_together(params: dict[str, str]) -> None:
 
 
 def test_boxes_frame_what_was_drawn(original: Path) -> None:
+    """All four sides of every box, whatever its shape, and on no other image."""
+    expected, shots = [], Counter[int]()
+    for study in studies(PHANTOM):
+        for view in (view for view in study.views if view.view != "L"):
+            name = f"{study.patient + 1:08d}_{shots[study.patient]:03d}"
+            shots[study.patient] += 1
+            expected += [
+                (name, lesion.finding, *view.box(lesion))
+                for lesion in study.lesions
+                if lesion.finding != "Interstitial"
+            ]
+    assert any(abs(width - height) > 0.01 for *_, width, height in expected)
+    frame = boxes(original, Params())
+    found = [tuple(row) for row in frame[["image_id", "class", "left", "top", "width", "height"]].to_numpy()]
+    assert len(found) == len(expected)
+    for one, other in zip(found, sorted(expected), strict=True):
+        # The list has three digits of a pixel of 1,024.
+        assert one[:2] == other[:2] and one[2:] == pytest.approx(other[2:], abs=1e-6)
+
+
+def test_boxes_surround_what_is_seen(original: Path) -> None:
     frame = boxes(original, Params())
     assert set(frame["class"]) <= set(CLASSES)
     indexed = index(original, Params(), {}).set_index("image_id")
@@ -153,6 +175,24 @@ def test_boxes_frame_what_was_drawn(original: Path) -> None:
         mirrored = grey[:, ::-1]
         around.append(mirrored[top : top + int(row.height * side), left : left + int(row.width * side)].mean())
     assert np.mean(inside) > np.mean(around) + 0.03
+
+
+def test_a_line_of_the_real_box_list_in_shares_of_1024_pixels(tmp_path: Path) -> None:
+    lines = (
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,",
+        "00013118_008.png,Infiltrate,225,547,86,79,,,",
+        "00004533_014.png,Atelectasis,512,128,256,64,,,",
+    )
+    (tmp_path / BOXES).write_text("\n".join(lines) + "\n")
+    assert boxes(tmp_path, Params()).to_dict("list") == {
+        "image_id": ["00004533_014", "00013118_008"],
+        "class": ["Atelectasis", "Infiltration"],
+        "reader": ["", ""],
+        "left": [0.5, 225 / 1024],
+        "top": [0.125, 547 / 1024],
+        "width": [0.25, 86 / 1024],
+        "height": [0.0625, 79 / 1024],
+    }
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Path], None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from refers_bench.data.decode import decode
 from refers_bench.data.phantoms import PhantomParams, studies
@@ -109,17 +112,78 @@ def test_converted_images_and_a_gzipped_table(copy: Path) -> None:
 
 
 def test_boxes_frame_what_was_drawn(original: Path) -> None:
+    """All four sides of every reader's box, whatever its shape, up to the readers' noise and whole pixels."""
     frame = boxes(original, Params())
     assert frame["reader"].str.fullmatch(r"R\d+").all()
-    drawn = {}
+    drawn: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for study in studies(PHANTOM):
+        image = hashlib.sha256(f"vinbigdata phantom {PHANTOM.seed} {study.number}".encode()).hexdigest()[:32]
         for lesion in study.lesions:
-            drawn.setdefault(lesion.finding, []).append(study.views[0].box(lesion))
-    nodules = frame[frame["class"] == "Nodule/Mass"]
-    centres = np.array([(left + width / 2, top + height / 2) for left, top, width, height in drawn["Nodule"]])
-    for row in nodules.itertuples():
-        distance = np.hypot(centres[:, 0] - row.left - row.width / 2, centres[:, 1] - row.top - row.height / 2)
-        assert distance.min() < 0.06
+            finding = {"Effusion": "Pleural effusion", "Nodule": "Nodule/Mass", "Interstitial": "ILD"}
+            where = (image, finding.get(lesion.finding, lesion.finding))
+            drawn.setdefault(where, []).append(study.views[0].box(lesion))
+    assert set(zip(frame["image_id"], frame["class"], strict=True)) <= set(drawn)
+    distances = [
+        min(max(map(abs, np.subtract(edges(row[3:]), edges(box)))) for box in drawn[row[0], row[1]])
+        for row in frame.itertuples(index=False)
+    ]
+    # Noise of 1 % of a side, and pixels that are 2.5 % of it.
+    assert len(distances) > 60 and max(distances) < 0.07 and np.median(distances) < 0.03
+
+
+def edges(box: Sequence[float]) -> tuple[float, ...]:
+    left, top, width, height = box
+    return left, top, left + width, top + height
+
+
+def _dicom(path: Path, *, wide: int, high: int) -> None:
+    image = np.zeros((high, wide), np.uint16)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID("1.2.840.10008.5.1.4.1.1.1.1"), UID("2.25.1")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    header.SOPClassUID, header.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    header.Rows, header.Columns, header.PixelData = high, wide, image.tobytes()
+    header.PhotometricInterpretation, header.SamplesPerPixel, header.PixelRepresentation = "MONOCHROME2", 1, 0
+    header.BitsAllocated, header.BitsStored, header.HighBit = 16, 12, 11
+    header.save_as(path, enforce_file_format=True)
+
+
+def test_boxes_are_shares_of_width_and_height_that_differ(tmp_path: Path) -> None:
+    """A radiograph of 200 x 400 pixels, by its DICOM file, a smaller PNG file, and the table of sizes."""
+    lines = (
+        "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max",
+        "b,Nodule/Mass,8,R9,20,200,60,220",
+        "b,No finding,14,R8,,,,",
+        "b,ILD,5,R10,50,40,200,400",
+        "a,No finding,14,R8,,,,",
+        "a,No finding,14,R9,,,,",
+        "a,No finding,14,R10,,,,",
+    )
+    (tmp_path / TABLE).write_text("\n".join(lines) + "\n")
+    expected = pd.DataFrame(
+        {
+            "image_id": ["b", "b"],
+            "class": ["ILD", "Nodule/Mass"],
+            "reader": ["R10", "R9"],
+            "left": [0.25, 0.1],
+            "top": [0.1, 0.5],
+            "width": [0.75, 0.2],
+            "height": [0.9, 0.05],
+        }
+    )
+    (tmp_path / "train").mkdir()
+    _dicom(tmp_path / "train" / "b.dicom", wide=200, high=400)
+    pd.testing.assert_frame_equal(boxes(tmp_path, Params()), expected, check_dtype=False)
+    (tmp_path / "train" / "b.dicom").unlink()
+    Image.new("L", (50, 100)).save(tmp_path / "train" / "b.png")
+    pd.testing.assert_frame_equal(boxes(tmp_path, Params(images="png", png_scale=0.25)), expected, check_dtype=False)
+    # dim0 is the number of rows, as in the table of Kaggle's converted images.
+    (tmp_path / SIZES).write_text("image_id,dim0,dim1\nb,400,200\na,10,10\n")
+    pd.testing.assert_frame_equal(boxes(tmp_path, Params(images="png")), expected, check_dtype=False)
+    (tmp_path / SIZES).unlink()
+    (tmp_path / "train" / "b.png").unlink()
+    assert boxes(tmp_path, Params()).empty, "boxes of an image that is not there have no scale"
 
 
 def lists_of(copy: Path) -> dict[str, Path]:

@@ -168,3 +168,38 @@ def test_large_radiographs_are_made_smaller() -> None:
     assert small.shape == (2, 96, 96) and small.dtype == np.uint8
     means = pixels[[2, 0]].reshape(2, 96, 2, 96, 2).mean(axis=(2, 4))
     assert np.abs(small.astype(float) - means).max() <= 1
+
+
+def test_boxes_that_are_no_squares_keep_their_place_and_shape() -> None:
+    rows = [
+        ("a", "p", "Mass", "R1", 0.1, 0.5, 0.4, 0.2),
+        ("a", "p", "Mass", "R2", 0.1, 0.5, 0.4, 0.1),
+        ("b", "q", "Mass", "", 0.6, 0.0, 0.1, 0.9),
+    ]
+    frame = pd.DataFrame(rows, columns=schemas.ANNOTATED.names)
+    boxes = localise.boxes_of(frame)
+    assert boxes == {
+        ("a", "Mass"): [(0.1, 0.5, 0.4, 0.2), (0.1, 0.5, 0.4, 0.1)],
+        ("b", "Mass"): [(0.6, 0.0, 0.1, 0.9)],
+    }
+    pairs = localise.pairs_of(frame)
+    found = {"class": [[(0.1, 0.5, 0.2, 0.2), (0.7, 0.0, 0.1, 0.2)], [(0.6, 0.0, 0.1, 0.3)]]}
+    drawn = localise.predicted_rows(pairs, found)
+    assert drawn.to_numpy().tolist() == [
+        ["class", "a", "Mass", 0.1, 0.5, 0.2, 0.2],
+        ["class", "a", "Mass", 0.7, 0.0, 0.1, 0.2],
+        ["class", "b", "Mass", 0.6, 0.0, 0.1, 0.3],
+    ]
+    overlaps = localise.overlap_rows(pairs, found, boxes)
+    assert overlaps[["map", "image_id", "patient_id", "class", "n_annotated", "n_predicted"]].to_numpy().tolist() == [
+        ["class", "a", "p", "Mass", 2, 2],
+        ["class", "b", "q", "Mass", 1, 1],
+    ]
+    # a: 0.04 of 0.08 + 0.02; b: a third of the annotated box.
+    assert overlaps["iou"].tolist() == pytest.approx([0.04 / 0.10, 1 / 3])
+    # The centred box: 0.3 wide and 0.4 high on average, from 0.35 to 0.65 and from 0.3 to 0.7.
+    meets = [0.15 * 0.2, 0.05 * 0.4]
+    unions = [0.12 + 0.08 - meets[0], 0.12 + 0.09 - meets[1]]
+    assert overlaps["centred_iou"].tolist() == pytest.approx(
+        [meet / union for meet, union in zip(meets, unions, strict=True)]
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
+from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from refers_bench.jobs.localise import SHOWN_SIDE
 from refers_bench.reports import _page, attention, figure_attention
@@ -26,16 +29,17 @@ def explain(folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], i
     attend.mkdir(), localise.mkdir()
     count = len(next(iter(iou.values())))
     rows = [(f"i{i}", f"p{i // 2}", NAMES[i % 2]) for i in range(count)]
-    box = {"left": 0.1, "top": 0.1, "width": 0.3, "height": 0.3}
+    box = {"left": 0.1, "top": 0.5, "width": 0.3, "height": 0.2}
+    other = {"left": 0.55, "top": 0.0, "width": 0.1, "height": 0.7}
     annotated = [
         {"image_id": image, "patient_id": patient, "class": c, "reader": "", **box} for image, patient, c in rows
     ]
     schemas.write(attend / "annotated.parquet", pd.DataFrame(annotated), "annotated")
-    predicted = [{"map": kind, "image_id": image, "class": c, **box} for kind in iou for image, _, c in rows]
+    predicted = [{"map": kind, "image_id": image, "class": c, **other} for kind in iou for image, _, c in rows]
     schemas.write(localise / "predicted.parquet", pd.DataFrame(predicted), "predicted")
     overlaps = [
         {
-            "map": kind, "image_id": image, "patient_id": patient, "class": c, "n_annotated": 1, "n_predicted": 1,
+            "map": kind, "image_id": image, "patient_id": patient, "class": c, "n_annotated": 1, "n_predicted": 3,
             "iou": values[i], "centred_iou": 0.1,
         }
         for kind, values in iou.items()
@@ -47,7 +51,7 @@ def explain(folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], i
     tensors |= {kind: rng.random((images, 14, 14), np.float32) for kind in iou}
     save_file(tensors, localise / "shown.safetensors")
     facts = {
-        "annotated_images": {"test": count, "train": 7}, "maps": dict.fromkeys(iou, "made so"), "window": [0, 0, 1, 1],
+        "annotated_images": {"test": count, "train": 7}, "maps": dict.fromkeys(iou, "made so"), "window": [0.1, 0.2, 0.8, 0.6],
         "shown": [{"image_id": image, "class": c} for image, _, c in (rows * images)[:images]],
     }  # fmt: skip
     (localise / "run.json").write_text(json.dumps({"facts": facts}))
@@ -113,3 +117,45 @@ def test_one_kind_of_map_alone(folder: Any, kind: str) -> None:
     assert picture is not None and len(picture.heat) == 14 and picture.predicted
     table = attention.build(folder.load())
     assert table is not None and len(table.rows) == 3
+
+
+def test_panels_show_the_radiograph_its_boxes_and_its_map(folder: Any) -> None:
+    cell = folder.cell("refers", dataset="nih_chestxray14", task="findings", label="REFERS")
+    explain(folder, cell, name="refers", iou={"rollout": [0.1, 0.2, 0.456], "class": [0.3, 0.1, 0.2]})
+    stored = load_file(folder.results / "store" / f"l-{cell}" / "shown.safetensors")
+    (figure,) = figure_attention.build(folder.load())
+    assert figure.caption == (
+        "Where REFERS looks (nih_chestxray14: findings, 100 % of labels, seed 0): attention rollout and class "
+        "activation. Solid boxes are annotated, dashed ones surround what reaches 0.3 of a stretched map. Test images, "
+        "drawn class by class by a hash of their names."
+    )
+    assert figure.columns == 3 and [panel.title for panel in figure.panels] == [
+        "i0: Mass",
+        "attention rollout, IoU 0.10",
+        "class activation, IoU 0.30",
+        "i1: Nodule <b>",
+        "attention rollout, IoU 0.20",
+        "class activation, IoU 0.10",
+    ]
+    for place, panel in enumerate(figure.panels):
+        picture, image, kind = panel.picture, place // 3, ("", "rollout", "class")[place % 3]
+        assert picture is not None and picture.annotated == ((0.1, 0.5, 0.3, 0.2),)
+        with Image.open(io.BytesIO(base64.b64decode(picture.png))) as png:
+            assert np.array_equal(np.asarray(png), stored["pixels"][image])
+        if not kind:
+            assert (picture.heat, picture.predicted, picture.window) == ((), (), (0.0, 0.0, 1.0, 1.0))
+            continue
+        grid = stored[kind][image].astype(float)
+        expected = (grid - grid.min()) / (grid.max() - grid.min())
+        np.testing.assert_allclose(picture.heat, expected, atol=5.1e-5)
+        assert picture.predicted == ((0.55, 0.0, 0.1, 0.7),) and picture.window == (0.1, 0.2, 0.8, 0.6)
+
+
+def test_of_a_single_class_there_is_no_row_of_all(folder: Any) -> None:
+    explain(folder, folder.cell("refers"), name="refers", iou={"class": [0.25]}, images=1)
+    table = attention.build(folder.load())
+    assert table is not None
+    (row,) = table.rows
+    assert row.title == "refers: class activation: Mass"
+    assert [cell.figure for cell in row.cells][:7] == ["1", "1", "1", "0.3", "0.250", "0.100", "+0.150"]
+    assert row.cells[7].notes[0].text == "no interval: fewer than two patients."

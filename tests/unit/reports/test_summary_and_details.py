@@ -1,4 +1,4 @@
-"""Does a reader find first what matters, and behind each number where it comes from?"""
+"""A reader finds first what matters, and behind each number where it comes from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from refers_bench.analysis.seeds import mean_interval
 from refers_bench.reports import _page, _provenance, _summary, references, table1
 
 
@@ -25,6 +24,18 @@ def test_the_summary_says_who_leads_and_how_sure_that_is(folder: Any) -> None:
     assert "in 1 of 2 tested columns, in 1 after Holm's correction" in said[2]
     assert any(text.startswith("Claims of the paper") for text in said)
     assert any("published figures: " in text for text in said)
+
+
+def test_holms_correction_may_leave_no_column(folder: Any) -> None:
+    """P is 0.034 in either column, and 0.068 after the correction."""
+    for ratio in (0.1, 1.0):
+        folder.seeds("refers", [0.78, 0.79, 0.81], ratio=ratio)
+        folder.seeds("scratch", [0.75, 0.76, 0.77], ratio=ratio)
+    said = _summary.sentences(folder.load(), [])
+    assert said[1] == (
+        "refers is above the best other complete row in 2 of 2 columns; P < 0.05 over seeds, whichever is higher, in 2 of "
+        "2 tested columns, in 0 after Holm's correction."
+    )
 
 
 def test_verdicts_on_published_figures_state_their_error_rates(folder: Any) -> None:
@@ -66,7 +77,7 @@ def test_a_number_leads_to_seeds_intervals_configuration_and_log(folder: Any) ->
     folder.job("pre", "pretrain", spec={"kind": "pretrain", "source": "phantom", "pretrain": {"steps": 7}})
     (detail,) = _provenance.details(folder.load())
     facts = dict(detail.facts)
-    low, high = mean_interval([0.80, 0.82, 0.81])
+    low, high = stats.t.interval(0.95, 2, loc=0.81, scale=0.01 / math.sqrt(3))
     assert facts["mean"] == "81.00, SD 1.00, n = 3 of 3 seeds"
     assert facts["95 % interval over seeds"] == f"{low * 100:.2f} to {high * 100:.2f} (t, df = 2)"
     assert facts["seed 1"].startswith("82.00 | key refers+")
@@ -74,6 +85,16 @@ def test_a_number_leads_to_seeds_intervals_configuration_and_log(folder: Any) ->
         "finetune.steps: 150" in detail.config and "pretrain.steps: 7" in detail.config and "seed:" not in detail.config
     )
     assert detail.code == "seed 0, last recorded: loss/total 0.25 (step 1), val/auc 0.71 (step 1)"
+
+
+def test_two_seeds_have_a_spread_and_an_interval_and_one_has_none(folder: Any) -> None:
+    folder.seeds("refers", [0.80, 0.84])
+    folder.cell("c2l")
+    two, one = (dict(detail.facts) for detail in _provenance.details(folder.load()))
+    low, high = stats.t.interval(0.95, 1, loc=82, scale=2)
+    assert two["mean"] == "82.00, SD 2.83, n = 2 of 2 seeds"
+    assert two["95 % interval over seeds"] == f"{low:.2f} to {high:.2f} (t, df = 1)"
+    assert one["mean"] == "75.00, one seed: no SD, n = 1 of 1 seeds" and "95 % interval over seeds" not in one
 
 
 def test_large_pages_say_where_configurations_stand(folder: Any, monkeypatch: Any) -> None:

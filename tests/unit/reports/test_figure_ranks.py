@@ -1,0 +1,65 @@
+"""The plot of mean ranks: ranks counted by hand, SciPy's P-value, the tabulated critical difference, best on top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scipy.stats import friedmanchisquare, studentized_range
+
+from refers_bench.reports import _grid, figure_ranks
+
+#: Column -> mean AUC of REFERS, A, B: ranks 1 2 3, 1 2 3, 2 1 3 and, with a tie, 1 2.5 2.5.
+AUCS = {0.1: (0.9, 0.8, 0.7), 0.2: (0.95, 0.8, 0.6), 0.5: (0.8, 0.85, 0.7), 1.0: (0.9, 0.7, 0.7)}
+
+
+def fill(folder: Any) -> None:
+    for ratio, aucs in AUCS.items():
+        # The first row of the manifest is not the best one.
+        for name, auc in zip(("b", "refers", "a"), (aucs[2], *aucs[:2]), strict=True):
+            folder.seeds(name, [auc, auc], ratio=ratio, label=name.upper())
+
+
+def test_ranks_by_hand(folder: Any) -> None:
+    fill(folder)
+    # Neither a column where a row is incomplete nor a row without any complete cell counts.
+    folder.seeds("refers", [0.5, 0.5], ratio=0.3, label="REFERS")
+    folder.cell("gone", ratio=0.1, state="failed")
+    figure = figure_ranks.build(folder.load())
+    assert figure is not None
+    (panel,) = figure.panels
+    (series,) = panel.series
+    assert panel.y_names == ("REFERS", "A", "B") and panel.x_label == "mean rank"
+    assert series.x == pytest.approx((5 / 4, 7.5 / 4, 11.5 / 4)) and series.y == (0, 1, 2)
+    critical = studentized_range.ppf(0.95, 3, 1e9) / 2**0.5 * (3 * 4 / (6 * 4)) ** 0.5
+    assert [high - x for high, x in zip(series.high, series.x, strict=True)] == pytest.approx(
+        [critical / 2] * 3, rel=1e-4
+    )
+    assert [x - low for low, x in zip(series.low, series.x, strict=True)] == pytest.approx([critical / 2] * 3, rel=1e-4)
+    found = friedmanchisquare(*zip(*AUCS.values(), strict=True))
+    assert figure.caption == (
+        "Mean rank over 4 columns (1 is best). Methods whose bars, half the critical difference of "
+        f"{critical:.2f} to each side, do not overlap differ at 5 % (Nemenyi). Friedman's test on the ranks of the "
+        f"methods, chi-squared approximation: chi-squared = {found.statistic:.2f}, df = 2, n = 4 columns, P = "
+        f"{_grid.p_text(found.pvalue)}. Columns of one dataset are not independent, which this ignores."
+    )
+
+
+def test_fewer_than_three_rows_or_two_columns_have_no_ranks(folder: Any) -> None:
+    for ratio in (0.1, 1.0):
+        for name, auc in (("refers", 0.8), ("a", 0.7)):
+            folder.seeds(name, [auc, auc], ratio=ratio)
+    assert figure_ranks.build(folder.load()) is None
+    for name, auc in (("refers", 0.8), ("a", 0.7), ("c", 0.6)):
+        folder.seeds(name + "x", [auc, auc], dataset="other", ratio=1.0)
+    assert figure_ranks.build(folder.load()) is None
+
+
+def test_a_column_whose_means_are_over_other_classes_does_not_count(folder: Any) -> None:
+    fill(folder)
+    for name, classes in (("b", {"normal": 0.9}), ("refers", {"normal": 0.8}), ("a", {"normal": 0.7, "opacity": 0.6})):
+        folder.seeds(name, [0.9, 0.9], ratio=0.01, label=name.upper()) if name == "b" else folder.cell(
+            name, ratio=0.01, aucs={**dict.fromkeys(("normal", "opacity")), **classes}, label=name.upper()
+        )
+    figure = figure_ranks.build(folder.load())
+    assert figure is not None and figure.caption.startswith("Mean rank over 4 columns")

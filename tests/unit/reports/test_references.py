@@ -1,0 +1,150 @@
+"""Figures beside the published ones, cell by cell: differences, prediction intervals, P-values and refusals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from refers_bench.data.imported import ImportedRun
+from refers_bench.jobs.importing import publish
+from refers_bench.render.table import NO_VALUE
+from refers_bench.reports import references
+
+COLUMNS = [
+    "published",
+    "released files",
+    "measured here",
+    "n",
+    "released minus published",
+    "ours minus published",
+    "95 % prediction",
+    "P",
+    "verdict",
+    "power at 1 point",
+    "detectable",
+]
+
+
+def test_every_cell_of_rows_with_two_seeds_one_and_none(folder: Any) -> None:
+    """Published for viral against bacterial: REFERS 80.4, C2L 73.0, ImageNet 71.9."""
+    folder.seeds("refers", [0.80, 0.82])
+    folder.cell("c2l", seed=0, aucs={"normal": 0.78, "opacity": 0.7})
+    folder.cell("c2l", seed=1, state="failed")
+    folder.cell("imagenet", state="missing")
+    folder.seeds("mine", [0.9, 0.91])
+    table = references.build(folder.load())
+    assert table is not None and [column.title for column in table.columns] == COLUMNS
+    where = "covid19_idc: viral_vs_bacterial, 100 % of labels"
+    rows = {row.title: row for row in table.rows}
+    assert list(rows) == [
+        f"REFERS, {where} (Table 1)",
+        f"C2L, {where} (Table 1)",
+        f"ImageNet pre-training, {where} (Table 1)",
+    ]
+    ours, some, none = rows.values()
+    # The difference of 0.6 points over s = 1.414 times the root of 1/2 + 1/3, one degree of freedom.
+    error = math.sqrt(2) * math.sqrt(1 / 2 + 1 / 3)
+    half, p = stats.t.ppf(0.975, 1) * error, 2 * stats.t.sf(0.6 / error, 1)
+    shift = 1 / error
+    power = stats.nct.sf(stats.t.ppf(0.975, 1), 1, shift) + stats.nct.cdf(-stats.t.ppf(0.975, 1), 1, shift)
+    assert [cell.figure for cell in ours.cells][:10] == [
+        "80.4",
+        NO_VALUE,
+        "81.00",
+        "2",
+        NO_VALUE,
+        "+0.60",
+        f"\N{PLUS-MINUS SIGN} {half:.2f}",
+        f"{p:.3f}",
+        "consistent",
+        f"{power:.2f}",
+    ]
+    assert ours.cells[2].spread == "1.41" and ours.cells[2].n == (2,)
+    assert (ours.cells[7].value, ours.cells[7].n, ours.cells[7].df) == (pytest.approx(p), (2, 3), 1)
+    assert "n = 2 seeds and 3 published ones, df = 1." in ours.cells[7].notes[0].text
+    assert [cell.figure for cell in some.cells] == [
+        "73.0",
+        NO_VALUE,
+        "74.00",
+        "1 of 2",
+        NO_VALUE,
+        "+1.00",
+        *[NO_VALUE] * 5,
+    ]
+    assert some.cells[2].spread == "" and (some.cells[3].value, some.cells[3].n) == (1, (2,))
+    assert some.cells[7].notes[0].text == "no P-value: only 1 of 2 seeds are there."
+    assert [cell.figure for cell in none.cells][1:] == [NO_VALUE] * 10
+    assert none.cells[7].notes[0].text == "no P-value: not run yet."
+
+
+def test_what_cannot_be_the_papers_figure_is_not_tested(folder: Any) -> None:
+    folder.seeds("refers", [0.80, 0.82], synthetic=True)
+    for seed in (0, 1):
+        folder.cell("c2l", seed=seed, aucs={"normal": 0.7 + seed / 10, "opacity": None}, synthetic=True)
+        folder.cell(
+            "refers", seed=seed, aucs={"a": 0.7 + seed / 10, "b": None}, dataset="shenzhen_tb", task="tuberculosis"
+        )
+    table = references.build(folder.load())
+    assert table is not None and table.caption.startswith("Partly synthetic data. Three columns for each figure")
+    reasons = {row.title.split(" (")[0].split(", 1")[0]: row.cells[7].notes[0].text for row in table.rows}
+    assert reasons == {
+        "REFERS, shenzhen_tb: tuberculosis": "no P-value: mean over 1 of 2 classes.",
+        "REFERS, covid19_idc: viral_vs_bacterial": "no P-value: synthetic data are not the paper's.",
+        "C2L, covid19_idc: viral_vs_bacterial": "no P-value: synthetic data are not the paper's.",
+    }
+    assert [len(row.notes) for row in table.rows] == [int("covid" in row.title) for row in table.rows]
+
+
+def test_a_figure_outside_the_prediction_differs(folder: Any) -> None:
+    folder.seeds("refers", [0.810, 0.811, 0.812])
+    table = references.build(folder.load())
+    assert table is not None
+    (row,) = table.rows
+    # 0.7 points are more than 4.303 * 0.1 * sqrt(2 / 3) = 0.35.
+    assert [cell.figure for cell in row.cells][5:9] == ["+0.70", "\N{PLUS-MINUS SIGN} 0.35", "0.013", "differs"]
+
+
+def test_without_a_figure_of_the_paper_there_is_no_table(folder: Any) -> None:
+    folder.cell("mine")
+    folder.cell("refers", dataset="phantom")
+    assert references.build(folder.load()) is None
+
+
+def test_a_figure_that_two_tables_print_stands_once_beside_the_released_files(folder: Any) -> None:
+    """Tables 1 and 2 print REFERS' figure; the manifest has no such row, the release has."""
+    labels = np.arange(40)[:, None] % 2
+    scores = (labels + np.arange(40)[:, None] / 39).astype(np.float32)
+    run = ImportedRun(
+        method="refers",
+        label="REFERS",
+        dataset="covid19_idc",
+        task="viral_vs_bacterial",
+        label_ratio=1.0,
+        seed=0,
+        classes=("Viral",),
+        image_ids=tuple(f"i{n}" for n in range(40)),
+        patient_ids=("",) * 40,
+        labels_NK=labels.astype(np.int8),
+        scores_NK=scores,
+    )
+    publish([run], results=folder.results, name="refers-release", title="", origin="released", command="c")
+    folder.seeds("c2l", [0.73, 0.75])
+    table = references.build(folder.load())
+    assert table is not None
+    where = "covid19_idc: viral_vs_bacterial, 100 % of labels (Table 1)"
+    assert [row.title for row in table.rows] == [f"REFERS, {where}", f"C2L, {where}"]
+    # All positive images are above all negative ones: 100.
+    assert [cell.figure for cell in table.rows[0].cells][:6] == [
+        "80.4",
+        "100.00",
+        NO_VALUE,
+        NO_VALUE,
+        "+19.60",
+        NO_VALUE,
+    ]
+    assert table.rows[0].cells[7].notes[0].text == "no P-value: not run here."
+    assert [cell.figure for cell in table.rows[1].cells][:4] == ["73.0", NO_VALUE, "74.00", "2"]

@@ -1,0 +1,130 @@
+"""The tables over test images: intervals, differences and corrected P-values are SciPy's where it has them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
+
+from refers_bench.analysis.image_statistics import image_statistics
+from refers_bench.render.table import DAGGER, NO_VALUE
+from refers_bench.reports import figure_forest, test_images
+from refers_bench.store import schemas
+
+CLASSES = ("normal", "opacity")
+LABELS = (np.random.default_rng(5).random((80, 2)) < 0.4).astype(int)
+
+
+def predict(
+    folder: Any, method: str, strength: float, *, seed: int = 0, patients: bool = False, **more: Any
+) -> np.ndarray:
+    """A finished run with predictions; its AUCs."""
+    rng = np.random.default_rng([seed, *method.encode()])
+    scores = (LABELS * strength + rng.normal(size=LABELS.shape)).astype(np.float32)
+    aucs = [float(roc_auc_score(LABELS[:, k], scores[:, k])) for k in (0, 1)]
+    key = folder.cell(method, seed=seed, aucs=dict(zip(CLASSES, aucs, strict=True)), label=method.upper(), **more)
+    rows = [
+        {
+            "image_id": f"i{n:03}",
+            "patient_id": f"p{n // 2}" if patients else "",
+            "class": name,
+            "label": int(LABELS[n, k]),
+            "logit": scores[n, k],
+            "split": "test",
+        }
+        for n in range(80)
+        for k, name in enumerate(CLASSES)
+    ]
+    frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
+    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    return np.array(aucs)
+
+
+def test_rows_of_intervals_and_tests(folder: Any) -> None:
+    ours = (predict(folder, "refers", 1.6) + predict(folder, "refers", 1.6, seed=1)) / 2
+    first, second = predict(folder, "c2l", 1.5), predict(folder, "transvw", 0.6)
+    folder.cell("gone", state="missing")
+    results = folder.load()
+    intervals, tests = test_images.build(results)
+    found = image_statistics(results, results.targets[0])
+    assert found is not None
+    where = "covid19_idc: viral_vs_bacterial, 100 % of labels"
+    assert [row.title for row in intervals.rows] == [f"{where}: {name}" for name in ("REFERS", "C2L", "TRANSVW")]
+    for row, method, aucs in zip(intervals.rows, ("refers", "c2l", "transvw"), (ours, first, second), strict=True):
+        mean, low, difference, range_, units = row.cells
+        assert mean.figure == f"{100 * aucs.mean():.2f}" and units.figure == "80 images"
+        interval = found.means[method]
+        assert low.figure == f"{100 * interval.low:.2f} to {100 * interval.high:.2f}" and low.n == (80,)
+        assert interval.low < aucs.mean() < interval.high
+        if method == "refers":
+            assert difference.figure == range_.figure == NO_VALUE
+            continue
+        expected = 100 * (ours.mean() - aucs.mean())
+        assert difference.figure == f"{expected:+.2f}"
+        assert range_.low is not None and range_.high is not None and range_.low < expected < range_.high
+        assert range_.figure == f"{range_.low:+.2f} to {range_.high:+.2f}"
+    notes = " ".join(intervals.notes)
+    assert (
+        "The predictions do not say whose the images are: several images of one patient count as independent." in notes
+    )
+
+    assert tests.caption == f"REFERS minus each method, class by class, {where}: difference of AUC in points, and P."
+    assert [(column.group, column.title) for column in tests.columns] == [
+        ("test images", "positive"),
+        ("test images", "negative"),
+        ("C2L", "difference"),
+        ("C2L", "P, Holm"),
+        ("TRANSVW", "difference"),
+        ("TRANSVW", "P, Holm"),
+    ]
+    p = []
+    for k, row in enumerate(tests.rows):
+        positive = int(LABELS[:, k].sum())
+        assert (row.title, row.cells[0].figure, row.cells[1].figure) == (CLASSES[k], str(positive), str(80 - positive))
+        for place, aucs in ((2, first), (4, second)):
+            difference, cell = row.cells[place], row.cells[place + 1]
+            assert difference.figure == f"{100 * (ours[k] - aucs[k]):+.1f}"
+            assert difference.low is not None and difference.high is not None
+            assert difference.low < 100 * (ours[k] - aucs[k]) < difference.high
+            assert cell.n == (positive, 80 - positive)
+            p.append((cell.unadjusted, cell.value, [note.mark for note in cell.notes], cell.title))
+    adjusted = multipletests([one[0] for one in p], method="holm")[1]
+    assert [one[1] for one in p] == pytest.approx(adjusted)
+    assert [one[2] for one in p] == [[DAGGER] if value < 0.05 else [] for value in adjusted]
+    assert any(unadjusted < 0.05 <= value for (unadjusted, *_), value in zip(p, adjusted, strict=True))
+    assert all(re.match(r"unadjusted: [\d.e-]+, DeLong's test", one[3]) for one in p)
+    assert "tests of this table that were made: 4." in " ".join(tests.notes)
+
+    figure = figure_forest.build(results)
+    assert figure is not None
+    (panel,) = figure.panels
+    (series,) = panel.series
+    assert panel.y_names == ("C2L", "TRANSVW") and panel.guide == 0 and series.y == (0, 1)
+    assert (panel.title, panel.x_label) == (where, "REFERS minus method, points")
+    assert series.x == pytest.approx([100 * (ours.mean() - aucs.mean()) for aucs in (first, second)])
+    for place, row in enumerate(intervals.rows[1:]):
+        assert (series.low[place], series.high[place]) == (row.cells[3].low, row.cells[3].high)
+
+
+def test_patients_are_named_where_they_are_known_and_some_seeds_are_marked(folder: Any) -> None:
+    predict(folder, "refers", 2.0, patients=True, synthetic=True)
+    folder.cell("refers", seed=1, state="failed", label="REFERS", synthetic=True)
+    predict(folder, "c2l", 1.0, patients=True, synthetic=True)
+    (intervals,) = test_images.build(folder.load())
+    assert intervals.caption.startswith("Synthetic data. Mean class AUC in per cent")
+    first, second = intervals.rows
+    assert [row.cells[4].figure for row in intervals.rows] == ["40 patients"] * 2
+    assert first.cells[0].tag == "n=1/2" and first.cells[0].notes[0].text.startswith("n=1/2: incomplete (failed: nan)")
+    # A row without all its seeds is no reference.
+    assert second.cells[2].figure == second.cells[3].figure == NO_VALUE and second.cells[0].tag == ""
+    assert "whose the images are" not in " ".join(intervals.notes)
+
+
+def test_without_predictions_there_is_no_table(folder: Any) -> None:
+    folder.cell("refers")
+    assert test_images.build(folder.load()) == [] and figure_forest.build(folder.load()) is None
