@@ -1,0 +1,284 @@
+"""Checks from outside which images and labels a fine-tuned classifier was trained on and selected on."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from refers_bench.data.batches import RadiographBatch
+from refers_bench.jobs import finetune
+
+LABELS = ["findings:Effusion", "findings:Nodule"]
+
+
+@pytest.fixture
+def fitted(tmp_path: Path) -> Callable[..., finetune.Fitted]:
+    """Fine-tunes a specification on prepared images: ``fitted(images, spec, key)``."""
+    number = itertools.count()
+
+    def fit(images: Any, spec: Mapping[str, Any], key: str = "cell") -> finetune.Fitted:
+        context = images.context(tmp_path / str(next(number)))
+        return finetune.fit(key, spec, context, work=context.results / "work")
+
+    return fit
+
+
+def weights(one: finetune.Fitted) -> dict[str, Tensor]:
+    return one.classifier.state_dict()
+
+
+def same(one: finetune.Fitted, other: finetune.Fitted) -> bool:
+    """Whether weights, chosen step and its value, and loss curves are the same bits."""
+    curves = [[row for row in each.outcome.history if row[1] != "images_per_s"] for each in (one, other)]
+    chosen = [(each.outcome.best_step, each.outcome.best_value, each.facts["selected"]) for each in (one, other)]
+    pairs = zip(weights(one).values(), weights(other).values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and chosen[0] == chosen[1] and curves[0] == curves[1]
+
+
+def predicted(one: finetune.Fitted, split: str) -> pd.DataFrame:
+    rows = finetune.scored(one)[0]
+    return rows[rows["split"] == split][["image_id", "class", "logit"]].reset_index(drop=True)
+
+
+def flipped(split: str) -> Callable[[np.ndarray, pd.DataFrame], None]:
+    """Every label of a split becomes the other one."""
+
+    def change(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        index.loc[index["split"] == split, LABELS] = 1 - index.loc[index["split"] == split, LABELS]
+
+    return change
+
+
+def negative(split: str) -> Callable[[np.ndarray, pd.DataFrame], None]:
+    """Every label of a split becomes 0, so that no class of it has an AUC."""
+
+    def change(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        index.loc[index["split"] == split, LABELS] = 0
+
+    return change
+
+
+def inverted(split: str) -> Callable[[np.ndarray, pd.DataFrame], None]:
+    """Every image of a split becomes its negative."""
+
+    def change(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        where = (index["split"] == split).to_numpy()
+        pixels[where] = 255 - pixels[where]
+
+    return change
+
+
+@pytest.mark.parametrize("select", ["best_auc", "best_loss"])
+def test_the_test_split_plays_no_part_in_training_and_selection(
+    images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted], select: str
+) -> None:
+    spec = finetuning({"select": select})
+    plain = fitted(images, spec)
+    assert plain.outcome.best_step not in (None, plain.outcome.steps), "the last weights would hide a wrong choice"
+    for poison in (flipped, negative, inverted):
+        poisoned = fitted(images.changed(poison("test")), spec)
+        assert same(plain, poisoned), poison.__name__
+        pd.testing.assert_frame_equal(predicted(plain, "val"), predicted(poisoned, "val"), check_exact=True)
+        test = predicted(plain, "test").equals(predicted(poisoned, "test"))
+        assert test == (poison is not inverted), "the poison was given"
+    # What could have seen the poison: the same change of the validation split chooses other weights.
+    for poison in (flipped, inverted):
+        other = fitted(images.changed(poison("val")), spec)
+        assert other.outcome.best_step != plain.outcome.best_step, poison.__name__
+        assert not predicted(plain, "test").equals(predicted(other, "test"))
+    for poison in (flipped, inverted):
+        other = fitted(images.changed(poison("train")), spec)
+        assert all(not torch.equal(weights(plain)[name], value) for name, value in weights(other).items()), "trained on"
+
+
+def test_without_validation_images_the_last_weights_are_kept_whatever_the_test_split_says(
+    draw_images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
+) -> None:
+    one = fitted(draw_images({"train": 8, "test": 8}), finetuning())
+    assert (one.outcome.best_step, len(one.outcome.validations), one.outcome.steps) == (None, 0, 8)
+    assert (one.facts["selected"], one.facts["selected_because"]) == ("last", "there is no validation image")
+    assert not [row for row in one.outcome.history if row[1].startswith("val/")]
+
+
+def test_the_metric_of_the_selection_is_that_of_the_validation_split(
+    images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
+) -> None:
+    """The chosen weights' AUC, by counting pairs of the predictions, and loss, from its formula."""
+    for select in ("best_auc", "best_loss"):
+        one = fitted(images, finetuning({"select": select}))
+        rows = finetune.scored(one)[0]
+        rows = rows[rows["split"] == "val"]
+        label, logit = rows["label"].to_numpy(float), rows["logit"].to_numpy(float)
+        loss = np.mean(np.log1p(np.exp(-np.where(label == 1, logit, -logit))))
+        aucs = []
+        for _, part in rows.groupby("class"):
+            high, low = (part.loc[part["label"] == value, "logit"].to_numpy() for value in (1, 0))
+            aucs.append(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
+        values = {step: value for step, name, value in one.outcome.history if name == f"val/{select[5:]}"}
+        best = max(values.values()) if select == "best_auc" else min(values.values())
+        assert list(values) == list(range(1, 9))
+        assert one.outcome.best_value == best == values[one.outcome.best_step]
+        assert best == pytest.approx(np.mean(aucs) if select == "best_auc" else loss, abs=1e-6)
+
+
+def place_of(*names: str | int) -> int:
+    """The number that a name's parts are given: the first 63 bits of the hash of their list in JSON."""
+    text = json.dumps(names, separators=(",", ":"))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
+
+
+def test_only_the_label_subset_is_trained_on(
+    images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
+) -> None:
+    spec = finetuning(label_ratio=0.4, seed=3)
+    plain = fitted(images, spec)
+    train = images.index["split"] == "train"
+    # Whole patients in the order of a hash of their names, until there are enough images.
+    patients = images.index["patient_id"][train]
+    names = sorted(set(patients), key=lambda name: place_of("label subset", "phantom", "findings", 3, name))
+    enough = next(n for n in range(len(names)) if patients.isin(names[:n]).sum() >= round(0.4 * train.sum()))
+    chosen = train & images.index["patient_id"].isin(names[:enough])
+    assert list(plain.chosen.image_ids) == list(images.index["image_id"][chosen])
+    assert plain.facts["images"]["train"] == chosen.sum() < train.sum()
+
+    def labels_of_others(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        index.loc[train & ~chosen, LABELS] = 1 - index.loc[train & ~chosen, LABELS]
+
+    def pixels_of_others(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        pixels[train & ~chosen] = 255 - pixels[train & ~chosen]
+
+    for change in (labels_of_others, pixels_of_others):
+        other = fitted(images.changed(change), spec)
+        assert other.chosen.image_ids == plain.chosen.image_ids
+        assert same(plain, other), change.__name__
+    whole = fitted(images, {**spec, "label_ratio": 1.0})
+    assert set(whole.chosen.image_ids) == set(images.index["image_id"][train]) > set(plain.chosen.image_ids)
+    assert not same(plain, whole)
+    # Each chosen one counts, by its label and by its pixels.
+    for place in np.flatnonzero(chosen)[:3]:
+
+        def label(pixels: np.ndarray, index: pd.DataFrame, place: int = place) -> None:
+            index.loc[place, LABELS[0]] = 1 - index.loc[place, LABELS[0]]
+
+        def pixels(pixels: np.ndarray, index: pd.DataFrame, place: int = place) -> None:
+            pixels[place] = 255 - pixels[place]
+
+        for change in (label, pixels):
+            other = fitted(images.changed(change), spec)
+            assert other.chosen.image_ids == plain.chosen.image_ids
+            assert not same(plain, other), (place, change.__name__)
+
+
+def test_an_image_without_a_label_of_the_task_is_no_image_of_it_and_an_unknown_label_no_target(
+    images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
+) -> None:
+    places = {split: images.rows(split) for split in ("train", "val", "test")}
+    gone = [int(rows[1]) for rows in places.values()]
+    half = [int(rows[2]) for rows in places.values()]
+
+    def unknown(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        index.loc[gone, LABELS] = pd.NA
+        index.loc[half, LABELS[1]] = pd.NA
+
+    few = images.changed(unknown)
+    one = fitted(few, finetuning())
+    assert not set(one.chosen.image_ids) & set(images.index["image_id"][gone])
+    predictions, metrics = finetune.scored(one)
+    counts = {split: len(rows) - 1 for split, rows in places.items()}
+    assert one.facts["images"] == counts
+    for split in ("val", "test"):
+        rows = predictions[predictions["split"] == split]
+        assert rows["image_id"].nunique() == counts[split]
+        truth = few.index.set_index("image_id")
+        for row in rows.itertuples():
+            expected = truth.loc[row.image_id, f"findings:{row[3]}"]
+            assert (pd.isna(row.label) and pd.isna(expected)) or row.label == expected
+        for name, part in rows.groupby("class"):
+            found = metrics[(metrics["split"] == split) & (metrics["class"] == name)].iloc[0]
+            assert found["n_pos"] == (part["label"] == 1).sum() and found["n_neg"] == (part["label"] == 0).sum()
+
+    def other_pixels(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        pixels[gone] = 255 - pixels[gone]
+
+    assert same(one, fitted(few.changed(other_pixels), finetuning()))
+
+
+def test_logits_are_those_of_their_radiographs_in_evaluation_mode(
+    images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
+) -> None:
+    """Of each radiograph alone, whole and unaugmented, by a copy of the network without dropout."""
+    spec = finetuning(network={**finetuning()["network"], "dropout": 0.5})
+    one = fitted(images, spec)
+    copied = copy.deepcopy(one.classifier).eval()
+    one.classifier.train()  # whatever was done with it before
+    predictions, _ = finetune.scored(one)
+    again, _ = finetune.scored(one)
+    pd.testing.assert_frame_equal(predictions, again, check_exact=True)
+    assert list(predictions["split"].unique()) == ["test", "val"]
+    assert list(zip(predictions["image_id"], predictions["class"], strict=True)) == [
+        (name, label)
+        for split in ("test", "val")
+        for name in sorted(images.index["image_id"][images.rows(split)])
+        for label in ("Effusion", "Nodule")
+    ]
+    place = {name: number for number, name in enumerate(images.index["image_id"])}
+    patient = dict(zip(images.index["image_id"], images.index["patient_id"], strict=True))
+    assert [patient[name] for name in predictions["image_id"]] == list(predictions["patient_id"])
+    for name, rows in predictions.groupby("image_id"):
+        x = torch.tensor((images.pixels[place[name]] / 255 - 0.5) / 0.25, dtype=torch.float32)[None, None]
+        with torch.no_grad():
+            expected = copied(x)[0]
+        np.testing.assert_allclose(rows["logit"], expected, rtol=1e-4, atol=1e-5)
+
+
+class WithStatistics(torch.nn.Module):
+    """Normalises by statistics of the batch, and drops half of what it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.nn.functional.dropout(self.norm(x_BCHW.flatten(1)), training=self.training))
+        return logits
+
+
+class Fixed:
+    """70 radiographs of 2 x 2 pixels, more than one batch of an evaluation."""
+
+    def __init__(self, count: int = 70) -> None:
+        self.images = torch.randn(count, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+        self.labels = torch.zeros(count, 2)
+
+    def fixed(self, *, batch_size: int) -> Any:
+        for start in range(0, len(self.images), batch_size):
+            rows = slice(start, start + batch_size)
+            yield RadiographBatch(images_BCHW=self.images[rows], labels_BK=self.labels[rows])
+
+
+def test_batch_statistics_are_used_and_not_changed_by_a_prediction() -> None:
+    torch.manual_seed(0)
+    net, source = WithStatistics(), Fixed()
+    net.norm.running_mean.fill_(0.3)
+    net.norm.running_var.fill_(4.0)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    logits = finetune.predict(net.train(), source)
+    x = (source.images.flatten(1).numpy() - 0.3) / np.sqrt(4.0 + 1e-5)
+    expected = x @ net.head.weight.detach().numpy().T + net.head.bias.detach().numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+    assert logits.dtype == np.float32
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    empty = finetune.predict(net, Fixed(0))
+    assert empty.shape == (0, 2) and empty.dtype == np.float32
