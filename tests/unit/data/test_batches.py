@@ -131,8 +131,25 @@ def test_validation_has_every_study_once_in_order_unflipped_with_the_same_views(
     assert not flips.any()
     rows = [(one.tokens_BT[row], one.lengths_B[row]) for one in batches for row in range(len(one.lengths_B))]
     assert [tokens[:length].tolist() for tokens, length in rows] == [ids(WORDS, texts[0]) for texts in REPORTS]
-    again = np.concatenate([seen(one.images_BVCHW)[0] for one in source.fixed(batch_size=2)])
+    torch.manual_seed(3)
+    again = np.concatenate([seen(one.images_BVCHW)[0] for one in studies().fixed(batch_size=2)])
     assert np.array_equal(numbers, again)
+
+
+def test_validation_views_are_drawn_from_the_key_and_the_studies() -> None:
+    """Of 12 studies with 4 views each, one at a time."""
+    rows = pd.DataFrame({"study_id": np.repeat(range(12), 4), "place": range(48), "report": ""})
+
+    def views(key: str) -> list[int]:
+        source = StudySource(
+            radiographs(48), rows, group="study_id", tokenizer=None, max_tokens=9, task="", classes=(), views=1,
+            view_sampling="paper", report_flip="paper", shuffled=False, augment=augment(), device=CPU, key=key,
+        )  # fmt: skip
+        return [number for batch in source.fixed(batch_size=1) for number in numbers(batch)]
+
+    plain = views("k")
+    assert [number // 4 for number in plain] == list(range(12)) and plain == views("k") != views("l")
+    assert {number % 4 for number in plain} == {0, 1, 2, 3}, "not the same view of each"
 
 
 def test_a_study_with_fewer_views_shows_all_of_them_and_one_with_more_other_ones_each_time() -> None:
