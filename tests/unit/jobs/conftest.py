@@ -112,7 +112,7 @@ def draw_images() -> Callable[[Mapping[str, int]], Images]:
     return drawn
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def finetuning() -> Callable[..., dict[str, Any]]:
     """The specification of a cell on these images: ``finetuning(section changes, **changes of the specification)``."""
 
@@ -127,7 +127,7 @@ def finetuning() -> Callable[..., dict[str, Any]]:
     return spec
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pretraining() -> Callable[..., dict[str, Any]]:
     """The specification of a pre-training on these images: ``pretraining(method, params, **changes of the section)``."""
 
