@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from refers_bench.data.batches import RadiographBatch
+from refers_bench.errors import DataError
 from refers_bench.jobs import finetune
+from refers_bench.store.results import ResultStore
+from refers_bench.training.checkpoints import publish_tensors
 
 LABELS = ["findings:Effusion", "findings:Nodule"]
 
@@ -240,6 +243,50 @@ def test_logits_are_those_of_their_radiographs_in_evaluation_mode(
         with torch.no_grad():
             expected = copied(x)[0]
         np.testing.assert_allclose(rows["logit"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_training_starts_from_the_checkpoint_and_a_head_of_the_key_s_own(
+    images: Any, finetuning: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """With a learning rate of 0 the weights are those that it starts from."""
+    context = images.context(tmp_path)
+    still = {"learning_rate": 0.0, "select": "last", "steps": 1}
+
+    def start(key: str, **changes: Any) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+        torch.manual_seed(len(key))
+        one = finetune.fit(key, finetuning(still, **changes), context, work=tmp_path / key / str(len(changes)))
+        return weights(one), one.facts["encoder"]
+
+    random, facts = start("a")
+    assert facts == {"from": None, "loaded": 0, "differ_from_random": 0}
+    again, other = start("a")[0], start("other")[0]
+    assert all(torch.equal(value, again[name]) for name, value in random.items())
+    drawn = [name for name, value in random.items() if value.unique().numel() > 1]
+    assert {"head.weight", "head.bias", "encoder.patch_embedding.weight"} <= set(drawn)
+    assert not any(torch.equal(random[name], other[name]) for name in drawn), "another key draws other weights"
+    bound = random["head.weight"].shape[1] ** -0.5
+    assert all(random[f"head.{name}"].abs().max() <= bound for name in ("weight", "bias"))
+
+    folder = ResultStore(context.results).folder("pre")
+    folder.mkdir(parents=True)
+    stored = {name.removeprefix("encoder."): value + 1 for name, value in other.items() if name.startswith("encoder.")}
+    path = folder / "checkpoint.safetensors"
+    publish_tensors(path, stored)
+    loaded, facts = start("a", pretrain="pre")
+    assert facts == {"from": "pre", "loaded": len(stored), "differ_from_random": len(stored)}
+    assert all(torch.equal(loaded[f"encoder.{name}"], value) for name, value in stored.items())
+    assert all(torch.equal(loaded[f"head.{name}"], random[f"head.{name}"]) for name in ("weight", "bias"))
+    publish_tensors(path, {name: value for name, value in stored.items() if name != "patch_embedding.bias"})
+    with pytest.raises(DataError, match=r"holds \d+ of \d+ tensors, missing e\.g\. 'patch_embedding\.bias'"):
+        start("a", pretrain="pre")
+    publish_tensors(
+        path, {name.removeprefix("encoder."): value for name, value in random.items() if "head" not in name}
+    )
+    with pytest.raises(DataError, match="the checkpoint equals the random initialisation"):
+        start("a", pretrain="pre")
+    path.unlink()
+    with pytest.raises(DataError, match="the pre-training has left no checkpoint; allowed: run it first"):
+        start("a", pretrain="pre")
 
 
 class WithStatistics(torch.nn.Module):
