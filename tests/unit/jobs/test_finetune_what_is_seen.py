@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -215,6 +216,29 @@ def test_an_image_without_a_label_of_the_task_is_no_image_of_it_and_an_unknown_l
         pixels[gone] = 255 - pixels[gone]
 
     assert same(one, fitted(few.changed(other_pixels), finetuning()))
+
+
+def test_batches_in_parts_weigh_known_labels_alike(
+    images: Any, finetuning: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Of each image's labels another share is unknown: a mean of the parts' means would be another loss."""
+
+    def unknown(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        index.loc[index["study_id"].isin(["train01", "train02", "train05"]), LABELS[1]] = pd.NA
+
+    context = images.changed(unknown).context(tmp_path)
+    still = {**finetuning()["network"], "dropout": 0.0}
+    spec = finetuning({"select": "last", "learning_rate": 0.1, "steps": 3}, network=still)
+    found = [
+        finetune.fit("cell", spec, dataclasses.replace(context, accumulate=parts), work=tmp_path / str(parts))
+        for parts in (1, 3)
+    ]
+    assert "accumulation" not in found[0].facts
+    assert found[1].facts["accumulation"] == {"parts": 3, "after": "", "batch_statistics": False}
+    for (name, value), other in zip(weights(found[0]).items(), weights(found[1]).values(), strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-3, atol=1e-4, msg=name)
+    losses = [[value for _, name, value in one.outcome.history if name == "loss/bce"] for one in found]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_logits_are_those_of_their_radiographs_in_evaluation_mode(
