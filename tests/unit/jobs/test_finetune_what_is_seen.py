@@ -184,6 +184,66 @@ def test_only_the_label_subset_is_trained_on(
             assert not same(plain, other), (place, change.__name__)
 
 
+def test_what_was_used_stands_in_the_store(
+    images: Any, finetuning: Callable[..., dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The whole subset file, and the record's facts: of a class that no training image shows, and one unknown label."""
+
+    def change(pixels: np.ndarray, index: pd.DataFrame) -> None:
+        index.loc[index["split"] == "train", LABELS[1]] = 0
+        index.loc[0, LABELS[1]] = pd.NA
+
+    few = images.changed(change)
+    context = few.context(tmp_path)
+    spec = finetuning({"steps": 4, "validate_every": 2, "select": "last"}, seed=5)
+    finetune.run({"key": "cell", "kind": "finetune", "name": "a cell", "needs": [], "spec": spec}, context)
+    folder = ResultStore(context.results).folder("cell")
+    names = sorted(few.index["image_id"][few.rows("train")])
+    positive = int((few.index["split"].eq("train") & few.index[LABELS[0]].eq(1)).sum())
+    count = len(names)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    positives = {"Effusion": positive, "Nodule": 0}
+    negatives = {"Effusion": count - positive, "Nodule": count - 1}
+    assert json.loads((folder / "subset.json").read_text()) == {
+        "version": 1, "dataset": "phantom", "task": "findings", "label_ratio": 1.0, "seed": 5, "image_ids": names,
+        "digest": digest, "positives": positives, "negatives": negatives, "empty": ["Nodule"],
+    }  # fmt: skip
+    facts = json.loads((folder / "run.json").read_text())["facts"]
+    expected = {
+        "images": {split: len(few.rows(split)) for split in ("train", "val", "test")},
+        "subset": {"digest": digest, "positives": positives, "negatives": negatives},
+        "classes_without_positives": ["Nodule"], "encoder": {"from": None, "loaded": 0, "differ_from_random": 0},
+        "selected": "last", "selected_because": "", "data_digest": "d", "steps": 4, "best_step": None,
+        "best_value": None, "stopped_early": False, "resumed_from": 0, "skipped_updates": 0, "validations": 2,
+    }  # fmt: skip
+    times = {"images_per_s", "train_s", "validation_s"}
+    assert {name: value for name, value in facts.items() if name not in times} == expected
+    assert all(facts[name] > 0 for name in times)
+    assert f"none of the {count} training images is positive for Nodule" in caplog.text
+    history = pd.read_parquet(folder / "history.parquet")
+    assert history.loc[history["name"] == "val/auc", "step"].tolist() == [2, 4]
+    assert history.loc[history["name"] == "loss/bce", "step"].tolist() == [1, 2, 3, 4]
+    assert set(history["name"]) == {"loss/bce", "loss/total", "lr", "images_per_s", "val/auc", "val/loss"}
+    metrics = pd.read_parquet(folder / "metrics.parquet")
+    assert metrics[["class", "split"]].values.tolist() == [
+        [name, split] for split in ("test", "val") for name in ("Effusion", "Nodule")
+    ]
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    for row in metrics.itertuples():
+        part = predictions[(predictions["split"] == row.split) & (predictions["class"] == row[1])]
+        high, low = (part.loc[part["label"] == value, "logit"].to_numpy() for value in (1, 0))
+        assert row.auc == pytest.approx(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_task_without_images_to_train_or_test_on_is_refused(
+    split: str, draw_images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
+) -> None:
+    kept = {name: 4 for name in ("train", "val", "test") if name != split}
+    with pytest.raises(DataError, match=f"task 'findings' of 'phantom' has no labelled image in its {split} split"):
+        fitted(draw_images(kept), finetuning())
+
+
 def test_an_image_without_a_label_of_the_task_is_no_image_of_it_and_an_unknown_label_no_target(
     images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
 ) -> None:
