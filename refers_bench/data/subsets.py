@@ -66,9 +66,8 @@ def subset(
     # Each unit's place is a hash of its own name: adding images elsewhere does not reshuffle the rest.
     place = {unit: identity.seed("label subset", dataset, task, seed, str(unit)) for unit in np.unique(units)}
     order = np.array([place[unit] for unit in units], dtype=np.uint64)
-    rows = np.lexsort((train["image_id"].to_numpy(str), order))
     wanted = max(1, round(label_ratio * len(train)))
-    last = order[rows[wanted - 1]]
+    last = np.sort(order)[wanted - 1]
     chosen = train[order <= last]
     ids = tuple(sorted(chosen["image_id"]))
     positives = {name: int((chosen[f"{task}:{name}"] == 1).sum()) for name in classes}

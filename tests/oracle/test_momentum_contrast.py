@@ -186,6 +186,27 @@ def test_validation_leaves_the_queue_alone_and_is_the_same_twice() -> None:
     assert int(model.place) == place
 
 
+def test_the_constant_is_set_by_the_first_batch_of_the_training_and_never_again() -> None:
+    """A validation before it, and one after it, have their own or the training's and set none."""
+    model = contrast(loss="nce").eval()
+    with torch.no_grad():
+        before = {name: loss.item() for name, loss in model(batch(5)).items()}
+        assert int(model.constant) == -1
+        assert before == {name: loss.item() for name, loss in model(batch(5)).items()}
+    model.train()
+    torch.manual_seed(3)
+    model(batch(1))
+    first = int(model.constant)
+    assert first > 0
+    model(batch(2))
+    model.eval()(batch(5))
+    assert int(model.constant) == first
+    later = contrast(loss="nce").train()
+    torch.manual_seed(3)
+    later(batch(2))
+    assert int(later.constant) != first, "another first batch sets another one"
+
+
 def test_the_queue_begins_with_keys_of_length_one_on_average() -> None:
     torch.manual_seed(3)
     model = MomentumContrast(

@@ -22,7 +22,7 @@ from refers_bench.data.batches import StudySource
 from refers_bench.manifest import protocols
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.nets.facts import SourceFacts
-from refers_bench.nets.restoration import VALIDATION_SEED
+from refers_bench.nets.restoration import VALIDATION_SEED, GreyLevels
 
 BATCH, SIZE = 12, 32
 SECTIONS = resolve_sections("smoke")
@@ -62,6 +62,21 @@ def squared_error(restored: Tensor, target: Tensor) -> float:
         for row, wanted_row in zip(image, wanted, strict=True):
             total += sum((a - b) ** 2 for a, b in zip(row, wanted_row, strict=True))
     return total / restored.numel()
+
+
+def test_grey_levels_stay_between_black_and_white() -> None:
+    """Normalised and back, rounding would leave [0, 1], in which distortions are defined, by a little."""
+    values, beyond = torch.tensor([0.0, 0.25, 1.0]), 0
+    for mean in np.linspace(0.05, 0.95, 40):
+        levels = GreyLevels({"mean": [float(mean)], "std": [float(mean) / 3]})
+        normalised = (values - torch.tensor(float(mean))) / torch.tensor(float(mean) / 3)
+        back = normalised * levels.std.flatten() + levels.mean.flatten()
+        beyond += bool((back < 0).any() or (back > 1).any())
+        grey = levels.grey(normalised[None, None, None].expand(1, 3, 1, 3))
+        assert grey.min() >= 0 and grey.max() <= 1
+        torch.testing.assert_close(grey.flatten(), values, rtol=0, atol=1e-6)
+        torch.testing.assert_close(levels.normalised(grey).flatten(), normalised, rtol=1e-5, atol=1e-5)
+    assert beyond > 0, "there is something to keep inside"
 
 
 def test_model_genesis_restores_the_flipped_clean_image() -> None:

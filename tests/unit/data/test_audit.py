@@ -104,3 +104,59 @@ def test_overlaps_for_people() -> None:
         "list a: 6 images, 3 more than once: a, b, c", "list b: 1 images", "list c: 1 images",
         "  a and b SHARE 1 images: a", "  a and c share no image", "  b and c share no image",
     ]  # fmt: skip
+
+
+def test_every_pair_is_told_with_its_splits_patients_and_doubts() -> None:
+    """Noise again in other splits: unchanged, mirrored, inverted; flat images, of which nobody can be certain."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
+    flat = np.full((1, 64, 64), 90, np.uint8)
+    pixels = np.concatenate([noise, flat, noise[:1], noise[1:2, :, ::-1], 255 - noise[2:], flat])
+    store = prepared(pixels, ["train"] * 4 + ["val"] + ["test"] * 3, name="i")
+    found = across_splits(store)
+    expected = {
+        ("i0", "train", "pi0", "i4", "val", "pi4", "same", True),
+        ("i1", "train", "pi1", "i5", "test", "pi5", "mirrored", True),
+        ("i2", "train", "pi2", "i6", "test", "pi6", "inverted", True),
+        ("i3", "train", "pi3", "i7", "test", "pi7", "same", False),
+    }
+    rows = found.drop(columns=["distance", "agreement"]).itertuples(index=False)
+    assert {tuple(row) for row in rows} == expected and len(found) == 4
+    assert (found["distance"] == 0).all()
+    assert found["agreement"].tolist() == pytest.approx([1, 1, 1, 0], abs=1e-5) and found["first"].iloc[3] == "i3"
+    text = list(pair_lines("splits of d", found))
+    assert text[:3] == [
+        "splits of d: 3 confirmed of 4 near-duplicate pairs", "  train and test: 2 confirmed of 3",
+        "  train and val: 1 confirmed of 1",
+    ]  # fmt: skip
+    assert sorted(text[3:6]) == [
+        "    i0 (train) = i4 (val): 0 bits differ, agreement 1.00",
+        "    i1 (train) = i5 (test): 0 bits differ, agreement 1.00, mirrored",
+        "    i2 (train) = i6 (test): 0 bits differ, agreement 1.00, inverted",
+    ]
+    assert text[6:] == ["    i3 (train) = i7 (test): 0 bits differ, agreement 0.00, not confirmed"]
+    written = pairs_record(found, most=3)
+    assert (written["pairs"], written["confirmed"], written["left_out"]) == (4, 3, 1)
+    row = next(one for one in written["rows"] if one["first"] == "i1")
+    assert row == {
+        "first": "i1", "first_split": "train", "first_patient": "pi1", "second": "i5", "second_split": "test",
+        "second_patient": "pi5", "variant": "mirrored", "distance": 0, "agreement": 1.0, "confirmed": True,
+    }  # fmt: skip
+
+
+def test_shared_patients_and_long_lists_for_people() -> None:
+    many = tuple(f"i{number:02d}" for number in range(12))
+    lists = [
+        IdList(name="a", ids=many, patients={name: f"p{name}" for name in many}),
+        IdList(name="b", ids=("x",), patients={"x": "pi03"}),
+        IdList(name="c", ids=many[:11], patients={}),
+    ]
+    assert list(overlap_lines(lists, overlaps(lists), {"a": many[:10], "b": many[:11]})) == [
+        f"list a: 12 images, 10 more than once: {', '.join(many[:10])}",
+        f"list b: 1 images, 11 more than once: {', '.join(many[:10])} and 1 more",
+        "list c: 11 images",
+        "  a and b SHARE 0 images, 1 patients: pi03",
+        f"  a and c SHARE 11 images, 11 patients: {', '.join(many[:10])} and 1 more",
+        "  b and c SHARE 0 images, 1 patients: pi03",
+    ]
+    apart = [lists[0], IdList(name="d", ids=("y",), patients={"y": "q"})]
+    assert list(overlap_lines(apart, overlaps(apart), {}))[-1] == "  a and d share no image and no patient"

@@ -113,6 +113,31 @@ def test_padding_neither_stretches_nor_shines(file: Path) -> None:
     assert np.array_equal(found[:, 8:], 255 - stretched(inside))
 
 
+@pytest.mark.parametrize("ends", [(100, 300), (300, 100)])
+def test_a_range_of_padding_is_padding_in_either_order(file: Path, ends: tuple[int, int]) -> None:
+    found = decode(
+        saved(file, PixelPaddingValue=ends[0], PixelPaddingRangeLimit=ends[1], PhotometricInterpretation="MONOCHROME1")
+    )
+    padding = (RAMP >= 100) & (RAMP <= 300)
+    assert (found[padding] == 0).all()
+    assert np.array_equal(found[~padding], 255 - stretched(RAMP[~padding].astype(float)))
+
+
+def test_padding_alone_is_an_image(file: Path) -> None:
+    """A value that no pixel has, and one that all of them have, take nothing away."""
+    assert np.array_equal(decode(saved(file, PixelPaddingValue=5000)), stretched(RAMP.astype(float)))
+    whole = saved(file, PixelPaddingValue=0, PixelPaddingRangeLimit=4095)
+    assert np.array_equal(decode(whole), stretched(RAMP.astype(float)))
+
+
+def test_the_largest_image_is_read_and_one_pixel_more_is_not(file: Path) -> None:
+    saved(file)
+    assert dicom.decode_dicom(file, max_pixels=4096).shape == (64, 64)
+    with pytest.raises(DataError, match="64 x 64 pixels; allowed: at most 4095 pixels"):
+        dicom.decode_dicom(file, max_pixels=4095)
+    assert np.array_equal(decode(saved(file, NumberOfFrames=1)), stretched(RAMP.astype(float)))
+
+
 def test_monochrome1_is_inverted_but_not_by_the_released_code(file: Path) -> None:
     twin = decode(saved(file))
     negative = saved(file, PhotometricInterpretation="MONOCHROME1", WindowCenter=2048, WindowWidth=9000)
@@ -132,6 +157,9 @@ def test_a_flat_image_is_black(file: Path) -> None:
     flat = np.zeros((16, 16), np.uint16)
     assert decode(saved(file, flat)).max() == 0
     assert decode(file, dicom="official_code").max() == 0
+    bright = saved(file, flat + 7)
+    assert decode(bright).max() == 0
+    assert decode(bright, dicom="official_code").min() == 255, "every value is the largest"
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])

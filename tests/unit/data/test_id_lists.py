@@ -67,9 +67,18 @@ def test_every_pair_is_compared() -> None:
     ]
     found = {(one.first, one.second): one.ids for one in overlaps(lists)}
     assert found == {("a", "b"): ("1", "2"), ("a", "c"): (), ("b", "c"): ()}
-    written = record(lists, overlaps(lists))
-    assert written["lists"][0] == {"name": "a", "ids": 3, "different": 2, "repeated": ["2.png"]}  # type: ignore[index]
-    assert written["overlaps"][0]["shared"] == 2  # type: ignore[index]
+    assert record(lists, overlaps(lists)) == {
+        "lists": [
+            {"name": "a", "ids": 3, "different": 2, "repeated": ["2.png"]},
+            {"name": "b", "ids": 3, "different": 3, "repeated": []},
+            {"name": "c", "ids": 1, "different": 1, "repeated": []},
+        ],
+        "overlaps": [
+            {"first": "a", "second": "b", "shared": 2, "ids": ["1", "2"], "shared_patients": None, "patients": None},
+            {"first": "a", "second": "c", "shared": 0, "ids": [], "shared_patients": None, "patients": None},
+            {"first": "b", "second": "c", "shared": 0, "ids": [], "shared_patients": None, "patients": None},
+        ],
+    }  # fmt: skip
 
 
 def test_shared_patients_are_known_through_an_index() -> None:
@@ -86,6 +95,10 @@ def test_shared_patients_are_known_through_an_index() -> None:
     assert found["d:test", "theirs"].patients == ()
     assert found["d:train", "other"].ids == ("2",)
     assert found["d:train", "other"].patients is None, "nobody knows the patient of 9"
+    written = record(lists[1:3], overlaps(lists[1:3]))["overlaps"]
+    assert written == [
+        {"first": "d:train", "second": "theirs", "shared": 1, "ids": ["2"], "shared_patients": 1, "patients": ["d/p"]}
+    ]  # fmt: skip
 
 
 def test_released_lists_are_disjoint(real_data: Path) -> None:

@@ -1,15 +1,32 @@
-"""Is the text that identifies an index the one that pandas writes, whatever stands in it?"""
+"""An index and annotated boxes are checked, sorted, split by patients, and identified by the text that pandas writes."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from refers_bench.data.index import csv_text, digest, finished_boxes, finished_index, read_table
+from refers_bench.data.index import (
+    absent_noted,
+    csv_text,
+    digest,
+    finished_boxes,
+    finished_index,
+    leave_out,
+    missing_images,
+    not_there,
+    patient_folds,
+    patient_part,
+    patient_split,
+    read_table,
+)
 from refers_bench.errors import DataError
+from refers_bench.plugins import INDEX_COLUMNS
 
 HOSTILE = ["plain", "", "a,b", 'said "no"', "two\nlines", '"', ",", "ünïcode, Größe", " spaces ", "-1", "None", "a'b"]
 
@@ -124,3 +141,141 @@ def test_boxes_stay_within_their_image_but_for_two_per_cent(box: dict[str, objec
             DataError, match=f"box of 'a' at {shown}.*allowed: left, top, width, height within the image"
         ):
             finished_boxes(frame, path=tmp_path)
+
+
+def rows_of(folder: Path, **columns: list[Any]) -> pd.DataFrame:
+    """An index of three images of 1, 2 and 3 bytes below the folder, with these columns changed."""
+    for number, name in enumerate("abc"):
+        (folder / f"{name}.png").write_bytes(b"x" * (number + 1))
+    return pd.DataFrame(
+        {
+            "image_id": ["c", "a", "b"], "path": ["c.png", "a.png", "b.png"], "patient_id": ["p", "q", "q"],
+            "study_id": ["1", "2", "3"], "view": "PA", "split": ["train", "test", "test"], "report": None,
+            "t:k": [1, None, 0], **columns,
+        }
+    )  # fmt: skip
+
+
+def test_a_finished_index_is_sorted_and_knows_its_files(tmp_path: Path) -> None:
+    frame = rows_of(tmp_path)
+    found = finished_index(frame, root=tmp_path, table=tmp_path / "t.csv")
+    assert list(found.columns) == [*INDEX_COLUMNS, "bytes", "t:k"]
+    assert found["image_id"].tolist() == ["a", "b", "c"] and found["bytes"].tolist() == [1, 2, 3]
+    assert found["t:k"].dtype == "Int8" and found["t:k"].isna().tolist() == [True, False, False]
+    asked = finished_index(frame, root=tmp_path, table=tmp_path / "t.csv", sizes=lambda: [30, 10, 20])
+    assert asked["bytes"].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("columns", "problems"),
+    [
+        ({"image_id": ["c", "a", "a"]}, ["image 'a' is listed twice; allowed: each image once"]),
+        ({"split": ["train", "tset", "test"]}, [
+            "unknown split 'tset'; allowed: train, val, test", "patient 'q' is in test, tset; allowed: one split per patient"
+        ]),
+        ({"patient_id": ["q", "q", "r"]}, ["patient 'q' is in test, train; allowed: one split per patient"]),
+        ({"patient_id": ["q", "q", "r"], "split": ["", "test", "test"]}, []),
+        ({"path": ["c.png", "/a.png", "../b.png"]}, [
+            "path '/a.png' leads outside the root", "path '../b.png' leads outside the root"
+        ]),
+        ({"path": ["c.png", "a.png", "d.png"]}, ["d.png: missing image"]),
+    ],
+)  # fmt: skip
+def test_every_problem_of_an_index_is_told(columns: dict[str, Any], problems: list[str], tmp_path: Path) -> None:
+    frame = rows_of(tmp_path, **columns)
+    if not problems:
+        assert len(finished_index(frame, root=tmp_path, table=tmp_path / "t.csv")) == 3
+        return
+    with pytest.raises(DataError) as refused:
+        finished_index(frame, root=tmp_path, table=tmp_path / "t.csv")
+    assert len(refused.value.problems) == len(problems)
+    for one, text in zip(refused.value.problems, problems, strict=True):
+        assert text in str(one)
+
+
+def test_an_empty_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no usable row; allowed: at least one image with its row"):
+        finished_index(rows_of(tmp_path).head(0), root=tmp_path, table=tmp_path / "t.csv")
+
+
+def test_rows_without_a_file_are_noted_where_somebody_wants_to_know(tmp_path: Path) -> None:
+    frame, summary = rows_of(tmp_path, path=["c.png", "a.png", "d.png"]), not_there(1, 3, tmp_path, what="studies")
+    with absent_noted() as noted:
+        found = finished_index(frame, root=tmp_path, table=tmp_path / "t.csv")
+        leave_out(missing_images(["e.png"], root=tmp_path), refuse=False)
+    assert found["image_id"].tolist() == ["a", "c"] and found["bytes"].tolist() == [1, 3]
+    assert [one.path for one in noted.refused] == [tmp_path / "d.png"]
+    assert [one.path for one in noted.skipped] == [tmp_path / "e.png"]
+    gone = list(missing_images(["e.png", "f.png"], root=tmp_path))
+    leave_out(gone, refuse=False)
+    leave_out([], refuse=True, summary=summary)
+    with pytest.raises(DataError) as refused:
+        leave_out(gone, refuse=True, summary=summary)
+    assert refused.value.problems[0].found == "1 of 3 studies are not there (missing=skip leaves them out)"
+    assert [one.path for one in refused.value.problems] == [tmp_path, tmp_path / "e.png", tmp_path / "f.png"]
+    with pytest.raises(DataError) as refused:
+        leave_out(gone, refuse=True)
+    assert len(refused.value.problems) == 2
+
+
+def boxes_of(**columns: Any) -> pd.DataFrame:
+    known = {
+        "image_id": ["b", "a"], "class": "Mass", "reader": "", "left": ["0.5", "0"], "top": "0.25", "width": "0.25",
+        "height": "0.5",
+    }  # fmt: skip
+    return pd.DataFrame({**known, **columns})
+
+
+def test_boxes_are_numbers_inside_their_image(tmp_path: Path) -> None:
+    found = finished_boxes(boxes_of(more="x"), path=tmp_path)
+    assert list(found.itertuples(index=False, name=None)) == [
+        ("a", "Mass", "", 0.0, 0.25, 0.25, 0.5), ("b", "Mass", "", 0.5, 0.25, 0.25, 0.5)
+    ]  # fmt: skip
+    for columns in ({"left": -0.019}, {"top": 0.519}, {"left": 0.769}, {"top": -0.02}, {"width": 1e-9}):
+        assert len(finished_boxes(boxes_of(**columns), path=tmp_path)) == 2, columns
+    for columns in (
+        {"left": -0.021}, {"top": -0.021}, {"left": 0.771}, {"top": 0.521}, {"width": 0}, {"height": 0},
+        {"width": -0.1}, {"left": "x"}, {"top": ""}, {"height": "x"},
+    ):  # fmt: skip
+        with pytest.raises(DataError) as refused:
+            finished_boxes(boxes_of(**columns), path=tmp_path)
+        assert len(refused.value.problems) == 2, columns
+    one = boxes_of(left=["0.5", "x"])
+    with pytest.raises(
+        DataError, match=r"box of 'a' at x, 0\.25, 0\.25, 0\.5; allowed: left, top, width, height within"
+    ):
+        finished_boxes(one, path=tmp_path)
+
+
+def place_of(*names: str | int) -> int:
+    """The number that a name's parts are given: the first 63 bits of the hash of their list in JSON."""
+    text = json.dumps(names, separators=(",", ":"))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
+
+
+PATIENTS = pd.Series([f"p{number % 21}" for number in range(50)])
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_patients_are_split_by_hashes_of_their_names(seed: int) -> None:
+    """Of 21 patients 15 train (0.7 x 21 is 14.7), 2 validate (up to 16.8) and 4 are tested."""
+    order = sorted(set(PATIENTS), key=lambda name: place_of("patient split", "d", seed, name))
+    expected = {name: "train" if n < 15 else "val" if n < 17 else "test" for n, name in enumerate(order)}
+    assert patient_split(PATIENTS, dataset="d", seed=seed).tolist() == [expected[name] for name in PATIENTS]
+    order = sorted(set(PATIENTS), key=lambda name: place_of("patient part", "d", seed, name))
+    found = patient_part(PATIENTS, dataset="d", seed=seed, share=0.17)
+    assert found.tolist() == [name in order[:4] for name in PATIENTS], "0.17 x 21 is 3.57"
+
+
+@pytest.mark.parametrize("fold", [0, 2, 3])
+def test_patients_of_each_stratum_are_dealt_to_the_folds_in_turn(fold: int) -> None:
+    strata = pd.Series([int(number % 21 in (3, 7, 11, 15, 19) and number > 20) for number in range(50)])
+    rare = {f"p{number}" for number in (3, 7, 11, 15, 19)}  # by their later images
+    dealt: list[str] = []
+    for names in (set(PATIENTS) - rare, rare):
+        dealt += sorted(names, key=lambda name: place_of("patient folds", "d", 1, name))
+    number = {name: place % 4 for place, name in enumerate(dealt)}
+    what = {fold: "test", (fold + 1) % 4: "val"}
+    found = patient_folds(PATIENTS, strata, dataset="d", seed=1, folds=4, fold=fold)
+    assert found.tolist() == [what.get(number[name], "train") for name in PATIENTS]
+    assert {number[name] for name in rare} == {0, 1, 2, 3}, "each fold has its share of a rare stratum"

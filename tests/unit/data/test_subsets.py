@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -62,6 +65,32 @@ def test_counts_and_empty_classes() -> None:
     assert found.positives == {"a": 20, "b": 0}
     assert found.negatives == {"a": 20, "b": 40}
     assert found.empty == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "count"), [(0.0001, 1), (0.15, 2), (0.25, 2), (0.26, 3), (0.5, 5), (0.94, 9), (1, 10)]
+)
+def test_images_come_in_the_order_of_the_hashes_of_their_names(ratio: float, count: int) -> None:
+    """As many as the nearest whole number, of halves the even one; at least one."""
+    rows = frame([n // 2 for n in range(10)]).assign(**{"t:b": pd.array([1, 0, None] + [0] * 7, dtype="Int8")})
+    order = sorted(rows["image_id"], key=lambda name: place_of("label subset", "d", "t", 7, name))
+    found = draw(rows, ratio, seed=7, by_patient=False)
+    assert found.image_ids == tuple(sorted(order[:count]))
+    assert found.digest == hashlib.sha256("\n".join(sorted(order[:count])).encode()).hexdigest()
+    chosen = rows[rows["image_id"].isin(order[:count])]
+    positives = {name: sum(value == 1 for value in chosen[f"t:{name}"].dropna()) for name in "ab"}
+    assert found.positives == positives
+    assert found.negatives == {name: sum(value == 0 for value in chosen[f"t:{name}"].dropna()) for name in "ab"}
+    assert found.empty == tuple(name for name in "ab" if not positives[name])
+    patients = sorted(set(rows["patient_id"]), key=lambda name: place_of("label subset", "d", "t", 7, name))
+    whole = draw(rows, ratio, seed=7).image_ids
+    assert set(whole) == set(rows["image_id"][rows["patient_id"].isin(patients[: -(-count // 2)])])
+
+
+def place_of(*names: str | int) -> int:
+    """The number that a name's parts are given: the first 63 bits of the hash of their list in JSON."""
+    text = json.dumps(names, separators=(",", ":"))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
 
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.01])

@@ -96,16 +96,43 @@ def verification(**changes: object) -> Verification:
 
 
 def test_for_people() -> None:
-    text = "\n".join(lines(verification()))
-    assert text.startswith("The Dataset (d): 5 images in /data/d\n  read with views=['PA']\n")
-    assert "  train: 3 images, 2 studies, 1 patients, 1 studies with text" in text
-    assert "    task:Edema: 1 positive, 1 negative, 1 unknown\n" in text
-    assert "    task:Edema: 0 positive, 1 negative, 0 unknown  NO POSITIVE" in text
-    assert "  documented images: 5, found\n" in text
-    assert "  documented studies: 9, FOUND 4\n" in text
-    assert "  documented boxes: 7, not counted here\n" in text
-    assert text.endswith("every image could be read")
-    assert "images were not read" in "\n".join(lines(verification(read=None)))
+    assert list(lines(verification())) == [
+        "The Dataset (d): 5 images in /data/d",
+        "  read with views=['PA']",
+        "  unused: 1 images, 1 studies, 1 patients, 0 studies with text",
+        "    task:Edema: 1 positive, 0 negative, 0 unknown",
+        "  test: 1 images, 1 studies, 1 patients, 1 studies with text",
+        "    task:Edema: 0 positive, 1 negative, 0 unknown  NO POSITIVE",
+        "  train: 3 images, 2 studies, 1 patients, 1 studies with text",
+        "    task:Edema: 1 positive, 1 negative, 1 unknown",
+        "  documented images: 5, found",
+        "  documented studies: 9, FOUND 4",
+        "  documented boxes: 7, not counted here",
+        "  each image once, no patient in two splits, no file missing",
+        "every image could be read",
+    ]
+    none = {"unused": {"task:Edema": [0, 1, 0]}, "test": {"task:Edema": [1, 0, 0]}, "train": {"task:Edema": [1, 0, 0]}}
+    unread = list(lines(verification(read=None, classes=none, params={}, documented=())))
+    assert not any("NO POSITIVE" in line or "read with" in line for line in unread), "unused images need no positive"
+    assert unread[-1] == "images were not read"
+
+
+def test_missing_files_and_rows_left_out_are_told_to_people_and_programs(tmp_path: Path) -> None:
+    gone = [Problem(found="missing image", path=Path(f"/data/d/{name}.png")) for name in "abc"]
+    found = verification(problems=tuple(gone[:2]), missing=2, skipped=tuple(gone[2:]), read=None)
+    assert list(lines(found))[-7:] == [
+        "  each image once, no patient in two splits, 3 FILES MISSING, their rows left out", "images were not read",
+        "1 rows left out:", "  /data/d/c.png: missing image", "2 problems:", "  /data/d/a.png: missing image",
+        "  /data/d/b.png: missing image",
+    ]  # fmt: skip
+    written = record(found)
+    assert (written["missing"], written["right"], written["images_read"]) == (2, False, None)
+    assert [one["path"] for one in written["skipped"]] == ["/data/d/c.png"]
+    assert [one["path"] for one in written["problems"]] == ["/data/d/a.png", "/data/d/b.png"]
+    refused = verification(splits={}, classes={}, documented=(), problems=tuple(gone), read=None)
+    assert list(lines(refused))[:3] == [
+        "The Dataset (d): 0 images in /data/d", "  read with views=['PA']", "images were not read"
+    ]  # fmt: skip
 
 
 def test_problems_for_people_and_programs() -> None:
@@ -119,9 +146,24 @@ def test_problems_for_people_and_programs() -> None:
 
 def test_for_programs() -> None:
     written = json.loads(json.dumps(record(verification())))
-    assert written["right"] is True
-    assert written["splits"]["train"]["studies"] == 2
-    assert written["classes"]["train"]["task:Edema"] == {"positive": 1, "negative": 1, "unknown": 1}
-    assert [one["same"] for one in written["documented"]] == [True, False, None]
+    named = {
+        "images": {"unused": 1, "test": 1, "train": 3}, "studies": {"unused": 1, "test": 1, "train": 2},
+        "patients": {"unused": 1, "test": 1, "train": 1}, "studies with text": {"unused": 0, "test": 1, "train": 1},
+    }  # fmt: skip
+    edema = {"unused": (1, 0, 0), "test": (0, 1, 0), "train": (1, 1, 1)}
+    assert written == {
+        "version": 1, "dataset": "d", "label": "The Dataset", "root": "/data/d", "params": {"views": ["PA"]},
+        "right": True,
+        "splits": {split: {noun: counts[split] for noun, counts in named.items()} for split in edema},
+        "classes": {
+            split: {"task:Edema": dict(zip(("positive", "negative", "unknown"), numbers, strict=True))}
+            for split, numbers in edema.items()
+        },
+        "documented": [
+            {"what": "images", "documented": 5, "found": 5, "same": True},
+            {"what": "studies", "documented": 9, "found": 4, "same": False},
+            {"what": "boxes", "documented": 7, "found": None, "same": None},
+        ],
+        "images_read": 5, "missing": 0, "skipped": [], "problems": [],
+    }  # fmt: skip
     assert [one.what for one in verification().differing] == ["studies"]
-    assert written["images_read"] == 5

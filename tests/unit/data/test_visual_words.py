@@ -94,6 +94,19 @@ def test_whole_pixel_crops_equal_slices() -> None:
         torch.testing.assert_close(got[n], x[n, t : t + 16, c : c + 16].float(), atol=1e-3, rtol=0)
 
 
+def test_enlarged_crops_at_the_edges_show_the_edge() -> None:
+    """Of a white image every pixel is white; of a ramp the first and last ones are its ends."""
+    at = torch.tensor([0.0, 0.75]), torch.tensor([0.75, 0.0]), torch.tensor([0.25, 0.25])
+    white = torch.full((2, 16, 16), 255, dtype=torch.uint8)
+    assert torch.equal(room.cropped(white, *at, size=32), torch.full((2, 32, 32), 255.0))
+    ramp = torch.arange(16, dtype=torch.uint8).repeat(2, 16, 1)
+    found = room.cropped(ramp, *at, size=32)
+    # A pixel of the crop is an eighth of the image's: columns 12 to 16 and 0 to 4, between the centres of its pixels.
+    places = (torch.arange(32) + 0.5) / 8 - 0.5
+    torch.testing.assert_close(found[0], (12 + places).clamp(max=15).expand(32, -1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[1], places.clamp(min=0).expand(32, -1), atol=1e-4, rtol=0)
+
+
 def test_batches_hold_crops_and_their_words() -> None:
     images = np.random.default_rng(0).integers(0, 256, (138, 36, 36), dtype=np.uint8)
     words, _, _ = found()

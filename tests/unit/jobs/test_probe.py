@@ -171,3 +171,50 @@ def test_the_model_names_no_source_that_it_does_not_have(tmp_path: Path) -> None
     for job in plan_of(tmp_path, "c2l").jobs:
         cost = modelled(job.spec, CPU)
         assert cost.source == "model" and cost.step_s > 0 and cost.peak_bytes > 100e6
+
+
+def test_a_probed_job_is_the_job_cut_short() -> None:
+    """Few updates, three validations, no early stop, and nothing that another job or a file would have to give."""
+    network = {"init": "imagenet", "init_path_name": "vit", "width": 8}
+    section = {"steps": 900, "warmup_steps": 90, "validate_every": 100, "patience": 5, "batch_size": 4}
+    cell = {
+        "kind": "finetune", "network": network, "finetune": section, "pretrain": "abc", "label_ratio": 0.01,
+        "weights": "theirs", "seed": 3,
+    }  # fmt: skip
+    plain = {**network, "init": "random", "init_path_name": ""}
+    short = {**section, "steps": 8, "warmup_steps": 1, "validate_every": 3, "patience": 0}
+    found = probe._short({"job": {"spec": cell}, "steps": 5, "warm_up": 3})
+    kept = {"kind": "finetune", "seed": 3}
+    assert found == ({**kept, "network": plain, "finetune": short, "pretrain": None, "label_ratio": 1.0}, 8)
+    assert (cell["pretrain"], cell["weights"], section["steps"], network["init"]) == ("abc", "theirs", 900, "imagenet")
+    source = {
+        "kind": "pretrain", "network": network, "seed": 3,
+        "pretrain": {**section, "text_encoder": {"path_name": "bert", "width": 8}},
+    }  # fmt: skip
+    expected = {**kept, "kind": "pretrain", "network": plain}
+    expected["pretrain"] = {**short, "text_encoder": {"path_name": "", "width": 8}}
+    assert probe._short({"job": {"spec": source}, "steps": 5, "warm_up": 3}) == (expected, 8)
+    words = {"kind": "discover", "discovery": {"feature_steps": 900, "words": 44, "side": 0.3}}
+    found = probe._short({"job": {"spec": words}, "steps": 2, "warm_up": 1})
+    assert found == ({"kind": "discover", "discovery": {"feature_steps": 3, "words": 4, "side": 0.3}}, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "expected"),
+    [
+        # 10 s in all: 4 of updates, 2 validations of 5 images and 5 + 10 predicted ones at 0.1 s each.
+        ("finetune", {"validation_s": 0.5, "validations": 2, "images": {"val": 5, "test": 10}}, (0.1, 3.5)),
+        ("pretrain", {"validation_s": 0.5, "validations": 2, "examples": {"val": 5, "test": 0}}, (0.1, 5.0)),
+        # Without validation an evaluation is a third of an update of 4 examples: 0.05 s, of 10 predicted ones.
+        ("finetune", {"validation_s": None, "validations": 0, "images": {"val": 0, "test": 10}}, (0.05, 5.5)),
+        ("finetune", {"validation_s": None, "validations": 0, "images": {"val": 0, "test": 400}}, (0.05, 0.0)),
+        ("discover", {"validation_s": None, "validations": 0}, (0.05, 6.0)),
+    ],
+)
+def test_seconds_are_shared_out_between_updates_evaluations_and_all_else(
+    kind: str, facts: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    short = {"kind": kind, kind: {"batch_size": 4}, "discovery": {"feature_batch_size": 4}}
+    record = {"kind": kind, "wall_s": 10.0, "facts": {"train_s": 4.0, **facts}}
+    found = probe._measured(record, short, 0.6)
+    assert found == pytest.approx({"step_s": 0.6, "evaluation_s": expected[0], "fixed_s": expected[1]})

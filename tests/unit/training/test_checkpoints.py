@@ -38,6 +38,16 @@ def test_coverage(tmp_path: Path) -> None:
     assert checkpoints.load_weights(net, weights, path=tmp_path).changed == 0
 
 
+def test_weights_of_another_precision_are_compared_by_value(tmp_path: Path) -> None:
+    net = nn.Linear(2, 2)
+    nn.init.constant_(net.weight, 0.1)
+    nn.init.constant_(net.bias, 0.3)
+    doubles = {"weight": torch.full((2, 2), 0.1, dtype=torch.double), "bias": torch.full((2,), 0.3, dtype=torch.double)}
+    assert checkpoints.load_weights(net, doubles, path=tmp_path).changed == 0
+    coverage = checkpoints.load_weights(net, {**doubles, "bias": torch.ones(2, dtype=torch.bfloat16)}, path=tmp_path)
+    assert coverage.changed == 1 and net.bias.tolist() == [1, 1] and net.bias.dtype == torch.float32
+
+
 def test_too_little_coverage_is_refused_and_loads_nothing(tmp_path: Path) -> None:
     net = nn.Linear(2, 2)
     before = net.weight.detach().clone()

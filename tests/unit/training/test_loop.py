@@ -314,6 +314,38 @@ def test_dropout_follows_the_step_not_the_past(tmp_path: Path) -> None:
     assert torch.equal(a.head.weight, b.head.weight)
 
 
+def masks(work: Path, *, key: str = "job", steps: int = 6, validate_every: int = 0, before: int = 0) -> list[float]:
+    """Of each update the sum of 20 powers of two that dropout keeps: another mask has another sum."""
+    torch.manual_seed(before)
+    dropout, weight = nn.Dropout(0.5), nn.Parameter(torch.ones(()))
+    model = nn.ModuleList([dropout])
+    model.register_parameter("weight", weight)
+    powers = 2.0 ** -torch.arange(1, 21)
+    seen: list[bool] = []
+
+    def validate() -> Mapping[str, float]:
+        seen.append(dropout(torch.ones(100)).eq(1).all().item() and not torch.is_grad_enabled())
+        torch.rand(3)
+        return {"val/loss": 0.0}
+
+    outcome = loop.train(
+        model, key=key, settings=loop.Settings(steps=steps, validate_every=validate_every),
+        optimizer=torch.optim.SGD([{"params": [weight], "base_lr": 0.0}], lr=0.0), factor=lambda step: 1.0, draw=draw,
+        losses=lambda batch: {"kept": weight * (dropout(torch.ones(20)) * powers).sum()}, validate=validate,
+        state_path=work / "state", device=CPU,
+    )  # fmt: skip
+    assert seen and all(seen), "a validation drops nothing and keeps nothing for gradients"
+    return [value for _, name, value in outcome.history if name == "loss/kept"]
+
+
+def test_each_update_drops_other_units_by_its_key_and_number_alone(tmp_path: Path) -> None:
+    plain = masks(tmp_path / "a")
+    assert len(set(plain)) == 6
+    assert masks(tmp_path / "b", validate_every=1, before=9) == plain
+    assert masks(tmp_path / "c", steps=9)[:6] == plain
+    assert not set(masks(tmp_path / "d", key="other")) & set(plain)
+
+
 def test_fp16_scaler_state_survives(tmp_path: Path) -> None:
     settings = replace(EVERY, precision="fp16")
     whole, _ = run(tmp_path / "whole", settings=settings)
