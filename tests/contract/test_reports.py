@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from explained_cells import explain
 from refers_bench import plugins
 from refers_bench.analysis.results import Results, from_lock, load
 from refers_bench.data.imported import ImportedRun
@@ -22,6 +22,7 @@ from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import NO_VALUE, Cell, Table
 from refers_bench.reports import _page
+from results_folder import Folder
 
 REPORTS = sorted(plugins.names("report"))
 
@@ -85,16 +86,6 @@ def test_private_modules_are_no_plug_ins() -> None:
 LABELS = (np.arange(150)[:, None] % np.array([3, 4]) == 0).astype(np.int8)
 
 
-def _other_test(name: str) -> Any:
-    """A module of the unit tests: tests are imported without being packages."""
-    path = Path(__file__).parents[1] / "unit" / name
-    spec = importlib.util.spec_from_file_location(f"unit_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Results that most reports have something to say about.
@@ -102,7 +93,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Results:
     Three rows with predictions, a release beside them, a pre-training with losses, explained cells, settings that
     differ, a failed cell.
     """
-    folder = _other_test("analysis/conftest.py").Folder(tmp_path_factory.mktemp("rich"))
+    folder = Folder(tmp_path_factory.mktemp("rich"))
     rng = np.random.default_rng(0)
 
     def scores() -> Any:
@@ -135,8 +126,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder.cell("refers", dataset="covid19_idc", task="covid19_vs_other", state="failed")
     explained = folder.cell("refers", dataset="nih_chestxray14", task="findings", aucs={"Mass": 0.7, "Hernia": None})
     path.write_text(json.dumps(folder.lock))
-    attention = _other_test("reports/test_attention.py")
-    attention.explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
+    explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
     return folder.load()
 
 

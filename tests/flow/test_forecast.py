@@ -1,4 +1,4 @@
-"""Is what a run will take said beforehand, measured only once, and does a budget finish whole rows?"""
+"""What a run will take is said beforehand and measured only once, and a budget finishes whole rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from command_line import Commands
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 
-Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: A small run
@@ -25,12 +25,7 @@ targets: [{dataset: phantom, tasks: [findings], label_ratios: [100%]}]
 seeds: [0, 1]
 execution: {cpu_slots: 1}
 """
-
-
-@pytest.fixture
-def cli(commands: Commands, tmp_path: Path) -> Commands:
-    (tmp_path / "small.yaml").write_text(MANIFEST)
-    return commands
+FILES = {"small.yaml": MANIFEST}
 
 
 def forecast(cli: Commands, *options: str) -> dict[str, Any]:
