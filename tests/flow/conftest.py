@@ -16,7 +16,6 @@ import pytest
 
 from refers_bench import identity
 from refers_bench.plan.lock import Job
-from tiny_jobs import make_job
 
 #: An orchestrator in a process that a test may kill: prints nothing, exits 0 when every job is done.
 ORCHESTRATE = """
@@ -81,12 +80,6 @@ class Orchestrator:
 def orchestrator(tmp_path: Path) -> Orchestrator:
     """An orchestrator with results below the test's own folder."""
     return Orchestrator(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def job() -> Callable[..., Job]:
-    """`make_job`."""
-    return make_job
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,10 @@ from refers_bench import plugins
 from refers_bench.data.phantoms import PhantomParams
 from refers_bench.files import read_json
 from refers_bench.manifest.protocols import resolve_sections
-from refers_bench.plan.lock import Job, last
+from refers_bench.plan.lock import last
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
-MakeJob = Callable[..., Job]
 KILLS = 20
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,10 +62,10 @@ def leftovers(results: Path) -> list[str]:
 
 
 def test_orchestrator_killed_at_random_moments(
-    orchestrator: Any, job: MakeJob, kill_all: Callable[..., list[int]], tmp_path: Path
+    orchestrator: Any, kill_all: Callable[..., list[int]], tmp_path: Path
 ) -> None:
-    first = [job("noop", f"first{i}", sleep=0.02) for i in range(40)]
-    jobs = first + [job("noop", f"second{i}", [one.key], sleep=0.02) for i, one in enumerate(first)]
+    first = [job(f"first{i}", sleep=0.02) for i in range(40)]
+    jobs = first + [job(f"second{i}", one, sleep=0.02) for i, one in enumerate(first)]
     moments, before = random.Random(7), {}
     for _ in range(KILLS):
         process = orchestrator.start(jobs)
@@ -119,9 +119,9 @@ def test_smoke_manifest_killed_at_random_moments(tmp_path: Path, kill_all: Calla
     assert leftovers(tmp_path / "killed" / "results") == []
 
 
-def test_two_orchestrators_share_the_work(orchestrator: Any, job: MakeJob, tmp_path: Path) -> None:
+def test_two_orchestrators_share_the_work(orchestrator: Any, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
-    jobs = [job("noop", f"one{i}", sleep=0.05, diary=str(diary)) for i in range(30)]
+    jobs = [job(f"one{i}", sleep=0.05, diary=str(diary)) for i in range(30)]
     processes = [orchestrator.start(jobs) for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=60)
@@ -133,12 +133,10 @@ def test_two_orchestrators_share_the_work(orchestrator: Any, job: MakeJob, tmp_p
     assert leftovers(tmp_path / "results") == []
 
 
-def test_what_has_failed_in_one_orchestrator_is_not_run_again_in_another(
-    orchestrator: Any, job: MakeJob, tmp_path: Path
-) -> None:
+def test_what_has_failed_in_one_orchestrator_is_not_run_again_in_another(orchestrator: Any, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
-    bad = job("noop", "bad", sleep=300, diary=str(diary))
-    jobs = [bad, job("noop", "good", diary=str(diary)), job("noop", "needs bad", [bad.key])]
+    bad = job("bad", sleep=300, diary=str(diary))
+    jobs = [bad, job("good", diary=str(diary)), job("needs bad", bad)]
 
     def begun() -> dict[str, int]:
         lines = [json.loads(line) for line in diary.read_text().splitlines()] if diary.exists() else []
@@ -179,10 +177,10 @@ def test_what_has_failed_in_one_orchestrator_is_not_run_again_in_another(
     ],
 )
 def test_a_failing_job_is_recorded_and_the_rest_goes_on(
-    orchestrator: Any, job: MakeJob, tmp_path: Path, fail: str, category: str, message: str
+    orchestrator: Any, tmp_path: Path, fail: str, category: str, message: str
 ) -> None:
-    bad = job("noop", "bad", fail=fail, fail_attempts=2)
-    jobs = [bad, job("noop", "needs bad", [bad.key]), *(job("noop", f"good{i}") for i in range(4))]
+    bad = job("bad", fail=fail, fail_attempts=2)
+    jobs = [bad, job("needs bad", bad), *(job(f"good{i}") for i in range(4))]
     outcome = orchestrator.run(jobs, time_limit=1.0)
     assert (outcome["failed"], outcome["blocked"]) == ({"bad": category}, ["needs bad"])
     assert outcome["done"] == [f"good{i}" for i in range(4)]
@@ -200,8 +198,8 @@ def test_a_failing_job_is_recorded_and_the_rest_goes_on(
     assert leftovers(tmp_path / "results") == []
 
 
-def test_a_crash_that_does_not_come_again_is_no_failure(orchestrator: Any, job: MakeJob) -> None:
-    outcome = orchestrator.run([job("noop", "once", fail="kill", fail_attempts=1), job("noop", "good")])
+def test_a_crash_that_does_not_come_again_is_no_failure(orchestrator: Any) -> None:
+    outcome = orchestrator.run([job("once", fail="kill", fail_attempts=1), job("good")])
     assert (outcome["failed"], outcome["done"]) == ({}, ["good", "once"])
 
 

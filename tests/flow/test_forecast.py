@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from command_line import Commands
-from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
 MANIFEST = """
 version: 1
@@ -133,10 +132,8 @@ def test_a_budget_that_cannot_be_had_starts_nothing(cli: Commands, tmp_path: Pat
     assert not (tmp_path / "results" / "store").exists()
 
 
-def test_jobs_start_in_the_order_of_their_ranks_until_the_budget_is_spent(
-    orchestrator: Any, job: Callable[..., Job]
-) -> None:
-    jobs = [job("noop", f"j{i}", sleep=1.0) for i in range(8)]
+def test_jobs_start_in_the_order_of_their_ranks_until_the_budget_is_spent(orchestrator: Any) -> None:
+    jobs = [job(f"j{i}", sleep=1.0) for i in range(8)]
     order = {one.key: float(-number) for number, one in enumerate(jobs)}
     outcome = orchestrator.run(jobs, workers=1, order=order, budget_s=2.5)
     # The last ones first. Each takes a second or more, so a fourth would start after the budget was spent; the one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from refers_bench import identity
@@ -38,11 +37,11 @@ FINETUNE = {**COMMON, "schedule_order": "before_step", "select": "best_auc", "lo
 CLASSES = ["Cardiomegaly", "Effusion", "Nodule", "Consolidation", "Pneumothorax", "Interstitial"]
 
 
-def make_job(kind: str, name: str, needs: Sequence[Job | str] = (), **spec: Any) -> Job:
-    """A job as the plan holds it, with the key of its specification, which the name is part of."""
+def job(name: str, *needs: Job | str, kind: str = "noop", unavailable: str = "", **spec: Any) -> Job:
+    """A job as the plan holds it, which needs others or keys; its own key is that of its specification, with its name."""
     spec = {"kind": kind, "recipe": 1, "name": name, **spec}
     keys = tuple(need if isinstance(need, str) else need.key for need in needs)
-    return Job(key=identity.key(spec), kind=kind, name=name, needs=keys, spec=spec)
+    return Job(key=identity.key(spec), kind=kind, name=name, needs=keys, spec=spec, unavailable=unavailable)
 
 
 def sent_job(**spec: Any) -> dict[str, Any]:
@@ -52,6 +51,7 @@ def sent_job(**spec: Any) -> dict[str, Any]:
 
 
 def prepare_job(dataset: str = "phantom", **more: Any) -> dict[str, Any]:
+    """60 studies of up to three views."""
     phantom = {"seed": 1, "studies": 60, "size": 40, "views": 3}
     return sent_job(
         kind="prepare", dataset=dataset, params={}, impl=1, digest="planned", phantom=phantom, prepared_size=36, **more
@@ -71,6 +71,5 @@ def finetune_job(method: str, prepare: dict[str, Any], pretrained: str | None, *
     return sent_job(
         kind="finetune", method=method, params={}, impl=1, network=NETWORK, image=IMAGE,
         finetune={**FINETUNE, **section}, dataset="phantom", prepare=prepare["key"], task="findings",
-        classes=CLASSES,
-        label_ratio=0.5, seed=0, pretrain=pretrained,
+        classes=CLASSES, label_ratio=0.5, seed=0, pretrain=pretrained,
     )  # fmt: skip
