@@ -93,11 +93,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
 
 
 @pytest.fixture
-def cli(home: Path, capsys: pytest.CaptureFixture[str]) -> Commands:
-    """The command line, called in `home`."""
-    from command_line import Commands
+def cli(home: Path) -> Commands:
+    """The command line, called in `home`: what a command prints that ends with exit code `code`."""
+    from command_line import printed_by
 
-    return Commands(capsys)
+    return printed_by
 
 
 @pytest.fixture

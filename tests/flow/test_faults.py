@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from command_line import Commands
+from command_line import Commands, command
 from refers_bench import plugins
 from refers_bench.data.phantoms import PhantomParams
 from refers_bench.files import read_json
@@ -283,13 +283,13 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="mounts a tmpfs (Linux)")
 @pytest.mark.parametrize("step", [256, pytest.param(96, marks=pytest.mark.slow)])
-def test_full_disk_keeps_what_is_there(home: Path, cli: Commands, step: int) -> None:
+def test_full_disk_keeps_what_is_there(home: Path, step: int) -> None:
     """A real full file system, again and again with a little more room."""
     (home / "fault.yaml").write_text(MANIFEST.replace("  - {id: scratch, name: diverging", "#"))
     results, before, refusals = home / "small", {}, 0
     with mounted(results, "size=64k"):
         for size in range(step, 2000, step):
-            code, (_, printed) = cli.ends("--results", str(results), "run", "fault.yaml")
+            code, _, printed = command("--results", str(results), "run", "fault.yaml")
             now = published(results)
             assert {name: now.get(name) for name in before} == before, "a finished result was lost or rewritten"
             before = now

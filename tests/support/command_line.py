@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -16,24 +20,38 @@ class Printed(NamedTuple):
     err: str
 
 
-class Commands:
-    """Runs commands and returns what they print."""
+#: `printed_by`, as the fixture `cli` gives it.
+Commands = Callable[..., Printed]
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
 
-    def __call__(self, *arguments: str, code: int = 0) -> Printed:
-        """Of a command that ends with this exit code."""
-        ended, printed = self.ends(*arguments)
-        assert ended == code, printed.out + printed.err
-        return printed
+class Ended(NamedTuple):
+    """How a command ended."""
 
-    def ends(self, *arguments: str) -> tuple[int, Printed]:
-        """Exit code and output of a command, which never ends with a traceback."""
-        self.capsys.readouterr()  # what was printed before is not the command's
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        printed = Printed(*self.capsys.readouterr())
-        assert isinstance(ended.value.code, int)
-        assert "Traceback" not in printed.err, printed.err
-        return ended.value.code, printed
+    code: int
+    out: str
+    err: str
+
+
+def command(*arguments: str) -> Ended:
+    """Exit code and output of a command, which never ends with a traceback."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n") for _ in range(2)]
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]), pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    for stream in streams:
+        stream.seek(0)
+    out, err = (stream.read() for stream in streams)
+    assert isinstance(ended.value.code, int)
+    assert "Traceback" not in err, err
+    return Ended(ended.value.code, out, err)
+
+
+def command_in(results: Path, *arguments: str) -> Ended:
+    """`command` on a results folder."""
+    return command("--results", str(results), *arguments)
+
+
+def printed_by(*arguments: str, code: int = 0) -> Printed:
+    """What a command printed that ended with this exit code."""
+    ended, out, err = command(*arguments)
+    assert ended == code, out + err
+    return Printed(out, err)
