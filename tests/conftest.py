@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("command_line")
 
 ROOT = Path(__file__).resolve().parents[1]
+#: What a process imports that draws a figure.
+MATPLOTLIB = (
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,15 +52,20 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _workers_are_forked_from_a_server_with_torch(request: pytest.FixtureRequest) -> None:
-    """Runs in this process share one server that workers are forked from: torch is imported once, not by each worker."""
-    if any("flow" in item.path.parts or item.path.name == "test_engines.py" for item in request.session.items):
-        from refers_bench.execution.engine import Settings
-        from refers_bench.execution.local import LocalEngine
+def _processes_are_forked_from_a_server_that_has_imported_what_they_need(request: pytest.FixtureRequest) -> None:
+    """Runs in this process share one server: torch and matplotlib are imported once, not by each worker."""
+    paths = {item.path for item in request.session.items}
+    working = any("flow" in path.parts or path.name == "test_engines.py" for path in paths)
+    drawing = working or any({"render", "reports"} & set(path.parts) for path in paths)
+    if not drawing:
+        return
+    from refers_bench.execution.engine import HEAVY, PRELOAD, Settings
+    from refers_bench.execution.local import LocalEngine
 
-        nowhere = Path(os.environ["XDG_CACHE_HOME"])
-        with LocalEngine(Settings(results=nowhere, cache=nowhere, slots=[])).opened():
-            pass
+    nowhere = Path(os.environ["XDG_CACHE_HOME"])
+    preload = (*PRELOAD, *(HEAVY if working else ()), *MATPLOTLIB)
+    with LocalEngine(Settings(results=nowhere, cache=nowhere, slots=[], preload=preload)).opened():
+        pass
 
 
 def _folder(variable: str, default: Path, what: str) -> Path:
