@@ -1,20 +1,37 @@
-"""Where do tests find the numerical fixtures and the real radiographs? Each skips with a reason when absent."""
+"""Fixtures of all tests: an empty working folder, the command line, a results folder, recorded numbers, a Slurm.
+
+What they are made of lies in `tests/support`, whose modules every test can import by their name.
+"""
 
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import slurm_cluster as tiny_slurm
+
+if TYPE_CHECKING:
+    from command_line import Commands
+    from results_folder import Folder
+
+#: Their assertions say what they found, as those of tests do.
+pytest.register_assert_rewrite("command_line")
+
 ROOT = Path(__file__).resolve().parents[1]
+#: What a process imports that draws a figure.
+MATPLOTLIB = (
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,15 +52,20 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _workers_are_forked_from_a_server_with_torch(request: pytest.FixtureRequest) -> None:
-    """Runs in this process share one server that workers are forked from: torch is imported once, not by each worker."""
-    if any("flow" in item.path.parts or item.path.name == "test_engines.py" for item in request.session.items):
-        from refers_bench.execution.engine import Settings
-        from refers_bench.execution.local import LocalEngine
+def _processes_are_forked_from_a_server_that_has_imported_what_they_need(request: pytest.FixtureRequest) -> None:
+    """Runs in this process share one server: torch and matplotlib are imported once, not by each worker."""
+    paths = {item.path for item in request.session.items}
+    working = any("flow" in path.parts or path.name == "test_engines.py" for path in paths)
+    drawing = working or any({"render", "reports"} & set(path.parts) for path in paths)
+    if not drawing:
+        return
+    from refers_bench.execution.engine import HEAVY, PRELOAD, Settings
+    from refers_bench.execution.local import LocalEngine
 
-        nowhere = Path(os.environ["XDG_CACHE_HOME"])
-        with LocalEngine(Settings(results=nowhere, cache=nowhere, slots=[])).opened():
-            pass
+    nowhere = Path(os.environ["XDG_CACHE_HOME"])
+    preload = (*PRELOAD, *(HEAVY if working else ()), *MATPLOTLIB)
+    with LocalEngine(Settings(results=nowhere, cache=nowhere, slots=[], preload=preload)).opened():
+        pass
 
 
 def _folder(variable: str, default: Path, what: str) -> Path:
@@ -71,26 +93,50 @@ def real_data() -> Path:
     return _folder("REFERS_BENCH_REAL_DATA", ROOT.parent / "shared" / "data", "real data")
 
 
-def _module(name: str) -> Any:
-    """A module beside this one: tests are imported without being packages."""
-    spec = importlib.util.spec_from_file_location(f"tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """The working folder of a test, with a cache and a configuration of its own, and the module's `FILES` in it."""
+    for name in ("CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.chdir(tmp_path)
+    for name, content in getattr(request.module, "FILES", {}).items():
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(home: Path) -> Commands:
+    """The command line, called in `home`: what a command prints that ends with exit code `code`."""
+    from command_line import printed_by
+
+    return printed_by
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A results folder to be built cell by cell."""
+    from results_folder import Folder
+
+    return Folder(tmp_path / "results")
+
+
+@pytest.fixture
+def new_folder(tmp_path: Path) -> Callable[..., Folder]:
+    """For a second manifest in the same results folder."""
+    from results_folder import Folder
+
+    return lambda name="tiny": Folder(tmp_path / "results", name)
 
 
 @pytest.fixture(scope="session")
 def slurm_cluster() -> Iterator[Any]:
     """A real Slurm of two nodes, started here; skips where it cannot be."""
-    module = _module("slurm_cluster")
-    if why := module.absent():
+    if why := tiny_slurm.absent():
         pytest.skip(why)
     # A socket's path has at most 107 characters.
     with (
         tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder,
-        module.running(Path(folder)) as cluster,
+        tiny_slurm.running(Path(folder)) as cluster,
     ):
         yield cluster
 

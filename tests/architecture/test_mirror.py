@@ -16,4 +16,6 @@ def test_a_unit_test_is_named_after_a_module(file: Path) -> None:
     modules = {path.stem.lstrip("_") for path in room.glob("*.py")}
     name = file.stem.removeprefix("test_")
     # More words may follow: `test_auc_everywhere.py` tests what uses `auc.py`.
-    assert any(name == module or name.startswith(f"{module}_") for module in modules), f"no module of {room} has this name"
+    assert any(name == module or name.startswith(f"{module}_") for module in modules), (
+        f"no module of {room} has this name"
+    )

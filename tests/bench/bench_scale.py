@@ -1,7 +1,7 @@
 """Measures how a worker opens a store of MIMIC-CXR's size and its studies; a sparse file stands in for the pixels.
 
 Prints seconds beside those of a store of a hundredth of the size, and the worker's peak memory; then the seconds that
-the slow loop of `slow_studies.py` takes to open a small source, over those of the source itself.
+the slow loop of `tests/support/slow_studies.py` takes to open a small source, over those of the source itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.data.text import ReportTokenizer
 from refers_bench.manifest.protocols import resolve_sections
 
-from slow_studies import SlowStudySource  # isort: skip
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+from slow_studies import SlowStudySource
 
 COUNT, STUDIES, SIZE = 377_110, 222_000, 256
 #: Studies that the slow loop opens as well: at full size it takes minutes.

@@ -11,25 +11,19 @@ from typing import Any
 
 import pytest
 
-from refers_bench import identity, plugins
+from refers_bench import plugins
 from refers_bench.errors import CATEGORIES
 from refers_bench.execution import coordinator, engine, engines
 from refers_bench.execution.engine import Outcome, Settings, Slot
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
 ENGINES = sorted(plugins.engines())
 #: What makes an engine usable here: name -> fixture that skips with a reason where that is not possible.
 PLACES = {"slurm": "slurm", "ray": "ray_cluster"}
 #: What its section says in these tests.
 SECTIONS: Mapping[str, Mapping[str, Any]] = {"slurm": {"gpus": 0, "memory": "200M"}}
-
-
-def job(name: str, *needs: Job, **spec: Any) -> Job:
-    spec = {"kind": "noop", "recipe": 1, "name": name, **spec}
-    return Job(
-        key=identity.key(spec), kind="noop", name=name, needs=tuple(need.key for need in needs), spec=spec
-    )  # fmt: skip
 
 
 class Listening:

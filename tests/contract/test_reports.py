@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import json
 import math
 import os
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from explained_cells import explain
 from refers_bench import plugins
 from refers_bench.analysis.results import Results, load
 from refers_bench.data.imported import ImportedRun
@@ -31,6 +31,7 @@ from refers_bench.render.page import Page, Section
 from refers_bench.render.table import NO_VALUE, Cell, Table
 from refers_bench.reports import _page
 from refers_bench.store import schemas
+from results_folder import Folder
 
 REPORTS = sorted(plugins.names("report"))
 #: Formats of tables, and of figures.
@@ -80,16 +81,6 @@ def test_private_modules_are_no_plug_ins() -> None:
 LABELS = (np.arange(150)[:, None] % np.array([3, 4]) == 0).astype(np.int8)
 
 
-def _other_test(name: str) -> Any:
-    """A module of the unit tests: tests are imported without being packages."""
-    path = Path(__file__).parents[1] / "unit" / name
-    spec = importlib.util.spec_from_file_location(f"unit_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Results folder and manifest that every report has something to say about.
@@ -97,7 +88,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     Three rows with predictions of three seeds at two label ratios, a release beside them, a pre-training with losses,
     explained cells, settings that differ, a failed cell. A report that shows what is not here needs it added here.
     """
-    folder = _other_test("analysis/conftest.py").Folder(tmp_path_factory.mktemp("rich"))
+    folder = Folder(tmp_path_factory.mktemp("rich"))
     rng = np.random.default_rng(0)
 
     def scores() -> Any:
@@ -129,8 +120,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder.cell("refers", dataset="covid19_idc", task="covid19_vs_other", state="failed")
     explained = folder.cell("refers", dataset="nih_chestxray14", task="findings", aucs={"Mass": 0.7, "Hernia": None})
     folder.history(explained, {"loss/total": [0.9, 0.5, 0.4]})
-    attention = _other_test("reports/test_attention.py")
-    attention.explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
+    explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
     return folder.save(), folder.name
 
 
@@ -416,7 +406,7 @@ def _synthetic(folder: Any) -> None:
 def _unexplained(folder: Any) -> None:
     """Explanations that were asked for, and none of them done."""
     key = _rows(folder, dataset="nih_chestxray14", task="findings")[0]
-    _other_test("reports/test_attention.py").explain(folder, key, name="refers.s0", iou={"class": [0.2, 0.4]})
+    explain(folder, key, name="refers.s0", iou={"class": [0.2, 0.4]})
     shutil.rmtree(folder.results / "store" / f"l-{key}")
 
 
@@ -532,7 +522,7 @@ STORES: dict[Callable[[Any], None], tuple[set[str], tuple[str, ...], bool, bool]
 
 @pytest.fixture(scope="module", params=STORES, ids=lambda store: store.__name__.strip("_"))
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Results]:
-    folder = _other_test("analysis/conftest.py").Folder(tmp_path_factory.mktemp("store"))
+    folder = Folder(tmp_path_factory.mktemp("store"))
     (folder.results / "store").mkdir(parents=True)
     request.param(folder)
     return request.param, folder.load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 
 from refers_bench import identity
-from refers_bench.cli import main
 from refers_bench.plan.lock import Job
 
 #: An orchestrator in a process that a test may kill: prints nothing, exits 0 when every job is done.
@@ -40,12 +38,6 @@ if __name__ == "__main__":
     print(json.dumps({"failed": outcome.failed, "blocked": outcome.blocked, "done": outcome.done}))
     sys.exit(0 if len(outcome.done) == len(jobs) else 4)
 """
-
-
-def make_job(kind: str, name: str, needs: Sequence[str] = (), **spec: Any) -> Job:
-    """A job with the key of its specification."""
-    spec = {"kind": kind, "recipe": 1, "name": name, **spec}
-    return Job(key=identity.key(spec), kind=kind, name=name, needs=tuple(needs), spec=spec)
 
 
 class Orchestrator:
@@ -91,12 +83,6 @@ def orchestrator(tmp_path: Path) -> Orchestrator:
 
 
 @pytest.fixture(scope="session")
-def job() -> Callable[..., Job]:
-    """`make_job`."""
-    return make_job
-
-
-@pytest.fixture(scope="session")
 def processes_of() -> Callable[[Path], list[int]]:
     """Processes whose command line names a folder, the youngest first (Linux)."""
 
@@ -111,32 +97,6 @@ def processes_of() -> Callable[[Path], list[int]]:
         return sorted((pid for pid in numbers if pid != os.getpid()), reverse=True)
 
     return found
-
-
-class Commands:
-    """The command line in this process, called as a user would; what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Output and errors of a command that ends with an exit code, and never with a traceback."""
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        shown = self.capsys.readouterr()
-        assert ended.value.code == code, shown.out + shown.err
-        assert "Traceback" not in shown.err
-        return shown.out, shown.err
-
-
-@pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
-    """`Commands` in an empty folder, with nothing of the user's own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.delenv("REFERS_BENCH_RESULTS", raising=False)
-    return Commands(capsys)
 
 
 def session_members(session: int) -> list[int]:
@@ -169,15 +129,3 @@ def kill_all() -> Callable[[subprocess.Popen[str]], list[int]]:
         return left
 
     return kill
-
-
-_SPEC = importlib.util.spec_from_file_location(
-    "flow_analysis_conftest", Path(__file__).parents[1] / "unit" / "analysis" / "conftest.py"
-)
-assert _SPEC is not None and _SPEC.loader is not None
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
-
-#: A results folder built cell by cell, for what reads results.
-folder = _MODULE.folder
-new_folder = _MODULE.new_folder

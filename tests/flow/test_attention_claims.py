@@ -1,4 +1,4 @@
-"""Does a trained network look at the finding: on procedural radiographs, by a stated margin; and what of the real ones?"""
+"""A trained network looks at the finding: on procedural radiographs by a stated margin; on real ones it is measured."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Commands
 from refers_bench.analysis.explanations import Localisation, explanations, localisations
 from refers_bench.analysis.results import load
-from refers_bench.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Mean IoU, over images and findings, by which a trained network's map beats a centred box of the findings' mean size;
 #: the lower end of the 95 % interval has to.
 MARGIN = 0.10
-
-
-def run(*arguments: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert not ended.value.code, arguments
 
 
 def measured(name: str) -> dict[tuple[str, str, str], Localisation]:
@@ -29,21 +23,13 @@ def measured(name: str) -> dict[tuple[str, str, str], Localisation]:
     return {(row.method, row.kind, row.name): row for row in rows}
 
 
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.slow
-def test_a_trained_network_beats_a_centred_box_on_procedural_radiographs(fresh: Path) -> None:
+def test_a_trained_network_beats_a_centred_box_on_procedural_radiographs(cli: Commands) -> None:
     manifest = str(ROOT / "manifests" / "explain_phantom.yaml")
     cells = [f"{row}.nih_chestxray14.findings.100%.s0" for row in ("scratch", "untrained")]
     only = [argument for cell in cells for argument in ("--only", cell)]
-    run("run", manifest, "--no-report", *only)
-    run("explain", manifest, *[argument for cell in cells for argument in ("--cell", cell)])
+    cli("run", manifest, "--no-report", *only)
+    cli("explain", manifest, *[argument for cell in cells for argument in ("--cell", cell)])
     found = measured("explain_phantom")
     for kind in ("rollout", "class"):
         trained, untrained = found["scratch", kind, ""], found["untrained", kind, ""]
@@ -56,23 +42,25 @@ def test_a_trained_network_beats_a_centred_box_on_procedural_radiographs(fresh: 
 
 
 @pytest.mark.slow
-def test_real_radiographs_with_boxes(fresh: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_radiographs_with_boxes(
+    home: Path, cli: Commands, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, place in {"NIH_CHESTXRAY14": "nih-chestxray14-sample", "NIH_LISTS": "official-splits/nih"}.items():
         monkeypatch.setenv(f"REFERS_BENCH_ROOT_{name}", str(real_data / place))
-    (fresh / "real.yaml").write_text(
+    (home / "real.yaml").write_text(
         "version: 1\nprotocol: {preset: smoke}\nsource: {dataset: phantom}\n"
         "data: {phantom: {phantom: {studies: 40, size: 48}}}\nmethods: [scratch]\nseeds: [0]\n"
         "targets:\n  - {dataset: nih_chestxray14, params: {split: released, lists: nih_lists}, tasks: [findings]}\n"
     )
-    run("run", "real.yaml", "--no-report")
-    run("explain", "real.yaml", "--cell", "*")
+    cli("run", "real.yaml", "--no-report")
+    cli("explain", "real.yaml", "--cell", "*")
     (one,) = explanations(load(Path("results"), "real"))
     assert one.facts["annotated_images"] == {"test": 10, "train": 29, "val": 5}, "44 images have boxes"
     found = measured("real")
     assert (found["scratch", "class", ""].images, found["scratch", "class", ""].boxes) == (10, 11)
     assert found["scratch", "class", "Pneumonia"].boxes == 10 and found["scratch", "class", "Infiltration"].boxes == 1
     assert all(0 <= row.iou <= 1 for row in found.values())
-    page = (fresh / "results" / "real" / "report" / "index.html").read_text()
+    page = (home / "results" / "real" / "report" / "index.html").read_text()
     assert "29 train" in page and "figure-attention-" in page and "Synthetic data. Where" not in page
-    lock = json.loads((fresh / "results" / "real" / "explain.lock.json").read_text())
+    lock = json.loads((home / "results" / "real" / "explain.lock.json").read_text())
     assert len(lock["explained"]) == 1

@@ -1,4 +1,4 @@
-"""What does a user see for each way a dataset's folder can be wrong: path, what was found, what is allowed?"""
+"""For each way a dataset's folder can be wrong a user sees the path, what was found and what is allowed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Commands, Printed
 from refers_bench import plugins
-from refers_bench.cli import main
 from refers_bench.data.phantoms import PhantomParams
 
 Breaker = Callable[[Path], None]
 
 
 @pytest.fixture
-def covid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def covid(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small phantom collection in the official layout, with lists, set as data roots."""
-    root, lists = tmp_path / "covid", tmp_path / "lists"
+    root, lists = home / "covid", home / "lists"
     root.mkdir()
     lists.mkdir()
     plugins.load("dataset", "covid19_idc").write_layout(root, PhantomParams(studies=12, size=32, views=1))
@@ -31,8 +31,6 @@ def covid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (lists / f"{split}.txt").write_text("".join(f"{name} 0 1\r\n" for name in part))
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
     monkeypatch.setenv("REFERS_BENCH_ROOT_LISTS", str(lists))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)  # the reports of the commands are written below it
     return root
 
 
@@ -99,51 +97,37 @@ BROKEN: dict[str, tuple[Breaker, list[str], str]] = {
 }  # fmt: skip
 
 
-def verify(parameters: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def verify(cli: Commands, *parameters: str, code: int = 2) -> Printed:
     options = [word for parameter in parameters for word in ("--param", parameter)]
-    with pytest.raises(SystemExit) as end:
-        main(["data", "verify", "covid19_idc", *options])
-    code = end.value.code
-    return (code if isinstance(code, int) else 1), capsys.readouterr().err
+    return cli("data", "verify", "covid19_idc", *options, code=code)
 
 
-def test_the_good_one_is_right(covid: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify([], capsys)[0] == 0
-    assert verify(["lists=lists"], capsys) == (0, "")
+def test_the_good_one_is_right(covid: Path, cli: Commands) -> None:
+    verify(cli, code=0)
+    assert verify(cli, "lists=lists", code=0).err == ""
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken(name: str, covid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken(name: str, covid: Path, cli: Commands) -> None:
     breaker, parameters, message = BROKEN[name]
     breaker(covid)
-    code, text = verify(parameters, capsys)
-    assert code == 2, text
+    text = verify(cli, *parameters).err
     assert re.search(message, text), text
-    assert "Traceback" not in text
 
 
-def test_a_patient_in_two_splits_is_refused(covid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_patient_in_two_splits_is_refused(covid: Path, cli: Commands) -> None:
     path = covid / "metadata.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *(f"77,{line.partition(',')[2]}" for line in lines[1:])]) + "\n")
-    code, text = verify(["lists=lists"], capsys)
-    assert code == 2
-    assert "patient '77' is in test, train, val; allowed: one split per patient" in text
+    assert "patient '77' is in test, train, val; allowed: one split per patient" in verify(cli, "lists=lists").err
 
 
-def test_a_class_without_positives_is_reported_not_refused(covid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_without_positives_is_reported_not_refused(covid: Path, cli: Commands) -> None:
     path = covid / "metadata.csv"
     path.write_text(path.read_text().replace("Pneumonia/Fungal/Pneumocystis", "No Finding"))
-    with pytest.raises(SystemExit) as end:
-        main(["data", "verify", "covid19_idc"])
-    assert end.value.code == 0
-    assert re.search(r"findings:Fungal: 0 positive.*NO POSITIVE", capsys.readouterr().out)
+    assert re.search(r"findings:Fungal: 0 positive.*NO POSITIVE", verify(cli, code=0).out)
 
 
-def test_a_missing_root_is_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(tmp_path / "gone"))
-    code, text = verify([], capsys)
-    assert code == 2
-    assert "gone ($REFERS_BENCH_ROOT_COVID19_IDC), which does not exist" in text
+def test_a_missing_root_is_named(home: Path, cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(home / "gone"))
+    assert "gone ($REFERS_BENCH_ROOT_COVID19_IDC), which does not exist" in verify(cli).err

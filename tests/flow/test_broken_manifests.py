@@ -1,4 +1,4 @@
-"""What does a user see for each way to get a manifest wrong: one message, its place, exit code 2?"""
+"""For each way to get a manifest wrong a user sees one message, its place, and exit code 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refers_bench.cli import main
+from command_line import Commands
 
 GOOD = """\
 version: 1
@@ -71,30 +71,23 @@ BROKEN = {
 }  # fmt: skip
 
 
-def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    code = end.value.code
-    return (code if isinstance(code, int) else 1), capsys.readouterr().err
+def write(home: Path, content: str) -> None:
+    (home / "m.yaml").write_text(content)
 
 
-def test_the_good_one_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_text(GOOD)
-    assert outcome(["validate", str(path)], capsys) == (0, "")
+def test_the_good_one_is_right(home: Path, cli: Commands) -> None:
+    write(home, GOOD)
+    assert cli("validate", "m.yaml") == ("m.yaml: right (2 methods, 1 targets, 2 seeds)\n", "")
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken(name: str, home: Path, cli: Commands) -> None:
     old, new, message = BROKEN[name]
     assert old in GOOD
-    path = tmp_path / "m.yaml"
-    path.write_text(GOOD.replace(old, new, 1))
-    code, text = outcome(["validate", str(path)], capsys)
-    assert code == 2
+    write(home, GOOD.replace(old, new, 1))
+    text = cli("validate", "m.yaml", code=2).err
     assert re.search(message, text), text
-    assert "Traceback" not in text
-    assert outcome(["plan", str(path)], capsys) == (2, text)
+    assert cli("plan", "m.yaml", code=2).err == text
 
 
 @pytest.mark.parametrize(
@@ -106,48 +99,32 @@ def test_broken(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (None, "no such file"),
     ],
 )
-def test_no_manifest_at_all(
-    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "m.yaml"
+def test_no_manifest_at_all(content: bytes | None, message: str, home: Path, cli: Commands) -> None:
     if content is not None:
-        path.write_bytes(content)
-    code, text = outcome(["validate", str(path)], capsys)
-    assert code == 2
-    assert message in text
+        (home / "m.yaml").write_bytes(content)
+    assert message in cli("validate", "m.yaml", code=2).err
 
 
-def test_all_errors_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_text(
+def test_all_errors_at_once(home: Path, cli: Commands) -> None:
+    write(
+        home,
         GOOD.replace("- refers", "- referss")
         .replace("[findings]", "[finding]")
-        .replace("preset: smoke", "preset: smok")
+        .replace("preset: smoke", "preset: smok"),
     )
-    code, text = outcome(["validate", str(path)], capsys)
-    assert code == 2
+    text = cli("validate", "m.yaml", code=2).err
     assert all(word in text for word in ("referss", "'finding'", "smok", "3 errors")), text
 
 
-def test_another_split_of_the_source_as_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "m.yaml"
+def test_another_split_of_the_source_as_target_is_refused(home: Path, cli: Commands) -> None:
     content = GOOD.replace("{dataset: phantom}", "{dataset: covid19_idc, params: {split_seed: 1}}").replace(
         "{dataset: phantom, tasks: [findings]", "{dataset: covid19_idc, tasks: [findings]"
     )
-    path.write_text(content.replace("phantom: {phantom: {studies: 20}}", "covid19_idc: {phantom: {studies: 20}}"))
-    code, text = outcome(["validate", str(path)], capsys)
-    assert code == 2
+    write(home, content.replace("phantom: {phantom: {studies: 20}}", "covid19_idc: {phantom: {studies: 20}}"))
+    text = cli("validate", "m.yaml", code=2).err
     assert "source and target are both covid19_idc, with different params" in text
 
 
-def test_a_missing_root_is_no_error_of_the_manifest_but_makes_jobs_unavailable(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("REFERS_BENCH_ROOT_PHANTOM", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    path = tmp_path / "m.yaml"
-    path.write_text(GOOD.replace("data:\n  phantom: {phantom: {studies: 20}}\n", ""))
-    with pytest.raises(SystemExit) as end:
-        main(["--results", str(tmp_path / "r"), "plan", str(path)])
-    assert end.value.code == 0
-    assert "data root 'phantom' is not set: set REFERS_BENCH_ROOT_PHANTOM" in capsys.readouterr().out
+def test_a_missing_root_is_no_error_of_the_manifest_but_makes_jobs_unavailable(home: Path, cli: Commands) -> None:
+    write(home, GOOD.replace("data:\n  phantom: {phantom: {studies: 20}}\n", ""))
+    assert "data root 'phantom' is not set: set REFERS_BENCH_ROOT_PHANTOM" in cli("plan", "m.yaml").out

@@ -1,17 +1,16 @@
-"""Does a user get from a manifest to tables with the documented commands and exit codes?"""
+"""A user gets from a manifest to tables with the documented commands and exit codes."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from command_line import Commands
 from refers_bench.cli import COMMANDS
 
-Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: A small run
@@ -23,12 +22,7 @@ targets: [{dataset: phantom, tasks: [findings], label_ratios: [50%, 100%]}]
 seeds: [0, 1]
 execution: {cpu_slots: 2}
 """
-
-
-@pytest.fixture
-def cli(commands: Commands, tmp_path: Path) -> Commands:
-    (tmp_path / "small.yaml").write_text(MANIFEST)
-    return commands
+FILES = {"small.yaml": MANIFEST}
 
 
 def test_from_manifest_to_tables_and_back(cli: Commands, tmp_path: Path) -> None:
@@ -111,10 +105,7 @@ def test_check_finds_drift_and_what_is_missing(cli: Commands, tmp_path: Path) ->
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_user_errors(
-    cli: Commands, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
-) -> None:
-    monkeypatch.delenv("REFERS_BENCH_ROOT_COVID19_IDC", raising=False)
+def test_user_errors(cli: Commands, arguments: list[str], code: int, message: str) -> None:
     _, err = cli(*arguments, code=code)
     assert message in err
 

@@ -1,4 +1,4 @@
-"""What do `data verify` and `data audit` print, write and return?"""
+"""What `data verify` and `data audit` print, write and return."""
 
 from __future__ import annotations
 
@@ -6,38 +6,27 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from command_line import Commands
 from refers_bench import plugins
-from refers_bench.cli import main
 from refers_bench.data.phantoms import PhantomParams
 
 Run = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a folder with three datasets' phantoms as data roots; checks the exit code."""
+def run(home: Path, cli: Commands, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a data command in a folder with three datasets' phantoms as data roots."""
     for name in ("phantom", "openi", "mimic_cxr_jpg"):
-        root = tmp_path / name
+        root = home / name
         root.mkdir()
         plugins.load("dataset", name).write_layout(root, PhantomParams(studies=60, size=48, views=2, seed=1))
         monkeypatch.setenv(f"REFERS_BENCH_ROOT_{name.upper()}", str(root))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str, code: int = 0) -> tuple[str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(["data", *arguments])
-        printed = capsys.readouterr()
-        assert (end.value.code or 0) == code, printed
-        assert "Traceback" not in printed.err
-        return printed.out, printed.err
-
-    return command
+    return partial(cli, "data")
 
 
 @pytest.mark.parametrize("name", ["phantom", "openi", "mimic_cxr_jpg"])

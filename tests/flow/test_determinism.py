@@ -1,4 +1,4 @@
-"""Does a cell give the same bytes twice, with one and two workers, and after being killed midway?"""
+"""A cell gives the same bytes twice, with one and two workers, and after being killed midway."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from refers_bench import identity
 from refers_bench.execution.engine import Settings, Slot
 from refers_bench.execution.local import execute
 from refers_bench.execution.progress import PlainView
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
 #: Runs one job as a worker would, in a process that a test may kill.
 RUN = """
@@ -32,11 +31,6 @@ entry.run(job, JobContext(results=results, cache=cache, threads=1, arithmetic=sy
 """
 
 
-def job(kind: str, name: str, needs: tuple[str, ...] = (), **spec: Any) -> Job:
-    spec = {"kind": kind, "recipe": 1, **spec}
-    return Job(key=identity.key(spec), kind=kind, name=name, needs=needs, spec=spec)
-
-
 @pytest.fixture(scope="module")
 def jobs() -> list[Job]:
     sections = resolve_sections("smoke")
@@ -44,23 +38,17 @@ def jobs() -> list[Job]:
     sections["finetune"]["steps"] = 60
     common = {"params": {}, "impl": 1, "network": sections["network"], "image": sections["image"]}
     prepare = job(
-        "prepare", "prepare", dataset="phantom", params={}, impl=1, digest="planned",
+        "prepare", kind="prepare", dataset="phantom", params={}, impl=1, digest="planned",
         phantom={"seed": 3, "studies": 50, "size": 40}, prepared_size=sections["image"]["prepared_size"],
     )  # fmt: skip
     source = {"dataset": "phantom", "params": {}, "prepare": prepare.key, "task": "findings", "has_reports": True}
     pretrain = job(
-        "pretrain",
-        "pretrain",
-        (prepare.key,),
-        method="refers",
-        pretrain=sections["pretrain"],
-        seed=0,
-        source=source,
+        "pretrain", prepare, kind="pretrain", method="refers", pretrain=sections["pretrain"], seed=0, source=source,
         **common,
-    )
+    )  # fmt: skip
     cells = [
         job(
-            "finetune", f"{method}.s{seed}", (prepare.key, pretrain.key), method=method, finetune=sections["finetune"],
+            f"{method}.s{seed}", prepare, pretrain, kind="finetune", method=method, finetune=sections["finetune"],
             dataset="phantom", prepare=prepare.key, task="findings", classes=["Effusion", "Nodule"], label_ratio=0.5,
             seed=seed, pretrain=pretrain.key if method == "refers" else None, **common,
         )

@@ -1,4 +1,4 @@
-"""Does `explain` show where a finished cell looked, train again only once, and refuse what it cannot prove?"""
+"""`explain` shows where a finished cell looked, trains again only once, and refuses what it cannot prove."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from command_line import Commands
 from refers_bench.store import schemas
 
-Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: Attention in little
@@ -34,13 +33,8 @@ targets:
 seeds: [0, 1]
 execution: {cpu_slots: 1}
 """
+FILES = {"m.yaml": MANIFEST}
 CELL = "scratch.nih_chestxray14.findings.100%.s0"
-
-
-@pytest.fixture
-def cli(commands: Commands, tmp_path: Path) -> Commands:
-    (tmp_path / "m.yaml").write_text(MANIFEST)
-    return commands
 
 
 def listed(folder: Path) -> dict[str, Any]:

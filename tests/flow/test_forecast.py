@@ -1,19 +1,18 @@
-"""Is what a run will take said beforehand, measured only once, and does a budget finish whole rows?"""
+"""What a run will take is said beforehand and measured only once, and a budget finishes whole rows."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from refers_bench.plan.lock import Job
+from command_line import Commands
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
-Commands = Callable[..., tuple[str, str]]
 MANIFEST = """
 version: 1
 title: A small run
@@ -25,12 +24,7 @@ targets: [{dataset: phantom, tasks: [findings], label_ratios: [100%]}]
 seeds: [0, 1]
 execution: {cpu_slots: 1}
 """
-
-
-@pytest.fixture
-def cli(commands: Commands, tmp_path: Path) -> Commands:
-    (tmp_path / "small.yaml").write_text(MANIFEST)
-    return commands
+FILES = {"small.yaml": MANIFEST}
 
 
 def forecast(cli: Commands, *options: str) -> dict[str, Any]:
@@ -138,10 +132,8 @@ def test_a_budget_that_cannot_be_had_starts_nothing(cli: Commands, tmp_path: Pat
     assert not (tmp_path / "results" / "store").exists()
 
 
-def test_jobs_start_in_the_order_of_their_ranks_until_the_budget_is_spent(
-    orchestrator: Any, job: Callable[..., Job]
-) -> None:
-    jobs = [job("noop", f"j{i}", sleep=1.0) for i in range(8)]
+def test_jobs_start_in_the_order_of_their_ranks_until_the_budget_is_spent(orchestrator: Any) -> None:
+    jobs = [job(f"j{i}", sleep=1.0) for i in range(8)]
     order = {one.key: float(-number) for number, one in enumerate(jobs)}
     outcome = orchestrator.run(jobs, workers=1, order=order, budget_s=2.5)
     # The last ones first. Each takes a second or more, so a fourth would start after the budget was spent; the one

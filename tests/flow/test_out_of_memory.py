@@ -1,4 +1,4 @@
-"""Out of memory at batch 128: does the cell end in parts, with the predictions of a run in parts, and is it footnoted?"""
+"""Out of memory at batch 128: the cell ends in parts, with the predictions of a run in parts, and is footnoted."""
 
 from __future__ import annotations
 
@@ -63,16 +63,12 @@ methods: METHODS
 targets: [{dataset: phantom, tasks: [findings]}]
 seeds: [0]
 """
+FILES = {"small_machine.py": SMALL}
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder whose `small_machine` workers can import."""
-    (tmp_path / "small_machine.py").write_text(SMALL)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
+@pytest.fixture(autouse=True)
+def _workers_find_small_machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(home)
 
 
 def planned(home: Path, methods: str) -> Plan:

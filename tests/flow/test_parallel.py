@@ -1,4 +1,4 @@
-"""Does one pre-training in two processes give what one process gives, and fail and end as jobs do?"""
+"""One pre-training in two processes gives what one process gives, and fails and ends as jobs do."""
 
 from __future__ import annotations
 
@@ -20,16 +20,11 @@ from refers_bench.manifest import protocols
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import read_tensors
+from tiny_jobs import prepare_job
 
 pytestmark = pytest.mark.cluster
 
-PREPARE = {
-    "key": "prepare0", "kind": "prepare", "name": "prepare", "needs": [], "unavailable": "",
-    "spec": {
-        "kind": "prepare", "dataset": "phantom", "params": {}, "impl": 1, "digest": "planned", "prepared_size": 36,
-        "phantom": {"seed": 1, "studies": 60, "size": 40, "views": 3},
-    },
-}  # fmt: skip
+PREPARE = prepare_job()
 
 
 def pretraining(reading: str, processes: int, method: str = "refers", **section: Any) -> dict[str, Any]:
@@ -46,11 +41,11 @@ def pretraining(reading: str, processes: int, method: str = "refers", **section:
         "network": {**sections["network"], "reading": reading, "dropout": 0.0}, "image": sections["image"],
         "pretrain": pretrain,
         "source": {
-            "dataset": "phantom", "params": {}, "prepare": "prepare0", "task": "findings", "has_reports": True
+            "dataset": "phantom", "params": {}, "prepare": PREPARE["key"], "task": "findings", "has_reports": True
         },
     }  # fmt: skip
     key = f"pretrain_{method}"
-    return {"key": key, "kind": "pretrain", "name": key, "needs": ["prepare0"], "spec": spec, "unavailable": ""}
+    return {"key": key, "kind": "pretrain", "name": key, "needs": [PREPARE["key"]], "spec": spec, "unavailable": ""}
 
 
 @pytest.fixture(scope="module")

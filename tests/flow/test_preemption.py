@@ -1,4 +1,4 @@
-"""Told to make room in the middle of a training, does a worker save, leave, and go on later to the very same bytes?"""
+"""Told to make room in the middle of a training, a worker saves, leaves, and goes on later to the very same bytes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from refers_bench.manifest import protocols
 from refers_bench.plan.lock import Job
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from tiny_jobs import prepare_job
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="needs SIGUSR2")
 
@@ -36,13 +37,7 @@ from refers_bench.store.context import JobContext
 if __name__ == "__main__":
     print(json.dumps(work(ENTRY, json.loads(sys.argv[1]), JobContext(results=Path(sys.argv[2]), cache=Path(sys.argv[3])))))
 """
-PREPARE: dict[str, Any] = {
-    "key": "prepare0", "kind": "prepare", "name": "prepare", "needs": [], "unavailable": "",
-    "spec": {
-        "kind": "prepare", "dataset": "phantom", "params": {}, "impl": 1, "digest": "planned", "prepared_size": 36,
-        "phantom": {"seed": 1, "studies": 60, "size": 40, "views": 3},
-    },
-}  # fmt: skip
+PREPARE = prepare_job()
 
 
 def job(kind: str, processes: int = 1) -> dict[str, Any]:
@@ -56,11 +51,11 @@ def job(kind: str, processes: int = 1) -> dict[str, Any]:
     if kind == "pretrain":
         spec["pretrain"] = {**sections["pretrain"], **common, "steps": 40, "processes": processes}
         spec["source"] = {
-            "dataset": "phantom", "params": {}, "prepare": "prepare0", "task": "findings", "has_reports": True
+            "dataset": "phantom", "params": {}, "prepare": PREPARE["key"], "task": "findings", "has_reports": True
         }  # fmt: skip
     else:
         spec |= {
-            "finetune": {**sections["finetune"], **common, "steps": 120}, "dataset": "phantom", "prepare": "prepare0",
+            "finetune": {**sections["finetune"], **common, "steps": 120}, "dataset": "phantom", "prepare": PREPARE["key"],
             "task": "findings", "classes": ["Cardiomegaly", "Effusion", "Nodule"], "label_ratio": 1.0, "pretrain": None,
         }  # fmt: skip
     key = f"{kind}{processes}"

@@ -27,8 +27,8 @@ from refers_bench.execution.ray_engine import engine
 from refers_bench.execution.ray_link import Link
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
-MakeJob = Callable[..., Job]
 HERE = Path(__file__).parent / "on_ray"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -201,9 +201,9 @@ def at_once(runs: Runs) -> Counter[tuple[str, str]]:
     return most
 
 
-def test_half_a_gpu_each_is_two_on_a_gpu(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
+def test_half_a_gpu_each_is_two_on_a_gpu(cluster: Cluster, runs: Runs) -> None:
     # Four long ones, which find each other however slowly they start, and short ones after them.
-    jobs = [job("noop", f"half{i}", sleep=10.0 if i < 4 else 0.5) for i in range(10)]
+    jobs = [job(f"half{i}", sleep=10.0 if i < 4 else 0.5) for i in range(10)]
     outcome, heard = runs.run(
         jobs, cluster, options={"gpus_per_job": 0.5, "cpus_per_job": 0.1, "resources": {"left": 1.0}}
     )
@@ -214,12 +214,12 @@ def test_half_a_gpu_each_is_two_on_a_gpu(cluster: Cluster, runs: Runs, job: Make
     assert runs.leftovers() == []
 
 
-def test_each_failure_is_recorded_and_the_rest_goes_on(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
-    good = [job("noop", f"good{i}", sleep=0.1) for i in range(4)]
-    hang, bad = job("noop", "hang", fail="hang"), job("noop", "bad", fail="kill")
+def test_each_failure_is_recorded_and_the_rest_goes_on(cluster: Cluster, runs: Runs) -> None:
+    good = [job(f"good{i}", sleep=0.1) for i in range(4)]
+    hang, bad = job("hang", fail="hang"), job("bad", fail="kill")
     jobs = [
-        *good, hang, bad, job("noop", "needs good", [good[0].key]), job("noop", "needs bad", [bad.key]),
-        job("noop", "killed once", fail="kill", fail_attempts=1), job("noop", "worker killed", fail="ray worker"),
+        *good, hang, bad, job("needs good", good[0]), job("needs bad", bad),
+        job("killed once", fail="kill", fail_attempts=1), job("worker killed", fail="ray worker"),
     ]  # fmt: skip
     outcome, heard = runs.run(jobs, cluster, time_limit=3.0, device="cpu")
     names = {one.key: one.name for one in jobs}
@@ -241,8 +241,8 @@ def test_each_failure_is_recorded_and_the_rest_goes_on(cluster: Cluster, runs: R
     assert runs.leftovers() == []
 
 
-def test_a_node_lost_in_mid_run_costs_no_cell(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
-    jobs = [job("noop", f"cell{i}", sleep=1.5) for i in range(8)]
+def test_a_node_lost_in_mid_run_costs_no_cell(cluster: Cluster, runs: Runs) -> None:
+    jobs = [job(f"cell{i}", sleep=1.5) for i in range(8)]
     cluster.tell("add", "doomed", "2", "2")
     cluster.tell("wait")
     lost: list[str] = []
@@ -269,20 +269,20 @@ def test_a_node_lost_in_mid_run_costs_no_cell(cluster: Cluster, runs: Runs, job:
     assert runs.leftovers() == []
 
 
-def test_a_need_that_no_node_can_meet_is_said(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
+def test_a_need_that_no_node_can_meet_is_said(cluster: Cluster, runs: Runs) -> None:
     with pytest.raises(UserError, match=r"no node of the Ray cluster at .* has had 1 CPU, 3 GPU for 1 s") as refused:
-        runs.run([job("noop", "large")], cluster, options={"gpus_per_job": 3, "wait_for_nodes": 1.0})
+        runs.run([job("large")], cluster, options={"gpus_per_job": 3, "wait_for_nodes": 1.0})
     assert "2 CPU, 2 GPU, " in str(refused.value)
     assert runs.leftovers() == []
 
 
 def test_another_installation_on_a_node_is_refused(
-    cluster: Cluster, runs: Runs, job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import refers_bench\nrefers_bench.__version__ = '0.0.1'\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(UserError, match=r"node \S+ has refers-bench \S+, and this run is one of 0\.0\.1"):
-        runs.run([job("noop", "one")], cluster)
+        runs.run([job("one")], cluster)
     assert runs.leftovers() == []
 
 
@@ -298,9 +298,9 @@ def test_another_version_of_ray_is_refused(cluster: Cluster, tmp_path: Path, mon
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_takes_back_what_waits_and_goes_on_later(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
+def test_an_interrupted_run_takes_back_what_waits_and_goes_on_later(cluster: Cluster, runs: Runs) -> None:
     # Two places and three jobs: two run and save how far they are, one waits for a place.
-    jobs = [job("noop", f"cell{i}", sleep=4.0, saves=True) for i in range(3)]
+    jobs = [job(f"cell{i}", sleep=4.0, saves=True) for i in range(3)]
     options = {"gpus_per_job": 0.5, "cpus_per_job": 0.5}
     outcome, heard = runs.run(
         jobs, cluster, options={**options, "resources": {"left": 50.0}}, stopping=lambda: len(runs.watched("start")) > 1
@@ -317,8 +317,8 @@ def test_an_interrupted_run_takes_back_what_waits_and_goes_on_later(cluster: Clu
 
 
 @pytest.mark.slow
-def test_nodes_may_join_in_mid_run(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
-    jobs = [job("noop", f"cell{i}", sleep=0.5) for i in range(4)]
+def test_nodes_may_join_in_mid_run(cluster: Cluster, runs: Runs) -> None:
+    jobs = [job(f"cell{i}", sleep=0.5) for i in range(4)]
     asked: list[float] = []
 
     def add() -> None:
@@ -335,7 +335,7 @@ def test_nodes_may_join_in_mid_run(cluster: Cluster, runs: Runs, job: MakeJob) -
 
 
 @pytest.mark.slow
-def test_folders_that_a_node_does_not_see_are_named(cluster: Cluster, runs: Runs, job: MakeJob) -> None:
+def test_folders_that_a_node_does_not_see_are_named(cluster: Cluster, runs: Runs) -> None:
     def hide() -> None:
         for flag in runs.results.glob("work/ray/*/flag"):
             flag.rename(flag.with_name("elsewhere"))
@@ -343,7 +343,7 @@ def test_folders_that_a_node_does_not_see_are_named(cluster: Cluster, runs: Runs
     ray = engine(Settings(results=runs.results, cache=runs.cache), {"ray": {"address": cluster.address}})
     with pytest.raises(UserError, match=r"node \S+ does not see \S+/work/ray/"), ray.opened():
         hide()
-        ray.start([Attempt(job=job("noop", "one"), token=ray.token)])
+        ray.start([Attempt(job=job("one"), token=ray.token)])
         for _ in range(600):
             ray.wait(0.1)
 
@@ -367,10 +367,10 @@ coordinator.execute(jobs, engine(settings, {"ray": {"address": sys.argv[3]}}), s
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
 def test_a_coordinator_ended_and_started_again(
-    cluster: Cluster, runs: Runs, job: MakeJob, tmp_path: Path, how: signal.Signals
+    cluster: Cluster, runs: Runs, tmp_path: Path, how: signal.Signals
 ) -> None:
     """Its jobs end with it; their claims count no more, and running again completes from what they have saved."""
-    jobs = [job("noop", f"cell{i}", sleep=6.0, saves=True) for i in range(6)]
+    jobs = [job(f"cell{i}", sleep=6.0, saves=True) for i in range(6)]
     listed = json.dumps([asdict(one) for one in jobs])
     paths = {one.name: runs.store.work_folder(one.key) / "progress.json" for one in jobs}
 
@@ -396,10 +396,8 @@ def test_a_coordinator_ended_and_started_again(
 
 
 @pytest.mark.slow
-def test_a_head_that_is_lost_is_said_and_a_new_cluster_goes_on(
-    new_cluster: Callable[..., Cluster], runs: Runs, job: MakeJob
-) -> None:
-    jobs = [job("noop", "short"), job("noop", "long", sleep=600.0)]
+def test_a_head_that_is_lost_is_said_and_a_new_cluster_goes_on(new_cluster: Callable[..., Cluster], runs: Runs) -> None:
+    jobs = [job("short"), job("long", sleep=600.0)]
     first = new_cluster(left="2 0")
     gone: list[float] = []
 
@@ -414,7 +412,7 @@ def test_a_head_that_is_lost_is_said_and_a_new_cluster_goes_on(
     assert time.monotonic() - gone[0] < 120
     first.stop()
     second = new_cluster(left="2 0")
-    outcome, _ = runs.run([*jobs[:1], job("noop", "other")], second)
+    outcome, _ = runs.run([*jobs[:1], job("other")], second)
     assert (len(outcome.done), outcome.failed) == (1, {})
     assert Counter(said["name"] for said in runs.watched("published")) == {"short": 1, "other": 1}
 

@@ -1,4 +1,4 @@
-"""Can real radiographs be prepared and verified as a user would: NIH, the COVID collection, and files as in the wild?"""
+"""Real radiographs are prepared and verified as a user would: NIH, the COVID collection, and files as in the wild."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refers_bench.cli import main
+from command_line import Commands
 from refers_bench.data.decode import decode
 from refers_bench.data.prepare import PreparedImages, resized
 from refers_bench.datasets.vinbigdata_cxr import CLASS_IDS, NO_FINDING
@@ -21,24 +21,14 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a data command that must succeed, with the real folders as data roots."""
+def run(cli: Commands, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Output of a data command that must succeed, with the real folders as data roots."""
     for name, place in {
         "NIH_CHESTXRAY14": "nih-chestxray14-sample", "NIH_LISTS": "official-splits/nih",
         "COVID19_IDC": "covid-chestxray-dataset", "COVID19_LISTS": "official-splits/covid",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"REFERS_BENCH_ROOT_{name}", str(real_data / place))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as end:
-            main(["data", *arguments])
-        printed = capsys.readouterr()
-        assert not end.value.code, printed.err
-        return printed.out
-
-    return command
+    return lambda *arguments: cli("data", *arguments).out
 
 
 def store_of(out: str) -> PreparedImages:

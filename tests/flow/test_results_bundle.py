@@ -1,10 +1,12 @@
-"""Can results be packed, checked, read back elsewhere and compared, without a path of the machine and without trust?"""
+"""Results are packed, checked, read back elsewhere and compared, without a path of the machine and without trust."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,10 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-
-def command(results: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "refers_bench", "--results", str(results), *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=cwd)
+from command_line import command_in
 
 
 def table(shift: float = 0.0, methods: tuple[str, ...] = ("refers", "c2l"), images: int = 40) -> pd.DataFrame:
@@ -41,8 +40,8 @@ def imported(folder: Path, frame: pd.DataFrame, results: str = "r") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "mine.csv"
     frame.to_csv(path, index=False)
-    done = command(folder / results, "results", "import", "csv", str(path))
-    assert done.returncode == 0, done.stderr
+    done = command_in(folder / results, "results", "import", "csv", str(path))
+    assert done.code == 0, done.err
     return folder / results
 
 
@@ -82,9 +81,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record["provenance"]["roots"] = {"nih": str(folder / "data" / "nih")}
     record["facts"]["from"] = f"{folder}/data/nih/a.png"
     (results / "store" / key / "run.json").write_text(json.dumps(record))
-    done = command(results, "results", "bundle", "mine", "--out", str(folder / "mine.tar.gz"), cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "said.txt").write_text(done.stdout)
+    with contextlib.chdir(folder):
+        done = command_in(results, "results", "bundle", "mine", "--out", str(folder / "mine.tar.gz"))
+    assert done.code == 0, done.err
+    (folder / "said.txt").write_text(done.out)
     return folder / "mine.tar.gz"
 
 
@@ -105,42 +105,46 @@ def test_a_bundle_holds_everything_but_weights_and_paths(bundle: Path) -> None:
 
 
 def test_again_and_from_elsewhere_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
-    again = command(bundle.parent / "r", "results", "bundle", "mine", "--out", str(tmp_path / "b.tar.gz"), cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    """Also by another process, which numbers what is hashed otherwise."""
+    line = [sys.executable, "-m", "refers_bench", "--results", str(bundle.parent / "r"), "results", "bundle", "mine"]
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    subprocess.run([*line, "--out", str(tmp_path / "b.tar.gz")], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "b.tar.gz").read_bytes() == bundle.read_bytes()
 
 
 def test_weights_go_along_when_asked_for(bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "w.tar.gz"
-    assert command(bundle.parent / "r", "results", "bundle", "mine", "--checkpoints", "--out", str(out)).returncode == 0
+    assert command_in(bundle.parent / "r", "results", "bundle", "mine", "--checkpoints", "--out", str(out)).code == 0
     names = list(content(out))
     assert sum(name.endswith("checkpoint.safetensors") for name in names) == 1
     assert not [name for name in names if name.endswith("index.parquet")]
 
 
 def test_a_bundle_is_verified_taken_in_and_the_same(bundle: Path, tmp_path: Path) -> None:
-    verified = command(tmp_path / "r", "results", "verify", str(bundle))
-    assert verified.returncode == 0 and "sound; mine, 4 of 4 cells" in verified.stdout, verified.stderr
+    verified = command_in(tmp_path / "r", "results", "verify", str(bundle))
+    assert verified.code == 0 and "sound; mine, 4 of 4 cells" in verified.out, verified.err
     assert not (tmp_path / "r").exists()
-    taken = command(tmp_path / "r", "results", "import", "bundle", str(bundle))
-    assert taken.returncode == 0, taken.stderr
-    assert "4 results added, 0 were here" in taken.stdout
-    again = command(tmp_path / "r", "results", "import", "bundle", str(bundle))
-    assert again.returncode == 0 and "0 results added, 4 were here" in again.stdout
+    taken = command_in(tmp_path / "r", "results", "import", "bundle", str(bundle))
+    assert taken.code == 0, taken.err
+    assert "4 results added, 0 were here" in taken.out
+    again = command_in(tmp_path / "r", "results", "import", "bundle", str(bundle))
+    assert again.code == 0 and "0 results added, 4 were here" in again.out
     lock = json.loads((tmp_path / "r" / "mine" / "plan.lock.json").read_text())
     assert lock["manifest"]["bundle"]["sha256"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
     for other in (str(bundle), str(bundle.parent / "r"), str(bundle.parent / "r" / "mine")):
-        same = command(tmp_path / "r", "results", "diff", "mine", other)
-        assert same.returncode == 0 and "predictions of 4 of 4 byte-identical" in same.stdout, same.stdout + same.stderr
-    report = command(tmp_path / "r", "report", "mine")
-    assert report.returncode == 0, report.stderr
+        same = command_in(tmp_path / "r", "results", "diff", "mine", other)
+        assert same.code == 0 and "predictions of 4 of 4 byte-identical" in same.out, same.out + same.err
+    report = command_in(tmp_path / "r", "report", "mine")
+    assert report.code == 0, report.err
 
 
 def test_the_unpacked_bundle_is_a_results_folder(bundle: Path, tmp_path: Path) -> None:
     with tarfile.open(bundle) as archive:
         archive.extractall(tmp_path, filter="data")
-    done = command(tmp_path / "mine" / "results", "report", "mine", "--format", "csv", "--out", str(tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
+    done = command_in(
+        tmp_path / "mine" / "results", "report", "mine", "--format", "csv", "--out", str(tmp_path / "out")
+    )
+    assert done.code == 0, done.err
     packed = content(bundle)
     for path in (tmp_path / "out").glob("*.csv"):
         assert path.read_bytes() == packed[f"mine/report/{path.name}"], path.name
@@ -184,54 +188,54 @@ def test_a_forged_bundle_is_refused_and_nothing_is_taken_in(
     shutil.copyfile(bundle, path)
     forged = repacked(path, change)
     for words in (("results", "verify", str(forged)), ("results", "import", "bundle", str(forged))):
-        done = command(tmp_path / "r", *words)
-        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+        done = command_in(tmp_path / "r", *words)
+        assert done.code == 2 and message in done.err, done.err
     assert not (tmp_path / "r").exists()
 
 
 def test_a_name_that_is_taken_is_not_written_over(bundle: Path, tmp_path: Path) -> None:
     results = imported(tmp_path, table(shift=1.0))
     before = (results / "mine" / "plan.lock.json").read_bytes()
-    done = command(results, "results", "import", "bundle", str(bundle))
-    assert done.returncode == 2 and "a plan 'mine' with other content is here; allowed: another name" in done.stderr
+    done = command_in(results, "results", "import", "bundle", str(bundle))
+    assert done.code == 2 and "a plan 'mine' with other content is here; allowed: another name" in done.err
     assert (results / "mine" / "plan.lock.json").read_bytes() == before
-    other = command(results, "results", "import", "bundle", str(bundle), "--name", "theirs")
-    assert other.returncode == 0, other.stderr
-    assert command(results, "results", "diff", "mine", "theirs").returncode == 5
-    bad = command(results, "results", "import", "bundle", str(bundle), "--name", "../x")
-    assert bad.returncode == 2 and "allowed: letters" in bad.stderr
+    other = command_in(results, "results", "import", "bundle", str(bundle), "--name", "theirs")
+    assert other.code == 0, other.err
+    assert command_in(results, "results", "diff", "mine", "theirs").code == 5
+    bad = command_in(results, "results", "import", "bundle", str(bundle), "--name", "../x")
+    assert bad.code == 2 and "allowed: letters" in bad.err
 
 
 def test_a_difference_is_shown_with_its_numbers(bundle: Path, tmp_path: Path) -> None:
     results = imported(tmp_path, table(shift=5.0))
-    done = command(results, "results", "diff", str(bundle), "mine")
-    assert done.returncode == 5, done.stderr
+    done = command_in(results, "results", "diff", str(bundle), "mine")
+    assert done.code == 5, done.err
     for part in (
         "predictions that differ: 1", "c2l.own.t.100%.s1: differ, max |difference of scores| 5 (another key)",
         "means that differ, B minus A in AUC points: 1", "over seeds 95 %", "over test images 95 %",
         "classes that differ", "specifications that differ", "digest: ",
         "different: 4 cells in both, predictions of 3 of 4 byte-identical",
     ):  # fmt: skip
-        assert part in done.stdout, done.stdout
-    found = json.loads(command(results, "results", "diff", str(bundle), "mine", "--json").stdout)
+        assert part in done.out, done.out
+    found = json.loads(command_in(results, "results", "diff", str(bundle), "mine", "--json").out)
     assert found["same"] is False and [one["method"] for one in found["means"] if not one["same"]] == ["c2l"]
     (cell,) = [cell for cell in found["cells"] if not cell["same"]]
     assert cell["largest_score_difference"] == pytest.approx(5.0, abs=1e-6)
     fewer = imported(tmp_path / "few", table(methods=("refers",)))
-    done = command(fewer, "results", "diff", "mine", str(bundle))
-    assert done.returncode == 5 and "cells only in B: 2" in done.stdout
+    done = command_in(fewer, "results", "diff", "mine", str(bundle))
+    assert done.code == 5 and "cells only in B: 2" in done.out
 
 
 def test_a_baseline_is_one_side_of_a_comparison(bundle: Path, tmp_path: Path) -> None:
     results = bundle.parent / "r"
     baseline = tmp_path / "baseline.json"
-    assert command(results, "check", "mine", "--baseline", str(baseline), "--update").returncode == 0
-    same = command(results, "results", "diff", "mine", str(baseline))
-    assert same.returncode == 0 and "same: 4 cells in both" in same.stdout, same.stdout
+    assert command_in(results, "check", "mine", "--baseline", str(baseline), "--update").code == 0
+    same = command_in(results, "results", "diff", "mine", str(baseline))
+    assert same.code == 0 and "same: 4 cells in both" in same.out, same.out
     stored = json.loads(baseline.read_text())
     next(iter(stored["cells"].values()))["classes"]["x"]["auc"] = 0.5
     baseline.write_text(json.dumps(stored))
-    assert command(results, "results", "diff", "mine", str(baseline)).returncode == 5
+    assert command_in(results, "results", "diff", "mine", str(baseline)).code == 5
 
 
 @pytest.mark.parametrize(
@@ -244,14 +248,14 @@ def test_a_baseline_is_one_side_of_a_comparison(bundle: Path, tmp_path: Path) ->
     ],
 )
 def test_mistakes_are_one_clear_error(bundle: Path, words: tuple[str, ...], message: str) -> None:
-    done = command(bundle.parent / "r", "results", *words)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    done = command_in(bundle.parent / "r", "results", *words)
+    assert done.code == 2 and message in done.err
 
 
 def test_ids_that_are_paths_are_refused(tmp_path: Path) -> None:
     frame = table()
     frame["image_id"] = "/data/nih/" + frame["image_id"]
     results = imported(tmp_path, frame)
-    done = command(results, "results", "bundle", "mine", "--out", str(tmp_path / "x.tar.gz"))
-    assert done.returncode == 2 and "image_id '/data/nih/i0'" in done.stderr
+    done = command_in(results, "results", "bundle", "mine", "--out", str(tmp_path / "x.tar.gz"))
+    assert done.code == 2 and "image_id '/data/nih/i0'" in done.err
     assert not (tmp_path / "x.tar.gz").exists()

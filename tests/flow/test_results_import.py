@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +11,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from command_line import command_in
+
 RELEASED = {
     ("refers", "nih_chestxray14", 0.01): 76.68, ("refers", "nih_chestxray14", 1.0): 84.41,
     ("refers", "vinbigdata_cxr", 0.01): 81.09, ("refers", "vinbigdata_cxr", 1.0): 88.59,
     ("refers", "shenzhen_tb", 1.0): 97.90, ("refers", "covid19_idc", 1.0): 82.15,
     ("context_restoration", "nih_chestxray14", 1.0): 81.6,
 }  # fmt: skip
-
-
-def command(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "refers_bench", "--results", str(results), *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
 def lines(name: str = "mine", images: int = 30) -> pd.DataFrame:
@@ -41,12 +36,12 @@ def test_released_predictions_have_the_known_means(real_data: Path, tmp_path: Pa
     folder = real_data / "released-predictions"
     if not folder.is_dir():
         pytest.skip(f"no released predictions in {real_data}")
-    done = command(tmp_path, "results", "import", "refers-release", str(folder))
-    assert done.returncode == 0, done.stderr
+    done = command_in(tmp_path, "results", "import", "refers-release", str(folder))
+    assert done.code == 0, done.err
     three = "nih_chestxray14, 100 %: model_genesis, context_restoration, transvw"
-    assert f"{three}: identical scores of the positive images (14 classes)" in done.stdout
-    report = command(tmp_path, "report", "refers-release", "--format", "csv", "--format", "html")
-    assert report.returncode == 0, report.stderr
+    assert f"{three}: identical scores of the positive images (14 classes)" in done.out
+    report = command_in(tmp_path, "report", "refers-release", "--format", "csv", "--format", "html")
+    assert report.code == 0, report.err
     out = tmp_path / "refers-release" / "report"
     cells = pd.read_csv(out / "tidy-cells.csv").set_index(["method", "dataset", "label_ratio"])["mean_auc"] * 100
     for where, figure in RELEASED.items():
@@ -64,9 +59,9 @@ def test_released_predictions_have_the_known_means(real_data: Path, tmp_path: Pa
     shared = "Model Genesis, Context Restoration and TransVW share scores in this column"
     for name in ("table1", "test-images", "references", "classes-nih_chestxray14-findings-1"):
         assert shared in (out / f"{name}.csv").read_text(), name
-    claims = command(tmp_path, "claims", "refers-release")
-    assert claims.returncode == 0
-    assert "published: 33 holds, 6 no data" in claims.stdout
+    claims = command_in(tmp_path, "claims", "refers-release")
+    assert claims.code == 0
+    assert "published: 33 holds, 6 no data" in claims.out
     for name in ("integrity", "test-images", "delong-nih_chestxray14-findings-1", "claims"):
         assert (out / f"{name}.csv").is_file(), name
 
@@ -76,15 +71,15 @@ def test_anybodys_table(tmp_path: Path, format: str) -> None:  # noqa: A002
     frame = lines().assign(extra=1)
     path = tmp_path / f"predictions.{format}"
     frame.to_csv(path, index=False) if format == "csv" else frame.to_parquet(path)
-    done = command(tmp_path / "r", "results", "import", format, str(path))
-    assert done.returncode == 0, done.stderr
-    assert "columns not read: extra" in done.stdout
+    done = command_in(tmp_path / "r", "results", "import", format, str(path))
+    assert done.code == 0, done.err
+    assert "columns not read: extra" in done.out
     lock = json.loads((tmp_path / "r" / "predictions" / "plan.lock.json").read_text())
     assert lock["manifest"]["origin"] == "imported"
-    again = command(tmp_path / "r", "results", "import", format, str(path), "--name", "again")
-    assert again.returncode == 0 and len(list((tmp_path / "r" / "store").iterdir())) == 1
-    status = command(tmp_path / "r", "status")
-    assert status.returncode == 0 and "again" in status.stdout
+    again = command_in(tmp_path / "r", "results", "import", format, str(path), "--name", "again")
+    assert again.code == 0 and len(list((tmp_path / "r" / "store").iterdir())) == 1
+    status = command_in(tmp_path / "r", "status")
+    assert status.code == 0 and "again" in status.out
 
 
 @pytest.mark.parametrize(
@@ -104,9 +99,9 @@ def test_anybodys_table(tmp_path: Path, format: str) -> None:  # noqa: A002
 def test_bad_tables_are_one_clear_error(tmp_path: Path, change: object, message: str) -> None:
     path = tmp_path / "predictions.csv"
     change(lines()).to_csv(path, index=False)  # type: ignore[operator]
-    done = command(tmp_path / "r", "results", "import", "csv", str(path))
-    assert done.returncode == 2
-    assert message in done.stderr.replace("\n", " ") and "Traceback" not in done.stderr
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(path))
+    assert done.code == 2
+    assert message in done.err.replace("\n", " ")
     assert not (tmp_path / "r" / "predictions").exists()
 
 
@@ -115,24 +110,24 @@ def test_empty_fields_of_a_parquet_file_are_not_names(tmp_path: Path) -> None:
     frame = lines().assign(patient_id="p")
     frame.loc[3, "method"] = None
     frame.to_parquet(path)
-    done = command(tmp_path / "r", "results", "import", "parquet", str(path))
-    assert done.returncode == 2 and "in row 3; allowed: a name" in done.stderr.replace("\n", " ")
+    done = command_in(tmp_path / "r", "results", "import", "parquet", str(path))
+    assert done.code == 2 and "in row 3; allowed: a name" in done.err.replace("\n", " ")
     frame = lines().assign(patient_id="p")
     frame.loc[3, "patient_id"] = None
     frame.to_parquet(path)
-    assert command(tmp_path / "r", "results", "import", "parquet", str(path)).returncode == 0
+    assert command_in(tmp_path / "r", "results", "import", "parquet", str(path)).code == 0
 
 
 def test_a_plan_of_ones_own_is_not_replaced_and_a_terminal_obeys_no_name(tmp_path: Path) -> None:
     path, plan = tmp_path / "smoke.csv", tmp_path / "r" / "smoke" / "plan.lock.json"
     lines().assign(score=0.5, method="\x1b]0;x\x07").to_csv(path, index=False)
-    done = command(tmp_path / "r", "results", "import", "csv", str(path))
-    assert done.returncode == 0 and "all images have one score" in done.stdout and "\x1b" not in done.stdout
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(path))
+    assert done.code == 0 and "all images have one score" in done.out and "\x1b" not in done.out
     lock = json.loads(plan.read_text())
     plan.write_text(json.dumps({**lock, "manifest": {**lock["manifest"], "origin": "run"}}))
     before = plan.read_bytes()
-    done = command(tmp_path / "r", "results", "import", "csv", str(path))
-    assert done.returncode == 2 and "a plan 'smoke' of another origin: run" in done.stderr.replace("\n", " ")
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(path))
+    assert done.code == 2 and "a plan 'smoke' of another origin: run" in done.err.replace("\n", " ")
     assert plan.read_bytes() == before
 
 
@@ -155,9 +150,9 @@ def release(folder: Path) -> Path:
 )
 def test_bad_release_files(tmp_path: Path, name: str, text: str, message: str) -> None:
     (release(tmp_path / "in") / name).write_text(text)
-    done = command(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
-    assert done.returncode == 2, done.stdout
-    assert message in done.stderr and "Traceback" not in done.stderr
+    done = command_in(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
+    assert done.code == 2, done.out
+    assert message in done.err
 
 
 def test_a_file_that_no_rule_reads_is_an_error_or_stands_in_the_report(tmp_path: Path) -> None:
@@ -167,14 +162,14 @@ def test_a_file_that_no_rule_reads_is_an_error_or_stands_in_the_report(tmp_path:
     stray.parent.mkdir(parents=True)
     stray.write_text("0.0 0.1\n1.0 0.9\n")
     line = ("results", "import", "refers-release", str(tmp_path / "in"))
-    done = command(tmp_path / "r", *line)
-    said = " ".join(done.stderr.split())
-    assert done.returncode == 2 and "Traceback" not in said
+    done = command_in(tmp_path / "r", *line)
+    said = " ".join(done.err.split())
+    assert done.code == 2
     assert "1 file that no rule reads: Shenzhen Tuberculosis/tuberculosus/MG/Tuberculosis.txt" in said
     assert "--allow-unread" in said and not (tmp_path / "r" / "refers-release").exists()
-    done = command(tmp_path / "r", *line, "--allow-unread", "--report")
-    assert done.returncode == 0, done.stderr
-    assert "not read: Shenzhen Tuberculosis/tuberculosus/MG/Tuberculosis.txt" in done.stdout
+    done = command_in(tmp_path / "r", *line, "--allow-unread", "--report")
+    assert done.code == 0, done.err
+    assert "not read: Shenzhen Tuberculosis/tuberculosus/MG/Tuberculosis.txt" in done.out
     page = (tmp_path / "r" / "refers-release" / "report" / "index.html").read_text()
     assert "Not read by the import: Shenzhen Tuberculosis/tuberculosus/MG/Tuberculosis.txt" in page
     assert "--allow-unread" in page
@@ -186,13 +181,13 @@ def test_release_reads_what_it_knows(tmp_path: Path) -> None:
     (at / ".ipynb_checkpoints").mkdir()
     (at / ".ipynb_checkpoints" / "roc.ipynb").write_text("{}")
     (at.parent / ".DS_Store").write_bytes(b"")
-    done = command(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
-    assert done.returncode == 0, done.stderr
-    assert "not read: Shenzhen Tuberculosis/tuberculosis/.DS_Store" in done.stdout and "100.0" in done.stdout
-    assert "from the released prediction files" in done.stdout and "measured here" not in done.stdout
+    done = command_in(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
+    assert done.code == 0, done.err
+    assert "not read: Shenzhen Tuberculosis/tuberculosis/.DS_Store" in done.out and "100.0" in done.out
+    assert "from the released prediction files" in done.out and "measured here" not in done.out
     shutil.rmtree(tmp_path / "in" / "Results_of_fine-tuning")
-    empty = command(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
-    assert empty.returncode == 2 and "no prediction file" in empty.stderr
+    empty = command_in(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
+    assert empty.code == 2 and "no prediction file" in empty.err
 
 
 def test_viral_against_bacterial_in_the_layout_of_the_release(tmp_path: Path) -> None:
@@ -207,10 +202,10 @@ def test_viral_against_bacterial_in_the_layout_of_the_release(tmp_path: Path) ->
         rows = (f"{label:.1f} {score:.3f}\n" for label, score in zip(labels, scores, strict=True))
         (at / method / "bacterial_viral.txt").write_text("".join(rows))
         expected[name] = roc_auc_score(labels, scores)
-    done = command(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
-    assert done.returncode == 0, done.stderr
-    done = command(tmp_path / "r", "report", "refers-release", "--format", "csv")
-    assert done.returncode == 0, done.stderr
+    done = command_in(tmp_path / "r", "results", "import", "refers-release", str(tmp_path / "in"))
+    assert done.code == 0, done.err
+    done = command_in(tmp_path / "r", "report", "refers-release", "--format", "csv")
+    assert done.code == 0, done.err
     cells = pd.read_csv(tmp_path / "r" / "refers-release" / "report" / "tidy-cells.csv").set_index("method")
     assert set(cells["dataset"] + " " + cells["task"]) == {"covid19_idc viral_vs_bacterial"}
     assert cells["mean_auc"].to_dict() == pytest.approx(expected, abs=1e-12)
@@ -221,8 +216,8 @@ def test_viral_against_bacterial_in_the_layout_of_the_release(tmp_path: Path) ->
 
 def test_columns_that_were_not_read_stand_in_the_report(tmp_path: Path) -> None:
     lines().assign(extra=1).to_csv(tmp_path / "p.csv", index=False)
-    done = command(tmp_path / "r", "results", "import", "csv", str(tmp_path / "p.csv"), "--report")
-    assert done.returncode == 0, done.stderr
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(tmp_path / "p.csv"), "--report")
+    assert done.code == 0, done.err
     assert "Not read by the import: column extra" in (tmp_path / "r" / "p" / "report" / "index.html").read_text()
 
 
@@ -232,9 +227,9 @@ def test_only_declared_probabilities_are_out_of_range(tmp_path: Path) -> None:
     frame.loc[0, "score"] = 1.5
     frame.to_csv(tmp_path / "p.csv", index=False)
     line = ("results", "import", "csv", str(tmp_path / "p.csv"))
-    assert "outside 0 to 1" not in command(tmp_path / "r", *line).stdout
-    done = command(tmp_path / "r", *line, "--probabilities", "--name", "declared")
-    assert "mine: declared probabilities, but some scores lie outside 0 to 1 (x)" in done.stdout
+    assert "outside 0 to 1" not in command_in(tmp_path / "r", *line).out
+    done = command_in(tmp_path / "r", *line, "--probabilities", "--name", "declared")
+    assert "mine: declared probabilities, but some scores lie outside 0 to 1 (x)" in done.out
 
 
 def test_claims_of_ones_own(tmp_path: Path) -> None:
@@ -243,5 +238,5 @@ def test_claims_of_ones_own(tmp_path: Path) -> None:
         "version: 1\nclaims:\n  - {id: a, place: Table 1, statement: S., "
         'expression: \'auc("REFERS", "nih", 1)\', at_least: 90}\n'
     )
-    done = command(tmp_path / "r", "claims", "--file", str(path))
-    assert done.returncode == 0 and "published: 1 fails" in done.stdout
+    done = command_in(tmp_path / "r", "claims", "--file", str(path))
+    assert done.code == 0 and "published: 1 fails" in done.out

@@ -27,10 +27,10 @@ from refers_bench.execution.progress import PlainView
 from refers_bench.plan.lock import Job
 from refers_bench.store.claims import Claims
 from refers_bench.store.results import ResultStore
+from tiny_jobs import job
 
 pytestmark = pytest.mark.cluster
 
-MakeJob = Callable[..., Job]
 #: Seconds within which an event must be recorded.
 IN_TIME_S = 15.0
 SECTION = {"gpus": 0, "memory": "150M"}
@@ -52,16 +52,16 @@ def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
 class Lab:
     """Jobs on Slurm that leave a line when they begin and end."""
 
-    def __init__(self, folder: Path, slurm: Any, orchestrator: Any, job: MakeJob) -> None:
-        self.folder, self.slurm, self.orchestrator, self.make = folder, slurm, orchestrator, job
+    def __init__(self, folder: Path, slurm: Any, orchestrator: Any) -> None:
+        self.folder, self.slurm, self.orchestrator = folder, slurm, orchestrator
         self.results = folder / "results"
         self.store = ResultStore(self.results)
         self.diary = folder / "diary"
         self.latency: dict[str, float] = {}
         self.processes: list[subprocess.Popen[str]] = []
 
-    def job(self, name: str, needs: list[str] | None = None, **spec: Any) -> Job:
-        return self.make("noop", name, needs or [], diary=str(self.diary), **spec)
+    def job(self, name: str, *needs: Job, **spec: Any) -> Job:
+        return job(name, *needs, diary=str(self.diary), **spec)
 
     def start(self, jobs: list[Job], **how: Any) -> subprocess.Popen[str]:
         self.processes.append(self.orchestrator.start(jobs, **{"executor": "slurm", "section": SECTION, **how}))
@@ -135,8 +135,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, slurm: Any, orchestrator: Any, job: MakeJob) -> Iterator[Lab]:
-    lab = Lab(tmp_path, slurm, orchestrator, job)
+def lab(tmp_path: Path, slurm: Any, orchestrator: Any) -> Iterator[Lab]:
+    lab = Lab(tmp_path, slurm, orchestrator)
     yield lab
     for process in lab.processes:
         if process.poll() is None:
@@ -156,9 +156,9 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     slow = lab.job("slow", fail="hang")
     good = [lab.job(f"good{i}", sleep=1) for i in range(4)]
     after = [
-        lab.job("after killed", [killed.key]),
-        lab.job("after greedy", [greedy.key]),
-        lab.job("after all", [one.key for one in good]),
+        lab.job("after killed", killed),
+        lab.job("after greedy", greedy),
+        lab.job("after all", *good),
     ]
     jobs = [killed, greedy, requeued, lost, slow, *good, *after]
     first = lab.start(jobs, time_limit=75.0, retries={"crash": 1})
@@ -214,7 +214,7 @@ def test_time_limits_of_tasks(lab: Lab, record_property: Callable[[str, object],
     long = lab.job("long", sleep=35, saves=True)
     stuck = lab.job("stuck", sleep=300)
     deaf = lab.job("deaf", sleep=300, deaf=True)
-    jobs = [long, stuck, deaf, lab.job("after long", [long.key])]
+    jobs = [long, stuck, deaf, lab.job("after long", long)]
     process = lab.start(jobs, section={**SECTION, "time": 60.0, "signal": 40.0})
     lab.began("deaf")
     task, _ = lab.task_of("deaf")
@@ -264,7 +264,7 @@ def test_a_task_that_dies_takes_one_cell_with_it(lab: Lab) -> None:
 
 def test_a_coordinator_that_died_while_sending_is_found_by_name(lab: Lab, kill_all: Callable[..., list[int]]) -> None:
     jobs = [lab.job(f"job{i}", sleep=5) for i in range(3)]
-    jobs.append(lab.job("last", [jobs[0].key]))
+    jobs.append(lab.job("last", jobs[0]))
     assert (first := lab.start(jobs)) and lab.began("job2") is None
     # A second coordinator leaves to a live one what that has sent.
     second = lab.start(jobs)
@@ -284,7 +284,7 @@ def test_two_orchestrators_on_one_store(lab: Lab) -> None:
     """One runs jobs here, one on Slurm."""
     # Slurm's coordinator queues all that is free at once, so the local one, a job at a time, must have begun before it.
     jobs = [lab.job(f"job{i}", sleep=1.5) for i in range(16)]
-    jobs += [lab.job(f"next{i}", [jobs[i].key], sleep=0.2) for i in range(4)]
+    jobs += [lab.job(f"next{i}", jobs[i], sleep=0.2) for i in range(4)]
     here = lab.start(jobs, executor="local", workers=1)
     until(lambda: lines(lab.diary))
     slurm = lab.start(jobs, section={**SECTION, "cells_per_task": 1})
@@ -311,7 +311,7 @@ def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: 
 @pytest.mark.parametrize("answer", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_interrupted_it_asks_whether_to_cancel(lab: Lab, answer: bool, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [lab.job(f"job{i}", sleep=6, saves=True) for i in range(2)]
-    jobs.append(lab.job("after", [jobs[0].key]))
+    jobs.append(lab.job("after", jobs[0]))
     asked = []
 
     def cancel(question: str) -> bool:
@@ -341,7 +341,7 @@ def test_interrupted_it_asks_whether_to_cancel(lab: Lab, answer: bool, capsys: p
 @pytest.mark.slow
 def test_cancelled_by_somebody_else_is_not_put_back_until_asked_again(lab: Lab) -> None:
     first = lab.job("first", sleep=4)
-    jobs = [first, lab.job("waits", [first.key]), lab.job("good")]
+    jobs = [first, lab.job("waits", first), lab.job("good")]
     process = lab.start(jobs)
     lab.began("first")
     (array,) = (one for one in slurm_folder.arrays(lab.results) if '"waits"' in (one.folder / "array.json").read_text())

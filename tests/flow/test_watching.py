@@ -18,8 +18,7 @@ import pytest
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.results import ResultStore
-
-MakeJob = Callable[..., Job]
+from tiny_jobs import job
 
 
 class Reader:
@@ -60,8 +59,8 @@ def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, job: MakeJob, tmp_path: Path) -> None:
-    jobs = [job("noop", "slow", sleep=6), job("noop", "other")]
+def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, tmp_path: Path) -> None:
+    jobs = [job("slow", sleep=6), job("other")]
     results, store = tmp_path / "results", ResultStore(tmp_path / "results")
     planned(results, jobs)
     code, out, err = shown(results, "logs", "slow")
@@ -87,9 +86,9 @@ def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, job: MakeJ
     assert shown(results, "logs", jobs[0].key) == (0, out, "")
 
 
-def test_logs_of_a_job_that_fails(orchestrator: Any, job: MakeJob, tmp_path: Path) -> None:
-    bug, killed, child = job("noop", "bug", fail="bug"), job("noop", "killed", fail="kill", sleep=1.5), None
-    child = job("noop", "child", [bug.key])
+def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path) -> None:
+    bug, killed, child = job("bug", fail="bug"), job("killed", fail="kill", sleep=1.5), None
+    child = job("child", bug)
     jobs, results = [bug, killed, child], tmp_path / "results"
     planned(results, jobs)
     reader = Reader(results, "logs", "killed", "-f")
@@ -114,9 +113,9 @@ def test_logs_of_a_job_that_fails(orchestrator: Any, job: MakeJob, tmp_path: Pat
 
 
 def test_following_ends_when_the_orchestrator_is_killed(
-    orchestrator: Any, job: MakeJob, kill_all: Callable[..., list[int]], tmp_path: Path
+    orchestrator: Any, kill_all: Callable[..., list[int]], tmp_path: Path
 ) -> None:
-    jobs, results = [job("noop", "endless", sleep=600)], tmp_path / "results"
+    jobs, results = [job("endless", sleep=600)], tmp_path / "results"
     planned(results, jobs)
     running = orchestrator.start(jobs)
     reader = Reader(results, "logs", "endless", "-f")
@@ -126,9 +125,9 @@ def test_following_ends_when_the_orchestrator_is_killed(
     assert (code, err.splitlines()[-1]) == (3, "endless is to do")
 
 
-def test_status_is_watched_to_the_end(orchestrator: Any, job: MakeJob, tmp_path: Path) -> None:
-    bad = job("noop", "bad", fail="data")
-    jobs = [bad, job("noop", "child", [bad.key]), *(job("noop", f"slow{i}", sleep=3) for i in range(4))]
+def test_status_is_watched_to_the_end(orchestrator: Any, tmp_path: Path) -> None:
+    bad = job("bad", fail="data")
+    jobs = [bad, job("child", bad), *(job(f"slow{i}", sleep=3) for i in range(4))]
     results = tmp_path / "results"
     planned(results, jobs)
     reader = Reader(results, "status", "--watch", "0.3")
@@ -145,8 +144,8 @@ def test_status_is_watched_to_the_end(orchestrator: Any, job: MakeJob, tmp_path:
     assert re.search(r"noop +4 +0 +1 +1 +0$", out)
 
 
-def test_status_on_a_terminal(job: MakeJob, orchestrator: Any, tmp_path: Path) -> None:
-    jobs, results = [job("noop", "[red]only", sleep=4)], tmp_path / "results"
+def test_status_on_a_terminal(orchestrator: Any, tmp_path: Path) -> None:
+    jobs, results = [job("[red]only", sleep=4)], tmp_path / "results"
     planned(results, jobs)
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "refers_bench", "--results", str(results), "status", "--watch", "0.3"]

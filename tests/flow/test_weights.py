@@ -1,4 +1,4 @@
-"""Can a user bring weights of their own into the tables, and take pre-trained ones out?"""
+"""A user brings weights of their own into the tables, and takes pre-trained ones out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from refers_bench.cli import main
+from command_line import Commands
 from refers_bench.nets import radiograph_transformer
 
 MANIFEST = """
@@ -27,23 +27,7 @@ methods: [lsp_transformer, {id: checkpoint, params: {source: "a test"}}]
 targets: [{dataset: phantom, tasks: [findings]}]
 seeds: [0]
 """
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.delenv("REFERS_BENCH_ROOT_CHECKPOINT", raising=False)
-    (tmp_path / "m.yaml").write_text(MANIFEST)
-    return tmp_path
-
-
-def cli(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+FILES = {"m.yaml": MANIFEST}
 
 
 def tiny() -> torch.nn.Module:
@@ -53,15 +37,11 @@ def tiny() -> torch.nn.Module:
     )
 
 
-def test_weights_of_ones_own_become_a_row(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli("plan", "m.yaml") == 0
-    assert "data root 'checkpoint' is not set" in capsys.readouterr().out
+def test_weights_of_ones_own_become_a_row(home: Path, cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "data root 'checkpoint' is not set" in cli("plan", "m.yaml").out
     torch.save(tiny().state_dict(), home / "mine.pth")
     monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "mine.pth"))
-    assert cli("run", "m.yaml") == 0
-    shown = capsys.readouterr().out
+    shown, _ = cli("run", "m.yaml")
     assert "weights given by the user: a test" in shown
     assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in shown
     (record,) = (
@@ -78,55 +58,53 @@ def test_weights_of_ones_own_become_a_row(
     before = record["key"]
     (home / "moved.pth").write_bytes((home / "mine.pth").read_bytes())
     monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "moved.pth"))
-    cli("run", "m.yaml", "--dry-run")
-    assert "to do        finetune" not in capsys.readouterr().out
+    assert "to do        finetune" not in cli("run", "m.yaml", "--dry-run").out
     torch.save({name: value + 1 for name, value in tiny().state_dict().items()}, home / "moved.pth")
-    cli("plan", "m.yaml", "--jobs")
-    assert before not in capsys.readouterr().out
+    assert before not in cli("plan", "m.yaml", "--jobs").out
 
 
 def test_another_architecture_fails_its_cells_with_the_coverage(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, cli: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), home / "mine.pth")
     monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "mine.pth"))
-    assert cli("run", "m.yaml", "--only", "checkpoint*", "--no-report") == 4
+    cli("run", "m.yaml", "--only", "checkpoint*", "--no-report", code=4)
     (failure,) = (home / "results" / "store").glob("*.failed.json")
     content = json.loads(failure.read_text())
     assert content["category"] == "data_error"
     assert "the checkpoint holds 0 of" in content["message"]
 
 
-def test_inspect_convert_export(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_convert_export(home: Path, cli: Commands) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), home / "resnet.pth")
-    assert cli("weights", "inspect", "resnet.pth", "--depth", "18", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(cli("weights", "inspect", "resnet.pth", "--depth", "18", "--json").out)
     assert (found["layout"], found["coverage"]) == ("ResNet (timm, torchvision)", 1.0)
     assert found["unexpected"] == ["net.fc.weight", "net.fc.bias"]
-    assert cli("weights", "inspect", "resnet.pth", "--preset", "smoke") == 0
-    assert "fills 0 of " in capsys.readouterr().out
+    assert "fills 0 of " in cli("weights", "inspect", "resnet.pth", "--preset", "smoke").out
 
     state = {**tiny().state_dict(), "head.weight": torch.zeros(2, 2)}
     torch.save(state, home / "mine.pth")
-    assert cli("weights", "inspect", "mine.pth", "--preset", "smoke") == 0
-    shown = capsys.readouterr().out
+    shown, _ = cli("weights", "inspect", "mine.pth", "--preset", "smoke")
     assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in shown
     assert "derived" not in shown, "there is no projection to derive"
     torch.save({**state, "blocks.2.norm1.weight": torch.zeros(32)}, home / "deeper.pth")
-    assert cli("weights", "inspect", "deeper.pth", "--preset", "smoke") == 0
-    assert "blocks of another network (1): blocks.2.norm1.weight" in capsys.readouterr().out
-    assert cli("weights", "convert", "mine.pth", "ours.safetensors", "--layout", "refers-bench") == 0
+    assert (
+        "blocks of another network (1): blocks.2.norm1.weight"
+        in cli("weights", "inspect", "deeper.pth", "--preset", "smoke").out
+    )
+    out, _ = cli("weights", "convert", "mine.pth", "ours.safetensors", "--layout", "refers-bench")
     assert "blocks.0.attention.qkv.weight" in load_file("ours.safetensors")
     assert "head.weight" not in load_file("ours.safetensors")
-    assert "; 1 more left out" in capsys.readouterr().out
-    assert cli("weights", "convert", "mine.pth", "ours.pth") == 2
+    assert "; 1 more left out" in out
+    cli("weights", "convert", "mine.pth", "ours.pth", code=2)
 
-    assert cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors") == 2
-    assert "not pre-trained yet" in capsys.readouterr().err
-    assert cli("run", "m.yaml", "--only", "pretrain.lsp*", "--no-report") == 0
-    assert cli("weights", "export", "m.yaml", "lsp", "out.safetensors") == 2
-    assert "unknown pre-trained row 'lsp'; allowed: lsp_transformer" in capsys.readouterr().err
-    assert cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors") == 0
+    assert "not pre-trained yet" in cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors", code=2).err
+    cli("run", "m.yaml", "--only", "pretrain.lsp*", "--no-report")
+    assert (
+        "unknown pre-trained row 'lsp'; allowed: lsp_transformer"
+        in cli("weights", "export", "m.yaml", "lsp", "out.safetensors", code=2).err
+    )
+    cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors")
     sheet = json.loads((home / "out.safetensors.json").read_text())
     assert sheet["timm"]["arguments"]["act_layer"] == "relu"
     theirs = timm.models.VisionTransformer(**sheet["timm"]["arguments"]).eval()

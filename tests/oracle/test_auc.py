@@ -1,4 +1,4 @@
-"""Is the AUC the one scikit-learn computes, ties and unknown labels included?"""
+"""The AUC is the one that scikit-learn computes, ties and unknown labels included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ metrics = pytest.importorskip("sklearn.metrics")
 def test_agrees_with_scikit_learn(distinct: int) -> None:
     rng = np.random.default_rng(distinct)
     compared = 0
-    for _ in range(300):
+    for _ in range(70):
         images, classes = int(rng.integers(2, 60)), int(rng.integers(1, 4))
         labels = rng.choice([0.0, 1.0, np.nan], size=(images, classes), p=[0.6, 0.3, 0.1])
         logits = rng.normal(size=(images, classes)).astype(np.float32)
@@ -29,7 +29,7 @@ def test_agrees_with_scikit_learn(distinct: int) -> None:
             expected = metrics.roc_auc_score(labels[known, k], logits[known, k])
             assert scored.auc_K[k] == pytest.approx(expected, abs=1e-12)
             compared += 1
-    assert compared > 300
+    assert compared > 70
 
 
 def test_agrees_on_a_large_unbalanced_class() -> None:
@@ -40,11 +40,11 @@ def test_agrees_on_a_large_unbalanced_class() -> None:
     assert class_aucs(labels, logits).auc_K[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_agrees_on_two_thousand_large_and_tied_cases() -> None:
+def test_agrees_on_large_and_tied_cases() -> None:
     """Sizes at which scores are put into buckets: few and many values, outliers, constant and skewed scores."""
     rng = np.random.default_rng(2)
     shapes = ("normal", "decimals", "skewed", "outlier", "few", "constant", "clusters")
-    for number in range(2000):
+    for number in range(280):
         images = int(rng.integers(1_000, 3_000))
         labels = (rng.random(images) < rng.uniform(0.01, 0.6)).astype(np.int8)
         labels[:2] = 0, 1

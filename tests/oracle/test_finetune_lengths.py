@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from refers_bench import identity, plugins
+from refers_bench import plugins
 from refers_bench.jobs import entry
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from tiny_jobs import sent_job
 
 #: Radiographs of 32 pixels in patches of 16, and one layer of a transformer.
 IMAGE = {"prepared_size": 36, "size": 32, "channels": 1, "mean": [0.5], "std": [0.25]}
@@ -30,17 +31,6 @@ PHANTOM = {"seed": 1, "size": 36, "views": 1, "contrast": 3.0, "noise": 0.02, "p
 END, MOVED = 0.2, 0.1
 
 Ends = Callable[..., tuple[float, float]]
-
-
-def job(**spec: Any) -> dict[str, Any]:
-    return {
-        "key": identity.key(spec),
-        "kind": spec["kind"],
-        "name": "test",
-        "needs": [],
-        "spec": spec,
-        "unavailable": "",
-    }
 
 
 @pytest.fixture
@@ -56,13 +46,13 @@ def ends(tmp_path: Path) -> Ends:
         for name in ("steps", "warmup_steps"):
             section[name] = round(section[name] * times)
         plugin = plugins.load("dataset", dataset)
-        prepare = job(
+        prepare = sent_job(
             kind="prepare", dataset=dataset, params={}, impl=plugin.impl, digest="planned",
             phantom={**PHANTOM, "studies": studies}, prepared_size=IMAGE["prepared_size"],
         )  # fmt: skip
         if not ResultStore(context.results).folder(prepare["key"]).exists():
             entry.run(prepare, context)
-        cell = job(
+        cell = sent_job(
             kind="finetune", method="scratch", params={}, impl=1, network=sections["network"] | NETWORK,
             image=sections["image"] | IMAGE, finetune=section, dataset=dataset, prepare=prepare["key"], task=task,
             classes=list(plugin.tasks[task].classes), label_ratio=1.0, seed=0, pretrain=None,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import sys
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,20 +16,10 @@ import torch
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import StudySource
 from refers_bench.data.text import ReportTokenizer
+from slow_studies import SlowStudySource
 
 WORDS = ("left", "Right", "upright", "lung", "apex", "effusion", "no", "clear", "opacity", "RIGHT")
 CLASSES = ("a", "b", "c")
-
-
-def slow_source() -> Any:
-    """The class of `tests/bench/slow_studies.py`, which no package holds."""
-    path = Path(__file__).parents[1] / "bench" / "slow_studies.py"
-    spec = importlib.util.spec_from_file_location("tests_slow_studies", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.SlowStudySource
 
 
 def index_of(studies: int, *, seed: int, most: int = 5) -> pd.DataFrame:
@@ -88,7 +76,7 @@ class OtherWords:
 def test_batches_are_those_of_the_slow_loop(changes: dict[str, Any]) -> None:
     for seed, studies in ((0, 1), (1, 2), (2, 17)):
         given = arguments(index_of(studies, seed=seed), **changes)
-        fast, slow = StudySource(**given), slow_source()(**given)
+        fast, slow = StudySource(**given), SlowStudySource(**given)
         assert len(fast) == len(slow)
         drawn = [(fast.draw(step, batch_size=6), slow.draw(step, batch_size=6)) for step in range(7)]
         drawn += zip(fast.fixed(batch_size=4), slow.fixed(batch_size=4), strict=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Printed, printed_by
 from refers_bench import plugins
-from refers_bench.cli import main
 
 #: Ends each attempt at once: the categories of a job's attempts stand in script.json, "ok" beyond them.
 ENGINE = """
@@ -79,16 +79,12 @@ execution: {executor: scripted}
 class Commands:
     """The command line, called as a user would in a folder of its own; what it printed."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.capsys = folder, capsys
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+    def __call__(self, *arguments: str, code: int = 0) -> Printed:
         """Output and errors of a command that ends with an exit code."""
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        shown = self.capsys.readouterr()
-        assert ended.value.code == code, shown.out + shown.err
-        return shown.out, shown.err
+        return printed_by(*arguments, code=code)
 
     def manifest(self, *changes: tuple[str, str], name: str = "small") -> None:
         """Write `MANIFEST` with texts replaced."""
@@ -116,16 +112,13 @@ class Commands:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
-    """`Commands` with the engine, a manifest, and nothing of the user's own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("CACHE", "CONFIG"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    (tmp_path / "scripted_engine.py").write_text(ENGINE)
-    monkeypatch.syspath_prepend(str(tmp_path))
+def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """`Commands` in `home`, with the engine and a manifest."""
+    (home / "scripted_engine.py").write_text(ENGINE)
+    monkeypatch.syspath_prepend(str(home))
     known: Callable[[], dict[str, str]] = plugins.engines
     monkeypatch.setattr(plugins, "engines", lambda: {**known(), "scripted": "scripted_engine:Engine"})
-    commands = Commands(tmp_path, capsys)
+    commands = Commands(home)
     commands.manifest()
     commands.script()
     return commands

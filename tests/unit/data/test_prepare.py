@@ -1,11 +1,10 @@
-"""Does a killed preparation resume to the same bytes, and is every unreadable file named?"""
+"""A killed preparation resumes to the same bytes, and every unreadable file is named."""
 
 from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
+import signal
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from killed_preparation import CONTEXT, ended, start
 from refers_bench.data import prepare as room
 from refers_bench.data.prepare import PreparedImages, prepare
 from refers_bench.errors import DataError
@@ -100,74 +100,37 @@ def test_a_truncated_store_is_refused(collection: tuple[pd.DataFrame, Path], tmp
         PreparedImages.open(tmp_path / "a")
 
 
-PREPARE = """
-import os, shutil, signal, sys
-from pathlib import Path
-import pandas as pd
-import refers_bench.files as files
-import refers_bench.data.prepare as room
-if __name__ == "__main__":
-    root, name, paced = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "paced"
-    if "." in sys.argv[3]:  # killed when it calls this for the (third argument)th time
-        module, function = sys.argv[3].split(".")
-        here, calls = {"room": room, "files": files, "shutil": shutil, "Path": Path}[module], []
-        real = getattr(here, function)
-        def dying(*given, **how):
-            calls.append(1)
-            if len(calls) == int(sys.argv[4]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*given, **how)
-        setattr(here, function, dying)
-    decode = room.decode
-    def decode_when_told(path, **options):
-        sys.stdin.buffer.read(1)
-        return decode(path, **options)
-    if paced:
-        room.decode = decode_when_told
-    index = pd.read_parquet(root / "index.parquet")
-    (root / "ready").touch()
-    room.prepare(index, root=root, folder=root / name, work=root / f"work-{name}", size=24, workers=0)
-"""
-
-
 def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> None:
     """The killed runs get leave for fewer images than there are, so that none ends before it is killed."""
     rng, rows = np.random.default_rng(0), []
     for number in range(960):
         path = tmp_path / f"{number:04d}.png"
         if number < 20:
-            Image.fromarray(rng.integers(0, 256, (800, 600), dtype=np.uint8)).save(path, compress_level=1)
-        else:  # slow to decode, quick to make
+            Image.fromarray(rng.integers(0, 256, (80, 60), dtype=np.uint8)).save(path, compress_level=1)
+        else:
             path.hardlink_to(tmp_path / f"{number % 20:04d}.png")
         rows.append({"image_id": str(number), "path": path.name})
     pd.DataFrame(rows).to_parquet(tmp_path / "index.parquet")
 
-    def start(name: str, pace: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path), name, pace], stdin=subprocess.PIPE)
-
-    assert start("straight", "free").wait() == 0
+    assert ended(start(tmp_path, "straight")) == 0
     moments, work = random.Random(5), tmp_path / "work-killed"
     chunks = []
     for _ in range(10):
-        (tmp_path / "ready").unlink()
-        process = start("killed", "paced")
-        while not (tmp_path / "ready").exists():  # a busy machine imports for seconds
-            assert process.poll() is None
-            time.sleep(0.001)
-        assert process.stdin is not None
-        process.stdin.write(b"." * moments.randint(32, 95))
-        process.stdin.flush()
-        deadline, before = time.monotonic() + moments.uniform(0.2, 3), len(list(work.rglob("*.u8")))
-        # From before the first image is read until a chunk of 64 more is there.
-        while len(list(work.rglob("*.u8"))) <= before and time.monotonic() < deadline:
+        leave, before = CONTEXT.Semaphore(0), len(list(work.rglob("*.u8")))
+        process = start(tmp_path, "killed", leave=leave)
+        for _ in range(moments.randint(32, 95)):
+            leave.release()
+        # While it reads, while it waits in mid-chunk, or as soon as a chunk of 64 more is there.
+        enough, deadline = moments.choice([0, 0, 10, 40]), time.monotonic() + 60
+        while leave.get_value() > enough and len(list(work.rglob("*.u8"))) <= before:
+            assert time.monotonic() < deadline and process.is_alive()
             time.sleep(0.001)
         process.kill()
-        assert process.wait() == -9, "it ended before it could be killed"
-        process.stdin.close()
+        assert ended(process) == -signal.SIGKILL, "it ended before it could be killed"
         assert not (tmp_path / "killed").exists(), "a half store was published"
         chunks.append(len(list(work.rglob("*.u8"))))
     assert chunks[-1] > 0, "every run was killed before it had done anything"
-    assert start("killed", "free").wait() == 0
+    assert ended(start(tmp_path, "killed")) == 0
     for name in ("images.u8", "index.parquet", "meta.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     assert not (tmp_path / "work-killed").exists()
@@ -194,16 +157,13 @@ def test_killed_while_publishing_gives_the_same_bytes_and_leaves_nothing(
     expected = {path.name: path.read_bytes() for path in (root / "straight").iterdir()}
     if again:
         shutil.copytree(root / "straight", root / "killed")
-    names = {path.name for path in root.iterdir()} | {"killed", "ready"}
+    names = {path.name for path in root.iterdir()} | {"killed"}
 
-    def start(*how: str) -> int:
-        return subprocess.run([sys.executable, "-c", PREPARE, str(root), "killed", *how], check=False).returncode
-
-    assert start(moment[0], str(moment[1])) == -9, "it ended before it could be killed"
+    assert ended(start(root, "killed", dies_at=moment)) == -signal.SIGKILL, "it ended before it could be killed"
     if (root / "killed").exists():
         assert {path.name: path.read_bytes() for path in (root / "killed").iterdir()} == expected
     assert {path.name for path in root.iterdir()} - names, "it was killed too early or too late to leave anything"
-    assert start("free") == 0
+    assert ended(start(root, "killed")) == 0
     assert {path.name: path.read_bytes() for path in (root / "killed").iterdir()} == expected
     assert {path.name for path in root.iterdir()} == names
 

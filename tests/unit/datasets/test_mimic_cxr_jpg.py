@@ -1,4 +1,4 @@
-"""Does the reader give back the studies, texts, labels and splits that were written in the official layout?"""
+"""The reader gives back the studies, texts, labels and splits that were written in the official layout."""
 
 from __future__ import annotations
 
@@ -27,20 +27,6 @@ PHANTOM = PhantomParams(studies=120, size=32, views=3, seed=2)
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, PhantomStudy]:
     return {"s" + ids(study)[1]: study for study in studies(PHANTOM)}
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("mimic") / "root"
-    root.mkdir()
-    write_layout(root, PHANTOM)
-    return root
-
-
-@pytest.fixture
-def root(original: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
-    return Path(shutil.copytree(original, tmp_path / "mimic"))
 
 
 @pytest.fixture(scope="module")
@@ -168,11 +154,11 @@ def test_the_task_of_label_supervised_pretraining_follows_the_parameters() -> No
     assert DATASET.source_task_of(Params(labels="14")) == "findings14"
 
 
-def test_tables_may_be_unpacked(root: Path, frame: pd.DataFrame) -> None:
-    for path in root.glob("*.csv.gz"):
+def test_tables_may_be_unpacked(copy: Path, frame: pd.DataFrame) -> None:
+    for path in copy.glob("*.csv.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    pd.testing.assert_frame_equal(index(root, Params(), {}), frame)
+    pd.testing.assert_frame_equal(index(copy, Params(), {}), frame)
 
 
 def _move_reports(root: Path, target: Path) -> None:
@@ -183,23 +169,23 @@ def _move_reports(root: Path, target: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["mimic-cxr-reports/files", "mimic-cxr-reports", "reports/files", "reports"])
-def test_reports_may_stand_beside_the_images(root: Path, frame: pd.DataFrame, folder: str) -> None:
-    _move_reports(root, root / folder)
-    pd.testing.assert_frame_equal(index(root, Params(), {}), frame)
+def test_reports_may_stand_beside_the_images(copy: Path, frame: pd.DataFrame, folder: str) -> None:
+    _move_reports(copy, copy / folder)
+    pd.testing.assert_frame_equal(index(copy, Params(), {}), frame)
 
 
-def test_reports_may_stay_in_their_archive(root: Path, frame: pd.DataFrame) -> None:
-    _move_reports(root, root / "unpacked" / "files")
-    with zipfile.ZipFile(root / "mimic-cxr-reports.zip", "w") as archive:
-        for path in (root / "unpacked").rglob("*.txt"):
-            archive.write(path, path.relative_to(root / "unpacked").as_posix())
-    shutil.rmtree(root / "unpacked")
-    pd.testing.assert_frame_equal(index(root, Params(), {}), frame)
+def test_reports_may_stay_in_their_archive(copy: Path, frame: pd.DataFrame) -> None:
+    _move_reports(copy, copy / "unpacked" / "files")
+    with zipfile.ZipFile(copy / "mimic-cxr-reports.zip", "w") as archive:
+        for path in (copy / "unpacked").rglob("*.txt"):
+            archive.write(path, path.relative_to(copy / "unpacked").as_posix())
+    shutil.rmtree(copy / "unpacked")
+    pd.testing.assert_frame_equal(index(copy, Params(), {}), frame)
 
 
-def test_the_owners_table_of_sections(root: Path, frame: pd.DataFrame) -> None:
+def test_the_owners_table_of_sections(copy: Path, frame: pd.DataFrame) -> None:
     rows = []
-    for path in (root / "files").rglob("*.txt"):
+    for path in (copy / "files").rglob("*.txt"):
         names = by_name(sections(path.read_text()))
         rows.append(
             {
@@ -208,18 +194,18 @@ def test_the_owners_table_of_sections(root: Path, frame: pd.DataFrame) -> None:
             }
         )
         path.unlink()
-    pd.DataFrame(rows).to_csv(root / "mimic_cxr_sectioned.csv", index=False)
-    pd.testing.assert_frame_equal(index(root, Params(reports="sectioned"), {}), frame)
+    pd.DataFrame(rows).to_csv(copy / "mimic_cxr_sectioned.csv", index=False)
+    pd.testing.assert_frame_equal(index(copy, Params(reports="sectioned"), {}), frame)
 
 
-def test_without_reports_every_study_is_used(root: Path) -> None:
-    for path in (root / "files").rglob("*.txt"):
+def test_without_reports_every_study_is_used(copy: Path) -> None:
+    for path in (copy / "files").rglob("*.txt"):
         path.unlink()
-    found = index(root, Params(reports="none"), {})
+    found = index(copy, Params(reports="none"), {})
     assert found["report"].isna().all()
     assert (found["split"] != "").all()
     with pytest.raises(DataError, match=r"no report here; allowed: files/p10/p1\d+/s5\d+\.txt.*reports=none"):
-        index(root, Params(), {})
+        index(copy, Params(), {})
 
 
 def test_views(original: Path, frame: pd.DataFrame) -> None:
@@ -229,10 +215,10 @@ def test_views(original: Path, frame: pd.DataFrame) -> None:
     assert len(frontal) == frame["view"].isin(["PA", "AP"]).sum()
 
 
-def test_removed_words_can_be_kept(original: Path, root: Path, frame: pd.DataFrame) -> None:
-    path = next((root / "files").rglob("*.txt"))
+def test_removed_words_can_be_kept(original: Path, copy: Path, frame: pd.DataFrame) -> None:
+    path = next((copy / "files").rglob("*.txt"))
     path.write_text(" \n IMPRESSION: Seen by Dr. ___ and ___ today.\n")
-    removed, kept = index(root, Params(), {}), index(root, Params(deidentified="keep"), {})
+    removed, kept = index(copy, Params(), {}), index(copy, Params(deidentified="keep"), {})
     assert set(removed.loc[removed["study_id"] == path.stem, "report"]) == {"Seen by Dr. and today."}
     assert set(kept.loc[kept["study_id"] == path.stem, "report"]) == {"Seen by Dr. ___ and ___ today."}
 
@@ -297,27 +283,27 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_broken(what: str, root: Path) -> None:
+def test_broken(what: str, copy: Path) -> None:
     breaker, message = BROKEN[what]
-    breaker(root)
+    breaker(copy)
     with pytest.raises(DataError, match=message):
-        index(root, Params(), {})
+        index(copy, Params(), {})
 
 
-def test_a_damaged_archive_of_reports_is_named(root: Path) -> None:
-    for path in (root / "files").rglob("*.txt"):
+def test_a_damaged_archive_of_reports_is_named(copy: Path) -> None:
+    for path in (copy / "files").rglob("*.txt"):
         path.unlink()
-    (root / "mimic-cxr-reports.zip").write_bytes(b"PK no archive")
+    (copy / "mimic-cxr-reports.zip").write_bytes(b"PK no archive")
     with pytest.raises(DataError, match=r"mimic-cxr-reports\.zip: a damaged archive"):
-        index(root, Params(), {})
+        index(copy, Params(), {})
 
 
-def test_what_is_missing_can_be_skipped(root: Path, frame: pd.DataFrame) -> None:
-    first(root, ".jpg").unlink()
-    report = sorted((root / "files").rglob("*.txt"))[-1]
+def test_what_is_missing_can_be_skipped(copy: Path, frame: pd.DataFrame) -> None:
+    first(copy, ".jpg").unlink()
+    report = sorted((copy / "files").rglob("*.txt"))[-1]
     report.unlink()
     with absent_noted() as noted:
-        found = index(root, Params(missing="skip"), {})
+        found = index(copy, Params(missing="skip"), {})
     assert sum("missing image" in one.found for one in noted.skipped) == 1
     assert len(found) == len(frame) - 1
     assert (found.loc[found["study_id"] == report.stem, "split"] == "").all()

@@ -1,4 +1,4 @@
-"""Does the reader find NIH's tables, lists, images and boxes in every layout, and name what is wrong with them?"""
+"""The reader finds NIH's tables, lists, images and boxes in every layout, and names what is wrong with them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,11 @@ from pydantic import ValidationError
 
 from refers_bench.data.decode import decode
 from refers_bench.data.phantoms import PhantomParams, studies
-from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, DATASET, TABLES, TEST, TRAIN_VAL, Params, boxes, index
+from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, TABLES, TEST, TRAIN_VAL, Params, boxes, index
 from refers_bench.errors import DataError
 
 PHANTOM = PhantomParams(studies=60, size=40, views=2, seed=5)
 TABLE = TABLES["v2020"]
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("nih")
-    assert DATASET.write_layout is not None
-    DATASET.write_layout(root, PHANTOM)
-    return root
-
-
-@pytest.fixture
-def copy(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "nih"))
 
 
 def test_phantoms_have_the_real_layout(original: Path) -> None:

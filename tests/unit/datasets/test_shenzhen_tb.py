@@ -1,4 +1,4 @@
-"""Does the reader understand both layouts of the Shenzhen collection, its rule of splits and its readings?"""
+"""The reader understands both layouts of the Shenzhen collection, its rule of splits and its readings."""
 
 from __future__ import annotations
 
@@ -14,18 +14,7 @@ from refers_bench.datasets.shenzhen_tb import METADATA, RELEASED, Params, index,
 from refers_bench.errors import DataError, UserError
 
 LABEL = "tuberculosis:Tuberculosis"
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("shenzhen")
-    write_layout(root, PhantomParams(studies=66, size=40, views=1, seed=5))
-    return root
-
-
-@pytest.fixture
-def copy(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "shenzhen"))
+PHANTOM = PhantomParams(studies=66, size=40, views=1, seed=5)
 
 
 def test_the_rule_covers_every_number_once() -> None:

@@ -1,4 +1,4 @@
-"""Does the reader turn three radiologists' boxes into labels and boxes, from DICOM or converted images?"""
+"""The reader turns three radiologists' boxes into labels and boxes, from DICOM or converted images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from refers_bench.data.phantoms import PhantomParams, studies
 from refers_bench.datasets.vinbigdata_cxr import (
     CLASS_IDS,
     CLASSES,
-    DATASET,
     SIZES,
     TABLE,
     Params,
@@ -33,19 +32,6 @@ from refers_bench.datasets.vinbigdata_cxr import (
 from refers_bench.errors import DataError
 
 PHANTOM = PhantomParams(studies=60, size=40, views=1, seed=5)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("vinbigdata")
-    assert DATASET.write_layout is not None
-    DATASET.write_layout(root, PHANTOM)
-    return root
-
-
-@pytest.fixture
-def copy(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "vinbigdata"))
 
 
 def test_phantoms_have_the_real_layout(original: Path) -> None:

@@ -20,14 +20,7 @@ from refers_bench.files import making, publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.store.claims import Claims
 from refers_bench.store.results import ResultStore
-
-
-def job(name: str, *needs: Job, kind: str = "noop", unavailable: str = "") -> Job:
-    spec = {"kind": kind, "name": name}
-    return Job(
-        key=identity.key(spec), kind=kind, name=name, needs=tuple(need.key for need in needs), spec=spec,
-        unavailable=unavailable,
-    )  # fmt: skip
+from tiny_jobs import job
 
 
 class Listening:

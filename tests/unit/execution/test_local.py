@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from refers_bench import identity
 from refers_bench.execution.engine import Outcome, Settings, Slot
 from refers_bench.execution.local import execute
 from refers_bench.plan.lock import Job
+from tiny_jobs import job
 
 #: A recipe that behaves as CUDA does: after an assertion on the device, every later call in the process fails.
 RECIPE = """
@@ -54,11 +54,6 @@ class Nobody:
     def started(self, job: Job) -> None: ...
     def ended(self, job: Job, category: str, seconds: float, message: str) -> None: ...
     def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None: ...
-
-
-def job(name: str, *, kind: str = "noop", needs: Sequence[Job] = (), **spec: Any) -> Job:
-    spec = {"kind": kind, "name": name, **spec}
-    return Job(key=identity.key(spec), kind=kind, name=name, needs=tuple(one.key for one in needs), spec=spec)
 
 
 @pytest.fixture
@@ -106,7 +101,7 @@ def test_a_crash_that_is_tried_again_meets_a_new_process(tmp_path: Path, recipe:
 
 def test_images_are_prepared_beside_the_gpu_and_not_in_its_slot(tmp_path: Path, recipe: str) -> None:
     first = job("data one", kind="prepare", dataset="one")
-    training = job("training", needs=[first], sleep=1.5)
+    training = job("training", first, sleep=1.5)
     second = job("data two", kind="prepare", dataset="two", sleep=1.5)
     jobs = [first, second, training]
     _, diary = run(tmp_path, recipe, jobs, device="cuda")

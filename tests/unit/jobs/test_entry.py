@@ -1,4 +1,4 @@
-"""Do the recipes work end to end: prepare phantoms, pre-train, fine-tune, and leave what the store promises?"""
+"""The recipes work end to end: they prepare phantoms, pre-train, fine-tune and leave what the store promises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from refers_bench import identity, machine
+from refers_bench import machine
 from refers_bench.errors import DataError, NotFiniteLoss, UserError
 from refers_bench.jobs import entry, setup
 from refers_bench.store import schemas
@@ -23,64 +23,7 @@ from refers_bench.store.context import JobContext, prepared_folder
 from refers_bench.store.results import ResultStore
 from refers_bench.training import loop
 from refers_bench.training.checkpoints import read_tensors
-
-AUGMENT = {
-    "crop": "random", "scale": [0.08, 1.0], "ratio": [0.75, 1.33], "rotation_degrees": 10, "flip_probability": 0.5,
-    "brightness": [0.8, 1.2], "contrast": [0.8, 1.2], "jitter_probability": 0.8,
-}  # fmt: skip
-IMAGE = {
-    "prepared_size": 36, "size": 32, "channels": 1, "mean": [0.5], "std": [0.25],
-    "pretrain_augment": AUGMENT, "finetune_augment": {**AUGMENT, "crop": "resized"},
-}  # fmt: skip
-NETWORK = {
-    "reading": "paper", "patch_size": 8, "width": 16, "depth": 2, "heads": 2, "mlp_width": 32, "dropout": 0.1,
-    "activation": "relu", "position": "concatenated", "aggregation": "concatenated", "readout": "auto", "init": "random",
-    "init_path_name": "",
-}  # fmt: skip
-COMMON = {
-    "steps": 12, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-4,
-    "decay_rule": "no_norm_bias", "warmup_steps": 2, "schedule": "cosine", "schedule_order": "after_step",
-    "clip_norm": 1.0, "precision": "fp32", "accumulate": 1, "validate_every": 4, "patience": 0,
-}  # fmt: skip
-PRETRAIN = {
-    **COMMON, "processes": 1, "view_sampling": "paper", "report_flip": "paper", "text_learning_rate": 0.01,
-    "decoder_learning_rate": 0.02, "lookahead_steps": 3, "lookahead_alpha": 0.5, "select": "best_validation",
-    "temperature": 0.1, "image_to_text_weight": 0.75, "text_to_image_gradient": True, "text_tokens": 24,
-    "vocabulary": 150,
-    "text_encoder": {"path_name": "", "width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "dropout": 0.1},
-    "decoder": {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "dropout": 0.1, "activation": "gelu"},
-}  # fmt: skip
-FINETUNE = {**COMMON, "schedule_order": "before_step", "select": "best_auc", "loss": "bce"}
-
-
-def job(**spec: Any) -> dict[str, Any]:
-    key = identity.key(spec)
-    return {"key": key, "kind": spec["kind"], "name": f"test.{key}", "needs": [], "spec": spec, "unavailable": ""}
-
-
-def prepare_job(dataset: str = "phantom", **more: Any) -> dict[str, Any]:
-    phantom = {"seed": 1, "studies": 60, "size": 40, "views": 3}
-    return job(
-        kind="prepare", dataset=dataset, params={}, impl=1, digest="planned", phantom=phantom, prepared_size=36, **more
-    )
-
-
-def pretrain_job(method: str, prepare: dict[str, Any], **section: Any) -> dict[str, Any]:
-    dataset = prepare["spec"]["dataset"]
-    return job(
-        kind="pretrain", method=method, params={}, impl=1, network=NETWORK, image=IMAGE,
-        pretrain={**PRETRAIN, **section}, seed=0,
-        source={"dataset": dataset, "params": {}, "prepare": prepare["key"], "task": "findings", "has_reports": True},
-    )  # fmt: skip
-
-
-def finetune_job(method: str, prepare: dict[str, Any], pretrained: str | None, **section: Any) -> dict[str, Any]:
-    return job(
-        kind="finetune", method=method, params={}, impl=1, network=NETWORK, image=IMAGE,
-        finetune={**FINETUNE, **section}, dataset="phantom", prepare=prepare["key"], task="findings",
-        classes=["Cardiomegaly", "Effusion", "Nodule", "Consolidation", "Pneumothorax", "Interstitial"],
-        label_ratio=0.5, seed=0, pretrain=pretrained,
-    )  # fmt: skip
+from tiny_jobs import NETWORK, finetune_job, prepare_job, pretrain_job, sent_job
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +95,11 @@ def test_real_data_that_changed_since_planning(context: JobContext, prepared: di
     spec = {**prepared["spec"], "phantom": None}
     other = JobContext(results=tmp_path, cache=tmp_path / "cache", roots={"phantom": str(drawn)})
     with pytest.raises(DataError, match="data changed since planning"):
-        entry.run(job(**spec), other)
+        entry.run(sent_job(**spec), other)
     planned = record(context, prepared)["facts"]["index_digest"]
-    entry.run(job(**{**spec, "digest": planned}), other)
+    entry.run(sent_job(**{**spec, "digest": planned}), other)
     with pytest.raises(UserError, match="data root 'phantom' is not set"):
-        entry.run(job(**{**spec, "digest": planned, "seed": 1}), JobContext(results=tmp_path, cache=tmp_path))
+        entry.run(sent_job(**{**spec, "digest": planned, "seed": 1}), JobContext(results=tmp_path, cache=tmp_path))
 
 
 def test_pretrain_leaves_encoder_tokenizer_and_curves(context: JobContext, pretrained: dict[str, Any]) -> None:
@@ -220,7 +163,7 @@ def test_another_dataset_drawn_as_phantoms(context: JobContext) -> None:
     pretrain = pretrain_job("refers", prepare, steps=2)
     entry.run(pretrain, context)
     spec = finetune_job("refers", prepare, pretrain["key"], steps=2)["spec"]
-    one = job(**{**spec, "dataset": "covid19_idc", "task": "viral_vs_bacterial", "classes": ["Viral"]})
+    one = sent_job(**{**spec, "dataset": "covid19_idc", "task": "viral_vs_bacterial", "classes": ["Viral"]})
     entry.run(one, context)
     predictions = schemas.read(folder(context, one) / "predictions.parquet", "predictions")
     index = pd.read_parquet(folder(context, prepare) / "index.parquet").set_index("image_id")
@@ -232,7 +175,7 @@ def test_another_dataset_drawn_as_phantoms(context: JobContext) -> None:
 def test_undefined_auc_is_null_with_a_reason(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
     other = elsewhere(context, tmp_path)
     one = finetune_job("scratch", prepared, None, steps=2)
-    one = job(**{**one["spec"], "classes": ["Nodule"], "label_ratio": 0.01})
+    one = sent_job(**{**one["spec"], "classes": ["Nodule"], "label_ratio": 0.01})
     shutil.copytree(context.cache / "prepared" / prepared["key"], tmp_path / "cache" / "prepared" / prepared["key"])
     path = tmp_path / "cache" / "prepared" / prepared["key"] / "index.parquet"
     index = pd.read_parquet(path)
@@ -372,14 +315,14 @@ def test_a_checkpoint_of_another_network_is_refused(
 ) -> None:
     one = copy.deepcopy(finetune_job("refers", prepared, pretrained["key"])["spec"])
     with pytest.raises(DataError, match="of this network"):
-        entry.run(job(**{**one, "network": {**NETWORK, "width": 32}}), context)
+        entry.run(sent_job(**{**one, "network": {**NETWORK, "width": 32}}), context)
 
 
 def test_initial_weights_must_exist(context: JobContext, prepared: dict[str, Any]) -> None:
     spec = pretrain_job("refers", prepared)["spec"]
     spec = {**spec, "network": {**NETWORK, "init": "imagenet", "init_path_name": "vit_b16"}}
     with pytest.raises(UserError, match="data root 'vit_b16' names no file"):
-        entry.run(job(**spec), context)
+        entry.run(sent_job(**spec), context)
 
 
 def test_a_source_without_reports(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
@@ -408,7 +351,7 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
     assert method.discovery is not None
     settings = dict(method.discovery(method.Params(**params)))
     source = {"dataset": "phantom", "params": {}, "prepare": prepared["key"], "task": "findings", "has_reports": True}
-    words = job(kind="discover", method="transvw", discovery=settings, source=source, recipe=1)
+    words = sent_job(kind="discover", method="transvw", discovery=settings, source=source, recipe=1)
     sections: list[Mapping[str, Any]] = []
 
     def trained_and_noted(model: Any, section: Mapping[str, Any], **more: Any) -> Any:
@@ -443,7 +386,7 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
     assert (splits == 1).all() and set(found["split"]) <= {"train", "val"}
     trained = pretrain_job("transvw", prepared)
     trained["spec"] |= {"params": params, "discover": words["key"]}
-    trained = job(**trained["spec"])
+    trained = sent_job(**trained["spec"])
     entry.run(trained, context)
     assert (folder(context, trained) / "checkpoint.safetensors").is_file()
     assert record(context, trained)["category"] == "ok"
@@ -473,7 +416,7 @@ def test_images_are_prepared_by_as_many_processes_as_there_are_cores(
         context = JobContext(results=tmp_path / name, cache=tmp_path / name / "cache", threads=1)
         if processes:
             context = dataclasses.replace(context, processes=processes)
-        one = job(**spec)
+        one = sent_job(**spec)
         entry.run(one, context)
         assert len(begun) == (processes or 3) - 1, "one of them is the job's own"
         stores[name] = (prepared_folder(context.cache, one["key"]) / "images.u8").read_bytes()

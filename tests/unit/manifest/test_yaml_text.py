@@ -1,4 +1,4 @@
-"""Does every value know its line and column, and is what is no plain YAML refused with a place?"""
+"""Every value knows its line and column, and what is no plain YAML is refused with a place."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_scalars_are_yaml_1_2(tmp_path: Path, text: str, value: object) -> None:
         ("a: !!python/object:os.system x", r"m\.yaml:1:1: the tag"),
         (b"a: \xff", r"m\.yaml:1:1: not UTF-8 text"),
         ("a: \x01", r"not YAML: the control character U\+0001"),
-        ("a: " + "[" * 3000, r"nested too deeply|not YAML"),
+        ("a: " + "[" * 1000, r"m\.yaml:1:1: nested too deeply"),
     ],
 )
 def test_refuses(tmp_path: Path, text: str | bytes, message: str) -> None:

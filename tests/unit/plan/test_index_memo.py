@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Commands
 from refers_bench import machine, plugins
-from refers_bench.cli import main
 from refers_bench.data.phantoms import PhantomParams
 from refers_bench.errors import UserError
 from refers_bench.manifest.load import load
@@ -184,26 +184,16 @@ def test_what_is_wrong_with_several_is_told_together(
 
 
 def test_an_image_changed_in_place_is_found_by_prepare(
-    root: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, manifest: Path, cli: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-
-    def run(*more: str) -> object:
-        with pytest.raises(SystemExit) as ended:
-            main(["run", "m.yaml", "--no-report", *more])
-        return ended.value.code
-
-    with pytest.raises(SystemExit):
-        main(["plan", "m.yaml"])
+    cli("plan", "m.yaml")
     image = sorted((root / "images").iterdir())[0]
     content, times = image.read_bytes(), image.stat()
     with image.open("r+b") as stream:  # no folder's time changes
         stream.seek(0, os.SEEK_END)
         stream.write(b"\0" * 8)
     os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert run() == 4
-    assert "data changed since planning" in capsys.readouterr().err
-    assert run() == 0, "the next plan must see the files as they are"
+    assert "data changed since planning" in cli("run", "m.yaml", "--no-report", code=4).err
+    cli("run", "m.yaml", "--no-report")  # the next plan sees the files as they are
     assert image.read_bytes() != content

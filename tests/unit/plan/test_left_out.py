@@ -1,14 +1,13 @@
-"""Are results without unreadable images kept apart from those with all of them?"""
+"""Results without unreadable images are kept apart from those with all of them."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from refers_bench.cli import main
+from command_line import Commands
 from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.jobs import prepare
 from refers_bench.manifest.load import load
@@ -18,22 +17,10 @@ from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.context import JobContext
 
 
-@pytest.fixture
-def cli(
-    root: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
-    monkeypatch.chdir(manifest.parent)
+@pytest.fixture(autouse=True)
+def _folders(home: Path, root: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFERS_BENCH_ROOT_COVID19_IDC", str(root))
-    monkeypatch.setenv("REFERS_BENCH_CACHE", str(manifest.parent / "cache"))
-
-    def command(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        printed = capsys.readouterr()
-        assert not end.value.code, printed
-        return printed.out
-
-    return command
+    monkeypatch.setenv("REFERS_BENCH_CACHE", str(home / "cache"))
 
 
 def planned(root: Path) -> tuple[Plan, Job]:
@@ -42,7 +29,7 @@ def planned(root: Path) -> tuple[Plan, Job]:
     return plan, next(job for job in plan.jobs if job.kind == "prepare")
 
 
-def test_keys_tell_which_images_were_left_out(root: Path, cli: Callable[..., str]) -> None:
+def test_keys_tell_which_images_were_left_out(root: Path, cli: Commands) -> None:
     cli("plan", "m.yaml")
     whole, images = planned(root)
     size = str(images.spec["prepared_size"])
@@ -60,9 +47,11 @@ def test_keys_tell_which_images_were_left_out(root: Path, cli: Callable[..., str
     store = Path("cache/prepared") / fewer.key
     assert len(PreparedImages.open(store).index) == less.images[fewer.key]
     assert not (Path("cache/prepared") / images.key).exists()
-    said = cli("plan", "m.yaml", "--no-write")
+    said = cli("plan", "m.yaml", "--no-write").out
     assert f"{fewer.name}: 1 images left out as unreadable" in said
-    assert f"left_out: None -> ['images/{image.name}'] (files that" in cli("plan", "m.yaml", "--explain", "scratch.*")
+    assert (
+        f"left_out: None -> ['images/{image.name}'] (files that" in cli("plan", "m.yaml", "--explain", "scratch.*").out
+    )
 
     # A job makes the same store, whether the file can be read by then or not.
     image.write_bytes(content)
@@ -79,8 +68,8 @@ def test_keys_tell_which_images_were_left_out(root: Path, cli: Callable[..., str
     assert (store / META).is_file(), "what was computed on it can still be looked at"
 
 
-def test_audit_opens_the_images_that_are_there(root: Path, cli: Callable[..., str]) -> None:
+def test_audit_opens_the_images_that_are_there(root: Path, cli: Commands) -> None:
     image = sorted((root / "images").iterdir())[5]
     image.write_bytes(bytes(image.stat().st_size))
     cli("data", "prepare", "covid19_idc", "--size", "32", "--workers", "0", "--allow-missing", "1")
-    assert "written to" in cli("data", "audit", "covid19_idc", "--size", "32")
+    assert "written to" in cli("data", "audit", "covid19_idc", "--size", "32").out

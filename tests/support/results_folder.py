@@ -1,14 +1,13 @@
-"""What does a results folder look like that holds just what a test needs?"""
+"""A results folder built cell by cell, which holds just what a test needs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from refers_bench.analysis.results import Results, load
 from refers_bench.store import schemas
@@ -117,14 +116,3 @@ class Folder:
 
     def load(self) -> Results:
         return load(self.save(), self.name)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "results")
-
-
-@pytest.fixture
-def new_folder(tmp_path: Path) -> Callable[..., Folder]:
-    """For a second manifest in the same results folder."""
-    return lambda name="tiny": Folder(tmp_path / "results", name)
