@@ -25,8 +25,8 @@ ARITHMETIC: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.MatMult: ast.Mult,
 }  # fmt: skip
-#: Calls of one argument that may be left out with something like the same type left behind.
-UNWRAPPED = frozenset({"sorted", "set", "frozenset", "round", "abs", "reversed", "list", "tuple", "max", "min"})
+#: Calls of one argument that are left out. Not `list`, `tuple` and `frozenset`: what only reads takes either.
+UNWRAPPED = frozenset({"sorted", "set", "round", "abs", "reversed", "max", "min"})
 
 
 @dataclass(frozen=True, kw_only=True)
