@@ -22,7 +22,7 @@ import threading
 import time
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,8 @@ def main() -> int:
     if options.ids:
         drawn = [mutant for mutant in mutation.of_package(ROOT) if mutant.id in options.ids]
     trees = [_tree(work, n) for n in range(options.workers)]
+    if options.named:
+        return _named(trees[0])
     lines = _lines(work, trees[0], options.workers)
     outcomes = work / f"outcomes-{options.seed}.jsonl"
     known = _known(outcomes, options)
@@ -97,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="which sample (default 0)")
     parser.add_argument("--rooms", nargs="*", default=[], help="only these rooms")
     parser.add_argument("--ids", nargs="*", default=[], help="only these changes, drawn or not")
+    parser.add_argument("--named", action="store_true", help="only the changes of named.toml, each with its own test")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds of tests a change meets at most")
     parser.add_argument("--workers", type=int, default=2, help="changes at a time")
     parser.add_argument(
@@ -249,15 +252,9 @@ def _met(mutant: Mutant, tree: Path, tests: list[Test], limit: float) -> dict[st
     """What the tests say of a change: killed (and by which), survived, or met by no test."""
     if not tests:
         return {"state": "uncovered", "seconds": 0.0, "tests": 0, "by": ""}
-    path = tree / mutant.path
-    source, times = path.read_bytes(), path.stat()
-    began = time.monotonic()
-    try:
-        path.write_bytes(mutant.applied(source))
+    path, began = tree / mutant.path, time.monotonic()
+    with _changed(path, mutant.applied(path.read_bytes())):
         code, out = _pytest(tree, tests, 60 + 4 * min(limit, sum(test.seconds for test in tests)))
-    finally:
-        path.write_bytes(source)
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     failed = _failed(out)
     by = failed[0] if failed else {0: "", None: "it does not end"}.get(code, "pytest does not start")
     return {
@@ -266,17 +263,34 @@ def _met(mutant: Mutant, tree: Path, tests: list[Test], limit: float) -> dict[st
     }  # fmt: skip
 
 
+@contextlib.contextmanager
+def _changed(path: Path, content: bytes) -> Iterator[None]:
+    """A file with another content while the block lasts; afterwards it is as old as it was, for Python's caches."""
+    before, times = path.read_bytes(), path.stat()
+    try:
+        path.write_bytes(content)
+        yield
+    finally:
+        path.write_bytes(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def _failed(out: str) -> list[str]:
     """Ids of the tests that pytest's closing lines name."""
     lines = [line for line in out.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     return [line.partition(" ")[2].partition(" - ")[0] for line in lines]
 
 
-def _pytest(tree: Path, tests: list[Test], seconds: float, stop: tuple[str, ...] = ("-x",)) -> tuple[int | None, str]:
-    chosen = tree.with_suffix(".tests.json")
-    chosen.write_text(json.dumps([test.id for test in tests]))
-    modules = list({test.module: None for test in tests})
-    environment = _environment(tree, MUTATION_TESTS=str(chosen), PYTHONDONTWRITEBYTECODE="1")
+def _pytest(
+    tree: Path, tests: list[Test], seconds: float, *, stop: tuple[str, ...] = ("-x",), modules: Sequence[str] = ()
+) -> tuple[int | None, str]:
+    """Exit status and output of chosen tests in their order, or of all tests of what is named instead."""
+    environment = _environment(tree, PYTHONDONTWRITEBYTECODE="1")
+    if not modules:
+        chosen = tree.with_suffix(".tests.json")
+        chosen.write_text(json.dumps([test.id for test in tests]))
+        modules = list({test.module: None for test in tests})
+        environment["MUTATION_TESTS"] = str(chosen)
     process = subprocess.Popen(
         [*PYTEST, *stop, "-p", "no:xdist", "--tb=no", *modules],
         cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -302,6 +316,26 @@ def _failing_anyway(tree: Path, drawn: Iterable[Mutant], known: Mapping[str, Map
     if " passed" not in out:
         raise SystemExit(f"the tests do not run on the code as it is:\n{out[-3000:]}")
     return set(_failed(out))
+
+
+def _named(tree: Path) -> int:
+    """Makes each change of `named.toml`, and runs the test that is there to notice it."""
+    changes = tomllib.loads((HERE / "named.toml").read_text(encoding="utf-8"))["change"]
+    missed = 0
+    code, out = _pytest(tree, [], 3600, modules=sorted({change["test"] for change in changes}))
+    if code:
+        raise SystemExit(f"these tests do not pass on the code as it is:\n{out[-3000:]}")
+    for change in changes:
+        path = tree / change["path"]
+        source = path.read_text(encoding="utf-8")
+        if source.count(change["old"]) != 1:
+            raise SystemExit(f"{change['path']} does not hold this once: {change['old']!r}")
+        with _changed(path, source.replace(change["old"], change["new"]).encode()):
+            code, _ = _pytest(tree, [], 600, modules=[change["test"]])
+        missed += code != 1
+        print(f"{'noticed' if code == 1 else 'MISSED'}: {change['title']}\n    by {change['test']}", flush=True)
+    print(f"{len(changes) - missed} of {len(changes)} named changes noticed")
+    return int(missed > 0)
 
 
 # What is said of them.
