@@ -118,11 +118,11 @@ def options(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("usage", COMMANDS)
-def test_a_commands_help_states_its_options_and_exit_codes(commands: Commands, usage: str) -> None:
+def test_a_commands_help_states_its_options_and_exit_codes(cli: Commands, usage: str) -> None:
     arguments = re.match(r"[a-z\- ]*", usage)
     assert arguments is not None
     name = arguments[0].strip()
-    out, err = commands(*name.split(), "--help")
+    out, err = cli(*name.split(), "--help")
     assert err == ""
     usage_line = " ".join(["Usage: refers-bench", *name.split(), "[OPTIONS]", usage.removeprefix(name).strip()])
     lines = [line.strip() for line in out.splitlines()]
@@ -132,10 +132,10 @@ def test_a_commands_help_states_its_options_and_exit_codes(commands: Commands, u
     assert "\\b" not in out
 
 
-def test_every_command_is_listed_above(commands: Commands) -> None:
+def test_every_command_is_listed_above(cli: Commands) -> None:
     names = {re.sub(r" ?[A-Z\[{].*", "", usage) for usage in COMMANDS} - {""}
     for group in ("", "results", "results import", "data", "methods", "datasets", "weights"):
-        out, _ = commands(*group.split(), "--help")
+        out, _ = cli(*group.split(), "--help")
         listed = re.findall(r"^  ([a-z\-]+) ", out.partition("Commands:\n")[2], flags=re.MULTILINE)
         assert sorted(listed) == sorted({
             name.removeprefix(group).split()[0] for name in names if name.startswith(f"{group} ".lstrip())
