@@ -66,7 +66,7 @@ def main() -> int:
         return _named(trees[0])
     lines = _lines(work, trees[0], options.workers)
     outcomes = work / f"outcomes-{options.seed}.jsonl"
-    known = _known(outcomes, options)
+    earlier, known = _known(outcomes, options)
     waiting = [mutant for mutant in drawn if mutant.id not in known]
     print(f"{len(drawn)} changes in {len({one.room for one in drawn})} rooms; {len(waiting)} to run", flush=True)
     free, lock = list(trees), threading.Lock()
@@ -75,7 +75,8 @@ def main() -> int:
         with lock:
             tree = free.pop()
         try:
-            found = _met(mutant, tree, _chosen(mutant, lines, options.limit), options.limit)
+            first = str(earlier.get(mutant.id, {}).get("by", ""))
+            found = _met(mutant, tree, _chosen(mutant, lines, options.limit, first=first), options.limit)
         finally:
             with lock:
                 free.append(tree)
@@ -108,15 +109,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _known(outcomes: Path, options: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """Outcomes of earlier runs that still count."""
-    if options.again == "all" or not outcomes.is_file():
+def _known(
+    outcomes: Path, options: argparse.Namespace
+) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, object]]]:
+    """Outcomes of earlier runs, and those of them that still count."""
+    rows = map(json.loads, outcomes.read_text().splitlines()) if outcomes.is_file() else ()
+    earlier = {row.pop("id"): row for row in rows}
+    if options.again == "all":
         outcomes.unlink(missing_ok=True)
-        return {}
-    known = {row.pop("id"): row for row in map(json.loads, outcomes.read_text().splitlines())}
-    if options.again == "survivors":
-        return {name: row for name, row in known.items() if row["state"] == "killed"}
-    return known
+        return earlier, {}
+    wanted = ("killed",) if options.again == "survivors" else ("killed", "survived", "uncovered")
+    return earlier, {name: row for name, row in earlier.items() if row["state"] in wanted}
 
 
 def _tree(work: Path, number: int) -> Path:
@@ -199,10 +202,13 @@ def _lines(work: Path, tree: Path, workers: int) -> dict[str, dict[int, list[Tes
     return lines
 
 
-def _chosen(mutant: Mutant, lines: Mapping[str, Mapping[int, list[Test]]], limit: float) -> list[Test]:
+def _chosen(
+    mutant: Mutant, lines: Mapping[str, Mapping[int, list[Test]]], limit: float, *, first: str = ""
+) -> list[Test]:
     """The tests that run a changed line, as many as the limit holds.
 
-    Those that are named after the changed module come first, then those of its room, then the quickest.
+    The one that noticed it before comes first, then those that are named after the changed module, then those of its
+    room, then the quickest.
 
     What a module runs when it is imported is met by all tests that run any of its lines, or else by those that run one
     of a module that imports it.
@@ -229,7 +235,7 @@ def _chosen(mutant: Mutant, lines: Mapping[str, Mapping[int, list[Test]]], limit
 
     for module in sorted(modules, key=order):
         for test in sorted(modules[module], key=lambda test: test.seconds):
-            if seconds + test.seconds > limit:
+            if seconds + test.seconds > limit or test.id == first:
                 continue
             chosen.append(test)
             seconds += test.seconds
