@@ -31,6 +31,14 @@ def test_state_and_reason(folder: Any, state: str, reason: str) -> None:
     assert (run.state, run.reason, run.counts) == (state, reason, False)
 
 
+def test_a_folder_without_a_record_is_no_result(folder: Any) -> None:
+    key = folder.cell(state="missing")
+    (folder.results / "store" / key).mkdir(parents=True)
+    (folder.results / "store" / key / "metrics.parquet").write_bytes(b"")
+    run = folder.load().planned[0].run
+    assert (run.state, run.reason, run.counts) == ("missing", "not run yet", False)
+
+
 def test_a_failed_job_explains_the_cells_that_need_it(folder: Any) -> None:
     folder.job("pre", "pretrain")
     folder.failed("pre", "timeout")
