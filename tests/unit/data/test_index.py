@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from places import place_of
 from refers_bench.data.index import (
     absent_noted,
     csv_text,
@@ -245,12 +244,6 @@ def test_boxes_are_numbers_inside_their_image(tmp_path: Path) -> None:
         DataError, match=r"box of 'a' at x, 0\.25, 0\.25, 0\.5; allowed: left, top, width, height within"
     ):
         finished_boxes(one, path=tmp_path)
-
-
-def place_of(*names: str | int) -> int:
-    """The number that a name's parts are given: the first 63 bits of the hash of their list in JSON."""
-    text = json.dumps(names, separators=(",", ":"))
-    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
 
 
 PATIENTS = pd.Series([f"p{number % 21}" for number in range(50)])

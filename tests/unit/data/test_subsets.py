@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from places import place_of
 from refers_bench.data.subsets import Subset, subset
 
 
@@ -85,12 +85,6 @@ def test_images_come_in_the_order_of_the_hashes_of_their_names(ratio: float, cou
     patients = sorted(set(rows["patient_id"]), key=lambda name: place_of("label subset", "d", "t", 7, name))
     whole = draw(rows, ratio, seed=7).image_ids
     assert set(whole) == set(rows["image_id"][rows["patient_id"].isin(patients[: -(-count // 2)])])
-
-
-def place_of(*names: str | int) -> int:
-    """The number that a name's parts are given: the first 63 bits of the hash of their list in JSON."""
-    text = json.dumps(names, separators=(",", ":"))
-    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
 
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.01])

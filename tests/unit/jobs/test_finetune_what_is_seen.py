@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from places import place_of
 from refers_bench.data.batches import RadiographBatch
 from refers_bench.errors import DataError
 from refers_bench.jobs import finetune
@@ -134,12 +135,6 @@ def test_the_metric_of_the_selection_is_that_of_the_validation_split(
         assert list(values) == list(range(1, 9))
         assert one.outcome.best_value == best == values[one.outcome.best_step]
         assert best == pytest.approx(np.mean(aucs) if select == "best_auc" else loss, abs=1e-6)
-
-
-def place_of(*names: str | int) -> int:
-    """The number that a name's parts are given: the first 63 bits of the hash of their list in JSON."""
-    text = json.dumps(names, separators=(",", ":"))
-    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
 
 
 def test_only_the_label_subset_is_trained_on(
