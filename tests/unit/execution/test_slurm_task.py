@@ -12,6 +12,7 @@ import pytest
 from refers_bench.execution import slurm_task, task
 from refers_bench.execution.engine import PRELOAD, Attempt, Outcome, Settings
 from refers_bench.execution.slurm_folder import Array
+from refers_bench.files import publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 
@@ -61,6 +62,26 @@ def test_a_cell_that_gets_no_further_does_not_keep_the_others_waiting(tmp_path: 
     assert (ResultStore(tmp_path / "results").failure("stuck") or {})["category"] == "timeout"
     assert task.run(batch).done == ["second", "third"]
     assert begun(tmp_path) == ["second", "third"]
+
+
+def test_a_cell_that_gets_further_goes_on(tmp_path: Path) -> None:
+    """Of two that were stopped at two time limits, one has done an update more; its step at the last limit counts."""
+    batch = batch_of(tmp_path, slow={}, stuck={}, third={})
+    array, store = Array(folder=tmp_path, token="t"), ResultStore(tmp_path / "results")
+    answers = []
+    for slow, left in ((5, ["slow", "stuck"]), (6, ["slow", "stuck"]), (6, ["slow"])):
+        for key, step in (("slow", slow), ("stuck", 4)):
+            publish_json(store.progress(key), {"step": step})
+        answers.append(slurm_task._get_on(batch, array, 0, left, Outcome(left=left)))
+        failed = [key for key in ("slow", "stuck", "third") if store.failure(key)]
+        assert failed == [[], ["stuck"], ["slow", "stuck"]][len(answers) - 1]
+    assert answers == [True, True, False]
+    failure = store.failure("slow") or {}
+    assert failure["message"] == "got no further between two time limits of its Slurm task (step 6)"
+    assert [failure[name] for name in ("category", "name", "kind", "attempts", "token")] == [
+        "timeout", "slow", "noop", 1, "t",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "task-0.limits.json").read_text()) == {"slow": 6, "stuck": 4}
 
 
 @pytest.mark.parametrize(("left_s", "warning_s", "near"), [(130, 120, True), (900, 120, False), (7100, 7200, True)])

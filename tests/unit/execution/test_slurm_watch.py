@@ -90,7 +90,9 @@ def test_the_job_that_ran_is_charged_and_the_other_goes_again(scene: Scene) -> N
     assert scene.shows("RUNNING", node="n1") == []
     scene.slurm.known = {"5_0": Row(id="5_0", state="FAILED", code=137, node="n1")}
     assert scene.shows("FAILED") == [("one", "crash"), ("two", "waiting")]
-    assert scene.seen() == ["crash"]
+    (event,) = slurm_events.events(scene.array.watched)
+    assert (event["what"], event["jobs"], event["over"]) == ("crash", ["one"], True), "not the job that had not begun"
+    assert (event["task"], event["state"], event["node"]) == ("5_0", "FAILED", "n1")
     assert scene.watcher.tasks == {} == scene.watcher.task_of
 
 
@@ -99,6 +101,7 @@ def test_a_task_that_never_began_a_job_is_charged_whole(scene: Scene) -> None:
     assert scene.shows("FAILED", code=1) == [("one", "crash"), ("two", "crash")]
     (event,) = slurm_events.events(scene.array.watched)
     assert event["message"].endswith(": module: command not found")
+    assert event["jobs"] == ["one", "two"]
 
 
 def test_a_task_that_ended_of_itself_leaves_what_others_do(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from refers_bench import plugins
 from refers_bench.errors import UserError
-from refers_bench.manifest import protocols
+from refers_bench.manifest import protocols, yaml_text
 from refers_bench.manifest.protocols import Override, resolve
 from refers_bench.manifest.yaml_text import Place
 
@@ -108,3 +108,23 @@ def test_a_presets_own_section_wins_over_exceptions_of_its_parents(preset: str, 
         expected = exceptions.get(name, leaf)
         assert values[f"finetune.{name}"].value == expected["value"], name
         assert values[f"finetune.{name}"].origin == f"{preset}: {expected['source']}", name
+
+
+@pytest.mark.parametrize(
+    ("given", "group"),
+    [("finetune.stepz", "finetune"), ("pretrain.decoder.widht", "pretrain.decoder"), ("finetune.a.b", "finetune")],
+)
+def test_an_unknown_constant_is_told_those_beside_it(given: str, group: str) -> None:
+    content = {"protocol": {"overrides": {given: 1}}}
+    document = yaml_text.Document(HERE.path, content, {("protocol", "overrides", given): HERE})
+    found, (problem,) = protocols.flat_overrides({given: 1}, document, ("protocol", "overrides"))
+    beside = [name.removeprefix(f"{group}.") for name in protocols.field_names() if name.startswith(f"{group}.")]
+    assert found == [] and len(beside) > 1
+    assert (problem.found, problem.allowed) == (f"unknown constant '{given}'", f"in {group}: {', '.join(beside)}")
+    assert (problem.path, problem.line, problem.column) == (HERE.path, 3, 5)
+
+
+def test_an_unknown_constant_of_no_section() -> None:
+    document = yaml_text.Document(HERE.path, {}, {})
+    _, (problem,) = protocols.flat_overrides({"nothing.alike": 1}, document, ())
+    assert problem.allowed == f"names that begin with {', '.join(protocols.SECTIONS)}"

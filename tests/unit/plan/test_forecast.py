@@ -209,6 +209,21 @@ def test_seconds_are_updates_validations_and_final_predictions(plan_of: PlanOf, 
     assert path == ["prepare", "pretrain", "finetune"]
 
 
+def test_bytes_of_pixels_weights_and_predictions(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of()  # 60 images, assumed as 42, 6 and 12
+    cost = Cost(step_s=1.0, evaluation_s=1.0, fixed_s=1.0, peak_bytes=1, checkpoint_bytes=77)
+    found = forecast_with(plan, tmp_path, dict.fromkeys(("prepare", "pretrain", "finetune"), cost))
+    bytes_of = {job.kind: found.jobs[job.key].disk_bytes for job in plan.jobs}
+    job, prepare = job_of(plan, "scratch."), job_of(plan, "prepare.")
+    assert len(job.spec["classes"]) > 1
+    assert bytes_of == {
+        "prepare": plan.images[prepare.key] * 36 * 36,
+        "pretrain": 77,
+        # A score of each class, 12 bytes once compressed.
+        "finetune": (6 + 12) * len(job.spec["classes"]) * 12,
+    }
+
+
 def test_splits_are_counted_once_the_data_are_prepared(plan_of: PlanOf, tmp_path: Path) -> None:
     plan, store = plan_of(), ResultStore(tmp_path)
     data, job = job_of(plan, "prepare"), job_of(plan, "scratch.")
@@ -229,7 +244,7 @@ def test_splits_are_counted_once_the_data_are_prepared(plan_of: PlanOf, tmp_path
 
 
 def test_the_model_fills_what_was_never_measured_and_is_named(plan_of: PlanOf, tmp_path: Path) -> None:
-    plan = plan_of()
+    plan = plan_of()  # 60 images, assumed as 42, 6 and 12
     cost = Cost(step_s=1.0, evaluation_s=0.0, fixed_s=0.0, peak_bytes=0, source="probed")
     made = forecast_with(plan, tmp_path, {"pretrain": cost})
     sources = {one.name: one.sources for one in grouped(made.jobs.values(), lambda one: one.job.kind)}
