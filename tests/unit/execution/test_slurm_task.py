@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from refers_bench.execution import slurm_task, task
+from refers_bench.execution import slurm_events, slurm_task, task
 from refers_bench.execution.engine import PRELOAD, Attempt, Outcome, Settings
 from refers_bench.execution.slurm_folder import Array
+from refers_bench.execution.slurm_script import AGAIN
 from refers_bench.files import publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
@@ -92,3 +97,29 @@ def test_a_warning_of_the_time_limit(tmp_path: Path, left_s: float, warning_s: f
     assert slurm_task._limit_is_near(path, warning_s) is near
     path.write_text("NONE\n")
     assert not slurm_task._limit_is_near(path, warning_s)
+
+
+RUN_TASK = "import sys; from refers_bench.execution.slurm_task import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_a_task_that_is_told_to_leave_says_so_and_ends_as_it_was_told(tmp_path: Path) -> None:
+    """A cancellation ends with 143, a warning that is none of the time limit's asks for another run, and left alone: 0."""
+    told = {"SIGTERM": 143, "SIGUSR2": AGAIN, "": 0}
+    running: dict[str, tuple[Array, subprocess.Popen[bytes]]] = {}
+    for name in told:
+        array = Array(folder=tmp_path / f"s{name}" / "token" / "array", token="token")
+        array.folder.mkdir(parents=True)
+        batch_of(array.folder, long={"sleep": 60 if name else 0, "saves": bool(name)}).write(array.batch(3))
+        running[name] = array, subprocess.Popen([sys.executable, "-c", RUN_TASK, str(array.folder), "3", "60"])
+    for name, (array, process) in running.items():
+        deadline = time.monotonic() + 60
+        while name and not (array.folder / "diary").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if name:
+            process.send_signal(getattr(signal, name))
+        assert process.wait(60) == told[name]
+        first, *_, last = slurm_events.events(array.diary(3))
+        assert (first["what"], first["pid"]) == ("began", process.pid)
+        facts = {key: value for key, value in last.items() if key != "time"}
+        over = {"what": "over", "done": 1, "failed": 0, "left": 0}
+        assert facts == ({"what": "told", "signal": name, "left": 1} if name else over)
