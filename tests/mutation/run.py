@@ -1,8 +1,8 @@
 """Makes small changes to the package, one at a time, and counts which of them the fast tests notice.
 
 Every change runs in fresh processes in a copy of the working tree. Which tests run a line is measured once
-(coverage.py, also in the processes that tests start); a change is then met by the tests that run its line, the quickest
-modules first, until one fails. A change that none of them notices has survived; `survivors.toml` gives the reason why
+for a state of the files (coverage.py, also in the processes that tests start); a change is then met by the tests that run
+its line, those named after its module first, until one fails. A change that none of them notices has survived; `survivors.toml` gives the reason why
 no user could notice it either, and a survivor without a reason ends the run with exit code 1.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import ast
 import concurrent.futures
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -64,7 +65,7 @@ def main() -> int:
     trees = [_tree(work, n) for n in range(options.workers)]
     if options.named:
         return _named(trees[0])
-    lines = _lines(work, trees[0], options.workers)
+    lines = _lines(work, trees[0], options)
     outcomes = work / f"outcomes-{options.seed}.jsonl"
     earlier, known = _known(outcomes, options)
     waiting = [mutant for mutant in drawn if mutant.id not in known]
@@ -101,6 +102,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rooms", nargs="*", default=[], help="only these rooms")
     parser.add_argument("--ids", nargs="*", default=[], help="only these changes, drawn or not")
     parser.add_argument("--named", action="store_true", help="only the changes of named.toml, each with its own test")
+    parser.add_argument(
+        "--measured",
+        action="store_true",
+        help="keep what was measured of tests and lines, though files have changed since",
+    )
     parser.add_argument("--limit", type=float, default=240.0, help="seconds of tests a change meets at most")
     parser.add_argument("--workers", type=int, default=2, help="changes at a time")
     parser.add_argument(
@@ -166,23 +172,33 @@ def _environment(tree: Path, **more: str) -> dict[str, str]:
 # Which tests run which lines.
 
 
-def _lines(work: Path, tree: Path, workers: int) -> dict[str, dict[int, list[Test]]]:
-    """File -> line -> the tests that run it; measured once and kept."""
+def _state(tree: Path) -> str:
+    """Hash of all that decides which tests run which lines: the package, the tests, the manifests."""
+    paths = [path for name in ("refers_bench", "tests", "manifests") for path in (tree / name).rglob("*")]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in paths if path.is_file() and path.suffix != ".pyc"):
+        digest.update(str(path.relative_to(tree)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _lines(work: Path, tree: Path, options: argparse.Namespace) -> dict[str, dict[int, list[Test]]]:
+    """File -> line -> the tests that run it; measured anew when files have changed."""
     import coverage
 
-    folder = work / "map"
-    if not (folder / "done").is_file():
+    folder, state = work / "map", _state(tree)
+    done = folder / "done"
+    if not done.is_file() or (done.read_text() != state and not options.measured):
         print("measuring which tests run which lines; the fast tests run once", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         subprocess.run(
-            [*PYTEST, "-n", str(workers), *FAST, "tests"],
+            [*PYTEST, "-n", str(options.workers), *FAST, "tests"],
             cwd=tree, env=_environment(tree, MUTATION_MAP=str(folder)), check=False,
         )  # fmt: skip
         whole = coverage.Coverage(data_file=str(folder / "whole"))
         whole.combine([str(path) for path in folder.glob("coverage.*")], strict=True)
         whole.save()
-        (folder / "done").touch()
+        done.write_text(state)
     data = coverage.CoverageData(basename=str(folder / "whole"))
     data.read()
     users: dict[str, list[Test]] = defaultdict(list)
@@ -226,7 +242,8 @@ def _chosen(
     modules: dict[str, list[Test]] = defaultdict(list)
     for test in sorted(found, key=lambda test: test.id):
         modules[test.module].append(test)
-    chosen, seconds = [], 0.0
+    chosen = [test for test in found if test.id == first]
+    seconds = sum(test.seconds for test in chosen)
     ours = f"tests/unit/{Path(mutant.path).parent.relative_to('refers_bench').as_posix()}/"
     named = f"{ours}test_{Path(mutant.path).stem.lstrip('_')}"
 
@@ -262,9 +279,10 @@ def _met(mutant: Mutant, tree: Path, tests: list[Test], limit: float) -> dict[st
     with _changed(path, mutant.applied(path.read_bytes())):
         code, out = _pytest(tree, tests, 60 + 4 * min(limit, sum(test.seconds for test in tests)))
     failed = _failed(out)
-    by = failed[0] if failed else {0: "", None: "it does not end"}.get(code, "pytest does not start")
+    by = failed[0] if failed else {0: "", 5: "", None: "it does not end"}.get(code, "pytest does not start")
+    # 5: of the chosen tests none is there any more.
     return {
-        "state": "survived" if code == 0 else "killed", "seconds": round(time.monotonic() - began, 1),
+        "state": "survived" if code in (0, 5) else "killed", "seconds": round(time.monotonic() - began, 1),
         "tests": len(tests), "by": by,
     }  # fmt: skip
 
