@@ -174,6 +174,7 @@ def test_changes_are_followed_to_the_inputs_of_what_a_job_needs(plan_of: PlanOf,
 def test_long_lists_are_shortened(tmp_path: Path) -> None:
     def plan(count: int) -> Plan:
         spec = {"left_out": [f"{number}.png" for number in range(count)], "impl": count}
+        spec |= {"recipe": count, "crop_impl": count}
         return Plan(name="m", jobs=(Job(key=str(count) * 20, kind="prepare", name="n", spec=spec),))
 
     found = list(explain(plan(12), plan(2), "n", ResultStore(tmp_path), tmp_path))
@@ -181,7 +182,9 @@ def test_long_lists_are_shortened(tmp_path: Path) -> None:
     assert found == [
         f"n: to do ({'12' * 20})",
         f"  was {'2' * 20}; changed:",
+        "    crop_impl: 2 -> 12 (revision of the crop)",
         "    impl: 2 -> 12 (revision of the plug-in)",
         f"    left_out: ['0.png', '1.png'] -> [{listed}, ... 12 in all] "
         "(files that 'data prepare --allow-missing' left out as unreadable)",
+        "    recipe: 2 -> 12 (revision of preparation, training or evaluation)",
     ]
