@@ -16,8 +16,13 @@ from refers_bench.store.explanations import Explained, add
 NAMES = ("Mass", "Nodule <b>")
 
 
-def explain(folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], images: int = 2, side: int = 16) -> None:
-    """A finished explanation of a cell: image i is of patient i // 2, its class alternates."""
+def explain(
+    folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], images: int = 2, side: int = 16, asked: str = ""
+) -> None:
+    """A finished explanation of a cell: image i is of patient i // 2, its class alternates.
+
+    A kind of map that was asked for may be one that the network does not have.
+    """
     store: Path = folder.results / "store"
     attend, localise = store / f"a-{cell}", store / f"l-{cell}"
     attend.mkdir(), localise.mkdir()
@@ -49,7 +54,8 @@ def explain(folder: Any, cell: str, *, name: str, iou: dict[str, list[float]], i
         "shown": [{"image_id": image, "class": c} for image, _, c in (rows * images)[:images]],
     }  # fmt: skip
     (localise / "run.json").write_text(json.dumps({"facts": facts}))
+    maps = (*iou, *([asked] if asked else []))
     explained = Explained(
-        cell=cell, name=name, attend=attend.name, localise=localise.name, maps=tuple(iou), threshold=0.3, images=images
+        cell=cell, name=name, attend=attend.name, localise=localise.name, maps=maps, threshold=0.3, images=images
     )
     add(folder.results, folder.name, [explained])

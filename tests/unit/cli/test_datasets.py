@@ -1,35 +1,84 @@
-"""A dataset is listed as a target where it has tasks, and as a source where it has reports or labels to learn from."""
+"""The list of datasets: what each may be used as, its tasks with their classes, and its card where one is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from refers_bench import plugins
-from refers_bench.cli.datasets import show_datasets
+from refers_bench.cli import main
 
+MODULE = """
+from pydantic import BaseModel
+from refers_bench.plugins import Dataset, Task
 
-@pytest.mark.parametrize(
-    ("reports", "task", "tasks", "roles"),
-    [
-        (True, None, True, "target, source"),
-        (False, "findings", True, "target, source"),
-        (False, None, True, "target"),
-        (True, None, False, "source"),
-    ],
+class Params(BaseModel):
+    images: int = 12
+
+DATASET = Dataset(
+    label="{label}", source="a page", licence="free", impl=1, Params=Params, index=None, citation="us, 2025",
+    {more}
 )
-def test_roles_of_a_dataset(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    reports: bool,
-    task: str | None,
-    tasks: bool,
-    roles: str,
-) -> None:
-    phantom = plugins.load("dataset", "phantom")
-    dataset = replace(phantom, has_reports=reports, source_task=task, tasks=phantom.tasks if tasks else {})
-    monkeypatch.setattr(plugins, "names", lambda kind: ["phantom"])
-    monkeypatch.setattr(plugins, "load", lambda kind, name: dataset)
-    show_datasets(cards=False)
-    assert capsys.readouterr().out.splitlines()[0] == f"{'phantom':<18}{phantom.label}  [synthetic]  ({roles})"
+"""
+TASKS = "tasks={'a': Task(label='First', classes=('x', 'y')), 'b': Task(label='Second', classes=('z',))}"
+DATASETS = {
+    "zz_both": ("Both", f"{TASKS}, has_reports=True, source_task='a', quirks=('one', 'two'), expected={{'images': 5}}"),
+    "zz_made": ("Made", f"{TASKS}, synthetic=True"),
+    "zz_tasks": ("Labels", f"{TASKS}, source_task='a', expected=lambda params: {{'images': params.images}}"),
+    "zz_texts": ("Texts", "tasks={}, has_reports=True"),
+}
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Prints the list where another package brings `DATASETS`: lines from its first on."""
+    facts = tmp_path / "zz-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zz\nVersion: 1.0\n")
+    entries = "".join(f"{name} = {name}\n" for name in DATASETS)
+    (facts / "entry_points.txt").write_text(f"[refers_bench.datasets]\n{entries}")
+    for name, (label, more) in DATASETS.items():
+        (tmp_path / f"{name}.py").write_text(MODULE.format(label=label, more=more))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins.names.cache_clear()
+
+    def lines(*options: str) -> list[str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["datasets", "list", *options])
+        assert ended.value.code == 0
+        return capsys.readouterr().out.splitlines()
+
+    yield lines
+    plugins.names.cache_clear()
+
+
+def test_a_dataset_with_reports_or_with_labels_to_train_on_may_be_a_source(listed) -> None:  # type: ignore[no-untyped-def]
+    lines = listed()
+    own = lines.index("zz_both           Both  (target, source)")
+    tasks = [f"{'':<18}task a: First (2 classes: x, y)", f"{'':<18}task b: Second (1 classes: z)"]
+    assert lines[own:] == [
+        "zz_both           Both  (target, source)",
+        *tasks,
+        "zz_made           Made  [synthetic]  (target)",
+        *tasks,
+        "zz_tasks          Labels  (target, source)",
+        *tasks,
+        "zz_texts          Texts  (source)",
+    ]
+    assert "shenzhen_tb       Shenzhen tuberculosis  (target, source)" in lines[:own]
+
+
+def test_a_card_has_licence_citation_counts_and_quirks(listed) -> None:  # type: ignore[no-untyped-def]
+    lines = listed("--cards")
+    card = ["source: a page", "licence: free", "cite: us, 2025"]
+    tasks = ["task a: First (2 classes: x, y)", "task b: Second (1 classes: z)"]
+    wanted = {
+        "zz_both           Both  (target, source)": [*tasks, *card, "expected images: 5", "note: one", "note: two"],
+        "zz_made           Made  [synthetic]  (target)": [*tasks, *card],
+        "zz_tasks          Labels  (target, source)": [*tasks, *card, "expected images: 12"],
+        "zz_texts          Texts  (source)": card,
+    }
+    assert lines[lines.index(next(iter(wanted))) :] == [
+        line for title, below in wanted.items() for line in (title, *(f"{'':<18}{text}" for text in below))
+    ]

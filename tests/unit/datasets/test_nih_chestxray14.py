@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from refers_bench.data.decode import decode
 from refers_bench.data.phantoms import PhantomParams, studies
-from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, TABLES, TEST, TRAIN_VAL, Params, boxes, index
+from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, DATASET, TABLES, TEST, TRAIN_VAL, Params, boxes, index
 from refers_bench.errors import DataError
 
 PHANTOM = PhantomParams(studies=60, size=40, views=2, seed=5)
@@ -32,6 +32,15 @@ def test_phantoms_have_the_real_layout(original: Path) -> None:
     # Of every tenth study, as in the real archives a few files are.
     patients = {study.patient for study in studies(PHANTOM) if study.number % 10 == 0}
     assert 6 <= len(coloured) <= 12 and {int(name[:8]) - 1 for name in coloured} == patients
+
+
+def test_lateral_radiographs_alone_are_left_out(tmp_path: Path) -> None:
+    """A frontal radiograph that comes after a lateral one is kept."""
+    params = PhantomParams(studies=10, size=32, views=4, seed=5)
+    DATASET.write_layout(tmp_path, params)  # type: ignore[misc]
+    frontal = [[view.view for view in study.views if view.view != "L"] for study in studies(params)]
+    assert max(map(len, frontal)) == 3
+    assert len(list(tmp_path.glob("images_*/images/*.png"))) == sum(map(len, frontal))
 
 
 def test_labels_are_the_findings_of_each_study(original: Path) -> None:

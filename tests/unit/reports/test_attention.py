@@ -65,7 +65,8 @@ def test_radiographs_are_bounded_and_a_page_stays_small(folder: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["rollout", "class"])
 def test_one_kind_of_map_alone(folder: Any, kind: str) -> None:
-    explain(folder, folder.cell("refers"), name="refers", iou={kind: [0.1, 0.2]})
+    other = {"rollout": "class", "class": "rollout"}[kind]
+    explain(folder, folder.cell("refers"), name="refers", iou={kind: [0.1, 0.2]}, asked=other)
     (figure,) = figure_attention.build(folder.load())
     assert figure.columns == 2 and len(figure.panels) == 4
     picture = figure.panels[1].picture
@@ -114,3 +115,18 @@ def test_of_a_single_class_there_is_no_row_of_all(folder: Any) -> None:
     assert row.title == "refers: class activation: Mass"
     assert [cell.figure for cell in row.cells][:7] == ["1", "1", "1", "0.3", "0.250", "0.100", "+0.150"]
     assert row.cells[7].notes[0].text == "no interval: fewer than two patients."
+
+
+def test_of_two_seeds_the_first_is_drawn_and_other_rows_follow(folder: Any) -> None:
+    for method, seed in (("refers", 0), ("refers", 1), ("c2l", 1)):
+        cell = folder.cell(method, seed=seed, label=method.upper())
+        explain(folder, cell, name=f"{method}.s{seed}", iou={"class": [0.1, 0.2]}, images=7, side=4)
+    figures = figure_attention.build(folder.load())
+    assert [figure.caption.partition("looks")[0] for figure in figures] == ["Where REFERS ", "Where C2L "]
+    assert ["seed 0" in figure.caption for figure in figures] == [True, False]
+    # Twelve radiographs are drawn in all, each with one map: seven of the first row.
+    assert [len(figure.panels) for figure in figures] == [14, 10]
+    assert [figure.alt for figure in figures] == [
+        f"{count} radiographs with maps and boxes; the overlaps of all annotated images stand in the table."
+        for count in (7, 5)
+    ]

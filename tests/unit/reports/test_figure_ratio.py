@@ -59,11 +59,14 @@ def test_a_single_seed_has_the_interval_over_test_images(folder: Any) -> None:
         ]
         frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
         schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+        folder.cell("c2l", ratio=ratio, aucs={"normal": 0.625}, synthetic=ratio == 1.0)
     results = folder.load()
     figure = figure_ratio.build(results)
     assert figure is not None and figure.caption.startswith("Partly synthetic data. ")
     (panel,) = figure.panels
-    (series,) = panel.series
+    series, unknown = panel.series
+    # A row whose predictions are not there has a bar without length beside one that has them.
+    assert (unknown.label, unknown.y, unknown.low, unknown.high) == ("c2l", *((62.5, 62.5),) * 3)
     assert panel.title.endswith(" (synthetic)") and series.y == (75, 75)
     for place, target in enumerate(results.targets):
         found = image_statistics(results, target)

@@ -42,11 +42,13 @@ def by_sklearn(labels: list[int], scores: list[float]) -> np.ndarray:
 
 def test_a_case_by_hand_lies_above_the_diagonal(folder: Any) -> None:
     """Two positive and four negative images; the scores rank them + - + - - -."""
-    key = folder.cell("refers", aucs={"normal": 7 / 8})
-    predict(folder, key, {"normal": [9, 8, 7, 6, 5, 4]}, {"normal": [1, 0, 1, 0, 0, 0]})
+    for made in (False, True):
+        key = folder.cell("refers", aucs={"normal": 7 / 8}, ratio=0.1 if made else 1.0, synthetic=made)
+        predict(folder, key, {"normal": [9, 8, 7, 6, 5, 4]}, {"normal": [1, 0, 1, 0, 0, 0]})
     figure = figure_roc.build(folder.load())
-    assert figure is not None
-    (panel,) = figure.panels
+    assert figure is not None and figure.caption.startswith("Partly synthetic data. ROC curves")
+    panel, synthetic = sorted(figure.panels, key=lambda panel: len(panel.title))
+    assert synthetic.title == "covid19_idc: viral_vs_bacterial, 10 % of labels (synthetic)"
     (series,) = panel.series
     assert (panel.x_label, panel.y_label, panel.diagonal) == ("false positive rate", "sensitivity", True)
     assert panel.title == "covid19_idc: viral_vs_bacterial, 100 % of labels" and series.label == "refers"
