@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from command_line import command_in
+from refers_bench.cli import logs
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.results import ResultStore
@@ -83,7 +84,7 @@ def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, tmp_path: 
     assert command_in(results, "logs", jobs[0].key) == (0, out, "")
 
 
-def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path) -> None:
+def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bug, killed = job("bug", fail="bug"), job("killed", fail="kill", sleep=0.5)
     child = job("child", bug)
     jobs, results = [bug, killed, child], tmp_path / "results"
@@ -104,6 +105,7 @@ def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path) -> None:
     assert out.splitlines()[-1].startswith("== ")
     code, out, _ = command_in(results, "logs", "bug", "--lines", "1")
     assert len(out.splitlines()) == 1
+    monkeypatch.setattr(logs, "OVER_S", 0.2)  # another attempt is not waited for
     code, _, err = command_in(results, "logs", "bug", "-f")
     assert (code, err) == (4, "bug failed (crash): RuntimeError: asked for by the job\n")
     assert command_in(results, "logs", "child") == (0, "", "no log: child is to do\n")
