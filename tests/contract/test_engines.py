@@ -1,4 +1,4 @@
-"""What must every engine do, wherever it runs jobs? New ones are picked up by their name."""
+"""What every engine does, wherever it runs jobs. New ones are picked up by their name."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from tiny_jobs import job
 ENGINES = sorted(plugins.engines())
 #: What makes an engine usable here: name -> fixture that skips with a reason where that is not possible.
 PLACES = {"slurm": "slurm", "ray": "ray_cluster"}
+#: Seconds of a job that is still running when something is done to it; a queue takes its time.
+LONG_S: Mapping[str, float] = {"local": 3.0}
 #: What its section says in these tests.
 SECTIONS: Mapping[str, Mapping[str, Any]] = {"slurm": {"gpus": 0, "memory": "200M"}}
 
@@ -59,9 +61,19 @@ Run = Callable[..., tuple[Outcome, Listening]]
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.cluster if name in PLACES else ()) for name in ENGINES])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    """Run jobs on the engine under test."""
-    name = request.param
+def name(request: pytest.FixtureRequest) -> str:
+    """The engine under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def long_s(name: str) -> float:
+    return LONG_S.get(name, 8.0)
+
+
+@pytest.fixture
+def run(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Run jobs on it."""
     section = dict(SECTIONS.get(name, {}))
     if name in PLACES:
         place = request.getfixturevalue(PLACES[name])
@@ -111,14 +123,14 @@ def test_a_job_over_its_time_ends(run: Run) -> None:
     assert (outcome.failed, outcome.done) == ({jobs[0].key: "timeout"}, [jobs[1].key])
 
 
-def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, tmp_path: Path) -> None:
+def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, long_s: float, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
-    jobs = [job("long", sleep=8, saves=True, diary=str(diary)), job("after")]
+    jobs = [job("long", sleep=long_s, saves=True, diary=str(diary)), job("after")]
     begun = threading.Event()
 
     def stopping() -> bool:
         if not begun.is_set() and diary.exists():
-            time.sleep(0.5)
+            time.sleep(0.3)
             begun.set()
         return begun.is_set()
 
@@ -128,8 +140,8 @@ def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, tmp_path: Path) -> N
     assert (len(outcome.done), outcome.failed) == (2, {})
 
 
-def test_once_the_budget_is_spent_what_waits_is_left(run: Run, tmp_path: Path) -> None:
-    jobs = [job(f"job{i}", sleep=8) for i in range(12)]
+def test_once_the_budget_is_spent_what_waits_is_left(run: Run, long_s: float, tmp_path: Path) -> None:
+    jobs = [job(f"job{i}", sleep=long_s) for i in range(12)]
     outcome, _ = run(jobs, budget_s=0.5)
     assert (len(outcome.done) + len(outcome.left), outcome.failed) == (12, {})
     assert 1 <= len(outcome.done) <= 8, "no place of these tests has more than 8 jobs at a time"

@@ -14,8 +14,8 @@ from refers_bench.cli import COMMANDS
 MANIFEST = """
 version: 1
 title: A small run
-protocol: {preset: smoke, overrides: {pretrain.steps: 6, pretrain.warmup_steps: 1, pretrain.validate_every: 3, finetune: {steps: 6, warmup_steps: 1, validate_every: 3}}}
-data: {phantom: {phantom: {seed: 4, studies: 60, size: 40, views: 2}}}
+protocol: {preset: smoke, overrides: {pretrain.steps: 2, pretrain.warmup_steps: 1, pretrain.validate_every: 2, finetune: {steps: 2, warmup_steps: 1, validate_every: 2}}}
+data: {phantom: {phantom: {seed: 4, studies: 30, size: 40, views: 2}}}
 source: {dataset: phantom}
 methods: [refers, scratch]
 targets: [{dataset: phantom, tasks: [findings], label_ratios: [50%, 100%]}]
@@ -34,7 +34,7 @@ def test_from_manifest_to_tables_and_back(cli: Commands, tmp_path: Path) -> None
     assert out.count("to do ") >= 10
     assert not (tmp_path / "results" / "store").exists()
 
-    _, err = cli("run", "small.yaml", "--max-jobs", "3", code=3)
+    _, err = cli("run", "small.yaml", "--max-jobs", "3", "--no-report", code=3)
     assert "incomplete: 0 jobs unavailable, 7 left" in err
     out, _ = cli("status")
     assert out.startswith("small: A small run")

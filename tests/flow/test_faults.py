@@ -29,7 +29,8 @@ from refers_bench.plan.lock import last
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 
-KILLS = 20
+#: SIGKILLs of the long run of the smoke manifest, and of the short one.
+KILLS, FEWER = 20, 8
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,7 +68,7 @@ def test_orchestrator_killed_at_random_moments(
     first = [job(f"first{i}", sleep=0.02) for i in range(40)]
     jobs = first + [job(f"second{i}", one, sleep=0.02) for i, one in enumerate(first)]
     moments, before = random.Random(7), {}
-    for _ in range(KILLS):
+    for _ in range(FEWER):
         process = orchestrator.start(jobs)
         time.sleep(moments.uniform(0.1, 1.2))
         assert kill_all(process) == [], "workers outlive their orchestrator"
@@ -209,7 +210,7 @@ def test_a_crash_that_does_not_come_again_is_no_failure(orchestrator: Any) -> No
 MANIFEST = """
 version: 1
 title: fault
-protocol: {preset: smoke}
+protocol: {preset: smoke, overrides: {finetune: {steps: 6, warmup_steps: 1, validate_every: 3}}}
 data: {phantom: {phantom: {seed: 5, studies: 60, size: 40, views: 1}}}
 source: {dataset: phantom}
 methods:
@@ -253,13 +254,13 @@ def test_an_unreadable_image_fails_its_dataset_and_is_named(
     image = sorted((root / "images").iterdir())[3]
     content = image.read_bytes()
     image.write_bytes(content[:150])
-    _, err = cli("run", "fault.yaml", code=4)
+    _, err = cli("run", "fault.yaml", "--no-report", code=4)
     assert image.name in err
     wanted = {name: "done" if "phantom" in name else "to do" for name in states(home)}
     (prepare,) = (name for name in wanted if name.startswith("prepare.covid19"))
     assert states(home) == {**wanted, prepare: "failed"}
     image.write_bytes(content)
-    cli("run", "fault.yaml")
+    cli("run", "fault.yaml", "--no-report")
     assert set(states(home).values()) == {"done"}
 
 
@@ -311,7 +312,7 @@ def test_read_only_results_are_refused_before_any_work(home: Path, cli: Commands
     (home / "fault.yaml").write_text(MANIFEST.replace("  - {id: scratch, name: diverging", "#"))
     command = ("--results", str(home / "small"))
     with mounted(home / "small", "size=4m"):
-        cli(*command, "run", "fault.yaml", "--max-jobs", "2", code=3)
+        cli(*command, "run", "fault.yaml", "--no-report", "--max-jobs", "2", code=3)
         before = published(home / "small")
         subprocess.run(["mount", "-o", "remount,ro", str(home / "small")], check=True)
         _, printed = cli(*command, "run", "fault.yaml", code=2)
@@ -320,7 +321,7 @@ def test_read_only_results_are_refused_before_any_work(home: Path, cli: Commands
         # What is there can still be looked at.
         cli(*command, "status", "fault")
         subprocess.run(["mount", "-o", "remount,rw", str(home / "small")], check=True)
-        cli(*command, "run", "fault.yaml")
+        cli(*command, "run", "fault.yaml", "--no-report")
         after = published(home / "small")
         assert {name: after[name] for name in before} == before
 
@@ -331,6 +332,6 @@ def test_one_cell_over_its_time_limit(home: Path, cli: Commands) -> None:
     text = MANIFEST.replace("optimizer: sgd, learning_rate: 1.0e+30, clip_norm: 0.0", f"steps: {steps}")
     text = text.replace("seeds: [0, 1]", "seeds: [1]")
     (home / "fault.yaml").write_text(text.replace("name: diverging", "name: endless"))
-    _, err = cli("run", "fault.yaml", "--time-limit", "8s", code=4)
+    _, err = cli("run", "fault.yaml", "--no-report", "--time-limit", "5s", code=4)
     assert "failed (timeout): endless.phantom.findings.100%.s1" in err
     assert {state for name, state in states(home).items() if not name.startswith("endless")} == {"done"}

@@ -133,10 +133,10 @@ def test_a_budget_that_cannot_be_had_starts_nothing(cli: Commands, tmp_path: Pat
 
 
 def test_jobs_start_in_the_order_of_their_ranks_until_the_budget_is_spent(orchestrator: Any) -> None:
-    jobs = [job(f"j{i}", sleep=1.0) for i in range(8)]
+    jobs = [job(f"j{i}", sleep=0.5) for i in range(8)]
     order = {one.key: float(-number) for number, one in enumerate(jobs)}
-    outcome = orchestrator.run(jobs, workers=1, order=order, budget_s=2.5)
-    # The last ones first. Each takes a second or more, so a fourth would start after the budget was spent; the one
+    outcome = orchestrator.run(jobs, workers=1, order=order, budget_s=1.25)
+    # The last ones first. Each takes half a second or more, so a fourth would start after the budget was spent; the one
     # that runs then is let finish.
     started = len(outcome["done"])
     assert 1 <= started <= 3

@@ -1,4 +1,4 @@
-"""Does a reader's browser show the report: without errors or network, sortable, by keyboard, on a phone, accessibly?"""
+"""A reader's browser shows the report: without errors or network, sortable, by keyboard, on a phone, accessibly."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from refers_bench.analysis.results import load
 from refers_bench.reports import _page
+from results_folder import Folder
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = ("<script>alert(1)</script>", "50%_$x&", "\u05e9\u05dc\u05d5\u05dd \u0627\u0644\u0635\u062f\u0631", "n" * 200)
@@ -46,9 +47,10 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
-@pytest.fixture
-def page(folder: Any) -> Path:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with three seeds, a failure, missing cells, two classes, and hostile names."""
+    folder = Folder(tmp_path_factory.mktemp("page") / "results")
     for place, label in enumerate(("REFERS", *HOSTILE)):
         name = "refers" if not place else f"row-{place}"
         for target in ({"dataset": "nih_chestxray14", "task": "findings", "ratio": 0.01}, {"ratio": 1.0}):

@@ -1,4 +1,4 @@
-"""Does somebody at another terminal see what runs, what it prints and how it ends?"""
+"""Somebody at another terminal sees what runs, what it prints and how it ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from command_line import command_in
+from refers_bench.cli import logs
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.results import ResultStore
@@ -44,10 +46,6 @@ class Reader:
         return code, "".join(self.out), "".join(self.err)
 
 
-def shown(results: Path, *arguments: str) -> tuple[int, str, str]:
-    return Reader(results, *arguments).wait()
-
-
 def planned(results: Path, jobs: Sequence[Job]) -> None:
     lock.write(Plan(name="small", title="A small one", jobs=tuple(jobs)), results)
 
@@ -60,17 +58,17 @@ def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
 
 
 def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, tmp_path: Path) -> None:
-    jobs = [job("slow", sleep=6), job("other")]
+    jobs = [job("slow", sleep=2.5), job("other")]
     results, store = tmp_path / "results", ResultStore(tmp_path / "results")
     planned(results, jobs)
-    code, out, err = shown(results, "logs", "slow")
+    code, out, err = command_in(results, "logs", "slow")
     assert (code, out, err) == (0, "", "no log: slow is to do\n")
 
     reader = Reader(results, "logs", "slow", "-f")
     until(lambda: reader.err)
     running = orchestrator.start(jobs, workers=1)
     until(lambda: store.log(jobs[0].key).is_file())
-    code, out, _ = shown(results, "logs", "sl*w")
+    code, out, _ = command_in(results, "logs", "sl*w")
     assert code == 0
     assert re.match(r"== \S+ start slow \(\w{20}\), attempt 1, host \S+, process \d+, device cpu, threads 1\n", out)
     assert " end " not in out
@@ -83,11 +81,11 @@ def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, tmp_path: 
     assert said[0] == "slow is to do"
     assert re.fullmatch(r"slow is run by process \d+ on \S+ \(local\)", said[1])
     assert said[-1] == "slow is done"
-    assert shown(results, "logs", jobs[0].key) == (0, out, "")
+    assert command_in(results, "logs", jobs[0].key) == (0, out, "")
 
 
-def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path) -> None:
-    bug, killed, child = job("bug", fail="bug"), job("killed", fail="kill", sleep=1.5), None
+def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, killed = job("bug", fail="bug"), job("killed", fail="kill", sleep=0.5)
     child = job("child", bug)
     jobs, results = [bug, killed, child], tmp_path / "results"
     planned(results, jobs)
@@ -101,15 +99,16 @@ def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path) -> None:
     starts = re.findall(r" start killed .* attempt (\d)", out)
     assert starts == ["1", "2"], "both attempts, and no end: nothing could write one"
 
-    code, out, _ = shown(results, "logs", "bug")
+    code, out, _ = command_in(results, "logs", "bug")
     assert code == 0
     assert out.count("RuntimeError: asked for by the job") == 4, "traceback and end of two attempts"
     assert out.splitlines()[-1].startswith("== ")
-    code, out, _ = shown(results, "logs", "bug", "--lines", "1")
+    code, out, _ = command_in(results, "logs", "bug", "--lines", "1")
     assert len(out.splitlines()) == 1
-    code, _, err = shown(results, "logs", "bug", "-f")
+    monkeypatch.setattr(logs, "OVER_S", 0.2)  # another attempt is not waited for
+    code, _, err = command_in(results, "logs", "bug", "-f")
     assert (code, err) == (4, "bug failed (crash): RuntimeError: asked for by the job\n")
-    assert shown(results, "logs", "child") == (0, "", "no log: child is to do\n")
+    assert command_in(results, "logs", "child") == (0, "", "no log: child is to do\n")
 
 
 def test_following_ends_when_the_orchestrator_is_killed(
@@ -127,7 +126,7 @@ def test_following_ends_when_the_orchestrator_is_killed(
 
 def test_status_is_watched_to_the_end(orchestrator: Any, tmp_path: Path) -> None:
     bad = job("bad", fail="data")
-    jobs = [bad, job("child", bad), *(job(f"slow{i}", sleep=3) for i in range(4))]
+    jobs = [bad, job("child", bad), *(job(f"slow{i}", sleep=1.2) for i in range(4))]
     results = tmp_path / "results"
     planned(results, jobs)
     reader = Reader(results, "status", "--watch", "0.3")
@@ -145,15 +144,15 @@ def test_status_is_watched_to_the_end(orchestrator: Any, tmp_path: Path) -> None
 
 
 def test_status_on_a_terminal(orchestrator: Any, tmp_path: Path) -> None:
-    jobs, results = [job("[red]only", sleep=4)], tmp_path / "results"
+    jobs, results = [job("[red]only", sleep=1.5)], tmp_path / "results"
     planned(results, jobs)
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "refers_bench", "--results", str(results), "status", "--watch", "0.3"]
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     watching = subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, env=environment)
     os.close(slave)
+    printed = os.read(master, 4096)  # it watches
     running = orchestrator.start(jobs)
-    printed = b""
     while True:
         try:
             part = os.read(master, 4096)
@@ -174,6 +173,6 @@ def test_status_on_a_terminal(orchestrator: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["logs", "x"], ["logs", "x", "-f"]])
 def test_logs_of_nothing(tmp_path: Path, arguments: list[str]) -> None:
-    code, _, err = shown(tmp_path, *arguments)
+    code, _, err = command_in(tmp_path, *arguments)
     assert code == 2
     assert err.startswith("error: no planned job is called 'x'; allowed: a name, pattern or key that ")
