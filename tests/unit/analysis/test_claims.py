@@ -375,6 +375,25 @@ def test_class_figures_of_our_seeds(folder: Any) -> None:
         evidence.figure(("auc", "REFERS", "nih", 0.01, "Hernia"))
 
 
+def test_no_p_value_while_a_baseline_lacks_a_seed(folder: Any) -> None:
+    """Model Genesis has two of three seeds; with the third the test is Student's against the best of the five."""
+    from scipy import stats
+
+    aucs = {
+        "refers": (0.82, 0.84, 0.83), "model_genesis": (0.7, 0.72), "c2l": (0.7, 0.71, 0.74), "imagenet": (0.6, 0.61, 0.65),
+        "context_restoration": (0.65, 0.64, 0.63), "transvw": (0.69, 0.72, 0.72),
+    }  # fmt: skip
+    for method, values in aucs.items():
+        folder.seeds(method, values, ratio=0.01, **NIH)
+    folder.cell("model_genesis", seed=2, state="missing", ratio=0.01, **NIH)
+    leaf = ("p", "REFERS vs best baseline", "nih", 0.01)
+    with pytest.raises(Missing, match="a baseline is not complete"):
+        Reproduced(load_results(folder.save(), "tiny")).figure(leaf)
+    folder.done("model_genesis+nih_chestxray14-findings-0_01-2", {"normal": 0.71, "opacity": 0.71})
+    found = Reproduced(load_results(folder.save(), "tiny")).figure(leaf)
+    assert found.value == pytest.approx(stats.ttest_ind(aucs["refers"], aucs["c2l"]).pvalue)
+
+
 def test_released_figures_need_files(measured: Results) -> None:
     with pytest.raises(Missing, match="one run"):
         Released(measured).figure(("p", "REFERS vs best baseline", "nih", 0.01))

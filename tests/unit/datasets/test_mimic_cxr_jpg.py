@@ -18,7 +18,16 @@ from refers_bench.data.index import absent_noted
 from refers_bench.data.mimic_phantoms import ids, write_layout
 from refers_bench.data.phantoms import PhantomParams, PhantomStudy, studies
 from refers_bench.data.report_sections import by_name, cleaned, sections
-from refers_bench.datasets.mimic_cxr_jpg import COUNTS, DATASET, PREFIX, Params, expected, folder_of, index
+from refers_bench.datasets.mimic_cxr_jpg import (
+    COUNTS,
+    DATASET,
+    PREFIX,
+    Params,
+    expected,
+    folder_of,
+    index,
+    report_texts,
+)
 from refers_bench.errors import DataError
 
 PHANTOM = PhantomParams(studies=120, size=32, views=3, seed=2)
@@ -296,6 +305,22 @@ def test_a_damaged_archive_of_reports_is_named(copy: Path) -> None:
     (copy / "mimic-cxr-reports.zip").write_bytes(b"PK no archive")
     with pytest.raises(DataError, match=r"mimic-cxr-reports\.zip: a damaged archive"):
         index(copy, Params(), {})
+
+
+def test_reports_are_unpacked_where_one_of_the_first_200_studies_lies(tmp_path: Path) -> None:
+    """An index of all studies asks for few files: here the 201st alone lies in the folder, the archive holds them all."""
+    asked = pd.DataFrame({"subject_id": "10000001", "study_id": [str(50000000 + number) for number in range(201)]})
+    places = [folder_of("10000001", study) for study in asked["study_id"]]
+    with zipfile.ZipFile(tmp_path / "mimic-cxr-reports.zip", "w") as archive:
+        for place in places:
+            archive.writestr(f"files/{place}.txt", " FINAL REPORT\n FINDINGS:\n\n From the archive.\n")
+    folder = tmp_path / "files" / "p10" / "p10000001"
+    folder.mkdir(parents=True)
+    (folder / f"s{asked['study_id'].iloc[200]}.txt").write_text(" FINAL REPORT\n FINDINGS:\n\n From the folder.\n")
+    assert set(report_texts(tmp_path, asked, params=Params()).values()) == {"From the archive."}
+    (folder / f"s{asked['study_id'].iloc[199]}.txt").write_text(" FINAL REPORT\n FINDINGS:\n\n From the folder.\n")
+    found = report_texts(tmp_path, asked, params=Params(missing="skip"))
+    assert found == dict.fromkeys(asked["study_id"].iloc[199:], "From the folder.")
 
 
 def test_what_is_missing_can_be_skipped(copy: Path, frame: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,13 @@ def test_html_is_self_contained() -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert text.count("<script") == 1 and f"script-src 'sha256-{digest}'\"" in text
     assert 'src="data:image/svg+xml;base64,' in text and "<b>76.7</b>" in text
+
+
+def test_html_offers_a_choice_where_there_are_means_and_classes() -> None:
+    means, classes = (replace(TABLE, id=view, view=view) for view in ("mean", "class"))
+    for items, choice in (((means, classes), True), ((means, TABLE), False), ((TABLE, classes), False)):
+        page = replace(PAGE, sections=(Section(id="s", title="s", items=items),))
+        assert ("means over classes</label>" in html.page(page)) is choice
 
 
 def test_html_refuses_what_a_template_misspells() -> None:
