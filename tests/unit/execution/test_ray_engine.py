@@ -153,10 +153,17 @@ class Cluster:
         self.alive = False
 
 
-def test_calls_are_told_seen_to_run_taken_back_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("refers_bench.execution.ray_engine.time.monotonic", lambda: clock[0])
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as a test sets it; the engine joins a `Cluster`, and waits for nothing when it leaves."""
+    now = [1000.0]
+    monkeypatch.setattr("refers_bench.execution.ray_engine.time.monotonic", lambda: now[0])
     monkeypatch.setattr("refers_bench.execution.ray_engine.Link", Cluster)
+    monkeypatch.setattr("refers_bench.execution.ray_engine.LEAVE_S", -1.0)
+    return now
+
+
+def test_calls_are_told_seen_to_run_taken_back_and_ended(tmp_path: Path, clock: list[float]) -> None:
     settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", threads=2)
     ray = engine(
         settings, {"ray": {"address": "head:1", "gpus_per_job": 0.5, "memory": "1M", "resources": {"a100": 1}}}
@@ -225,10 +232,7 @@ def test_calls_are_told_seen_to_run_taken_back_and_ended(tmp_path: Path, monkeyp
     assert (folder.exists(), marker.exists(), cluster.alive, ray.token) == (False, False, False, "")
 
 
-def test_a_record_that_never_shows_is_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("refers_bench.execution.ray_engine.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("refers_bench.execution.ray_engine.Link", Cluster)
+def test_a_record_that_never_shows_is_a_crash(tmp_path: Path, clock: list[float]) -> None:
     ray = engine(Settings(results=tmp_path / "results", cache=tmp_path / "cache", device="cpu"), {})
     with ray.opened():
         ray.start([Attempt(job=Job(key="a", kind="finetune", name="a", needs=(), spec={"kind": "finetune"}))])
@@ -243,12 +247,8 @@ def test_a_record_that_never_shows_is_a_crash(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(("section", "patience"), [({}, 30.0), ({"wait_for_nodes": 5.0}, 5.0)])
 def test_a_call_that_no_node_can_hold_is_waited_for_so_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any], patience: float
+    tmp_path: Path, clock: list[float], section: dict[str, Any], patience: float
 ) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("refers_bench.execution.ray_engine.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("refers_bench.execution.ray_engine.LEAVE_S", -1.0)
-    monkeypatch.setattr("refers_bench.execution.ray_engine.Link", Cluster)
     settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", device="cpu", threads=5)
     ray = engine(settings, {"ray": section})
 
