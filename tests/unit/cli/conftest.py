@@ -30,7 +30,7 @@ class Engine:
         said |= {name: getattr(settings, name) for name in (
             "device", "threads", "processes", "arithmetic", "time_limit", "retries", "accumulate", "max_jobs", "budget_s",
         )}
-        said |= {"slots": [slot.device for slot in settings.slots], "roots": dict(settings.roots)}
+        said |= {"preload": list(settings.preload), "slots": [slot.device for slot in settings.slots], "roots": dict(settings.roots)}
         Path("settings.json").write_text(json.dumps(said))
 
     @contextlib.contextmanager

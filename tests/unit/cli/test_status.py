@@ -217,3 +217,30 @@ def test_watching_ends_when_nothing_can_come_any_more(
         "small: 1 of 6 done, 3 failed, 2 to do, nobody runs it",
     ]
     assert lines[3] == "small: A small run"
+
+
+def test_watching_says_how_long_what_can_still_come_will_take(
+    cli: Any, keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that failed, or that need such a one, are not waited for."""
+    store, clock = ResultStore(tmp_path / "results"), [1000.0]
+    after = iter([[PRETRAIN, FIRST], ["refers.phantom.findings.100%.s0"], [QUEUED]])
+
+    def sleep(seconds: float) -> None:
+        clock[0] += 30.0
+        for name in next(after):
+            with store.publish(keys[name]) as stage:
+                (stage / "run.json").write_text("{}")
+            (tmp_path / "results" / "work" / "claims" / f"{keys[name]}.json").unlink(missing_ok=True)
+
+    monkeypatch.setattr("refers_bench.cli.status.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("refers_bench.cli.status.time.sleep", sleep)
+    out, _ = cli("status", "--watch", "30")
+    queued = "1 queued by process 12 on node3 (slurm)"
+    heads = [line.partition(" ")[2] for line in out.splitlines() if re.match(r"\d\d:\d\d:\d\d small", line)]
+    assert heads == [
+        f"small: 1 of 6 done, 1 failed, 1 running, 3 to do, {queued}",
+        f"small: 3 of 6 done, 1 failed, 2 to do, {queued}",
+        f"small: 4 of 6 done, 1 failed, 1 to do, {queued}, about 20 s left at this rate",
+        "small: 5 of 6 done, 1 failed",
+    ]

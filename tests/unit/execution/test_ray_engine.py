@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from refers_bench.errors import UserError
+from refers_bench.execution.engine import Attempt, Ending, Settings
 from refers_bench.execution.ray_driver import Refused, _address, _why
+from refers_bench.execution.ray_engine import engine
 from refers_bench.execution.ray_link import Link
 from refers_bench.execution.ray_needs import RayOptions, described, need, options
+from refers_bench.execution.task import Batch
+from refers_bench.plan.lock import Job
+from refers_bench.store.results import ResultStore
 
 
 @pytest.mark.parametrize(
@@ -121,3 +128,150 @@ def test_why_ray_refuses() -> None:
         "the Ray cluster at a:1 cannot be joined: 15",
         "a command on one of its nodes",
     )
+
+
+# --- a cluster that does as it is told ------------------------------------------------------------------------------
+
+
+class Cluster:
+    """In place of the process that is joined to a cluster: keeps what it is told, says what a test has it say."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.alive = address, True
+        self.nodes = [{"CPU": 4.0, "GPU": 2.0, "a100": 8.0}]
+        self.told: list[dict[str, Any]] = []
+        self.said: list[dict[str, Any]] = []
+
+    def tell(self, do: str, **facts: Any) -> None:
+        self.told.append({"do": do, **facts})
+
+    def endings(self, seconds: float) -> list[dict[str, Any]]:
+        said, self.said = self.said, []
+        return said
+
+    def close(self) -> None:
+        self.alive = False
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as a test sets it; the engine joins a `Cluster`, and waits for nothing when it leaves."""
+    now = [1000.0]
+    monkeypatch.setattr("refers_bench.execution.ray_engine.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("refers_bench.execution.ray_engine.Link", Cluster)
+    monkeypatch.setattr("refers_bench.execution.ray_engine.LEAVE_S", -1.0)
+    return now
+
+
+def test_calls_are_told_seen_to_run_taken_back_and_ended(tmp_path: Path, clock: list[float]) -> None:
+    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", threads=2)
+    ray = engine(
+        settings, {"ray": {"address": "head:1", "gpus_per_job": 0.5, "memory": "1M", "resources": {"a100": 1}}}
+    )
+    spec = {"kind": "pretrain", "pretrain": {"processes": 2}}
+    jobs = [
+        Job(key="a", kind="pretrain", name="joint", needs=(), spec=spec),
+        *(Job(key=key, kind="finetune", name=f"cell {key}", needs=(), spec={"kind": "finetune"}) for key in "bcd"),
+        Job(key="e", kind="prepare", name="images", needs=(), spec={"kind": "prepare"}),
+    ]
+    with ray.opened():
+        cluster = ray.link
+        cluster.nodes[0]["memory"] = 2.0**30
+        (folder,) = (tmp_path / "results" / "work" / "ray").iterdir()
+        (marker,) = (tmp_path / "cache").iterdir()
+        # Two cores each: two places, and two calls that wait for one; joint training takes two of them.
+        assert (cluster.address, ray.room()) == ("head:1", 4)
+        ray.start([Attempt(job=jobs[0], token="t")])
+        assert ray.room() == 2
+        ray.start([Attempt(job=one, token="t") for one in jobs[1:]])
+        assert ray.room() == 0
+        asked = {"memory": 2.0**20, "resources": {"a100": 1}, "flag": str(folder / "flag"), "shared": [str(marker)]}
+        assert cluster.told == [
+            {
+                "do": "start", "id": one.key, "name": one.name, "batch": str(folder / f"{one.key}.json"), "gpus": gpus,
+                "cpus": cpus, **asked,
+            }
+            for one, gpus, cpus in zip(jobs, (2.0, 0.5, 0.5, 0.5, 0.0), (4.0, 2.0, 2.0, 2.0, 2.0), strict=True)
+        ]  # fmt: skip
+        batches = [Batch.read(folder / f"{one.key}.json") for one in jobs]
+        assert [(one.device, one.settings.processes, one.attempts[0].job) for one in batches] == [
+            ("cuda", 4, jobs[0]), *(("cuda", 2, one) for one in jobs[1:4]), ("cpu", 2, jobs[4]),
+        ]  # fmt: skip
+
+        # Claims of nodes: one waits for a place, another runs, the third has not been made.
+        for key, queued in (("a", False), ("b", True)):
+            claim = {"host": "node3", "pid": 1, "start": "1", "token": "t", "queued": queued, "engine": "ray"}
+            (tmp_path / "results" / "work" / "claims" / f"{key}.json").write_text(json.dumps(claim))
+        assert ray.wait(0.0) == [Ending(key="a", category="running")]
+        cluster.told.clear()
+        ray.take_back()
+        ray.take_back()
+        assert cluster.told == [{"do": "cancel", "ids": ["b"]}]
+        cluster.said = [
+            {"id": "b", "how": "cancelled"},
+            {"id": "c", "how": "lost", "message": "node 4 is gone", "traceback": "of Ray"},
+            {"id": "d", "how": "returned", "value": {"settled": ["d"], "node": "node5"}},
+            {"id": "e", "how": "returned", "value": {"settled": [], "node": "node5"}},
+        ]
+        assert ray.wait(0.0) == [Ending(key="b", category="waiting"), Ending(key="e", category="waiting")]
+        assert sorted(path.name for path in folder.iterdir()) == ["a.json", "c.json", "d.json", "flag"]
+        # Processes of a lost worker may live a little longer; a record may take its time to be seen.
+        clock[0] += 3.9
+        assert ray.wait(0.0) == []
+        clock[0] += 0.2
+        assert ray.wait(0.0) == [
+            Ending(key="c", category="lost", message="node 4 is gone", facts={"traceback": "of Ray"})
+        ]
+        ResultStore(tmp_path / "results").fail("d", category="nan", record={"token": "t", "message": "no number"})
+        (ending,) = ray.wait(0.0)
+        assert (ending.key, ending.category, ending.message, ending.recorded) == ("d", "nan", "no number", True)
+        ray.interrupt()
+        assert (folder / "flag").read_text() == "stop"
+        cluster.said = [{"id": "a", "how": "cancelled"}]
+        assert ray.wait(0.0) == [Ending(key="a", category="preempted")]
+    assert (folder.exists(), marker.exists(), cluster.alive, ray.token) == (False, False, False, "")
+
+
+def test_a_record_that_never_shows_is_a_crash(tmp_path: Path, clock: list[float]) -> None:
+    ray = engine(Settings(results=tmp_path / "results", cache=tmp_path / "cache", device="cpu"), {})
+    with ray.opened():
+        ray.start([Attempt(job=Job(key="a", kind="finetune", name="a", needs=(), spec={"kind": "finetune"}))])
+        ray.link.said = [{"id": "a", "how": "returned", "value": {"settled": ["a"], "node": "node5"}}]
+        assert ray.wait(0.0) == []
+        clock[0] += 89.0
+        assert ray.wait(0.0) == []
+        clock[0] += 1.0
+        message = "node node5 has recorded its end, which the results folder here does not show"
+        assert ray.wait(0.0) == [Ending(key="a", category="crash", message=message)]
+
+
+@pytest.mark.parametrize(("section", "patience"), [({}, 30.0), ({"wait_for_nodes": 5.0}, 5.0)])
+def test_a_call_that_no_node_can_hold_is_waited_for_so_long(
+    tmp_path: Path, clock: list[float], section: dict[str, Any], patience: float
+) -> None:
+    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", device="cpu", threads=5)
+    ray = engine(settings, {"ray": section})
+
+    def waited(seconds: float) -> str:
+        with pytest.raises(UserError) as refused:
+            ray.wait(0.0)
+            clock[0] += seconds
+            ray.wait(0.0)
+            clock[0] += 0.5
+            ray.wait(0.0)
+        return str(refused.value)
+
+    job = Job(key="a", kind="finetune", name="a", needs=(), spec={"kind": "finetune"})
+    with pytest.raises(KeyboardInterrupt), ray.opened():
+        ray.start([Attempt(job=job)])
+        cluster = ray.link
+        there = "4 CPU, 2 GPU, 8 a100"
+        text = "no node of the Ray cluster at auto has had 5 CPU for {:g} s; allowed: {}"
+        assert waited(patience) == text.format(patience, there)
+        cluster.nodes.append({"CPU": 5.0})
+        assert ray.wait(0.0) == []
+        cluster.nodes.clear()
+        patience = section.get("wait_for_nodes", 600.0)
+        assert waited(patience) == text.format(patience, "a node that is up")
+        raise KeyboardInterrupt
+    assert not cluster.alive and ray.token != ""

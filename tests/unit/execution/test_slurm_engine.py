@@ -12,6 +12,7 @@ from refers_bench.execution.engine import Attempt, Refused, Settings
 from refers_bench.execution.slurm_commands import CommandFailed, Row, Slurm
 from refers_bench.execution.slurm_options import Options
 from refers_bench.plan.lock import Job
+from refers_bench.store.results import ResultStore
 
 SILENT = CommandFailed("Unable to contact slurm controller")
 
@@ -113,3 +114,25 @@ def test_what_waits_in_the_queue_is_taken_back_and_what_has_run_is_not(tmp_path:
             engine.take_back()
         assert queue.gone == ["3_0"]
         assert [(one.key, one.category) for one in engine.wait(0.0)] == [("waits", "waiting")]
+
+
+def test_what_a_gone_coordinator_left_is_watched_again_unless_it_has_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue = Queue([None] * 5)
+    first = engine_on(queue, tmp_path)
+    names = ("never ran", "failed earlier", "has failed", "was cancelled", "of another plan")
+    with first.opened():
+        first.start(attempts(*names, token=first.token))
+    store = ResultStore(tmp_path)
+    store.fail("failed earlier", category="crash", record={"token": "of an earlier attempt"})
+    store.fail("has failed", category="crash", record={"token": first.token})
+    queue.rows["4_0"] = Row(id="4_0", name=queue.rows["4_0"].name, state="CANCELLED")
+    capsys.readouterr()
+    second = engine_on(queue, tmp_path)
+    with second.opened():
+        jobs = {one.job.key: one.job for one in attempts(*names[:4], token="")}
+        found = second.under_way(jobs)
+        assert {one.job.name: one.token for one in found} == dict.fromkeys(names[:2], first.token)
+        assert capsys.readouterr().err.endswith("watching 2 jobs again that are on Slurm already (2 arrays)\n")
+        assert second.under_way(jobs) == []

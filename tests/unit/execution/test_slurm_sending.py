@@ -169,6 +169,9 @@ def test_more_than_the_user_may_queue_is_sent_in_smaller_arrays(sent: Any, monke
     queue.most = 2
     arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=queue)
     assert [(array and array.id, len(tasks)) for array, tasks in arrays] == [("101", 1), ("102", 1), (None, 5)]
+    # What is taken is followed by twice as much, up to the largest array.
+    arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=Queue([FULL]))
+    assert [(array.id, len(tasks)) for array, tasks in arrays] == [("101", 1), ("102", 2), ("103", 3), ("104", 1)]
     # Slurm takes its time to refuse: the next half is for the next time, and jobs are watched in between.
     monkeypatch.setattr(slurm_sending, "SMALLER_S", -1.0)
     arrays, _ = sent([job(f"cell{i}") for i in range(7)], queue=Queue([FULL]))

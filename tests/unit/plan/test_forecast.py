@@ -118,6 +118,16 @@ def test_a_resumed_job_tells_nothing_of_the_rest_and_pixels_that_were_there_noth
     assert found is not None and found.step_s == pytest.approx(0.05)
 
 
+def test_records_without_updates_or_seconds_or_of_batches_in_parts_tell_nothing(plan_of: PlanOf) -> None:
+    job = job_of(plan_of(), "scratch.")
+    whole = {"steps": 30, "train_s": 15.0, "images": {"val": 0, "test": 0}}
+    found = recorded([record(job, **whole), *(record(job, **{**whole, **facts}) for facts in (
+        {"steps": 0}, {"train_s": 0.0}, {"train_s": 90.0, "accumulation": {"parts": 2}},
+    ))])  # fmt: skip
+    assert found is not None and (found.step_s, found.note) == (0.5, "one finished job")
+    assert recorded([record(job, **{**whole, "train_s": 0.0})]) is None
+
+
 def test_only_records_of_the_same_device_count(plan_of: PlanOf, tmp_path: Path) -> None:
     plan, store = plan_of(), ResultStore(tmp_path)
     job, shapes = job_of(plan, "scratch."), Shapes(plan.jobs)
@@ -127,6 +137,7 @@ def test_only_records_of_the_same_device_count(plan_of: PlanOf, tmp_path: Path) 
     assert measured(plan, shapes, store, replace(CPU, name="Another"), done={job.key}) == {}
     assert measured(plan, shapes, store, replace(CPU, threads=2), done={job.key}) == {}
     assert measured(plan, shapes, store, A100, done={job.key}) == {}
+    assert measured(plan, shapes, store, CPU, done=set()) == {}
     stored(tmp_path, record(job, device=A100, **facts))
     found = measured(plan, shapes, store, A100, done={job.key})[shapes.of[job.key]]
     assert found.peak_bytes == 7_000  # the GPU's, not the process's
