@@ -26,6 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mutants as mutation
 from mutants import Mutant
@@ -105,7 +106,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--measured",
         action="store_true",
-        help="keep what was measured of tests and lines, though files have changed since",
+        help="keep what was measured of tests and lines, though the package has changed since",
     )
     parser.add_argument("--limit", type=float, default=240.0, help="seconds of tests a change meets at most")
     parser.add_argument("--workers", type=int, default=2, help="changes at a time")
@@ -172,41 +173,52 @@ def _environment(tree: Path, **more: str) -> dict[str, str]:
 # Which tests run which lines.
 
 
-def _state(tree: Path) -> str:
-    """Hash of all that decides which tests run which lines: the package, the tests, the manifests."""
+def _state(tree: Path) -> dict[str, str]:
+    """What decides which tests run which lines: hash of each test file, and under "" of everything that they share."""
     paths = [path for name in ("refers_bench", "tests", "manifests") for path in (tree / name).rglob("*")]
-    digest = hashlib.sha256()
+    found, shared = dict[str, str](), hashlib.sha256()
     for path in sorted(path for path in paths if path.is_file() and path.suffix != ".pyc"):
-        digest.update(str(path.relative_to(tree)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+        name = path.relative_to(tree).as_posix()
+        if path.match("test_*.py") and name.startswith("tests/"):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif not name.startswith("tests/mutation/"):
+            shared.update(name.encode() + b"\0" + path.read_bytes())
+    return {**found, "": shared.hexdigest()}
 
 
 def _lines(work: Path, tree: Path, options: argparse.Namespace) -> dict[str, dict[int, list[Test]]]:
-    """File -> line -> the tests that run it; measured anew when files have changed."""
+    """File -> line -> the tests that run it. What has changed since it was last measured is measured anew."""
     import coverage
 
     folder, state = work / "map", _state(tree)
-    done = folder / "done"
-    if not done.is_file() or (done.read_text() != state and not options.measured):
-        print("measuring which tests run which lines; the fast tests run once", flush=True)
+    known: dict[str, str] = json.loads((folder / "done").read_text()) if (folder / "done").is_file() else {}
+    if known.get("") != state[""] and not (known and options.measured):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        known = {}
+    changed = sorted(name for name in state if name and known.get(name) != state[name] and "architecture" not in name)
+    if changed:
+        print(f"measuring which lines the tests of {len(changed)} files run", flush=True)
         subprocess.run(
-            [*PYTEST, "-n", str(options.workers), *FAST, "tests"],
+            [*PYTEST, "-n", str(options.workers), *FAST, *changed],
             cwd=tree, env=_environment(tree, MUTATION_MAP=str(folder)), check=False,
         )  # fmt: skip
         whole = coverage.Coverage(data_file=str(folder / "whole"))
-        whole.combine([str(path) for path in folder.glob("coverage.*")], strict=True)
+        if known:
+            whole.load()
+        whole.combine([str(path) for path in folder.glob("coverage.*")])
         whole.save()
-        done.write_text(state)
+        (folder / "done").write_text(json.dumps(state))
     data = coverage.CoverageData(basename=str(folder / "whole"))
     data.read()
+    tests: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("tests-*.json"), key=lambda path: path.stat().st_mtime):
+        tests |= json.loads(path.read_text())
     users: dict[str, list[Test]] = defaultdict(list)
-    for path in folder.glob("tests-*.json"):
-        for name, test in json.loads(path.read_text()).items():
-            if test["passed"]:
-                for context in test["contexts"]:
-                    users[context].append(Test(id=name, seconds=test["seconds"]))
+    for name, test in tests.items():
+        if test["passed"] and (tree / name.partition("::")[0]).is_file():
+            for context in test["contexts"]:
+                users[context].append(Test(id=name, seconds=test["seconds"]))
     lines: dict[str, dict[int, list[Test]]] = {}
     for file in data.measured_files():
         if "refers_bench" in file:

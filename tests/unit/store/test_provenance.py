@@ -85,3 +85,17 @@ def test_the_machine_is_what_its_system_says() -> None:
     assert not names or found["cpu"] == names[0].split(": ", 1)[1].strip()
     highest = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     assert provenance.peak_memory_bytes() == pytest.approx(int(highest.split()[1]) * 1024, rel=0.05)
+
+
+@pytest.mark.parametrize(("processor", "shown"), [("", "aarch64"), ("arm", "arm")])
+def test_a_processor_without_a_model_name_is_named_by_its_kind(
+    monkeypatch: pytest.MonkeyPatch, processor: str, shown: str
+) -> None:
+    monkeypatch.setattr("platform.processor", lambda: processor)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(Path, "read_text", lambda self, **how: "processor: 0\nBogoMIPS: 50\nFeatures: fp\n")
+    assert provenance.hardware()["cpu"] == shown
+    monkeypatch.setattr(Path, "read_text", lambda self, **how: "processor: 0\nmodel name\t: A: B\nflags: x\n")
+    assert provenance.hardware()["cpu"] == "A: B"
+    monkeypatch.setattr(Path, "is_file", lambda self: False)
+    assert provenance.hardware()["cpu"] == shown

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from refers_bench.training import progress as module
+from refers_bench.training import progress as progress_module
 from refers_bench.training.progress import ProgressFile, Utilisation
 
 
@@ -120,3 +121,11 @@ def test_a_gpu(tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPat
     assert json.loads(path.read_text())["gpu"] == {**gpu, "utilisation_percent": 42}
     assert json.loads(path.read_text())["device"] == "cuda:1"
     assert asked.read_text().startswith("--id=GPU-abc-def ")
+
+
+@pytest.mark.parametrize(("known", "asked"), [("abc-def", "GPU-abc-def"), ("GPU-abc-def", "GPU-abc-def"), ("", "")])
+def test_a_gpu_is_named_as_its_driver_names_it(monkeypatch: pytest.MonkeyPatch, known: str, asked: str) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=known))
+    assert progress_module._uuid(torch.device("cuda:0")) == asked
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace())
+    assert progress_module._uuid(torch.device("cuda:0")) == "", "older versions of torch do not tell"
