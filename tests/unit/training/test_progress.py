@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from refers_bench.training import progress as module
-from refers_bench.training import progress as progress_module
 from refers_bench.training.progress import ProgressFile, Utilisation
 
 
@@ -126,6 +125,6 @@ def test_a_gpu(tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("known", "asked"), [("abc-def", "GPU-abc-def"), ("GPU-abc-def", "GPU-abc-def"), ("", "")])
 def test_a_gpu_is_named_as_its_driver_names_it(monkeypatch: pytest.MonkeyPatch, known: str, asked: str) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=known))
-    assert progress_module._uuid(torch.device("cuda:0")) == asked
+    assert module._uuid(torch.device("cuda:0")) == asked
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace())
-    assert progress_module._uuid(torch.device("cuda:0")) == "", "older versions of torch do not tell"
+    assert module._uuid(torch.device("cuda:0")) == "", "older versions of torch do not tell"
