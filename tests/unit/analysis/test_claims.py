@@ -254,6 +254,13 @@ def test_claims_about_classes(tmp_path: Path) -> None:
             'claims:\n  - {id: a, place: p, statement: s, expression: \'auc("C2", "nih", 1)\', at_least: 1}',
             "unknown row 'C2'.*near: C2L",
         ),
+        *(
+            (
+                "claims:\n  - {id: a, place: p, statement: s, expression: '1', at_least: 1, classes: " + classes + "}",
+                "classes: a list of class names",
+            )
+            for classes in ("[Mass, 3]", "[]", "Mass")
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:

@@ -81,6 +81,22 @@ def test_every_cell_of_rows_with_two_seeds_one_and_none(folder: Any) -> None:
     assert none.cells[7].notes[0].text == "no P-value: not run yet."
 
 
+def test_figures_of_every_table_stand_in_the_order_of_the_paper(folder: Any) -> None:
+    """Table 2 comes after the P-values of Table 1, and prints REFERS' figure again."""
+    nih = {"dataset": "nih_chestxray14", "task": "findings", "ratio": 0.01}
+    for method in ("refers", "lsp_transformer"):
+        folder.seeds(method, [0.75, 0.76], **nih)
+    folder.seeds("lsp_transformer", [0.75, 0.76])
+    table = references.build(folder.load())
+    assert table is not None
+    found = [(row.title.partition(",")[0], row.title[-9:]) for row in table.rows]
+    assert found[:3] == [
+        ("REFERS", "(Table 1)"),
+        ("LSP (Transformer)", "(Table 2)"),
+        ("LSP (Transformer)", "(Table 2)"),
+    ]
+
+
 def test_what_cannot_be_the_papers_figure_is_not_tested(folder: Any) -> None:
     folder.seeds("refers", [0.80, 0.82], synthetic=True)
     for seed in (0, 1):

@@ -1,0 +1,34 @@
+"""`claims` exits with 5 where it is asked to, and a claim fails on the figures measured here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import printed_by
+
+CLAIM = "  - {{id: {id}, place: Table 1, statement: 'S.', expression: 'auc(\"REFERS\", \"{column}\", 1)', {bound}}}\n"
+LINES = {
+    "holds": CLAIM.format(id="holds", column="nih", bound="at_least: 70"),
+    "fails": CLAIM.format(id="fails", column="nih", bound="at_least: 99"),
+    "no data": CLAIM.format(id="none", column="shenzhen", bound="at_least: 70"),
+}
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [(("holds",), 0), (("holds", "no data"), 0), (("fails",), 5), (("no data", "holds", "fails"), 5)],
+)
+def test_what_fails_here_is_an_exit_code(folder: Any, home: Path, claims: tuple[str, ...], code: int) -> None:
+    folder.seeds("refers", [0.84, 0.85, 0.86], dataset="nih_chestxray14", task="findings")
+    folder.save()
+    path = home / "mine.yaml"
+    path.write_text("version: 1\nclaims:\n" + "".join(LINES[name] for name in claims))
+    asked = ("--results", str(folder.results), "claims", folder.name, "--file", str(path))
+    plain = printed_by(*asked)
+    counts = {name: claims.count(name) for name in ("holds", "fails", "no data")}
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    assert f"measured here: {said}" in plain.out
+    assert printed_by(*asked, "--fail", code=code).out == plain.out
