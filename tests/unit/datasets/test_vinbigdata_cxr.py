@@ -246,3 +246,11 @@ def test_nothing_and_something_is_refused(copy: Path) -> None:
 def test_missing_images_may_be_left_out(copy: Path) -> None:
     drop_image(copy)
     assert len(index(copy, Params(missing="skip"), {})) == 59
+
+
+def test_simulated_readers_come_in_order(original: Path) -> None:
+    """Three of seventeen for each image; their rows stand one reader after the other."""
+    table = pd.read_csv(original / TABLE)
+    readers = table.groupby("image_id", sort=False)["rad_id"].apply(lambda names: [int(name[1:]) for name in names])
+    assert all(numbers == sorted(numbers) and numbers[0] >= 1 and numbers[-1] <= 17 for numbers in readers)
+    assert {len(set(numbers)) for numbers in readers} == {3} and len(set(table["rad_id"])) > 10

@@ -275,3 +275,9 @@ def test_a_call_that_no_node_can_hold_is_waited_for_so_long(
         assert waited(patience) == text.format(patience, "a node that is up")
         raise KeyboardInterrupt
     assert not cluster.alive and ray.token != ""
+
+
+def test_jobs_wait_here_for_what_they_need(tmp_path: Path) -> None:
+    """Ray is given a job when those it needs are done: it orders nothing by itself."""
+    made = engine(Settings(results=tmp_path, cache=tmp_path, slots=[]), {})
+    assert (made.name, made.queues, made.apart) == ("ray", False, ())

@@ -197,6 +197,8 @@ def test_a_probed_job_is_the_job_cut_short() -> None:
     words = {"kind": "discover", "discovery": {"feature_steps": 900, "words": 44, "side": 0.3}}
     found = probe._short({"job": {"spec": words}, "steps": 2, "warm_up": 1})
     assert found == ({"kind": "discover", "discovery": {"feature_steps": 3, "words": 4, "side": 0.3}}, 3)
+    few = {"kind": "discover", "discovery": {"feature_steps": 900, "words": 3}}
+    assert probe._short({"job": {"spec": few}, "steps": 2, "warm_up": 0})[0]["discovery"]["words"] == 3
 
 
 @pytest.mark.parametrize(
