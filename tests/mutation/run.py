@@ -238,14 +238,18 @@ def _chosen(
     The one that noticed it before comes first, then those that are named after the changed module, then those of its
     room, then the quickest.
 
-    What a module runs when it is imported is met by all tests that run any of its lines, or else by those that run one
-    of a module that imports it.
+    What a module runs when it is imported is met by all tests that run any of its lines or are named after it, or else
+    by those that run one of a module that imports it.
     """
+    ours = f"tests/unit/{Path(mutant.path).parent.relative_to('refers_bench').as_posix()}/"
+    named = f"{ours}test_{Path(mutant.path).stem.lstrip('_')}"
     of_file = lines.get(mutant.path, {})
     touched = range(mutant.line, mutant.line + mutant.old.count("\n") + 1)
     found = {test for line in touched for test in of_file.get(line, ())}
     if not _inside_function(mutant):
         found = {test for tests in of_file.values() for test in tests}
+        every = {test for by_line in lines.values() for tests in by_line.values() for test in tests}
+        found |= {test for test in every if test.module.startswith(named)}
     if not found:
         stem = Path(mutant.path).stem
         for file, by_line in lines.items():
@@ -256,8 +260,6 @@ def _chosen(
         modules[test.module].append(test)
     chosen = [test for test in found if test.id == first]
     seconds = sum(test.seconds for test in chosen)
-    ours = f"tests/unit/{Path(mutant.path).parent.relative_to('refers_bench').as_posix()}/"
-    named = f"{ours}test_{Path(mutant.path).stem.lstrip('_')}"
 
     def order(module: str) -> tuple[bool, bool, float]:
         return not module.startswith(named), not module.startswith(ours), sum(test.seconds for test in modules[module])
