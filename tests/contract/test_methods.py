@@ -147,6 +147,17 @@ def test_card_is_complete(name: str) -> None:
     gradient, plain = method.passes(method.Params())
     assert gradient >= 1
     assert plain >= 0
+    # What a method fixes is compared with its own source, where that states anything.
+    assert not method.source_values or method.constants.items() <= method.source_values.items()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_do_not_change_once_they_are_set(name: str) -> None:
+    """They are part of a key."""
+    params = plugins.load("method", name).Params()
+    for field, value in dict(params).items():
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(params, field, value)
 
 
 @pytest.mark.parametrize("name", NAMES)

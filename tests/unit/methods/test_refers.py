@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from refers_bench.methods.refers import Params, footnotes
+from refers_bench.methods.refers import Params, _pooled, footnotes
 
 TASKS = ("report_generation", "study_report_consistency")
 
@@ -49,3 +50,13 @@ PLAIN = "plain ViT without recurrent concatenation, pre-trained and fine-tuned b
 )  # fmt: skip
 def test_what_a_table_says(params: dict[str, Any], notes: tuple[str, ...]) -> None:
     assert footnotes(Params(**params)) == notes
+
+
+def test_what_is_contrasted_of_a_view() -> None:
+    """The paper's fused patches, the released code's aggregation embedding; of a plain ViT what fine-tuning reads out."""
+    for reading, patches in (("paper", True), ("official_code", False)):
+        for params in (Params(), Params(backbone="resnet101", recurrent_concatenation=False)):
+            assert _pooled(params, {"reading": reading}, SimpleNamespace(averages=not patches)) is patches
+        for averages in (True, False):
+            plain = Params(recurrent_concatenation=False)
+            assert _pooled(plain, {"reading": reading}, SimpleNamespace(averages=averages)) is averages
