@@ -28,3 +28,22 @@ def test_a_convolutional_decoder_begins_with_a_third_of_the_encoders_width(width
     assert (first.in_channels, first.out_channels) == (10, inner)
     assert decoder(torch.zeros(3, 4, 10)).shape[-2:] == (32, 32)
     assert isinstance(decoder_of("linear", encoder, size=32), LinearDecoder)
+
+
+@pytest.mark.parametrize(
+    ("grid", "size", "widths"),
+    [
+        (14, 224, [256, 128, 64, 32]),
+        (4, 4, [256]),
+        (4, 8, [256]),
+        (4, 9, [256, 128]),
+        (2, 128, [256, 128, 64, 32, 16, 8]),
+    ],
+)
+def test_a_stage_for_each_doubling_and_one_at_least(grid: int, size: int, widths: list[int]) -> None:
+    encoder = SimpleNamespace(patch_width=10, grid=grid, width=768)
+    decoder = decoder_of("convolutional", encoder, size=size)
+    convolutions = [layer.out_channels for layer in decoder.modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions == [*widths, 1]
+    if size < 20:
+        assert decoder(torch.zeros(2, grid**2, 10)).shape == (2, size, size)
