@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Orchestrator:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
         self.script = folder / "orchestrate.py"
         self.script.write_text(ORCHESTRATE)
 
@@ -56,10 +57,10 @@ class Orchestrator:
         ]
         path = self.folder / f"jobs-{identity.key({'jobs': listed})}.json"
         path.write_text(json.dumps(listed))
-        return subprocess.Popen(
-            [sys.executable, str(self.script), str(path), str(self.folder), json.dumps(how)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+        command = [sys.executable, str(self.script), str(path), str(self.folder), json.dumps(how)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.started.append(subprocess.Popen(command, **pipes, text=True, start_new_session=True))
+        return self.started[-1]
 
     def run(self, jobs: Sequence[Job], **how: Any) -> dict[str, Any]:
         """To the end; the outcome by names instead of keys."""
@@ -77,9 +78,14 @@ class Orchestrator:
 
 
 @pytest.fixture
-def orchestrator(tmp_path: Path) -> Orchestrator:
-    """An orchestrator with results below the test's own folder."""
-    return Orchestrator(tmp_path)
+def orchestrator(tmp_path: Path) -> Iterator[Orchestrator]:
+    """An orchestrator with results below the test's own folder; nothing that it starts outlives the test."""
+    made = Orchestrator(tmp_path)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def test_what_has_failed_in_one_orchestrator_is_not_run_again_in_another(orchest
         ("bug", "crash", "RuntimeError: asked for by the job"),
         ("exit", "crash", "worker died with exit status 13"),
         ("kill", "crash", "worker died with exit status -9"),
-        ("hang", "timeout", "over its time limit of 1 s"),
+        ("hang", "timeout", "over its time limit of 2 s"),
     ],
 )
 def test_a_failing_job_is_recorded_and_the_rest_goes_on(
@@ -182,7 +182,8 @@ def test_a_failing_job_is_recorded_and_the_rest_goes_on(
 ) -> None:
     bad = job("bad", fail=fail, fail_attempts=2)
     jobs = [bad, job("needs bad", bad), *(job(f"good{i}") for i in range(4))]
-    outcome = orchestrator.run(jobs, time_limit=1.0)
+    limit = 2.0 if fail == "hang" else 60.0
+    outcome = orchestrator.run(jobs, time_limit=limit)
     assert (outcome["failed"], outcome["blocked"]) == ({"bad": category}, ["needs bad"])
     assert outcome["done"] == [f"good{i}" for i in range(4)]
     store = ResultStore(tmp_path / "results")
@@ -192,7 +193,7 @@ def test_a_failing_job_is_recorded_and_the_rest_goes_on(
     # A crash is tried twice in a run (it may have been the machine's), anything else once; asked again, it is tried
     # again, and once it works nothing of the failure is left.
     assert failure["attempts"] == (2 if category == "crash" else 1)
-    while (outcome := orchestrator.run(jobs, time_limit=1.0))["failed"]:
+    while (outcome := orchestrator.run(jobs, time_limit=limit))["failed"]:
         assert outcome["failed"] == {"bad": category}
     assert store.failure(bad.key) is None
     assert {store.state(one.key) for one in jobs} == {"done"}

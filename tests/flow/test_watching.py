@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Reader:
         self.out: list[str] = []
         self.err: list[str] = []
         self.threads = [
-            threading.Thread(target=lines.extend, args=(stream,))
+            threading.Thread(target=lines.extend, args=(stream,), daemon=True)
             for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err))
         ]
         for thread in self.threads:
@@ -40,10 +40,30 @@ class Reader:
 
     def wait(self) -> tuple[int, str, str]:
         """Exit status and what was printed."""
-        code = self.process.wait(timeout=90)
+        try:
+            code = self.process.wait(timeout=40)
+        finally:
+            self.process.kill()
         for thread in self.threads:
             thread.join()
         return code, "".join(self.out), "".join(self.err)
+
+
+Follow = Callable[..., Reader]
+
+
+@pytest.fixture
+def follow() -> Iterator[Follow]:
+    """Starts a `Reader`, which does not outlive the test."""
+    readers: list[Reader] = []
+
+    def started(results: Path, *arguments: str) -> Reader:
+        readers.append(Reader(results, *arguments))
+        return readers[-1]
+
+    yield started
+    for reader in readers:
+        reader.process.kill()
 
 
 def planned(results: Path, jobs: Sequence[Job]) -> None:
@@ -57,14 +77,14 @@ def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, tmp_path: Path) -> None:
+def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, follow: Follow, tmp_path: Path) -> None:
     jobs = [job("slow", sleep=2.5), job("other")]
     results, store = tmp_path / "results", ResultStore(tmp_path / "results")
     planned(results, jobs)
     code, out, err = command_in(results, "logs", "slow")
     assert (code, out, err) == (0, "", "no log: slow is to do\n")
 
-    reader = Reader(results, "logs", "slow", "-f")
+    reader = follow(results, "logs", "slow", "-f")
     until(lambda: reader.err)
     running = orchestrator.start(jobs, workers=1)
     until(lambda: store.log(jobs[0].key).is_file())
@@ -84,12 +104,14 @@ def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, tmp_path: 
     assert command_in(results, "logs", jobs[0].key) == (0, out, "")
 
 
-def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_of_a_job_that_fails(
+    orchestrator: Any, follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bug, killed = job("bug", fail="bug"), job("killed", fail="kill", sleep=0.5)
     child = job("child", bug)
     jobs, results = [bug, killed, child], tmp_path / "results"
     planned(results, jobs)
-    reader = Reader(results, "logs", "killed", "-f")
+    reader = follow(results, "logs", "killed", "-f")
     until(lambda: reader.err)
     assert orchestrator.run(jobs)["failed"] == {"bug": "crash", "killed": "crash"}
 
@@ -112,24 +134,24 @@ def test_logs_of_a_job_that_fails(orchestrator: Any, tmp_path: Path, monkeypatch
 
 
 def test_following_ends_when_the_orchestrator_is_killed(
-    orchestrator: Any, kill_all: Callable[..., list[int]], tmp_path: Path
+    orchestrator: Any, follow: Follow, kill_all: Callable[..., list[int]], tmp_path: Path
 ) -> None:
     jobs, results = [job("endless", sleep=600)], tmp_path / "results"
     planned(results, jobs)
     running = orchestrator.start(jobs)
-    reader = Reader(results, "logs", "endless", "-f")
+    reader = follow(results, "logs", "endless", "-f")
     until(lambda: any("is run by" in line for line in reader.err))
     assert kill_all(running) == []
     code, _, err = reader.wait()
     assert (code, err.splitlines()[-1]) == (3, "endless is to do")
 
 
-def test_status_is_watched_to_the_end(orchestrator: Any, tmp_path: Path) -> None:
+def test_status_is_watched_to_the_end(orchestrator: Any, follow: Follow, tmp_path: Path) -> None:
     bad = job("bad", fail="data")
     jobs = [bad, job("child", bad), *(job(f"slow{i}", sleep=1.2) for i in range(4))]
     results = tmp_path / "results"
     planned(results, jobs)
-    reader = Reader(results, "status", "--watch", "0.3")
+    reader = follow(results, "status", "--watch", "0.3")
     until(lambda: any("nobody runs it" in line for line in reader.out))
     running = orchestrator.start(jobs, workers=1)
     code, out, err = reader.wait()
@@ -139,6 +161,7 @@ def test_status_is_watched_to_the_end(orchestrator: Any, tmp_path: Path) -> None
     assert re.match(r"\d\d:\d\d:\d\d small: 0 of 6 done, 6 to do, nobody runs it", lines[0])
     assert any(re.match(r"  slow\d: .*, local, process \d+", line) for line in lines), out
     assert any("1 failed" in line and "1 running" in line for line in lines), out
+    assert not any("1 running" in line and "nobody runs it" in line for line in lines), out
     # What cannot come any more is not waited for; the counts stand at the end.
     assert re.search(r"noop +4 +0 +1 +1 +0$", out)
 
