@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from refers_bench import plugins
+from refers_bench.data.phantoms import PhantomParams
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError
 from refers_bench.jobs import entry, probe, probe_data
@@ -113,6 +115,27 @@ def test_preparation_and_discovery_are_probed(tmp_path: Path) -> None:
     (job,) = probes_of(plan, context.results, "discover")
     content = run(job, JobContext(results=tmp_path / "other", cache=tmp_path / "cache"))
     check(content, job, JobContext(results=tmp_path / "other", cache=tmp_path / "cache"), "random pixels")
+
+
+def test_a_preparation_of_images_on_disk_is_probed(tmp_path: Path) -> None:
+    """As many images as the probe asks for, of those that are there; the root is left as it was."""
+    root = tmp_path / "root"
+    root.mkdir()
+    plugins.load("dataset", "shenzhen_tb").write_layout(root, PhantomParams(studies=12, size=32, views=1))
+    (tmp_path / "m.yaml").write_text(json.dumps({
+        "version": 1, "protocol": {"preset": "smoke"}, "source": {"dataset": "shenzhen_tb"}, "methods": ["scratch"],
+        "targets": [{"dataset": "shenzhen_tb", "tasks": ["tuberculosis"]}], "seeds": [3],
+    }))  # fmt: skip
+    plan = expand(load(tmp_path / "m.yaml"), Roots(paths={"shenzhen_tb": root}))
+    context = JobContext(results=tmp_path / "results", cache=tmp_path / "cache", roots={"shenzhen_tb": str(root)})
+    before = sorted(path.name for path in root.rglob("*"))
+    for decoded, images in ((5, 5), (99, 12)):
+        (job,) = probes_of(plan, context.results, "prepare")
+        found = run(replace(job, spec={**job.spec, "decoded": decoded}), context)["measurement"]
+        assert (found["steps"], found["data"]) == (images, f"{images} images decoded")
+        assert 0 < found["step_s"] * images + found["fixed_s"] <= found["wall_s"]
+    assert sorted(path.name for path in root.rglob("*")) == before
+    assert not context.cache.exists() and not (context.results / "store").exists()
 
 
 def test_the_first_updates_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
