@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
 from refers_bench import plugins
 from refers_bench.manifest import protocols
@@ -15,6 +16,7 @@ from refers_bench.manifest.roots import Roots
 from refers_bench.plan.cost_model import batch_size
 from refers_bench.plan.expand import expand
 from refers_bench.plan.lock import Plan
+from refers_bench.plan.parameters import parameters
 from refers_bench.plan.shapes import shape_of
 
 PlanOf = Callable[..., Plan]
@@ -218,3 +220,19 @@ def test_later_constants_are_in_a_key_only_where_they_are_changed(plan_of: PlanO
 def test_the_cpu_manifests_hold_every_method_that_needs_no_file(manifest: str) -> None:
     ids = {row["id"] for row in planned(manifest).manifest["methods"]}
     assert ids == set(plugins.names("method")) - {"checkpoint"}
+
+
+class Made(BaseModel):
+    """A plug-in's parameters, one with a default that is made anew each time, one without any."""
+
+    sides: list[int] = Field(default_factory=lambda: [1, 2], description="of something")
+    must: int = Field(description="be given", json_schema_extra={"unstated": True})
+
+
+def test_a_default_that_is_made_anew_is_no_change() -> None:
+    plain, given = (list(parameters(model)) for model in (Made(must=3), Made(must=3, sides=[1])))
+    assert [(one.name, one.value, one.default, one.changed, one.stated) for one in plain] == [
+        ("sides", [1, 2], [1, 2], False, True),
+        ("must", 3, None, True, False),
+    ]
+    assert [(one.name, one.value, one.default, one.changed) for one in given][0] == ("sides", [1], [1, 2], True)

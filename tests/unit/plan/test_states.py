@@ -171,6 +171,19 @@ def test_changes_are_followed_to_the_inputs_of_what_a_job_needs(plan_of: PlanOf,
     ]
 
 
+def test_what_follows_a_changed_need_is_told_too(tmp_path: Path) -> None:
+    def plan(count: int) -> Plan:
+        image = Job(key=str(count) * 20, kind="prepare", name="images", spec={"impl": count})
+        spec = {"prepare": image.key, "task": f"t{count}"}
+        return Plan(name="m", jobs=(image, Job(key=str(count + 2) * 20, kind="finetune", name="n", spec=spec)))
+
+    assert list(explain(plan(2), plan(1), "n", ResultStore(tmp_path), tmp_path))[2:] == [
+        "    prepare: images changed",
+        "      impl: 1 -> 2 (revision of the plug-in)",
+        "    task: 't1' -> 't2'",
+    ]
+
+
 def test_long_lists_are_shortened(tmp_path: Path) -> None:
     def plan(count: int) -> Plan:
         spec = {
