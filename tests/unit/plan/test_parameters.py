@@ -235,4 +235,4 @@ def test_a_default_that_is_made_anew_is_no_change() -> None:
         ("sides", [1, 2], [1, 2], False, True),
         ("must", 3, None, True, False),
     ]
-    assert [(one.name, one.value, one.default, one.changed) for one in given][0] == ("sides", [1], [1, 2], True)
+    assert next((one.name, one.value, one.default, one.changed) for one in given) == ("sides", [1], [1, 2], True)
