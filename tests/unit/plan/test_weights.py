@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from refers_bench.files import sha256_of
+from refers_bench.manifest.roots import Roots
 from refers_bench.plan import weights
 
 
@@ -61,3 +62,13 @@ def test_an_unchanged_file_is_read_once(file: Path, tmp_path: Path, monkeypatch:
 
 def test_a_cache_that_cannot_be_written_is_no_failure(file: Path) -> None:
     assert weights.digest(file, Path("/proc/nowhere")) == weights.digest(file)
+
+
+def test_the_first_name_that_cannot_be_had_says_why(file: Path, tmp_path: Path) -> None:
+    """Whatever comes after it: a job with one of several files is unavailable as well."""
+    gone = tmp_path / "gone"
+    roots = Roots(paths={"there": file, "gone": gone}, origins={"gone": "here"})
+    digests, why = weights.identified(iter(("there", "gone", "never", "there")), roots, None)
+    assert digests == {"there": weights.digest(file), "gone": "", "never": ""}
+    assert why == f"data root 'gone' is {gone} (here), which does not exist"
+    assert weights.identified(iter(("there",)), roots, None) == ({"there": weights.digest(file)}, "")
