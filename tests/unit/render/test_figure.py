@@ -176,6 +176,24 @@ def test_intervals_lie_along_x_with_names_from_the_top_down_and_a_guide() -> Non
     assert abs(texts(root)["upper"][1] - marks[0][0]) < 5
 
 
+def test_panels_fill_one_row_after_the_other() -> None:
+    """Five panels in rows of three: the fourth stands below the first."""
+    shown = [
+        replace(panel(Series(label="s", x=(0.0, 1.0), y=(0.0, 1.0))), title=f"Panel{number}") for number in range(5)
+    ]
+    where = {name: place for name, place in texts(svg_of(*shown, columns=3)).items() if name.startswith("Panel")}
+    assert len(where) == 5 and len({round(where[f"Panel{number}"][1], 1) for number in (0, 1, 2)}) == 1
+    assert where["Panel0"][0] < where["Panel1"][0] < where["Panel2"][0]
+    assert where["Panel3"][1] == where["Panel4"][1] > where["Panel0"][1]
+    assert abs(where["Panel3"][0] - where["Panel0"][0]) < 5
+
+
+def test_a_value_that_a_logarithmic_axis_cannot_show_has_no_tick() -> None:
+    where = texts(svg_of(panel(Series(label="s", x=(0.0, 3.0, 30.0), y=(1.0, 5.0, 9.0)), x_log=True)))
+    assert "3" in where and "30" in where and where["3"][0] < where["30"][0]
+    assert [name for name in where if name == "0" and abs(where[name][1] - where["3"][1]) < 1e-6] == []
+
+
 def test_a_logarithmic_axis_has_a_tick_at_every_value_and_bars_of_its_ends() -> None:
     series = Series(
         label="s", x=(1.0, 10.0, 100.0), y=(50.0, 60.0, 90.0), low=(45.0, 60.0, 80.0), high=(55.0, 70.0, 90.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -95,6 +96,15 @@ def test_html_is_self_contained() -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert text.count("<script") == 1 and f"script-src 'sha256-{digest}'\"" in text
     assert 'src="data:image/svg+xml;base64,' in text and "<b>76.7</b>" in text
+
+
+def test_a_latex_document_holds_every_item() -> None:
+    items = (TABLE, replace(TABLE, id="t2", caption="Another."), FIGURE, replace(TABLE, id="t3", caption="Last."))
+    sections = tuple(Section(id=name, title=name, items=items) for name in ("one", "two"))
+    text = latex.document(replace(PAGE, sections=sections), figure_paths={FIGURE.id: "f.pdf"})
+    starts = [r"\\section\*\{(one|two)\}", r"\\caption\{"]
+    assert [len(re.findall(one, text)) for one in starts] == [2, 8]
+    assert text.count("Another.") == text.count("Last.") == text.count(r"\includegraphics") == 2
 
 
 def test_html_offers_a_choice_where_there_are_means_and_classes() -> None:
@@ -202,3 +212,4 @@ def test_words_are_broken_only_where_no_column_would_hold_them() -> None:
     assert html._soft("context_restoration") == "context_<wbr>restoration"
     assert html._soft("tuberculosis") == "tuberculosis" and html._soft("a <b>") == "a &lt;b&gt;"
     assert html._soft("n" * 45).count("<wbr>") == 2
+    assert html._soft("n" * 45).replace("<wbr>", "") == "n" * 45
