@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from refers_bench.analysis.results import load
 from refers_bench.data.imported import ImportedRun
 from refers_bench.jobs.importing import publish
 from refers_bench.render.table import NO_VALUE
-from refers_bench.reports import references
+from refers_bench.reports import _summary, references
 
 COLUMNS = [
     "published",
@@ -164,3 +165,21 @@ def test_a_figure_that_two_tables_print_stands_once_beside_the_released_files(fo
     ]
     assert table.rows[0].cells[7].notes[0].text == "no P-value: not run here."
     assert [cell.figure for cell in table.rows[1].cells][:4] == ["73.0", NO_VALUE, "74.00", "2"]
+
+
+def test_how_far_a_release_is_from_the_published_figures_counts_both_ways(folder: Any) -> None:
+    """Published 80.4 and 73.0; all pairs right are 100, all wrong are 0: both are more than a point away."""
+    labels = np.arange(40)[:, None] % 2
+    runs = [
+        ImportedRun(
+            method=method, label=method, dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0, seed=0,
+            classes=("Viral",), image_ids=tuple(f"i{n}" for n in range(40)), patient_ids=("",) * 40,
+            labels_NK=labels.astype(np.int8), scores_NK=(sign * labels + np.arange(40)[:, None] / 99).astype(np.float32),
+        )
+        for method, sign in (("refers", 1), ("c2l", -1))
+    ]  # fmt: skip
+    publish(runs, results=folder.results, name="refers-release", title="", origin="released", command="c")
+    assert list(_summary._released(load(folder.results, "refers-release"))) == [
+        "Of the 2 mean AUCs of the released files, 2 differ from the published ones by more than 0.1 point, "
+        "2 by more than 1 point."
+    ]
