@@ -29,8 +29,7 @@ from refers_bench.plan.lock import last
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 
-#: SIGKILLs of the long run of the smoke manifest, and of the short one.
-KILLS, FEWER = 20, 8
+KILLS = 20
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,10 +66,18 @@ def test_orchestrator_killed_at_random_moments(
 ) -> None:
     first = [job(f"first{i}", sleep=0.02) for i in range(40)]
     jobs = first + [job(f"second{i}", one, sleep=0.02) for i, one in enumerate(first)]
-    moments, before = random.Random(7), {}
-    for _ in range(FEWER):
-        process = orchestrator.start(jobs)
-        time.sleep(moments.uniform(0.1, 1.2))
+    moments, before, folder = random.Random(7), {}, tmp_path / "results" / "store"
+
+    def done() -> int:
+        return sum(not path.name.startswith(".") for path in folder.glob("*"))
+
+    for more in (0, 1, 9, 2, 0, 5, 1, 12):  # jobs that it has time to end
+        process, there = orchestrator.start(jobs), done()
+        deadline = time.monotonic() + 60
+        while done() < there + more:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.03) if more else moments.uniform(0.1, 0.7))
         assert kill_all(process) == [], "workers outlive their orchestrator"
         now = published(tmp_path / "results")
         assert {name: now.get(name) for name in before} == before, "a finished result was lost or rewritten"
