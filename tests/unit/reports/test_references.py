@@ -123,6 +123,13 @@ def test_a_figure_outside_the_prediction_differs(folder: Any) -> None:
     (row,) = table.rows
     # 0.7 points are more than 4.303 * 0.1 * sqrt(2 / 3) = 0.35.
     assert [cell.figure for cell in row.cells][5:9] == ["+0.70", "\N{PLUS-MINUS SIGN} 0.35", "0.013", "differs"]
+    # The difference that is found four times of five.
+    error, bound, detected = 0.1 * math.sqrt(2 / 3), stats.t.ppf(0.975, 2), row.cells[10].value or math.nan
+    powers = [
+        stats.nct.sf(bound, 2, part * detected / error) + stats.nct.cdf(-bound, 2, part * detected / error)
+        for part in (0.995, 1.005)
+    ]
+    assert powers[0] < 0.8 < powers[1]
 
 
 def test_without_a_figure_of_the_paper_there_is_no_table(folder: Any) -> None:
