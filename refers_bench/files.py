@@ -1,4 +1,4 @@
-"""How does a file or folder appear whole or not at all, even when the process is killed?"""
+"""Publishes files and folders whole or not at all, even when the process is killed."""
 
 from __future__ import annotations
 

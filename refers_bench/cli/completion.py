@@ -1,4 +1,4 @@
-"""How does the shell learn our commands and options?"""
+"""Prints what a shell reads to complete commands and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which labelled images does a label ratio leave, the same for every method and nested across ratios?"""
+"""Draws the labelled images that a label ratio leaves: the same for every method, nested across ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a person see while jobs run: a live view on a terminal, plain lines elsewhere?"""
+"""Shows people what runs, has ended and is left: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

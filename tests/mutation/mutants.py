@@ -205,9 +205,6 @@ class _Finder(ast.NodeVisitor):
             self._add("guard", node, "pass")
         self.generic_visit(node)
 
-    def visit_While(self, node: ast.While) -> None:
-        self.generic_visit(node)
-
     def visit_IfExp(self, node: ast.IfExp) -> None:
         self._condition(node.test)
         self.generic_visit(node)
@@ -312,12 +309,8 @@ class _Finder(ast.NodeVisitor):
             self._add("entry", node, ast.Dict(keys=keys, values=values))
         self.generic_visit(node)
 
-    def _elements(self, node: ast.List | ast.Set | ast.Tuple) -> None:
-        if (
-            len(node.elts) >= 2
-            and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
-            and not isinstance(node, ast.Tuple)
-        ):
+    def _elements(self, node: ast.List | ast.Set) -> None:
+        if len(node.elts) >= 2 and not isinstance(getattr(node, "ctx", None), ast.Store):
             for at in range(len(node.elts)):
                 self._add("entry", node, type(node)(elts=[one for n, one in enumerate(node.elts) if n != at]))
         self.generic_visit(node)
@@ -329,10 +322,6 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load):
             self._add("slice", node, node.value)
         self.generic_visit(node)
-
-    def visit_Return(self, node: ast.Return) -> None:
-        if node.value is not None:
-            self.visit(node.value)
 
     def visit_Break(self, node: ast.Break) -> None:
         self._add("loop", node, "continue")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from command_line import printed_by
 from refers_bench import plugins
-from refers_bench.cli import main
 
+Listed = Callable[..., list[str]]
 MODULE = """
 from pydantic import BaseModel
 from refers_bench.plugins import Dataset, Task
@@ -31,7 +33,7 @@ DATASETS = {
 
 
 @pytest.fixture
-def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listed]:
     """Prints the list where another package brings `DATASETS`: lines from its first on."""
     facts = tmp_path / "zz-1.0.dist-info"
     facts.mkdir()
@@ -43,17 +45,11 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.syspath_prepend(str(tmp_path))
     plugins.names.cache_clear()
 
-    def lines(*options: str) -> list[str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["datasets", "list", *options])
-        assert ended.value.code == 0
-        return capsys.readouterr().out.splitlines()
-
-    yield lines
+    yield lambda *options: printed_by("datasets", "list", *options).out.splitlines()
     plugins.names.cache_clear()
 
 
-def test_a_dataset_with_reports_or_with_labels_to_train_on_may_be_a_source(listed) -> None:  # type: ignore[no-untyped-def]
+def test_a_dataset_with_reports_or_with_labels_to_train_on_may_be_a_source(listed: Listed) -> None:
     lines = listed()
     own = lines.index("zz_both           Both  (target, source)")
     tasks = [f"{'':<18}task a: First (2 classes: x, y)", f"{'':<18}task b: Second (1 classes: z)"]
@@ -69,7 +65,7 @@ def test_a_dataset_with_reports_or_with_labels_to_train_on_may_be_a_source(liste
     assert "shenzhen_tb       Shenzhen tuberculosis  (target, source)" in lines[:own]
 
 
-def test_a_card_has_licence_citation_counts_and_quirks(listed) -> None:  # type: ignore[no-untyped-def]
+def test_a_card_has_licence_citation_counts_and_quirks(listed: Listed) -> None:
     lines = listed("--cards")
     card = ["source: a page", "licence: free", "cite: us, 2025"]
     tasks = ["task a: First (2 classes: x, y)", "task b: Second (1 classes: z)"]

@@ -90,6 +90,14 @@ Run = Callable[..., tuple[Outcome, ScriptedEngine, Listening]]
 
 
 @pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The coordinator's time in seconds, which stands still but for what a test adds."""
+    now = [0.0]
+    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
 def run(tmp_path: Path) -> Run:
     def run(
         jobs: Sequence[Job], script: Mapping[str, Sequence[str]] | None = None, *, engine: Mapping[str, Any] | None = None,
@@ -276,11 +284,9 @@ def test_a_recorded_failure_is_not_tried_again_here(run: Run, tmp_path: Path) ->
     assert (ResultStore(tmp_path).failure(one.key) or {})["message"] == "there"
 
 
-def test_time_in_the_queue_is_no_time_of_a_job(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_in_the_queue_is_no_time_of_a_job(run: Run, clock: list[float]) -> None:
     """Neither for the budget nor for people: it counts from when the engine says that the job has begun."""
     one, two, three = job("one"), job("two"), job("three")
-    clock = [0.0]
-    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
     said = [Ending(key=one.key, category="running"), None, None]
 
     class Queue(ScriptedEngine):
@@ -321,9 +327,7 @@ def test_what_an_engine_has_taken_before_it_refuses_stays_claimed(run: Run, tmp_
     assert [(Claims(tmp_path).owner(key) or {}).get("token") for key in (one.key, two.key)] == ["t", None]
 
 
-def test_with_the_budget_spent_what_waits_in_the_queue_is_taken_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+def test_with_the_budget_spent_what_waits_in_the_queue_is_taken_back(run: Run, clock: list[float]) -> None:
     jobs = [job(str(i)) for i in range(3)]
     said = [Ending(key=jobs[0].key, category="running")]
 
@@ -344,10 +348,8 @@ def test_with_the_budget_spent_what_waits_in_the_queue_is_taken_back(run: Run, m
 
 
 def test_back_in_the_queue_a_job_is_claimed_again_and_costs_nothing(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, clock: list[float]
 ) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
     one = job("one")
     said = [Ending(key=one.key, category=category) for category in ("running", "queued")]
     owners: list[bool] = []
@@ -460,12 +462,8 @@ def seen_elsewhere(results: Path, **how: Any) -> Claims:
     return claims
 
 
-def test_a_long_job_stays_claimed_since_its_claim_is_renewed(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_job_stays_claimed_since_its_claim_is_renewed(run: Run, tmp_path: Path, clock: list[float]) -> None:
     """Other hosts take over a claim that nobody has renewed for two minutes; here it is renewed every 20 seconds."""
-    clock = [0.0]
-    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
     one = job("one")
     path = tmp_path / "work" / "claims" / f"{one.key}.json"
     alive: list[bool] = []
@@ -596,9 +594,9 @@ def test_at_most_so_many_jobs_counts_further_attempts(run: Run) -> None:
     assert (engine.started, outcome.left) == ([], [one.key for one in jobs[1:]])
 
 
-def test_what_waits_is_told_by_kind_and_what_runs_by_name(run: Run, tmp_path: Path, monkeypatch: Any) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+def test_what_waits_is_told_by_kind_and_what_runs_by_name(
+    run: Run, tmp_path: Path, clock: list[float], monkeypatch: Any
+) -> None:
     monkeypatch.setattr("refers_bench.execution.coordinator.SHOWN", 2)
     store = ResultStore(tmp_path)
     images = job("images", kind="discover")
@@ -675,9 +673,9 @@ def test_what_a_job_needs_may_be_in_the_store_and_not_among_the_jobs(run: Run, t
     assert (names(engine), outcome.done, outcome.left) == (["after"], [after.key], [never.key])
 
 
-def test_what_waits_in_a_queue_is_told_as_waiting(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("refers_bench.execution.coordinator.time.monotonic", lambda: clock[0])
+def test_what_waits_in_a_queue_is_told_as_waiting(
+    run: Run, tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = job("one", kind="pretrain"), job("two", kind="finetune")
     said = [[], [Ending(key=one.key, category="running")], []]
     told: list[tuple[list[str], dict[str, int]]] = []

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tiny_jobs
 from refers_bench.store.context import JobContext
 
 SIZE = 16
@@ -20,30 +21,22 @@ CLASSES = ("Effusion", "Nodule")
 #: Views of each study, in turn.
 VIEWS = (1, 2, 3, 1)
 AUGMENT = {
-    "crop": "none", "scale": [0.5, 1.0], "ratio": [0.8, 1.25], "rotation_degrees": 0, "flip_probability": 0.5,
+    **tiny_jobs.AUGMENT, "crop": "none", "scale": [0.5, 1.0], "ratio": [0.8, 1.25], "rotation_degrees": 0,
     "brightness": [0.9, 1.1], "contrast": [0.9, 1.1], "jitter_probability": 0.5,
 }  # fmt: skip
 IMAGE = {
-    "prepared_size": SIZE, "size": SIZE, "channels": 1, "mean": [0.5], "std": [0.25], "pretrain_augment": AUGMENT,
-    "finetune_augment": AUGMENT,
+    **tiny_jobs.IMAGE, "prepared_size": SIZE, "size": SIZE, "pretrain_augment": AUGMENT, "finetune_augment": AUGMENT,
 }  # fmt: skip
-NETWORK = {
-    "reading": "paper", "patch_size": 8, "width": 8, "depth": 1, "heads": 2, "mlp_width": 16, "dropout": 0.1,
-    "activation": "relu", "position": "concatenated", "aggregation": "concatenated", "readout": "auto", "init": "random",
-    "init_path_name": "",
-}  # fmt: skip
+NETWORK = {**tiny_jobs.NETWORK, "width": 8, "depth": 1, "mlp_width": 16}
 TRAINING = {
-    "steps": 8, "batch_size": 8, "optimizer": "sgd", "learning_rate": 1.0, "momentum": 0.9, "weight_decay": 1e-4,
-    "decay_rule": "no_norm_bias", "warmup_steps": 0, "schedule": "constant", "schedule_order": "after_step",
-    "clip_norm": 0.0, "precision": "fp32", "accumulate": 1, "validate_every": 1, "patience": 0,
+    **tiny_jobs.COMMON, "steps": 8, "learning_rate": 1.0, "warmup_steps": 0, "schedule": "constant", "clip_norm": 0.0,
+    "validate_every": 1,
 }  # fmt: skip
 PRETRAIN = {
-    **TRAINING, "steps": 4, "validate_every": 2, "processes": 1, "view_sampling": "paper", "report_flip": "paper",
-    "text_learning_rate": 0.01, "decoder_learning_rate": 0.02, "lookahead_steps": 0, "lookahead_alpha": 0.5,
-    "select": "last", "temperature": 0.1, "image_to_text_weight": 0.75, "text_to_image_gradient": True,
-    "text_tokens": 12, "vocabulary": 60, "learning_rate": 0.02,
-    "text_encoder": {"path_name": "", "width": 8, "depth": 1, "heads": 2, "mlp_width": 16, "dropout": 0.1},
-    "decoder": {"width": 8, "depth": 1, "heads": 2, "mlp_width": 16, "dropout": 0.1, "activation": "gelu"},
+    **tiny_jobs.PRETRAIN, **TRAINING, "steps": 4, "validate_every": 2, "learning_rate": 0.02, "lookahead_steps": 0,
+    "select": "last", "text_tokens": 12, "vocabulary": 60,
+    "text_encoder": {**tiny_jobs.PRETRAIN["text_encoder"], "width": 8, "mlp_width": 16},
+    "decoder": {**tiny_jobs.PRETRAIN["decoder"], "width": 8, "mlp_width": 16},
 }  # fmt: skip
 SIDES, FINDINGS = ("left", "right", "both"), ("effusion", "nodule", "clear lung", "fracture")
 
