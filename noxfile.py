@@ -118,6 +118,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Small changes of the package, one at a time: which of them do the fast tests notice? Takes an hour or more."""
+    """Small changes of the package, one at a time: which of them do the fast tests notice? Takes long."""
     session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture", "mutation"))
     session.run("python", "tests/mutation/run.py", *session.posargs)
