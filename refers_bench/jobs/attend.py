@@ -181,7 +181,7 @@ def check_predictions(found: pd.DataFrame, path: Path, stored: Mapping[str, Any]
     """
     before = schemas.read(path, "predictions")
     names = ["image_id", "class", "split"]
-    now = found.reset_index(drop=True)
+    now = found.reset_index()
     same_rows = len(now) == len(before) and all((now[name] == before[name]).all() for name in names)
     if same_rows and np.array_equal(now["logit"].to_numpy(np.float32), before["logit"].to_numpy(np.float32)):
         return

@@ -173,7 +173,8 @@ def _preparation(spec: Mapping[str, Any], context: JobContext, work: Path) -> di
         plugins.resolve(RECIPES["prepare"])({**spec["job"], "spec": few}, inner)
         seconds = time.perf_counter() - started
         record = ResultStore(inner.results).record(spec["job"]["key"])
-        images, fixed = (record or {})["facts"]["pixels"]["count"], 0.0
+        assert record is not None
+        images, fixed = record["facts"]["pixels"]["count"], 0.0
     else:
         dataset: Dataset = plugins.load("dataset", whole["dataset"])
         root = data_root(context, whole["dataset"])

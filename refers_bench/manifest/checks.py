@@ -155,7 +155,7 @@ def _plugin(
     if available(kind, name):
         yield from params_problems(plugins.load(kind, name).Params, params, document, (*loc, "params"))
     else:
-        yield unknown(document, (*loc, key), kind, name, sorted(plugins.names(kind)))
+        yield unknown(document, (*loc, key), kind, name, list(plugins.names(kind)))
 
 
 def params_problems(model: type[BaseModel], params: Mapping[str, Any], document: Document, loc: Loc) -> list[Problem]:

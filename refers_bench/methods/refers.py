@@ -113,11 +113,13 @@ def build_objective(
             **pretrain["decoder"],
         )
     if "study_report_consistency" in params.tasks:
-        sizes = {name: value for name, value in pretrain["text_encoder"].items() if name != "path_name"}
         bert = text_encoder.build(
-            sizes, vocabulary=facts.text_vocabulary, max_tokens=facts.max_tokens, out_width=fusion.study_width,
+            pretrain["text_encoder"],
+            vocabulary=facts.text_vocabulary,
+            max_tokens=facts.max_tokens,
+            out_width=fusion.study_width,
             path=facts.bert_path,
-        )  # fmt: skip
+        )
     return StudyObjective(
         encoder=encoder, view_fusion=fusion, report_transformer=decoder, text_encoder=bert,
         temperature=pretrain["temperature"], image_to_text_weight=pretrain["image_to_text_weight"],

@@ -69,10 +69,10 @@ def origin(path: Path, *, names: Iterable[str] = ()) -> Origin:
 
 def _header(path: Path) -> tuple[frozenset[str], Mapping[str, str]]:
     """Names of tensors and metadata of a safetensors file, names that matter of torch's; nothing of a damaged one."""
-    if path.suffix.lower() in _TORCH and path.is_file():
+    if path.suffix.lower() in _TORCH:
         with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError, RuntimeError):
             return frozenset(found.decode() for found in _NAMES.findall(_pickle_of(path))), {}
-    if path.suffix.lower() == ".safetensors" and path.is_file():
+    if path.suffix.lower() == ".safetensors":
         with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="numpy") as file:
             return frozenset(file.keys()), file.metadata() or {}
     return frozenset(), {}

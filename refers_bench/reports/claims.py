@@ -39,9 +39,9 @@ def evidence(results: Results) -> dict[str, Evidence]:
 
 def build(results: Results) -> Table | None:
     """The paper's claims; None for results on none of its targets."""
-    targets = set(TARGETS.values())
     if not any(
-        (target.dataset, target.task) in targets and target not in results.synthetic for target in results.targets
+        (target.dataset, target.task) in TARGETS.values() and target not in results.synthetic
+        for target in results.targets
     ):
         return None
     found = table(load(), evidence(results))

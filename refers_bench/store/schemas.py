@@ -91,7 +91,7 @@ def write(path: Path, frame: pd.DataFrame, kind: str) -> None:
     if sorted(frame.columns) != sorted(schema.names):
         raise ValueError(f"{kind} takes the columns {schema.names}, got {list(frame.columns)}")
     try:
-        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False, safe=True)
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema)
         table.validate(full=True)
     except pa.ArrowException as error:
         raise ValueError(f"{kind}: {error}") from error

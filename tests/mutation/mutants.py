@@ -157,7 +157,8 @@ class _Finder(ast.NodeVisitor):
             text = f"({text})"
         self.changes.append((".".join(self._place), kind, node, text))
 
-    # What holds no behaviour: annotations, names of types, messages, formatted texts, assertions.
+    # What holds no behaviour: annotations, names of types, messages, formatted texts, assertions; `strict` of `zip` is
+    # one.
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """Positions inside formatted texts are unreliable in Python 3.11."""
@@ -251,6 +252,10 @@ class _Finder(ast.NodeVisitor):
         self._add("statement", node, "pass")
         self.visit(node.value)
 
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg != "strict":
+            self.visit(node.value)
+
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, bool):
             self._add("flag", node, str(not node.value))
@@ -297,7 +302,7 @@ class _Finder(ast.NodeVisitor):
         if called[:1].isupper():
             return  # Most arguments of a constructor are required: without one nothing runs at all.
         for at, keyword in enumerate(node.keywords):
-            if keyword.arg is not None:
+            if keyword.arg not in (None, "strict"):
                 changed = copy.copy(node)
                 changed.keywords = [one for n, one in enumerate(node.keywords) if n != at]
                 self._add("keyword", node, changed)

@@ -69,6 +69,15 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, other
     assert names(tmp_path) == []
 
 
+def test_what_cannot_be_removed_does_not_stop_whoever_makes_it(tmp_path: Path) -> None:
+    """A file is no staged folder; over NFS a file that somebody still reads leaves one, too."""
+    stray = tmp_path / ".made.stray.part"
+    stray.touch()
+    with making(tmp_path / "made"):
+        (tmp_path / "made").mkdir()
+    assert names(tmp_path) == [".made.stray.part", "made"]
+
+
 def test_tidying_leaves_alone_whom_it_finds_at_work(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     work_of(tmp_path / "made").mkdir()
     before = names(tmp_path)

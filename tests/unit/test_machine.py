@@ -16,7 +16,7 @@ import pytest
 from refers_bench import machine
 from refers_bench.analysis.results import read_metrics
 from refers_bench.errors import UserError
-from refers_bench.machine import cores, shared_out
+from refers_bench.machine import begun, cores, shared_out
 
 
 def test_cores_are_those_of_this_process() -> None:
@@ -36,6 +36,15 @@ def test_parts_are_worked_on_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {pid for pid, _ in shared_out(_here, ["a", "b"], worth=10)} == {os.getpid()}
     # One of three processes is this one; each waits long enough with a part for the others to take theirs.
     assert len({pid for pid, _ in shared_out(_slowly, list(range(60)), worth=10)}) == 3
+
+
+def test_work_is_cut_into_four_parts_for_each_process() -> None:
+    done: list[int] = []
+    shared_out(operator.mul, list(range(20)), 1, worth=20, told=done.append)
+    assert done == [5, 10, 15, 20]
+    done.clear()
+    begun(operator.mul, list(range(20)), 1, worth=20, told=done.append)()
+    assert done == [5, 10, 15, 20]
 
 
 def _slowly(items: Sequence[int]) -> list[tuple[int, int]]:

@@ -51,6 +51,15 @@ def test_a_running_job_is_never_taken_over_even_with_its_token(tmp_path: Path, o
     assert json.loads(path.read_text())["pid"] == other.pid
 
 
+def test_renewing_takes_nothing_from_a_live_process(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    """Whoever waits in the queue under the same token keeps the claim that it has taken over."""
+    claims = Claims(tmp_path)
+    assert claims.acquire(KEY, token="t")
+    path = held_by(other, claims, queued=True)
+    claims.renew()
+    assert json.loads(path.read_text())["pid"] == other.pid
+
+
 def test_only_the_owner_renews(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     claims = Claims(tmp_path)
     path = held_by(other, claims)
