@@ -49,13 +49,29 @@ class Problem:
 
 
 class UserError(Exception):
-    """Bad input: every problem found, each with its place; the command ends with exit code 2."""
+    """Bad input: every problem found, each with its place; the command ends with exit code 2.
+
+    Args:
+        problems: the problems; or what was found, for a single one, whose other fields follow.
+        allowed: see `Problem`, like the rest.
+        nearest: the known name closest to a misspelt one.
+        path: the file or folder concerned.
+        line: 1-based line in `path`.
+    """
 
     exit_code = 2
 
-    def __init__(self, problems: Problem | str | Iterable[Problem]) -> None:
+    def __init__(
+        self,
+        problems: Problem | str | Iterable[Problem],
+        *,
+        allowed: str = "",
+        nearest: str = "",
+        path: Path | str | None = None,
+        line: int | None = None,
+    ) -> None:
         if isinstance(problems, str):
-            problems = Problem(found=problems)
+            problems = Problem(found=problems, allowed=allowed, nearest=nearest, path=path, line=line)
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

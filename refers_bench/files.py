@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from refers_bench.errors import Problem, StorageError
+from refers_bench.errors import StorageError
 
 _STORAGE_ERRNOS = {
     errno.ENOSPC: "no space left on the device",
@@ -40,11 +40,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         if error.errno not in _STORAGE_ERRNOS:
             raise
         raise StorageError(
-            Problem(
-                found=f"cannot write: {_STORAGE_ERRNOS[error.errno]}",
-                allowed="a writable folder with free space; then run the same command again",
-                path=path,
-            )
+            f"cannot write: {_STORAGE_ERRNOS[error.errno]}",
+            allowed="a writable folder with free space; then run the same command again",
+            path=path,
         ) from error
 
 

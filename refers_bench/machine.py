@@ -29,9 +29,14 @@ def cores() -> int:
 
 
 def shared_out(
-    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4,
-    processes: int | None = None, told: Callable[[int], None] = lambda done: None,
-) -> list[T]:  # fmt: skip
+    function: Callable[..., list[T]],
+    items: Sequence[Any],
+    *arguments: Any,
+    worth: int,
+    pieces: int = 4,
+    processes: int | None = None,
+    told: Callable[[int], None] = lambda done: None,
+) -> list[T]:
     """``function(items, *arguments)``, a part of the items in each of several processes where that repays.
 
     Args:
@@ -51,9 +56,14 @@ def shared_out(
 
 
 def begun(
-    function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, worth: int, pieces: int = 4,
-    processes: int | None = None, told: Callable[[int], None] = lambda done: None,
-) -> Callable[[], list[T]]:  # fmt: skip
+    function: Callable[..., list[T]],
+    items: Sequence[Any],
+    *arguments: Any,
+    worth: int,
+    pieces: int = 4,
+    processes: int | None = None,
+    told: Callable[[int], None] = lambda done: None,
+) -> Callable[[], list[T]]:
     """Let other processes begin with what `shared_out` would do, while this one goes on with something else.
 
     Returns:
@@ -95,15 +105,21 @@ def _taken(left: deque[int]) -> Iterator[int]:
 
 
 def _elsewhere(
-    function: Callable[..., list[T]], parts: Sequence[Any], arguments: Sequence[Any], left: deque[int],
+    function: Callable[..., list[T]],
+    parts: Sequence[Any],
+    arguments: Sequence[Any],
+    left: deque[int],
     found: dict[int, list[T]],
-) -> None:  # fmt: skip
+) -> None:
     """Have a process of its own work on one part after another; it ends with the first that fails."""
     with contextlib.suppress(OSError, *_NO_ANSWER):
         command = [sys.executable, "-m", "refers_bench.machine"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process, contextlib.ExitStack() as ending:  # fmt: skip
+        with (
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process,
+            contextlib.ExitStack() as ending,
+        ):
             assert process.stdin is not None and process.stdout is not None  # both are pipes
             ending.callback(process.kill)
             pickle.dump((function.__module__, function.__qualname__, arguments), process.stdin)

@@ -150,7 +150,7 @@ class Dataset:
         quirks: known oddities, one sentence each.
         synthetic: procedural images: always labelled so in reports.
         write_layout: ``(root, studies) -> None`` writes procedural studies in this dataset's official
-            layout (see `refers_bench.data.phantoms`); None where that is not supported.
+            layout (see `refers_bench.data.phantoms.radiographs`); None where that is not supported.
     """
 
     label: str
@@ -242,8 +242,8 @@ def load(kind: str, name: str) -> Any:
 ENGINE_GROUP = "refers_bench.engines"
 ENGINES: Mapping[str, str] = {
     "local": "refers_bench.execution.local:engine",
-    "ray": "refers_bench.execution.ray_engine:engine",
-    "slurm": "refers_bench.execution.slurm_engine:engine",
+    "ray": "refers_bench.execution.ray.engine:engine",
+    "slurm": "refers_bench.execution.slurm.engine:engine",
 }
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import __version__, identity
-from refers_bench.analysis.auc import class_aucs
 from refers_bench.analysis.cells import PlannedRun
 from refers_bench.analysis.predictions import FILE, read
 from refers_bench.analysis.results import LOCK, Results
+from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.errors import Problem, UserError
 from refers_bench.store.scrubbing import Scrubber, roots_of
 
@@ -81,10 +81,13 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
     folder = results.store.parent
     scrub = Scrubber(
         {
-            **roots_of(results.records.values()), "results": str(folder), "cache": str(cache),
-            "python": sys.prefix, "home": str(Path.home()),
+            **roots_of(results.records.values()),
+            "results": str(folder),
+            "cache": str(cache),
+            "python": sys.prefix,
+            "home": str(Path.home()),
         }
-    )  # fmt: skip
+    )
     contents = Contents()
     lock = folder / results.name / LOCK
     contents.members[f"{RESULTS}/{results.name}/{LOCK}"] = _scrubbed(lock, scrub)
@@ -141,7 +144,7 @@ def _check_ids(path: Path) -> None:
         absolute = next((value for value in values.to_pylist() if Path(value).is_absolute()), None)
         if absolute is not None:
             allowed = "ids that are no absolute paths: they would show where your files lie; import with relative ones"
-            raise UserError(Problem(found=f"{name} '{absolute}'", allowed=allowed, path=path))
+            raise UserError(f"{name} '{absolute}'", allowed=allowed, path=path)
 
 
 def environment(results: Results) -> list[dict[str, Any]]:

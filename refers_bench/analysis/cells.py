@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from refers_bench.analysis.auc import mean_over_classes
-from refers_bench.analysis.seeds import SeedRun
+from refers_bench.analysis.statistics.auc import mean_over_classes
+from refers_bench.analysis.statistics.seeds import SeedRun
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -56,9 +56,13 @@ class ClassMetrics:
 
     def __getitem__(self, place: int) -> ClassMetric:
         return ClassMetric(
-            name=self.names[place], split=self.splits[place], auc=self.aucs[place], n_pos=self.n_pos[place],
-            n_neg=self.n_neg[place], undefined=self.undefined[place],
-        )  # fmt: skip
+            name=self.names[place],
+            split=self.splits[place],
+            auc=self.aucs[place],
+            n_pos=self.n_pos[place],
+            n_neg=self.n_neg[place],
+            undefined=self.undefined[place],
+        )
 
     def __iter__(self) -> Iterator[ClassMetric]:
         return map(self.__getitem__, range(len(self.names)))
@@ -72,10 +76,13 @@ class ClassMetrics:
         """Single metrics as columns."""
         rows = tuple(metrics)
         return cls(
-            names=tuple(one.name for one in rows), splits=tuple(one.split for one in rows),
-            aucs=tuple(one.auc for one in rows), n_pos=tuple(one.n_pos for one in rows),
-            n_neg=tuple(one.n_neg for one in rows), undefined=tuple(one.undefined for one in rows),
-        )  # fmt: skip
+            names=tuple(one.name for one in rows),
+            splits=tuple(one.split for one in rows),
+            aucs=tuple(one.auc for one in rows),
+            n_pos=tuple(one.n_pos for one in rows),
+            n_neg=tuple(one.n_neg for one in rows),
+            undefined=tuple(one.undefined for one in rows),
+        )
 
 
 NO_METRICS = ClassMetrics.of(())

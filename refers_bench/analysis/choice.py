@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from refers_bench.analysis.cells import NO_METRICS, PlannedRun, Target
-from refers_bench.analysis.seeds import DONE, MISSING
+from refers_bench.analysis.statistics.seeds import DONE, MISSING
 
 
 def chosen(cells: Iterable[PlannedRun]) -> tuple[tuple[PlannedRun, ...], tuple[PlannedRun, ...]]:

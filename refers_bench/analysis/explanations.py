@@ -118,12 +118,17 @@ def explanations(results: Results) -> tuple[CellExplanation, ...]:
         rows = read_table(results.store / one.localise / "overlaps.parquet", "overlaps").to_pylist()
         overlaps = tuple(
             Overlap(
-                kind=row["map"], image=row["image_id"], patient=row["patient_id"], name=row["class"],
-                n_annotated=row["n_annotated"], n_predicted=row["n_predicted"], iou=row["iou"],
+                kind=row["map"],
+                image=row["image_id"],
+                patient=row["patient_id"],
+                name=row["class"],
+                n_annotated=row["n_annotated"],
+                n_predicted=row["n_predicted"],
+                iou=row["iou"],
                 centred=row["centred_iou"],
             )
             for row in rows
-        )  # fmt: skip
+        )
         found.append(CellExplanation(planned=planned, explained=one, facts=facts, overlaps=overlaps))
     return tuple(found)
 
@@ -152,17 +157,22 @@ def _localisations(where: tuple[str, Target, float], cells: Sequence[CellExplana
             centred = [several[0].centred for several in pairs]
             rows.append(
                 Localisation(
-                    method=method, target=target, threshold=threshold, kind=kind, name=name,
+                    method=method,
+                    target=target,
+                    threshold=threshold,
+                    kind=kind,
+                    name=name,
                     seeds=max(len(several) for several in pairs),
                     images=len({several[0].image for several in pairs}),
                     boxes=sum(several[0].n_annotated for several in pairs),
-                    iou=float(np.mean(iou)), centred=float(np.mean(centred)),
+                    iou=float(np.mean(iou)),
+                    centred=float(np.mean(centred)),
                     difference=mean_difference(
                         [one - other for one, other in zip(iou, centred, strict=True)],
                         [several[0].patient for several in pairs],
                     ),
                 )
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -185,7 +195,9 @@ def shown(results: Results, one: CellExplanation) -> list[Shown]:
     iou = {(item.kind, item.image, item.name): item.iou for item in one.overlaps}
     return [
         Shown(
-            image=item["image_id"], name=item["class"], pixels_HW=tensors["pixels"][place],
+            image=item["image_id"],
+            name=item["class"],
+            pixels_HW=tensors["pixels"][place],
             maps={kind: tensors[kind][place] for kind in kinds},
             window=tuple(one.facts["window"]),
             annotated=tuple(annotated.get(("", item["image_id"], item["class"]), ())),
@@ -193,7 +205,7 @@ def shown(results: Results, one: CellExplanation) -> list[Shown]:
             iou={kind: iou[kind, item["image_id"], item["class"]] for kind in kinds},
         )
         for place, item in enumerate(wanted)
-    ]  # fmt: skip
+    ]
 
 
 def _boxes(path: Path, schema: str) -> dict[tuple[str, str, str], list[Box]]:

@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from refers_bench.analysis.auc_intervals import mean_aucs
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.delong import delong
-from refers_bench.analysis.placements import Units
+from refers_bench.analysis.held_out import test_list
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import Refusal
-from refers_bench.analysis.test_lists import test_list
+from refers_bench.analysis.statistics.auc_intervals import mean_aucs
+from refers_bench.analysis.statistics.delong import delong
+from refers_bench.analysis.statistics.placements import Units
+from refers_bench.analysis.statistics.significance import Refusal
 
 #: Row name and column.
 Where = tuple[str, Target]

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from refers_bench import identity
-from refers_bench.analysis.auc_intervals import Interval, mean_aucs
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.delong import LEAST, Delong, contrast, delong
-from refers_bench.analysis.permutation import permutation_test
-from refers_bench.analysis.placements import Units
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import Refusal, holm
+from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
+from refers_bench.analysis.statistics.delong import LEAST, Delong, contrast, delong
+from refers_bench.analysis.statistics.permutation import permutation_test
+from refers_bench.analysis.statistics.placements import Units
+from refers_bench.analysis.statistics.significance import Refusal, holm
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_json
 
@@ -107,10 +107,7 @@ def image_statistics(results: Results, target: Target) -> ImageStatistics | None
     reference = reference_of(results)
     # A mean over some of the seeds is shown, but it is not compared with one over all.
     complete = [method for method in runs if results.cells[method, target].complete]
-    what = {
-        "impl": IMPL, "reference": reference, "runs": runs, "complete": complete,
-        "target": asdict(target),
-    }  # fmt: skip
+    what = {"impl": IMPL, "reference": reference, "runs": runs, "complete": complete, "target": asdict(target)}
     path = results.store.parent / FOLDER / f"{identity.key(what)}.json"
     kept = _kept(path)
     if kept is None:
@@ -126,20 +123,18 @@ def _runs(results: Results, target: Target) -> dict[str, list[str]]:
     return {
         method: keys
         for method in results.methods
-        if (keys := [
-            planned.run.key
-            for planned in results.runs(method, target)
-            if planned.run.counts and planned.run.key in results.predicted
-        ])
-    }  # fmt: skip
+        if (
+            keys := [
+                planned.run.key
+                for planned in results.runs(method, target)
+                if planned.run.counts and planned.run.key in results.predicted
+            ]
+        )
+    }
 
 
 def _computed(
-    results: Results,
-    target: Target,
-    runs: Mapping[str, Sequence[str]],
-    complete: Sequence[str],
-    reference: str,
+    results: Results, target: Target, runs: Mapping[str, Sequence[str]], complete: Sequence[str], reference: str
 ) -> ImageStatistics:
     loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
     first = (loaded.get(reference) or next(iter(loaded.values())))[0]
@@ -213,9 +208,11 @@ def _tests(
         found = delong(labels_N, scores_MN, units)
         counts = [labels_N == label for label in (1, 0)]
         what = {
-            "name": name, "n_pos": int(counts[0].sum()), "n_neg": int(counts[1].sum()),
+            "name": name,
+            "n_pos": int(counts[0].sum()),
+            "n_neg": int(counts[1].sum()),
             "units": tuple(len(np.unique(units.of_image_N[images])) for images in counts),
-        }  # fmt: skip
+        }
         for method, rows in places.items():
             if method != reference:
                 tests.append(_test(what, method, labels_N, scores_MN, units, found, (places[reference], rows)))
@@ -224,9 +221,14 @@ def _tests(
 
 
 def _test(
-    what: Mapping[str, Any], method: str, labels_N: Any, scores_MN: Any, units: Units, found: Delong | Refusal,
+    what: Mapping[str, Any],
+    method: str,
+    labels_N: Any,
+    scores_MN: Any,
+    units: Units,
+    found: Delong | Refusal,
     sides: tuple[Sequence[int], Sequence[int]],
-) -> ClassTest:  # fmt: skip
+) -> ClassTest:
     """DeLong's test of one class, or the exact one where DeLong's approximation does not hold."""
     if min(what["units"]) < LEAST:
         one, other = (scores_MN[list(rows)] for rows in sides)

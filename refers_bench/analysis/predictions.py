@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 
 FILE = "predictions.parquet"
 #: Label of an image whose label is not known.
@@ -84,12 +84,10 @@ def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = Non
         # Ids repeat once a class: as dictionaries they cost an integer a row instead of a string.
         table = pq.read_table(path, read_dictionary=["image_id", "patient_id", "class", "split"])
     except (OSError, pa.ArrowException) as error:
-        raise UserError(Problem(found=f"cannot read: {error}", allowed="a Parquet file", path=path)) from error
+        raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
     found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
     if found != f"predictions {VERSION}":
-        raise UserError(
-            Problem(found=f"written under the schema '{found}'", allowed=f"'predictions {VERSION}'", path=path)
-        )
+        raise UserError(f"written under the schema '{found}'", allowed=f"'predictions {VERSION}'", path=path)
     table = table.filter(pc.equal(pc.cast(table["split"], pa.string()), split))
     return _pivot(table, path=path, classes=classes)
 
@@ -119,13 +117,13 @@ def _pivot(table: Any, *, path: Path, classes: Sequence[str] | None) -> Predicti
     rows, columns = place[image_of_row], column[class_of_row] if len(class_of_row) else class_of_row
     if len(columns) and (columns < 0).any():
         stray = names[int(class_of_row[int(np.argmax(columns < 0))])]
-        raise UserError(Problem(found=f"holds the class '{stray}'", allowed=", ".join(wanted), path=path))
+        raise UserError(f"holds the class '{stray}'", allowed=", ".join(wanted), path=path)
     shape = (len(used), len(wanted))
     times = np.bincount(rows * len(wanted) + columns, minlength=shape[0] * shape[1]) if wanted else np.zeros(0, int)
     if (times != 1).any():
         row, wrong = divmod(int(np.argmax(times != 1)), len(wanted))
         text = f"image '{images[used[row]]}' has {times[row * len(wanted) + wrong]} rows of the class '{wanted[wrong]}'"
-        raise UserError(Problem(found=text, allowed="one row per image and class", path=path))
+        raise UserError(text, allowed="one row per image and class", path=path)
     labels = np.full(shape, UNKNOWN, np.int8)
     labels[rows, columns] = np.asarray(table["label"].combine_chunks().fill_null(UNKNOWN))
     scores = np.full(shape, np.nan, np.float32)

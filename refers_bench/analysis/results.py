@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.analysis.auc import mean_over_classes
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
-from refers_bench.analysis.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
-from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.analysis.statistics.auc import mean_over_classes
+from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
+from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 LOCK = "plan.lock.json"
 #: Column of a stored metrics table and of `Results.metrics_frame` -> attribute of class metrics.
 METRIC_COLUMNS = {
-    "split": "splits", "class": "names", "auc": "aucs", "n_pos": "n_pos", "n_neg": "n_neg", "undefined": "undefined",
-}  # fmt: skip
+    "split": "splits",
+    "class": "names",
+    "auc": "aucs",
+    "n_pos": "n_pos",
+    "n_neg": "n_neg",
+    "undefined": "undefined",
+}
 #: Results whose metrics repay the start of another process to read a part of them.
 WORTH_A_PROCESS = 4000
 
@@ -228,18 +233,16 @@ def load(results: Path, name: str) -> Results:
     if not path.is_file():
         known = known_names(results)
         raise UserError(
-            Problem(
-                found=f"manifest '{name}' has no plan here",
-                allowed=", ".join(known) or "none yet: 'refers-bench plan MANIFEST' writes one",
-                nearest=nearest(name, known),
-                path=path,
-            )
+            f"manifest '{name}' has no plan here",
+            allowed=", ".join(known) or "none yet: 'refers-bench plan MANIFEST' writes one",
+            nearest=nearest(name, known),
+            path=path,
         )
     try:
         lock = plan_file.unpacked(read_json(path))
     except (KeyError, TypeError) as error:
         allowed = "plan the manifest again"
-        raise UserError(Problem(found=f"no complete plan ({error})", allowed=allowed, path=path)) from error
+        raise UserError(f"no complete plan ({error})", allowed=allowed, path=path) from error
     return from_lock(lock, store=results / "store", name=name)
 
 
@@ -367,10 +370,10 @@ def read_table(path: Path, kind: str) -> Any:
         with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
             table = file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(Problem(found=f"cannot read: {error}", allowed="a Parquet file", path=path)) from error
+        raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
     found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
     if found != expected or set(table.column_names) != set(SCHEMAS[kind].names):
-        raise UserError(Problem(found=f"written under the schema '{found}'", allowed=f"'{expected}'", path=path))
+        raise UserError(f"written under the schema '{found}'", allowed=f"'{expected}'", path=path)
     return table
 
 
@@ -383,7 +386,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(Problem(found=f"cannot read: {error}", allowed="a JSON object", path=path)) from error
+        raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
     if not isinstance(value, dict):
-        raise UserError(Problem(found=f"holds a {type(value).__name__}", allowed="a JSON object", path=path))
+        raise UserError(f"holds a {type(value).__name__}", allowed="a JSON object", path=path)
     return value

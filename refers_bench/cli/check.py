@@ -9,7 +9,7 @@ import click
 from refers_bench.cli.report import name_of
 from refers_bench.cli.settings import Settings
 
-#: Outcome of `refers_bench.analysis.regression` -> exit code.
+#: Outcome of `refers_bench.analysis.compare.regression` -> exit code.
 CODES = {"same": 0, "incomplete": 3, "failed": 4, "drift": 5}
 
 
@@ -54,7 +54,7 @@ def command(
     \b
     Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift.
     """
-    from refers_bench.analysis import regression
+    from refers_bench.analysis.compare import regression
     from refers_bench.analysis.results import load
     from refers_bench.files import publish_bytes, publish_json
     from refers_bench.render import check

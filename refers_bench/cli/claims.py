@@ -12,9 +12,11 @@ from refers_bench.cli.settings import Settings
 @click.command("claims")
 @click.argument("manifest", required=False)
 @click.option(
-    "--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--file",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Claims of your own, as YAML.  [default: those of the REFERS paper]",
-)  # fmt: skip
+)
 @click.option("--fail", is_flag=True, help="Exit with 5 when a claim fails on the figures measured here.")
 @click.pass_obj
 def command(settings: Settings, manifest: str | None, path: Path | None, fail: bool) -> None:
@@ -23,10 +25,10 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
     On the published figures; on the released prediction files where they were imported ('refers-bench results import
     refers-release'); and on the results of MANIFEST (a file, or the name of a plan) where one is given. Needs no torch.
     """
-    from refers_bench.analysis.claims import FAILS, Published, evaluate, load
-    from refers_bench.analysis.evidence import Released
-    from refers_bench.analysis.figures import Evidence
-    from refers_bench.analysis.references import RELEASE
+    from refers_bench.analysis.paper.claims import FAILS, Published, evaluate, load
+    from refers_bench.analysis.paper.evidence import Released
+    from refers_bench.analysis.paper.figures import Evidence
+    from refers_bench.analysis.paper.references import RELEASE
     from refers_bench.analysis.results import known_names
     from refers_bench.analysis.results import load as load_results
     from refers_bench.cli.report import name_of

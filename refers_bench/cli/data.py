@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import BaseModel
 
+    from refers_bench.data.audit.verification import Verification
     from refers_bench.data.index import Absent
     from refers_bench.data.prepare import PreparedImages
-    from refers_bench.data.verification import Verification
     from refers_bench.plugins import Dataset
 
 
@@ -62,7 +62,7 @@ def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
-    from refers_bench.errors import Problem, UserError
+    from refers_bench.errors import UserError
 
     values: dict[str, Any] = {}
     for name, text in param.items():
@@ -70,7 +70,7 @@ def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
             value = YAML(typ="base", pure=True).load(text) or text
         except MarkedYAMLError as error:
             found = f"--param {name}: '{text}' is not YAML: {error.problem}"
-            raise UserError(Problem(found=found, allowed="such as PA, or [PA, AP]")) from error
+            raise UserError(found, allowed="such as PA, or [PA, AP]") from error
         field = model.model_fields.get(name)
         if isinstance(value, str) and field and get_origin(field.annotation) is tuple:
             value = [part.strip() for part in value.split(",") if part.strip()]
@@ -147,10 +147,18 @@ def prepare(
         return left_out.prepared(settings.cache, left_out.without(spec, paths))
 
     meta = prepare_images(
-        index, root=root, folder=folder, work=work_of(folder), size=size, workers=workers, allow_missing=allow_missing,
-        lacking=lacking, dicom=plugin.dicom(params), progress=counted("images", conclude=True),
+        index,
+        root=root,
+        folder=folder,
+        work=work_of(folder),
+        size=size,
+        workers=workers,
+        allow_missing=allow_missing,
+        lacking=lacking,
+        dicom=plugin.dicom(params),
+        progress=counted("images", conclude=True),
         waiting=lambda who: click.echo(f"waiting for {who}, which prepares these images", err=True),
-    )  # fmt: skip
+    )
     unreadable = [path for path, _ in meta["unreadable"]]
     left_out.note(settings.cache, spec, unreadable)
     for path, reason in meta["unreadable"]:
@@ -158,17 +166,21 @@ def prepare(
     click.echo(f"{meta['count']} images in {lacking(unreadable)}")
 
 
-def _preparation(
-    name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int
-) -> dict[str, Any]:  # fmt: skip
+def _preparation(name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int) -> dict[str, Any]:
     """The specification of the preparation of all these images, as planning makes it, too."""
     from refers_bench.data.index import digest
     from refers_bench.plan.expand import IMPL
 
     return {
-        "kind": "prepare", "recipe": IMPL["prepare"], "dataset": name, "params": params.model_dump(mode="json"),
-        "impl": plugin.impl, "digest": digest(index), "phantom": None, "prepared_size": size,
-    }  # fmt: skip
+        "kind": "prepare",
+        "recipe": IMPL["prepare"],
+        "dataset": name,
+        "params": params.model_dump(mode="json"),
+        "impl": plugin.impl,
+        "digest": digest(index),
+        "phantom": None,
+        "prepared_size": size,
+    }
 
 
 def _store(
@@ -196,9 +208,11 @@ def _publish(
 
 
 REPORT = click.option(
-    "--report", "report_folder", type=click.Path(file_okay=False, path_type=Path),
+    "--report",
+    "report_folder",
+    type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the two report files; <results>/data/<dataset> by default.",
-)  # fmt: skip
+)
 STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for whatever deviates, not only for what is wrong.")
 WORKERS = click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Processes.")
 
@@ -212,24 +226,32 @@ WORKERS = click.option("--workers", type=click.IntRange(min=0), default=2, show_
 @STRICT
 @click.pass_obj
 def verify(
-    settings: Settings, dataset: str, param: dict[str, str], decode: bool, workers: int, report_folder: Path | None,
+    settings: Settings,
+    dataset: str,
+    param: dict[str, str],
+    decode: bool,
+    workers: int,
+    report_folder: Path | None,
     strict: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Check DATASET: counts against its card, class counts, missing and unreadable files, duplicates, leaks.
 
     Duplicate ids, patients in two splits and missing files are looked for, too. Writes verify.txt and verify.json,
     which name every file that is missing or unreadable. Exit code 2 when something is wrong with it; with --strict
     also when a count of the card differs.
     """
-    from refers_bench.data import verification
+    from refers_bench.data.audit import verification
     from refers_bench.data.index import absent_noted
     from refers_bench.errors import DataError
 
     folder = report_folder or settings.results / "data" / dataset
     plugin, params, root, lists = _dataset(settings, dataset, param)
     about: dict[str, Any] = {
-        "dataset": dataset, "label": plugin.label, "root": root, "params": params.model_dump(mode="json"),
-    }  # fmt: skip
+        "dataset": dataset,
+        "label": plugin.label,
+        "root": root,
+        "params": params.model_dump(mode="json"),
+    }
     with absent_noted() as absent:
         try:
             index = plugin.index(root, params, lists)
@@ -264,7 +286,7 @@ def _verified(found: Verification, folder: Path, absent: Absent, *, strict: bool
     Raises:
         DataError: something is wrong.
     """
-    from refers_bench.data import verification
+    from refers_bench.data.audit import verification
     from refers_bench.data.problems import first
     from refers_bench.errors import DataError
 
@@ -293,34 +315,50 @@ def _list(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) 
     "--with-param", multiple=True, callback=_params, metavar="NAME=VALUE", help="Reader parameter of the other dataset."
 )
 @click.option(
-    "--list", "lists", multiple=True, callback=_list, metavar="FILE[:COLUMN]",
+    "--list",
+    "lists",
+    multiple=True,
+    callback=_list,
+    metavar="FILE[:COLUMN]",
     help="A list of images: a CSV with a header, or an image a line (repeatable).",
-)  # fmt: skip
+)
 @click.option("--images/--no-images", default=True, show_default=True, help="Compare pixels, not only ids.")
 @click.option(
     "--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="Side of the prepared images."
 )
 @click.option(
-    "--distance", type=click.IntRange(0, 200), default=40, show_default=True,
+    "--distance",
+    type=click.IntRange(0, 200),
+    default=40,
+    show_default=True,
     help="Bits of 480 that the hashes of two images of one radiograph differ by at most.",
-)  # fmt: skip
+)
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads.")
 @REPORT
 @STRICT
 @click.pass_obj
 def audit(
-    settings: Settings, dataset: str | None, param: dict[str, str], other: str | None, with_param: dict[str, str],
-    lists: list[tuple[Path, str]], images: bool, size: int, distance: int, workers: int, report_folder: Path | None,
+    settings: Settings,
+    dataset: str | None,
+    param: dict[str, str],
+    other: str | None,
+    with_param: dict[str, str],
+    lists: list[tuple[Path, str]],
+    images: bool,
+    size: int,
+    distance: int,
+    workers: int,
+    report_folder: Path | None,
     strict: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Look for images that come twice: across the splits of DATASET, in another dataset, in any two lists.
 
     Pixels are compared by perceptual hash, so that re-encoded, mirrored and inverted copies are found; for that the
     datasets must be prepared. Ids are compared without folders and file endings. Writes audit.txt and audit.json.
     With --strict, exit code 2 when anything comes twice.
     """
-    from refers_bench.data import audit as audits
-    from refers_bench.data.id_lists import of_index, overlaps, read_ids, record, repeated
+    from refers_bench.data.audit import repeats as audits
+    from refers_bench.data.audit.id_lists import of_index, overlaps, read_ids, record, repeated
     from refers_bench.errors import UserError
 
     names = [(name, given) for name, given in ((dataset, param), (other, with_param)) if name]
@@ -361,10 +399,10 @@ def audit(
 def _opened(folder: Path, name: str, given: dict[str, str], size: int) -> PreparedImages:
     """The prepared images of a dataset, or what to do first."""
     from refers_bench.data.prepare import META, PreparedImages
-    from refers_bench.errors import Problem, UserError
+    from refers_bench.errors import UserError
 
     if not (folder / META).is_file():
         words = " ".join(f"--param {key}={value}" for key, value in given.items())
         todo = f"'refers-bench data prepare {name} {words + ' ' if words else ''}--size {size}' first, or --no-images"
-        raise UserError(Problem(found=f"the images of {name} are not prepared at {size} px", allowed=todo))
+        raise UserError(f"the images of {name} are not prepared at {size} px", allowed=todo)
     return PreparedImages.open(folder)

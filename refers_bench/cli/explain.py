@@ -24,21 +24,35 @@ FAILED, INCOMPLETE = 4, 3
 @click.command("explain")
 @click.argument("manifest")
 @click.option(
-    "--cell", "patterns", multiple=True, required=True, metavar="PATTERN",
+    "--cell",
+    "patterns",
+    multiple=True,
+    required=True,
+    metavar="PATTERN",
     help="Finished cells by name, such as 'refers.nih_chestxray14.findings.100%.s0' (repeatable; * for any part).",
-)  # fmt: skip
+)
 @click.option(
-    "--map", "kind", type=click.Choice([*MAPS, "both"]), default="both", show_default=True,
+    "--map",
+    "kind",
+    type=click.Choice([*MAPS, "both"]),
+    default="both",
+    show_default=True,
     help="Attention rollout, the class activation of each annotated class, or both.",
-)  # fmt: skip
+)
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=THRESHOLD, show_default=True,
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=THRESHOLD,
+    show_default=True,
     help="Cut of a map that is stretched to 0 to 1; boxes surround what reaches it.",
-)  # fmt: skip
+)
 @click.option(
-    "--images", type=click.IntRange(0, 12), default=6, show_default=True,
+    "--images",
+    type=click.IntRange(0, 12),
+    default=6,
+    show_default=True,
     help="Radiographs of each cell that the report shows; 0 keeps them out of store and report.",
-)  # fmt: skip
+)
 @click.option("--slots", type=click.IntRange(min=1), help="Worker processes.  [default: as 'run']")
 @click.option("--no-report", is_flag=True, help="Do not write the report at the end.")
 @click.pass_obj
@@ -74,9 +88,15 @@ def command(settings: Settings, /, manifest: str, patterns: tuple[str, ...], no_
 
 
 def _jobs(
-    settings: Settings, plan: Plan, cells: Sequence[Cell], *, kind: str, threshold: float, images: int,
+    settings: Settings,
+    plan: Plan,
+    cells: Sequence[Cell],
+    *,
+    kind: str,
+    threshold: float,
+    images: int,
     slots: int | None,
-) -> tuple[list[Job], list[Explained]]:  # fmt: skip
+) -> tuple[list[Job], list[Explained]]:
     """Jobs of all cells, each once, and what the report will look for."""
     from refers_bench.plan.explanation import jobs_of
 
@@ -96,7 +116,7 @@ def _device(cells: Sequence[Cell], store: ResultStore) -> str:
     Raises:
         UserError: on different kinds of devices.
     """
-    from refers_bench.errors import Problem, UserError
+    from refers_bench.errors import UserError
 
     found: dict[str, str] = {}
     for cell in cells:
@@ -104,7 +124,7 @@ def _device(cells: Sequence[Cell], store: ResultStore) -> str:
         found.setdefault(str(record.get("provenance", {}).get("device", "cpu")).partition(":")[0], cell.name)
     if len(found) > 1:
         text = " and ".join(f"{name} on {device}" for device, name in sorted(found.items()))
-        raise UserError(Problem(found=f"cells trained on different devices: {text}", allowed="one kind at a time"))
+        raise UserError(f"cells trained on different devices: {text}", allowed="one kind at a time")
     return next(iter(found))
 
 
@@ -118,11 +138,15 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], *, device: str, sl
     todo = [job for job in jobs if state_of(job, store, settings.cache) != "done"]
     light = not any(job.kind == "attend" for job in todo)
     settings_of_run = engine.Settings(
-        results=settings.results, cache=settings.cache, roots=job_roots(settings, plan),
-        preload=engine.PRELOAD if light else (*engine.PRELOAD, *engine.HEAVY), slots=slots_here(plan, device, slots),
-        threads=plan.execution["threads"], arithmetic=plan.execution.get("arithmetic", "native"),
+        results=settings.results,
+        cache=settings.cache,
+        roots=job_roots(settings, plan),
+        preload=engine.PRELOAD if light else (*engine.PRELOAD, *engine.HEAVY),
+        slots=slots_here(plan, device, slots),
+        threads=plan.execution["threads"],
+        arithmetic=plan.execution.get("arithmetic", "native"),
         retries=plan.execution["retries"],
-    )  # fmt: skip
+    )
     click.echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
     view = progress.view(len(todo))
     try:
@@ -136,7 +160,7 @@ def _show(settings: Settings, plan: Plan, *, write: bool) -> None:
     from refers_bench.analysis.results import load
     from refers_bench.render import terminal
     from refers_bench.render.table import Table
-    from refers_bench.reports import _page
+    from refers_bench.reporting import page as _page
 
     for item in _page.items(load(settings.results, plan.name), ("attention",)):
         if isinstance(item, Table):

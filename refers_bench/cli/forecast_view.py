@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.execution.progress import duration
-from refers_bench.plan.forecast import START_S
+from refers_bench.plan.forecast.estimate import START_S
+from refers_bench.render.duration import duration
 
 if TYPE_CHECKING:
-    from refers_bench.cli.forecasting import Made
-    from refers_bench.plan.forecast import Forecast, Group
+    from refers_bench.plan.forecast.estimate import Forecast, Group
+    from refers_bench.plan.forecast.savings import Saving
     from refers_bench.plan.lock import Plan
 
 #: Jobs of the critical path that are named.
@@ -24,9 +25,30 @@ BUSY = 1.1
 SOURCES = ("recorded", "probed", "model")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A forecast and what was found on the way.
+
+    Attributes:
+        forecast: of the jobs that are still to run.
+        done: jobs of the plan that are done.
+        refused: job of a shape -> why it was not probed.
+        failed: job of a shape -> how its probe ended.
+        savings: what can be left out.
+        patience_hours: by which less is taken if each training stops as soon as its patience allows.
+    """
+
+    forecast: Forecast
+    done: int
+    refused: Mapping[str, str]
+    failed: Mapping[str, str]
+    savings: Sequence[Saving] = ()
+    patience_hours: float = 0.0
+
+
 def sources_of(forecast: Forecast) -> str:
     """How many jobs' figures come from where."""
-    from refers_bench.plan.forecast import grouped
+    from refers_bench.plan.forecast.estimate import grouped
 
     counts = {one.name: one.jobs for one in grouped(forecast.jobs.values(), lambda one: one.source)}
     return ", ".join(f"{counts.get(source, 0)} jobs {source}" for source in SOURCES)
@@ -71,14 +93,14 @@ def disturbed(forecast: Forecast) -> bool:
 
 def by_kind(forecast: Forecast) -> list[Group]:
     """Jobs added up by kind."""
-    from refers_bench.plan.forecast import grouped
+    from refers_bench.plan.forecast.estimate import grouped
 
     return grouped(forecast.jobs.values(), lambda one: one.job.kind)
 
 
 def by_row(plan: Plan, forecast: Forecast) -> list[Group]:
     """Jobs added up by table row: data under a name of their own, the rest where it is first needed."""
-    from refers_bench.plan.forecast import grouped
+    from refers_bench.plan.forecast.estimate import grouped
     from refers_bench.plan.order import rows
 
     row_of = {key: row.name for row in rows(plan) for key in row.keys}
@@ -122,31 +144,46 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
     forecast = made.forecast
     device, planned = forecast.device, forecast.schedule
     return {
-        "name": plan.name, "device": {"kind": device.kind, "label": device.label, "memory_bytes": device.memory_bytes},
-        "slots": planned.slots, "jobs_to_run": len(forecast.jobs) + len(forecast.unknown), "jobs_done": made.done,
-        "unit": f"{device.unit}-hours", "hours": forecast.hours, "wall_s": forecast.wall_s,
-        "bound_s": planned.bound_s, "total_s": planned.total_s,
+        "name": plan.name,
+        "device": {"kind": device.kind, "label": device.label, "memory_bytes": device.memory_bytes},
+        "slots": planned.slots,
+        "jobs_to_run": len(forecast.jobs) + len(forecast.unknown),
+        "jobs_done": made.done,
+        "unit": f"{device.unit}-hours",
+        "hours": forecast.hours,
+        "wall_s": forecast.wall_s,
+        "bound_s": planned.bound_s,
+        "total_s": planned.total_s,
         "undisturbed": {
             "wall_s": forecast.undisturbed.wall_s + (START_S if forecast.jobs else 0.0),
             "total_s": forecast.undisturbed.total_s,
         },
         "critical_path": {
-            "seconds": planned.critical_s, "jobs": [forecast.jobs[key].job.name for key in planned.critical],
+            "seconds": planned.critical_s,
+            "jobs": [forecast.jobs[key].job.name for key in planned.critical],
         },
         "peak_memory_bytes": max((one.peak_bytes for one in forecast.jobs.values()), default=0),
         "disk_bytes": sum(one.disk_bytes for one in forecast.jobs.values()),
-        "kinds": [_group(one) for one in by_kind(forecast)], "rows": [_group(one) for one in by_row(plan, forecast)],
+        "kinds": [_group(one) for one in by_kind(forecast)],
+        "rows": [_group(one) for one in by_row(plan, forecast)],
         "savings": [vars(one) for one in made.savings],
-        "notes": list(notes(plan, made)), "not_probed": dict(made.refused), "probes_failed": dict(made.failed),
+        "notes": list(notes(plan, made)),
+        "not_probed": dict(made.refused),
+        "probes_failed": dict(made.failed),
         "jobs": [
             {
-                "key": key, "kind": one.job.kind, "name": one.job.name, "seconds": round(one.seconds, 3),
-                "peak_memory_bytes": one.peak_bytes, "disk_bytes": one.disk_bytes, "source": one.source,
+                "key": key,
+                "kind": one.job.kind,
+                "name": one.job.name,
+                "seconds": round(one.seconds, 3),
+                "peak_memory_bytes": one.peak_bytes,
+                "disk_bytes": one.disk_bytes,
+                "source": one.source,
                 "start_s": round(planned.starts[key], 3),
             }
             for key, one in forecast.jobs.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def _group(group: Group) -> dict[str, Any]:

@@ -6,23 +6,22 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench.cli.forecast_view import Made, sources_of
 from refers_bench.cli.planning import job_roots
 from refers_bench.cli.settings import Settings
 from refers_bench.cli.slots import device_of, gpus_together, slots_here
 
 if TYPE_CHECKING:
     from refers_bench.execution.engine import Settings as RunSettings
-    from refers_bench.plan.devices import Device
-    from refers_bench.plan.forecast import Forecast
+    from refers_bench.plan.forecast.devices import Device
+    from refers_bench.plan.forecast.estimate import Forecast
+    from refers_bench.plan.forecast.probes import Probes
     from refers_bench.plan.lock import Job, Plan
-    from refers_bench.plan.probes import Probes
-    from refers_bench.plan.savings import Saving
 
 #: Seconds that a probe may take: more would mean that something hangs.
 PROBE_LIMIT_S = 1800.0
@@ -30,31 +29,18 @@ PROBE_LIMIT_S = 1800.0
 CORES_ELSEWHERE = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A forecast and what was found on the way.
-
-    Attributes:
-        forecast: of the jobs that are still to run.
-        done: jobs of the plan that are done.
-        refused: job of a shape -> why it was not probed.
-        failed: job of a shape -> how its probe ended.
-        savings: what can be left out.
-        patience_hours: by which less is taken if each training stops as soon as its patience allows.
-    """
-
-    forecast: Forecast
-    done: int
-    refused: Mapping[str, str]
-    failed: Mapping[str, str]
-    savings: Sequence[Saving] = ()
-    patience_hours: float = 0.0
-
-
 def forecast_of(
-    settings: Settings, plan: Plan, jobs: Sequence[Job], *, device: str, slots: int | None, threads: int | None,
-    probe: bool, again: bool, other: str | None,
-) -> Made:  # fmt: skip
+    settings: Settings,
+    plan: Plan,
+    jobs: Sequence[Job],
+    *,
+    device: str,
+    slots: int | None,
+    threads: int | None,
+    probe: bool,
+    again: bool,
+    other: str | None,
+) -> Made:
     """Forecast what a plan still needs.
 
     Args:
@@ -68,11 +54,11 @@ def forecast_of(
         again: whether those that were probed are probed again.
         other: name of a GPU that is not at hand.
     """
-    from refers_bench.plan import forecast, measurements
-    from refers_bench.plan.probes import probes
-    from refers_bench.plan.savings import by_patience, savings
-    from refers_bench.plan.shapes import Shapes
-    from refers_bench.plan.splits import Splits
+    from refers_bench.plan.forecast import estimate, measurements
+    from refers_bench.plan.forecast.probes import probes
+    from refers_bench.plan.forecast.savings import by_patience, savings
+    from refers_bench.plan.forecast.shapes import Shapes
+    from refers_bench.plan.forecast.splits import Splits
     from refers_bench.plan.states import states
     from refers_bench.store.results import ResultStore
 
@@ -86,25 +72,35 @@ def forecast_of(
         names = {shapes.of[job.key] for job in todo} - {""}
         measurements.forget(measurements.probe_path(settings.results, shapes.shapes[name], where) for name in names)
     done = {key for key, one in state.items() if one == "done"}
-    costs = forecast.measured(plan, shapes, store, where, done=done)
-    costs = forecast.found_elsewhere(costs, shapes, store, where)
+    costs = estimate.measured(plan, shapes, store, where, done=done)
+    costs = estimate.found_elsewhere(costs, shapes, store, where)
     refused: Mapping[str, str] = {}
     failed: Mapping[str, str] = {}
     if probe and not other:
         wanted = probes(Shapes(todo), costs, splits, where, slots=len(places))
         refused, failed = wanted.refused, _probed(settings, plan, wanted, where, places=places, threads=threads)
-        costs = {**forecast.measured(plan, shapes, store, where, done=done), **costs}
-    costs = forecast.completed(costs, shapes, where)
-    made = forecast.forecast(
-        plan, todo, costs=costs, shapes=shapes, splits=splits, device=where, slots=slots or len(places),
+        costs = {**estimate.measured(plan, shapes, store, where, done=done), **costs}
+    costs = estimate.completed(costs, shapes, where)
+    made = estimate.forecast(
+        plan,
+        todo,
+        costs=costs,
+        shapes=shapes,
+        splits=splits,
+        device=where,
+        slots=slots or len(places),
         processes=_processes(plan, elsewhere=bool(other)),
-    )  # fmt: skip
-    hours = forecast.hours_of(plan, costs=costs, shapes=shapes, splits=splits, device=where)
+    )
+    hours = estimate.hours_of(plan, costs=costs, shapes=shapes, splits=splits, device=where)
     todo = [job for job in todo if shapes.of[job.key]]
     return Made(
-        forecast=made, done=len(jobs) - len(made.jobs) - len(made.unknown), refused=refused, failed=failed,
-        savings=savings(todo, hours), patience_hours=by_patience(todo, hours),
-    )  # fmt: skip
+        forecast=made,
+        done=len(jobs) - len(made.jobs) - len(made.unknown),
+        refused=refused,
+        failed=failed,
+        savings=savings(todo, hours),
+        patience_hours=by_patience(todo, hours),
+    )
 
 
 def _processes(plan: Plan, *, elsewhere: bool = False) -> int:
@@ -117,7 +113,7 @@ def _processes(plan: Plan, *, elsewhere: bool = False) -> int:
 
 def _gpu_named(name: str, plan: Plan) -> Device:
     """A GPU that is not at hand; "80GB" in its name is its memory."""
-    from refers_bench.plan.devices import Device
+    from refers_bench.plan.forecast.devices import Device
 
     size = re.search(r"(\d+)\s*GB", name)
     memory = int(size[1]) << 30 if size else 0
@@ -130,17 +126,22 @@ def _probed(
 ) -> dict[str, str]:
     """Run probes in workers like those of a run; returns who failed, with reasons."""
     from refers_bench.execution import engine, probing
-    from refers_bench.execution.progress import duration
+    from refers_bench.render.duration import duration
 
     if not wanted.jobs:
         return {}
     about = duration(wanted.seconds / len(places))
     click.echo(f"probing {len(wanted.jobs)} shapes of jobs on {device.label}: about {about} by the model", err=True)
     how = engine.Settings(
-        results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), slots=places, threads=threads,
-        arithmetic=plan.execution.get("arithmetic", "native"), time_limit=PROBE_LIMIT_S,
+        results=settings.results,
+        cache=settings.cache,
+        roots=job_roots(settings, plan),
+        slots=places,
+        threads=threads,
+        arithmetic=plan.execution.get("arithmetic", "native"),
+        time_limit=PROBE_LIMIT_S,
         preload=(*engine.PRELOAD, *engine.HEAVY, "refers_bench.jobs.probe"),
-    )  # fmt: skip
+    )
     names = {job.key: str(job.spec["job"]["name"]) for job in wanted.jobs}
     with _bar(len(wanted.jobs)) as progress:
         failed = probing.probe(wanted.jobs, how, progress)
@@ -188,9 +189,10 @@ def running_order(
     Raises:
         UserError: a budget that cannot be read, or of another device.
     """
-    from refers_bench.plan import forecast, order
-    from refers_bench.plan.shapes import Shapes
-    from refers_bench.plan.splits import Splits
+    from refers_bench.plan import order
+    from refers_bench.plan.forecast import estimate
+    from refers_bench.plan.forecast.shapes import Shapes
+    from refers_bench.plan.forecast.splits import Splits
     from refers_bench.store.results import ResultStore
 
     device = device_of(plan, how.slots[0], threads=how.threads)
@@ -199,13 +201,19 @@ def running_order(
         limit = order.budget_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
     shapes, store = Shapes(plan.jobs), ResultStore(settings.results)
     done = {job.key for job in plan.jobs} - {job.key for job in jobs}
-    costs = forecast.measured(plan, shapes, store, device, done=done)
+    costs = estimate.measured(plan, shapes, store, device, done=done)
     if limit is None and not costs:  # nothing to go by
         return {}
-    made = forecast.forecast(
-        plan, jobs, costs=forecast.completed(costs, shapes, device), shapes=shapes, splits=Splits(plan, store),
-        device=device, slots=len(how.slots), processes=_processes(plan),
-    )  # fmt: skip
+    made = estimate.forecast(
+        plan,
+        jobs,
+        costs=estimate.completed(costs, shapes, device),
+        shapes=shapes,
+        splits=Splits(plan, store),
+        device=device,
+        slots=len(how.slots),
+        processes=_processes(plan),
+    )
     if limit is None:
         return {"order": order.longest_first(plan, made.seconds)}
     changes: dict[str, Any] = {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}
@@ -220,9 +228,8 @@ def running_order(
 
 def _say_shares(plan: Plan, made: Forecast, seconds: Mapping[str, float], limit: float, *, budget: str) -> None:
     """Which rows the budget pays for, by the forecast: seconds of slots of each job."""
-    from refers_bench.cli.forecast_view import sources_of
-    from refers_bench.execution.progress import duration
     from refers_bench.plan.order import shares
+    from refers_bench.render.duration import duration
 
     found = shares(plan, seconds, limit)
     click.echo(f"budget {budget}: {duration(limit)} of slots; by the forecast ({sources_of(made)})", err=True)

@@ -39,9 +39,15 @@ OPTIONS = {"other": "--on", "no_probe": "--no-probe", "probe_again": "--probe-ag
 @click.option("--json", "as_json", is_flag=True, help="Forecast: for programs.")
 @click.pass_obj
 def command(
-    settings: Settings, /, manifest: Path, explain: str | None, list_jobs: bool, no_write: bool, forecast: bool,
+    settings: Settings,
+    /,
+    manifest: Path,
+    explain: str | None,
+    list_jobs: bool,
+    no_write: bool,
+    forecast: bool,
     **how: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Show the jobs of MANIFEST by state: done, to do, failed, unavailable.
 
     Writes RESULTS/<name>/plan.lock.json, every resolved value with its origin; --explain leaves the one that was
@@ -89,16 +95,32 @@ def command(
 
 
 def _forecast(
-    settings: Settings, plan: Plan, *, slots: int | None, threads: int | None, device: str, other: str | None,
-    no_probe: bool, probe_again: bool, as_json: bool, only: tuple[str, ...],
-) -> None:  # fmt: skip
+    settings: Settings,
+    plan: Plan,
+    *,
+    slots: int | None,
+    threads: int | None,
+    device: str,
+    other: str | None,
+    no_probe: bool,
+    probe_again: bool,
+    as_json: bool,
+    only: tuple[str, ...],
+) -> None:
     from refers_bench.cli import forecast_view
     from refers_bench.cli.forecasting import forecast_of
 
     made = forecast_of(
-        settings, plan, selected(plan, only), device=device, slots=slots, threads=threads, probe=not no_probe,
-        again=probe_again, other=other,
-    )  # fmt: skip
+        settings,
+        plan,
+        selected(plan, only),
+        device=device,
+        slots=slots,
+        threads=threads,
+        probe=not no_probe,
+        again=probe_again,
+        other=other,
+    )
     if as_json:
         click.echo(json.dumps(forecast_view.as_json(plan, made), indent=1, ensure_ascii=False))
         return

@@ -13,9 +13,14 @@ from refers_bench.cli.settings import Settings
 @click.command("report")
 @click.argument("manifests", nargs=-1, metavar="[MANIFEST]...")
 @click.option(
-    "--format", "formats", multiple=True, type=click.Choice(["html", "latex", "markdown", "csv", "json"]),
-    default=("html",), show_default=True, help="Repeatable.",
-)  # fmt: skip
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["html", "latex", "markdown", "csv", "json"]),
+    default=("html",),
+    show_default=True,
+    help="Repeatable.",
+)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: RESULTS/<name>/report]"
 )
@@ -24,17 +29,26 @@ from refers_bench.cli.settings import Settings
 )
 @click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 @click.option(
-    "--watch", type=click.FloatRange(min=0.5), is_flag=False, flag_value=10.0, metavar="[SECONDS]",
+    "--watch",
+    type=click.FloatRange(min=0.5),
+    is_flag=False,
+    flag_value=10.0,
+    metavar="[SECONDS]",
     help="Write again whenever a result has come, until all are there or Ctrl-C; looks every 10 s by default.",
-)  # fmt: skip
+)
 @click.pass_obj
 def command(
-    settings: Settings, manifests: tuple[str, ...], formats: tuple[str, ...], out: Path | None, published: bool,
-    open_: bool, watch: float | None,
-) -> None:  # fmt: skip
+    settings: Settings,
+    manifests: tuple[str, ...],
+    formats: tuple[str, ...],
+    out: Path | None,
+    published: bool,
+    open_: bool,
+    watch: float | None,
+) -> None:
     """Write the report of MANIFEST (a file, or the name of a plan), or of everything planned. Needs no torch."""
     from refers_bench.cli.progress import counted
-    from refers_bench.reports import _page
+    from refers_bench.reporting import page as _page
 
     names = [name_of(settings, manifest) for manifest in manifests] or None
     if open_ and "html" not in formats:
@@ -53,11 +67,16 @@ def command(
 
 
 def _watch(
-    settings: Settings, names: list[str] | None, formats: tuple[str, ...], out: Path | None, *, published: bool,
+    settings: Settings,
+    names: list[str] | None,
+    formats: tuple[str, ...],
+    out: Path | None,
+    *,
+    published: bool,
     seconds: float,
-) -> None:  # fmt: skip
+) -> None:
     """Write the report again whenever the number of results has changed."""
-    from refers_bench.reports import _page
+    from refers_bench.reporting import page as _page
 
     before = _page.progress(settings.results, names)
     while before[0] < before[1]:

@@ -13,7 +13,7 @@ from refers_bench.cli import results_bundle, results_diff, results_tensorboard
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
-    from refers_bench.data.imported import ImportedRun
+    from refers_bench.data.imported.predictions import ImportedRun
 
 _NAME = click.option("--name", help="Name of the plan below RESULTS.  [default: from the source]")
 _REPORT = click.option("--report", is_flag=True, help="Then compute all statistics and write the report.")
@@ -41,7 +41,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None, allow_unr
     A file below FOLDER that no rule reads is an error; hidden ones are named and left out.
     """
     from refers_bench import plugins
-    from refers_bench.data.refers_release import DATASETS, PROBABILITIES, read_release
+    from refers_bench.data.imported.refers_release import DATASETS, PROBABILITIES, read_release
     from refers_bench.render.escape import printable
 
     classes = {
@@ -74,7 +74,7 @@ def _table(format: str) -> Callable[..., None]:  # noqa: A002
     @_REPORT
     @click.pass_obj
     def read(settings: Settings, file: Path, name: str | None, probabilities: bool, report: bool) -> None:
-        from refers_bench.data.prediction_tables import read_table
+        from refers_bench.data.imported.tables import read_table
         from refers_bench.render.escape import printable
 
         runs, ignored = read_table(file, format=format)
@@ -114,15 +114,15 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.analysis.integrity import findings
     from refers_bench.analysis.results import load
     from refers_bench.cli.progress import counted
-    from refers_bench.errors import Problem, UserError
-    from refers_bench.jobs.importing import publish
+    from refers_bench.errors import UserError
+    from refers_bench.jobs.imports.predictions import publish
     from refers_bench.manifest.checks import RESERVED
     from refers_bench.render.escape import printable
     from refers_bench.render.table import slug
     from refers_bench.reports import printed, write
 
     if slug(name) != name or name in (*RESERVED, "statistics"):
-        raise UserError(Problem(found=f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one"))
+        raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one")
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))
     loaded = load(settings.results, name)

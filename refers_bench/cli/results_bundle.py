@@ -22,12 +22,12 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
     report text and (unless asked for) weights stay here. The archive unpacks to a results folder of its own.
     """
     from refers_bench.analysis import bundle as room
-    from refers_bench.analysis.references import release_of
+    from refers_bench.analysis.paper.references import release_of
     from refers_bench.analysis.results import load
     from refers_bench.cli.progress import counted
     from refers_bench.cli.report import name_of
+    from refers_bench.reporting.provenance import commands
     from refers_bench.reports import write
-    from refers_bench.reports._provenance import commands
     from refers_bench.store import archive
 
     results = load(settings.results, name_of(settings, manifest))
@@ -60,7 +60,7 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
 def verify(settings: Settings, file: Path) -> None:
     """Check a bundle: every file's checksum, every key, and every AUC against its predictions. Nothing is taken in."""
     from refers_bench.cli.progress import counted
-    from refers_bench.jobs.unbundling import checked
+    from refers_bench.jobs.imports.bundle import checked
 
     with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
         results, recomputed = checked(file, Path(scratch), progress=counted("runs recomputed"))
@@ -78,13 +78,13 @@ def verify(settings: Settings, file: Path) -> None:
 def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
     """A bundle of somebody's results: checked as 'results verify' does, then put into the store."""
     from refers_bench.cli.progress import counted
-    from refers_bench.errors import Problem, UserError
-    from refers_bench.jobs.unbundling import publish
+    from refers_bench.errors import UserError
+    from refers_bench.jobs.imports.bundle import publish
     from refers_bench.render.table import slug
     from refers_bench.reports import printed
 
     if name is not None and slug(name) != name:
-        raise UserError(Problem(found=f"the name '{name}'", allowed="letters, digits, '-' and '_'"))
+        raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'")
     with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
         progress = counted("runs recomputed")
         found = publish(file, results=settings.results, scratch=Path(scratch), name=name, progress=progress)

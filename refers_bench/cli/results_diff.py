@@ -30,7 +30,7 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) ->
     \b
     Exit codes: 0 same, 1 bug, 2 user error, 5 different.
     """
-    from refers_bench.analysis.difference import compare
+    from refers_bench.analysis.compare.difference import compare
     from refers_bench.cli.progress import counted
     from refers_bench.render import difference
 
@@ -45,11 +45,11 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) ->
 
 def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Results:
     """The results that a user means."""
-    from refers_bench.analysis import regression
+    from refers_bench.analysis.compare import regression
     from refers_bench.analysis.results import LOCK, known_names, load
     from refers_bench.cli.report import name_of
-    from refers_bench.errors import Problem, UserError
-    from refers_bench.jobs.unbundling import opened
+    from refers_bench.errors import UserError
+    from refers_bench.jobs.imports.bundle import opened
 
     path = Path(given)
     if given.endswith((".tar.gz", ".tgz")):
@@ -63,6 +63,6 @@ def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Result
         names = known_names(path)
         if len(names) != 1:
             allowed = f"FOLDER/PLAN, one of {', '.join(names)}" if names else "a folder with <plan>/plan.lock.json"
-            raise UserError(Problem(found=f"{len(names)} plans in this folder", allowed=allowed, path=path))
+            raise UserError(f"{len(names)} plans in this folder", allowed=allowed, path=path)
         return load(path.absolute(), names[0])
     return load(settings.results, name_of(settings, given))

@@ -42,10 +42,12 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
     name, store = name_of(settings, manifest), ResultStore(settings.results)
     plan, done = lock.outline(settings.results / name / lock.LOCK), store.listing().done
     chosen = [
-        job for job in plan.jobs
-        if job.key in done and (not only or any(fnmatchcase(job.name, each) for each in only))
+        job
+        for job in plan.jobs
+        if job.key in done
+        and (not only or any(fnmatchcase(job.name, each) for each in only))
         and (store.folder(job.key) / CURVES).is_file()
-    ]  # fmt: skip
+    ]
     if not chosen:
         raise UserError(f"no finished job of '{name}' has curves" + (" and such a name" if only else ""))
     folder = out or settings.results / name / "tensorboard"

@@ -85,9 +85,19 @@ def command(
 
 
 def _execute(
-    settings: Settings, plan: Plan, jobs: list[Job], *, max_jobs: int | None, slots: int | None, threads: int | None,
-    device: str, time_limit: str | None, budget: str | None, accumulate: int | None, executor: str | None,
-) -> Outcome:  # fmt: skip
+    settings: Settings,
+    plan: Plan,
+    jobs: list[Job],
+    *,
+    max_jobs: int | None,
+    slots: int | None,
+    threads: int | None,
+    device: str,
+    time_limit: str | None,
+    budget: str | None,
+    accumulate: int | None,
+    executor: str | None,
+) -> Outcome:
     import dataclasses
 
     from refers_bench.cli.forecasting import running_order
@@ -105,12 +115,20 @@ def _execute(
     todo = [job for job in jobs if not job.unavailable and state_of(job, store, settings.cache) != "done"]
     preload = [*engine.PRELOAD, *(engine.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
     how = engine.Settings(
-        results=settings.results, cache=settings.cache, roots=job_roots(settings, plan), preload=preload,
-        slots=slots_of(plan, executor, device, slots), device=device, time_limit=limit,
-        threads=threads or plan.execution["threads"], processes=plan.execution["prepare_processes"],
+        results=settings.results,
+        cache=settings.cache,
+        roots=job_roots(settings, plan),
+        preload=preload,
+        slots=slots_of(plan, executor, device, slots),
+        device=device,
+        time_limit=limit,
+        threads=threads or plan.execution["threads"],
+        processes=plan.execution["prepare_processes"],
         arithmetic=plan.execution["arithmetic"],
-        retries=plan.execution["retries"], max_jobs=max_jobs, accumulate=accumulate or plan.execution["accumulate"],
-    )  # fmt: skip
+        retries=plan.execution["retries"],
+        max_jobs=max_jobs,
+        accumulate=accumulate or plan.execution["accumulate"],
+    )
     order = running_order(settings, plan, todo, how, budget=budget, fixed=executor == "local")
     how = dataclasses.replace(how, **order)
     where = f"{len(how.slots)} at a time" if executor == "local" else f"on {executor}"
@@ -131,10 +149,10 @@ def _execute(
 
 
 def _report(settings: Settings, plan: Plan) -> None:
-    from refers_bench.reports import _page
+    from refers_bench.reporting import page
 
-    click.echo(_page.printed(settings.results, plan.name))
-    for path in _page.write(settings.results, [plan.name], ("html", "latex", "markdown", "csv")):
+    click.echo(page.printed(settings.results, plan.name))
+    for path in page.write(settings.results, [plan.name], ("html", "latex", "markdown", "csv")):
         if path.suffix == ".html":
             click.echo(f"report: {path}")
 

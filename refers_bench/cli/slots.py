@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from refers_bench.execution.engine import Slot
-    from refers_bench.plan.devices import Device
+    from refers_bench.plan.forecast.devices import Device
     from refers_bench.plan.lock import Plan
 
 
@@ -48,7 +48,7 @@ def gpus_together(plan: Plan) -> int:
 def device_of(plan: Plan, slot: Slot, *, threads: int) -> Device:
     """What a worker in this slot computes on."""
     from refers_bench.execution.gpus import gpu_models
-    from refers_bench.plan.devices import Device
+    from refers_bench.plan.forecast.devices import Device
     from refers_bench.store.provenance import hardware
 
     if slot.device == "cuda":
@@ -57,6 +57,9 @@ def device_of(plan: Plan, slot: Slot, *, threads: int) -> Device:
         return Device(kind="cuda", name=name, memory_bytes=memory, gpus=gpus)
     machine = hardware()
     return Device(
-        kind="cpu", name=machine["cpu"], memory_bytes=machine["memory_bytes"], threads=threads,
+        kind="cpu",
+        name=machine["cpu"],
+        memory_bytes=machine["memory_bytes"],
+        threads=threads,
         cores=machine["cores"] or 0,
-    )  # fmt: skip
+    )

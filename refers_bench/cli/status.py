@@ -34,9 +34,13 @@ HAPPENED = 20
     help="List failed jobs with their category and last error line, and what a cluster did to tasks.",
 )
 @click.option(
-    "--watch", type=click.FloatRange(min=0.2), is_flag=False, flag_value=2.0, metavar="[SECONDS]",
+    "--watch",
+    type=click.FloatRange(min=0.2),
+    is_flag=False,
+    flag_value=2.0,
+    metavar="[SECONDS]",
     help="Look again every so many seconds (2 by default) until nothing is left that can still come, or Ctrl-C.",
-)  # fmt: skip
+)
 @click.pass_obj
 def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch: float | None) -> None:
     """Show how far the planned manifests are (all, or those named) and what runs, without planning again.
@@ -133,7 +137,7 @@ def _show(moment: _Moment, store: ResultStore, *, show_failed: bool) -> None:
 
 def _happened(moment: _Moment, store: ResultStore) -> list[str]:
     """What a cluster did to tasks with jobs of this plan: killed, requeued, lost."""
-    from refers_bench.execution.slurm_events import history
+    from refers_bench.execution.slurm.events import history
 
     names = {job.name for job in moment.plan.jobs}
     lines = []

@@ -48,12 +48,19 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     coverage, layout = plugins.resolve("refers_bench.training.weight_files:load")(encoder, file, minimum=0.0)
     network = f"ResNet-{depth}" if depth else f"radiograph transformer of '{preset}'"
     found = {
-        "file": str(file), "layout": layout.name, "remark": layout.remark, "network": network,
+        "file": str(file),
+        "layout": layout.name,
+        "remark": layout.remark,
+        "network": network,
         "kept": {name: one.value for name, one in kept.items()},
-        "coverage": round(coverage.share, 4), "loaded": len(coverage.loaded), "derived": list(coverage.derived),
-        "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
-        "other_blocks": list(coverage.other_blocks), "differ_from_random": coverage.changed,
-    }  # fmt: skip
+        "coverage": round(coverage.share, 4),
+        "loaded": len(coverage.loaded),
+        "derived": list(coverage.derived),
+        "missing": list(coverage.missing),
+        "unexpected": list(coverage.unexpected),
+        "other_blocks": list(coverage.other_blocks),
+        "differ_from_random": coverage.changed,
+    }
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
@@ -100,24 +107,24 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
     OUT.json holds what a user of the weights must know: input size, mean and SD, method, source, licence.
     """
     from refers_bench import plugins
-    from refers_bench.errors import Problem, UserError
+    from refers_bench.errors import UserError
     from refers_bench.files import publish_json, read_json
     from refers_bench.store.results import ResultStore
 
     job, store = _pretraining(settings, manifest, row), ResultStore(settings.results)
     path = store.folder(job.key) / "checkpoint.safetensors"
     if not path.is_file():
-        raise UserError(
-            Problem(found=f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
-        )
+        raise UserError(f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
     room = "refers_bench.training.weight_files"
     weights, _ = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(path), path=path)
     record: Mapping[str, Any] = read_json(store.folder(job.key) / "run.json")
     sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(
-        record, method=plugins.load("method", job.spec["method"]), layout=layout,
+        record,
+        method=plugins.load("method", job.spec["method"]),
+        layout=layout,
         source=plugins.load("dataset", job.spec["source"]["dataset"]),
         architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
-    )  # fmt: skip
+    )
     written = _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})
     sheet_path = out.with_name(f"{out.name}.json")
     publish_json(sheet_path, sheet)
@@ -137,14 +144,14 @@ def _pretraining(settings: Settings, manifest: Path, row: str) -> Job:
 def _write(out: Path, weights: Mapping[str, Any], layout: str, metadata: Mapping[str, str]) -> int:
     """Publish the weights under the names of a layout; how many tensors these are."""
     from refers_bench import plugins
-    from refers_bench.errors import Problem, UserError
+    from refers_bench.errors import UserError
 
     if out.suffix != ".safetensors":
-        raise UserError(Problem(found=f"'{out.suffix}'", allowed="a file that ends in .safetensors", path=out))
+        raise UserError(f"'{out.suffix}'", allowed="a file that ends in .safetensors", path=out)
     if layout == "timm":
         try:
             weights = plugins.resolve("refers_bench.nets.foreign_layouts:to_timm")(weights)
         except ValueError as error:
-            raise UserError(Problem(found=str(error), allowed="--layout refers-bench", path=out)) from error
+            raise UserError(str(error), allowed="--layout refers-bench", path=out) from error
     plugins.resolve("refers_bench.training.checkpoints:publish_tensors")(out, weights, metadata=metadata)
     return len(weights)

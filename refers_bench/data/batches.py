@@ -150,10 +150,24 @@ class StudySource:
     """
 
     def __init__(
-        self, images_NHW: np.ndarray, rows: pd.DataFrame, *, group: str, tokenizer: ReportTokenizer | None,
-        max_tokens: int, task: str, classes: Sequence[str], views: int, view_sampling: str, report_flip: str,
-        shuffled: bool, augment: Augment, device: torch.device, key: str, text_tokenizer: ReportTokenizer | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        images_NHW: np.ndarray,
+        rows: pd.DataFrame,
+        *,
+        group: str,
+        tokenizer: ReportTokenizer | None,
+        max_tokens: int,
+        task: str,
+        classes: Sequence[str],
+        views: int,
+        view_sampling: str,
+        report_flip: str,
+        shuffled: bool,
+        augment: Augment,
+        device: torch.device,
+        key: str,
+        text_tokenizer: ReportTokenizer | None = None,
+    ) -> None:
         self.images_NHW, self.views, self.view_sampling, self.report_flip = (
             images_NHW,
             views,
@@ -215,9 +229,13 @@ class StudySource:
             self.device, self.images_NHW[chosen_BV.ravel()], tokens, lengths, ids, mask, self.labels[which]
         )
         return pixels, StudyBatch(
-            images_BVCHW=pixels, tokens_BT=tokens_BT, lengths_B=lengths_B, text_ids_BT=ids_BT, text_mask_BT=mask_BT,
+            images_BVCHW=pixels,
+            tokens_BT=tokens_BT,
+            lengths_B=lengths_B,
+            text_ids_BT=ids_BT,
+            text_mask_BT=mask_BT,
             labels_BK=labels_BK,
-        )  # fmt: skip
+        )
 
     def _with(self, images_MCHW: Tensor, batch: StudyBatch) -> StudyBatch:
         """The batch with its images, V of each study."""

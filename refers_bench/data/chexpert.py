@@ -9,17 +9,35 @@ from refers_bench.errors import DataError, Problem
 
 #: Columns of the labellers' tables, in their (alphabetical) order.
 FINDINGS_14 = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+)
 #: Without the two that are no disease: the columns of the released MIMIC labels (inferred from their counts).
 FINDINGS_12 = tuple(name for name in FINDINGS_14 if name not in ("No Finding", "Support Devices"))
 #: What an uncertain mention counts as.
 POLICIES = ("u_zeros", "u_ones", "u_ignore")
 POSITIVE, NEGATIVE, UNCERTAIN, BLANK = "1.0", "0.0", "-1.0", ""
 _SPELLINGS = {
-    "1.0": POSITIVE, "1": POSITIVE, "0.0": NEGATIVE, "0": NEGATIVE, "-1.0": UNCERTAIN, "-1": UNCERTAIN, "": BLANK,
-}  # fmt: skip
+    "1.0": POSITIVE,
+    "1": POSITIVE,
+    "0.0": NEGATIVE,
+    "0": NEGATIVE,
+    "-1.0": UNCERTAIN,
+    "-1": UNCERTAIN,
+    "": BLANK,
+}
 
 
 def labels(table: pd.DataFrame, *, uncertain: str, blank: str, path: object) -> pd.DataFrame:
@@ -44,9 +62,11 @@ def labels(table: pd.DataFrame, *, uncertain: str, blank: str, path: object) -> 
     if uncertain not in POLICIES:
         raise ValueError(f"unknown policy {uncertain!r}; allowed: {', '.join(POLICIES)}")
     values = {
-        POSITIVE: 1.0, NEGATIVE: 0.0, BLANK: 0.0 if blank == "negative" else np.nan,
+        POSITIVE: 1.0,
+        NEGATIVE: 0.0,
+        BLANK: 0.0 if blank == "negative" else np.nan,
         UNCERTAIN: {"u_zeros": 0.0, "u_ones": 1.0, "u_ignore": np.nan}[uncertain],
-    }  # fmt: skip
+    }
     numbers = {spelling: values[meaning] for spelling, meaning in _SPELLINGS.items()}
     problems: list[Problem] = []
     columns = {}

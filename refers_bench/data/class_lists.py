@@ -25,11 +25,11 @@ def read_class_list(path: Path, *, classes: Sequence[str], split: str) -> pd.Dat
         DataError: missing, not text, or a line that has no name and C labels 0 or 1; the first 20 are named.
     """
     if not path.is_file():
-        raise DataError(Problem(found="missing list", allowed="a list as released", path=path))
+        raise DataError("missing list", allowed="a list as released", path=path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(Problem(found="not UTF-8 text", allowed="a list as released", path=path)) from error
+        raise DataError("not UTF-8 text", allowed="a list as released", path=path) from error
     rows, problems = [], []
     values = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
     for number, line in enumerate(lines, start=1):

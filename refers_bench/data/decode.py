@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from refers_bench.data.dicom import Reading, decode_dicom, is_dicom
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError
 
 #: Radiographs are large but not this large; beyond it a file is taken for a decompression bomb.
 MAX_PIXELS = 120_000_000
@@ -37,23 +37,21 @@ def decode(path: Path, *, dicom: Reading = "standard") -> np.ndarray:
             return decode_dicom(path, reading=dicom, max_pixels=MAX_PIXELS)
         with Image.open(path) as image:
             if image.format not in FORMATS:
-                raise DataError(Problem(found=f"a {image.format} file", allowed=", ".join(FORMATS), path=path))
+                raise DataError(f"a {image.format} file", allowed=", ".join(FORMATS), path=path)
             if image.width * image.height > MAX_PIXELS:
                 found = f"{image.width} x {image.height} pixels"
-                raise DataError(Problem(found=found, allowed=f"at most {MAX_PIXELS} pixels", path=path))
+                raise DataError(found, allowed=f"at most {MAX_PIXELS} pixels", path=path)
             image.load()
             return _grey(image, path)
     except UnidentifiedImageError as error:
         found = "an empty file" if path.stat().st_size == 0 else "not an image"
-        raise DataError(Problem(found=found, allowed=", ".join(FORMATS), path=path)) from error
+        raise DataError(found, allowed=", ".join(FORMATS), path=path) from error
     except FileNotFoundError as error:
-        raise DataError(Problem(found="missing image", path=path)) from error
+        raise DataError("missing image", path=path) from error
     except PermissionError as error:
-        raise DataError(Problem(found="no permission to read this image", path=path)) from error
+        raise DataError("no permission to read this image", path=path) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            Problem(found=f"a damaged image ({error})", allowed="a whole PNG or JPEG", path=path)
-        ) from error
+        raise DataError(f"a damaged image ({error})", allowed="a whole PNG or JPEG", path=path) from error
 
 
 def _grey(image: Image.Image, path: Path) -> np.ndarray:
@@ -62,10 +60,10 @@ def _grey(image: Image.Image, path: Path) -> np.ndarray:
         values = np.asarray(image.convert("I") if mode.startswith("I;16") else image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             found = f"values from {values.min()} to {values.max()}"
-            raise DataError(Problem(found=found, allowed="16-bit grey values, 0 to 65535", path=path))
+            raise DataError(found, allowed="16-bit grey values, 0 to 65535", path=path)
         return ((values + 128) // 257).astype(np.uint8)
     if mode == "F":
-        raise DataError(Problem(found="floating-point pixels", allowed="8- or 16-bit integers", path=path))
+        raise DataError("floating-point pixels", allowed="8- or 16-bit integers", path=path)
     if mode in ("LA", "La"):
         return np.asarray(image.getchannel(0))
     if mode in ("RGBA", "RGBa", "PA"):

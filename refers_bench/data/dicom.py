@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -67,13 +67,11 @@ def decode_dicom(path: Path, *, reading: Reading = "standard", max_pixels: int =
             grey_HW = _official(header, stored_HW) if reading == "official_code" else _standard(header, stored_HW)
     except InvalidDicomError as error:
         found = "an empty file" if path.stat().st_size == 0 else "not a DICOM file"
-        raise DataError(Problem(found=found, allowed="DICOM", path=path)) from error
+        raise DataError(found, allowed="DICOM", path=path) from error
     except (EOFError, OSError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise DataError(
-            Problem(found=f"a damaged DICOM file ({_first_line(error)})", allowed="a whole one", path=path)
-        ) from error
+        raise DataError(f"a damaged DICOM file ({_first_line(error)})", allowed="a whole one", path=path) from error
     return grey_HW
 
 
@@ -83,17 +81,17 @@ def _first_line(error: Exception) -> str:
 
 def _check(header: Dataset, path: Path, max_pixels: int) -> None:
     if "PixelData" not in header or not header.PixelData:
-        raise DataError(Problem(found="no pixels", allowed="a DICOM image", path=path))
+        raise DataError("no pixels", allowed="a DICOM image", path=path)
     photometric = str(header.get("PhotometricInterpretation", "none"))
     if photometric not in GREY or int(header.get("SamplesPerPixel", 1)) != 1:
         found = f"photometric interpretation {photometric}"
-        raise DataError(Problem(found=found, allowed=", ".join(GREY), path=path))
+        raise DataError(found, allowed=", ".join(GREY), path=path)
     frames = int(header.get("NumberOfFrames", 1) or 1)
     if frames != 1:
-        raise DataError(Problem(found=f"{frames} frames", allowed="one", path=path))
+        raise DataError(f"{frames} frames", allowed="one", path=path)
     if int(header.Rows) * int(header.Columns) > max_pixels:
         found = f"{header.Columns} x {header.Rows} pixels"
-        raise DataError(Problem(found=found, allowed=f"at most {max_pixels} pixels", path=path))
+        raise DataError(found, allowed=f"at most {max_pixels} pixels", path=path)
 
 
 def _pixels(header: Any, path: Path) -> np.ndarray:
@@ -104,12 +102,10 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
     if syntax.is_compressed and syntax.is_encapsulated and not get_decoder(syntax).is_available:
         missing = [name for name in ("openjpeg", "gdcm") if importlib.util.find_spec(name) is None]
         raise UserError(
-            Problem(
-                found=f"transfer syntax {syntax.name}, for which no decoder is installed"
-                + (f" (missing: {', '.join(missing)})" if missing else ""),
-                allowed="pip install 'refers-bench[dicom]'",
-                path=path,
-            )
+            f"transfer syntax {syntax.name}, for which no decoder is installed"
+            + (f" (missing: {', '.join(missing)})" if missing else ""),
+            allowed="pip install 'refers-bench[dicom]'",
+            path=path,
         )
     values: np.ndarray = header.pixel_array
     return values
@@ -167,4 +163,4 @@ def size_of(path: Path) -> tuple[int, int]:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
         return int(header.Columns), int(header.Rows)
     except (InvalidDicomError, OSError, AttributeError, ValueError) as error:
-        raise DataError(Problem(found="not a DICOM image", allowed="DICOM", path=path)) from error
+        raise DataError("not a DICOM image", allowed="DICOM", path=path) from error

@@ -45,9 +45,12 @@ def files_by_name(
             known = name(stem)
             if known in found:
                 problems.append(
-                    Problem(found=f"'{known}' is at {root / found[known]}, too", allowed="one file",
-                            path=root / f"{prefix}{file}")
-                )  # fmt: skip
+                    Problem(
+                        found=f"'{known}' is at {root / found[known]}, too",
+                        allowed="one file",
+                        path=root / f"{prefix}{file}",
+                    )
+                )
             found[known] = f"{prefix}{file}"
     if problems:
         raise DataError(problems[:20])

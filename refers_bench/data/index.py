@@ -80,17 +80,13 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
         # Plain str objects: the readers go through cells one by one, which columns of Arrow make slow.
         frame = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(
-            Problem(found="missing table", allowed="the dataset's folder as downloaded", path=path)
-        ) from error
+        raise DataError("missing table", allowed="the dataset's folder as downloaded", path=path) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(
-            Problem(found=f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path)
-        ) from error
+        raise DataError(f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path) from error
     missing = [name for name in required if name not in frame.columns]
     if missing:
         found = f"no column '{missing[0]}'"
-        raise DataError(Problem(found=found, allowed=", ".join(frame.columns), path=path, line=1))
+        raise DataError(found, allowed=", ".join(frame.columns), path=path, line=1)
     return frame
 
 
@@ -111,7 +107,7 @@ def finished_index(
     """
     problems = []
     if frame.empty:
-        raise DataError(Problem(found="no usable row", allowed="at least one image with its row", path=table))
+        raise DataError("no usable row", allowed="at least one image with its row", path=table)
     for image_id in frame.loc[frame["image_id"].duplicated(), "image_id"].unique()[:5]:
         problems.append(Problem(found=f"image '{image_id}' is listed twice", allowed="each image once", path=table))
     paths = frame["path"].tolist()
@@ -169,10 +165,11 @@ def finished_boxes(frame: pd.DataFrame, *, path: Path) -> pd.DataFrame:
     problems = [
         Problem(
             found=f"box of '{row['image_id']}' at {', '.join(str(row[side]) for side in sides)}",
-            allowed="left, top, width, height within the image, as shares of its sides", path=path,
+            allowed="left, top, width, height within the image, as shares of its sides",
+            path=path,
         )
         for _, row in frame[~good].head(20).iterrows()
-    ]  # fmt: skip
+    ]
     if problems:
         raise DataError(problems)
     frame = frame.assign(**{side: values[side].astype(float) for side in sides})

@@ -30,7 +30,7 @@ class Prefetch(Generic[Batch]):
 
     def __init__(
         self, draw: Callable[[int], Batch], *, steps: int, ahead: bool, device: torch.device | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.draw, self.steps, self.beside = draw, steps, SideStream(device)
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch") if ahead else None
         self.waiting: dict[int, Future[tuple[Batch, Any]]] = {}

@@ -52,14 +52,12 @@ class PreparedImages:
             DataError: not a prepared store, or its size does not fit its index.
         """
         if not (folder / META).is_file():
-            raise DataError(
-                Problem(found="no prepared images here", allowed="run 'refers-bench data prepare'", path=folder)
-            )
+            raise DataError("no prepared images here", allowed="run 'refers-bench data prepare'", path=folder)
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         shape = (meta["count"], meta["size"], meta["size"])
         found = (folder / PIXELS).stat().st_size
         if found != int(np.prod(shape)):
-            raise DataError(Problem(found=f"{found} bytes", allowed=f"{shape} uint8", path=folder / PIXELS))
+            raise DataError(f"{found} bytes", allowed=f"{shape} uint8", path=folder / PIXELS)
         images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r", shape=shape)
         return cls(images_NHW=images, index=pd.read_parquet(folder / INDEX), meta=meta)
 
@@ -98,11 +96,19 @@ def _todo(paths: list[str], work: Path) -> Iterator[tuple[list[str], Path]]:
 
 
 def prepare(
-    index: pd.DataFrame, *, root: Path, folder: Path, work: Path, size: int, workers: int = 0, allow_missing: int = 0,
-    lacking: Callable[[Sequence[str]], Path] | None = None, dicom: Reading = "standard",
+    index: pd.DataFrame,
+    *,
+    root: Path,
+    folder: Path,
+    work: Path,
+    size: int,
+    workers: int = 0,
+    allow_missing: int = 0,
+    lacking: Callable[[Sequence[str]], Path] | None = None,
+    dicom: Reading = "standard",
     progress: Callable[[int, int], None] = lambda done, total: None,
     waiting: Callable[[str], None] = lambda who: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Decode every image of an index once and publish the store atomically; a second call continues a killed one.
 
     One process at a time does so for a folder. One that had to wait for another takes the store that the other made,
@@ -135,17 +141,20 @@ def prepare(
             return made
         todo = list(_todo(index["path"].tolist(), work / f"{size}-{dicom}"))
         _decode(todo, root=root, size=size, dicom=dicom, workers=workers, progress=progress)
-        meta = _publish(
-            index, todo, folder=folder, lacking=lacking, size=size, allow_missing=allow_missing, root=root
-        )  # fmt: skip
+        meta = _publish(index, todo, folder=folder, lacking=lacking, size=size, allow_missing=allow_missing, root=root)
         shutil.rmtree(work, ignore_errors=True)
     return meta
 
 
 def _decode(
-    todo: Sequence[tuple[list[str], Path]], *, root: Path, size: int, dicom: Reading, workers: int,
+    todo: Sequence[tuple[list[str], Path]],
+    *,
+    root: Path,
+    size: int,
+    dicom: Reading,
+    workers: int,
     progress: Callable[[int, int], None],
-) -> None:  # fmt: skip
+) -> None:
     """Decode the chunks that an earlier call has not finished."""
     missing = [(chunk, str(file)) for chunk, file in todo if not file.is_file()]
     total = sum(len(chunk) for chunk, _ in todo)
@@ -154,15 +163,28 @@ def _decode(
     ends = [0, *itertools.accumulate(len(chunk) for chunk, _ in missing)]
     # A chunk at a time: whoever is done takes the next one.
     shared_out(
-        _chunks, missing, str(root), size, dicom, worth=WORTH, pieces=max(1, len(missing)), processes=max(1, workers),
+        _chunks,
+        missing,
+        str(root),
+        size,
+        dicom,
+        worth=WORTH,
+        pieces=max(1, len(missing)),
+        processes=max(1, workers),
         told=lambda done: progress(there + ends[done], total),
-    )  # fmt: skip
+    )
 
 
 def _publish(
-    index: pd.DataFrame, todo: Sequence[tuple[list[str], Path]], *, folder: Path,
-    lacking: Callable[[Sequence[str]], Path] | None, size: int, allow_missing: int, root: Path,
-) -> dict[str, Any]:  # fmt: skip
+    index: pd.DataFrame,
+    todo: Sequence[tuple[list[str], Path]],
+    *,
+    folder: Path,
+    lacking: Callable[[Sequence[str]], Path] | None,
+    size: int,
+    allow_missing: int,
+    root: Path,
+) -> dict[str, Any]:
     unreadable = dict(tuple(item) for _, file in todo for item in json.loads(Path(f"{file}.json").read_bytes()))
     if len(unreadable) > allow_missing:
         problems = [Problem(found=reason, path=root / path) for path, reason in unreadable.items()]
@@ -187,8 +209,11 @@ def _publish(
                 start += len(chunk)
         index[keep].reset_index(drop=True).to_parquet(stage / INDEX, index=False)
         meta = {
-            "version": 1, "count": int(keep.sum()), "size": size, "digest": digest.hexdigest(),
+            "version": 1,
+            "count": int(keep.sum()),
+            "size": size,
+            "digest": digest.hexdigest(),
             "unreadable": [list(item) for item in unreadable.items()],
-        }  # fmt: skip
+        }
         publish_json(stage / META, meta)
     return meta

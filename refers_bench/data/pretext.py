@@ -129,9 +129,16 @@ def apply_distortion(x_NHW: Tensor, drawn: Distortion, *, alpha: float = 0.0, si
 
 
 def draw_genesis(
-    count: int, size: int, generator: torch.Generator, *, windows: int, shuffle: float, intensity: float, paint: float,
+    count: int,
+    size: int,
+    generator: torch.Generator,
+    *,
+    windows: int,
+    shuffle: float,
+    intensity: float,
+    paint: float,
     inpaint: float,
-) -> Distortion:  # fmt: skip
+) -> Distortion:
     """What Models Genesis draws: shuffling, a curve and painting, each with its probability.
 
     Args:
@@ -165,14 +172,26 @@ def flips(x_NHW: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def genesis(
-    x_NHW: Tensor, generator: torch.Generator, *, windows: int, shuffle: float, intensity: float, paint: float,
+    x_NHW: Tensor,
+    generator: torch.Generator,
+    *,
+    windows: int,
+    shuffle: float,
+    intensity: float,
+    paint: float,
     inpaint: float,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Models Genesis' distortions of flipped images in [0, 1]; see `draw_genesis`."""
     drawn = draw_genesis(
-        len(x_NHW), x_NHW.shape[-1], generator, windows=windows, shuffle=shuffle, intensity=intensity, paint=paint,
+        len(x_NHW),
+        x_NHW.shape[-1],
+        generator,
+        windows=windows,
+        shuffle=shuffle,
+        intensity=intensity,
+        paint=paint,
         inpaint=inpaint,
-    )  # fmt: skip
+    )
     return apply_distortion(x_NHW, drawn)
 
 
@@ -206,9 +225,12 @@ def draw_visual_words(count: int, size: int, generator: torch.Generator, *, wind
         noise=distortions.draw_noise((count, size, size), generator),
     )
     return Distortion(
-        displacement=displacement, shuffled=shuffled, shuffles=shuffles, curves=_curves(which == 1, generator),
+        displacement=displacement,
+        shuffled=shuffled,
+        shuffles=shuffles,
+        curves=_curves(which == 1, generator),
         painting=painting,
-    )  # fmt: skip
+    )
 
 
 def visual_words(x_NHW: Tensor, generator: torch.Generator, *, windows: int, alpha: float, sigma: float) -> Tensor:

@@ -37,9 +37,23 @@ _WORDINGS = {
 _CONTAINED = (IMPRESSION, FINDINGS, "history", "comparison", "addendum")
 #: A header that names the examination stands before findings.
 _EXAMINATIONS = (
-    "chest", "portable", "pa and lat", "lateral and pa", "ap and lat", "lateral and ap", "frontal and lat", "two views",
-    "one view", "frontal view", "pa view", "ap view", "lateral view", "frontal upright", "semi-upright", "ribs",
-)  # fmt: skip
+    "chest",
+    "portable",
+    "pa and lat",
+    "lateral and pa",
+    "ap and lat",
+    "lateral and ap",
+    "frontal and lat",
+    "two views",
+    "one view",
+    "frontal view",
+    "pa view",
+    "ap view",
+    "lateral view",
+    "frontal upright",
+    "semi-upright",
+    "ribs",
+)
 #: Letters that a misspelt 'impression' or 'findings' may be away from it.
 _TYPOS = 2
 

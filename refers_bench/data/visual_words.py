@@ -52,9 +52,19 @@ def centres(count: int, *, border: float, distance: float, rng: np.random.Genera
 
 
 def discovered(
-    rows: pd.DataFrame, features_PF: npt.NDArray[np.float32], *, words: int, patients: int, val_patients: int,
-    side: float, scales: tuple[float, float], jitter: float, border: float, distance: float, rng: np.random.Generator,
-) -> pd.DataFrame:  # fmt: skip
+    rows: pd.DataFrame,
+    features_PF: npt.NDArray[np.float32],
+    *,
+    words: int,
+    patients: int,
+    val_patients: int,
+    side: float,
+    scales: tuple[float, float],
+    jitter: float,
+    border: float,
+    distance: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
     """Words and the crops that show them.
 
     Args:
@@ -99,9 +109,13 @@ def nearest(
 
 
 def _crops(
-    corner: npt.NDArray[np.float64], side: float, *, scales: tuple[float, float], jitter: float,
+    corner: npt.NDArray[np.float64],
+    side: float,
+    *,
+    scales: tuple[float, float],
+    jitter: float,
     rng: np.random.Generator,
-) -> Iterator[tuple[npt.NDArray[np.float64], float]]:  # fmt: skip
+) -> Iterator[tuple[npt.NDArray[np.float64], float]]:
     """The word's own square, and two of other sizes beside it: first row and column, and side."""
     yield corner, side
     for _ in range(2):
@@ -161,9 +175,14 @@ class CropSource:
     """
 
     def __init__(
-        self, images_NHW: npt.NDArray[np.uint8], crops: pd.DataFrame, *, augment: Augment, device: torch.device,
+        self,
+        images_NHW: npt.NDArray[np.uint8],
+        crops: pd.DataFrame,
+        *,
+        augment: Augment,
+        device: torch.device,
         key: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
         self.places = crops["place"].to_numpy(np.int64)
         self.squares = torch.from_numpy(crops[["top", "left", "side"]].to_numpy(np.float32, copy=True))
@@ -180,9 +199,13 @@ class CropSource:
         images = self.augment.normalised(cropped(pixels, top, left, side, size=self.augment.size) / 255)
         empty = torch.zeros(len(which), 0, dtype=torch.long, device=self.device)
         return StudyBatch(
-            images_BVCHW=images[:, None], tokens_BT=empty, lengths_B=empty.new_zeros(len(which)), text_ids_BT=empty,
-            text_mask_BT=empty, labels_BK=words,
-        )  # fmt: skip
+            images_BVCHW=images[:, None],
+            tokens_BT=empty,
+            lengths_B=empty.new_zeros(len(which)),
+            text_ids_BT=empty,
+            text_mask_BT=empty,
+            labels_BK=words,
+        )
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:
         """The training batch of a step."""

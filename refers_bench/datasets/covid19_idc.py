@@ -12,16 +12,23 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from refers_bench import identity
-from refers_bench.data import phantoms
 from refers_bench.data.index import finished_index, leave_out, patient_folds, patient_split, read_table
+from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
 TABLE = "metadata.csv"
 BACTERIAL = (
-    "Streptococcus", "Klebsiella", "E.Coli", "Legionella", "Mycoplasma", "Chlamydophila", "Nocardia", "Staphylococcus",
+    "Streptococcus",
+    "Klebsiella",
+    "E.Coli",
+    "Legionella",
+    "Mycoplasma",
+    "Chlamydophila",
+    "Nocardia",
+    "Staphylococcus",
     "Staphylococcus/MRSA",
-)  # fmt: skip
+)
 VIRAL = ("SARS", "MERS-CoV", "Influenza", "Influenza/H1N1", "Varicella", "Herpes")
 FUNGAL = ("Pneumocystis", "Aspergillosis", "Aspergillosis/H1N1")
 #: Finding, in either spelling and without the path, -> class of the `findings` task.
@@ -103,7 +110,7 @@ def read_lists(folder: Path) -> pd.DataFrame:
     for split in ("train", "val", "test"):
         path = folder / f"{split}.txt"
         if not path.is_file():
-            raise DataError(Problem(found="missing list", allowed="train.txt, val.txt and test.txt", path=path))
+            raise DataError("missing list", allowed="train.txt, val.txt and test.txt", path=path)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             parts = line.split()
             if len(parts) != 3 or parts[1:] not in (["0", "1"], ["1", "0"]):
@@ -195,9 +202,13 @@ def _seeded(frame: pd.DataFrame, params: Params) -> pd.Series:
     if not params.folds:
         return patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
     return patient_folds(
-        frame["patientid"], (frame["group"] == "Bacterial").astype(int), dataset="covid19_idc", seed=params.split_seed,
-        folds=params.folds, fold=params.fold,
-    )  # fmt: skip
+        frame["patientid"],
+        (frame["group"] == "Bacterial").astype(int),
+        dataset="covid19_idc",
+        seed=params.split_seed,
+        folds=params.folds,
+        fold=params.fold,
+    )
 
 
 def _columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -238,31 +249,39 @@ PHANTOM_FINDINGS: Mapping[str, frozenset[str]] = {
     "No finding": frozenset(),
 }
 _SPELLING = {
-    "COVID-19": "Pneumonia/Viral/COVID-19", "Other viral": "Pneumonia/Viral/SARS",
+    "COVID-19": "Pneumonia/Viral/COVID-19",
+    "Other viral": "Pneumonia/Viral/SARS",
     "Bacterial": "Pneumonia/Bacterial/Streptococcus",
-    "Fungal": "Pneumonia/Fungal/Pneumocystis", "Other disease": "Pneumonia/Lipoid", "No finding": "No Finding",
-}  # fmt: skip
+    "Fungal": "Pneumonia/Fungal/Pneumocystis",
+    "Other disease": "Pneumonia/Lipoid",
+    "No finding": "No Finding",
+}
 _SHARES = (0.35, 0.15, 0.25, 0.05, 0.1, 0.1)
 
 
-def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write procedural studies as ``metadata.csv`` (final spelling) and ``images/``, PNG and JPEG."""
     (root / "images").mkdir()
     rows = []
     for number in range(params.studies):
         rng = np.random.default_rng(identity.seed("covid19_idc phantom", params.seed, number))
         name = str(rng.choice(CLASSES, p=_SHARES))
-        study = phantoms.study(params, number, choose=lambda _, name=name: PHANTOM_FINDINGS[name])  # type: ignore[misc]
+        study = radiographs.study(params, number, choose=lambda _, name=name: PHANTOM_FINDINGS[name])  # type: ignore[misc]
         for view_number, view in enumerate(study.views):
             file = f"phantom-{number:05d}-{view_number}.{'jpg' if number % 3 == 0 else 'png'}"
             Image.fromarray(view.pixels_HW).save(root / "images" / file)
             rows.append(
                 {
-                    "patientid": str(study.patient), "offset": str(number - study.patient), "finding": _SPELLING[name],
-                    "view": view.view, "modality": "X-ray", "folder": "images", "filename": file,
+                    "patientid": str(study.patient),
+                    "offset": str(number - study.patient),
+                    "finding": _SPELLING[name],
+                    "view": view.view,
+                    "modality": "X-ray",
+                    "folder": "images",
+                    "filename": file,
                     "clinical_notes": study.report,
                 }
-            )  # fmt: skip
+            )
     pd.DataFrame(rows).to_csv(root / TABLE, index=False)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.data import mimic_phantoms
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14, labels
 from refers_bench.data.folders import file_sizes
 from refers_bench.data.index import finished_index, leave_out, missing_images, not_there, read_table
+from refers_bench.data.phantoms import mimic
 from refers_bench.data.report_files import read_reports
 from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
@@ -78,7 +78,7 @@ def _table(root: Path, stem: str, *, required: tuple[str, ...]) -> tuple[pd.Data
     try:
         return read_table(path, required=required), path
     except (EOFError, zlib.error, OSError) as error:
-        raise DataError(Problem(found=f"a damaged file ({error})", allowed="a whole .csv.gz", path=path)) from error
+        raise DataError(f"a damaged file ({error})", allowed="a whole .csv.gz", path=path) from error
 
 
 def images_of(root: Path) -> tuple[pd.DataFrame, Path]:
@@ -136,7 +136,7 @@ def _report_source(root: Path, places: list[str]) -> Path:
             return root / folder
     if not (root / REPORTS_ZIP).is_file():
         allowed = f"files/{places[0]}.txt, as {REPORTS_ZIP} unpacks, or that archive; reports=none does without"
-        raise DataError(Problem(found="no report here", allowed=allowed, path=root))
+        raise DataError("no report here", allowed=allowed, path=root)
     return root / REPORTS_ZIP
 
 
@@ -159,7 +159,7 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
     try:
         found = read_reports(source, places, deidentified=params.deidentified)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(Problem(found=f"a damaged archive ({error})", allowed="a whole .zip", path=source)) from error
+        raise DataError(f"a damaged archive ({error})", allowed="a whole .zip", path=source) from error
     texts: dict[str, str] = {}
     problems, absent = [], list[str]()
     for study, place, text in zip(studies["study_id"].tolist(), places, found, strict=True):
@@ -173,8 +173,9 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
         raise DataError(problems)
     leave_out(
         (Problem(found=f"no report {place}.txt", allowed="one for each study", path=root) for place in absent),
-        refuse=params.missing == "refuse", summary=not_there(len(absent), len(studies), root, what="reports"),
-    )  # fmt: skip
+        refuse=params.missing == "refuse",
+        summary=not_there(len(absent), len(studies), root, what="reports"),
+    )
     return texts
 
 
@@ -184,7 +185,7 @@ def _sectioned(root: Path, *, params: Params) -> Iterator[tuple[str, str]]:
     names = frame["study"].str.removeprefix("s")
     if names.duplicated().any():
         twice = names[names.duplicated()].iloc[0]
-        raise DataError(Problem(found=f"study '{twice}' is listed twice", allowed="each study once", path=path))
+        raise DataError(f"study '{twice}' is listed twice", allowed="each study once", path=path)
     parts = [frame[name].tolist() for name in columns[1:]]
     for study, *texts in zip(names, *parts, strict=True):
         yield study, study_text(dict(zip(columns[1:], texts, strict=True)), deidentified=params.deidentified)
@@ -198,7 +199,7 @@ def held_out(folder: Path, studies: pd.Series) -> set[str]:
     """
     path = folder / "test.txt"
     if not path.is_file():
-        raise DataError(Problem(found="missing list", allowed="test.txt of the release", path=path))
+        raise DataError("missing list", allowed="test.txt of the release", path=path)
     known, found, problems = set(studies), set[str](), []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         match = re.search(r"s(\d{8})/?\s*$", line)
@@ -228,7 +229,7 @@ def _labels(root: Path, frame: pd.DataFrame, *, params: Params) -> pd.DataFrame:
     if table["study_id"].duplicated().any():
         row = int(np.flatnonzero(table["study_id"].duplicated().to_numpy())[0])
         found = f"study '{table['study_id'].iloc[row]}' is listed twice"
-        raise DataError(Problem(found=found, allowed="each study once", path=path, line=row + 2))
+        raise DataError(found, allowed="each study once", path=path, line=row + 2)
     values = labels(table, uncertain=params.uncertain, blank=params.blank, path=path).set_index(table["study_id"])
     values = values.reindex(frame["study_id"]).set_index(frame.index)
     columns = {f"findings12:{name}": values[name] for name in FINDINGS_12}
@@ -324,5 +325,5 @@ DATASET = Dataset(
         "removed names and dates are ___",
         "the images were inverted by their photometric interpretation and histogram-equalised by the owners",
     ),
-    write_layout=mimic_phantoms.write_layout,
+    write_layout=mimic.write_layout,
 )

@@ -12,7 +12,6 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from refers_bench import identity
-from refers_bench.data import phantoms
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import (
@@ -24,14 +23,27 @@ from refers_bench.data.index import (
     patient_split,
     read_table,
 )
+from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
 CLASSES = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
 NO_FINDING = "No Finding"
 #: Table of findings by version, newest first; as downloaded, or gzipped.
 TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
@@ -95,7 +107,7 @@ def table_of(root: Path, version: str) -> Path:
         if path:
             return path
     allowed = " or ".join(TABLES[name] for name in wanted)
-    raise DataError(Problem(found="no table of findings here", allowed=allowed, path=root))
+    raise DataError("no table of findings here", allowed=allowed, path=root)
 
 
 def read_findings(path: Path) -> pd.DataFrame:
@@ -142,7 +154,7 @@ def official_split(frame: pd.DataFrame, root: Path, params: Params) -> pd.Series
         path = _there(root, name)
         if path is None:
             allowed = f"{TRAIN_VAL} and {TEST}, as downloaded; or split: released or seeded"
-            raise DataError(Problem(found=f"no {name} here", allowed=allowed, path=root))
+            raise DataError(f"no {name} here", allowed=allowed, path=root)
         lines = path.read_text(encoding="utf-8").split()
         names[name] = {line.removesuffix(".png") for line in lines}
     inside, test = frame["image"].isin(names[TRAIN_VAL]), frame["image"].isin(names[TEST])
@@ -150,7 +162,7 @@ def official_split(frame: pd.DataFrame, root: Path, params: Params) -> pd.Series
     if len(wrong):
         found = f"image '{wrong.iloc[0]}' is in {'both' if test[wrong.index[0]] else 'neither'} of the lists"
         more = f" ({len(wrong)} such)" if len(wrong) > 1 else ""
-        raise DataError(Problem(found=found + more, allowed=f"{TRAIN_VAL} or {TEST}", path=root))
+        raise DataError(found + more, allowed=f"{TRAIN_VAL} or {TEST}", path=root)
     held = patient_part(
         frame.loc[inside, "patient"], dataset="nih_chestxray14", seed=params.split_seed, share=params.val_share
     )
@@ -200,16 +212,22 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     gone = frame.loc[frame["path"].isna(), "image"]
     leave_out(
         (Problem(found=f"image '{name}.png' is not below {root}", path=table) for name in gone),
-        refuse=params.missing == "refuse" or len(gone) == len(frame), summary=not_there(len(gone), len(frame), root),
-    )  # fmt: skip
+        refuse=params.missing == "refuse" or len(gone) == len(frame),
+        summary=not_there(len(gone), len(frame), root),
+    )
     frame = frame[frame["path"].notna()]
     out = pd.DataFrame(
         {
-            "image_id": frame["image"], "path": frame["path"], "patient_id": frame["patient"],
-            "study_id": frame["image"], "view": frame["view"], "split": frame["split"], "report": None,
+            "image_id": frame["image"],
+            "path": frame["path"],
+            "patient_id": frame["patient"],
+            "study_id": frame["image"],
+            "view": frame["view"],
+            "split": frame["split"],
+            "report": None,
             **{f"findings:{name}": frame[name] for name in CLASSES},
         }
-    )  # fmt: skip
+    )
     return finished_index(out, root=root, table=table)
 
 
@@ -225,7 +243,7 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
     for line, name in enumerate(names, start=2):
         if name not in CLASSES:
             known = ", ".join(CLASSES)
-            raise DataError(Problem(found=f"unknown finding '{name}'", allowed=known, path=path, line=line))
+            raise DataError(f"unknown finding '{name}'", allowed=known, path=path, line=line)
     sides = {"left": "Bbox [x", "top": "y", "width": "w", "height": "h]"}
     values = {side: pd.to_numeric(frame[column], errors="coerce") / SIDE for side, column in sides.items()}
     image = frame["Image Index"].str.removesuffix(".png")
@@ -234,20 +252,24 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
 
 #: Class of a phantom's finding.
 _PHANTOM = {
-    "Cardiomegaly": "Cardiomegaly", "Effusion": "Effusion", "Nodule": "Nodule", "Consolidation": "Consolidation",
-    "Pneumothorax": "Pneumothorax", "Interstitial": "Edema",
-}  # fmt: skip
+    "Cardiomegaly": "Cardiomegaly",
+    "Effusion": "Effusion",
+    "Nodule": "Nodule",
+    "Consolidation": "Consolidation",
+    "Pneumothorax": "Pneumothorax",
+    "Interstitial": "Edema",
+}
 _HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 
 
-def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write procedural studies as the archives unpack: tables and lists, ``images_001/images/*.png``, some RGBA."""
     rows, boxed, split = [_HEADER], ["Image Index,Finding Label,Bbox [x,y,w,h],,,"], dict[str, list[str]]()
     counts: dict[int, int] = {}
-    for study in phantoms.studies(params):
+    for study in radiographs.studies(params):
         folder = root / f"images_{1 + 3 * study.number // params.studies:03d}" / "images"
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(identity.seed("nih phantom", params.seed, study.patient))

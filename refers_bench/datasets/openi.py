@@ -16,10 +16,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from refers_bench import identity
-from refers_bench.data import phantoms
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.folders import files_below, files_by_name
 from refers_bench.data.index import finished_index, leave_out, not_there, patient_split
+from refers_bench.data.phantoms import radiographs
 from refers_bench.data.report_sections import FINDINGS, IMPRESSION, study_text, token_count
 from refers_bench.errors import DataError, Problem
 from refers_bench.plugins import Dataset, Task
@@ -38,17 +38,18 @@ MESH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Lung Lesion": {"Nodule": (), "Mass": (), "Cavitation": ()},
     "Lung Opacity": {"Opacity": (), "Airspace Disease": (), "Infiltrate": (), "Density": ("lung",)},
     "No Finding": {"normal": ()},
-    "Pleural Effusion": {
-        "Pleural Effusion": (), "Hydropneumothorax": (), "Hemothorax": (), "Hemopneumothorax": (),
-    },
+    "Pleural Effusion": {"Pleural Effusion": (), "Hydropneumothorax": (), "Hemothorax": (), "Hemopneumothorax": ()},
     "Pleural Other": {"Thickening": ("pleura",), "Pleura": ()},
     "Pneumonia": {"Pneumonia": ()},
     "Pneumothorax": {"Pneumothorax": (), "Hydropneumothorax": (), "Hemopneumothorax": ()},
     "Support Devices": {
-        "Catheters, Indwelling": (), "Implanted Medical Device": (), "Medical Device": (), "Tube, Inserted": (),
+        "Catheters, Indwelling": (),
+        "Implanted Medical Device": (),
+        "Medical Device": (),
+        "Tube, Inserted": (),
         "Stents": (),
     },
-}  # fmt: skip
+}
 #: Headings that say nothing about findings: a report with no other has no labels.
 UNINDEXED = ("No Indexing", "Technical Quality of Image Unsatisfactory")
 
@@ -105,7 +106,7 @@ def parsed(xml: bytes, *, path: Path) -> Report:
         ) from error
     uid = root.find("uId")
     if uid is None or not uid.get("id"):
-        raise DataError(Problem(found="no uId", allowed='<uId id="CXR..."/>, as in Open-I reports', path=path))
+        raise DataError("no uId", allowed='<uId id="CXR..."/>, as in Open-I reports', path=path)
     texts = {part.get("Label", ""): "".join(part.itertext()).strip() for part in root.iter("AbstractText")}
     return Report(
         uid=str(uid.get("id")),
@@ -127,7 +128,7 @@ def read_reports(root: Path) -> list[Report]:
         reports = list(_archived(root / ARCHIVE))
     if not reports:
         allowed = f"the XML reports of {ARCHIVE}, unpacked or not"
-        raise DataError(Problem(found="no report here", allowed=allowed, path=root))
+        raise DataError("no report here", allowed=allowed, path=root)
     problems, places = [], dict[str, Path]()
     for report in reports:
         for name in (report.uid, *report.images):
@@ -148,7 +149,7 @@ def _archived(archive: Path) -> Iterator[Report]:
                 if stream is not None:
                     yield parsed(stream.read(), path=archive / member.name)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(Problem(found=f"a damaged archive ({error})", allowed="a whole .tgz", path=archive)) from error
+        raise DataError(f"a damaged archive ({error})", allowed="a whole .tgz", path=archive) from error
 
 
 def image_files(root: Path, *, kind: str) -> dict[str, str]:
@@ -201,12 +202,17 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
                 continue
             rows.append(
                 {
-                    "image_id": image, "path": files[image], "patient_id": report.uid,
-                    "study_id": report.uid, "view": "", "report": text or None, "used": used,
+                    "image_id": image,
+                    "path": files[image],
+                    "patient_id": report.uid,
+                    "study_id": report.uid,
+                    "view": "",
+                    "report": text or None,
+                    "used": used,
                     **{f"mesh12:{name}": labels[name] for name in FINDINGS_12},
                     **{f"mesh14:{name}": labels[name] for name in FINDINGS_14},
                 }
-            )  # fmt: skip
+            )
     summary = not_there(len(problems), len(problems) + len(rows), root)
     leave_out(problems, refuse=params.missing == "refuse" or not rows, summary=summary)
     frame = pd.DataFrame(rows)
@@ -219,10 +225,13 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
 
 #: What a phantom's findings are called by those who index reports.
 _PHANTOM_MESH = {
-    "Cardiomegaly": "Cardiomegaly", "Effusion": "Pleural Effusion/{side}", "Nodule": "Nodule/lung/{side}",
-    "Consolidation": "Consolidation/lung/{side}", "Pneumothorax": "Pneumothorax/apex/{side}",
+    "Cardiomegaly": "Cardiomegaly",
+    "Effusion": "Pleural Effusion/{side}",
+    "Nodule": "Nodule/lung/{side}",
+    "Consolidation": "Consolidation/lung/{side}",
+    "Pneumothorax": "Pneumothorax/apex/{side}",
     "Interstitial": "Pulmonary Edema/interstitial",
-}  # fmt: skip
+}
 _XML = """<?xml version="1.0" encoding="utf-8"?>
 <eCitation>
    <meta type="rr"/>
@@ -239,30 +248,29 @@ _XML = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write procedural studies as ``ecgen-radiology/*.xml`` and PNG files; some reports lack a section, or all text."""
     (root / "ecgen-radiology").mkdir()
     (root / "NLMCXR_png").mkdir()
-    for study in phantoms.studies(params):
+    for study in radiographs.studies(params):
         number = study.number + 1
         rng = np.random.default_rng(identity.seed("openi phantom", params.seed, study.number))
         findings, _, impression = study.report.partition(" Impression: ")
         kind = rng.choice(["both", "impression", "findings", "none"], p=[0.85, 0.12, 0.02, 0.01])
-        texts = {
-            FINDINGS: f"{findings} Compared to XXXX." if rng.random() < 0.3 else findings,
-            IMPRESSION: impression,
-        }
+        texts = {FINDINGS: f"{findings} Compared to XXXX." if rng.random() < 0.3 else findings, IMPRESSION: impression}
         texts = {name: text if kind in ("both", name) else "" for name, text in texts.items()}
         terms = [_PHANTOM_MESH[item.finding].format(side=item.side) for item in study.lesions] or ["normal"]
         names = [f"CXR{number}_1_IM-{number:04d}-{1001 * (view + 1)}" for view in range(len(study.views))]
         for name, view in zip(names, study.views, strict=True):
             Image.fromarray(view.pixels_HW).save(root / "NLMCXR_png" / f"{name}.png", compress_level=1)
         xml = _XML.format(
-            uid=quoteattr(f"CXR{number}"), indication="XXXX-year-old, chest pain.",
-            findings=escape(texts[FINDINGS]), impression=escape(texts[IMPRESSION]),
+            uid=quoteattr(f"CXR{number}"),
+            indication="XXXX-year-old, chest pain.",
+            findings=escape(texts[FINDINGS]),
+            impression=escape(texts[IMPRESSION]),
             mesh="".join(f"<major>{escape(term)}</major>" for term in terms),
             images="\n".join(f"   <parentImage id={quoteattr(name)}/>" for name in names),
-        )  # fmt: skip
+        )
         (root / "ecgen-radiology" / f"{number}.xml").write_text(xml, encoding="utf-8")
 
 
@@ -296,4 +304,4 @@ DATASET = Dataset(
         "3,582 of the 7,467 DICOM files are MONOCHROME1; the PNG files are rendered already",
     ),
     write_layout=write_layout,
-)  # fmt: skip
+)

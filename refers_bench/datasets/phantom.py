@@ -9,8 +9,8 @@ import pandas as pd
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from refers_bench.data import phantoms
 from refers_bench.data.index import finished_boxes, finished_index, read_table
+from refers_bench.data.phantoms import radiographs
 from refers_bench.plugins import Dataset, Task
 
 IMAGES, BOXES = "images.csv", "boxes.csv"
@@ -29,10 +29,10 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     Raises:
         DataError: missing or malformed files, duplicate images, or a patient in two splits.
     """
-    columns = ("image_id", "path", "patient_id", "study_id", "view", "split", "report", *phantoms.FINDINGS)
+    columns = ("image_id", "path", "patient_id", "study_id", "view", "split", "report", *radiographs.FINDINGS)
     frame = read_table(root / IMAGES, required=columns)
     frame["report"] = frame["report"].replace("", None)
-    for name in phantoms.FINDINGS:
+    for name in radiographs.FINDINGS:
         frame[f"findings:{name}"] = frame.pop(name).astype("Int8")
     return finished_index(frame, root=root, table=root / IMAGES)
 
@@ -43,21 +43,26 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
     return finished_boxes(frame.assign(reader=""), path=root / BOXES)
 
 
-def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write ``images.csv``, ``boxes.csv`` and ``images/*.png``."""
     (root / "images").mkdir()
     rows, boxes = [], []
-    for study in phantoms.studies(params):
+    for study in radiographs.studies(params):
         for number, view in enumerate(study.views):
             image_id = f"s{study.number:06d}_{number}"
             Image.fromarray(view.pixels_HW).save(root / "images" / f"{image_id}.png", compress_level=1)
             rows.append(
                 {
-                    "image_id": image_id, "path": f"images/{image_id}.png", "patient_id": f"p{study.patient:06d}",
-                    "study_id": f"s{study.number:06d}", "view": view.view, "split": study.split, "report": study.report,
-                    **{name: int(name in study.findings) for name in phantoms.FINDINGS},
+                    "image_id": image_id,
+                    "path": f"images/{image_id}.png",
+                    "patient_id": f"p{study.patient:06d}",
+                    "study_id": f"s{study.number:06d}",
+                    "view": view.view,
+                    "split": study.split,
+                    "report": study.report,
+                    **{name: int(name in study.findings) for name in radiographs.FINDINGS},
                 }
-            )  # fmt: skip
+            )
             boxes += [
                 {"image_id": image_id, "class": lesion.finding, **dict(zip(BOX, view.box(lesion), strict=True))}
                 for lesion in study.lesions
@@ -69,12 +74,12 @@ def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
 
 DATASET = Dataset(
     label="Phantom radiographs",
-    source="drawn by refers_bench.data.phantoms",
+    source="drawn by refers_bench.data.phantoms.radiographs",
     licence="MIT, as the product",
     citation="this software: see CITATION.cff",
     impl=2,
     Params=Params,
-    tasks={"findings": Task(label="Phantom findings", classes=phantoms.FINDINGS)},
+    tasks={"findings": Task(label="Phantom findings", classes=radiographs.FINDINGS)},
     index=index,
     boxes=boxes,
     source_task="findings",

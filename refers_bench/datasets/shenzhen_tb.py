@@ -13,10 +13,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from refers_bench import identity
-from refers_bench.data import phantoms
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_index, patient_split, read_table
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.data.phantoms import radiographs
+from refers_bench.errors import DataError, UserError
 from refers_bench.plugins import Dataset, Task
 
 #: Kaggle's table of readings; the NLM has a text file for each image instead.
@@ -97,18 +97,23 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     files = {name: path for name, path in files_by_name(root, (".png",)).items() if label_of(name)}
     if not files:
         allowed = "CHNCXR_<number>_<label>.png in any folder, as the NLM or Kaggle archives unpack"
-        raise DataError(Problem(found="no radiograph here", allowed=allowed, path=root))
+        raise DataError("no radiograph here", allowed=allowed, path=root)
     texts = readings(root)
     rows = []
     for name, path in files.items():
         number, label = label_of(name) or (0, 0)
         rows.append(
             {
-                "image_id": name, "path": path, "patient_id": f"{number:04d}", "study_id": f"{number:04d}",
-                "view": "PA", "split": released_split(number, label), "report": texts.get(name),
+                "image_id": name,
+                "path": path,
+                "patient_id": f"{number:04d}",
+                "study_id": f"{number:04d}",
+                "view": "PA",
+                "split": released_split(number, label),
+                "report": texts.get(name),
                 "tuberculosis:Tuberculosis": label,
             }
-        )  # fmt: skip
+        )
     frame = pd.DataFrame(rows).astype({"tuberculosis:Tuberculosis": "Int8", "report": object})
     if params.split == "seeded":
         frame["split"] = patient_split(frame["patient_id"], dataset="shenzhen_tb", seed=params.split_seed)
@@ -123,7 +128,7 @@ _ILL = (
 )
 
 
-def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write procedural studies in the NLM's layout, numbered so that the released rule splits them.
 
     Raises:
@@ -141,7 +146,7 @@ def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
         rng = np.random.default_rng(identity.seed("shenzhen phantom", params.seed, number))
         ill = number > NORMALS
         kind, text = _ILL[int(rng.integers(len(_ILL)))] if ill else (frozenset[str](), "normal")
-        study = phantoms.study(params, place, choose=lambda _, kind=kind: kind)  # type: ignore[misc]
+        study = radiographs.study(params, place, choose=lambda _, kind=kind: kind)  # type: ignore[misc]
         side = next((lesion.side for lesion in study.lesions), "")
         name = f"CHNCXR_{number:04d}_{int(ill)}"
         Image.fromarray(study.views[0].pixels_HW).convert("RGB").save(images / f"{name}.png", compress_level=1)
@@ -155,14 +160,13 @@ DATASET = Dataset(
     licence="public, by the National Library of Medicine; cite the paper",
     impl=1,
     Params=Params,
-    tasks={
-        "tuberculosis": Task(label="Shenzhen tuberculosis", classes=("Tuberculosis",), published="shenzhen"),
-    },
+    tasks={"tuberculosis": Task(label="Shenzhen tuberculosis", classes=("Tuberculosis",), published="shenzhen")},
     index=index,
     source_task="tuberculosis",
     has_reports=True,
     expected=lambda params: {
-        "images": 662, "patients": 662,
+        "images": 662,
+        "patients": 662,
         **({"train images": 463, "val images": 67, "test images": 132} if params.split == "released" else {}),
     },
     citation=(
@@ -177,4 +181,4 @@ DATASET = Dataset(
         "the reading of an image is one line and names the diagnosis: no report in the sense of pre-training",
     ),
     write_layout=write_layout,
-)  # fmt: skip
+)

@@ -13,20 +13,31 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from refers_bench import identity
-from refers_bench.data import phantoms
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.dicom import size_of
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_boxes, finished_index, leave_out, not_there, patient_split, read_table
+from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
 CLASSES = (
-    "Aortic enlargement", "Atelectasis", "Pneumothorax", "Lung Opacity", "Pleural thickening", "ILD",
-    "Pulmonary fibrosis", "Calcification", "Pleural effusion", "Consolidation", "Cardiomegaly", "Other lesion",
-    "Nodule/Mass", "Infiltration",
-)  # fmt: skip
+    "Aortic enlargement",
+    "Atelectasis",
+    "Pneumothorax",
+    "Lung Opacity",
+    "Pleural thickening",
+    "ILD",
+    "Pulmonary fibrosis",
+    "Calcification",
+    "Pleural effusion",
+    "Consolidation",
+    "Cardiomegaly",
+    "Other lesion",
+    "Nodule/Mass",
+    "Infiltration",
+)
 NO_FINDING = "No finding"
 #: Class ids of the competition: alphabetical, then No finding.
 CLASS_IDS = {name: number for number, name in enumerate([*sorted(CLASSES), NO_FINDING])}
@@ -53,10 +64,12 @@ class Params(BaseModel):
         description="standard: VOI LUT or window, MONOCHROME1 inverted; official_code: neither, as the released code",
     )
     png_scale: float = Field(
-        default=1.0, gt=0, le=1,
+        default=1.0,
+        gt=0,
+        le=1,
         description="side of the PNG files over that of the DICOM files, for boxes without train_meta.csv "
         "(the released conversion: 0.25)",
-    )  # fmt: skip
+    )
     missing: Literal["skip", "refuse"] = Field(default="refuse", description="images of the table that are not there")
 
 
@@ -128,14 +141,21 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     ending = SUFFIXES[params.images][0]
     leave_out(
         (Problem(found=f"image '{name}{ending}' is not below {root}", path=table) for name in gone),
-        refuse=params.missing == "refuse" or len(gone) == len(names), summary=not_there(len(gone), len(names), root),
-    )  # fmt: skip
+        refuse=params.missing == "refuse" or len(gone) == len(names),
+        summary=not_there(len(gone), len(names), root),
+    )
     out = pd.DataFrame(
         {
-            "image_id": names, "path": paths, "patient_id": names, "study_id": names, "view": "", "split": split,
-            "report": None, **{f"findings:{name}": labels[name] for name in CLASSES},
+            "image_id": names,
+            "path": paths,
+            "patient_id": names,
+            "study_id": names,
+            "view": "",
+            "split": split,
+            "report": None,
+            **{f"findings:{name}": labels[name] for name in CLASSES},
         }
-    )  # fmt: skip
+    )
     return finished_index(out[paths.notna()].reset_index(drop=True), root=root, table=table)
 
 
@@ -169,17 +189,26 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
     wide, high = (frame["image_id"].map(sizes[side]) for side in ("wide", "high"))
     x_min, y_min, x_max, y_max = (pd.to_numeric(frame[side], errors="coerce") for side in _BOX)
     found = {
-        "image_id": frame["image_id"], "class": frame["class_name"], "reader": frame["rad_id"],
-        "left": x_min / wide, "top": y_min / high, "width": (x_max - x_min) / wide, "height": (y_max - y_min) / high,
-    }  # fmt: skip
+        "image_id": frame["image_id"],
+        "class": frame["class_name"],
+        "reader": frame["rad_id"],
+        "left": x_min / wide,
+        "top": y_min / high,
+        "width": (x_max - x_min) / wide,
+        "height": (y_max - y_min) / high,
+    }
     return finished_boxes(pd.DataFrame(found), path=table)
 
 
 #: Class of a phantom's finding.
 _PHANTOM = {
-    "Cardiomegaly": "Cardiomegaly", "Effusion": "Pleural effusion", "Nodule": "Nodule/Mass",
-    "Consolidation": "Consolidation", "Pneumothorax": "Pneumothorax", "Interstitial": "ILD",
-}  # fmt: skip
+    "Cardiomegaly": "Cardiomegaly",
+    "Effusion": "Pleural effusion",
+    "Nodule": "Nodule/Mass",
+    "Consolidation": "Consolidation",
+    "Pneumothorax": "Pneumothorax",
+    "Interstitial": "ILD",
+}
 
 
 def _save_dicom(path: Path, pixels_HW: np.ndarray, *, inverted: bool, name: str) -> None:
@@ -203,7 +232,9 @@ def _save_dicom(path: Path, pixels_HW: np.ndarray, *, inverted: bool, name: str)
     header.save_as(path, enforce_file_format=True)
 
 
-def _reading(study: phantoms.PhantomStudy, view: phantoms.PhantomView, rng: np.random.Generator) -> list[list[Any]]:
+def _reading(
+    study: radiographs.PhantomStudy, view: radiographs.PhantomView, rng: np.random.Generator
+) -> list[list[Any]]:
     """Rows of three simulated readers: each misses some findings, but never all that there are."""
     rows: list[list[Any]] = []
     high, wide = view.pixels_HW.shape
@@ -220,11 +251,11 @@ def _reading(study: phantoms.PhantomStudy, view: phantoms.PhantomView, rng: np.r
     return rows
 
 
-def write_layout(root: Path, params: phantoms.PhantomParams) -> None:
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write procedural studies as ``train.csv`` and ``train/<32 hexadecimal digits>.dicom``, one image a study."""
     (root / "train").mkdir()
     rows: list[list[Any]] = []
-    for study in phantoms.studies(params):
+    for study in radiographs.studies(params):
         name = hashlib.sha256(f"vinbigdata phantom {params.seed} {study.number}".encode()).hexdigest()[:32]
         rng = np.random.default_rng(identity.seed("vinbigdata phantom", params.seed, study.number))
         view = study.views[0]
@@ -247,9 +278,7 @@ DATASET = Dataset(
     dicom=lambda params: params.dicom,
     boxes=boxes,
     source_task="findings",
-    expected={
-        "images": 15_000, "listed train images": 10_500, "listed val images": 1_500, "listed test images": 3_000,
-    },
+    expected={"images": 15_000, "listed train images": 10_500, "listed val images": 1_500, "listed test images": 3_000},
     citation=(
         "Nguyen et al., VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations, Scientific Data 2022"
     ),
@@ -263,4 +292,4 @@ DATASET = Dataset(
         "three of 17 radiologists read 61 % of the rows",
     ),
     write_layout=write_layout,
-)  # fmt: skip
+)

@@ -46,9 +46,12 @@ def captured(path: Path) -> Iterator[TextIO]:
             os.dup2(log, descriptor)
         # `catch_warnings` also forgets which warnings earlier jobs of this worker have shown.
         with (
-            contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), warnings.catch_warnings(),
-            _records(stream), _WATCH.at(path),
-        ):  # fmt: skip
+            contextlib.redirect_stdout(stream),
+            contextlib.redirect_stderr(stream),
+            warnings.catch_warnings(),
+            _records(stream),
+            _WATCH.at(path),
+        ):
             yield stream
     finally:
         _flush(*before, stream)

@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from refers_bench.errors import Problem, StorageError, UserError
+from refers_bench.errors import StorageError, UserError
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Refused, Settings
 from refers_bench.execution.retry import next_attempt, refusal
 from refers_bench.files import tidy
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
 from refers_bench.store import provenance
-from refers_bench.store.claims import RENEW_S, Claims
 from refers_bench.store.context import prepared_folder
+from refers_bench.store.leases import RENEW_S, Claims
 from refers_bench.store.results import ResultStore
 
 #: Order in which ready jobs start: what others wait for comes first.
@@ -179,8 +179,9 @@ class _Run:
         now = time.monotonic()
         return self.outcome.spent_s + sum(
             (now - since) * self.settings.cost(attempt.job)
-            for key, (attempt, since) in self.running.items() if key not in self.queued
-        )  # fmt: skip
+            for key, (attempt, since) in self.running.items()
+            if key not in self.queued
+        )
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -303,11 +304,9 @@ class _Run:
             seconds = min(seconds, float((self.store.record(job.key) or {}).get("wall_s", 0.0)))
         self.outcome.spent_s += seconds * self.settings.cost(job)
         if ending.category == "storage":
-            raise StorageError(Problem(found=ending.message))
+            raise StorageError(ending.message)
         if ending.category == "ok" and not self.is_done(job):
-            ending = Ending(
-                key=job.key, category="crash", message="the job returned without publishing a result"
-            )  # fmt: skip
+            ending = Ending(key=job.key, category="crash", message="the job returned without publishing a result")
         if ending.category == "ok":
             self.claims.release(job.key)
             self.succeed(job.key)
@@ -332,9 +331,13 @@ class _Run:
         """Whether another attempt may help; sets in how many parts it processes its batches."""
         job = attempt.job
         parts = next_attempt(
-            job.spec, category, number=attempt.number, accumulate=attempt.accumulate, retries=self.settings.retries,
+            job.spec,
+            category,
+            number=attempt.number,
+            accumulate=attempt.accumulate,
+            retries=self.settings.retries,
             fitted=bool(self.store.said(job.key).get("step")),
-        )  # fmt: skip
+        )
         if parts is None:
             return False
         if parts != attempt.accumulate:
@@ -367,13 +370,19 @@ class _Run:
         job, why = attempt.job, refusal(attempt.job.spec, ending.category, accumulate=attempt.accumulate)
         if not ending.recorded:
             self.store.fail(
-                job.key, category=ending.category,
+                job.key,
+                category=ending.category,
                 record={
-                    "message": ending.message + why, **provenance.scheduler(), **ending.facts,
-                    "name": job.name, "kind": job.kind, "attempts": attempt.number,
-                    "wall_s": round(seconds, 3), "token": attempt.token,
+                    "message": ending.message + why,
+                    **provenance.scheduler(),
+                    **ending.facts,
+                    "name": job.name,
+                    "kind": job.kind,
+                    "attempts": attempt.number,
+                    "wall_s": round(seconds, 3),
+                    "token": attempt.token,
                 },
-            )  # fmt: skip
+            )
         self.claims.release(job.key)
         self.give_up(job.key, ending.category)
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from refers_bench.errors import Problem, UserError
 from refers_bench.plan.lock import Job
-from refers_bench.store.claims import STALE_S
+from refers_bench.store.leases import STALE_S
 
 #: What a worker calls with a job and its context.
 ENTRY = "refers_bench.jobs.entry:run"

@@ -19,8 +19,8 @@ from refers_bench.execution import coordinator, worker
 from refers_bench.execution.categories import of_exit, oom_kill_count
 from refers_bench.execution.engine import Attempt, Ending, Listener, Outcome, Settings, Slot
 from refers_bench.plan.lock import Job
-from refers_bench.store.claims import process_start
 from refers_bench.store.context import JobContext
+from refers_bench.store.leases import process_start
 
 
 def execute(jobs: Sequence[Job], settings: Settings, listener: Listener) -> Outcome:
@@ -134,10 +134,17 @@ class LocalEngine:
         slot = next(place for place in self.free if self._is_apart(place) == (job.kind in self.apart))
         self.free.remove(slot)
         context = JobContext(
-            results=settings.results, cache=settings.cache, roots=dict(settings.roots),
-            device=self.slots[slot].device, threads=settings.threads, processes=settings.processes,
-            accumulate=attempt.accumulate, after=attempt.after, arithmetic=settings.arithmetic, attempt=attempt.number,
-        )  # fmt: skip
+            results=settings.results,
+            cache=settings.cache,
+            roots=dict(settings.roots),
+            device=self.slots[slot].device,
+            threads=settings.threads,
+            processes=settings.processes,
+            accumulate=attempt.accumulate,
+            after=attempt.after,
+            arithmetic=settings.arithmetic,
+            attempt=attempt.number,
+        )
         payload = {"key": job.key, "kind": job.kind, "name": job.name, "needs": list(job.needs), "spec": dict(job.spec)}
         future = self.workers[slot].schedule(
             worker.work, args=(settings.entry, payload, context), timeout=settings.time_limit

@@ -9,16 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from refers_bench.plan.lock import Job
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min 05 s, 2 h 07 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+from refers_bench.render.duration import duration
 
 
 def line_of(name: str, view: Mapping[str, Any]) -> str:

@@ -13,9 +13,14 @@ OUT_OF_MEMORY = ("cuda_oom", "host_oom")
 
 
 def next_attempt(
-    spec: Mapping[str, Any], category: str, *, number: int, accumulate: int, retries: Mapping[str, int],
+    spec: Mapping[str, Any],
+    category: str,
+    *,
+    number: int,
+    accumulate: int,
+    retries: Mapping[str, int],
     fitted: bool = False,
-) -> int | None:  # fmt: skip
+) -> int | None:
     """Equal parts in which the next attempt processes each batch; None when there is to be none.
 
     Out of memory doubles them, up to one example each; the effective batch stays what it is. A batch that has been

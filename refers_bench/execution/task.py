@@ -20,7 +20,7 @@ from refers_bench.execution.progress import PlainView
 from refers_bench.files import publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
-from refers_bench.store.claims import RENEW_S
+from refers_bench.store.leases import RENEW_S
 from refers_bench.store.results import ResultStore
 
 VERSION = 1
@@ -61,19 +61,28 @@ class Batch:
             "side_by_side": self.side_by_side,
             "attempts": [
                 {
-                    "job": asdict(attempt.job), "number": attempt.number, "accumulate": attempt.accumulate,
+                    "job": asdict(attempt.job),
+                    "number": attempt.number,
+                    "accumulate": attempt.accumulate,
                     "after": attempt.after,
                 }
                 for attempt in self.attempts
             ],
             "settings": {
-                "results": str(settings.results.absolute()), "cache": str(settings.cache.absolute()),
-                "roots": dict(settings.roots), "threads": settings.threads, "processes": settings.processes,
+                "results": str(settings.results.absolute()),
+                "cache": str(settings.cache.absolute()),
+                "roots": dict(settings.roots),
+                "threads": settings.threads,
+                "processes": settings.processes,
                 "arithmetic": settings.arithmetic,
-                "time_limit": settings.time_limit, "retries": dict(settings.retries), "stale_s": settings.stale_s,
-                "accumulate": settings.accumulate, "entry": settings.entry, "preload": list(settings.preload),
+                "time_limit": settings.time_limit,
+                "retries": dict(settings.retries),
+                "stale_s": settings.stale_s,
+                "accumulate": settings.accumulate,
+                "entry": settings.entry,
+                "preload": list(settings.preload),
             },
-        }  # fmt: skip
+        }
         publish_json(path, content)
 
     @classmethod
@@ -83,15 +92,16 @@ class Batch:
         how = content["settings"]
         settings = Settings(**{**how, "results": Path(how["results"]), "cache": Path(how["cache"])})
         attempts = [
-            Attempt(
-                **{**one, "job": Job.of(one["job"])}, token=content["token"]
-            )
-            for one in content["attempts"]
-        ]  # fmt: skip
+            Attempt(**{**one, "job": Job.of(one["job"])}, token=content["token"]) for one in content["attempts"]
+        ]
         return cls(
-            engine=content["engine"], token=content["token"], device=content["device"], attempts=attempts,
-            settings=settings, side_by_side=content["side_by_side"],
-        )  # fmt: skip
+            engine=content["engine"],
+            token=content["token"],
+            device=content["device"],
+            attempts=attempts,
+            settings=settings,
+            side_by_side=content["side_by_side"],
+        )
 
 
 def slot_here(device: str) -> Slot:
@@ -124,11 +134,13 @@ def run(batch: Batch, *, stop: threading.Event | None = None, view: Listener | N
     store = ResultStore(batch.settings.results)
     attempts = [one for one in batch.attempts if (store.failure(one.job.key) or {}).get("token") != batch.token]
     settings = replace(
-        batch.settings, slots=[slot_here(batch.device)] * batch.side_by_side, stopping=stopping,
+        batch.settings,
+        slots=[slot_here(batch.device)] * batch.side_by_side,
+        stopping=stopping,
         given={attempt.job.key: attempt for attempt in attempts},
         # A claim that a dead machine has left is taken over; nobody holds a GPU to watch what another one does.
         patience_s=batch.settings.stale_s + RENEW_S,
-    )  # fmt: skip
+    )
     view = view or PlainView(len(attempts))
     return local.execute([attempt.job for attempt in attempts], settings, view)
 
@@ -147,6 +159,4 @@ def ending_in_store(attempt: Attempt, settings: Settings) -> Ending | None:
     if failure is None or failure.get("token") != attempt.token:
         return None
     facts = {name: value for name, value in failure.items() if name not in ("version", "key", "category", "message")}
-    return Ending(
-        key=key, category=failure["category"], message=failure.get("message", ""), facts=facts, recorded=True
-    )  # fmt: skip
+    return Ending(key=key, category=failure["category"], message=failure.get("message", ""), facts=facts, recorded=True)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.execution.progress import duration
 from refers_bench.plan.running import SILENT_S, Running, whose
+from refers_bench.render.duration import duration
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,9 +19,9 @@ from refers_bench.errors import StorageError
 from refers_bench.execution.capture import captured
 from refers_bench.execution.categories import of_exception
 from refers_bench.files import storage_errors
-from refers_bench.store.claims import process_start
 from refers_bench.store.context import JobContext
 from refers_bench.store.job_logs import MARK
+from refers_bench.store.leases import process_start
 from refers_bench.store.results import ResultStore
 
 #: Signals by which a scheduler tells a job to make room.

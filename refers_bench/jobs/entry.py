@@ -19,8 +19,8 @@ RECIPES: Mapping[str, str] = {
     "discover": "refers_bench.jobs.discover:run",
     "pretrain": "refers_bench.jobs.pretrain:run",
     "finetune": "refers_bench.jobs.finetune:run",
-    "attend": "refers_bench.jobs.attend:run",
-    "localise": "refers_bench.jobs.localise:run",
+    "attend": "refers_bench.jobs.explain.attend:run",
+    "localise": "refers_bench.jobs.explain.localise:run",
     "probe": "refers_bench.jobs.probe:run",
     "noop": "refers_bench.jobs.noop:run",
 }

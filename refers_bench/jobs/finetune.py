@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from refers_bench import identity, plugins
-from refers_bench.analysis.auc import class_aucs
+from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, labels_of
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.data.subsets import Subset, subset
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError
 from refers_bench.files import publish_json
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.roots import data_root, prepared_folder
@@ -158,11 +158,18 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     # 4. Train: binary cross-entropy per class in, the chosen weights out.
     metric, higher = SELECTIONS[select]
     outcome = trained(
-        classifier, section, key=key, work=work, context=context, source=sources["train"],
+        classifier,
+        section,
+        key=key,
+        work=work,
+        context=context,
+        source=sources["train"],
         losses=lambda batch: {"bce": masked_bce(classifier(batch.images_BCHW), batch.labels_BK)},
         validate=validator(classifier, sources["val"], labels["val"]) if len(parts["val"]) else None,
-        metric=metric, higher_is_better=higher, counts=lambda batch: {"bce": known(batch.labels_BK).sum()},
-    )  # fmt: skip
+        metric=metric,
+        higher_is_better=higher,
+        counts=lambda batch: {"bce": known(batch.labels_BK).sum()},
+    )
     facts = {
         "images": {split: len(part) for split, part in parts.items()},
         "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
@@ -174,20 +181,25 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         **outcome_facts(outcome),
     }
     return Fitted(
-        classifier=classifier, classes=classes, images=images, parts=parts, labels=labels, sources=sources,
-        chosen=chosen, outcome=outcome, facts=facts,
-    )  # fmt: skip
+        classifier=classifier,
+        classes=classes,
+        images=images,
+        parts=parts,
+        labels=labels,
+        sources=sources,
+        chosen=chosen,
+        outcome=outcome,
+        facts=facts,
+    )
 
 
 def _check_splits(rows: pd.DataFrame, *, spec: Mapping[str, Any], context: JobContext) -> None:
     for split in ("train", "test"):
         if not (rows["split"] == split).any():
             raise DataError(
-                Problem(
-                    found=f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split",
-                    allowed="images of every split",
-                    path=prepared_folder(context, spec["prepare"]),
-                )
+                f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split",
+                allowed="images of every split",
+                path=prepared_folder(context, spec["prepare"]),
             )
 
 
@@ -234,11 +246,11 @@ def load_pretrained(encoder: nn.Module, store: ResultStore, spec: Mapping[str, A
         return {"from": None, "loaded": 0, "differ_from_random": 0}
     path = store.folder(key) / "checkpoint.safetensors"
     if not path.is_file():
-        raise DataError(Problem(found="the pre-training has left no checkpoint", allowed="run it first", path=path))
+        raise DataError("the pre-training has left no checkpoint", allowed="run it first", path=path)
     weights, _ = read_tensors(path)
     coverage = load_weights(encoder, weights, path=path)
     if not coverage.changed:
-        raise DataError(Problem(found="the checkpoint equals the random initialisation", path=path))
+        raise DataError("the checkpoint equals the random initialisation", path=path)
     return {"from": key, "loaded": len(coverage.loaded), "differ_from_random": coverage.changed}
 
 
@@ -256,12 +268,17 @@ def load_brought(encoder: nn.Module, method: Method, params: Any, context: JobCo
     path = data_root(context, name, folder=False)
     coverage, layout = weight_files.load(encoder, path, minimum=method.coverage(params))
     if not coverage.changed:
-        raise DataError(Problem(found="the weights equal the random initialisation", path=path))
+        raise DataError("the weights equal the random initialisation", path=path)
     return {
-        "from": name, "layout": layout.name, "remark": layout.remark, "loaded": len(coverage.loaded),
-        "differ_from_random": coverage.changed, "derived": list(coverage.derived),
-        "missing": list(coverage.missing), "unexpected": list(coverage.unexpected),
-    }  # fmt: skip
+        "from": name,
+        "layout": layout.name,
+        "remark": layout.remark,
+        "loaded": len(coverage.loaded),
+        "differ_from_random": coverage.changed,
+        "derived": list(coverage.derived),
+        "missing": list(coverage.missing),
+        "unexpected": list(coverage.unexpected),
+    }
 
 
 def selection(wanted: str, labels_NK: npt.NDArray[np.float32]) -> tuple[str, str]:
@@ -306,9 +323,13 @@ def validator(
 
 
 def prediction_rows(
-    rows: pd.DataFrame, labels_NK: npt.NDArray[np.float32], logits_NK: npt.NDArray[np.float32], *,
-    classes: tuple[str, ...], split: str,
-) -> pd.DataFrame:  # fmt: skip
+    rows: pd.DataFrame,
+    labels_NK: npt.NDArray[np.float32],
+    logits_NK: npt.NDArray[np.float32],
+    *,
+    classes: tuple[str, ...],
+    split: str,
+) -> pd.DataFrame:
     """One row per image and class, in the order of image and class names."""
     count = len(classes)
     frame = pd.DataFrame(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.store.context import JobContext
 from refers_bench.training.loop import Outcome
 from refers_bench.training.state import begun_in
@@ -33,10 +33,8 @@ def parts_of(context: JobContext, state: Path, *, batch: int, how: str) -> tuple
     wanted, (begun, after) = _even(context.accumulate, batch), begun_in(state)
     if wanted > 1 and not how:
         raise UserError(
-            Problem(
-                found=f"batches asked for in {context.accumulate} parts by a method whose losses mix their examples",
-                allowed="accumulate: 1; or a method that says how its batches may be cut (its field `parts`)",
-            )
+            f"batches asked for in {context.accumulate} parts by a method whose losses mix their examples",
+            allowed="accumulate: 1; or a method that says how its batches may be cut (its field `parts`)",
         )
     if begun > wanted:
         return begun, after

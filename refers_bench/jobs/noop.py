@@ -54,10 +54,14 @@ def _note(spec: Mapping[str, Any], what: str, job: Mapping[str, Any]) -> None:
     """One line, whole beside those of other processes."""
     if "diary" in spec:
         line = {
-            "what": what, "name": job["name"], "time": time.time(), "pid": os.getpid(),
-            "slurm": os.environ.get("SLURM_ARRAY_TASK_ID"), "node": os.environ.get("SLURMD_NODENAME"),
+            "what": what,
+            "name": job["name"],
+            "time": time.time(),
+            "pid": os.getpid(),
+            "slurm": os.environ.get("SLURM_ARRAY_TASK_ID"),
+            "node": os.environ.get("SLURMD_NODENAME"),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        }  # fmt: skip
+        }
         with Path(spec["diary"]).open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from refers_bench import plugins
-from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, Problem, UserError
+from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
 from refers_bench.files import publish_json
 from refers_bench.jobs import interruption
 from refers_bench.jobs.entry import RECIPES
@@ -31,9 +31,13 @@ INSIDE = "REFERS_BENCH_PARALLEL_JOB"
 #: What a process leaves where it fails, by the class of its error.
 FAILURE = "failure-{rank}.json"
 ERRORS: Mapping[str, type[Exception]] = {
-    "NotFiniteLoss": NotFiniteLoss, "DataError": DataError, "UserError": UserError, "MemoryError": MemoryError,
-    "OutOfMemoryError": torch.OutOfMemoryError, "Interrupted": Interrupted,
-}  # fmt: skip
+    "NotFiniteLoss": NotFiniteLoss,
+    "DataError": DataError,
+    "UserError": UserError,
+    "MemoryError": MemoryError,
+    "OutOfMemoryError": torch.OutOfMemoryError,
+    "Interrupted": Interrupted,
+}
 #: Seconds between looks at the processes.
 LOOK_S = 0.5
 #: Lines of its output that the message of a crash holds.
@@ -58,10 +62,8 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
     """
     if context.device == "cuda" and torch.cuda.device_count() < processes:
         raise UserError(
-            Problem(
-                found=f"{processes} processes for {torch.cuda.device_count()} GPUs in this slot",
-                allowed="as many GPUs as pretrain.processes",
-            )
+            f"{processes} processes for {torch.cuda.device_count()} GPUs in this slot",
+            allowed="as many GPUs as pretrain.processes",
         )
     folder = ResultStore(context.results).work_folder(str(job["key"])) / interruption.PROCESSES
     shutil.rmtree(folder, ignore_errors=True)
@@ -72,9 +74,15 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
         {"job": dict(job), "context": {**fields, "results": str(context.results), "cache": str(context.cache)}},
     )
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-        "--module", "refers_bench.jobs.parallel", str(folder),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "--module",
+        "refers_bench.jobs.parallel",
+        str(folder),
+    ]
     environment = {**os.environ, INSIDE: "1", "OMP_NUM_THREADS": str(context.threads)}
     with (folder / "output.txt").open("wb") as output, interruption.caught() as told:
         process = subprocess.Popen(

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from refers_bench import identity, plugins
-from refers_bench.data import phantoms
 from refers_bench.data.index import digest
+from refers_bench.data.phantoms import radiographs
 from refers_bench.data.prepare import META, PreparedImages, prepare
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.errors import DataError, UserError
 from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.roots import data_root, prepared_folder
@@ -49,11 +49,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     if not spec["phantom"] and found != spec["digest"]:
         index_memo.forget(context.cache, spec["dataset"])
         raise DataError(
-            Problem(
-                found=f"data changed since planning (index {found}, planned {spec['digest']})",
-                allowed="the planned files, or a new plan of the manifest",
-                path=root,
-            )
+            f"data changed since planning (index {found}, planned {spec['digest']})",
+            allowed="the planned files, or a new plan of the manifest",
+            path=root,
         )
 
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
@@ -95,12 +93,12 @@ def phantom_root(dataset: Dataset, spec: Mapping[str, Any], context: JobContext)
     if dataset.write_layout is None:
         raise UserError(f"dataset '{spec['dataset']}' cannot be written as phantoms")
     settings = dict(spec["phantom"])
-    impl = settings.pop("impl", phantoms.IMPL)
-    if impl != phantoms.IMPL:
-        raise UserError(f"the plan was made for phantoms of version {impl}, this is {phantoms.IMPL}: plan again")
+    impl = settings.pop("impl", radiographs.IMPL)
+    if impl != radiographs.IMPL:
+        raise UserError(f"the plan was made for phantoms of version {impl}, this is {radiographs.IMPL}: plan again")
     name = identity.key({"dataset": spec["dataset"], "impl": spec["impl"], "phantom": {**settings, "impl": impl}})
     folder = context.cache / "phantoms" / name
-    phantoms.write(folder, phantoms.PhantomParams(**settings), dataset.write_layout)
+    radiographs.write(folder, radiographs.PhantomParams(**settings), dataset.write_layout)
     return folder
 
 

@@ -16,7 +16,7 @@ from refers_bench.data.augment import Augment
 from refers_bench.data.batches import StudyBatch, StudySource
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.data.visual_words import CropSource
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError
 from refers_bench.files import publish_bytes
 from refers_bench.jobs import parallel
 from refers_bench.jobs.record import Record
@@ -104,11 +104,19 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
     # 5. Train: named losses in, the chosen weights out.
     forward = DistributedDataParallel(objective, find_unused_parameters=True) if distributed.world() > 1 else objective
     outcome = trained(
-        objective, section, key=key, work=store.work_folder(key), context=context, source=training, losses=forward,
+        objective,
+        section,
+        key=key,
+        work=store.work_folder(key),
+        context=context,
+        source=training,
+        losses=forward,
         validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
-        metric="val/loss" if select == "best_validation" else "", higher_is_better=False, parts=method.parts,
+        metric="val/loss" if select == "best_validation" else "",
+        higher_is_better=False,
+        parts=method.parts,
         counts=getattr(objective, "counts", no_counts),
-    )  # fmt: skip
+    )
 
     # 6. Publish the encoder, the tokenizer, the curves and the record: by one process.
     if distributed.rank():
@@ -116,10 +124,14 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
     facts = {
         "examples": {"train": len(training), "val": len(validation) if validation else 0},
         "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},
-        "dropped": dropped, "classes": list(classes), "vocabulary": source_facts.vocabulary, "selected": select,
+        "dropped": dropped,
+        "classes": list(classes),
+        "vocabulary": source_facts.vocabulary,
+        "selected": select,
         "initial_weights": initial_fact(initial),
-        "data_digest": images.meta["digest"], **outcome_facts(outcome),
-    }  # fmt: skip
+        "data_digest": images.meta["digest"],
+        **outcome_facts(outcome),
+    }
     with store.publish(key) as stage:
         publish_tensors(stage / "checkpoint.safetensors", encoder.state_dict())
         if words:
@@ -132,11 +144,9 @@ def _check_some(rows: pd.DataFrame, needs: frozenset[str], *, spec: Mapping[str,
     if rows.empty:
         needed, source = ", ".join(sorted(needs)) or "images", spec["source"]
         raise DataError(
-            Problem(
-                found=f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({needed})",
-                allowed="a source with them",
-                path=prepared_folder(context, source["prepare"]),
-            )
+            f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({needed})",
+            allowed="a source with them",
+            path=prepared_folder(context, source["prepare"]),
         )
 
 
@@ -208,9 +218,16 @@ def study_sources(images: PreparedImages, spec: Mapping[str, Any], **what: Any) 
 
 
 def study_source(
-    rows: pd.DataFrame, *, images: PreparedImages, spec: Mapping[str, Any], params: Any, words: Tokenizers | None,
-    classes: tuple[str, ...], device: torch.device, key: str,
-) -> StudySource:  # fmt: skip
+    rows: pd.DataFrame,
+    *,
+    images: PreparedImages,
+    spec: Mapping[str, Any],
+    params: Any,
+    words: Tokenizers | None,
+    classes: tuple[str, ...],
+    device: torch.device,
+    key: str,
+) -> StudySource:
     """Studies (or single radiographs, or crops of one, as the method looks at them) as batches."""
     section = spec["pretrain"]
     crops = getattr(params, "crops", 0)

@@ -19,14 +19,14 @@ import torch
 
 from refers_bench import plugins
 from refers_bench.data.prepare import META, prepare
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError
 from refers_bench.files import publish_json
 from refers_bench.jobs import probe_data
 from refers_bench.jobs.entry import RECIPES
 from refers_bench.jobs.prepare import read_index
 from refers_bench.jobs.roots import data_root, prepared_folder
-from refers_bench.plan.cost_model import batch_size
-from refers_bench.plan.measurements import PROBES, VERSION
+from refers_bench.plan.forecast.cost_model import batch_size
+from refers_bench.plan.forecast.measurements import PROBES, VERSION
 from refers_bench.plugins import Dataset
 from refers_bench.store import provenance, schemas
 from refers_bench.store.context import JobContext
@@ -41,7 +41,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     Args:
         job: of kind "probe"; its specification holds the job that is cut short, its shape and the device's label, and
-            how many updates to measure (`refers_bench.plan.probes`).
+            how many updates to measure (`refers_bench.plan.forecast.probes`).
         context: folders and device.
 
     Raises:
@@ -63,11 +63,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     publish_json(
         context.results / PROBES / f"{job['key']}.json",
         {
-            "version": VERSION, "key": job["key"], "name": spec["job"]["name"], "shape": spec["shape"],
-            "device": spec["device"], "measurement": measurement,
+            "version": VERSION,
+            "key": job["key"],
+            "name": spec["job"]["name"],
+            "shape": spec["shape"],
+            "device": spec["device"],
+            "measurement": measurement,
             "provenance": provenance.provenance(device=context.device, threads=context.threads),
         },
-    )  # fmt: skip
+    )
 
 
 def _warm(context: JobContext) -> None:
@@ -101,14 +105,17 @@ def _training(spec: Mapping[str, Any], context: JobContext, work: Path) -> dict[
     plugins.resolve(RECIPES[job["kind"]])(job, inner)
     record = store.record(job["key"])
     if record is None:
-        raise DataError(Problem(found=f"{job['name']} ended without a record"))
+        raise DataError(f"{job['name']} ended without a record")
     found = _measured(record, short, _update_seconds(store, record, steps, warm_up=spec["warm_up"]))
     checkpoint = store.folder(job["key"]) / "checkpoint.safetensors"
     return {
-        **found, "peak_bytes": _peak(record), "steps": spec["steps"], "warm_up": spec["warm_up"],
+        **found,
+        "peak_bytes": _peak(record),
+        "steps": spec["steps"],
+        "warm_up": spec["warm_up"],
         "checkpoint_bytes": checkpoint.stat().st_size if checkpoint.is_file() else 0,
         "data": "prepared images" if real else "random pixels: nothing is prepared",
-    }  # fmt: skip
+    }
 
 
 def _prepared_key(spec: Mapping[str, Any]) -> str:
@@ -142,7 +149,7 @@ def _update_seconds(store: ResultStore, record: Mapping[str, Any], steps: int, *
     history = schemas.read(store.folder(record["key"]) / "history.parquet", "history")
     rates = history.loc[history["name"] == "images_per_s", "value"].to_numpy()
     if len(rates) != steps or not (rates > 0).all():
-        raise DataError(Problem(found=f"{len(rates)} throughputs of {steps} updates in {record['name']}"))
+        raise DataError(f"{len(rates)} throughputs of {steps} updates in {record['name']}")
     share = (1 / rates) / (1 / rates).sum()
     return float(record["facts"]["train_s"] * share[warm_up:].mean())
 
@@ -182,15 +189,25 @@ def _preparation(spec: Mapping[str, Any], context: JobContext, work: Path) -> di
         fixed, started = time.perf_counter() - started, time.perf_counter()
         few_rows = index.sample(min(spec["decoded"], len(index)), random_state=0)
         prepare(
-            few_rows, root=root, folder=prepared_folder(inner, spec["job"]["key"]), work=work / "chunks",
-            size=whole["prepared_size"], dicom=dataset.dicom(dataset.Params(**whole["params"])),
+            few_rows,
+            root=root,
+            folder=prepared_folder(inner, spec["job"]["key"]),
+            work=work / "chunks",
+            size=whole["prepared_size"],
+            dicom=dataset.dicom(dataset.Params(**whole["params"])),
             allow_missing=len(few_rows) - 1,
-        )  # fmt: skip
+        )
         seconds, images = time.perf_counter() - started, len(few_rows)
     return {
-        "step_s": seconds / images, "evaluation_s": 0.0, "fixed_s": fixed, "checkpoint_bytes": 0,
-        "peak_bytes": _peak(None), "steps": images, "warm_up": 0, "data": f"{images} images decoded",
-    }  # fmt: skip
+        "step_s": seconds / images,
+        "evaluation_s": 0.0,
+        "fixed_s": fixed,
+        "checkpoint_bytes": 0,
+        "peak_bytes": _peak(None),
+        "steps": images,
+        "warm_up": 0,
+        "data": f"{images} images decoded",
+    }
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------

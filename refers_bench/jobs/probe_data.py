@@ -15,7 +15,7 @@ from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.files import publish_json
 from refers_bench.jobs.pretrain import usable_rows
 from refers_bench.jobs.setup import rows_of_task
-from refers_bench.plan.cost_model import batch_size
+from refers_bench.plan.forecast.cost_model import batch_size
 
 #: Crops that a probe of a pre-training on visual words draws from, by split.
 CROPS: Mapping[str, int] = {"train": 1024, "val": 128}
@@ -69,11 +69,17 @@ def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int
     starts = np.repeat(np.cumsum([0, *counts.values()])[:-1], list(counts.values()))
     # Studies are of one split.
     study = [f"{name}{(i - start) // views}" for i, (name, start) in enumerate(zip(split, starts, strict=True))]
-    index = pd.DataFrame({
-        "image_id": [f"i{i:06d}" for i in range(total)], "path": [f"{i}.png" for i in range(total)],
-        "patient_id": study, "study_id": study, "view": "PA", "split": split,
-        "report": _reports(spec, study, rng),
-    })  # fmt: skip
+    index = pd.DataFrame(
+        {
+            "image_id": [f"i{i:06d}" for i in range(total)],
+            "path": [f"{i}.png" for i in range(total)],
+            "patient_id": study,
+            "study_id": study,
+            "view": "PA",
+            "split": split,
+            "report": _reports(spec, study, rng),
+        }
+    )
     for column in _label_columns(spec):
         index[column] = pd.array(rng.integers(0, 2, total), dtype="Int8")
     size = _prepared_size(spec)
@@ -95,11 +101,19 @@ def words(folder: Path, *, spec: Mapping[str, Any]) -> pd.DataFrame:
         if not len(places):
             continue
         chosen = rng.choice(places, count)
-        parts.append(pd.DataFrame({
-            "word": rng.integers(0, classes, count), "place": chosen.astype(np.int64),
-            "patient_id": index["patient_id"].to_numpy()[chosen].astype(str), "split": split,
-            "top": rng.uniform(0, 1 - side, count), "left": rng.uniform(0, 1 - side, count), "side": side,
-        }))  # fmt: skip
+        parts.append(
+            pd.DataFrame(
+                {
+                    "word": rng.integers(0, classes, count),
+                    "place": chosen.astype(np.int64),
+                    "patient_id": index["patient_id"].to_numpy()[chosen].astype(str),
+                    "split": split,
+                    "top": rng.uniform(0, 1 - side, count),
+                    "left": rng.uniform(0, 1 - side, count),
+                    "side": side,
+                }
+            )
+        )
     return pd.concat(parts, ignore_index=True)
 
 

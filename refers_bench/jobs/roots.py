@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.store import context as places
 from refers_bench.store.context import JobContext
 
@@ -17,12 +17,12 @@ def data_root(context: JobContext, name: str, *, folder: bool = True) -> Path:
     """
     if name not in context.roots:
         known = ", ".join(sorted(context.roots)) or "none is set"
-        raise UserError(Problem(found=f"data root '{name}' is not set", allowed=known))
+        raise UserError(f"data root '{name}' is not set", allowed=known)
     root = Path(context.roots[name])
     if not root.exists():
-        raise UserError(Problem(found=f"data root '{name}' does not exist", path=root))
+        raise UserError(f"data root '{name}' does not exist", path=root)
     if folder and not root.is_dir():
-        raise UserError(Problem(found=f"data root '{name}' is not a folder", path=root))
+        raise UserError(f"data root '{name}' is not a folder", path=root)
     return root
 
 

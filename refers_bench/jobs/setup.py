@@ -18,7 +18,7 @@ from refers_bench import plugins
 from refers_bench.data.batches import generator_of
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.jobs import interruption, memory
 from refers_bench.jobs.roots import prepared_folder
 from refers_bench.nets import distributed
@@ -67,10 +67,20 @@ def save_every_s() -> float:
 
 
 def trained(
-    model: nn.Module, section: Mapping[str, Any], *, key: str, work: Path, context: JobContext, source: Any,
-    losses: Callable[[Any], Mapping[str, Tensor]], validate: Callable[[], Mapping[str, float]] | None, metric: str,
-    higher_is_better: bool, parts: str = "examples", counts: Counts = no_counts,
-) -> Outcome:  # fmt: skip
+    model: nn.Module,
+    section: Mapping[str, Any],
+    *,
+    key: str,
+    work: Path,
+    context: JobContext,
+    source: Any,
+    losses: Callable[[Any], Mapping[str, Tensor]],
+    validate: Callable[[], Mapping[str, float]] | None,
+    metric: str,
+    higher_is_better: bool,
+    parts: str = "examples",
+    counts: Counts = no_counts,
+) -> Outcome:
     """Train a model as a protocol's section says, from its resumable state where there is one.
 
     Args:
@@ -116,11 +126,20 @@ def trained(
         Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda", device=device) as draw,
     ):
         return train(
-            model, key=key, settings=settings, optimizer=rule.optimizer, factor=rule.factor, losses=losses,
-            draw=draw, validate=validate, state_path=work / STATE, device=device, counts=counts,
+            model,
+            key=key,
+            settings=settings,
+            optimizer=rule.optimizer,
+            factor=rule.factor,
+            losses=losses,
+            draw=draw,
+            validate=validate,
+            state_path=work / STATE,
+            device=device,
+            counts=counts,
             progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS, device=device),
             interrupted=interruption.told(work, signalled),
-        )  # fmt: skip
+        )
 
 
 def open_prepared(context: JobContext, key: str) -> PreparedImages:
@@ -162,11 +181,9 @@ def load_image_weights(
     path = Path(context.roots.get(network["init_path_name"], ""))
     if not path.is_file():
         raise UserError(
-            Problem(
-                found=f"no initial weights: data root '{network['init_path_name']}' names no file",
-                allowed="the path of a weight file such as ViT-B_16.npz, or init: random",
-                path=path,
-            )
+            f"no initial weights: data root '{network['init_path_name']}' names no file",
+            allowed="the path of a weight file such as ViT-B_16.npz, or init: random",
+            path=path,
         )
     return weight_files.load(encoder, path, minimum=INITIAL_COVERAGE)
 

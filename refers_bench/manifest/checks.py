@@ -145,7 +145,7 @@ def _data(content: Any, used: set[str], document: Document) -> Iterator[Problem]
         if part.root and part.phantom is not None:
             yield document.problem(("data", name), "both 'root' and 'phantom'", allowed="one of them")
         if part.phantom is not None:
-            model = plugins.resolve("refers_bench.data.phantoms:PhantomParams")
+            model = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
             yield from params_problems(model, part.phantom, document, ("data", name, "phantom"))
 
 

@@ -157,9 +157,11 @@ def flat_overrides(
                 Problem(
                     found=f"{item.name} is {item.value!r}",
                     allowed=f"a mapping of {', '.join(name.removeprefix(f'{item.name}.') for name in inside)}",
-                    path=place.path, line=place.line, column=place.column,
+                    path=place.path,
+                    line=place.line,
+                    column=place.column,
                 )
-            )  # fmt: skip
+            )
         elif item.name not in known:
             problems.append(_no_constant(item, known))
     return [item for item in overrides if item.name in known], problems

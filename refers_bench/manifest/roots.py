@@ -71,9 +71,10 @@ def with_files(roots: Roots, files: Mapping[str, str], folder: Path) -> Roots:
     """
     brought = {name: (folder / path).absolute() for name, path in files.items() if name not in roots.paths}
     return replace(
-        roots, paths={**roots.paths, **brought},
+        roots,
+        paths={**roots.paths, **brought},
         origins={**roots.origins, **dict.fromkeys(brought, "a file beside the manifest")},
-    )  # fmt: skip
+    )
 
 
 def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
@@ -98,7 +99,7 @@ def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
             paths[name], origins[name] = Path(value).expanduser().absolute(), f"${variable}"
     return Roots(
         paths=paths, origins=origins, cache=folders.get("cache"), results=folders.get("results"), engines=engines
-    )  # fmt: skip
+    )
 
 
 _Configured = tuple[dict[str, Path], dict[str, str], dict[str, Path], dict[str, Mapping[str, Any]]]

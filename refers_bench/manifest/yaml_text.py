@@ -87,12 +87,12 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(Problem(found="no such file", allowed="a YAML file", path=path)) from error
+        raise UserError("no such file", allowed="a YAML file", path=path) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(Problem(found="not UTF-8 text", allowed="UTF-8", path=path, line=line, column=1)) from error
     except OSError as error:
-        raise UserError(Problem(found=f"cannot be read: {error.strerror}", path=path)) from error
+        raise UserError(f"cannot be read: {error.strerror}", path=path) from error
 
 
 def _parsed(path: Path, text: str) -> Any:

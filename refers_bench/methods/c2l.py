@@ -26,9 +26,10 @@ class Params(BaseModel):
     momentum: float = Field(default=0.999, ge=0, lt=1, description="of the key encoder")
     temperature: float = Field(default=0.07, gt=0, description="of the similarities")
     loss: Literal["infonce", "nce"] = Field(
-        default="infonce", description="nce: the official default, which could not run as released",
+        default="infonce",
+        description="nce: the official default, which could not run as released",
         json_schema_extra={"official": "nce"},
-    )  # fmt: skip
+    )
     alpha: float = Field(default=1.0, gt=0, description="of the Beta distribution of the mixing share")
     holes: int = Field(default=3, ge=0, le=50, description="squares cut out of each view")
     hole_side: int = Field(default=32, ge=1, le=LENGTHS_AT, description="of a hole at 224 x 224, in pixels")
@@ -83,18 +84,28 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
-) -> MomentumContrast:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: RadiographTransformer,
+) -> MomentumContrast:
     """The mean of the plain, the homogeneous and the heterogeneous contrast."""
     from refers_bench.data.distortions import cutout
     from refers_bench.nets.momentum_contrast import MomentumContrast
 
     return MomentumContrast(
-        encoder=encoder, dim=params.dim, queue=params.queue, momentum=params.momentum,
-        temperature=params.temperature, loss=params.loss, alpha=params.alpha, examples=facts.radiographs,
+        encoder=encoder,
+        dim=params.dim,
+        queue=params.queue,
+        momentum=params.momentum,
+        temperature=params.temperature,
+        loss=params.loss,
+        alpha=params.alpha,
+        examples=facts.radiographs,
         perturb=functools.partial(cutout, holes=params.holes, side=params.hole_side),
-    )  # fmt: skip
+    )
 
 
 def footnotes(params: Params) -> tuple[str, ...]:

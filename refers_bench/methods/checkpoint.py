@@ -25,9 +25,12 @@ class Params(BaseModel):
         default="radiograph_transformer", description="network of the protocol, or a ResNet"
     )
     coverage: float = Field(
-        default=0.95, gt=0, le=1, description="least share of the encoder's tensors that the file must fill (ours)",
+        default=0.95,
+        gt=0,
+        le=1,
+        description="least share of the encoder's tensors that the file must fill (ours)",
         json_schema_extra={"unstated": True},
-    )  # fmt: skip
+    )
     source: str = Field(default="", max_length=300, description="where the weights come from, for the footnote")
 
 

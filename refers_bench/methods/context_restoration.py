@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 SEEN: Mapping[str, tuple[Any, str]] = {
     f"image.pretrain_augment.{name}": (value, "no code was published; the definition restores the image itself")
     for name, value in (
-        ("crop", "none"), ("rotation_degrees", 0), ("flip_probability", 0.0), ("jitter_probability", 0.0),
+        ("crop", "none"),
+        ("rotation_degrees", 0),
+        ("flip_probability", 0.0),
+        ("jitter_probability", 0.0),
     )
-}  # fmt: skip
+}
 
 
 class Params(BaseModel):
@@ -33,17 +36,26 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     swaps: int = Field(
-        default=20, ge=1, le=200, description="pairs of patches, one after the other (our reading; touches 27 %)",
+        default=20,
+        ge=1,
+        le=200,
+        description="pairs of patches, one after the other (our reading; touches 27 %)",
         json_schema_extra={"unstated": True},
-    )  # fmt: skip
+    )
     smallest_side: int = Field(
-        default=20, ge=2, le=LENGTHS_AT // 3, description="of a patch at 224 x 224, in pixels (our reading)",
+        default=20,
+        ge=2,
+        le=LENGTHS_AT // 3,
+        description="of a patch at 224 x 224, in pixels (our reading)",
         json_schema_extra={"unstated": True},
-    )  # fmt: skip
+    )
     largest_side: int = Field(
-        default=20, ge=2, le=LENGTHS_AT // 3, description="sides are uniform between the two (our reading)",
+        default=20,
+        ge=2,
+        le=LENGTHS_AT // 3,
+        description="sides are uniform between the two (our reading)",
         json_schema_extra={"unstated": True},
-    )  # fmt: skip
+    )
     decoder: Literal["convolutional", "linear"] = Field(
         default="convolutional", description="tokens to pixels (our reading)", json_schema_extra={"unstated": True}
     )
@@ -72,16 +84,22 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
-) -> RestorationObjective:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: RadiographTransformer,
+) -> RestorationObjective:
     """Mean squared error between restored and clean grey levels, over all pixels."""
     from refers_bench.nets.restoration import RestorationObjective, decoder_of
 
     return RestorationObjective(
-        encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image,
+        encoder=encoder,
+        decoder=decoder_of(params.decoder, encoder, size=image["size"]),
+        image=image,
         distort=functools.partial(distort, swaps=params.swaps, side=(params.smallest_side, params.largest_side)),
-    )  # fmt: skip
+    )
 
 
 METHOD = Method(

@@ -24,13 +24,17 @@ class Params(BaseModel):
         default="imagenet", pattern=r"^[a-z][a-z0-9_]{0,79}$", description="data root that names the weight file"
     )
     tag: str = Field(
-        default="vit_base_patch16_224.augreg_in21k", pattern=r"^[a-z0-9_.]{1,100}$",
+        default="vit_base_patch16_224.augreg_in21k",
+        pattern=r"^[a-z0-9_.]{1,100}$",
         description="timm's name of the weights: said in the footnote and in the command that saves them",
-    )  # fmt: skip
+    )
     coverage: float = Field(
-        default=0.9, gt=0, le=1, description="least share of the encoder's tensors that the file must fill (ours)",
+        default=0.9,
+        gt=0,
+        le=1,
+        description="least share of the encoder's tensors that the file must fill (ours)",
         json_schema_extra={"unstated": True},
-    )  # fmt: skip
+    )
     stand_in: bool = Field(
         default=False, description="no weights: pre-train on the shapes of procedural photographs (tiny runs only)"
     )
@@ -45,11 +49,15 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
-) -> ShapeObjective:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: RadiographTransformer,
+) -> ShapeObjective:
     """Of the stand-in: cross-entropy over the shapes of procedural photographs."""
-    from refers_bench.data.natural import SHAPES, scenes
+    from refers_bench.data.phantoms.natural import SHAPES, scenes
     from refers_bench.nets.stand_in import ShapeObjective
 
     return ShapeObjective(encoder=encoder, image=image, classes=len(SHAPES), scenes=scenes)

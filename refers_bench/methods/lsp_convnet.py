@@ -34,9 +34,13 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: ConvNet,
-) -> LabelObjective:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: ConvNet,
+) -> LabelObjective:
     """BCE over the source's labels, the study's labels standing for each of its radiographs."""
     from refers_bench.nets.study_objective import LabelObjective
 

@@ -50,9 +50,10 @@ class Params(BaseModel):
     paint: float = Field(default=0.9, ge=0, le=1, description="probability of painting")
     inpaint: float = Field(default=0.2, ge=0, le=1, description="share of in-painting among it; else out-painting")
     decoder: Literal["convolutional", "linear"] = Field(
-        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips",
+        default="convolutional",
+        description="tokens to pixels; the official network is a U-Net with skips",
         json_schema_extra={"official": "U-Net with skips"},
-    )  # fmt: skip
+    )
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 
     @model_validator(mode="after")
@@ -92,17 +93,24 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
-) -> RestorationObjective:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: RadiographTransformer,
+) -> RestorationObjective:
     """Mean squared error between restored and flipped clean grey levels, over all pixels."""
     from refers_bench.data.pretext import flips, genesis
     from refers_bench.nets.restoration import RestorationObjective, decoder_of
 
     return RestorationObjective(
-        encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image, target=flips,
+        encoder=encoder,
+        decoder=decoder_of(params.decoder, encoder, size=image["size"]),
+        image=image,
+        target=flips,
         distort=functools.partial(genesis, **params.chances()),
-    )  # fmt: skip
+    )
 
 
 #: The official training, of a convolutional network on volumes; flips are part of the pretext task.

@@ -88,9 +88,13 @@ def build_encoder(
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer | ConvNet,
-) -> StudyObjective:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: RadiographTransformer | ConvNet,
+) -> StudyObjective:
     """Both report tasks over fused views, as the parameters switch them."""
     from refers_bench.nets import text_encoder
     from refers_bench.nets.report_transformer import ReportTransformer
@@ -121,10 +125,15 @@ def build_objective(
             path=facts.bert_path,
         )
     return StudyObjective(
-        encoder=encoder, view_fusion=fusion, report_transformer=decoder, text_encoder=bert,
-        temperature=pretrain["temperature"], image_to_text_weight=pretrain["image_to_text_weight"],
-        text_to_image_gradient=pretrain["text_to_image_gradient"], gather=network["reading"] == "paper",
-    )  # fmt: skip
+        encoder=encoder,
+        view_fusion=fusion,
+        report_transformer=decoder,
+        text_encoder=bert,
+        temperature=pretrain["temperature"],
+        image_to_text_weight=pretrain["image_to_text_weight"],
+        text_to_image_gradient=pretrain["text_to_image_gradient"],
+        gather=network["reading"] == "paper",
+    )
 
 
 def _pooled(params: Params, network: Mapping[str, Any], encoder: Any) -> bool:

@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
 #: Parameters that the discovery of words depends on.
 DISCOVERY = (
-    "words", "patients", "val_patients", "side", "smallest_scale", "largest_scale", "jitter", "border",
-    "features", "feature_size", "feature_steps", "feature_batch_size", "feature_learning_rate", "feature_schedule",
+    "words",
+    "patients",
+    "val_patients",
+    "side",
+    "smallest_scale",
+    "largest_scale",
+    "jitter",
+    "border",
+    "features",
+    "feature_size",
+    "feature_steps",
+    "feature_batch_size",
+    "feature_learning_rate",
+    "feature_schedule",
     "feature_patience",
-)  # fmt: skip
+)
 #: What a field says where no source states its value.
 OURS: dict[str, Any] = {"unstated": True}
 
@@ -34,48 +46,66 @@ class Params(BaseModel):
     patients: int = Field(default=200, ge=2, description="nearest patients that show a word, N; fewer if there are")
     val_patients: int = Field(default=30, ge=0, description="the same among the validation patients")
     side: float = Field(
-        default=0.3, gt=0, lt=0.5,
+        default=0.3,
+        gt=0,
+        lt=0.5,
         description="of a crop, as a share of the image's (our reading): 77 of 256 pixels, enlarged to 224; officially "
         "64 of 512, not enlarged",
         json_schema_extra=OURS,
-    )  # fmt: skip
+    )
     smallest_scale: float = Field(default=0.78, gt=0, description="of each example's two further crops")
     largest_scale: float = Field(default=1.25, gt=0, le=2, description="of each example's two further crops")
     jitter: float = Field(
         default=0.16, ge=0, le=1, description="of their first rows and columns, as a share of the crop's side"
     )
     border: float = Field(
-        default=0.15, ge=0, lt=0.5, description="share of the image at each edge without a centre (our reading)",
+        default=0.15,
+        ge=0,
+        lt=0.5,
+        description="share of the image at each edge without a centre (our reading)",
         json_schema_extra=OURS,
-    )  # fmt: skip
+    )
     features: int = Field(default=512, ge=8, description="numbers that describe a radiograph")
     feature_size: int = Field(
         default=128, ge=16, multiple_of=16, description="side of the images they are computed from, in pixels"
     )
     feature_steps: int = Field(
-        default=20_000, ge=1, description="updates of the auto-encoder that computes them (ours; officially, epochs)",
+        default=20_000,
+        ge=1,
+        description="updates of the auto-encoder that computes them (ours; officially, epochs)",
         json_schema_extra=OURS,
-    )  # fmt: skip
+    )
     # The next four came later: at their defaults they are in no key.
     feature_batch_size: int = Field(
-        default=32, ge=1, description="of its batches of radiographs; officially of volumes",
-        json_schema_extra={"official": 8}, exclude_if=lambda value: value == 32,
-    )  # fmt: skip
+        default=32,
+        ge=1,
+        description="of its batches of radiographs; officially of volumes",
+        json_schema_extra={"official": 8},
+        exclude_if=lambda value: value == 32,
+    )
     feature_learning_rate: float = Field(
         default=0.001, gt=0, description="of its Adam", exclude_if=lambda value: value == 0.001
     )
     feature_schedule: Literal["cosine", "linear", "constant"] = Field(
-        default="cosine", description="of its learning rate; officially halved after 20 epochs without a better loss",
-        json_schema_extra={"official": "plateau"}, exclude_if=lambda value: value == "cosine",
-    )  # fmt: skip
+        default="cosine",
+        description="of its learning rate; officially halved after 20 epochs without a better loss",
+        json_schema_extra={"official": "plateau"},
+        exclude_if=lambda value: value == "cosine",
+    )
     feature_patience: int = Field(
-        default=0, ge=0, le=0, description="epochs without a better loss after which it stops; here it never does",
-        json_schema_extra={"official": 50}, exclude_if=lambda value: value == 0,
-    )  # fmt: skip
+        default=0,
+        ge=0,
+        le=0,
+        description="epochs without a better loss after which it stops; here it never does",
+        json_schema_extra={"official": 50},
+        exclude_if=lambda value: value == 0,
+    )
     feature_skips: Literal[False] = Field(
-        default=False, description="of the auto-encoder: a U-Net's let the pooled code hold less of the image",
-        json_schema_extra={"official": True}, exclude_if=lambda value: not value,
-    )  # fmt: skip
+        default=False,
+        description="of the auto-encoder: a U-Net's let the pooled code hold less of the image",
+        json_schema_extra={"official": True},
+        exclude_if=lambda value: not value,
+    )
     dimensions: Literal["2-D"] = Field(
         default="2-D",
         description="block and window of a crop cover more of it than those of a volume: in-painting paints 6 % of the "
@@ -95,9 +125,10 @@ class Params(BaseModel):
     classification_weight: float = Field(default=0.01, ge=0, description="of the cross-entropy over words")
     restoration_weight: float = Field(default=1.0, ge=0, description="of the mean squared error")
     decoder: Literal["convolutional", "linear"] = Field(
-        default="convolutional", description="tokens to pixels; the official network is a U-Net with skips",
+        default="convolutional",
+        description="tokens to pixels; the official network is a U-Net with skips",
         json_schema_extra={"official": "U-Net with skips"},
-    )  # fmt: skip
+    )
     views: int = Field(default=1, ge=1, le=1, description="crops per example; single ones by definition")
 
 
@@ -121,20 +152,27 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params, facts: SourceFacts, network: Mapping[str, Any], image: Mapping[str, Any],
-    pretrain: Mapping[str, Any], encoder: RadiographTransformer,
-) -> VisualWordObjective:  # fmt: skip
+    params: Params,
+    facts: SourceFacts,
+    network: Mapping[str, Any],
+    image: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    encoder: RadiographTransformer,
+) -> VisualWordObjective:
     """Cross-entropy over visual words and mean squared error of the undistorted crop."""
     from refers_bench.data.pretext import visual_words
     from refers_bench.nets.restoration import decoder_of
     from refers_bench.nets.visual_word_objective import VisualWordObjective
 
     return VisualWordObjective(
-        encoder=encoder, decoder=decoder_of(params.decoder, encoder, size=image["size"]), image=image,
-        words=params.words, classification_weight=params.classification_weight,
+        encoder=encoder,
+        decoder=decoder_of(params.decoder, encoder, size=image["size"]),
+        image=image,
+        words=params.words,
+        classification_weight=params.classification_weight,
         restoration_weight=params.restoration_weight,
         distort=functools.partial(visual_words, windows=params.windows, alpha=params.alpha, sigma=params.sigma),
-    )  # fmt: skip
+    )
 
 
 #: The official training, of a convolutional network on crops of volumes.

@@ -42,9 +42,7 @@ def attention_weights(encoder: nn.Module, *, differentiable: bool = False) -> It
         found.append(weights)
         return layer.mixed(inputs[0], weights) if differentiable else None
 
-    handles = [
-        module.register_forward_hook(note) for module in encoder.modules() if isinstance(module, Attention)
-    ]  # fmt: skip
+    handles = [module.register_forward_hook(note) for module in encoder.modules() if isinstance(module, Attention)]
     try:
         yield found
     finally:

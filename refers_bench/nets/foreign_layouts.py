@@ -16,9 +16,18 @@ from refers_bench.nets import official_layouts
 _NESTED = ("model", "state_dict", "teacher", "student", "encoder", "model_state", "net", "module")
 #: Prefixes in front of an image encoder, longest first.
 _PREFIXES = (
-    "module.momentum_encoder.", "module.base_encoder.", "module.encoder_q.", "base_encoder.", "encoder_q.",
-    "image_encoder.", "backbone.", "module.", "_orig_mod.", "model.", "encoder.",
-)  # fmt: skip
+    "module.momentum_encoder.",
+    "module.base_encoder.",
+    "module.encoder_q.",
+    "base_encoder.",
+    "encoder_q.",
+    "image_encoder.",
+    "backbone.",
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "encoder.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,27 +169,33 @@ LAYOUTS = (
     Layout(name="refers-bench", mark=r"blocks\.0\.attention\.qkv\.weight", convert=dict),
     Layout(name="refers-bench ResNet", mark=r"net\.conv1\.weight", convert=_resnet, backbone="resnet"),
     Layout(
-        name="REFERS release", mark=r"(visual\.vit\.)?transformer\.embeddings\.cls_token",
+        name="REFERS release",
+        mark=r"(visual\.vit\.)?transformer\.embeddings\.cls_token",
         convert=official_layouts.with_rest,
     ),
     Layout(
-        name="timm ViT (also MAE, MoCo v3, DINO)", mark=r"blocks\.0\.attn\.qkv\.weight",
+        name="timm ViT (also MAE, MoCo v3, DINO)",
+        mark=r"blocks\.0\.attn\.qkv\.weight",
         convert=lambda weights: _renamed(weights, _TIMM),
     ),
     Layout(
-        name="torchvision ViT", mark=r"encoder\.layers\.encoder_layer_0\.ln_1\.weight",
+        name="torchvision ViT",
+        mark=r"encoder\.layers\.encoder_layer_0\.ln_1\.weight",
         convert=lambda weights: _renamed(weights, _TORCHVISION),
     ),
     Layout(
-        name="open_clip image tower", mark=r"visual\.transformer\.resblocks\.0\.ln_1\.weight", convert=_open_clip,
+        name="open_clip image tower",
+        mark=r"visual\.transformer\.resblocks\.0\.ln_1\.weight",
+        convert=_open_clip,
         remark="the layer norm before the first block (ln_pre) and the projection have no place here",
     ),
     Layout(
-        name="Hugging Face ViT", mark=r"(vit\.)?(encoder\.layer|layers)\.0\.layernorm_before\.weight",
+        name="Hugging Face ViT",
+        mark=r"(vit\.)?(encoder\.layer|layers)\.0\.layernorm_before\.weight",
         convert=_hugging_face,
     ),
     Layout(name="ResNet (timm, torchvision)", mark=r"layer1\.0\.conv1\.weight", convert=_resnet, backbone="resnet"),
-)  # fmt: skip
+)
 
 
 def recognised(weights: Mapping[str, Tensor]) -> Layout | None:

@@ -10,9 +10,14 @@ from refers_bench.nets import distributed
 
 
 def study_report_contrast(
-    study_BF: Tensor, text_BF: Tensor, *, temperature: float, image_to_text_weight: float, text_to_image_gradient: bool,
+    study_BF: Tensor,
+    text_BF: Tensor,
+    *,
+    temperature: float,
+    image_to_text_weight: float,
+    text_to_image_gradient: bool,
     gather: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Study-report consistency: InfoNCE over the batch, diagonal pairs positive, in float32.
 
     Args:

@@ -56,9 +56,18 @@ class MomentumContrast(nn.Module):
     constant: Tensor
 
     def __init__(
-        self, *, encoder: nn.Module, dim: int, queue: int, momentum: float, temperature: float, loss: str,
-        alpha: float, examples: int = 0, perturb: Callable[[Tensor, torch.Generator], Tensor] = lambda x, generator: x,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        encoder: nn.Module,
+        dim: int,
+        queue: int,
+        momentum: float,
+        temperature: float,
+        loss: str,
+        alpha: float,
+        examples: int = 0,
+        perturb: Callable[[Tensor, torch.Generator], Tensor] = lambda x, generator: x,
+    ) -> None:
         super().__init__()
         if loss == "nce" and examples < 1:
             raise ValueError("noise-contrastive estimation needs the number of training radiographs")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 
 #: Our name <- official name below ``transformer.``, for everything but the split attention maps.
 _PLAIN = {
@@ -46,11 +46,9 @@ def encoder_weights(official: Mapping[str, Tensor], *, path: object = None) -> d
     found, _ = _converted(official)
     if not found:
         raise UserError(
-            Problem(
-                found=f"no weight of a radiograph transformer among {len(official)} entries",
-                allowed="'transformer.*' (fine-tuning layout) or 'visual.vit.transformer.*' (pre-training layout)",
-                path=str(path) if path else None,
-            )
+            f"no weight of a radiograph transformer among {len(official)} entries",
+            allowed="'transformer.*' (fine-tuning layout) or 'visual.vit.transformer.*' (pre-training layout)",
+            path=str(path) if path else None,
         )
     return found
 

@@ -91,10 +91,12 @@ def in_parts(
         if torch.is_grad_enabled():
             found.append(
                 checkpoint(
-                    function, *rows, use_reentrant=False,
+                    function,
+                    *rows,
+                    use_reentrant=False,
                     context_fn=lambda: (contextlib.nullcontext(), statistics_kept(model)),
                 )
-            )  # fmt: skip
+            )
         else:
             found.append(function(*rows))
     return tuple(torch.cat(column) for column in zip(*found, strict=True))

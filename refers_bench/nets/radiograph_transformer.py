@@ -107,9 +107,21 @@ class RadiographTransformer(nn.Module):
     """
 
     def __init__(
-        self, *, image_size: int, patch_size: int, channels: int, width: int, depth: int, heads: int, mlp_width: int,
-        dropout: float, activation: str, position: str, aggregation: str, readout: str = "auto",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        image_size: int,
+        patch_size: int,
+        channels: int,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp_width: int,
+        dropout: float,
+        activation: str,
+        position: str,
+        aggregation: str,
+        readout: str = "auto",
+    ) -> None:
         super().__init__()
         for name, value, allowed in (
             ("activation", activation, tuple(ACTIVATIONS)),
@@ -217,6 +229,8 @@ def build(
     """
     names = ("width", "depth", "heads", "mlp_width", "patch_size", "dropout", "activation", "position", "readout")
     return RadiographTransformer(
-        image_size=image["size"], channels=image["channels"], aggregation=aggregation or network["aggregation"],
+        image_size=image["size"],
+        channels=image["channels"],
+        aggregation=aggregation or network["aggregation"],
         **{name: network[name] for name in names},
-    )  # fmt: skip
+    )

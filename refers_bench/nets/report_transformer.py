@@ -27,9 +27,18 @@ class ReportTransformer(nn.Module):
     """
 
     def __init__(
-        self, *, vocabulary: int, visual_width: int, max_tokens: int, width: int, depth: int, heads: int,
-        mlp_width: int, dropout: float, activation: str = "gelu",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        vocabulary: int,
+        visual_width: int,
+        max_tokens: int,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp_width: int,
+        dropout: float,
+        activation: str = "gelu",
+    ) -> None:
         super().__init__()
         self.visual_projection = nn.Linear(visual_width, width)
         self.words = nn.Embedding(vocabulary, width, padding_idx=PAD)

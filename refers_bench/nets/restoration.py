@@ -159,9 +159,14 @@ class RestorationObjective(nn.Module):
     """
 
     def __init__(
-        self, *, encoder: nn.Module, decoder: nn.Module, image: Mapping[str, Any], distort: Distort,
+        self,
+        *,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        image: Mapping[str, Any],
+        distort: Distort,
         target: Distort = lambda x, generator: x,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.levels = encoder, decoder, GreyLevels(image)
         self.target, self.distort = target, distort

@@ -39,10 +39,17 @@ class StudyObjective(nn.Module):
     """
 
     def __init__(
-        self, *, encoder: nn.Module, view_fusion: nn.Module, report_transformer: nn.Module | None,
-        text_encoder: nn.Module | None, temperature: float, image_to_text_weight: float, text_to_image_gradient: bool,
+        self,
+        *,
+        encoder: nn.Module,
+        view_fusion: nn.Module,
+        report_transformer: nn.Module | None,
+        text_encoder: nn.Module | None,
+        temperature: float,
+        image_to_text_weight: float,
+        text_to_image_gradient: bool,
         gather: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.encoder, self.view_fusion = encoder, view_fusion
         self.report_transformer, self.text_encoder = report_transformer, text_encoder
@@ -104,9 +111,15 @@ class StudyObjective(nn.Module):
             return study, text, total
 
         study, text, totals = in_parts(
-            features, self.parts, batch.images_BVCHW, batch.tokens_BT, batch.lengths_B, batch.text_ids_BT,
-            batch.text_mask_BT, model=self,
-        )  # fmt: skip
+            features,
+            self.parts,
+            batch.images_BVCHW,
+            batch.tokens_BT,
+            batch.lengths_B,
+            batch.text_ids_BT,
+            batch.text_mask_BT,
+            model=self,
+        )
         losses = {}
         if self.report_transformer is not None:
             losses["report_generation"] = distributed.mean_share(totals.sum(), generated(batch.tokens_BT).sum())

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 
 
 class TextEncoder(nn.Module):
@@ -52,22 +52,25 @@ def build(
 
     if path is None:
         config = BertConfig(
-            vocab_size=vocabulary, hidden_size=settings["width"], num_hidden_layers=settings["depth"],
-            num_attention_heads=settings["heads"], intermediate_size=settings["mlp_width"],
-            max_position_embeddings=max_tokens, pad_token_id=0,
-            hidden_dropout_prob=settings["dropout"], attention_probs_dropout_prob=settings["dropout"],
+            vocab_size=vocabulary,
+            hidden_size=settings["width"],
+            num_hidden_layers=settings["depth"],
+            num_attention_heads=settings["heads"],
+            intermediate_size=settings["mlp_width"],
+            max_position_embeddings=max_tokens,
+            pad_token_id=0,
+            hidden_dropout_prob=settings["dropout"],
+            attention_probs_dropout_prob=settings["dropout"],
             # BERT's 0.02 belongs to a width of 768. Kept in a narrow network it leaves all texts with nearly the
             # same feature, and the contrast stays at ln(batch) for hundreds of steps.
             initializer_range=0.02 * (768 / settings["width"]) ** 0.5,
-        )  # fmt: skip
+        )
         return TextEncoder(BertModel(config), out_width)
     if not (Path(path) / "config.json").is_file():
         raise UserError(
-            Problem(
-                found="no BERT here (config.json is missing)",
-                allowed="a folder saved by transformers, for example Bio_ClinicalBERT, downloaded beforehand",
-                path=path,
-            )
+            "no BERT here (config.json is missing)",
+            allowed="a folder saved by transformers, for example Bio_ClinicalBERT, downloaded beforehand",
+            path=path,
         )
     # transformers keeps the number format of the file; what is trained here is float32, whatever autocast computes in.
     return TextEncoder(BertModel.from_pretrained(path, local_files_only=True).float(), out_width)

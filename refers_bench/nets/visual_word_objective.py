@@ -27,9 +27,16 @@ class VisualWordObjective(RestorationObjective):
     """
 
     def __init__(
-        self, *, encoder: nn.Module, decoder: nn.Module, image: Mapping[str, Any], distort: Distort, words: int,
-        classification_weight: float, restoration_weight: float,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        image: Mapping[str, Any],
+        distort: Distort,
+        words: int,
+        classification_weight: float,
+        restoration_weight: float,
+    ) -> None:
         super().__init__(encoder=encoder, decoder=decoder, image=image, distort=distort)
         width: Any = encoder.readout_width
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, words))

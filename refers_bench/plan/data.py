@@ -19,9 +19,13 @@ from refers_bench.plan import index_memo
 DIGEST = "refers_bench.data.index:digest"
 #: Images of datasets as their owners count them, for estimates before they are on disk.
 DOCUMENTED_IMAGES = {
-    "mimic_cxr_jpg": 377_110, "openi": 7_470, "nih_chestxray14": 112_120, "vinbigdata_cxr": 15_000, "shenzhen_tb": 662,
+    "mimic_cxr_jpg": 377_110,
+    "openi": 7_470,
+    "nih_chestxray14": 112_120,
+    "vinbigdata_cxr": 15_000,
+    "shenzhen_tb": 662,
     "covid19_idc": 929,
-}  # fmt: skip
+}
 
 
 #: Of an index: its digest and number of images, or what is wrong with it.
@@ -115,9 +119,11 @@ def _known(
     """A dataset as far as it is known without reading its index."""
     if not available("dataset", dataset_id):
         return PlannedData(
-            dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version",
+            dataset=dataset_id,
+            params=dict(params),
+            unavailable=f"dataset {dataset_id}: not available in this version",
             images=DOCUMENTED_IMAGES.get(dataset_id, 0),
-        )  # fmt: skip
+        )
     dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
     part = manifest.content.data.get(dataset_id)
     model = dataset.Params(**params)
@@ -136,9 +142,7 @@ def _known(
     memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": resolved}, folders)
     if found is not None:
         return replace(planned, **found)
-    return _Unread(
-        planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo
-    )  # fmt: skip
+    return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
 
 
 def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
@@ -159,15 +163,22 @@ def _phantom(
     dataset_id: str, dataset: plugins.Dataset, model: Any, params: Mapping[str, Any], given: Mapping[str, Any]
 ) -> PlannedData:
     """Procedural radiographs: their parameters are their identity, nothing needs to be on disk."""
-    phantoms = plugins.resolve("refers_bench.data.phantoms:PhantomParams")
-    settings = {**phantoms(**given).model_dump(mode="json"), "impl": plugins.resolve("refers_bench.data.phantoms:IMPL")}
+    phantoms = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
+    settings = {
+        **phantoms(**given).model_dump(mode="json"),
+        "impl": plugins.resolve("refers_bench.data.phantoms.radiographs:IMPL"),
+    }
     unavailable = ""
     if dataset.write_layout is None:
         unavailable = f"dataset {dataset_id} cannot be written as phantoms"
     elif dataset.lists(model):
         unavailable = f"dataset {dataset_id}: phantoms have no released lists; leave 'lists' out"
     return PlannedData(
-        dataset=dataset_id, params=params, impl=dataset.impl, phantom=settings, unavailable=unavailable,
+        dataset=dataset_id,
+        params=params,
+        impl=dataset.impl,
+        phantom=settings,
+        unavailable=unavailable,
         digest=identity.key({"dataset": dataset_id, "impl": dataset.impl, "phantom": settings}),
         images=settings["studies"] * settings["views"],
-    )  # fmt: skip
+    )

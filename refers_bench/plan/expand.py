@@ -12,7 +12,7 @@ from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
-from refers_bench.plan import budget, left_out, own_sources, parameters, weights
+from refers_bench.plan import fairness, left_out, own_sources, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan, cell_name
 from refers_bench.store.collection import without_collection
@@ -56,13 +56,17 @@ class _Row:
         model = plugin.Params(**part.params)
         own = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
         return cls(
-            part=part, name=part.name or part.id, plugin=plugin, model=model, params=model.model_dump(mode="json"),
+            part=part,
+            name=part.name or part.id,
+            plugin=plugin,
+            model=model,
+            params=model.model_dump(mode="json"),
             unavailable=plugin.unavailable(model),
             constants={
                 name: protocols.Value(value=value, origin=f"{part.id}: {source}")
                 for name, (value, source) in own.items()
             },
-        )  # fmt: skip
+        )
 
     @property
     def impl(self) -> int:
@@ -123,12 +127,18 @@ class _Expansion:
                     self.target(row, target)
         names = {name: known for data in self.data.values() for name, known in data.roots.items()}
         return Plan(
-            name=self.manifest.name, title=self.content.title, manifest_path=str(self.manifest.path),
-            manifest=self.content.model_dump(mode="json", exclude_defaults=True), jobs=tuple(self.jobs.values()),
-            cells=tuple(self.cells), values=self.values, roots=names | {name: name for name in self.weights},
-            execution=self.content.execution.model_dump(mode="json"), tables=tuple(self.content.tables),
+            name=self.manifest.name,
+            title=self.content.title,
+            manifest_path=str(self.manifest.path),
+            manifest=self.content.model_dump(mode="json", exclude_defaults=True),
+            jobs=tuple(self.jobs.values()),
+            cells=tuple(self.cells),
+            values=self.values,
+            roots=names | {name: name for name in self.weights},
+            execution=self.content.execution.model_dump(mode="json"),
+            tables=tuple(self.content.tables),
             images=self.images,
-        )  # fmt: skip
+        )
 
     def read_data(self) -> None:
         """Every dataset that is needed, once; what is wrong with any of them is told together."""
@@ -163,7 +173,7 @@ class _Expansion:
         by = "pretrain.own_batch_size" if resolved["pretrain.own_batch_size"].value else "pretrain.budget"
         if row.pretrains and (by == "pretrain.own_batch_size" or row.plugin.source_values):
             section = protocols.sections_of(resolved)["pretrain"]
-            for name, value in budget.sized(row.plugin, row.model, section).items():
+            for name, value in fairness.sized(row.plugin, row.model, section).items():
                 if value != section[name]:
                     noted = protocols.Value(value=value, origin=f"by {by}: {resolved[by].origin}")
                     self.values[f"pretrain.{name} [{row.name}]"] = noted.recorded()
@@ -191,9 +201,15 @@ class _Expansion:
             self.values[f"{parameters.PREFIX}{one.name} [{row.name}]"] = {**value.recorded(), **stated}
 
     def add(
-        self, kind: str, name: str, spec: Mapping[str, Any], *, shared: _Shared | None = None,
-        needs: Iterable[str] = (), unavailable: str = "",
-    ) -> Job:  # fmt: skip
+        self,
+        kind: str,
+        name: str,
+        spec: Mapping[str, Any],
+        *,
+        shared: _Shared | None = None,
+        needs: Iterable[str] = (),
+        unavailable: str = "",
+    ) -> Job:
         shared = shared or _Shared.of(_kind(kind))
         key = identity.key_of({**shared.texts, **_texts(spec)})
         if key not in self.jobs:
@@ -225,9 +241,13 @@ class _Expansion:
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
         spec = {
-            "dataset": dataset, "params": data.params, "impl": data.impl, "digest": data.digest,
-            "phantom": data.phantom, "prepared_size": size,
-        }  # fmt: skip
+            "dataset": dataset,
+            "params": data.params,
+            "impl": data.impl,
+            "digest": data.digest,
+            "phantom": data.phantom,
+            "prepared_size": size,
+        }
         gone = left_out.recall(self.cache, {**_kind("prepare"), **spec})
         spec = left_out.without(spec, gone)
         job = self.add("prepare", f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
@@ -236,23 +256,33 @@ class _Expansion:
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
-        sections["pretrain"] = budget.sized(row.plugin, row.model, sections["pretrain"])
+        sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         self.weights |= found
         dataset = plugins.load("dataset", source.dataset)
         drawn_from = {
-            "dataset": source.dataset, "params": data.params, "prepare": images.key,
-            "task": dataset.source_task_of(dataset.Params(**source.params)), "has_reports": dataset.has_reports,
-        }  # fmt: skip
+            "dataset": source.dataset,
+            "params": data.params,
+            "prepare": images.key,
+            "task": dataset.source_task_of(dataset.Params(**source.params)),
+            "has_reports": dataset.has_reports,
+        }
         words = self.discovery(row, drawn_from, seed)
         spec = {
-            "method": row.part.id, "params": row.params, "impl": row.impl, "network": sections["network"],
-            "image": sections["image"], "pretrain": sections["pretrain"], "seed": seed, "source": drawn_from,
-            **({"weights": found} if found else {}), **({"discover": words.key} if words else {}),
+            "method": row.part.id,
+            "params": row.params,
+            "impl": row.impl,
+            "network": sections["network"],
+            "image": sections["image"],
+            "pretrain": sections["pretrain"],
+            "seed": seed,
+            "source": drawn_from,
+            **({"weights": found} if found else {}),
+            **({"discover": words.key} if words else {}),
             **weights.loading(row.plugin, row.model, sections["network"], self.roots),
             **_crop(sections["image"]["pretrain_augment"]),
-        }  # fmt: skip
+        }
         name = f"pretrain.{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
         unavailable = row.unavailable or self._source_lacks(row) or images.unavailable or missing
         needs = (images.key, *([words.key] if words else []))
@@ -265,9 +295,12 @@ class _Expansion:
         name = f"discover.{row.name}.{drawn_from['dataset']}" + (f".p{seed}" if seed else "")
         source = {name: drawn_from[name] for name in ("dataset", "params", "prepare")}
         spec = {
-            "method": row.part.id, "impl": row.impl, "discovery": dict(row.plugin.discovery(row.model)), "seed": seed,
+            "method": row.part.id,
+            "impl": row.impl,
+            "discovery": dict(row.plugin.discovery(row.model)),
+            "seed": seed,
             "source": source,
-        }  # fmt: skip
+        }
         return self.add("discover", name, spec, needs=(source["prepare"],), unavailable=row.unavailable)
 
     def _source_lacks(self, row: _Row) -> str:
@@ -289,28 +322,42 @@ class _Expansion:
         self.weights |= brought
         loading = weights.loading(row.plugin, row.model, sections["network"], self.roots)
         where: dict[str, Any] = {
-            "method": row.name, "label": row.part.label or row.plugin.label, "dataset": target.dataset,
+            "method": row.name,
+            "label": row.part.label or row.plugin.label,
+            "dataset": target.dataset,
             "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
-        }  # fmt: skip
+        }
         for task in target.tasks:
-            shared = _Shared.of({
-                **_kind("finetune"), "method": row.part.id, "params": row.params, "impl": row.impl,
-                "network": sections["network"], "image": sections["image"], "finetune": sections["finetune"],
-                "dataset": target.dataset,
-                "prepare": images.key, "task": task, "classes": list(dataset.tasks[task].classes),
-                **({"weights": brought} if brought else {}), **(loading if brought else {}),
-                **_crop(sections["image"]["finetune_augment"]),
-            })  # fmt: skip
+            shared = _Shared.of(
+                {
+                    **_kind("finetune"),
+                    "method": row.part.id,
+                    "params": row.params,
+                    "impl": row.impl,
+                    "network": sections["network"],
+                    "image": sections["image"],
+                    "finetune": sections["finetune"],
+                    "dataset": target.dataset,
+                    "prepare": images.key,
+                    "task": task,
+                    "classes": list(dataset.tasks[task].classes),
+                    **({"weights": brought} if brought else {}),
+                    **(loading if brought else {}),
+                    **_crop(sections["image"]["finetune_augment"]),
+                }
+            )
             for ratio in target.label_ratios:
                 for seed, encoder in encoders:
                     job = self.add(
-                        "finetune", cell_name(row.name, target.dataset, task, ratio, seed),
+                        "finetune",
+                        cell_name(row.name, target.dataset, task, ratio, seed),
                         {"label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None},
-                        shared=shared, needs=(images.key, *([encoder.key] if encoder else [])),
+                        shared=shared,
+                        needs=(images.key, *([encoder.key] if encoder else [])),
                         unavailable=row.unavailable or missing,
-                    )  # fmt: skip
+                    )
                     self.cells.append(Cell(**where, task=task, label_ratio=ratio, seed=seed, key=job.key))
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:

@@ -31,7 +31,7 @@ def cells_of(plan: Plan, patterns: Sequence[str]) -> list[Cell]:
         if not matching:
             close = nearest(pattern, [one.name for one in plan.cells])
             allowed = "names such as refers.nih_chestxray14.findings.100%.s0, with * for any part"
-            raise UserError(Problem(found=f"--cell {pattern} matches no cell", allowed=allowed, nearest=close))
+            raise UserError(f"--cell {pattern} matches no cell", allowed=allowed, nearest=close)
         for one in matching:
             chosen.setdefault(one.key, one)
     return list(chosen.values())
@@ -83,17 +83,33 @@ def jobs_of(
     tuned = known[cell.key]
     prepare = known[tuned.spec["prepare"]]
     attend = _job(
-        "attend", f"attend.{cell.name}", needs=(prepare.key,),
-        cell=tuned.key, spec=dict(tuned.spec), data=dict(prepare.spec), boxes=_boxes_digest(prepare, roots),
-    )  # fmt: skip
+        "attend",
+        f"attend.{cell.name}",
+        needs=(prepare.key,),
+        cell=tuned.key,
+        spec=dict(tuned.spec),
+        data=dict(prepare.spec),
+        boxes=_boxes_digest(prepare, roots),
+    )
     localise = _job(
-        "localise", f"localise.{cell.name}", needs=(prepare.key, attend.key),
-        attend=attend.key, prepare=prepare.key, maps=list(maps), threshold=threshold, images=images,
-    )  # fmt: skip
+        "localise",
+        f"localise.{cell.name}",
+        needs=(prepare.key, attend.key),
+        attend=attend.key,
+        prepare=prepare.key,
+        maps=list(maps),
+        threshold=threshold,
+        images=images,
+    )
     explained = Explained(
-        cell=cell.key, name=cell.name, attend=attend.key, localise=localise.key, maps=tuple(maps),
-        threshold=threshold, images=images,
-    )  # fmt: skip
+        cell=cell.key,
+        name=cell.name,
+        attend=attend.key,
+        localise=localise.key,
+        maps=tuple(maps),
+        threshold=threshold,
+        images=images,
+    )
     return [prepare, attend, localise], explained
 
 
@@ -116,7 +132,7 @@ def _boxes_digest(prepare: Job, roots: Mapping[str, str]) -> str:
     root = roots.get(prepare.spec["dataset"])
     if root is None:
         found = f"data root '{prepare.spec['dataset']}' is not set"
-        raise UserError(Problem(found=found, allowed="the folder with the annotated boxes"))
+        raise UserError(found, allowed="the folder with the annotated boxes")
     try:
         boxes = dataset.boxes(Path(root), dataset.Params(**prepare.spec["params"]))
     except DataError as error:

@@ -176,11 +176,14 @@ def outline(path: Path) -> Plan:
         content = _content(path)
         jobs = [
             Job(
-                key=job["key"], kind=job["kind"], name=job["name"], needs=tuple(job["needs"]),
+                key=job["key"],
+                kind=job["kind"],
+                name=job["name"],
+                needs=tuple(job["needs"]),
                 unavailable=job.get("unavailable", ""),
             )
             for job in content["jobs"]
-        ]  # fmt: skip
+        ]
         return Plan(name=content["name"], title=content.get("title", ""), jobs=tuple(jobs))
 
 
@@ -190,9 +193,7 @@ def _complete(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError) as error:
-        raise UserError(
-            Problem(found=f"no complete plan ({error})", allowed="plan the manifest again", path=path)
-        ) from error
+        raise UserError(f"no complete plan ({error})", allowed="plan the manifest again", path=path) from error
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -204,13 +205,11 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError(
-            Problem(found="no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path)
-        ) from error
+        raise UserError("no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path) from error
     except json.JSONDecodeError as error:
         raise UserError(
             Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
         ) from error
     if not isinstance(content, dict) or content.get("version") not in plan_file.READABLE:
-        raise UserError(Problem(found="a plan of another version", allowed="plan the manifest again", path=path))
+        raise UserError("a plan of another version", allowed="plan the manifest again", path=path)
     return content

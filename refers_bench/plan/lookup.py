@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.errors import UserError, nearest
 from refers_bench.plan import lock
 from refers_bench.plan.lock import LOCK, Job
 
@@ -41,11 +41,11 @@ def one(results: Path, text: str) -> Found:
         names = [job.name for path in locks for job in lock.outline(path).jobs]
         close = nearest(text, names) if locks else ""
         allowed = "a name, pattern or key that 'refers-bench plan MANIFEST --jobs' shows"
-        raise UserError(Problem(found=f"no planned job is called '{text}'", allowed=allowed, nearest=close))
+        raise UserError(f"no planned job is called '{text}'", allowed=allowed, nearest=close)
     if len(found) > 1:
         named = [f"{each.job.name} ({each.manifest}, key {each.job.key})" for each in list(found.values())[:NAMED]]
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        raise UserError(Problem(found=f"'{text}' means {len(found)} jobs", allowed=f"one of {', '.join(named)}{more}"))
+        raise UserError(f"'{text}' means {len(found)} jobs", allowed=f"one of {', '.join(named)}{more}")
     return next(iter(found.values()))
 
 

@@ -6,15 +6,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
+from refers_bench.plan.forecast.schedule import chains
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.schedule import chains
 
 #: Unit of a budget -> (what is counted: '' for slots, seconds of one unit).
 UNITS: Mapping[str, tuple[str, float]] = {
-    "gpuh": ("gpu", 3600.0), "gpumin": ("gpu", 60.0), "cpuh": ("cpu", 3600.0), "cpumin": ("cpu", 60.0),
-    "h": ("", 3600.0), "m": ("", 60.0), "min": ("", 60.0),
-}  # fmt: skip
+    "gpuh": ("gpu", 3600.0),
+    "gpumin": ("gpu", 60.0),
+    "cpuh": ("cpu", 3600.0),
+    "cpumin": ("cpu", 60.0),
+    "h": ("", 3600.0),
+    "m": ("", 60.0),
+    "min": ("", 60.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +148,10 @@ def budget_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower())
     unit = UNITS.get(match[2]) if match else None
     if match is None or unit is None or not float(match[1]):
-        raise UserError(Problem(found=f"--budget {text}", allowed="a number and a unit: 40gpuh, 90cpumin, 3h or 45m"))
+        raise UserError(f"--budget {text}", allowed="a number and a unit: 40gpuh, 90cpumin, 3h or 45m")
     counted, seconds = unit
     if counted and counted != {"cuda": "gpu"}.get(device, device):
         has = "GPUs" if device == "cuda" else "the CPU"
-        raise UserError(Problem(found=f"--budget {text}, and this run's slots are on {has}", allowed="3h counts slots"))
+        raise UserError(f"--budget {text}, and this run's slots are on {has}", allowed="3h counts slots")
     per_slot = {"gpu": gpus, "cpu": float(threads), "": 1.0}[counted]
     return float(match[1]) * seconds / per_slot

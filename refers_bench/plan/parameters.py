@@ -52,11 +52,15 @@ def parameters(model: BaseModel) -> Iterator[Parameter]:
         required, value = info.is_required(), to_jsonable_python(getattr(model, name))
         default = None if required else to_jsonable_python(info.get_default(call_default_factory=True))
         yield Parameter(
-            name=name, value=value, changed=required or value != default, default=default,
-            description=info.description or "", stated=not (required or said.get("unstated", False)),
+            name=name,
+            value=value,
+            changed=required or value != default,
+            default=default,
+            description=info.description or "",
+            stated=not (required or said.get("unstated", False)),
             official=said.get("official", default),
             deviation=str(said.get("deviation", "")),
-        )  # fmt: skip
+        )
 
 
 def footnotes(method: Method, model: BaseModel) -> Iterator[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from refers_bench.errors import UserError, nearest
 from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
-from refers_bench.store.claims import Claims
 from refers_bench.store.context import prepared_folder
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import Listing, ResultStore
 
 #: Items of a changed list that an explanation names.
@@ -175,7 +175,7 @@ def _finished(names: set[str], plan: Plan, store: ResultStore) -> Iterator[Job]:
 
 def _explained(
     job: Job, plan: Plan, finished: _Past, plans: list[_Past], store: ResultStore, cache: Path
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     state = state_of(job, store, cache)
     yield f"{job.name}: {state} ({job.key})"
     if job.unavailable:

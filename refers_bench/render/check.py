@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from refers_bench.analysis.bands import BandTest
-from refers_bench.analysis.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, TOST
-from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.compare.bands import BandTest
+from refers_bench.analysis.compare.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
+from refers_bench.analysis.statistics.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, TOST
+from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.escape import markdown as escape
 from refers_bench.render.escape import printable
 
@@ -98,8 +98,12 @@ def junit(comparison: Comparison) -> str:
 def _bands_suite(name: str, tests: Sequence[BandTest]) -> ElementTree.Element:
     verdicts = [verdict(test) for test in tests]
     failures, equal = verdicts.count(_VERDICTS[NOT_REPRODUCED]), verdicts.count(_VERDICTS[REPRODUCED])
-    counts = {"tests": str(len(tests)), "failures": str(failures), "errors": "0",
-              "skipped": str(len(tests) - failures - equal)}  # fmt: skip
+    counts = {
+        "tests": str(len(tests)),
+        "failures": str(failures),
+        "errors": "0",
+        "skipped": str(len(tests) - failures - equal),
+    }
     suite = ElementTree.Element("testsuite", {"name": f"refers-bench equivalence {name}", **counts, "time": "0.000"})
     for test, found in zip(tests, verdicts, strict=True):
         attributes = {"classname": printable(test.row), "name": printable(test.name), "time": "0.000"}

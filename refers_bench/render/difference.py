@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from refers_bench.analysis.difference import CellDifference, Difference, MeanDifference
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.compare.difference import CellDifference, Difference, MeanDifference
+from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.escape import encodable, printable
 
 #: Raised when a reader of the last version would misread this one.
@@ -155,8 +155,13 @@ def _mean_json(one: MeanDifference) -> dict[str, Any]:
     if isinstance(one.seeds, Refusal):
         seeds = {"refused": one.seeds.reason}
     else:
-        seeds = {"low": one.seeds.low, "high": one.seeds.high, "df": one.seeds.df, "p": one.seeds.p,
-                 "test": one.seeds.test}  # fmt: skip
+        seeds = {
+            "low": one.seeds.low,
+            "high": one.seeds.high,
+            "df": one.seeds.df,
+            "p": one.seeds.p,
+            "test": one.seeds.test,
+        }
     return {
         "method": one.method,
         "dataset": one.target.dataset,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes
 
 #: TensorBoard reads files whose name holds this.
@@ -75,9 +75,7 @@ def _formats() -> tuple[Any, Any, Any]:
         from tensorboard.summary.writer import record_writer
     except ImportError as error:
         raise UserError(
-            Problem(
-                found=f"TensorBoard is not installed ({error})",
-                allowed="pip install 'refers-bench[tensorboard]', or 'refers-bench report' for curves without it",
-            )
+            f"TensorBoard is not installed ({error})",
+            allowed="pip install 'refers-bench[tensorboard]', or 'refers-bench report' for curves without it",
         ) from error
     return event_pb2, summary_pb2, record_writer

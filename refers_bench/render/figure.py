@@ -180,9 +180,13 @@ def _legend(canvas: Canvas, shared: dict[str, int], columns: int) -> None:
             handles.setdefault(label, handle)
     names = [name for name in shared if name in handles]
     canvas.legend(
-        [handles[name] for name in names], names, loc="outside lower center", ncols=_LEGEND_COLUMNS[columns],
-        frameon=False, fontsize=7,
-    )  # fmt: skip
+        [handles[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=_LEGEND_COLUMNS[columns],
+        frameon=False,
+        fontsize=7,
+    )
 
 
 def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns: int, legends: bool) -> None:
@@ -246,9 +250,18 @@ def _draw_series(axes: Axes, series: Series, number: int, count: int, base: floa
         # A pattern tells bars apart once the colours begin again.
         hatch = ("", "////", "....", "xxxx")[place // len(COLOURS) % 4]
         axes.bar(
-            x, [value - base for value in series.y], width, bottom=base, color=colour, label=label, hatch=hatch,
-            edgecolor="white", linewidth=0, yerr=_errors(series, series.y), error_kw={"lw": 0.6},
-        )  # fmt: skip
+            x,
+            [value - base for value in series.y],
+            width,
+            bottom=base,
+            color=colour,
+            label=label,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+            yerr=_errors(series, series.y),
+            error_kw={"lw": 0.6},
+        )
     elif series.style == "intervals":
         axes.errorbar(
             series.x, series.y, xerr=_errors(series, series.x), fmt="o", color=colour, markersize=3.5, linewidth=1.0

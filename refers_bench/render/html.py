@@ -74,8 +74,5 @@ def page(content: Page, *, drawing: Callable[[Figure], bytes] = draw) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     views = {item.view for section in content.sections for item in section.items}
     return environment.get_template("page.html.j2").render(
-        page=content,
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        switch={"mean", "class"} <= views,
+        page=content, script=Markup(script), script_hash=f"sha256-{digest}", switch={"mean", "class"} <= views
     )

@@ -1,5 +1,5 @@
 """What does each table or figure contain? One declaration a file; `write` puts them on a page."""
 
-from refers_bench.reports._page import FORMATS, printed, write
+from refers_bench.reporting.page import FORMATS, printed, write
 
 __all__ = ["FORMATS", "printed", "write"]

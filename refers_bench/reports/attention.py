@@ -7,12 +7,18 @@ from refers_bench.analysis.localisation import INTERVAL, MAPS
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 COLUMNS = (
-    "seeds", "images", "annotated boxes", "threshold", "mean IoU", "centred box, mean IoU", "difference",
+    "seeds",
+    "images",
+    "annotated boxes",
+    "threshold",
+    "mean IoU",
+    "centred box, mean IoU",
+    "difference",
     "95 % interval",
-)  # fmt: skip
+)
 
 
 def build(results: Results) -> Table | None:
@@ -21,11 +27,11 @@ def build(results: Results) -> Table | None:
     if not found:
         return None
     rows = localisations(found)
-    names = _grid.titles(results, results.methods)
+    names = grid.titles(results, results.methods)
     targets = tuple(dict.fromkeys(row.target for row in rows))
     return Table(
         id="attention",
-        caption=_grid.caption_prefix(results, targets)
+        caption=grid.caption_prefix(results, targets)
         + "Where the networks look: overlap (IoU) of boxes around their attention with annotated boxes, test images.",
         stub="Method, map and class",
         columns=tuple(Column(title=title) for title in COLUMNS),
@@ -35,12 +41,12 @@ def build(results: Results) -> Table | None:
 
 
 def _row(row: Localisation, title: str, *, several: bool) -> Row:
-    where = f", {_grid.target_title(row.target)}, {_grid.percent(row.target.label_ratio)}" if several else ""
+    where = f", {grid.target_title(row.target)}, {grid.percent(row.target.label_ratio)}" if several else ""
     difference = row.difference
     interval = (
         Cell(kind="missing", notes=(Note(text=f"no interval: {difference.reason}."),))
         if difference.reason
-        else _grid.interval_cell(
+        else grid.interval_cell(
             difference.low,
             difference.high,
             decimals=3,
@@ -53,9 +59,9 @@ def _row(row: Localisation, title: str, *, several: bool) -> Row:
     return Row(
         title=f"{title}{where}: {MAPS[row.kind]}: {row.name or 'all classes'}",
         cells=(
-            _grid.count_cell(row.seeds),
-            _grid.count_cell(row.images),
-            _grid.count_cell(row.boxes),
+            grid.count_cell(row.seeds),
+            grid.count_cell(row.images),
+            grid.count_cell(row.boxes),
             Cell(text=f"{row.threshold:g}", value=row.threshold, kind="text"),
             Cell(value=row.iou, decimals=3),
             Cell(value=row.centred, decimals=3),

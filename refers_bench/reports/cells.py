@@ -5,7 +5,7 @@ from __future__ import annotations
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 
 def build(results: Results) -> Table | None:
@@ -13,26 +13,24 @@ def build(results: Results) -> Table | None:
     if not results.planned:
         return None
     targets = results.targets
-    titles = _grid.titles(results, results.methods)
-    rows = _grid.grid_rows(
-        results, [_grid.Line(title=title, method=method) for method, title in titles.items()], targets
-    )
+    titles = grid.titles(results, results.methods)
+    rows = grid.grid_rows(results, [grid.Line(title=title, method=method) for method, title in titles.items()], targets)
     reference = "refers" if "refers" in results.methods else next(iter(results.methods))
     baselines = [method for method in results.methods if method != reference]
-    tests: list[_grid.Comparison] = []
+    tests: list[grid.Comparison] = []
     if baselines:
-        tests = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
+        tests = grid.comparisons(results, targets, reference=reference, baselines=baselines)
         title = f"P, {titles[reference]} against the best other row"
-        rows.append(_grid.test_row(results, title, tests, reference=reference))
+        rows.append(grid.test_row(results, title, tests, reference=reference))
     return Table(
         id="cells",
-        caption=f"{_grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "
+        caption=f"{grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "
         "mean ± SD over seeds; best in bold.",
         stub="Method",
         view="mean",
-        columns=_grid.columns_of(results, targets),
+        columns=grid.columns_of(results, targets),
         rows=tuple(rows),
-        notes=(*_grid.choice_remarks(tests), *_grid.unavailable_remarks(results)),
+        notes=(*grid.choice_remarks(tests), *grid.unavailable_remarks(results)),
     )
 
 

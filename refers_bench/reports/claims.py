@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refers_bench.analysis.claims import VERDICTS, Claim, Outcome, Published, evaluate, load
-from refers_bench.analysis.evidence import Released, Reproduced
-from refers_bench.analysis.figures import Evidence
-from refers_bench.analysis.published import TARGETS
-from refers_bench.analysis.references import release_of
+from refers_bench.analysis.paper.claims import VERDICTS, Claim, Outcome, Published, evaluate, load
+from refers_bench.analysis.paper.evidence import Released, Reproduced
+from refers_bench.analysis.paper.figures import Evidence
+from refers_bench.analysis.paper.published import TARGETS
+from refers_bench.analysis.paper.references import release_of
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 #: Titles of the columns of evidence.
 SOURCES = ("published", "released files", "measured here")
@@ -46,8 +46,8 @@ def build(results: Results) -> Table | None:
         return None
     found = table(load(), evidence(results))
     release = release_of(results)
-    ours = _grid.sharing(results, results.targets)
-    files = _grid.sharing(release, release.targets) if release is not None and release is not results else ""
+    ours = grid.sharing(results, results.targets)
+    files = grid.sharing(release, release.targets) if release is not None and release is not results else ""
     shared = (ours.strip(), files and f"Of the released files:{files}")
     return replace(found, notes=(*found.notes, *(text for text in shared if text)))
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import STUDENT, Refusal, TTest, holm, made, t_test
+from refers_bench.analysis.statistics.significance import STUDENT, Refusal, TTest, holm, made, t_test
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _cell_notes, _grid
+from refers_bench.reporting import cell_notes, grid
 
 _COLUMNS = ("difference", "95 % interval", "n", "t", "df", "P", "P, Holm", "Hedges g", "detectable")
 
@@ -21,7 +21,7 @@ def build(results: Results) -> list[Table]:
     reference = "refers" if "refers" in results.methods else next(iter(results.methods))
     baselines = [method for method in results.methods if method != reference]
     tables = []
-    for test in _grid.comparisons(results, results.targets, reference=reference, baselines=baselines):
+    for test in grid.comparisons(results, results.targets, reference=reference, baselines=baselines):
         # What was tested on other images is refused once, in the table of all classes' mean.
         if test.target is not None and test.baseline and test.same_images and not _one_seed(results, reference, test):
             table = _table(results, test.target, reference, test.baseline)
@@ -29,7 +29,7 @@ def build(results: Results) -> list[Table]:
     return tables
 
 
-def _one_seed(results: Results, reference: str, test: _grid.Comparison) -> bool:
+def _one_seed(results: Results, reference: str, test: grid.Comparison) -> bool:
     """Whether there is nothing to test because seeds are too few: said once, in the table of all classes' mean."""
     cells = (results.cells[method, test.target] for method in (reference, test.baseline) if test.target)
     return any(cell.n_planned < 2 for cell in cells)
@@ -42,12 +42,12 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
         return None
     outcomes = [_outcome(results, target, (reference, baseline), (first[name], second[name])) for name in names]
     adjusted = holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
-    titles = _grid.titles(results, results.methods)
-    memory = _cell_notes.notes(results, reference, baseline, target=target)
-    where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    titles = grid.titles(results, results.methods)
+    memory = cell_notes.notes(results, reference, baseline, target=target)
+    where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
     return Table(
         id=slug(f"class-tests-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
-        caption=f"{_grid.caption_prefix(results, [target])}{titles[reference]} minus {titles[baseline]} (best other "
+        caption=f"{grid.caption_prefix(results, [target])}{titles[reference]} minus {titles[baseline]} (best other "
         f"mean), class by class over seeds, {where}.",
         stub="Class",
         columns=tuple(Column(title=title, notes=memory if title == _COLUMNS[0] else ()) for title in _COLUMNS),
@@ -91,17 +91,17 @@ def _cells(found: TTest | Refusal, p_holm: float | None) -> tuple[Cell, ...]:
     if isinstance(found, Refusal):
         blanks = (Cell(kind="missing"),)
         return (*blanks * 5, Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),)), *blanks * 3)
-    mark = (_grid.SIGNIFICANT_HOLM,) if p_holm is not None and p_holm < _grid.ALPHA else ()
+    mark = (grid.SIGNIFICANT_HOLM,) if p_holm is not None and p_holm < grid.ALPHA else ()
     return (
         Cell(value=found.difference * 100, signed=True),
-        _grid.interval_cell(
+        grid.interval_cell(
             found.low * 100, found.high * 100, decimals=1, signed=True, test=found.test, n=found.n, df=found.df
         ),
         Cell(text=f"{found.n[0]} and {found.n[1]}", n=found.n),
         Cell(value=found.t, decimals=2),
         Cell(text=f"{found.df:g}", value=found.df),
-        _grid.p_cell(found.p, test=found.test, n=found.n, df=found.df),
-        _grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p, notes=mark),
+        grid.p_cell(found.p, test=found.test, n=found.n, df=found.df),
+        grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p, notes=mark),
         Cell(value=found.hedges_g),
         Cell(value=found.detectable * 100),
     )

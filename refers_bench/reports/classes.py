@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from refers_bench.analysis.cells import ClassMetric, Target
+from refers_bench.analysis.held_out import DIFFER, same_images
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.seeds import mean_sd
-from refers_bench.analysis.test_lists import DIFFER, same_images
+from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _cell_notes, _grid
+from refers_bench.reporting import cell_notes, grid
 
 #: One seed's metrics by class name.
 _Seed = dict[str, ClassMetric]
@@ -44,26 +44,26 @@ def _table(results: Results, target: Target) -> Table | None:
         }
         top = max(ranked.values()) if len(ranked) > 1 and alike else None
         cells = [
-            _grid.count_cell(metric.n_pos),
-            _grid.count_cell(metric.n_neg),
+            grid.count_cell(metric.n_pos),
+            grid.count_cell(metric.n_neg),
             *(
                 replace(figure, best=top is not None and ranked.get(method) == top)
                 for method, figure in zip(methods, figures, strict=True)
             ),
         ]
         rows.append(Row(title=name, cells=tuple(cells)))
-    titles = _grid.titles(results, methods)
-    where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    titles = grid.titles(results, methods)
+    where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
     return Table(
         id=slug(f"classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
-        caption=f"{_grid.caption_prefix(results, [target])}AUC of each class in per cent, {where}; "
+        caption=f"{grid.caption_prefix(results, [target])}AUC of each class in per cent, {where}; "
         "mean ± SD over seeds, best in bold.",
         stub="Class",
         columns=(
             Column(title="positive", group="test images"),
             Column(title="negative", group="test images"),
             *(
-                Column(title=titles[method], group="AUC", notes=_cell_notes.notes(results, method, target=target))
+                Column(title=titles[method], group="AUC", notes=cell_notes.notes(results, method, target=target))
                 for method in methods
             ),
         ),

@@ -7,10 +7,10 @@ from typing import Any
 
 from refers_bench.analysis.cells import PlannedRun
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.seeds import MISSING
+from refers_bench.analysis.statistics.seeds import MISSING
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Row, Table
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 #: CSS class of each state.
 _KIND = {"failed": "failed", "unavailable": "unavailable", "missing": "missing", "done": "text"}
@@ -21,12 +21,12 @@ def build(results: Results) -> Table | None:
     groups: dict[tuple[str, str, str, str], list[PlannedRun]] = {}
     for planned in results.planned:
         if not planned.run.counts:
-            target = f"{_grid.target_title(planned.target)}, {_grid.percent(planned.target.label_ratio)}"
+            target = f"{grid.target_title(planned.target)}, {grid.percent(planned.target.label_ratio)}"
             groups.setdefault((planned.method, target, planned.run.state, planned.run.reason), []).append(planned)
     if not groups:
         return None
     order = {"failed": 0, "done": 1, MISSING: 2, "unavailable": 3}
-    titles = _grid.titles(results, results.methods)
+    titles = grid.titles(results, results.methods)
     rows = [
         Row(
             title=titles[method],
@@ -67,7 +67,7 @@ def _seeds(runs: list[PlannedRun]) -> str:
 def _attempts(failed: list[Mapping[str, Any]]) -> Cell:
     """Largest number of attempts; empty when no job failed."""
     attempts = [int(record.get("attempts") or 1) for record in failed]
-    return _grid.count_cell(max(attempts)) if attempts else Cell(text="", kind="text")
+    return grid.count_cell(max(attempts)) if attempts else Cell(text="", kind="text")
 
 
 def _messages(failed: list[Mapping[str, Any]]) -> str:

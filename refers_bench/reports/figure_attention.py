@@ -13,7 +13,7 @@ from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel
 from refers_bench.render.picture import Picture, encoded
 from refers_bench.render.table import slug
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 #: Radiographs of one report: every one is embedded once a panel, and a page stays below 5 MB.
 MOST_SHOWN = 12
@@ -38,13 +38,13 @@ def build(results: Results) -> list[Figure]:
 
 def _figure(results: Results, one: CellExplanation, found: list[Shown]) -> Figure:
     planned = one.planned
-    title = _grid.titles(results, results.methods)[planned.method]
-    where = f"{_grid.target_title(planned.target)}, {_grid.percent(planned.target.label_ratio)}"
+    title = grid.titles(results, results.methods)[planned.method]
+    where = f"{grid.target_title(planned.target)}, {grid.percent(planned.target.label_ratio)}"
     kinds = " and ".join(MAPS[kind] for kind in MAPS if kind in found[0].maps)
     return Figure(
         # The slug is for readers; two names may share it, so the hash tells them apart.
         id=f"figure-attention-{slug(planned.name)[:60]}-{identity.key(planned.name)[:6]}",
-        caption=f"{_grid.caption_prefix(results, [planned.target])}Where {title} looks ({where}, seed "
+        caption=f"{grid.caption_prefix(results, [planned.target])}Where {title} looks ({where}, seed "
         f"{planned.run.seed}): {kinds}. Solid boxes are annotated, dashed ones surround what reaches "
         f"{one.explained.threshold:g} of a stretched map. Test images, drawn class by class by a hash of their names.",
         alt=f"{len(found)} radiographs with maps and boxes; the overlaps of all annotated images stand in the table.",
@@ -60,9 +60,12 @@ def _panels(item: Shown) -> list[Panel]:
     panels = [Panel(title=f"{item.image}: {item.name}", x_label="", y_label="", series=(), picture=plain)]
     for kind in (kind for kind in MAPS if kind in item.maps):
         picture = Picture(
-            png=png, heat=_heat(item.maps[kind]), window=item.window, annotated=item.annotated,
+            png=png,
+            heat=_heat(item.maps[kind]),
+            window=item.window,
+            annotated=item.annotated,
             predicted=item.predicted[kind],
-        )  # fmt: skip
+        )
         title = f"{MAPS[kind]}, IoU {item.iou[kind]:.2f}"
         panels.append(Panel(title=title, x_label="", y_label="", series=(), picture=picture))
     return panels

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.seeds import mean_sd
+from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.render.table import slug
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 #: Where a bar begins: the AUC of a coin, in per cent.
 CHANCE = 50.0
@@ -36,11 +36,11 @@ def _figure(results: Results, target: Target) -> Figure | None:
     names = list(values)
     size = 5
     parts = [names[start : start + size] for start in range(0, len(names), size)]
-    where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
     return Figure(
         id=slug(f"figure-classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
-        caption=f"{_grid.caption_prefix(results, [target])}AUC of each class, {where}. Bars begin at 50 %, which is "
-        f"chance; lines: one SD over seeds.{_grid.incomplete(results, [target])}",
+        caption=f"{grid.caption_prefix(results, [target])}AUC of each class, {where}. Bars begin at 50 %, which is "
+        f"chance; lines: one SD over seeds.{grid.incomplete(results, [target])}",
         alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
         panels=tuple(_panel(results, values, part) for part in parts),
         view="class",
@@ -48,7 +48,7 @@ def _figure(results: Results, target: Target) -> Figure | None:
 
 
 def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: list[str]) -> Panel:
-    titles = _grid.titles(results, results.methods)
+    titles = grid.titles(results, results.methods)
     series = []
     for place, method in enumerate(results.methods):
         found = [(float(x), mean_sd(values[name][method])) for x, name in enumerate(names) if method in values[name]]

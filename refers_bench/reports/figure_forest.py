@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from refers_bench.analysis.auc_intervals import INTERVAL
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 
 def build(results: Results) -> Figure | None:
     """One panel per column with differences; None when there is none."""
     found = [
-        one for target in results.targets[: _grid.MOST_PANELS] if (one := image_statistics(results, target)) is not None
+        one for target in results.targets[: grid.MOST_PANELS] if (one := image_statistics(results, target)) is not None
     ]
     found = [one for one in found if one.differences]
     if not found:
         return None
-    names = _grid.titles(results, results.methods)
+    names = grid.titles(results, results.methods)
     reference = names.get(found[0].reference, found[0].reference)
     return Figure(
         id="figure-forest",
-        caption=_grid.caption_prefix(results, (one.target for one in found))
+        caption=grid.caption_prefix(results, (one.target for one in found))
         + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images "
         f"({'; '.join(dict.fromkeys(INTERVAL[one.unit] for one in found))})."
-        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets))
-        + _grid.incomplete(results, results.targets[: _grid.MOST_PANELS]),
+        + grid.not_drawn(grid.MOST_PANELS, len(results.targets))
+        + grid.incomplete(results, results.targets[: grid.MOST_PANELS]),
         alt=f"Forest plot of differences in {len(found)} panels; the same figures stand in the table of test images.",
         panels=tuple(_panel(results, one, reference) for one in found),
     )
 
 
 def _panel(results: Results, one: ImageStatistics, reference: str) -> Panel:
-    names = _grid.titles(results, results.methods)
+    names = grid.titles(results, results.methods)
     methods = list(one.differences)
     intervals = [one.differences[method] for method in methods]
     mark = " (synthetic)" if one.target in results.synthetic else ""
     return Panel(
-        title=f"{_grid.target_title(one.target)}, {_grid.percent(one.target.label_ratio)}{mark}",
+        title=f"{grid.target_title(one.target)}, {grid.percent(one.target.label_ratio)}{mark}",
         x_label=f"{reference} minus method, points",
         y_label="",
         series=(

@@ -6,7 +6,7 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 #: Curves of a pre-training panel, in order.
 PRETRAIN = ("loss/total", "val/loss", "loss/")
@@ -46,7 +46,7 @@ def _pretraining(results: Results) -> list[Panel]:
 
 def _fine_tuning(results: Results) -> list[Panel]:
     panels = []
-    titles = _grid.titles(results, results.methods)
+    titles = grid.titles(results, results.methods)
     for target in results.targets:
         series = []
         for method in results.methods:
@@ -54,7 +54,7 @@ def _fine_tuning(results: Results) -> list[Panel]:
             if curve:
                 series.append(_series(titles[method], *curve))
         if series:
-            where = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+            where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
             panels.append(Panel(title=where, x_label="step", y_label="loss", series=tuple(series)))
     return panels
 

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from refers_bench.analysis.ranks import Ranks, ranks
+from refers_bench.analysis.held_out import same_images
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.test_lists import same_images
+from refers_bench.analysis.statistics.ranks import Ranks, ranks
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 
 def build(results: Results) -> Figure | None:
     """Mean ranks over the columns in which every drawn method is complete; None for fewer than two such columns."""
-    methods = [m for m in results.methods if any((m, t) in results.cells and results.cells[m, t].complete
-                                                 for t in results.targets)]  # fmt: skip
-    targets = [t for t in results.targets if all((m, t) in results.cells and results.cells[m, t].complete
-                                                 and results.cells[m, t].defined == results.cells[methods[0], t].defined
-                                                 for m in methods)
-               and same_images(results, methods, t)]  # fmt: skip
+    methods = [
+        m
+        for m in results.methods
+        if any((m, t) in results.cells and results.cells[m, t].complete for t in results.targets)
+    ]
+    targets = [
+        t
+        for t in results.targets
+        if all(
+            (m, t) in results.cells
+            and results.cells[m, t].complete
+            and results.cells[m, t].defined == results.cells[methods[0], t].defined
+            for m in methods
+        )
+        and same_images(results, methods, t)
+    ]
     if len(methods) < 3 or len(targets) < 2:
         return None
     found = ranks([[results.cells[method, target].mean for method in methods] for target in targets])
     if not isinstance(found, Ranks):
         return None
-    titles = _grid.titles(results, methods)
+    titles = grid.titles(results, methods)
     order = sorted(range(len(methods)), key=lambda place: (float(found.mean_M[place]), methods[place]))
     x = tuple(float(found.mean_M[place]) for place in order)
     return Figure(
         id="figure-ranks",
-        caption=f"{_grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best). Methods "
+        caption=f"{grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best). Methods "
         f"whose bars, half the critical difference of {found.critical:.2f} to each side, do not overlap differ at 5 % "
         f"(Nemenyi). {found.test}: chi-squared = {found.statistic:.2f}, df = {found.df}, n = {found.n_targets} "
-        f"columns, P = {_grid.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
-        + _grid.sharing(results, targets),
+        f"columns, P = {grid.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
+        + grid.sharing(results, targets),
         alt="Mean ranks of the methods with the critical difference.",
         panels=(
             Panel(

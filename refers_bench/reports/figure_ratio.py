@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.seeds import SeedSummary
+from refers_bench.analysis.statistics.seeds import SeedSummary
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 
 def build(results: Results) -> Figure | None:
@@ -18,9 +18,9 @@ def build(results: Results) -> Figure | None:
         return None
     return Figure(
         id="figure-ratio",
-        caption=_grid.caption_prefix(results, results.targets)
+        caption=grid.caption_prefix(results, results.targets)
         + "Mean class AUC against the share of labels; bars: one SD over seeds, or, of a single seed, the 95 % "
-        "interval over test images." + _grid.incomplete(results, results.targets),
+        "interval over test images." + grid.incomplete(results, results.targets),
         alt=f"Curves of mean class AUC against label ratio in {len(panels)} panels; the figures stand in the tables.",
         panels=tuple(panels),
     )
@@ -33,7 +33,7 @@ def _panel(results: Results, dataset: str, task: str) -> Panel | None:
     )
     if len(targets) < 2:
         return None
-    titles = _grid.titles(results, results.methods)
+    titles = grid.titles(results, results.methods)
     series = []
     for place, method in enumerate(results.methods):
         found = [(t, results.cells[method, t]) for t in targets if (method, t) in results.cells]

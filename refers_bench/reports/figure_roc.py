@@ -10,7 +10,7 @@ from refers_bench.analysis.predictions import FILE, read
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 #: Points of a drawn curve: classes are averaged at these false positive rates.
 GRID = 101
@@ -18,24 +18,22 @@ GRID = 101
 
 def build(results: Results) -> Figure | None:
     """One panel per column: the mean over classes and seeds of each method's curves; None without predictions."""
-    panels = [
-        panel for target in results.targets[: _grid.MOST_PANELS] if (panel := _panel(results, target)) is not None
-    ]
+    panels = [panel for target in results.targets[: grid.MOST_PANELS] if (panel := _panel(results, target)) is not None]
     if not panels:
         return None
     return Figure(
         id="figure-roc",
-        caption=_grid.caption_prefix(results, results.targets)
+        caption=grid.caption_prefix(results, results.targets)
         + f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates."
-        + _grid.not_drawn(_grid.MOST_PANELS, len(results.targets))
-        + _grid.incomplete(results, results.targets[: _grid.MOST_PANELS]),
+        + grid.not_drawn(grid.MOST_PANELS, len(results.targets))
+        + grid.incomplete(results, results.targets[: grid.MOST_PANELS]),
         alt=f"ROC curves in {len(panels)} panels; their areas stand in the tables as mean AUCs.",
         panels=tuple(panels),
     )
 
 
 def _panel(results: Results, target: Target) -> Panel | None:
-    titles = _grid.titles(results, results.methods)
+    titles = grid.titles(results, results.methods)
     rate = np.linspace(0, 1, GRID)
     series = []
     for place, method in enumerate(results.methods):
@@ -54,7 +52,7 @@ def _panel(results: Results, target: Target) -> Panel | None:
         return None
     mark = " (synthetic)" if target in results.synthetic else ""
     return Panel(
-        title=f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}{mark}",
+        title=f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}{mark}",
         x_label="false positive rate",
         y_label="sensitivity",
         series=tuple(series),

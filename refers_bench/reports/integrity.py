@@ -8,7 +8,7 @@ from refers_bench.analysis.integrity import KINDS, Finding, findings
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
-from refers_bench.reports import _grid
+from refers_bench.reporting import grid
 
 COLUMNS = ("finding", "runs", "classes", "r, median", "r, lowest", "residual", "what the files contain")
 
@@ -19,11 +19,11 @@ def build(results: Results) -> Table | None:
         return None
     found = findings(results)
     checked = "; ".join(KINDS)
-    unread = _grid.unread_remarks(results)
-    names = _grid.titles(results, results.methods)
+    unread = grid.unread_remarks(results)
+    names = grid.titles(results, results.methods)
     return Table(
         id="integrity",
-        caption=f"{_grid.caption_prefix(results, results.targets)}Integrity of the stored test predictions: "
+        caption=f"{grid.caption_prefix(results, results.targets)}Integrity of the stored test predictions: "
         f"{len(found)} findings.",
         stub="Target",
         columns=tuple(Column(title=title) for title in COLUMNS),
@@ -50,7 +50,7 @@ def _row(one: Finding, names: Mapping[str, str]) -> Row:
             Cell(value=one.closeness.residual, decimals=2, tag=unit),
         )
     return Row(
-        title=f"{_grid.target_title(one.target)}, {_grid.percent(one.target.label_ratio)}",
+        title=f"{grid.target_title(one.target)}, {grid.percent(one.target.label_ratio)}",
         cells=(*(Cell(text=text, kind="text") for text in texts), *figures, Cell(text=one.text, kind="text")),
     )
 

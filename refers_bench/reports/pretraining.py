@@ -19,9 +19,11 @@ COLUMNS = ("updates", "start", "end", "end / start", "validation, first", "valid
 def build(results: Results) -> Table | None:
     """Total and terms of each finished pre-training's loss at its start and end; None when none has a history."""
     rows = [
-        row for key, job in results.jobs.items() if job.get("kind") in KINDS and key in results.records
+        row
+        for key, job in results.jobs.items()
+        if job.get("kind") in KINDS and key in results.records
         for row in _rows(results, key, str(job.get("name", key)))
-    ]  # fmt: skip
+    ]
     if not rows:
         return None
     return Table(

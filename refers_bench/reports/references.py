@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from refers_bench.analysis.published import row_of
-from refers_bench.analysis.references import Reference, references, release_of
-from refers_bench.analysis.replication import CONSISTENT, DIFFERS, PREDICTION, PUBLISHED_SEEDS, Replication
+from refers_bench.analysis.paper.published import row_of
+from refers_bench.analysis.paper.references import Reference, references, release_of
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, PREDICTION, PUBLISHED_SEEDS, Replication
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _cell_notes, _grid, _sharing
+from refers_bench.reporting import cell_notes, grid, sharing
 
 _COLUMNS = (
-    "published", "released files", "measured here", "n", "released minus published", "ours minus published",
-    "95 % prediction", "P", "verdict", "power at 1 point", "detectable",
-)  # fmt: skip
+    "published",
+    "released files",
+    "measured here",
+    "n",
+    "released minus published",
+    "ours minus published",
+    "95 % prediction",
+    "P",
+    "verdict",
+    "power at 1 point",
+    "detectable",
+)
 
 
 def build(results: Results) -> Table | None:
@@ -26,7 +35,7 @@ def build(results: Results) -> Table | None:
     release = release_of(results)
     return Table(
         id="references",
-        caption=_grid.caption_prefix(results, (one.target for one in found))
+        caption=grid.caption_prefix(results, (one.target for one in found))
         + "Three columns for each figure of the paper: as published, from the released prediction files, and "
         "measured here. Mean class AUC in per cent.",
         stub="Figure",
@@ -59,12 +68,12 @@ def _notes(results: Results) -> Iterable[str]:
 
 def _row(results: Results, release: Results | None, one: Reference) -> Row:
     value = one.published
-    where = f"{one.target.dataset}: {one.target.task}, {_grid.percent(one.target.label_ratio)}"
-    synthetic = (_grid.SYNTHETIC,) if one.target in results.synthetic else ()
-    memory = _cell_notes.notes(results, row_of(value.method, results.methods), target=one.target)
+    where = f"{one.target.dataset}: {one.target.task}, {grid.percent(one.target.label_ratio)}"
+    synthetic = (grid.SYNTHETIC,) if one.target in results.synthetic else ()
+    memory = cell_notes.notes(results, row_of(value.method, results.methods), target=one.target)
     files: tuple[Note, ...] = ()
     if release is not None and release is not results and one.released is not None:
-        files = _sharing.notes(release, row_of(value.method, release.methods), target=one.target)
+        files = sharing.notes(release, row_of(value.method, release.methods), target=one.target)
     return Row(
         title=f"{value.method}, {where} (Table {value.table})",
         cells=tuple(_cells(one, files)),
@@ -90,7 +99,7 @@ def _cells(one: Reference, files: tuple[Note, ...]) -> Iterable[Cell]:
         half = f"\N{PLUS-MINUS SIGN} {found.half * 100:.2f}"
         yield Cell(text=half, value=found.half * 100, kind="text", test=found.test, n=n, df=found.df)
         note = Note(text=f"{found.test}, n = {found.n} seeds and {found.n_published} published ones, df = {found.df}.")
-        yield _grid.p_cell(found.p, test=found.test, n=n, df=found.df, notes=(note,))
+        yield grid.p_cell(found.p, test=found.test, n=n, df=found.df, notes=(note,))
         yield Cell(text=found.verdict, kind="text")
         yield Cell(value=found.power, decimals=2)
         yield Cell(value=found.detectable * 100, decimals=2)

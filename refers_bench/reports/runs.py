@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
+from refers_bench.render.duration import duration
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+from refers_bench.reporting.provenance import git_text, hardware_text, packages_text
 
 
 def build(results: Results) -> list[Table]:
@@ -46,7 +45,7 @@ def _cost(results: Results) -> Table:
 
 def _time(seconds: float) -> Cell:
     """A time in words, for programs in seconds."""
-    return Cell(text=duration(seconds), value=seconds, word="seconds", kind="text")
+    return Cell(text=duration(seconds, decimals=1), value=seconds, word="seconds", kind="text")
 
 
 def _environments(results: Results) -> Table:
@@ -70,52 +69,6 @@ def _environments(results: Results) -> Table:
         rows=tuple(rows),
         numeric=False,
     )
-
-
-def duration(seconds: float) -> str:
-    """A time in words: "3.2 s", "4 min 05 s", "2 h 07 min".
-
-    Example:
-        >>> duration(7620)
-        '2 h 07 min'
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def git_text(provenance: Mapping[str, Any]) -> str:
-    """Commit, and whether the checkout was clean."""
-    git = provenance.get("git") or {}
-    if not git.get("commit"):
-        return str(git.get("reason", ""))
-    return f"{str(git['commit'])[:12]}{' with local changes' if git.get('dirty') else ''}"
-
-
-def hardware_text(provenance: Mapping[str, Any]) -> str:
-    """Processor, memory, GPU, platform and threads."""
-    hardware = provenance.get("hardware") or {}
-    parts = []
-    if hardware.get("cpu"):
-        parts.append(f"{hardware['cpu']}, {hardware.get('cores', '?')} cores")
-    if hardware.get("memory_bytes"):
-        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
-    if (provenance.get("gpu") or {}).get("name"):
-        parts.append(str(provenance["gpu"]["name"]))
-    if hardware.get("platform"):
-        parts.append(str(hardware["platform"]))
-    if provenance.get("device"):
-        parts.append(f"device {provenance['device']}, {provenance.get('threads', '?')} threads")
-    return "; ".join(parts)
-
-
-def packages_text(provenance: Mapping[str, Any]) -> str:
-    """Names and versions, in alphabetical order."""
-    packages = provenance.get("packages") or {}
-    return ", ".join(f"{name} {packages[name]}" for name in sorted(packages))
 
 
 REPORT = Report(label="Runs", build=build, order=80)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from refers_bench.analysis.best_of import HIGHER, LOWER, PERMUTATIONS, BestOf
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import STUDENT, WELCH, Refusal, holm, made
+from refers_bench.analysis.statistics.best_of import HIGHER, LOWER, PERMUTATIONS, BestOf
+from refers_bench.analysis.statistics.significance import STUDENT, WELCH, Refusal, holm, made
 from refers_bench.plugins import Report
 from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reports import _cell_notes, _grid
+from refers_bench.reporting import cell_notes, grid
 
 _COLUMNS = (
     "best other",
@@ -37,21 +37,21 @@ def build(results: Results) -> Table | None:
     reference = "refers" if "refers" in results.methods else next(iter(results.methods))
     baselines = [method for method in results.methods if method != reference]
     targets = results.targets
-    student = _grid.comparisons(results, targets, reference=reference, baselines=baselines)
-    welch = _grid.comparisons(results, targets, reference=reference, baselines=baselines, welch=True)
+    student = grid.comparisons(results, targets, reference=reference, baselines=baselines)
+    welch = grid.comparisons(results, targets, reference=reference, baselines=baselines, welch=True)
     if all(isinstance(test.outcome, Refusal) for test in student):
         return None
     adjusted = holm([None if isinstance(test.outcome, Refusal) else test.outcome.p for test in student])
-    names = _grid.titles(results, results.methods)
+    names = grid.titles(results, results.methods)
     rows = []
     for target, test, other, p_holm in zip(targets, student, welch, adjusted, strict=True):
-        synthetic = (_grid.SYNTHETIC,) if target in results.synthetic else ()
-        memory = _cell_notes.notes(results, reference, test.baseline or None, target=target)
-        title = f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+        synthetic = (grid.SYNTHETIC,) if target in results.synthetic else ()
+        memory = cell_notes.notes(results, reference, test.baseline or None, target=target)
+        title = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
         rows.append(Row(title=title, cells=_cells(test, other, p_holm, names), notes=(*synthetic, *memory)))
     return Table(
         id="significance",
-        caption=_grid.caption_prefix(results, targets)
+        caption=grid.caption_prefix(results, targets)
         + f"{names[reference]} against the best other row of each column.",
         stub="Target",
         columns=tuple(Column(title=title) for title in _COLUMNS),
@@ -59,7 +59,7 @@ def build(results: Results) -> Table | None:
         notes=(
             f"P: {STUDENT}, two-sided, on mean class AUCs over seeds (the paper's test). Welch: {WELCH}; not "
             "corrected for the number of rows.",
-            *_grid.choice_remarks(student),
+            *grid.choice_remarks(student),
             f"P, higher: that the row is higher than every other; {HIGHER}. P, lower: that it is lower than the best "
             f"of the others; {LOWER}, {PERMUTATIONS} permutations, n as in the column of seeds. Of a single other row "
             "both are the one-sided t-test. Neither is corrected for the number of rows.",
@@ -74,7 +74,7 @@ def build(results: Results) -> Table | None:
 
 
 def _cells(
-    test: _grid.Comparison, other: _grid.Comparison, p_holm: float | None, names: Mapping[str, str]
+    test: grid.Comparison, other: grid.Comparison, p_holm: float | None, names: Mapping[str, str]
 ) -> tuple[Cell, ...]:
     baseline = Cell(text=names.get(test.baseline, NO_VALUE), kind="text")
     if isinstance(test.outcome, Refusal):
@@ -86,17 +86,17 @@ def _cells(
     if not isinstance(other.outcome, Refusal):
         about = other.outcome
         welch_df = Cell(value=about.df, decimals=2)
-        welch_p = _grid.p_cell(about.p, test=about.test, n=about.n, df=about.df)
-    mark = (_grid.SIGNIFICANT,) if found.p < _grid.ALPHA else ()
+        welch_p = grid.p_cell(about.p, test=about.test, n=about.n, df=about.df)
+    mark = (grid.SIGNIFICANT,) if found.p < grid.ALPHA else ()
     return (
         baseline,
         Cell(value=found.difference * 100),
-        _grid.interval_cell(found.low * 100, found.high * 100, decimals=1, test=found.test, n=found.n, df=found.df),
+        grid.interval_cell(found.low * 100, found.high * 100, decimals=1, test=found.test, n=found.n, df=found.df),
         Cell(text=f"{found.n[0]} and {found.n[1]}", n=found.n),
         Cell(value=found.t, decimals=2),
         Cell(text=f"{found.df:g}", value=found.df),
-        _grid.p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=mark),
-        _grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p),
+        grid.p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=mark),
+        grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p),
         *_directions(test.best_of),
         welch_df,
         welch_p,
@@ -115,12 +115,12 @@ def _directions(found: BestOf | Refusal) -> tuple[Cell, Cell]:
     if not found.permutations:
         alone = f"{STUDENT}, one-sided"
         return (
-            _grid.p_cell(found.p_higher, test=alone, n=n, df=found.df, title=df),
-            _grid.p_cell(found.p_lower, test=alone, n=n, df=found.df, title=df),
+            grid.p_cell(found.p_higher, test=alone, n=n, df=found.df, title=df),
+            grid.p_cell(found.p_lower, test=alone, n=n, df=found.df, title=df),
         )
     return (
-        _grid.p_cell(found.p_higher, test=HIGHER, n=n, df=found.df, title=df),
-        _grid.p_cell(found.p_lower, test=LOWER, n=n, title=f"{found.permutations} permutations"),
+        grid.p_cell(found.p_higher, test=HIGHER, n=n, df=found.df, title=df),
+        grid.p_cell(found.p_lower, test=LOWER, n=n, title=f"{found.permutations} permutations"),
     )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
-from refers_bench.reports import _paper
-from refers_bench.reports._paper import PaperRow, PaperTable
+from refers_bench.reporting import paper
+from refers_bench.reporting.paper import PaperRow, PaperTable
 
 ROWS = (
     PaperRow(title="Model Genesis", published="Model Genesis"),
@@ -21,7 +21,7 @@ ROWS = (
 DECLARATION = PaperTable(
     number=1,
     caption="REFERS against self-supervised and ImageNet pre-training.",
-    columns=_paper.ALL,
+    columns=paper.ALL,
     rows=(PaperRow(title="REFERS", published="REFERS"), *ROWS),
     baselines=ROWS,
     p_title="P, REFERS against the best baseline",
@@ -31,7 +31,7 @@ DECLARATION = PaperTable(
 
 def build(results: Results) -> Table | None:
     """Table 1, when the manifest asks for it."""
-    return _paper.build(results, DECLARATION)
+    return paper.build(results, DECLARATION)
 
 
 REPORT = Report(label="Table 1", build=build, order=1)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
-from refers_bench.reports import _paper
-from refers_bench.reports._paper import PaperRow, PaperTable
+from refers_bench.reporting import paper
+from refers_bench.reporting.paper import PaperRow, PaperTable
 
 LSP = PaperRow(title="LSP (Transformer)", published="LSP (Transformer)")
 DECLARATION = PaperTable(
     number=2,
     caption="REFERS against label-supervised pre-training.",
-    columns=_paper.ALL,
+    columns=paper.ALL,
     rows=(
         PaperRow(title="REFERS", published="REFERS"),
         LSP,
@@ -30,7 +30,7 @@ DECLARATION = PaperTable(
 
 def build(results: Results) -> Table | None:
     """Table 2, when the manifest asks for it."""
-    return _paper.build(results, DECLARATION)
+    return paper.build(results, DECLARATION)
 
 
 REPORT = Report(label="Table 2", build=build, order=2)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
-from refers_bench.reports import _paper
-from refers_bench.reports._paper import PaperRow, PaperTable
+from refers_bench.reporting import paper
+from refers_bench.reporting.paper import PaperRow, PaperTable
 
 _TITLES = (
     "row 0: full model",
@@ -24,7 +24,7 @@ _TITLES = (
 DECLARATION = PaperTable(
     number=3,
     caption="what each part of REFERS adds.",
-    columns=(_paper.VIRAL_BACTERIAL,),
+    columns=(paper.VIRAL_BACTERIAL,),
     rows=tuple(PaperRow(title=title, published=title) for title in _TITLES),
     remarks=(
         "The paper prints rows 5 and 6 as one report task dropped each and says that the second task matters more; "
@@ -37,9 +37,9 @@ def build(results: Results) -> Table | None:
     """Table 3, when the manifest says so or has rows of it that the other tables do not have."""
     ablations = DECLARATION.rows[1:4] + DECLARATION.rows[5:]
     named = "table3" in results.lock.get("tables", ())
-    if not named and not any(_paper.find_method(results, row) for row in ablations):
+    if not named and not any(paper.find_method(results, row) for row in ablations):
         return None
-    return _paper.build(results, DECLARATION)
+    return paper.build(results, DECLARATION)
 
 
 REPORT = Report(label="Table 3", build=build, order=3)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from refers_bench.analysis.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.delong import LEAST
 from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, image_statistics
-from refers_bench.analysis.placements import IMAGE
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.significance import made
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
+from refers_bench.analysis.statistics.delong import LEAST
+from refers_bench.analysis.statistics.placements import IMAGE
+from refers_bench.analysis.statistics.significance import made
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, slug
-from refers_bench.reports import _cell_notes, _grid
+from refers_bench.reporting import cell_notes, grid
 
 
 def build(results: Results) -> list[Table]:
@@ -21,7 +21,7 @@ def build(results: Results) -> list[Table]:
     found = [one for target in results.targets if (one := image_statistics(results, target)) is not None]
     if not found:
         return []
-    names = _grid.titles(results, results.methods)
+    names = grid.titles(results, results.methods)
     return [_intervals(results, found, names), *(_tests(results, one, names) for one in found if one.tests)]
 
 
@@ -30,7 +30,7 @@ _NO_PATIENTS = "The predictions do not say whose the images are: several images 
 
 
 def _where(target: Target) -> str:
-    return f"{_grid.target_title(target)}, {_grid.percent(target.label_ratio)}"
+    return f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
 
 
 def _intervals(results: Results, found: Iterable[ImageStatistics], names: Mapping[str, str]) -> Table:
@@ -42,7 +42,7 @@ def _intervals(results: Results, found: Iterable[ImageStatistics], names: Mappin
             rows.append(_row(results, one, method, names))
     return Table(
         id="test-images",
-        caption=_grid.caption_prefix(results, (one.target for one in columns))
+        caption=grid.caption_prefix(results, (one.target for one in columns))
         + "Mean class AUC in per cent with what the choice of test images leaves open.",
         stub="Target and method",
         columns=tuple(
@@ -71,16 +71,13 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
         return Row(title=title, cells=(Cell(kind="missing", notes=(note,)), *(Cell(kind="missing"),) * 4))
     mean, difference = one.means[method], one.differences.get(method)
     summary = results.cells[method, one.target]
-    tag = _grid.summary_tag(summary)
+    tag = grid.summary_tag(summary)
     return Row(
         title=title,
-        notes=_cell_notes.notes(results, method, target=one.target),
+        notes=cell_notes.notes(results, method, target=one.target),
         cells=(
             Cell(
-                value=mean.estimate * 100,
-                decimals=2,
-                tag=tag,
-                notes=tuple(_grid.summary_notes(summary)) if tag else (),
+                value=mean.estimate * 100, decimals=2, tag=tag, notes=tuple(grid.summary_notes(summary)) if tag else ()
             ),
             _range(mean, one),
             Cell(value=difference.estimate * 100, decimals=2, signed=True) if difference else Cell(kind="missing"),
@@ -94,7 +91,7 @@ def _range(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Ce
     if not found.se > 0:
         return Cell(kind="missing", notes=(Note(text="no interval: the test images leave no spread."),))
     ends = found.low * 100, found.high * 100
-    return _grid.interval_cell(*ends, decimals=2, signed=signed, test=INTERVAL[one.unit], n=(one.n_units,), df=found.df)
+    return grid.interval_cell(*ends, decimals=2, signed=signed, test=INTERVAL[one.unit], n=(one.n_units,), df=found.df)
 
 
 def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> Table:
@@ -106,14 +103,14 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
     rows = []
     for name, tests in by_class.items():
         any_test = next(iter(tests.values()))
-        cells = [_grid.count_cell(any_test.n_pos), _grid.count_cell(any_test.n_neg)]
+        cells = [grid.count_cell(any_test.n_pos), grid.count_cell(any_test.n_neg)]
         for method in methods:
             cells += _test_cells(tests[method])
         rows.append(Row(title=name, cells=tuple(cells)))
     reference = names.get(one.reference, one.reference)
     return Table(
         id=slug(f"delong-{one.target.dataset}-{one.target.task}-{one.target.label_ratio:g}".replace(".", "_")),
-        caption=f"{_grid.caption_prefix(results, [one.target])}{reference} minus each method, class by class, "
+        caption=f"{grid.caption_prefix(results, [one.target])}{reference} minus each method, class by class, "
         f"{_where(one.target)}: difference of AUC in points, and P.",
         stub="Class",
         columns=(
@@ -123,7 +120,7 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
                 Column(
                     title=title,
                     group=names.get(method, method),
-                    notes=_cell_notes.notes(results, one.reference, method, target=one.target),
+                    notes=cell_notes.notes(results, one.reference, method, target=one.target),
                 )
                 for method in methods
                 for title in ("difference", "P, Holm")
@@ -148,14 +145,14 @@ def _test_names(one: ImageStatistics) -> list[str]:
 def _test_cells(test: ClassTest) -> list[Cell]:
     if test.p is None or test.p_holm is None or test.difference is None:
         return [Cell(kind="missing"), Cell(kind="p", notes=(Note(text=f"no P-value: {test.refused}."),))]
-    mark = (_grid.SIGNIFICANT_HOLM,) if test.p_holm < _grid.ALPHA else ()
+    mark = (grid.SIGNIFICANT_HOLM,) if test.p_holm < grid.ALPHA else ()
     n = test.n_pos, test.n_neg
     ends = [None if end is None else end * 100 for end in (test.low, test.high)]
     about = "" if test.low is None or test.high is None else f"{test.low:+.3f} to {test.high:+.3f}"
-    title = f"unadjusted: {_grid.p_text(test.p)}, {test.test}"
+    title = f"unadjusted: {grid.p_text(test.p)}, {test.test}"
     return [
         Cell(value=test.difference * 100, low=ends[0], high=ends[1], test=test.test, n=n, signed=True, title=about),
-        _grid.p_cell(test.p_holm, test=test.test, n=n, unadjusted=test.p, notes=mark, title=title),
+        grid.p_cell(test.p_holm, test=test.test, n=n, unadjusted=test.p, notes=mark, title=title),
     ]
 
 

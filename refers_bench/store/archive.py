@@ -117,11 +117,9 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         allowed = "an archive made by 'results bundle'"
-        raise UserError(Problem(found="no such file", allowed=allowed, path=path)) from error
+        raise UserError("no such file", allowed=allowed, path=path) from error
     except (OSError, EOFError, tarfile.TarError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            Problem(found=f"cannot be read to its end: {error}", allowed="a whole .tar.gz", path=path)
-        ) from error
+        raise UserError(f"cannot be read to its end: {error}", allowed="a whole .tar.gz", path=path) from error
 
 
 def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
@@ -141,7 +139,7 @@ def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
             elif len(seen) >= _MOST:
                 reason = f"more than {_MOST} files"
             if reason:
-                raise UserError(Problem(found=f"member {info.name!r}: {reason}", allowed="plain files", path=path))
+                raise UserError(f"member {info.name!r}: {reason}", allowed="plain files", path=path)
             seen.add(info.name)
             stream = archive.extractfile(info)
             assert stream is not None  # a plain file has content
@@ -172,7 +170,7 @@ def verify(path: Path, *, into: Path | None = None) -> dict[str, str]:
                 continue
             found[below] = _consume(stream, info.size, None if into is None else into / below)
     if sums is None:
-        raise UserError(Problem(found=f"no {SUMS}", allowed="an archive made by 'results bundle'", path=path))
+        raise UserError(f"no {SUMS}", allowed="an archive made by 'results bundle'", path=path)
     problems = [
         Problem(found=f"{name}: {'changed' if name in found else 'missing'}", allowed=f"as in {SUMS}", path=path)
         for name, digest in sums.items()
@@ -194,7 +192,7 @@ def _consume(stream: IO[bytes], size: int, target: Path | None) -> str:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(target.parent).free:
-            raise UserError(Problem(found=f"needs {size} bytes", allowed="a folder with that much space", path=target))
+            raise UserError(f"needs {size} bytes", allowed="a folder with that much space", path=target)
         with target.open("xb") as out:
             while block := stream.read(_BLOCK):
                 digest.update(block)
@@ -208,6 +206,6 @@ def _sums(path: Path, content: bytes) -> dict[str, str]:
     for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), 1):
         match = _LINE.fullmatch(line)
         if match is None or match[2] in found:
-            raise UserError(Problem(found=f"{SUMS}, line {number}: no checksum and name", path=path))
+            raise UserError(f"{SUMS}, line {number}: no checksum and name", path=path)
         found[match[2]] = match[1]
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.files import publish_json
 
 LOCK = "explain.lock.json"
@@ -53,7 +53,7 @@ def read(results: Path, name: str) -> tuple[Explained, ...]:
         return tuple(Explained(**{**one, "maps": tuple(one["maps"])}) for one in content["explained"])
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            Problem(found=f"no readable list of explanations ({error})", allowed="explain the cells again", path=path)
+            f"no readable list of explanations ({error})", allowed="explain the cells again", path=path
         ) from error
 
 

@@ -34,8 +34,10 @@ def packed(content: Mapping[str, Any]) -> bytes:
     rest = {name: value for name, value in content.items() if name not in ("jobs", "cells", "version")}
     head = json.dumps(
         {"version": VERSION, **rest, "specs": specs.parts, "rows": rows.parts},
-        indent=1, ensure_ascii=False, allow_nan=False,
-    )  # fmt: skip
+        indent=1,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
     listed = "".join(f',\n "{name}": [{_listed(lines)}]' for name, lines in (("jobs", jobs), ("cells", cells)))
     return f"{head.removesuffix(chr(10) + '}')}{listed}\n}}\n".encode()
 
@@ -93,10 +95,14 @@ def unpacked(content: dict[str, Any]) -> dict[str, Any]:
     specs, rows = content.pop("specs"), content.pop("rows")
     content["jobs"] = [
         {
-            "key": job["key"], "kind": job["kind"], "name": job["name"], "needs": job["needs"],
-            "spec": {**specs[job["spec"]], **job["own"]}, "unavailable": job.get("unavailable", ""),
+            "key": job["key"],
+            "kind": job["kind"],
+            "name": job["name"],
+            "needs": job["needs"],
+            "spec": {**specs[job["spec"]], **job["own"]},
+            "unavailable": job.get("unavailable", ""),
         }
         for job in content["jobs"]
-    ]  # fmt: skip
+    ]
     content["cells"] = [{**rows[cell.pop("row")], **cell} for cell in content["cells"]]
     return content

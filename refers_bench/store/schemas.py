@@ -71,9 +71,14 @@ OVERLAPS = pa.schema(
     ]
 )
 SCHEMAS = {
-    "predictions": PREDICTIONS, "metrics": METRICS, "history": HISTORY, "words": WORDS,
-    "annotated": ANNOTATED, "predicted": PREDICTED, "overlaps": OVERLAPS,
-}  # fmt: skip
+    "predictions": PREDICTIONS,
+    "metrics": METRICS,
+    "history": HISTORY,
+    "words": WORDS,
+    "annotated": ANNOTATED,
+    "predicted": PREDICTED,
+    "overlaps": OVERLAPS,
+}
 
 
 def write(path: Path, frame: pd.DataFrame, kind: str) -> None:

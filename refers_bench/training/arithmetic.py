@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 
 NATIVE, PORTABLE = "native", "portable"
 
@@ -48,8 +48,6 @@ def check(device: str) -> None:
 
     if (found := torch.backends.cpu.get_cpu_capability()) != "AVX2":
         raise UserError(
-            Problem(
-                found=f"portable arithmetic, but torch computes with {found} instructions",
-                allowed="an x86-64 processor with AVX2, and a process of its own; or 'arithmetic: native'",
-            )
+            f"portable arithmetic, but torch computes with {found} instructions",
+            allowed="an x86-64 processor with AVX2, and a process of its own; or 'arithmetic: native'",
         )

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError
 from refers_bench.files import storage_errors
 
 
@@ -72,7 +72,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except SafetensorError as error:
-        raise DataError(Problem(found=f"not a readable safetensors file ({error})", path=path)) from error
+        raise DataError(f"not a readable safetensors file ({error})", path=path) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -85,7 +85,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except SafetensorError as error:
-        raise DataError(Problem(found=f"not a readable safetensors file ({error})", path=path)) from error
+        raise DataError(f"not a readable safetensors file ({error})", path=path) from error
 
 
 #: Names inside a block of a transformer or a ResNet.
@@ -138,11 +138,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
     wrong = [name for name in loaded if own[name].shape != weights[name].shape]
     if wrong:
         raise DataError(
-            Problem(
-                found=f"'{wrong[0]}' has shape {tuple(weights[wrong[0]].shape)} in the file ({len(wrong)} differ)",
-                allowed=f"shape {tuple(own[wrong[0]].shape)} of this network",
-                path=path,
-            )
+            f"'{wrong[0]}' has shape {tuple(weights[wrong[0]].shape)} in the file ({len(wrong)} differ)",
+            allowed=f"shape {tuple(own[wrong[0]].shape)} of this network",
+            path=path,
         )
     coverage = Coverage(
         loaded=loaded,
@@ -152,20 +150,16 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
     )
     if coverage.share < minimum:
         raise DataError(
-            Problem(
-                found=f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'",
-                allowed=f"at least {minimum:.0%} of the network's tensors",
-                path=path,
-            )
+            f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'",
+            allowed=f"at least {minimum:.0%} of the network's tensors",
+            path=path,
         )
     if coverage.other_blocks and minimum > 0:
         raise DataError(
-            Problem(
-                found=f"the checkpoint fills {coverage.share:.1%} of the network, but {len(coverage.other_blocks)} of "
-                f"its tensors are in blocks that the network does not have, e.g. '{coverage.other_blocks[0]}'",
-                allowed="as many blocks of the same kind as the network has",
-                path=path,
-            )
+            f"the checkpoint fills {coverage.share:.1%} of the network, but {len(coverage.other_blocks)} of "
+            f"its tensors are in blocks that the network does not have, e.g. '{coverage.other_blocks[0]}'",
+            allowed="as many blocks of the same kind as the network has",
+            path=path,
         )
     module.load_state_dict({**own, **{name: weights[name] for name in loaded}})
     return coverage

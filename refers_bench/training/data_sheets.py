@@ -23,13 +23,19 @@ def timm_model(architecture: str, network: Mapping[str, Any], image: Mapping[str
     return {
         "build": "timm.models.VisionTransformer(**arguments)",
         "arguments": {
-            "img_size": image["size"], "patch_size": network["patch_size"], "in_chans": image["channels"],
-            "embed_dim": network["width"], "depth": network["depth"], "num_heads": network["heads"],
-            "mlp_ratio": network["mlp_width"] / network["width"], "act_layer": network["activation"], "num_classes": 0,
+            "img_size": image["size"],
+            "patch_size": network["patch_size"],
+            "in_chans": image["channels"],
+            "embed_dim": network["width"],
+            "depth": network["depth"],
+            "num_heads": network["heads"],
+            "mlp_ratio": network["mlp_width"] / network["width"],
+            "act_layer": network["activation"],
+            "num_classes": 0,
         },
         "output": "forward_features gives all tokens after the final norm, the aggregation embedding first; the "
         "recurrent concatenation has no weights and is no part of the model: token 0 joined or added to the others",
-    }  # fmt: skip
+    }
 
 
 def data_sheet(
@@ -52,19 +58,31 @@ def data_sheet(
         "layout": layout,
         **({"timm": timm_model(name, spec["network"], image)} if layout == "timm" else {}),
         "input": {
-            "size": image["size"], "channels": image["channels"], "mean": image["mean"], "std": image["std"],
-            "value_range": [0, 1], "resize": image["prepared_size"], "interpolation": "bilinear, antialiased",
+            "size": image["size"],
+            "channels": image["channels"],
+            "mean": image["mean"],
+            "std": image["std"],
+            "value_range": [0, 1],
+            "resize": image["prepared_size"],
+            "interpolation": "bilinear, antialiased",
         },
         "network": spec["network"],
         "method": {"id": spec["method"], "label": method.label, "source": method.source, "params": spec["params"]},
         "pretraining": {
-            "steps": facts["steps"], "selected": facts["selected"], "seed": spec["seed"],
-            "examples": facts["examples"], "initial_weights": facts["initial_weights"],
+            "steps": facts["steps"],
+            "selected": facts["selected"],
+            "seed": spec["seed"],
+            "examples": facts["examples"],
+            "initial_weights": facts["initial_weights"],
         },
         "data": {
-            "id": spec["source"]["dataset"], "label": source.label, "source": source.source,
-            "licence": source.licence or UNKNOWN, "synthetic": source.synthetic, "digest": facts["data_digest"],
+            "id": spec["source"]["dataset"],
+            "label": source.label,
+            "source": source.source,
+            "licence": source.licence or UNKNOWN,
+            "synthetic": source.synthetic,
+            "digest": facts["data_digest"],
         },
         "key": record["key"],
         "packages": record["provenance"]["packages"],
-    }  # fmt: skip
+    }

@@ -147,13 +147,23 @@ def train(
         StorageError: the state cannot be written.
     """
     run = _Run(
-        settings=settings, key=key, factor=factor, draw=draw, losses=losses, counts=counts, validate=validate,
-        device=device, interrupted=interrupted,
+        settings=settings,
+        key=key,
+        factor=factor,
+        draw=draw,
+        losses=losses,
+        counts=counts,
+        validate=validate,
+        device=device,
+        interrupted=interrupted,
         state=State(
-            model=model, optimizer=optimizer, scaler=gradient_scaler(settings.precision, device),
-            parts=settings.parts, after=settings.after,
+            model=model,
+            optimizer=optimizer,
+            scaler=gradient_scaler(settings.precision, device),
+            parts=settings.parts,
+            after=settings.after,
         ),
-    )  # fmt: skip
+    )
     run.state.restore(state_path, device=device)
     counters = run.state.counters
     resumed_from = counters.step
@@ -182,12 +192,20 @@ def train(
     if run.state.best:
         model.load_state_dict(run.state.best)
     return Outcome(
-        steps=counters.step, resumed_from=resumed_from, stopped_early=counters.stopped,
-        best_step=counters.best_step, best_value=counters.best_value,
-        images_per_s=counters.images / counters.seconds if counters.seconds else 0.0, train_s=counters.seconds,
-        validations=tuple(counters.validations), history=tuple(counters.history),
-        skipped=counters.skipped, parts=settings.parts, after=settings.after, batch_statistics=bool(batch_norms(model)),
-    )  # fmt: skip
+        steps=counters.step,
+        resumed_from=resumed_from,
+        stopped_early=counters.stopped,
+        best_step=counters.best_step,
+        best_value=counters.best_value,
+        images_per_s=counters.images / counters.seconds if counters.seconds else 0.0,
+        train_s=counters.seconds,
+        validations=tuple(counters.validations),
+        history=tuple(counters.history),
+        skipped=counters.skipped,
+        parts=settings.parts,
+        after=settings.after,
+        batch_statistics=bool(batch_norms(model)),
+    )
 
 
 @dataclass(kw_only=True)
@@ -367,9 +385,11 @@ class _Run:
         counters = self.state.counters
         losses = {name: value for name, value in self.shown.items() if name != "images_per_s"}
         return {
-            "step": counters.step, "steps": self.settings.steps, "losses": losses,
+            "step": counters.step,
+            "steps": self.settings.steps,
+            "losses": losses,
             "images_per_s": self.shown.get("images_per_s", 0.0),
-        }  # fmt: skip
+        }
 
 
 def _radiographs(batch: Any) -> int:

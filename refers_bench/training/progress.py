@@ -51,10 +51,14 @@ class ProgressFile:
         publish_json(
             self.path,
             {
-                **view, **self.where, "peak_mem_bytes": memory, **self._left(now, step, view.get("steps", 0)),
-                **self._gpu(now), "time": time.time(),
+                **view,
+                **self.where,
+                "peak_mem_bytes": memory,
+                **self._left(now, step, view.get("steps", 0)),
+                **self._gpu(now),
+                "time": time.time(),
             },
-        )  # fmt: skip
+        )
         self.written = now
 
     def _left(self, now: float, step: int, steps: int) -> dict[str, float]:
@@ -96,9 +100,7 @@ class Utilisation:
     """
 
     def __init__(self, uuid: str) -> None:
-        self.command = [
-            "nvidia-smi", f"--id={uuid}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"
-        ]  # fmt: skip
+        self.command = ["nvidia-smi", f"--id={uuid}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         self.asks = bool(uuid) and shutil.which("nvidia-smi") is not None
         self.asked = float("-inf")
         self.question: subprocess.Popen[str] | None = None

@@ -13,10 +13,7 @@ from refers_bench.training import optimizers, schedules
 from refers_bench.training.loop import Settings
 
 #: Parts of a pre-training objective with a learning rate of their own -> its field in the section.
-PART_RATES: Mapping[str, str] = {
-    "text_encoder": "text_learning_rate",
-    "report_transformer": "decoder_learning_rate",
-}
+PART_RATES: Mapping[str, str] = {"text_encoder": "text_learning_rate", "report_transformer": "decoder_learning_rate"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,9 +101,12 @@ class State:
                 f"optimizer/{index}/{name}": value for name, value in moments.items() if isinstance(value, Tensor)
             }
         about: dict[str, Any] = {
-            "version": VERSION, "counters": asdict(self.counters), "scaler": self.scaler.state_dict(),
-            "parts": self.parts, "after": self.after,
-        }  # fmt: skip
+            "version": VERSION,
+            "counters": asdict(self.counters),
+            "scaler": self.scaler.state_dict(),
+            "parts": self.parts,
+            "after": self.after,
+        }
         if isinstance(self.optimizer, Lookahead):
             about["lookahead_updates"] = self.optimizer.updates
             tensors |= {f"slow/{index}": slow for index, slow in enumerate(self.optimizer.slow)}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.errors import DataError, UserError
 from refers_bench.nets import foreign_layouts, official_layouts, weight_headers
 from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
@@ -22,9 +22,14 @@ from refers_bench.training.checkpoints import Coverage, load_weights, read_tenso
 
 #: File endings and what is read of them.
 FORMATS = {
-    ".safetensors": "safetensors", ".npz": "NumPy arrays in the JAX layout", ".pt": "torch", ".pth": "torch",
-    ".bin": "torch", ".ckpt": "torch", ".tar": "torch",
-}  # fmt: skip
+    ".safetensors": "safetensors",
+    ".npz": "NumPy arrays in the JAX layout",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".bin": "torch",
+    ".ckpt": "torch",
+    ".tar": "torch",
+}
 #: Names of an encoder's tensors here; a head or a text tower has none of them.
 _ENCODER = re.compile(r"(aggregation_embedding|(position|patch)_(embedding|projection)|blocks|norm|net)\b.*")
 
@@ -40,7 +45,7 @@ def read(path: Path) -> dict[str, Tensor]:
     kind = FORMATS.get(path.suffix.lower())
     if not path.is_file() or kind is None:
         found = "no such file" if not path.is_file() else f"unknown format '{path.suffix}'"
-        raise DataError(Problem(found=found, allowed=f"a file ending in {', '.join(FORMATS)}", path=path))
+        raise DataError(found, allowed=f"a file ending in {', '.join(FORMATS)}", path=path)
     if kind == "safetensors":
         content: Mapping[str, Any] = read_tensors(path)[0]
     elif kind == "torch":
@@ -49,9 +54,7 @@ def read(path: Path) -> dict[str, Tensor]:
         content = _jax(path)
     weights = foreign_layouts.unwrapped(content)
     if not weights:
-        raise DataError(
-            Problem(found="no tensor inside", allowed="a state dict, or a checkpoint that holds one", path=path)
-        )
+        raise DataError("no tensor inside", allowed="a state dict, or a checkpoint that holds one", path=path)
     return weights
 
 
@@ -61,14 +64,12 @@ def _torch(path: Path) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         found = str(error).splitlines()[0][:200]
         allowed = "tensors alone; convert the file where you trust it: weights of code are never run here"
-        raise DataError(Problem(found=f"not weights alone ({found})", allowed=allowed, path=path)) from error
+        raise DataError(f"not weights alone ({found})", allowed=allowed, path=path) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         found = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DataError(Problem(found=f"not a readable torch file ({found})", path=path)) from error
+        raise DataError(f"not a readable torch file ({found})", path=path) from error
     if not isinstance(content, Mapping):
-        raise DataError(
-            Problem(found=f"a {type(content).__name__}", allowed="a mapping of names to tensors", path=path)
-        )
+        raise DataError(f"a {type(content).__name__}", allowed="a mapping of names to tensors", path=path)
     return content
 
 
@@ -77,12 +78,12 @@ def _jax(path: Path) -> Mapping[str, Any]:
         with np.load(path, allow_pickle=False) as arrays:
             return official_layouts.from_jax(arrays)
     except KeyError as error:
-        raise DataError(Problem(found=f"no array {error}", allowed="the layout of ViT-B_16.npz", path=path)) from error
+        raise DataError(f"no array {error}", allowed="the layout of ViT-B_16.npz", path=path) from error
     except (RuntimeError, TypeError, IndexError, AttributeError) as error:
         found = f"an array of another shape or type ({_first_line(error)})"
-        raise DataError(Problem(found=found, allowed="the arrays of ViT-B_16.npz", path=path)) from error
+        raise DataError(found, allowed="the arrays of ViT-B_16.npz", path=path) from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(Problem(found=f"not a readable .npz ({str(error)[:200]})", path=path)) from error
+        raise DataError(f"not a readable .npz ({str(error)[:200]})", path=path) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -104,21 +105,17 @@ def converted(weights: Mapping[str, Tensor], *, path: Path) -> tuple[dict[str, T
     if layout is None:
         known = ", ".join(one.name for one in foreign_layouts.LAYOUTS)
         found = f"unknown layout: {len(weights)} tensors such as '{next(iter(weights))}'"
-        raise DataError(Problem(found=found, allowed=known, path=path))
+        raise DataError(found, allowed=known, path=path)
     try:
         ours = layout.convert(weights)
     except KeyError as error:
-        raise DataError(
-            Problem(found=f"{layout.name} without {error}", allowed="all tensors of this layout", path=path)
-        ) from error
+        raise DataError(f"{layout.name} without {error}", allowed="all tensors of this layout", path=path) from error
     except (RuntimeError, IndexError, TypeError) as error:
         found = f"{layout.name} with a tensor of another shape ({_first_line(error)})"
-        raise DataError(Problem(found=found, allowed="the shapes of this layout", path=path)) from error
+        raise DataError(found, allowed="the shapes of this layout", path=path) from error
     for name, value in encoder_only(ours).items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise DataError(
-                Problem(found=f"'{name}' holds NaN or infinite values", allowed="finite weights", path=path)
-            )
+            raise DataError(f"'{name}' holds NaN or infinite values", allowed="finite weights", path=path)
     return {name: value.float() if value.is_floating_point() else value for name, value in ours.items()}, layout
 
 
@@ -166,7 +163,7 @@ def _positions_met(weights: dict[str, Tensor], encoder: RadiographTransformer, *
         positions = official_layouts.resize_positions(positions, encoder.grid)
     except (RuntimeError, IndexError, UserError) as error:
         found = f"a position embedding of shape {tuple(positions.shape)}"
-        raise DataError(Problem(found=found, allowed="(1, 1 + n * n, width) for n x n patches", path=path)) from error
+        raise DataError(found, allowed="(1, 1 + n * n, width) for n x n patches", path=path) from error
     weights = {**weights, "position_embedding": positions}
     projects = "position_projection.weight" in weights
     if encoder.position == "concatenated" and not projects and positions.shape[-1] == encoder.width:
@@ -175,7 +172,7 @@ def _positions_met(weights: dict[str, Tensor], encoder: RadiographTransformer, *
         try:
             return foreign_layouts.folded(weights)
         except ValueError as error:
-            raise DataError(Problem(found=str(error), path=path)) from error
+            raise DataError(str(error), path=path) from error
     return weights
 
 

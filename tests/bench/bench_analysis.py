@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from refers_bench.analysis.auc import class_aucs
-from refers_bench.analysis.delong import delong, pair
+from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.analysis.statistics.delong import delong, pair
 from refers_bench.store import schemas
 
 IMAGES, CLASSES, METHODS = 22_433, 14, 6

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from refers_bench.plan import lock
-from refers_bench.store.claims import Claims
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from refers_bench import plugins
 from refers_bench.data.chexpert import FINDINGS_14
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.datasets import nih_chestxray14, shenzhen_tb, vinbigdata_cxr
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from refers_bench import plugins
-from refers_bench.data import phantoms
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import READINGS
 from refers_bench.data.index import digest
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms import radiographs
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS, Dataset
 
 NAMES = sorted(plugins.names("dataset"))
@@ -38,7 +38,7 @@ def root(name: str, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) 
     if dataset.write_layout is None:
         pytest.skip(f"{name} cannot be written as phantoms")
     folder = tmp_path_factory.mktemp(name) / "root"
-    phantoms.write(folder, PhantomParams(studies=STUDIES, size=40, views=2, seed=3), dataset.write_layout)
+    radiographs.write(folder, PhantomParams(studies=STUDIES, size=40, views=2, seed=3), dataset.write_layout)
     return folder
 
 
@@ -107,7 +107,9 @@ def test_paths_stay_below_the_root_and_decode_to_grey(index: pd.DataFrame, root:
 def test_index_is_a_function_of_the_files(index: pd.DataFrame, root: Path, dataset: Dataset, tmp_path: Path) -> None:
     again = dataset.index(root, dataset.Params(), {})
     pd.testing.assert_frame_equal(index, again)
-    phantoms.write(tmp_path / "other", PhantomParams(studies=STUDIES, size=40, views=2, seed=3), dataset.write_layout)  # type: ignore[arg-type]
+    radiographs.write(
+        tmp_path / "other", PhantomParams(studies=STUDIES, size=40, views=2, seed=3), dataset.write_layout
+    )  # type: ignore[arg-type]
     elsewhere = dataset.index(tmp_path / "other", dataset.Params(), {})
     assert digest(elsewhere) == digest(index), "the place of the files is in the digest"
 

@@ -23,13 +23,13 @@ import pytest
 from explained_cells import explain
 from refers_bench import plugins
 from refers_bench.analysis.results import Results, load
-from refers_bench.data.imported import ImportedRun
-from refers_bench.jobs.importing import publish
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.jobs.imports.predictions import publish
 from refers_bench.render import html, latex, markdown, spreadsheet, structured, terminal
 from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import NO_VALUE, Cell, Table
-from refers_bench.reports import _page
+from refers_bench.reporting import page as _page
 from refers_bench.store import schemas
 from results_folder import Folder
 

@@ -10,7 +10,7 @@ import pytest
 
 from command_line import Commands, Printed
 from refers_bench import plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 
 Breaker = Callable[[Path], None]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from refers_bench.reports._page import FORMATS
+from refers_bench.reporting.page import FORMATS
 
 PLACES: dict[str, dict[str, str]] = {
     "here": {"PYTHONHASHSEED": "1"},

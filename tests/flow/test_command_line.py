@@ -146,7 +146,7 @@ def test_nothing_planned_is_no_error(cli: Commands) -> None:
 def test_prepared_images_are_found_by_a_run(cli: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`data prepare` on another day saves `run` the decoding."""
     from refers_bench import plugins
-    from refers_bench.data.phantoms import PhantomParams
+    from refers_bench.data.phantoms.radiographs import PhantomParams
 
     root = tmp_path / "collection"
     root.mkdir()

@@ -13,7 +13,7 @@ import pytest
 
 from command_line import Commands
 from refers_bench import plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 
 Run = Callable[..., tuple[str, str]]
 

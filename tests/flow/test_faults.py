@@ -22,7 +22,7 @@ import pytest
 
 from command_line import Commands, command
 from refers_bench import plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.files import read_json
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.plan.lock import last

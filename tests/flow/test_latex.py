@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refers_bench.reports import _page
+from refers_bench.reporting import page
 from results_folder import Folder
 
 PDFLATEX = shutil.which("pdflatex")
@@ -61,7 +61,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )  # fmt: skip
     folder.lock["tables"] = ["table1", "table2", "table3"]
     folder.lock["title"] = " ".join(NAMES)
-    _page.write(folder.save(), ["tiny"], ("latex",))
+    page.write(folder.save(), ["tiny"], ("latex",))
     return Path(folder.results) / "tiny" / "report"
 
 

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 from refers_bench.analysis.results import load
-from refers_bench.data.imported import ImportedRun
-from refers_bench.jobs.importing import publish
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.jobs.imports.predictions import publish
 from refers_bench.render import drawing, terminal
 from refers_bench.render.figure import Figure
 from refers_bench.render.table import Table
-from refers_bench.reports import FORMATS, _page, printed
+from refers_bench.reporting import page
+from refers_bench.reports import FORMATS, printed
 
 IMAGES = 60
 LABELS = (np.arange(IMAGES)[:, None] % np.array([3, 4]) == 0).astype(np.int8)
@@ -86,12 +87,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:  # no figure is looked at here
         patch.setattr(drawing, "cores", lambda: 1)
         patch.setattr(drawing, "draw", nothing)
-        _page.write(folder, ["cases"], FORMATS)
+        page.write(folder, ["cases"], FORMATS)
     return folder
 
 
 def tables(results: Path) -> dict[str, Table]:
-    return {item.id: item for item in _page.items(load(results, "cases")) if isinstance(item, Table)}
+    return {item.id: item for item in page.items(load(results, "cases")) if isinstance(item, Table)}
 
 
 @pytest.mark.parametrize("dataset", CASES)

@@ -19,7 +19,8 @@ from refers_bench.manifest.schema import RETRIES
 from refers_bench.plan import lock
 from refers_bench.plan.expand import expand
 from refers_bench.plan.lock import Plan
-from refers_bench.reports import _page, cells
+from refers_bench.reporting import page
+from refers_bench.reports import cells
 from refers_bench.store.results import ResultStore
 
 #: Machines whose memory holds no more radiographs in a network at once, while it trains, than an entry's name says.
@@ -138,7 +139,7 @@ def test_out_of_memory_at_batch_128(home: Path, category: str) -> None:
     assert not same(home, cell, "predictions.parquet", "small", "large")
 
     assert "in 2 parts" not in footnotes(home, "large")
-    assert "batch processed in 2 parts after running out of memory" in _page.printed(home / "small", "memory")
+    assert "batch processed in 2 parts after running out of memory" in page.printed(home / "small", "memory")
 
 
 def test_a_contrast_over_the_batch_keeps_all_its_studies(home: Path) -> None:

@@ -23,8 +23,8 @@ import pytest
 from refers_bench.errors import UserError
 from refers_bench.execution import coordinator
 from refers_bench.execution.engine import PRELOAD, Attempt, Outcome, Settings
-from refers_bench.execution.ray_engine import engine
-from refers_bench.execution.ray_link import Link
+from refers_bench.execution.ray.engine import engine
+from refers_bench.execution.ray.link import Link
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
@@ -354,7 +354,7 @@ from pathlib import Path
 from refers_bench.execution import coordinator
 from refers_bench.execution.engine import PRELOAD, Settings
 from refers_bench.execution.progress import PlainView
-from refers_bench.execution.ray_engine import engine
+from refers_bench.execution.ray.engine import engine
 from refers_bench.plan.lock import Job
 jobs = [Job.of(one) for one in json.loads(sys.argv[2])]
 results, cache = Path(sys.argv[1]) / "results", Path(sys.argv[1]) / "cache"

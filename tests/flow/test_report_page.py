@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from refers_bench.analysis.results import load
-from refers_bench.reports import _page
+from refers_bench.reporting import page as _page
 from results_folder import Folder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 from refers_bench.errors import UserError
-from refers_bench.execution import slurm_events, slurm_folder
 from refers_bench.execution.coordinator import execute
 from refers_bench.execution.engine import PRELOAD, Outcome, Settings
 from refers_bench.execution.engines import make
 from refers_bench.execution.progress import PlainView
+from refers_bench.execution.slurm import events as slurm_events
+from refers_bench.execution.slurm import folder as slurm_folder
 from refers_bench.plan.lock import Job
-from refers_bench.store.claims import Claims
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 
@@ -155,11 +156,7 @@ def test_every_ending_is_recorded_in_time_and_the_rest_goes_on(
     lost = lab.job("lost", sleep=60, saves=True)
     slow = lab.job("slow", fail="hang")
     good = [lab.job(f"good{i}", sleep=1) for i in range(4)]
-    after = [
-        lab.job("after killed", killed),
-        lab.job("after greedy", greedy),
-        lab.job("after all", *good),
-    ]
+    after = [lab.job("after killed", killed), lab.job("after greedy", greedy), lab.job("after all", *good)]
     jobs = [killed, greedy, requeued, lost, slow, *good, *after]
     first = lab.start(jobs, time_limit=75.0, retries={"crash": 1})
     since = time.time()

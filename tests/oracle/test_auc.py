@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refers_bench.analysis.auc import class_aucs
+from refers_bench.analysis.statistics.auc import class_aucs
 
 metrics = pytest.importorskip("sklearn.metrics")
 

@@ -18,11 +18,11 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal, rankdata
 
-from refers_bench.analysis import auc_intervals as room
-from refers_bench.analysis.auc import class_aucs
-from refers_bench.analysis.auc_intervals import mean_aucs
-from refers_bench.analysis.delong import Delong, delong
-from refers_bench.analysis.placements import Units
+from refers_bench.analysis.statistics import auc_intervals as room
+from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.analysis.statistics.auc_intervals import mean_aucs
+from refers_bench.analysis.statistics.delong import Delong, delong
+from refers_bench.analysis.statistics.placements import Units
 
 #: Share of the noise that images of a patient have in common, and of the copula's variance in the common factor.
 PATIENT, FACTOR = 0.5, 0.4

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from refers_bench.analysis.best_of import BestOf, best_of, max_t
-from refers_bench.analysis.significance import Refusal, TTest, best, t_test
+from refers_bench.analysis.statistics.best_of import BestOf, best_of, max_t
+from refers_bench.analysis.statistics.significance import Refusal, TTest, best, t_test
 
 
 def groups(rng: np.random.Generator, shape: tuple[int, int], shift: float = 0.0) -> tuple[tuple[float, ...], ...]:
@@ -117,7 +117,7 @@ def test_false_positive_rates_where_one_other_row_is_as_good_and_the_rest_are_wo
 
 def test_the_best_of_the_simulation_is_the_reports_best() -> None:
     """`rates` chooses by the sum of three seeds; the tables choose by the mean of complete cells."""
-    from refers_bench.analysis.seeds import SeedRun, summarise
+    from refers_bench.analysis.statistics.seeds import SeedRun, summarise
 
     rng = np.random.default_rng(3)
     for _ in range(20):

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from refers_bench.analysis.claims import FAILS, HOLDS, Claim, Evidence, Figure, evaluate, load
-from refers_bench.analysis.evidence import Released
+from refers_bench.analysis.paper.claims import FAILS, HOLDS, Claim, Evidence, Figure, evaluate, load
+from refers_bench.analysis.paper.evidence import Released
 from refers_bench.analysis.results import load as load_results
-from refers_bench.data.imported import ImportedRun
-from refers_bench.jobs.importing import publish
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.jobs.imports.predictions import publish
 
 IMAGES = 300
 CLASSES = ("Mass", "Hernia")

@@ -19,9 +19,9 @@ from refers_bench.data.batches import StudyBatch
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.nets.facts import SourceFacts
-from refers_bench.plan.cost_model import encoder_flops, modelled, parameters, radiographs
-from refers_bench.plan.devices import Device
 from refers_bench.plan.expand import expand
+from refers_bench.plan.forecast.cost_model import encoder_flops, modelled, parameters, radiographs
+from refers_bench.plan.forecast.devices import Device
 
 SMALL: Mapping[str, Any] = {"queue": 24, "words": 6, "depth": 18, "stand_in": True, "windows": 5}
 METHODS = sorted(name for name in plugins.names("method") if plugins.load("method", name).build_objective is not None)

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from refers_bench.analysis.auc import class_aucs
-from refers_bench.analysis.delong import DELONG, Delong, DelongTest, delong, pair
-from refers_bench.analysis.placements import IMAGE, PATIENT, Units
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.analysis.statistics.delong import DELONG, Delong, DelongTest, delong, pair
+from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units
+from refers_bench.analysis.statistics.significance import Refusal
 
 
 def _by_double_loop(labels: list[int], scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from refers_bench import plugins
 from refers_bench.data import distortions as room
 from refers_bench.data import pretext
-from refers_bench.data.natural import SHAPES, scenes
+from refers_bench.data.phantoms.natural import SHAPES, scenes
 
 DRAWS, SIDE = 10_000, 224
 #: Images whose masks are made, pixel by pixel: a share of pixels is known to a thousandth from fewer of them.

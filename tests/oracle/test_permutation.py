@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import rankdata
 
-from refers_bench.analysis.delong import Delong, delong, pair
-from refers_bench.analysis.permutation import PERMUTATION, PermutationTest, permutation_test
-from refers_bench.analysis.placements import IMAGE, PATIENT, Units
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.statistics.delong import Delong, delong, pair
+from refers_bench.analysis.statistics.permutation import PERMUTATION, PermutationTest, permutation_test
+from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units
+from refers_bench.analysis.statistics.significance import Refusal
 
 metrics = pytest.importorskip("sklearn.metrics")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import friedmanchisquare, studentized_range
 
-from refers_bench.analysis.ranks import Ranks, range_quantile, ranks
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.statistics.ranks import Ranks, range_quantile, ranks
+from refers_bench.analysis.statistics.significance import Refusal
 
 
 @pytest.mark.parametrize("ties", [False, True])

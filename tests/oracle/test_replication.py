@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from refers_bench.analysis.replication import CONSISTENT, DIFFERS, Replication, replication
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, Replication, replication
+from refers_bench.analysis.statistics.significance import Refusal
 
 
 def test_by_hand() -> None:

@@ -16,9 +16,9 @@ from scipy.stats import linregress
 
 from refers_bench.analysis.integrity import Finding, findings
 from refers_bench.analysis.results import load
-from refers_bench.data.refers_release import METHODS, read_release
+from refers_bench.data.imported.refers_release import METHODS, read_release
 from refers_bench.datasets.nih_chestxray14 import DATASET
-from refers_bench.jobs.importing import publish
+from refers_bench.jobs.imports.predictions import publish
 
 #: (kind, part) -> pair of row names -> number of classes.
 Counts = dict[tuple[str, str], dict[tuple[str, str], int]]

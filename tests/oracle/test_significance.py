@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from refers_bench.analysis.significance import TTest, holm, t_test
+from refers_bench.analysis.statistics.significance import TTest, holm, t_test
 
 
 @pytest.mark.parametrize("welch", [False, True], ids=["pooled", "welch"])

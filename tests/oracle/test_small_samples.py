@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from refers_bench.analysis.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Equivalence, equivalence
-from refers_bench.analysis.power import detectable, power
-from refers_bench.analysis.significance import Refusal, holm
+from refers_bench.analysis.statistics.equivalence import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    Equivalence,
+    equivalence,
+)
+from refers_bench.analysis.statistics.power import detectable, power
+from refers_bench.analysis.statistics.significance import Refusal, holm
 
 
 def test_holm_agrees_with_statsmodels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,18 +20,8 @@ from refers_bench.files import making, publish_bytes, publish_json, staged_folde
 
 #: What each case does to a folder "F": its name, and the calls in their order. Rows are the promise: content is
 #: written, forced to disk, renamed; the folder that holds the new name is forced to disk at last.
-PUBLISHED = [
-    "write .a.txt.*.part",
-    "fsync .a.txt.*.part 3",
-    "rename .a.txt.*.part a.txt",
-    "fsync .",
-]
-STAGED = [
-    "mkdir .made.*.part",
-    "write .made.*.part/x",
-    "mkdir .made.*.part/sub",
-    "write .made.*.part/sub/y",
-]
+PUBLISHED = ["write .a.txt.*.part", "fsync .a.txt.*.part 3", "rename .a.txt.*.part a.txt", "fsync ."]
+STAGED = ["mkdir .made.*.part", "write .made.*.part/x", "mkdir .made.*.part/sub", "write .made.*.part/sub/y"]
 FORCED = ["fsync .made.*.part", "fsync .made.*.part/sub", "fsync .made.*.part/sub/y 3", "fsync .made.*.part/x 3"]
 REPLACED = ["rename made .made.*.old", "rename .made.*.part made", "rmtree .made.*.old", "rmdir .made.*.old", "fsync ."]
 

@@ -69,8 +69,8 @@ def test_engines_are_the_built_in_ones_and_those_of_entry_points(entries: dict[s
     assert list(plugins.engines().items()) == [
         ("cloud", "their_package:engine"),
         ("local", "refers_bench.execution.local:engine"),
-        ("ray", "refers_bench.execution.ray_engine:engine"),
-        ("slurm", "refers_bench.execution.slurm_engine:engine"),
+        ("ray", "refers_bench.execution.ray.engine:engine"),
+        ("slurm", "refers_bench.execution.slurm.engine:engine"),
     ]
 
 

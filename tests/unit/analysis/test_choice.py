@@ -8,7 +8,7 @@ import pytest
 
 from refers_bench.analysis.cells import NO_METRICS, ClassMetric, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
-from refers_bench.analysis.seeds import DONE, FAILED, MISSING, SeedRun
+from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, SeedRun
 
 NIH = Target(dataset="nih_chestxray14", task="findings", label_ratio=0.01)
 COVID = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0)

@@ -13,14 +13,14 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from refers_bench.analysis import image_statistics as room
-from refers_bench.analysis.auc_intervals import INTERVAL, mean_aucs
-from refers_bench.analysis.delong import DELONG, delong, pair
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
-from refers_bench.analysis.permutation import PERMUTATION, permutation_test
-from refers_bench.analysis.placements import IMAGE, PATIENT, Units
 from refers_bench.analysis.results import load
-from refers_bench.data.imported import ImportedRun
-from refers_bench.jobs.importing import publish
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL, mean_aucs
+from refers_bench.analysis.statistics.delong import DELONG, delong, pair
+from refers_bench.analysis.statistics.permutation import PERMUTATION, permutation_test
+from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.jobs.imports.predictions import publish
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((120, 2)) < 0.3).astype(np.int8)

@@ -13,8 +13,8 @@ from refers_bench.analysis import integrity
 from refers_bench.analysis.integrity import KINDS, Finding, findings
 from refers_bench.analysis.results import load
 from refers_bench.analysis.shared_scores import cliques, decimals_of
-from refers_bench.data.imported import ImportedRun
-from refers_bench.jobs.importing import publish
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.jobs.imports.predictions import publish
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((200, 2)) < 0.3).astype(np.int8)

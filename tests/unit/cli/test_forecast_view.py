@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from refers_bench.cli import forecast_view
-from refers_bench.cli.forecasting import Made
-from refers_bench.plan.cost_model import Cost
-from refers_bench.plan.devices import Device
-from refers_bench.plan.forecast import Forecast, JobForecast
+from refers_bench.cli.forecast_view import Made
+from refers_bench.plan.forecast.cost_model import Cost
+from refers_bench.plan.forecast.devices import Device
+from refers_bench.plan.forecast.estimate import Forecast, JobForecast
+from refers_bench.plan.forecast.savings import Saving
+from refers_bench.plan.forecast.schedule import Schedule
 from refers_bench.plan.lock import Cell, Job, Plan
-from refers_bench.plan.savings import Saving
-from refers_bench.plan.schedule import Schedule
 
 MIB, GIB = 2**20, 2**30
 

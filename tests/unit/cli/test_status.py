@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from refers_bench.data import phantoms
+from refers_bench.data.phantoms import radiographs
 from refers_bench.plan import lock
-from refers_bench.store.claims import Claims
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import ResultStore
 
 HEAD = "jobs                 done      running        to do       failed  unavailable"
@@ -79,7 +79,7 @@ def test_a_plan_lists_its_jobs_by_state_and_says_what_others_share(
     said = f"data root 'checkpoint' is not set: set REFERS_BENCH_ROOT_CHECKPOINT, or data_roots.checkpoint in {config}"
     assert lines[18].startswith(f"unavailable (4 jobs): {said}"), lines[18]
     # 60 images of 36 x 36 bytes; 2 layers of 4 x 32^2 + 2 x 32 x 64 float32; 30 % of the images in 12 bytes a class.
-    classes = len(phantoms.FINDINGS)
+    classes = len(radiographs.FINDINGS)
     predictions = 12 * int(0.3 * 60 * classes * 12)
     assert lines[19:] == [
         "shared with small: 6 jobs",

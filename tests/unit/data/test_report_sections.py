@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refers_bench.data.report_sections import (
-    by_name,
-    cleaned,
-    section_name,
-    sections,
-    study_text,
-    token_count,
-)
+from refers_bench.data.report_sections import by_name, cleaned, section_name, sections, study_text, token_count
 
 TITLE = "                                 FINAL REPORT\n"
 #: What is tried -> the report, and (section, text) in their order without what stands before the first header.

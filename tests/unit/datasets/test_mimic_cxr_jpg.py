@@ -15,8 +15,8 @@ import pytest
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.decode import decode
 from refers_bench.data.index import absent_noted
-from refers_bench.data.mimic_phantoms import ids, write_layout
-from refers_bench.data.phantoms import PhantomParams, PhantomStudy, studies
+from refers_bench.data.phantoms.mimic import ids, write_layout
+from refers_bench.data.phantoms.radiographs import PhantomParams, PhantomStudy, studies
 from refers_bench.data.report_sections import by_name, cleaned, sections
 from refers_bench.datasets.mimic_cxr_jpg import (
     COUNTS,

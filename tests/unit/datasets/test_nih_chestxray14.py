@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from refers_bench.data.decode import decode
-from refers_bench.data.phantoms import PhantomParams, studies
+from refers_bench.data.phantoms.radiographs import PhantomParams, studies
 from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, DATASET, TABLES, TEST, TRAIN_VAL, Params, boxes, index
 from refers_bench.errors import DataError
 

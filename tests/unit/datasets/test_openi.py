@@ -13,7 +13,7 @@ import pytest
 
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.decode import decode
-from refers_bench.data.phantoms import PhantomParams, studies
+from refers_bench.data.phantoms.radiographs import PhantomParams, studies
 from refers_bench.data.report_sections import study_text
 from refers_bench.datasets.openi import (
     ARCHIVE,

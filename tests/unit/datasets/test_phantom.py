@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from refers_bench.data import phantoms
+from refers_bench.data.phantoms import radiographs
 from refers_bench.datasets.phantom import DATASET, Params, boxes, index
 from refers_bench.errors import DataError
 
-PHANTOM = phantoms.PhantomParams(studies=12, size=32, views=2, seed=3)
+PHANTOM = radiographs.PhantomParams(studies=12, size=32, views=2, seed=3)
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def root(tmp_path: Path) -> Path:
 
 def test_rows_are_the_studies(root: Path) -> None:
     frame = index(root, Params(), {}).set_index("image_id")
-    shots = [(study, place, view) for study in phantoms.studies(PHANTOM) for place, view in enumerate(study.views)]
+    shots = [(study, place, view) for study in radiographs.studies(PHANTOM) for place, view in enumerate(study.views)]
     assert len(frame) == len(shots) == 16
     for study, place, view in shots:
         row = frame.loc[f"s{study.number:06d}_{place}"]
         assert (row["patient_id"], row["study_id"]) == (f"p{study.patient:06d}", f"s{study.number:06d}")
         assert (row["view"], row["split"], row["report"]) == (view.view, study.split, study.report)
-        assert {name for name in phantoms.FINDINGS if row[f"findings:{name}"] == 1} == study.findings
+        assert {name for name in radiographs.FINDINGS if row[f"findings:{name}"] == 1} == study.findings
         assert (root / row["path"]).is_file()
     assert (frame["view"] == "L").any()
 
@@ -37,7 +37,7 @@ def test_rows_are_the_studies(root: Path) -> None:
 def test_boxes_are_those_of_the_frontal_radiographs(root: Path) -> None:
     expected = sorted(
         (f"s{study.number:06d}_{place}", lesion.finding, "", *(round(side, 6) for side in view.box(lesion)))
-        for study in phantoms.studies(PHANTOM)
+        for study in radiographs.studies(PHANTOM)
         for place, view in enumerate(study.views)
         if view.view != "L"
         for lesion in study.lesions
@@ -52,6 +52,6 @@ def test_a_report_that_is_empty_is_none_and_a_column_must_be_there(root: Path) -
     frame.loc[3, "report"] = ""
     frame.to_csv(table, index=False)
     assert index(root, Params(), {})["report"].isna().tolist() == [place == 3 for place in range(16)]
-    frame.drop(columns=phantoms.FINDINGS[0]).to_csv(table, index=False)
-    with pytest.raises(DataError, match=f"no column '{phantoms.FINDINGS[0]}'"):
+    frame.drop(columns=radiographs.FINDINGS[0]).to_csv(table, index=False)
+    with pytest.raises(DataError, match=f"no column '{radiographs.FINDINGS[0]}'"):
         index(root, Params(), {})

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.datasets.shenzhen_tb import METADATA, RELEASED, Params, index, label_of, released_split, write_layout
 from refers_bench.errors import DataError, UserError
 

@@ -17,7 +17,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from refers_bench.data.decode import decode
-from refers_bench.data.phantoms import PhantomParams, studies
+from refers_bench.data.phantoms.radiographs import PhantomParams, studies
 from refers_bench.datasets.vinbigdata_cxr import (
     CLASS_IDS,
     CLASSES,

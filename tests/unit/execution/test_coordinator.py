@@ -18,7 +18,7 @@ from refers_bench.execution.coordinator import execute
 from refers_bench.execution.engine import Attempt, Ending, Outcome, Refused, Settings
 from refers_bench.files import making, publish_json
 from refers_bench.plan.lock import Job
-from refers_bench.store.claims import Claims
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 

@@ -15,8 +15,8 @@ import pytest
 
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, StorageError
 from refers_bench.execution import worker
-from refers_bench.store.claims import process_start
 from refers_bench.store.context import JobContext
+from refers_bench.store.leases import process_start
 
 JOB = {"key": "k" * 20, "kind": "noop", "name": "a job", "spec": {}}
 

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 
 from refers_bench import plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError
 from refers_bench.jobs import entry, probe, probe_data
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
-from refers_bench.plan.cost_model import modelled
-from refers_bench.plan.devices import Device
 from refers_bench.plan.expand import expand
+from refers_bench.plan.forecast.cost_model import modelled
+from refers_bench.plan.forecast.devices import Device
+from refers_bench.plan.forecast.measurements import probed
+from refers_bench.plan.forecast.probes import probes
+from refers_bench.plan.forecast.shapes import Shapes
+from refers_bench.plan.forecast.splits import Splits
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.measurements import probed
-from refers_bench.plan.probes import probes
-from refers_bench.plan.shapes import Shapes
-from refers_bench.plan.splits import Splits
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 

@@ -9,7 +9,7 @@ import pytest
 from refers_bench.errors import UserError
 from refers_bench.execution.engine import Settings
 from refers_bench.execution.engines import make, merged
-from refers_bench.execution.slurm_engine import SlurmEngine
+from refers_bench.execution.slurm.engine import SlurmEngine
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import load_roots
 from refers_bench.plan.expand import expand

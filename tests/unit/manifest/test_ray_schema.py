@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from refers_bench.errors import UserError
-from refers_bench.execution.ray_needs import RayOptions, options
+from refers_bench.execution.ray.needs import RayOptions, options
 from refers_bench.manifest.ray_schema import RayPart
 from refers_bench.manifest.roots import load_roots
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from refers_bench import plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan.expand import expand

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from refers_bench import identity, plugins
-from refers_bench.data import phantoms
+from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import UserError
 from refers_bench.manifest import protocols
 from refers_bench.manifest.load import load
@@ -155,7 +155,7 @@ def test_specifications_have_these_fields(jobs: Mapping[str, Job]) -> None:
         row = name.removeprefix("finetune ")
         told = {one: said[name][one] for one in ("prepare", "task", "classes", "label_ratio", "seed", "pretrain")}
         assert told == {
-            "prepare": key["prepare phantom"], "task": "findings", "classes": list(phantoms.FINDINGS),
+            "prepare": key["prepare phantom"], "task": "findings", "classes": list(radiographs.FINDINGS),
             "label_ratio": 0.1, "seed": 0, "pretrain": key.get(f"pretrain {row}"),
         }, name  # fmt: skip
     versions = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3, "attend": 1, "localise": 1}
@@ -404,7 +404,7 @@ def test_a_new_version_of_a_recipe_changes_the_keys_of_its_jobs_and_of_what_need
     changed: Callable[..., set[str]], monkeypatch: pytest.MonkeyPatch, kind: str, expected: set[str]
 ) -> None:
     if kind == "phantom":
-        monkeypatch.setattr(phantoms, "IMPL", phantoms.IMPL + 1)
+        monkeypatch.setattr(radiographs, "IMPL", radiographs.IMPL + 1)
     else:
         versions = explanation.IMPL if kind in EXPLAINED else expand.IMPL
         monkeypatch.setitem(versions, kind, versions[kind] + 1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from refers_bench import plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.errors import UserError
 from refers_bench.plan.explanation import cells_of, jobs_of
 from refers_bench.plan.lock import Cell, Job, Plan

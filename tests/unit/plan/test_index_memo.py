@@ -11,7 +11,7 @@ import pytest
 
 from command_line import Commands
 from refers_bench import machine, plugins
-from refers_bench.data.phantoms import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.errors import UserError
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from refers_bench.errors import UserError
+from refers_bench.plan.forecast.schedule import schedule
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.order import budget_seconds, longest_first, row_by_row, rows, shares, slots_of
-from refers_bench.plan.schedule import schedule
 
 PlanOf = Callable[..., Plan]
 

@@ -13,11 +13,11 @@ from refers_bench import plugins
 from refers_bench.manifest import protocols
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
-from refers_bench.plan.cost_model import batch_size
 from refers_bench.plan.expand import expand
+from refers_bench.plan.forecast.cost_model import batch_size
+from refers_bench.plan.forecast.shapes import shape_of
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.parameters import parameters
-from refers_bench.plan.shapes import shape_of
 
 PlanOf = Callable[..., Plan]
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"

@@ -13,7 +13,7 @@ import pytest
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.running import running, whose
 from refers_bench.plan.states import look, owner_of, state_in, state_of, states
-from refers_bench.store.claims import Claims
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import ResultStore
 
 PlanOf = Callable[..., Plan]

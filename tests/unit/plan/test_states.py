@@ -16,8 +16,8 @@ from refers_bench.files import publish_json
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import disk_bytes, explain, look, shared, state_in, state_of, states
-from refers_bench.store.claims import Claims
 from refers_bench.store.context import prepared_folder
+from refers_bench.store.leases import Claims
 from refers_bench.store.results import ResultStore
 
 PlanOf = Callable[..., Plan]

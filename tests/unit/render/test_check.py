@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from refers_bench.analysis.bands import BandTest
-from refers_bench.analysis.equivalence import Equivalence
-from refers_bench.analysis.regression import Comparison, Finding
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.compare.bands import BandTest
+from refers_bench.analysis.compare.regression import Comparison, Finding
+from refers_bench.analysis.statistics.equivalence import Equivalence
+from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render import check
 
 

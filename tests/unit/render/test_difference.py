@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from refers_bench.analysis.auc_intervals import Interval
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.difference import CellDifference, Difference, MeanDifference, SettingDifference
-from refers_bench.analysis.significance import Refusal, TTest
+from refers_bench.analysis.compare.difference import CellDifference, Difference, MeanDifference, SettingDifference
+from refers_bench.analysis.statistics.auc_intervals import Interval
+from refers_bench.analysis.statistics.significance import Refusal, TTest
 from refers_bench.render import difference
 
 TARGET = Target(dataset="data", task="task", label_ratio=0.1)

@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from refers_bench.analysis.bands import BandTest
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.difference import CellDifference, Difference, MeanDifference, SettingDifference
-from refers_bench.analysis.equivalence import equivalence
-from refers_bench.analysis.regression import DRIFT, Comparison, Finding
-from refers_bench.analysis.significance import Refusal
+from refers_bench.analysis.compare.bands import BandTest
+from refers_bench.analysis.compare.difference import CellDifference, Difference, MeanDifference, SettingDifference
+from refers_bench.analysis.compare.regression import DRIFT, Comparison, Finding
+from refers_bench.analysis.statistics.equivalence import equivalence
+from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render import check, difference, escape, html, latex, markdown, spreadsheet, structured, terminal
 from refers_bench.render.figure import Figure, Panel, Series, draw
 from refers_bench.render.page import Detail, Page, Section
@@ -74,12 +74,7 @@ def _figure(name: str) -> Figure:
 def _page(name: str) -> Page:
     detail = Detail(id="d", title=name, facts=((name, name),), code=name)
     section = Section(
-        id="s",
-        title=name,
-        remarks=(name,),
-        items=(_table(name), _figure(name)),
-        details=(detail,),
-        commands=(name,),
+        id="s", title=name, remarks=(name,), items=(_table(name), _figure(name)), details=(detail,), commands=(name,)
     )
     return Page(title=name, sections=(section,))
 

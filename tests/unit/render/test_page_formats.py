@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from refers_bench.analysis.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
+from refers_bench.analysis.compare.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
 from refers_bench.render import check, escape, html, latex, markdown, spreadsheet, terminal
 from refers_bench.render.figure import Figure, Panel, Series, draw
 from refers_bench.render.page import Page, Section

@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from explained_cells import explain
-from refers_bench.jobs.localise import SHOWN_SIDE
-from refers_bench.reports import _page, attention, figure_attention
+from refers_bench.jobs.explain.localise import SHOWN_SIDE
+from refers_bench.reporting import page as _page
+from refers_bench.reports import attention, figure_attention
 
 
 def test_seeds_are_averaged_image_by_image(folder: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from refers_bench.analysis.claims import Outcome
+from refers_bench.analysis.paper.claims import Outcome
 from refers_bench.reports import claims
 
 

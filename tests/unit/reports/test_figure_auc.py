@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from refers_bench.reports import _grid, figure_auc
+from refers_bench.reporting import grid
+from refers_bench.reports import figure_auc
 
 
 def test_points_stand_at_the_places_of_the_methods_that_were_planned_there(folder: Any) -> None:
@@ -40,11 +41,11 @@ def test_points_stand_at_the_places_of_the_methods_that_were_planned_there(folde
 
 
 def test_targets_beyond_the_most_panels_are_counted(folder: Any) -> None:
-    for place in range(_grid.MOST_PANELS + 1):
+    for place in range(grid.MOST_PANELS + 1):
         folder.cell("refers", task=f"task{place:02}", aucs={"normal": 0.75})
     figure = figure_auc.build(folder.load())
-    assert figure is not None and len(figure.panels) == _grid.MOST_PANELS
-    assert _grid.not_drawn(_grid.MOST_PANELS, _grid.MOST_PANELS + 1) in figure.caption
+    assert figure is not None and len(figure.panels) == grid.MOST_PANELS
+    assert grid.not_drawn(grid.MOST_PANELS, grid.MOST_PANELS + 1) in figure.caption
 
 
 def test_where_nothing_is_done_there_is_no_figure(folder: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from scipy.stats import friedmanchisquare, studentized_range
 
-from refers_bench.reports import _grid, figure_ranks
+from refers_bench.reporting import grid
+from refers_bench.reports import figure_ranks
 
 #: Column -> mean AUC of REFERS, A, B: ranks 1 2 3, 1 2 3, 2 1 3 and, with a tie, 1 2.5 2.5.
 AUCS = {0.1: (0.9, 0.8, 0.7), 0.2: (0.95, 0.8, 0.6), 0.5: (0.8, 0.85, 0.7), 1.0: (0.9, 0.7, 0.7)}
@@ -41,7 +42,7 @@ def test_ranks_by_hand(folder: Any) -> None:
         "Mean rank over 4 columns (1 is best). Methods whose bars, half the critical difference of "
         f"{critical:.2f} to each side, do not overlap differ at 5 % (Nemenyi). Friedman's test on the ranks of the "
         f"methods, chi-squared approximation: chi-squared = {found.statistic:.2f}, df = 2, n = 4 columns, P = "
-        f"{_grid.p_text(found.pvalue)}. Columns of one dataset are not independent, which this ignores."
+        f"{grid.p_text(found.pvalue)}. Columns of one dataset are not independent, which this ignores."
     )
 
 

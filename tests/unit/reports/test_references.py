@@ -10,10 +10,11 @@ import pytest
 from scipy import stats
 
 from refers_bench.analysis.results import load
-from refers_bench.data.imported import ImportedRun
-from refers_bench.jobs.importing import publish
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.jobs.imports.predictions import publish
 from refers_bench.render.table import NO_VALUE
-from refers_bench.reports import _summary, references
+from refers_bench.reporting import summary
+from refers_bench.reports import references
 
 COLUMNS = [
     "published",
@@ -186,7 +187,7 @@ def test_how_far_a_release_is_from_the_published_figures_counts_both_ways(folder
         for method, sign in (("refers", 1), ("c2l", -1))
     ]  # fmt: skip
     publish(runs, results=folder.results, name="refers-release", title="", origin="released", command="c")
-    assert list(_summary._released(load(folder.results, "refers-release"))) == [
+    assert list(summary._released(load(folder.results, "refers-release"))) == [
         "Of the 2 mean AUCs of the released files, 2 differ from the published ones by more than 0.1 point, "
         "2 by more than 1 point."
     ]

@@ -1,0 +1,1 @@
+"""Comparison of two sets of results: with a baseline, with another store, with a bundle."""

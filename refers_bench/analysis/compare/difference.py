@@ -1,0 +1,315 @@
+"""Finds what differs between two sets of results: cells, mean and class AUCs, predictions, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refers_bench.analysis.cells import PlannedRun, Target
+from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
+from refers_bench.analysis.statistics.placements import Units
+from refers_bench.analysis.statistics.seeds import mean_sd
+from refers_bench.analysis.statistics.significance import Refusal, TTest, t_test
+from refers_bench.files import sha256_of
+
+#: What can be said of the predictions of a cell that both sides have.
+IDENTICAL, EQUAL, DIFFER, OTHER_IMAGES, NONE = (
+    "same bytes",
+    "same scores",
+    "differ",
+    "other images or classes",
+    "not kept",
+)
+#: Cells with one of these are the same.
+SAME_PREDICTIONS = (IDENTICAL, EQUAL, NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellDifference:
+    """A cell that both sides have.
+
+    Attributes:
+        name: of the cell.
+        states: of A and B: "done", "failed", "unavailable" or "missing".
+        same_key: whether both come from one recipe and data.
+        predictions: one of the constants of this module; '' where a side is not done.
+        largest: largest absolute difference of two scores of the test images; None where they are not compared.
+    """
+
+    name: str
+    states: tuple[str, str]
+    same_key: bool
+    predictions: str = ""
+    largest: float | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether state and predictions are equal."""
+        return self.states[0] == self.states[1] and self.predictions in ("", *SAME_PREDICTIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDifference:
+    """A table cell that both sides have a figure of: B minus A.
+
+    Attributes:
+        method: row name.
+        target: column.
+        means: mean AUC of A and B, in [0, 1].
+        n: seeds of A and B.
+        seeds: test and interval over seeds, or why there is none.
+        images: interval over test images, paired; None where the predictions are equal or not comparable.
+        classes: class -> mean AUC over seeds of A and B; None where undefined.
+    """
+
+    method: str
+    target: Target
+    means: tuple[float, float]
+    n: tuple[int, int]
+    seeds: TTest | Refusal
+    images: Interval | None
+    classes: Mapping[str, tuple[float | None, float | None]]
+
+    @property
+    def difference(self) -> float:
+        """Mean of B minus mean of A."""
+        return self.means[1] - self.means[0]
+
+    @property
+    def same(self) -> bool:
+        """Whether all class AUCs are equal."""
+        return all(one == other for one, other in self.classes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingDifference:
+    """A resolved value of the locks that differs; None where a side has none.
+
+    Attributes:
+        name: dotted, with the target or row it is about ("finetune.steps [nih_chestxray14]").
+        values: of A and B.
+        origins: where each comes from.
+    """
+
+    name: str
+    values: tuple[Any, Any]
+    origins: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """All that differs.
+
+    Attributes:
+        names: of the two sides, as they were asked for.
+        only: names of the cells that A alone, and B alone, has.
+        cells: that both have.
+        means: table cells that both have a figure of.
+        settings: values of the locks that differ; () where a side has no lock.
+        specifications: (dotted name, A, B, cells) of what differs in the specifications of cells of one name.
+        notes: what could not be compared, and why.
+    """
+
+    names: tuple[str, str]
+    only: tuple[tuple[str, ...], tuple[str, ...]]
+    cells: tuple[CellDifference, ...]
+    means: tuple[MeanDifference, ...]
+    settings: tuple[SettingDifference, ...]
+    specifications: tuple[tuple[str, str, str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs; what could not be compared is no difference, but stands in the notes."""
+        alike = all(cell.same for cell in self.cells) and all(mean.same for mean in self.means)
+        return alike and not any(self.only) and not self.settings and not self.specifications
+
+
+def compare(
+    first: Results,
+    second: Results,
+    *,
+    names: tuple[str, str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Difference:
+    """All that differs between two results, B minus A.
+
+    Args:
+        first: A.
+        second: B.
+        names: what to call them.
+        progress: told (done, total) of the table cells.
+    """
+    one, other = ({planned.name: planned for planned in results.planned} for results in (first, second))
+    both = [name for name in one if name in other]
+    cells = tuple(_cell(first, second, one[name], other[name]) for name in both)
+    changed = {cell.name: cell.predictions for cell in cells if cell.predictions not in ("", *SAME_PREDICTIONS)}
+    where = [where for where in first.cells if where in second.cells]
+    means = []
+    for place, (method, target) in enumerate(where):
+        found = _mean(first, second, method, target, changed)
+        means += [] if found is None else [found]
+        progress(place + 1, len(where))
+    return Difference(
+        names=names,
+        only=(tuple(name for name in one if name not in other), tuple(name for name in other if name not in one)),
+        cells=cells,
+        means=tuple(means),
+        settings=tuple(_settings(first.lock, second.lock)),
+        specifications=tuple(_specifications(first, second, [(one[name], other[name]) for name in both])),
+        notes=tuple(_notes(first, second)),
+    )
+
+
+def _cell(first: Results, second: Results, one: PlannedRun, other: PlannedRun) -> CellDifference:
+    states = (one.run.state, other.run.state)
+    same_key = one.run.key == other.run.key
+    if not (one.run.key in first.records and other.run.key in second.records):
+        return CellDifference(name=one.name, states=states, same_key=same_key)
+    paths = [results.store / planned.run.key / FILE for results, planned in ((first, one), (second, other))]
+    if not all(path.is_file() for path in paths):
+        return CellDifference(name=one.name, states=states, same_key=same_key, predictions=NONE)
+    if paths[0].samefile(paths[1]) or sha256_of(paths[0]) == sha256_of(paths[1]):
+        return CellDifference(name=one.name, states=states, same_key=same_key, predictions=IDENTICAL, largest=0.0)
+    verdict, largest = _scores(*(read(path) for path in paths))
+    return CellDifference(name=one.name, states=states, same_key=same_key, predictions=verdict, largest=largest)
+
+
+def _scores(one: Predictions, other: Predictions) -> tuple[str, float | None]:
+    """(verdict, largest absolute difference) of the scores of two runs."""
+    if one.image_ids != other.image_ids or set(one.classes) != set(other.classes):
+        return OTHER_IMAGES, None
+    other = other.sorted(one.classes)
+    if not np.array_equal(one.labels_NK, other.labels_NK):
+        return OTHER_IMAGES, None
+    a, b = one.scores_NK.astype(np.float64), other.scores_NK.astype(np.float64)
+    if np.array_equal(a, b, equal_nan=True):
+        return EQUAL, 0.0
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)
+    # NaN on one side, or unlike infinities, differ by more than any number.
+    return DIFFER, float(np.where(np.isnan(gap) & ~(np.isnan(a) & np.isnan(b)), np.inf, np.nan_to_num(gap)).max())
+
+
+def _mean(
+    first: Results, second: Results, method: str, target: Target, changed: Mapping[str, str]
+) -> MeanDifference | None:
+    one, other = first.cells[method, target], second.cells[method, target]
+    if not one.n or not other.n:
+        return None
+    runs = (first.runs(method, target), second.runs(method, target))
+    seeds: TTest | Refusal = t_test(other.values, one.values)
+    if one.defined != other.defined or not (one.same_classes and other.same_classes):
+        seeds = Refusal(reason="the means are over different classes")
+    if any(changed.get(planned.name) == OTHER_IMAGES for planned in runs[0]):
+        seeds = Refusal(reason="tested on other images, or with other labels")
+    images = None
+    if any(planned.name in changed for planned in runs[0]):
+        images = _images(first, second, runs)
+    return MeanDifference(
+        method=method,
+        target=target,
+        means=(one.mean, other.mean),
+        n=(one.n, other.n),
+        seeds=seeds,
+        images=images,
+        classes=_classes(*runs),
+    )
+
+
+def _images(
+    first: Results, second: Results, runs: tuple[Sequence[PlannedRun], Sequence[PlannedRun]]
+) -> Interval | None:
+    """Paired interval over test images of the difference of the means over seeds; None where it does not exist."""
+    loaded: list[list[Predictions]] = []
+    for results, planned in zip((first, second), runs, strict=True):
+        paths = [results.store / run.run.key / FILE for run in planned if run.run.counts]
+        loaded.append([read(path) for path in paths if path.is_file()])
+    if not all(loaded):
+        return None
+    reference = loaded[0][0]
+    for found in (*loaded[0], *loaded[1]):
+        if _scores(reference, found)[0] == OTHER_IMAGES or np.isnan(found.scores_NK).any():
+            return None
+    scores = np.stack([found.sorted(reference.classes).scores_NK for side in loaded for found in side])
+    split = len(loaded[0])
+    try:
+        means = mean_aucs(reference.labels_NK, scores, units=Units.of(len(reference.image_ids), reference.patients))
+    except ValueError:
+        return None
+    return means.difference(list(range(split, len(scores))), list(range(split)))
+
+
+def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[str, tuple[float | None, float | None]]:
+    """Class -> mean AUC over the seeds that have one, of both."""
+    sides = []
+    for runs in (first, second):
+        values: dict[str, list[float]] = {}
+        for run in runs:
+            for metric in run.metrics:
+                if metric.split == "test":
+                    values.setdefault(metric.name, [])
+                    if metric.auc is not None:
+                        values[metric.name].append(metric.auc)
+        sides.append({name: mean_sd(aucs)[0] if aucs else None for name, aucs in values.items()})
+    return {name: (sides[0].get(name), sides[1].get(name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
+
+
+def _settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[SettingDifference]:
+    sides = [lock.get("values") or {} for lock in (first, second)]
+    if not all(sides):
+        return
+    for name in dict.fromkeys((*sides[0], *sides[1])):
+        entries = [side.get(name) or {} for side in sides]
+        values = (entries[0].get("value"), entries[1].get("value"))
+        if values[0] != values[1] or bool(entries[0]) != bool(entries[1]):
+            origins = (str(entries[0].get("origin", "")), str(entries[1].get("origin", "")))
+            yield SettingDifference(name=name, values=values, origins=origins)
+
+
+def _specifications(
+    first: Results, second: Results, pairs: Sequence[tuple[PlannedRun, PlannedRun]]
+) -> Iterator[tuple[str, str, str, int]]:
+    """What differs in the jobs behind cells of one name, except keys of needed jobs: those differ for a reason."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for one, other in pairs:
+        if one.run.key == other.run.key:
+            continue
+        specs = [_flat(results, planned.run.key) for results, planned in ((first, one), (second, other))]
+        for name in dict.fromkeys((*specs[0], *specs[1])):
+            values = tuple(repr(spec[name]) if name in spec else "none" for spec in specs)
+            if values[0] != values[1]:
+                counts[name, values[0], values[1]] = counts.get((name, values[0], values[1]), 0) + 1
+    for (name, was, now), count in counts.items():
+        yield name, was, now, count
+
+
+def _flat(results: Results, key: str) -> dict[str, Any]:
+    """Specification of a job and of the jobs it needs, as dotted names; needed jobs stand under their kind."""
+    found: dict[str, Any] = {}
+
+    def add(node: Any, prefix: str) -> None:
+        if isinstance(node, Mapping):
+            for name, part in node.items():
+                add(part, f"{prefix}{name}.")
+        elif isinstance(node, str) and node in results.jobs:
+            needed = results.jobs[node]
+            add(needed.get("spec") or {}, f"{needed.get('kind', 'needed')}: ")
+        else:
+            found[prefix.rstrip(".")] = node
+
+    add(results.jobs.get(key, {}).get("spec") or {}, "")
+    return found
+
+
+def _notes(first: Results, second: Results) -> Iterator[str]:
+    for side, results in zip("AB", (first, second), strict=True):
+        if not results.lock.get("values"):
+            yield f"{side} names no settings, so none are compared."
+    if first.origin != second.origin:
+        yield f"A holds results of origin '{first.origin}', B of origin '{second.origin}'."

@@ -1,0 +1,1 @@
+"""The statements and figures of the paper, and which of them hold on our results."""

@@ -1,0 +1,359 @@
+"""Reads the statements of a paper from YAML and says which of them hold on a column of evidence."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from refers_bench import plugins
+from refers_bench.analysis.paper.expression import REDUCTIONS, ExpressionError, Leaf, class_of, leaves, parse, value
+from refers_bench.analysis.paper.figures import Evidence, Figure, Missing, Undecidable
+from refers_bench.analysis.paper.propagation import ALPHA, Limits, limits, linear, reduced, shared
+from refers_bench.analysis.paper.published import METHODS, TARGETS, published_values
+from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.manifest.yaml_text import read
+
+HOLDS, FAILS, UNDECIDED, NO_DATA = "holds", "fails", "undecided", "no data"
+#: In the order in which they are counted.
+VERDICTS = (HOLDS, FAILS, UNDECIDED, NO_DATA)
+#: Columns of Tables 1 and 2, in the paper's order: what "all" means in a claim's ``columns``.
+COLUMNS = (
+    ("nih", 0.01),
+    ("nih", 0.1),
+    ("nih", 1.0),
+    ("vinbigdata", 0.01),
+    ("vinbigdata", 0.1),
+    ("vinbigdata", 1.0),
+    ("shenzhen", 1.0),
+    ("covid-t1", 1.0),
+    ("covid-t2", 1.0),
+)
+_BOUNDS = ("about", "tolerance", "at_least", "at_most", "above", "below")
+_KEYS = ("id", "place", "statement", "expression", "columns", "classes", "over", "note", *_BOUNDS)
+#: Row titles of P-values in the published tables.
+P_ROWS = ("REFERS vs best baseline", "REFERS vs LSP (Transformer)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One quantitative statement.
+
+    Attributes:
+        id: name.
+        place: where the paper says it.
+        statement: in our words.
+        tree: the expression; AUCs in per cent.
+        text: the expression as written.
+        columns: (target, ratio) that it is taken over; () when it names its own.
+        classes: class names that it is taken over, in each column; () when it names its own, or none.
+        over: "min", "max" or "mean" of the values in all columns and classes.
+        low: the value must not lie below this; minus infinity for no bound.
+        high: nor above this.
+        strict: whether a value on a bound fails.
+        note: what a reader must know.
+    """
+
+    id: str
+    place: str
+    statement: str
+    tree: ast.expr
+    text: str
+    columns: tuple[tuple[str, float], ...]
+    classes: tuple[str, ...]
+    over: str
+    low: float
+    high: float
+    strict: bool
+    note: str
+
+    @property
+    def bound(self) -> str:
+        """What is demanded, in words."""
+        less, more = ("<", ">") if self.strict else ("at most", "at least")
+        if math.isinf(self.low):
+            return f"{less} {self.high:g}"
+        return f"{more} {self.low:g}" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
+
+    @property
+    def places(self) -> tuple[Mapping[str, Any], ...]:
+        """Values of the expression's free names in every column and class that it is taken over."""
+        columns, classes = self.columns or (("", 0.0),), self.classes or ("",)
+        return tuple(
+            {"target": target, "ratio": ratio, "finding": finding}
+            for (target, ratio), finding in product(columns, classes)
+        )
+
+    @property
+    def _slack(self) -> float:
+        """Rounding of sums of one-decimal figures that is forgiven."""
+        return -1e-9 if self.strict else 1e-9
+
+    def below(self, number: float) -> bool:
+        """Whether a value lies below what is demanded."""
+        return number < self.low - self._slack
+
+    def above(self, number: float) -> bool:
+        """Whether a value lies above what is demanded."""
+        return number > self.high + self._slack
+
+    def contains(self, number: float) -> bool:
+        """Whether a value satisfies the claim."""
+        return not self.below(number) and not self.above(number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A claim on one column of evidence.
+
+    Attributes:
+        verdict: one of `VERDICTS`.
+        value: of the expression; None when a figure that it needs is missing.
+        low: lower end of its 95 % interval; None where there is none.
+        high: upper end.
+        reason: why it is undecided or without data; ''.
+        places: columns and classes that refute it after Holm's correction over all of them; () for a claim that holds
+            or that is not about several.
+    """
+
+    verdict: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+    places: tuple[str, ...] = ()
+
+
+class Published(Evidence):
+    """The figures of the paper's tables, exact as printed."""
+
+    def figure(self, leaf: Leaf) -> Figure:
+        """A printed figure."""
+        kind, row, target, ratio = leaf[:4]
+        if finding := class_of(leaf):
+            raise Missing(f"no published AUC of one class is recorded here: {finding}")
+        statistic = {"auc": "mean_auc_percent", "p": "p_value"}[kind]
+        for known in published_values():
+            if (known.method, known.target, known.statistic) == (row, target, statistic) and known.label_ratio == ratio:
+                return Figure(value=known.value)
+        raise Missing(f"the paper prints no such figure: {row}, {target}, {ratio * 100:g} %")
+
+
+def load(path: Path | None = None) -> tuple[Claim, ...]:
+    """The claims of a file; of the paper when none is given.
+
+    Raises:
+        UserError: not YAML, an unknown key, an expression or name that is not understood; with line and column.
+    """
+    if path is None:
+        with resources.as_file(
+            resources.files("refers_bench.analysis.paper").joinpath("claim_files/refers2022.yaml")
+        ) as own:
+            return load(own)
+    text = read(path)
+    content = text.content
+    if not isinstance(content, Mapping) or not isinstance(content.get("claims"), list):
+        raise UserError("no list 'claims'", allowed="version, source, claims", path=path)
+    found: list[Claim] = []
+    problems: list[Problem] = []
+    for number, entry in enumerate(content["claims"]):
+        try:
+            found.append(_claim(entry, {claim.id for claim in found}))
+        except (ExpressionError, ValueError) as error:
+            problems.append(text.problem(("claims", number), str(error)))
+    if problems:
+        raise UserError(problems)
+    return tuple(found)
+
+
+def _claim(entry: Any, taken: set[str]) -> Claim:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"a claim is a mapping, got {type(entry).__name__}")
+    for key in entry:
+        if key not in _KEYS:
+            raise ValueError(f"unknown key '{key}'; allowed: {', '.join(_KEYS)}")
+    if missing := [key for key in ("id", "place", "statement", "expression") if not entry.get(key)]:
+        raise ValueError(f"needs {', '.join(missing)}")
+    if entry["id"] in taken:
+        raise ValueError(f"the id '{entry['id']}' is taken")
+    columns, classes = _columns(entry.get("columns")), _classes(entry.get("classes"))
+    over = str(entry.get("over", "min"))
+    if over not in ("min", "max", "mean"):
+        raise ValueError(f"over '{over}'; allowed: min, max, mean")
+    names: dict[str, Any] = dict(zip(("target", "ratio"), columns[0], strict=True)) if columns else {}
+    tree = parse(str(entry["expression"]), names | ({"finding": classes[0]} if classes else {}))
+    low, high, strict = _bounds(entry)
+    claim = Claim(
+        id=str(entry["id"]),
+        place=str(entry["place"]),
+        statement=str(entry["statement"]),
+        tree=tree,
+        text=str(entry["expression"]),
+        columns=columns,
+        classes=classes,
+        over=over,
+        low=low,
+        high=high,
+        strict=strict,
+        note=str(entry.get("note", "")),
+    )
+    for leaf in dict.fromkeys(leaf for place in claim.places for leaf in leaves(tree, place)):
+        _check(leaf)
+    return claim
+
+
+def _classes(given: Any) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
+        raise ValueError("classes: a list of class names")
+    return tuple(dict.fromkeys(given))
+
+
+def _columns(given: Any) -> tuple[tuple[str, float], ...]:
+    if given is None:
+        return ()
+    if given == "all":
+        return COLUMNS
+    if not isinstance(given, list) or not given:
+        raise ValueError("columns: 'all', or a list of targets or [target, ratio]")
+    found: list[tuple[str, float]] = []
+    for one in given:
+        match one:
+            case [str() as target, int() | float() as ratio]:
+                columns = [column for column in COLUMNS if column == (target, float(ratio))]
+            case str() as target:
+                columns = [column for column in COLUMNS if column[0] == target]
+            case _:
+                raise ValueError(f"columns: {one!r} is neither a target nor [target, ratio]")
+        if not columns:
+            known = tuple(dict.fromkeys(name for name, _ in COLUMNS))
+            near = nearest(target, known)
+            raise ValueError(
+                f"columns: no column {one!r}; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
+            )
+        found += columns
+    return tuple(dict.fromkeys(found))
+
+
+def _check(leaf: Leaf) -> None:
+    kind, row, target = leaf[:3]
+    rows = P_ROWS if kind == "p" else tuple(METHODS)
+    checks: list[tuple[str, Sequence[str], str]] = [(row, rows, "row"), (target, tuple(TARGETS), "target")]
+    if (finding := class_of(leaf)) and target in TARGETS:
+        dataset, task = TARGETS[target]
+        checks.append((finding, plugins.load("dataset", dataset).tasks[task].classes, f"class of {target}"))
+    for given, known, what in checks:
+        if given not in known:
+            near = nearest(given, known)
+            raise ValueError(
+                f"unknown {what} '{given}'; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
+            )
+
+
+def _bounds(entry: Mapping[str, Any]) -> tuple[float, float, bool]:
+    given = {key: float(entry[key]) for key in _BOUNDS if key in entry}
+    if set(given) == {"about", "tolerance"}:
+        return given["about"] - given["tolerance"], given["about"] + given["tolerance"], False
+    if set(given) <= {"at_least", "at_most"} and given:
+        return given.get("at_least", -math.inf), given.get("at_most", math.inf), False
+    if set(given) <= {"above", "below"} and given:
+        return given.get("above", -math.inf), given.get("below", math.inf), True
+    raise ValueError("needs about and tolerance, or at_least and/or at_most, or above and/or below")
+
+
+def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
+    """The claim on one column of evidence.
+
+    The expression has a 95 % interval, from the errors that the evidence gives for its figures together: of figures
+    that share seeds or test images, that of their difference. A claim about several columns or classes ("the highest
+    in every column") holds where it holds in each of them at the uncorrected level, an intersection-union test. It
+    fails where at least one of them refutes it at the level that Holm's procedure leaves for so many: one in nine
+    columns is below a bound by chance more often than one in one (see `propagation` for both).
+    It is undecided where the interval crosses a bound, and without data where a figure is missing and those that are
+    there do not refute it. A mean over columns takes the best baseline of each as it was found.
+    """
+    found: dict[Leaf, Figure] = {}
+    here: list[Mapping[str, Any]] = []
+    absent: list[Missing] = []
+    for place in claim.places:
+        try:
+            found |= {leaf: evidence.figure(leaf) for leaf in leaves(claim.tree, place)}
+            here.append(place)
+        except Missing as missing:
+            absent.append(missing)
+    lacking = UNDECIDED if all(isinstance(one, Undecidable) for one in absent) else NO_DATA
+    if absent and (claim.over == "mean" or not here):
+        return Outcome(verdict=lacking, reason=_why(absent))
+    try:
+        centre = _total(claim, here, {leaf: figure.value for leaf, figure in found.items()})
+        low, high = _interval(claim, here, found, evidence)
+        if absent:
+            # What is missing may lie further out on one side.
+            low, high = (-math.inf, high) if claim.over == "min" else (low, math.inf)
+        fails = claim.below(high) or claim.above(low)
+        refuting = _refuting(claim, here, found, evidence) if fails else ()
+    except Missing as missing:
+        return Outcome(verdict=UNDECIDED, reason=str(missing))
+    except ZeroDivisionError:
+        return Outcome(verdict=UNDECIDED, reason="a denominator is 0")
+    ends = (low, high) if not absent and any(figure.se > 0 for figure in found.values()) else (None, None)
+    if fails:
+        return Outcome(verdict=FAILS, value=centre, low=ends[0], high=ends[1], reason=_why(absent), places=refuting)
+    if absent:
+        return Outcome(verdict=lacking, reason=_why(absent))
+    verdict = HOLDS if claim.contains(low) and claim.contains(high) else UNDECIDED
+    reason = "the interval crosses a bound" if verdict == UNDECIDED else ""
+    return Outcome(verdict=verdict, value=centre, low=ends[0], high=ends[1], reason=reason)
+
+
+def _why(absent: Sequence[Missing]) -> str:
+    """The first reason, of those without data first, and how many there are."""
+    reasons = list(dict.fromkeys(str(one) for one in sorted(absent, key=lambda one: isinstance(one, Undecidable))))
+    return "".join(reasons[:1]) + (f"; and {len(reasons) - 1} more" if len(reasons) > 1 else "")
+
+
+def _total(claim: Claim, places: Sequence[Mapping[str, Any]], figures: Mapping[Leaf, float]) -> float:
+    return REDUCTIONS[claim.over]([value(claim.tree, figures.__getitem__, place) for place in places])
+
+
+def _interval(
+    claim: Claim, places: Sequence[Mapping[str, Any]], found: Mapping[Leaf, Figure], evidence: Evidence
+) -> Limits:
+    """The 95 % interval of the claim's value, in the places that have figures."""
+    if claim.over == "mean":
+        tails = (ALPHA, ALPHA)
+        return linear(lambda figures: _total(claim, places, figures), found, evidence, tails=tails)
+    tails = shared((ALPHA, ALPHA), over=claim.over, count=len(claim.places))
+    return reduced([limits(claim.tree, found, place, evidence, tails=tails) for place in places], over=claim.over)
+
+
+def _refuting(
+    claim: Claim, places: Sequence[Mapping[str, Any]], found: Mapping[Leaf, Figure], evidence: Evidence
+) -> tuple[str, ...]:
+    """Names of the places that refute a claim about all of them, by Holm's step-down procedure."""
+    if len(claim.places) < 2 or claim.over == "mean":
+        return ()
+    refuted: list[Mapping[str, Any]] = []
+    while True:
+        tails = shared((ALPHA, ALPHA), over=claim.over, count=max(1, len(claim.places) - len(refuted)))
+        ends = [
+            (place, *limits(claim.tree, found, place, evidence, tails=tails))
+            for place in places
+            if place not in refuted
+        ]
+        more = [p for p, low, high in ends if (claim.below(high) if claim.over == "min" else claim.above(low))]
+        if not more:
+            return tuple(_title(place) for place in places if place in refuted)
+        refuted += more
+
+
+def _title(place: Mapping[str, Any]) -> str:
+    """A column, and a class, in words: "nih 1 %, Mass"."""
+    column = f"{place['target']} {place['ratio'] * 100:g} %" if place["target"] else ""
+    return ", ".join(part for part in (column, place["finding"]) if part)

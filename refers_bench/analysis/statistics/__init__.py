@@ -1,0 +1,1 @@
+"""AUCs, their errors and intervals, summaries of seeds, and statistical tests."""

@@ -1,0 +1,165 @@
+"""Which images stand in two lists, whoever made them and whatever folder and file ending they write?"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from refers_bench.data.index import read_table
+from refers_bench.errors import DataError
+
+#: Endings of image files: what is left is the image's id.
+ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gz", ".nii", ".npy", ".tif", ".tiff", ".bmp")
+#: Shared ids that a summary names.
+SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdList:
+    """A named list of images.
+
+    Attributes:
+        name: what it is called in a report.
+        ids: as they stand in it.
+        patients: id as `plain` gives it -> patient, where that is known.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    patients: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """What two lists share.
+
+    Attributes:
+        first: name of a list.
+        second: name of another.
+        ids: shared ids, sorted.
+        patients: shared patients, sorted; None where not every image's patient is known.
+    """
+
+    first: str
+    second: str
+    ids: tuple[str, ...]
+    patients: tuple[str, ...] | None
+
+
+def plain(name: str) -> str:
+    """An image's id without folder and file ending.
+
+    Example:
+        >>> plain("images_012/00028178_000.png"), plain("b3f1.DICOM"), plain("s50414267")
+        ('00028178_000', 'b3f1', 's50414267')
+    """
+    name = PurePosixPath(name.strip().replace("\\", "/")).name
+    while name.lower().endswith(ENDINGS):
+        name = name[: name.rindex(".")]
+    return name
+
+
+def read_ids(path: Path, *, column: str = "") -> IdList:
+    """A list from a file.
+
+    Args:
+        path: ``.csv`` (gzipped or not) with a header: the ids stand in `column`, by default the first; any other file:
+            the first word of each line is an id, as in the released lists.
+        column: of a CSV.
+
+    Raises:
+        DataError: missing, unreadable, empty, or without that column.
+    """
+    if path.name.lower().endswith((".csv", ".csv.gz")):
+        frame = read_table(path, required=[column] if column else [])
+        ids = frame[column or frame.columns[0]].tolist()
+    elif column:
+        raise DataError(f"column '{column}' of a list without columns", allowed="a .csv", path=path)
+    else:
+        try:
+            ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except FileNotFoundError as error:
+            raise DataError("missing list", path=path) from error
+        except (UnicodeDecodeError, OSError) as error:
+            raise DataError(f"not a readable list ({error})", allowed="text", path=path) from error
+    if not ids:
+        raise DataError("an empty list", allowed="an image a line", path=path)
+    return IdList(name=str(path), ids=tuple(ids))
+
+
+def of_index(frame: pd.DataFrame, *, name: str) -> list[IdList]:
+    """The used splits of a dataset's index as lists "<name>:<split>" that know their patients."""
+    return [
+        IdList(
+            name=f"{name}:{split}",
+            ids=tuple(rows["image_id"]),
+            patients={
+                plain(image): f"{name}/{who}" for image, who in zip(rows["image_id"], rows["patient_id"], strict=True)
+            },
+        )
+        for split, rows in frame[frame["split"] != ""].groupby("split", sort=True)
+    ]
+
+
+def repeated(one: IdList) -> tuple[str, ...]:
+    """File names, or ids, that a list holds more than once, sorted.
+
+    Endings count here: a collection may hold a radiograph's JPEG beside another one's PNG of the same stem.
+    """
+    counts = collections.Counter(PurePosixPath(name.strip()).name for name in one.ids)
+    return tuple(sorted(name for name, count in counts.items() if count > 1))
+
+
+def overlaps(lists: Sequence[IdList]) -> list[Overlap]:
+    """What any two lists share, in the order given; pairs that share nothing are kept: they were compared.
+
+    The patients of an image that one list knows hold for all lists.
+    """
+    patients: dict[str, str] = {}
+    for one in lists:
+        patients |= one.patients
+    sets = [{plain(name) for name in one.ids} for one in lists]
+    people = [_patients(ids, patients) for ids in sets]
+    found = []
+    for i, j in itertools.combinations(range(len(lists)), 2):
+        both = None if (first := people[i]) is None or (second := people[j]) is None else tuple(sorted(first & second))
+        found.append(
+            Overlap(first=lists[i].name, second=lists[j].name, ids=tuple(sorted(sets[i] & sets[j])), patients=both)
+        )
+    return found
+
+
+def _patients(ids: Iterable[str], known: Mapping[str, str]) -> set[str] | None:
+    people = {known.get(name) for name in ids}
+    return None if None in people else {person for person in people if person is not None}
+
+
+def record(lists: Sequence[IdList], found: Sequence[Overlap]) -> dict[str, object]:
+    """What was compared and found, as plain values: all shared ids."""
+    return {
+        "lists": [
+            {
+                "name": one.name,
+                "ids": len(one.ids),
+                "different": len({plain(name) for name in one.ids}),
+                "repeated": list(repeated(one)),
+            }
+            for one in lists
+        ],
+        "overlaps": [
+            {
+                "first": one.first,
+                "second": one.second,
+                "shared": len(one.ids),
+                "ids": list(one.ids),
+                "shared_patients": None if one.patients is None else len(one.patients),
+                "patients": None if one.patients is None else list(one.patients),
+            }
+            for one in found
+        ],
+    }

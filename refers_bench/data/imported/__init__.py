@@ -1,0 +1,1 @@
+"""Predictions that other programs wrote, read from their files."""

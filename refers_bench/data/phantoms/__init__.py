@@ -1,0 +1,1 @@
+"""Procedural images: radiographs with findings and reports, and coloured scenes."""

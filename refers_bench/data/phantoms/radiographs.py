@@ -1,0 +1,254 @@
+"""What does a procedural radiograph with a finding look like, and what would its report say?
+
+Nothing here imitates a real person's image: lungs, heart, ribs and findings are drawn from formulas, so that
+every reader and every method can be exercised anywhere. Results on phantoms are always labelled synthetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from refers_bench import identity
+from refers_bench.files import making, staged_folder
+
+#: Raised whenever the drawn pixels or texts change.
+IMPL = 1
+LUNG_X = {"left": 0.70, "right": 0.30}  # the patient's left lung is on the image's right
+
+
+class PhantomParams(BaseModel):
+    """How many studies, how large, how difficult."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, ge=0, description="of the whole collection")
+    studies: int = Field(default=300, ge=10, le=500_000)
+    size: int = Field(default=96, ge=32, le=1024, description="side of the images, in pixels")
+    views: int = Field(default=3, ge=1, le=4, description="radiographs per study at most")
+    prevalence: float = Field(default=0.22, gt=0, lt=1, description="of each finding")
+    contrast: float = Field(default=1.0, gt=0, le=3, description="factor on every finding's contrast")
+    noise: float = Field(default=0.04, ge=0, le=0.5, description="standard deviation of the noise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion:
+    """One finding in a study: its name, side ("left", "right", "both", '') and box (x, y, w, h) in [0, 1]."""
+
+    finding: str
+    side: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomView:
+    """One radiograph: uint8 pixels, its projection, and how it is zoomed and moved against the anatomy."""
+
+    pixels_HW: np.ndarray
+    view: str
+    zoom: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+
+    def box(self, lesion: Lesion) -> tuple[float, float, float, float]:
+        """Box (left, top, width, height) of a lesion in this radiograph, cut at its borders, in [0, 1]."""
+        x, y, width, height = lesion.box
+        left, top = (x - 0.5) * self.zoom + 0.5 + self.dx, (y - 0.5) * self.zoom + 0.5 + self.dy
+        edges = np.clip([left, top, left + width * self.zoom, top + height * self.zoom], 0, 1).round(4).tolist()
+        return edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomStudy:
+    """A study: its patient, views, lesions, report and split."""
+
+    number: int
+    patient: int
+    split: str
+    views: tuple[PhantomView, ...]
+    lesions: tuple[Lesion, ...]
+    report: str
+
+    @property
+    def findings(self) -> frozenset[str]:
+        """Names of what is there."""
+        return frozenset(lesion.finding for lesion in self.lesions)
+
+
+#: Finding -> how it is worded; {side} is the laterality.
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "Cardiomegaly": (
+        "The heart is enlarged.",
+        "Cardiomegaly is present.",
+        "The cardiac silhouette is increased in size.",
+    ),
+    "Effusion": ("There is a {side} pleural effusion.", "A {side} sided pleural effusion layers at the base."),
+    "Nodule": ("A small nodule projects over the {side} lung.", "There is a {side} pulmonary nodule."),
+    "Consolidation": ("There is a consolidation in the {side} lung.", "A {side} airspace consolidation is seen."),
+    "Pneumothorax": ("There is a {side} apical pneumothorax.", "A {side} pneumothorax is noted at the apex."),
+    "Interstitial": ("Reticular interstitial markings are increased.", "There is a diffuse interstitial pattern."),
+}
+NORMAL: Mapping[str, tuple[str, ...]] = {
+    "Cardiomegaly": ("The heart size is normal.", "The cardiac silhouette is not enlarged."),
+    "Effusion": ("No pleural effusion.", "The costophrenic angles are sharp."),
+    "Nodule": ("No nodule is seen.",),
+    "Consolidation": ("No focal consolidation.", "The lungs are clear of consolidation."),
+    "Pneumothorax": ("No pneumothorax.",),
+    "Interstitial": ("The interstitial markings are normal.",),
+}
+DISTRACTORS = (
+    "The bony thorax is intact.",
+    "The trachea is midline.",
+    "Mediastinal contours are unremarkable.",
+    "The visualised upper abdomen is normal.",
+    "Comparison is made with the prior study.",
+    "Inspiration is adequate.",
+)
+FINDINGS = tuple(WORDS)
+
+
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+    return axis[None, :], axis[:, None]
+
+
+def _blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
+    """A smooth disc of height 1."""
+    distance = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
+    blob: np.ndarray = np.exp(-(distance**2))
+    return blob
+
+
+def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: float, lateral: bool) -> np.ndarray:
+    image = np.full((len(y), x.shape[1]), 0.42, np.float32) + 0.1 * y
+    for cx in (0.47, 0.53) if lateral else LUNG_X.values():
+        image -= 0.26 * _blob(x, y, cx, 0.45, 0.21 if lateral else 0.17, 0.33)
+    image += 0.30 * _blob(x, y, 0.42 if lateral else 0.56, 0.63, 0.12 * heart, 0.14)
+    image += 0.18 * _blob(x, y, 0.8 if lateral else 0.5, 0.5, 0.06, 0.7)
+    phase, curve = rng.uniform(0, 0.09), rng.uniform(0.2, 0.5)
+    ribs = np.sin((y - phase + curve * (x - 0.5) ** 2) * 2 * np.pi / 0.09) ** 8
+    ribbed: np.ndarray = image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42)
+    return ribbed
+
+
+def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, dx: float, lateral: bool, contrast: float) -> np.ndarray:
+    bx, by, bw, bh = lesion.box
+    cx, cy = (0.5 + (bx + bw / 2 - 0.5) * (0.3 if lateral else 1)) + dx, by + bh / 2
+    if lesion.finding == "Effusion":
+        layer: np.ndarray = contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40))
+        return layer
+    if lesion.finding == "Pneumothorax":
+        return -0.8 * contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
+    if lesion.finding == "Interstitial":
+        lungs = _blob(x, y, 0.3, 0.45, 0.17, 0.33) + _blob(x, y, 0.7, 0.45, 0.17, 0.33)
+        reticular: np.ndarray = 0.5 * contrast * np.sin(x * 70) * np.sin(y * 70) * lungs
+        return reticular
+    return contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
+
+
+def _lesions(rng: np.random.Generator, names: frozenset[str]) -> tuple[Lesion, ...]:
+    found = []
+    for name in FINDINGS:
+        if name not in names:
+            continue
+        side = str(rng.choice(["left", "right"]))
+        cx = LUNG_X[side] + rng.uniform(-0.06, 0.06)
+        if name == "Cardiomegaly":
+            side, box = "", (0.38, 0.5, 0.36, 0.28)
+        elif name == "Effusion":
+            box = (LUNG_X[side] - 0.16, rng.uniform(0.62, 0.72), 0.32, 0.24)
+        elif name == "Pneumothorax":
+            box = (LUNG_X[side] - 0.14, 0.12, 0.28, rng.uniform(0.18, 0.28))
+        elif name == "Interstitial":
+            side, box = "both", (0.13, 0.12, 0.74, 0.66)
+        else:
+            r = rng.uniform(0.035, 0.06) if name == "Nodule" else rng.uniform(0.09, 0.15)
+            box = (cx - r, rng.uniform(0.25, 0.65) - r, 2 * r, 2 * r)
+        left, top, width, height = (float(round(value, 4)) for value in box)
+        found.append(Lesion(finding=name, side=side, box=(left, top, width, height)))
+    return tuple(found)
+
+
+def _report(rng: np.random.Generator, lesions: tuple[Lesion, ...]) -> str:
+    """Findings and impression, in random order and wording, with negations and sentences that say nothing."""
+    sentences = [str(rng.choice(WORDS[item.finding])).format(side=item.side) for item in lesions]
+    positives = list(sentences)
+    absent = [name for name in FINDINGS if name not in {item.finding for item in lesions}]
+    mentioned = [str(name) for name in rng.permutation(absent)[: rng.integers(1, 4)]] if absent else []
+    sentences += [str(rng.choice(NORMAL[name])) for name in mentioned]
+    sentences += [str(sentence) for sentence in rng.choice(DISTRACTORS, rng.integers(1, 3), replace=False)]
+    findings = " ".join(str(sentence) for sentence in rng.permutation(sentences))
+    impression = " ".join(positives) or "No acute cardiopulmonary abnormality."
+    return f"{findings} Impression: {impression}"
+
+
+def study(
+    params: PhantomParams, number: int, *, choose: Callable[[np.random.Generator], frozenset[str]] | None = None
+) -> PhantomStudy:
+    """Study `number` of a collection: a function of the parameters and the number alone.
+
+    Args:
+        params: of the collection.
+        number: from 0.
+        choose: which findings a study has; each independently with `params.prevalence` by default.
+    """
+    rng = np.random.default_rng(identity.seed("phantom", IMPL, params.seed, number))
+    # Some patients have two studies; a patient belongs to one split.
+    patient = number - number % 2 if identity.seed("pair", params.seed, number // 2) % 4 == 0 else number
+    share = identity.seed("split", params.seed, patient) / 2**63
+    names = choose(rng) if choose else frozenset(name for name in FINDINGS if rng.random() < params.prevalence)
+    lesions = _lesions(rng, names)
+    report = _report(rng, lesions)
+    heart = 1.55 if "Cardiomegaly" in names else 1.0
+    x, y = _grid(params.size)
+    views = []
+    for index in range(int(rng.integers(1, params.views + 1))):
+        view = "L" if index == 1 else str(rng.choice(["PA", "AP"]))
+        zoom, dx, dy = rng.normal(1, 0.05), *rng.normal(0, 0.02, 2)
+        u, v = (x - 0.5 - dx) / zoom + 0.5, (y - 0.5 - dy) / zoom + 0.5
+        image = _anatomy(u, v, rng, heart=heart * rng.normal(1, 0.06), lateral=view == "L")
+        for lesion in lesions:
+            if lesion.finding != "Cardiomegaly":
+                strength = params.contrast * rng.uniform(0.15, 0.3)
+                image = image + _draw(lesion, u, v, dx=0.0, lateral=view == "L", contrast=strength)
+        image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
+        pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+        views.append(PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy)))
+    return PhantomStudy(
+        number=number,
+        patient=patient,
+        views=tuple(views),
+        lesions=lesions,
+        report=report,
+        split="train" if share < 0.7 else "val" if share < 0.8 else "test",
+    )
+
+
+def studies(
+    params: PhantomParams, choose: Callable[[np.random.Generator], frozenset[str]] | None = None
+) -> Iterator[PhantomStudy]:
+    """All studies of a collection."""
+    return (study(params, number, choose=choose) for number in range(params.studies))
+
+
+def write(folder: Path, params: PhantomParams, layout: Callable[[Path, PhantomParams], None]) -> None:
+    """Write a collection in a dataset's official layout, whole or not at all; an existing one is kept.
+
+    Args:
+        folder: where it appears.
+        params: of the collection.
+        layout: the dataset's ``write_layout``.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    if folder.is_dir():
+        return
+    with making(folder):
+        if not folder.is_dir():  # another process may have just written it
+            with staged_folder(folder) as stage:
+                layout(stage, params)

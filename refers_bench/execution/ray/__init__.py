@@ -1,0 +1,1 @@
+"""The Ray engine: one remote call a job."""

@@ -1,0 +1,1 @@
+"""The Slurm engine: job arrays, watched from outside."""

@@ -1,0 +1,129 @@
+"""Which arrays were sent to Slurm, and what has happened to their tasks? Files below ``<results>/work/slurm``.
+
+``<token>/<number>/`` is an array: ``script.sh``, ``array.json`` (which jobs each task runs), ``task-<k>.json`` (its
+batch), ``task-<k>.log`` (what it prints), ``task-<k>.jsonl`` (what it does, in its own words), ``watch.jsonl`` (what
+coordinators saw happen to its tasks), ``id`` (once Slurm has it) and ``closed`` (once nothing of it is left to watch).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refers_bench.execution.engine import Attempt, Settings
+from refers_bench.execution.slurm.events import root
+from refers_bench.execution.task import Batch
+from refers_bench.files import publish_bytes, publish_json
+
+VERSION = 1
+#: Begins the name of every array in Slurm's queue.
+PREFIX = "refers-bench"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array:
+    """An array on disk.
+
+    Attributes:
+        folder: of its files.
+        token: under which its jobs are claimed.
+        id: Slurm's; '' until that is known.
+    """
+
+    folder: Path
+    token: str
+    id: str = ""
+
+    @property
+    def name(self) -> str:
+        """In Slurm's queue: by it an array is found whose id was never written."""
+        return f"{PREFIX}-{self.token}-{self.folder.name}"
+
+    def task_id(self, number: int) -> str:
+        """Slurm's id of a task."""
+        return f"{self.id}_{number}"
+
+    def batch(self, number: int) -> Path:
+        """What a task runs."""
+        return self.folder / f"task-{number}.json"
+
+    def log(self, number: int) -> Path:
+        """What it prints."""
+        return self.folder / f"task-{number}.log"
+
+    def diary(self, number: int) -> Path:
+        """What it does."""
+        return self.folder / f"task-{number}.jsonl"
+
+    @property
+    def watched(self) -> Path:
+        """What coordinators saw."""
+        return self.folder / "watch.jsonl"
+
+    def known(self, number: str) -> Array:
+        """The same once Slurm has given it a number; written down."""
+        publish_bytes(self.folder / "id", number.encode())
+        return Array(folder=self.folder, token=self.token, id=number)
+
+    def close(self) -> None:
+        """Nothing of it is left to watch: its batches go, its logs stay."""
+        (self.folder / "closed").touch()
+        for path in self.folder.glob("task-*.json"):
+            path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Slurm has not taken it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def write(
+    folder: Path,
+    *,
+    token: str,
+    tasks: Sequence[Sequence[Attempt]],
+    device: str,
+    settings: Settings,
+    side_by_side: int = 1,
+) -> Array:
+    """An array's files, before it is sent.
+
+    Args:
+        folder: of the array, which does not exist.
+        token: under which its jobs are claimed.
+        tasks: attempts of each task.
+        device: asked for.
+        settings: of the coordinator.
+        side_by_side: jobs that a task runs at a time.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    array = Array(folder=folder, token=token)
+    for number, attempts in enumerate(tasks):
+        batch = Batch(
+            engine="slurm", token=token, device=device, attempts=attempts, settings=settings, side_by_side=side_by_side
+        )
+        batch.write(array.batch(number))
+    names = [[{"key": one.job.key, "name": one.job.name} for one in attempts] for attempts in tasks]
+    publish_json(folder / "array.json", {"version": VERSION, "name": array.name, "tasks": names})
+    return array
+
+
+def arrays(results: Path, *, closed: bool = False) -> Iterator[Array]:
+    """Arrays that somebody has sent, oldest first.
+
+    Args:
+        results: results folder.
+        closed: also those of which nothing is left to watch.
+    """
+    found = sorted(root(results).glob("*/*/array.json"), key=lambda path: path.stat().st_mtime)
+    for path in found:
+        if closed or not (path.parent / "closed").exists():
+            number = path.parent / "id"
+            yield Array(
+                folder=path.parent,
+                token=path.parent.parent.name,
+                id=number.read_text(encoding="utf-8") if number.is_file() else "",
+            )

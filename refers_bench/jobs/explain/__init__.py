@@ -1,0 +1,1 @@
+"""Jobs that show where a network looks: attention maps, and the boxes around them."""

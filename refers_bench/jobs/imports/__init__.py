@@ -1,0 +1,1 @@
+"""Jobs that take other people's predictions and bundles into the store."""

@@ -1,0 +1,188 @@
+"""Stores other people's predictions as results, with a plan that says where they come from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refers_bench import identity
+from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.errors import UserError
+from refers_bench.files import publish_json
+from refers_bench.plan import lock
+from refers_bench.store import provenance, schemas
+from refers_bench.store.results import RECORD, ResultStore
+
+#: Raised when the stored files would differ for the same source.
+RECIPE = 1
+#: Where results may come from, besides a run of ours.
+RELEASED, IMPORTED = "released", "imported"
+#: Why a class has no AUC in imported predictions, besides the reasons of `analysis.auc`.
+NAN_SCORES = "NaN scores"
+
+
+def publish(
+    runs: Sequence[ImportedRun],
+    *,
+    results: Path,
+    name: str,
+    title: str,
+    origin: str,
+    command: str,
+    tables: tuple[str, ...] = (),
+    unread: Sequence[str] = (),
+    probabilities: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> lock.Plan:
+    """Store the predictions and metrics of each run, then the plan that lists them.
+
+    Equal predictions are one result, whatever file they came from; what is stored already is left alone.
+
+    Args:
+        runs: read by `refers_bench.data`.
+        results: the results folder.
+        name: of the plan.
+        title: of the report.
+        origin: `RELEASED` or `IMPORTED`.
+        command: how the import is done again, for the report.
+        tables: of the paper, to be shown however few of their cells are there.
+        unread: what of the source was not read ("column notes", or a file's path), for the report.
+        probabilities: whether the scores are declared probabilities; of others no range is known.
+        progress: told (done, total) after each run.
+
+    Raises:
+        UserError: a plan of that name stands there that was not imported from such a source.
+    """
+    path = results / name / lock.LOCK
+    if path.is_file() and (found := lock.read(path).manifest.get("origin", "run")) != origin:
+        raise UserError(f"a plan '{name}' of another origin: {found}", allowed="another name: --name", path=path)
+    store = ResultStore(results)
+    jobs: dict[str, lock.Job] = {}
+    cells = []
+    for number, run in enumerate(runs):
+        job = _job(run, origin)
+        jobs.setdefault(job.key, job)
+        if store.state(job.key) != "done":
+            _store(run, job, store, origin)
+        cells.append(
+            lock.Cell(
+                method=run.method,
+                label=run.label,
+                dataset=run.dataset,
+                task=run.task,
+                label_ratio=run.label_ratio,
+                seed=run.seed,
+                key=job.key,
+                footnotes=run.footnotes,
+            )
+        )
+        progress(number + 1, len(runs))
+    # Left out where there is nothing to say, as in the plans of earlier imports.
+    about = {name: value for name, value in (("unread", list(unread)), ("probabilities", probabilities)) if value}
+    plan = lock.Plan(
+        name=name,
+        title=title,
+        manifest={"origin": origin, "command": command, **about},
+        jobs=tuple(jobs.values()),
+        cells=tuple(cells),
+        tables=tables,
+    )
+    lock.write(plan, results)
+    return plan
+
+
+def _job(run: ImportedRun, origin: str) -> lock.Job:
+    spec = {
+        "kind": "import",
+        "recipe": RECIPE,
+        "origin": origin,
+        "method": run.method,
+        "dataset": run.dataset,
+        "task": run.task,
+        "label_ratio": run.label_ratio,
+        "seed": run.seed,
+        "classes": list(run.classes),
+        "digest": run.digest,
+    }
+    return lock.Job(key=identity.key(spec), kind="import", name=run.name, spec=spec)
+
+
+def _store(run: ImportedRun, job: lock.Job, store: ResultStore, origin: str) -> None:
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    with store.publish(job.key) as stage:
+        schemas.write_table(stage / "predictions.parquet", _predictions(run), "predictions")
+        schemas.write_table(stage / "metrics.parquet", _metrics(run), "metrics")
+        record = {
+            "version": 1,
+            "key": job.key,
+            "kind": job.kind,
+            "name": job.name,
+            "category": "ok",
+            "started": started,
+            "wall_s": round(time.monotonic() - clock, 3),
+            "peak_mem_bytes": provenance.peak_memory_bytes(),
+            "provenance": provenance.provenance(),
+            "spec": dict(job.spec),
+            "facts": {
+                "origin": origin,
+                "images": {"test": len(run.image_ids)},
+                "files": dict(run.files),
+                "scores_merged_in_float32": run.merged,
+            },
+        }
+        publish_json(stage / RECORD, record)
+
+
+def _predictions(run: ImportedRun) -> Any:
+    """Rows image x class as an Arrow table, image by image."""
+    import pyarrow as pa
+
+    images, classes = run.labels_NK.shape
+
+    def column(values: Sequence[str], codes: Any) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.string())).cast(
+            pa.string()
+        )
+
+    image = np.repeat(np.arange(images, dtype=np.int32), classes)
+    patients, place = np.unique(np.array(run.patient_ids, dtype=object), return_inverse=True)
+    labels = run.labels_NK.ravel()
+    return pa.table(
+        {
+            "image_id": column(run.image_ids, image),
+            "patient_id": column(patients.tolist(), place.astype(np.int32)[image]),
+            "class": column(run.classes, np.tile(np.arange(classes, dtype=np.int32), images)),
+            "label": pa.array(labels, pa.int8(), mask=labels < 0),
+            # From a buffer: NaN stays NaN and does not become null.
+            "logit": pa.array(np.ascontiguousarray(run.scores_NK).ravel(), pa.float32(), from_pandas=False),
+            "split": column(["test"], np.zeros(images * classes, np.int32)),
+        }
+    )
+
+
+def _metrics(run: ImportedRun) -> Any:
+    import pyarrow as pa
+
+    rows = []
+    for place, name in enumerate(run.classes):
+        labels, scores = run.labels_NK[:, [place]], run.scores_NK[:, [place]]
+        usable = not np.isnan(scores).any()
+        found = class_aucs(labels, scores if usable else np.zeros_like(scores))
+        undefined = found.undefined[0] or ("" if usable else NAN_SCORES)
+        rows.append(
+            {
+                "class": name,
+                "auc": None if undefined else float(found.auc_K[0]),
+                "n_pos": int(found.n_pos_K[0]),
+                "n_neg": int(found.n_neg_K[0]),
+                "undefined": undefined,
+                "split": "test",
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=schemas.METRICS)

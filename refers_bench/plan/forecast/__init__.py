@@ -1,0 +1,1 @@
+"""Time, memory and disk that the jobs of a plan will take."""

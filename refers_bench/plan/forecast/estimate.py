@@ -1,0 +1,270 @@
+"""Forecasts what the jobs of a plan that are still to run take: time, memory, disk, with the source of each figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from refers_bench.plan.forecast.cost_model import Cost, modelled, saving_share
+from refers_bench.plan.forecast.devices import Device
+from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned, with_bytes
+from refers_bench.plan.forecast.schedule import Schedule, schedule
+from refers_bench.plan.forecast.shapes import Shapes
+from refers_bench.plan.forecast.splits import Splits
+from refers_bench.plan.lock import Job, Plan
+from refers_bench.store.results import ResultStore
+
+#: Records of other manifests that are read at most to find finished jobs of a shape.
+SCANNED = 5_000
+#: Seconds until a worker has loaded torch, and to hand a job to it: our assumptions.
+START_S, HAND_OVER_S = 5.0, 0.05
+#: Images that repay another process of a preparation: chunks of it times their images.
+IMAGES_A_PROCESS = 256
+#: Bytes of a prediction once compressed.
+PREDICTION_BYTES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobForecast:
+    """What one job will take.
+
+    Attributes:
+        job: which.
+        seconds: from its start to its published result; at most, where it may stop early.
+        peak_bytes: largest memory, of the GPU or of the worker.
+        disk_bytes: of its result (of pixels, for a preparation).
+        source: "recorded", "probed" or "model".
+    """
+
+    job: Job
+    seconds: float
+    peak_bytes: int
+    disk_bytes: int
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a plan will take.
+
+    Attributes:
+        jobs: key -> of each job that is still to run.
+        device: on which.
+        schedule: of all of them.
+        undisturbed: the same where probes measured what others were doing on this machine, with processor time in place
+            of theirs.
+        unknown: jobs of kinds that nothing is forecast of.
+        assumed: preparations whose splits were assumed, not counted.
+        costs: shape -> its cost.
+        processes: in which images are prepared.
+    """
+
+    jobs: Mapping[str, JobForecast]
+    device: Device
+    schedule: Schedule
+    undisturbed: Schedule
+    unknown: tuple[Job, ...] = ()
+    assumed: tuple[str, ...] = ()
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    processes: int = 1
+
+    @property
+    def wall_s(self) -> float:
+        """When the last job ends, workers' start included."""
+        return self.schedule.wall_s + (START_S if self.jobs else 0.0)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Job -> seconds."""
+        return {key: one.seconds for key, one in self.jobs.items()}
+
+    @property
+    def hours(self) -> float:
+        """Device hours: GPUs or processor threads that workers occupy; images are prepared beside GPUs."""
+        beside = self.schedule.apart_s if self.device.kind == "cuda" else 0.0
+        return (self.schedule.total_s - beside) * self.device.units / 3600
+
+
+def measured(plan: Plan, shapes: Shapes, store: ResultStore, device: Device, *, done: set[str]) -> dict[str, Cost]:
+    """Shape -> recorded cost, else probed; what neither is known of is left out. No store is searched.
+
+    Args:
+        plan: of a manifest.
+        shapes: of its jobs.
+        store: holds the records of those that are done.
+        device: on which they must have run.
+        done: keys of jobs that are done.
+    """
+    costs = {}
+    for name, jobs in shapes.groups().items():
+        records = with_bytes(records_of((job.key for job in jobs if job.key in done), store, device), store)
+        cost = recorded(records) or probed(store.results, shapes.shapes[name], device)
+        if cost is not None:
+            costs[name] = cost
+    return costs
+
+
+def found_elsewhere(costs: Mapping[str, Cost], shapes: Shapes, store: ResultStore, device: Device) -> dict[str, Cost]:
+    """Costs completed and, where they come from a probe, replaced by what other manifests' jobs recorded."""
+    wanted = {name for name in shapes.shapes if name not in costs or costs[name].source != "recorded"}
+    found = {name: recorded(each) for name, each in scanned(store, device, wanted, most=SCANNED).items()}
+    return {**costs, **{name: cost for name, cost in found.items() if cost is not None}}
+
+
+def completed(costs: Mapping[str, Cost], shapes: Shapes, device: Device) -> dict[str, Cost]:
+    """Costs with the model's where nothing was measured."""
+    missing = {name: jobs[0] for name, jobs in shapes.groups().items() if name not in costs}
+    return {**costs, **{name: modelled(job.spec, device) for name, job in missing.items()}}
+
+
+def forecast(
+    plan: Plan,
+    jobs: Sequence[Job],
+    *,
+    costs: Mapping[str, Cost],
+    shapes: Shapes,
+    splits: Splits,
+    device: Device,
+    slots: int,
+    ranks: Mapping[str, float] | None = None,
+    processes: int = 1,
+) -> Forecast:
+    """What these jobs will take.
+
+    Args:
+        plan: of a manifest.
+        jobs: of it, still to run; those they need that are not among them are done.
+        costs: of all their shapes (see `completed`).
+        shapes: of the plan's jobs.
+        splits: of its data.
+        device: on which.
+        slots: workers.
+        ranks: job -> rank under which it starts; None for the longest chain first.
+        processes: in which images are prepared.
+    """
+    found: dict[str, JobForecast] = {}
+    unknown, assumed = [], set()
+    each = _Each(plan, splits, processes)
+    for job in jobs:
+        shape = shapes.of[job.key]
+        if not shape:
+            unknown.append(job)
+            continue
+        found[job.key] = each.of(job, costs[shape])
+        if job.kind in ("pretrain", "finetune") and not splits.of(job.spec).counted:
+            assumed.add(job.spec["prepare"] if job.kind == "finetune" else job.spec["source"]["prepare"])
+    seconds = {key: one.seconds + HAND_OVER_S for key, one in found.items()}
+    needs = {job.key: job.needs for job in jobs}
+    crowding = device.crowding(slots)
+    quiet = {key: each_s / max(1.0, costs[shapes.of[key]].busy / crowding) for key, each_s in seconds.items()}
+    apart = [key for key, one in found.items() if one.job.kind == "prepare"]
+    planned = undisturbed = schedule(seconds, needs, slots=slots, ranks=ranks, apart=apart)
+    if quiet != seconds:
+        undisturbed = schedule(quiet, needs, slots=slots, ranks=ranks, apart=apart)
+    return Forecast(
+        jobs=found,
+        device=device,
+        schedule=planned,
+        undisturbed=undisturbed,
+        unknown=tuple(unknown),
+        assumed=tuple(sorted(assumed)),
+        costs=costs,
+        processes=processes,
+    )
+
+
+def hours_of(
+    plan: Plan, *, costs: Mapping[str, Cost], shapes: Shapes, splits: Splits, device: Device
+) -> Callable[[Job], float]:
+    """Job -> device hours that a forecast counts for it, whatever its numbers of steps and validations."""
+    each = _Each(plan, splits, 1)
+    return lambda job: each.of(job, costs[shapes.of[job.key]]).seconds * device.units / 3600
+
+
+class _Each:
+    """Forecasts of single jobs; what depends on a shape alone is computed once."""
+
+    def __init__(self, plan: Plan, splits: Splits, processes: int) -> None:
+        self.plan, self.splits, self.processes = plan, splits, processes
+        self.saving: dict[int, float] = {}
+
+    def of(self, job: Job, cost: Cost) -> JobForecast:
+        steps, validated, predicted = self.amounts(job)
+        each_s = cost.evaluation_s if cost.validation_s is None else cost.validation_s
+        step_s = cost.step_s + cost.transform_s
+        if job.kind == "prepare" and cost.source != "recorded":
+            step_s /= min(self.processes, max(1, int(steps) // IMAGES_A_PROCESS))
+        seconds = cost.fixed_s + cost.done * (steps * step_s + validated * each_s + predicted * cost.evaluation_s)
+        if cost.source != "recorded":
+            if id(cost) not in self.saving:
+                self.saving[id(cost)] = saving_share(job.spec)
+            seconds /= 1 - self.saving[id(cost)]
+        return JobForecast(
+            job=job, seconds=seconds, peak_bytes=cost.peak_bytes, disk_bytes=self.disk(job, cost), source=cost.source
+        )
+
+    def amounts(self, job: Job) -> tuple[float, float, float]:
+        """Updates (images, for a preparation), and radiographs or studies that are validated and predicted."""
+        spec = job.spec
+        if job.kind == "prepare":
+            return self.plan.images.get(job.key, 0), 0, 0
+        counts = self.splits.of(spec)
+        if job.kind == "discover":
+            return spec["discovery"]["feature_steps"], 0, counts.train + counts.val
+        section = spec[job.kind]
+        every = section["validate_every"]
+        validations = -(-section["steps"] // every) if every else 1
+        predicted = counts.val + counts.test if job.kind == "finetune" else 0
+        return section["steps"], validations * counts.val, predicted
+
+    def disk(self, job: Job, cost: Cost) -> int:
+        if job.kind == "prepare":
+            return int(self.plan.images.get(job.key, 0) * job.spec["prepared_size"] ** 2)
+        if job.kind == "finetune":
+            counts = self.splits.of(job.spec)
+            return (counts.val + counts.test) * max(1, len(job.spec["classes"])) * PREDICTION_BYTES
+        return cost.checkpoint_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Jobs of one kind or row, added up.
+
+    Attributes:
+        name: of the kind or row.
+        jobs: how many.
+        seconds: their sum.
+        longest_s: the longest of them.
+        peak_bytes: the largest memory.
+        sources: "recorded", "probed", "model" -> jobs.
+    """
+
+    name: str
+    jobs: int = 0
+    seconds: float = 0.0
+    longest_s: float = 0.0
+    peak_bytes: int = 0
+    disk_bytes: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+    def plus(self, one: JobForecast) -> Group:
+        """With one job more."""
+        return replace(
+            self,
+            jobs=self.jobs + 1,
+            seconds=self.seconds + one.seconds,
+            longest_s=max(self.longest_s, one.seconds),
+            peak_bytes=max(self.peak_bytes, one.peak_bytes),
+            disk_bytes=self.disk_bytes + one.disk_bytes,
+            sources={**self.sources, one.source: self.sources.get(one.source, 0) + 1},
+        )
+
+
+def grouped(jobs: Iterable[JobForecast], name_of: Callable[[JobForecast], Any]) -> list[Group]:
+    """Jobs added up by name, in the order in which the names come."""
+    groups: dict[str, Group] = {}
+    for one in jobs:
+        name = str(name_of(one))
+        groups[name] = groups.get(name, Group(name=name)).plus(one)
+    return list(groups.values())

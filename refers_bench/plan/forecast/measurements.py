@@ -1,0 +1,178 @@
+"""What did jobs of a shape take on a device: as finished ones recorded it, or as a probe measured it?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from refers_bench import identity
+from refers_bench.errors import StorageError
+from refers_bench.files import read_json
+from refers_bench.plan.fairness import WITH_GRADIENT
+from refers_bench.plan.forecast.cost_model import Cost, batch_size, radiographs
+from refers_bench.plan.forecast.devices import Device, recorded_on
+from refers_bench.plan.forecast.shapes import measured_key, shape_of
+from refers_bench.store.results import ResultStore
+
+#: Records of a shape that are read: more would say the same.
+RECORDS = 5
+#: Folder of probes below the results, and layout of their files.
+PROBES, VERSION = "probes", 1
+
+
+def probe_path(results: Path, shape: Mapping[str, Any], device: Device) -> Path:
+    """File of a shape's probe on a device."""
+    return results / PROBES / f"{measured_key(shape, device.label)}.json"
+
+
+def probed(results: Path, shape: Mapping[str, Any], device: Device) -> Cost | None:
+    """What a probe measured; None where there was none."""
+    try:
+        content = read_json(probe_path(results, shape, device))
+    except (OSError, ValueError):
+        return None
+    if content.get("version") != VERSION:
+        return None
+    found = content["measurement"]
+    # Processes of a job are not counted, so there is nothing to compare in that case.
+    alone = device.kind == "cpu" and content["shape"].get("training", {}).get("processes", 1) == 1
+    busy = max(1.0, found["wall_s"] / found["processor_s"]) if alone and found["processor_s"] else 1.0
+    return Cost(
+        step_s=found["step_s"],
+        evaluation_s=found["evaluation_s"],
+        fixed_s=found["fixed_s"],
+        peak_bytes=found["peak_bytes"],
+        checkpoint_bytes=found["checkpoint_bytes"],
+        source="probed",
+        note=found["data"],
+        busy=busy,
+    )
+
+
+def recorded(records: Sequence[Mapping[str, Any]]) -> Cost | None:
+    """Mean of what finished jobs of one shape recorded; None without any.
+
+    Args:
+        records: contents of their ``run.json``, all of one shape and of one device.
+    """
+    found = [one for one in (_of_record(record) for record in records) if one is not None]
+    if not found:
+        return None
+    return Cost(
+        step_s=statistics.mean(one.step_s for one in found),
+        evaluation_s=statistics.mean(one.evaluation_s for one in found),
+        fixed_s=statistics.median(one.fixed_s for one in found),
+        # A worker's peak is the largest of all jobs that it had run: the least of several is nearest to the job's own.
+        peak_bytes=min(one.peak_bytes for one in found),
+        done=statistics.mean(one.done for one in found),
+        checkpoint_bytes=max(one.checkpoint_bytes for one in found),
+        source="recorded",
+        note=f"{len(found)} finished jobs" if len(found) > 1 else "one finished job",
+    )
+
+
+def records_of(keys: Iterable[str], store: ResultStore, device: Device) -> Iterator[Mapping[str, Any]]:
+    """Records of these jobs that ran on the device, `RECORDS` at most."""
+    count = 0
+    for key in keys:
+        record = store.record(key)
+        if record is not None and recorded_on(record.get("provenance", {})) == device.label:
+            yield record
+            count += 1
+            if count == RECORDS:
+                return
+
+
+def scanned(store: ResultStore, device: Device, wanted: set[str], *, most: int) -> dict[str, list[Mapping[str, Any]]]:
+    """Shape -> records of finished jobs of whatever manifest, found by reading the store.
+
+    Args:
+        store: results of all manifests.
+        device: on which they must have run.
+        wanted: shapes (keys of `shape_of`) to look for.
+        most: records that are read at most.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    if not wanted:
+        return found
+    folders = store.root.iterdir() if store.root.is_dir() else iter(())
+    for _, folder in zip(range(most), folders, strict=False):
+        record = store.record(folder.name) if folder.is_dir() and folder.name[0] != "." else None
+        if record is None or recorded_on(record.get("provenance", {})) != device.label:
+            continue
+        shape = _shape(record)
+        if shape in wanted and len(found.setdefault(shape, [])) < RECORDS:
+            record["bytes"] = _checkpoint_bytes(folder)
+            found[shape].append(record)
+    return found
+
+
+def with_bytes(records: Iterable[Mapping[str, Any]], store: ResultStore) -> list[Mapping[str, Any]]:
+    """Records with the size of the checkpoint beside each."""
+    return [{**record, "bytes": _checkpoint_bytes(store.folder(record["key"]))} for record in records]
+
+
+def forget(paths: Iterable[Path]) -> None:
+    """Remove probes, so that they are made again.
+
+    Raises:
+        StorageError: they cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot remove {path}: {error.strerror}") from error
+
+
+def _shape(record: Mapping[str, Any]) -> str:
+    """Key of a record's shape; '' for kinds without one, and for records of a version that said less."""
+    try:
+        shape = shape_of(record["spec"])
+    except KeyError:
+        return ""
+    return identity.key(shape) if shape is not None else ""
+
+
+def _checkpoint_bytes(folder: Path) -> int:
+    path = folder / "checkpoint.safetensors"
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _of_record(record: Mapping[str, Any]) -> Cost | None:
+    """Figures of one record; None where it has none of use."""
+    facts, spec, wall = record["facts"], record["spec"], float(record["wall_s"])
+    gpu = record["provenance"].get("gpu")
+    peak = int(gpu["peak_mem_bytes"] if gpu else record["peak_mem_bytes"])
+    if spec["kind"] == "prepare":
+        images = facts["pixels"]["count"]
+        if not images or not facts.get("decoded", True):
+            return None
+        return Cost(step_s=wall / images, evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
+    steps, train_s = facts["steps"], float(facts.get("train_s", 0))
+    if not train_s and facts.get("images_per_s"):  # a record of a version that said less
+        train_s = steps * radiographs(spec) / facts["images_per_s"]
+    # A batch in parts, for want of memory, takes longer than the shape's own.
+    if not steps or not train_s or facts.get("accumulation"):
+        return None
+    step_s = train_s / steps
+    evaluation_s = step_s / (WITH_GRADIENT * batch_size(spec))
+    seen = facts["examples"] if spec["kind"] == "pretrain" else facts.get("images", {})
+    if facts.get("validation_s") and seen.get("val"):
+        evaluation_s = facts["validation_s"] / seen["val"]
+    evaluated = seen.get("val", 0) * facts.get("validations", 0)
+    if spec["kind"] == "finetune":
+        evaluated += seen["val"] + seen["test"]
+    # A job that went on after an interruption recorded the seconds of its last part only.
+    rest = 0.0 if facts.get("resumed_from") else max(0.0, wall - train_s - evaluated * evaluation_s)
+    asked = spec[spec["kind"]]["steps"] if spec["kind"] != "discover" else steps
+    return Cost(
+        step_s=step_s,
+        evaluation_s=evaluation_s,
+        fixed_s=rest,
+        peak_bytes=peak,
+        done=steps / asked,
+        checkpoint_bytes=int(record.get("bytes", 0)),
+    )

@@ -1,0 +1,1 @@
+"""What several reports share: grids, the paper's rows and columns, footnotes, the page."""

@@ -1,0 +1,236 @@
+"""Which files does a report consist of, and how are they written?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from refers_bench import plugins
+from refers_bench.analysis.results import Results, known_names, load
+from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.files import publish_bytes
+from refers_bench.render.drawing import Drawings
+from refers_bench.render.figure import Figure
+from refers_bench.render.page import Page, Section
+from refers_bench.render.table import Table, slug
+from refers_bench.store.collection import without_collection
+
+FORMATS = ("html", "latex", "markdown", "csv", "json")
+#: Formats with figures.
+PICTURED = {"html", "latex", "markdown"}
+#: Says what is counted, and is then told (done, total).
+Progress = Callable[[str], Callable[[int, int], None]]
+
+
+def silent(what: str) -> Callable[[int, int], None]:
+    """Progress that nobody is told."""
+    return lambda done, total: None
+
+
+#: Tables about the published figures.
+REFERENCES = ("references", "claims")
+#: Reports printed on a terminal after a run.
+PRINTED = ("table1", "table2", "table3", "cells")
+
+
+def write(
+    results: Path,
+    names: Sequence[str] | None = None,
+    formats: Sequence[str] = ("html",),
+    out: Path | None = None,
+    *,
+    published: bool = True,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Write the report of some manifests, or of all planned ones, and say which files were written.
+
+    Args:
+        results: the results folder.
+        names: manifests; None for all that have a plan.
+        formats: any of `FORMATS`.
+        out: folder of the report; by default ``<results>/<name>/report`` for one named manifest, else
+            ``<results>/report``.
+        published: whether Tables 1 to 3 show the paper's figures beside ours.
+        progress: told how far it is: statistics and tables, then figures.
+
+    Raises:
+        UserError: unknown format, no plan, an unreadable record.
+        StorageError: the folder cannot be written.
+    """
+    # Rendering is imported on demand: each format costs something, and most reports want one.
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise UserError(
+            [
+                Problem(found=f"unknown format '{name}'", allowed=", ".join(FORMATS), nearest=nearest(name, FORMATS))
+                for name in unknown
+            ]
+        )
+    chosen = known_names(results) if names is None else list(dict.fromkeys(names))
+    if not chosen:
+        raise UserError(
+            "no manifest has been planned here",
+            allowed="a results folder with <name>/plan.lock.json: 'refers-bench run MANIFEST' makes one",
+            path=results,
+        )
+    # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
+    with without_collection(), Drawings() as drawings:
+        if PICTURED & set(formats):
+            drawings.prepare()
+        loaded = [load(results, name) for name in chosen]
+        alone = names is not None and len(chosen) == 1
+        folder = out or (results / chosen[0] / "report" if alone else results / "report")
+        page = Page(
+            title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
+            sections=tuple(section(one, published=published, progress=progress) for one in loaded),
+        )
+        return _write_page(folder, page, loaded, formats, drawings, progress)
+
+
+def printed(results: Path, name: str) -> str:
+    """The manifest's main tables as plain text, for a terminal: the paper's, or else all cells."""
+    from refers_bench.render import terminal
+
+    one = load(results, name)
+    tables = [item for item in items(one, PRINTED) if isinstance(item, Table)]
+    # A table of the paper holds all the generic one would say.
+    paper = [table for table in tables if table.id != "cells"]
+    return "\n".join(terminal.table(table) for table in paper or tables)
+
+
+def section(results: Results, *, published: bool = True, progress: Progress = silent) -> Section:
+    """Everything to be said of one manifest."""
+    from refers_bench.reporting import provenance, summary
+
+    found = items(results, progress=progress)
+    if not published:
+        kept = [item for item in found if item.id not in REFERENCES]
+        found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
+    return Section(
+        id=f"manifest-{slug(results.name)}",
+        title=results.name,
+        remarks=tuple(summary.sentences(results, found)),
+        items=tuple(found),
+        details=provenance.details(results),
+        commands=provenance.commands(results),
+    )
+
+
+def items(results: Results, names: Sequence[str] | None = None, *, progress: Progress = silent) -> list[Table | Figure]:
+    """What the report plug-ins make of the results, in their order.
+
+    Raises:
+        UserError: a plug-in returns something else than tables and figures, or an id twice.
+    """
+    known = plugins.names("report")
+    reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
+    found: list[Table | Figure] = []
+    said = progress("kinds of tables and figures made")
+    for place, (name, report) in enumerate(sorted(reports.items(), key=lambda item: (item[1].order, item[0]))):
+        built = report.build(results)
+        for item in built if isinstance(built, list | tuple) else [] if built is None else [built]:
+            if not isinstance(item, Table | Figure):
+                raise UserError(f"report '{name}' must build tables or figures, got {type(item).__name__}")
+            if item.id in {other.id for other in found}:
+                raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
+            found.append(item)
+        said(place + 1, len(reports))
+    return found
+
+
+def _pictures(
+    figures: Sequence[Figure], formats: Sequence[str], drawings: Drawings, progress: Progress
+) -> Callable[[Figure, str], bytes]:
+    """Begins to draw what the formats need, and says how to get the bytes of one figure as 'svg' or 'pdf'."""
+    wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
+    wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
+    drawings.begin(wanted)  # while tables are rendered
+    places = {(figure.id, form): place for place, (figure, form) in enumerate(wanted)}
+    said = progress("figures drawn")
+    pictures: dict[tuple[str, str], bytes] = {}
+
+    def picture(figure: Figure, form: str) -> bytes:
+        asked = figure.id, form
+        if asked not in pictures:
+            pictures[asked] = drawings.drawn(places[asked])
+            said(len(pictures), len(wanted))
+        return pictures[asked]
+
+    return picture
+
+
+def _write_page(
+    folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str], drawings: Drawings, progress: Progress
+) -> list[Path]:
+    written: dict[Path, None] = {}
+
+    def publish(name: str, content: str | bytes) -> None:
+        path = folder / name
+        publish_bytes(path, content if isinstance(content, bytes) else content.encode("utf-8"))
+        written[path] = None
+
+    page = _distinct(page)
+    tables = [table for one in page.sections for table in one.tables]
+    figures = [figure for one in page.sections for figure in one.figures]
+    picture = _pictures(figures, formats, drawings, progress)
+
+    if "html" in formats:
+        from refers_bench.render import html
+
+        publish("index.html", html.page(page, drawing=lambda figure: picture(figure, "svg")))
+    if "markdown" in formats:
+        from refers_bench.render import markdown
+
+        for figure in figures:
+            publish(f"{figure.id}.svg", picture(figure, "svg"))
+        publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
+    if "latex" in formats:
+        from refers_bench.render import latex
+
+        for table in tables:
+            publish(f"{table.id}.tex", latex.table(table))
+        for figure in figures:
+            publish(f"{figure.id}.pdf", picture(figure, "pdf"))
+        paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
+        publish("report.tex", latex.document(page, figure_paths=paths))
+    if "csv" in formats:
+        from refers_bench.render import spreadsheet
+
+        for table in tables:
+            publish(f"{table.id}.csv", spreadsheet.table(table))
+        publish("tidy-cells.csv", spreadsheet.tidy(row for one in loaded for row in one.cell_rows()))
+        publish("tidy-classes.csv", spreadsheet.tidy(row for one in loaded for row in one.metric_rows()))
+    if "json" in formats:
+        from refers_bench.render import structured
+
+        cells = (row for one in loaded for row in one.cell_rows())
+        classes = (row for one in loaded for row in one.metric_rows())
+        publish("report.json", structured.page(page, cells=cells, classes=classes))
+    return list(written)
+
+
+def progress(results: Path, names: Sequence[str] | None = None) -> tuple[int, int, int]:
+    """(jobs done, jobs that can run, jobs failed) of some manifests, or of all planned ones."""
+    done = total = failed = 0
+    for name in known_names(results) if names is None else names:
+        one = load(results, name)
+        runnable = [key for key, job in one.jobs.items() if not job.get("unavailable")]
+        total += len(runnable)
+        done += sum(key in one.records for key in runnable)
+        failed += sum(key in one.failures for key in runnable)
+    return done, total, failed
+
+
+def _distinct(page: Page) -> Page:
+    """With several manifests on a page, ids of tables and figures get the manifest's name in front."""
+    from dataclasses import replace
+
+    if len(page.sections) == 1:
+        return page
+    return replace(
+        page,
+        sections=tuple(
+            replace(one, items=tuple(replace(item, id=f"{slug(one.title)}-{item.id}") for item in one.items))
+            for one in page.sections
+        ),
+    )

@@ -1,0 +1,212 @@
+"""Where does a figure come from: seeds, intervals, configuration, log, data, code, machine, the command for it?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL
+from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
+from refers_bench.render.duration import duration
+from refers_bench.render.page import Detail
+from refers_bench.reporting import grid
+from refers_bench.reporting import memory as _memory
+from refers_bench.store import explanations, job_logs
+from refers_bench.store.explanations import Explained
+from refers_bench.store.results import ResultStore
+
+#: With more table cells than this, a page says where configurations and logs stand instead of repeating them.
+MOST_FULL = 200
+#: Lines of the log of a job that left no traceback.
+PRINTED = 15
+#: Curves whose last value is the tail of a log.
+CURVES = ("loss/", "val/", "lr")
+
+
+def details(results: Results) -> tuple[Detail, ...]:
+    """One block per table cell, in the order of the manifest."""
+    names = grid.titles(results, results.methods)
+    images = {target: image_statistics(results, target) for target in results.targets}
+    full = len(results.cells) <= MOST_FULL
+    blocks = []
+    for (method, target), summary in results.cells.items():
+        where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
+        runs = results.runs(method, target)
+        facts = [*_intervals(summary, images[target], method), *_facts(results, runs)]
+        if not full:
+            facts.append(("configuration", "in plan.lock.json, by the keys above"))
+        blocks.append(
+            Detail(
+                id=grid.anchor(results, method, target),
+                title=f"{names[method]} | {where}",
+                facts=tuple(facts),
+                code="\n".join([*(_logs(results, runs) if full else ()), *_tracebacks(results, runs)]),
+                config=_config(results, runs) if full else "",
+            )
+        )
+    return tuple(blocks)
+
+
+def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str) -> Iterable[tuple[str, str]]:
+    """Mean, spread and intervals, in per cent."""
+    if summary.n:
+        spread = f", SD {summary.sd * 100:.2f}" if summary.n > 1 else ", one seed: no SD"
+        yield "mean", f"{summary.mean * 100:.2f}{spread}, n = {summary.n} of {summary.n_planned} seeds"
+    if summary.n > 1 and summary.same_classes:
+        low, high = mean_interval(summary.values)
+        yield "95 % interval over seeds", f"{low * 100:.2f} to {high * 100:.2f} (t, df = {summary.n - 1})"
+    if images is not None and method in images.means:
+        found = images.means[method]
+        how = f"{INTERVAL[images.unit]}; {images.n_units} {images.unit}s"
+        text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({how})"
+        yield f"95 % interval over test {images.unit}s", text
+
+
+def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
+    """Resolved values of the first run, and those of the pre-training it needs; the seeds differ in the seed alone."""
+    jobs = [results.jobs.get(run.run.key, {}) for run in runs]
+    spec: Mapping[str, Any] = next((job["spec"] for job in jobs if job.get("spec")), {})
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in flat(spec) if name != "seed"]
+    needed = results.jobs.get(str(spec.get("pretrain", "")), {}).get("spec", {})
+    # What both have in common stands once.
+    own = {name: value for name, value in flat(needed) if name.startswith("pretrain.") or name == "source"}
+    return "\n".join([*lines, *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in own.items())])
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted name, value) of nested settings."""
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
+    """The last value of every curve of each finished run: where its log ended."""
+    for planned in runs:
+        if planned.run.key not in results.records:
+            continue
+        curves = results.history(planned.run.key, CURVES)
+        ends = [f"{name} {values[-1]:.4g} (step {steps[-1]})" for name, (steps, values) in curves.items() if steps]
+        if ends:
+            yield f"seed {planned.run.seed}, last recorded: {', '.join(ends)}"
+
+
+def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, str]]:
+    environments: dict[tuple[str, str, str], None] = {}
+    pretrained: dict[str, None] = {}
+    for planned in runs:
+        run = planned.run
+        record = results.records.get(run.key, {})
+        figure = f"{run.mean_auc * 100:.2f}" if run.counts else run.reason
+        yield f"seed {run.seed}", f"{figure} | key {run.key}{_cost(record)}"
+        if text := _memory.in_parts(record):
+            yield f"seed {run.seed}, memory", text
+        facts = record.get("facts")
+        if facts:
+            yield f"seed {run.seed}, facts", json.dumps(facts, ensure_ascii=False, sort_keys=True)
+        provenance = record.get("provenance")
+        if provenance:
+            where = (git_text(provenance), hardware_text(provenance), packages_text(provenance))
+            environments[where] = None
+        spec = results.jobs.get(run.key, {}).get("spec", {})
+        if spec.get("pretrain"):
+            pretrained[str(spec["pretrain"])] = None
+        if spec.get("prepare"):
+            pretrained.setdefault(str(spec["prepare"]))
+    for key in pretrained:
+        job, record = results.jobs.get(key, {}), results.records.get(key, {})
+        yield str(job.get("kind", "needs")), f"{job.get('name', '')} | key {key}{_cost(record)}"
+        if text := _memory.in_parts(record):
+            yield f"{job.get('kind', 'needs')}, memory", text
+    for git, hardware, packages in environments:
+        yield from (
+            (name, text) for name, text in (("code", git), ("machine", hardware), ("packages", packages)) if text
+        )
+
+
+def _cost(record: Mapping[str, Any]) -> str:
+    if not record:
+        return ""
+    memory = record.get("peak_mem_bytes")
+    parts = [duration(float(record.get("wall_s") or 0), decimals=1)]
+    if memory:
+        parts.append(f"peak {memory / 2**30:.2f} GiB")
+    if record.get("started"):
+        parts.append(f"started {record['started']}")
+    if record.get("attempts", 1) > 1:
+        parts.append(f"attempt {record['attempts']}")
+    return " | " + ", ".join(parts)
+
+
+def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
+    """Last lines of what failed, of the fine-tuning itself or of a job it needs."""
+    keys = dict.fromkeys(key for planned in runs for key in results.failed_needs(planned.run.key))
+    for key in keys:
+        failure = results.failures[key]
+        tail = failure.get("traceback") or [failure.get("message") or "", *_printed(results, key)]
+        text = "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail)
+        name = results.jobs.get(key, {}).get("name", key)
+        yield f"{name}: {failure.get('category', 'unknown')}\n{text}".rstrip()
+
+
+def _printed(results: Results, key: str) -> list[str]:
+    """The end of a job's log: all there is of a process that was killed."""
+    try:
+        return job_logs.tail(ResultStore(results.store.parent).log(key), PRINTED)
+    except FileNotFoundError:
+        return []
+
+
+def commands(results: Results) -> tuple[str, ...]:
+    """How to make the results again, and the page from them."""
+    imported = (results.lock.get("manifest") or {}).get("command")
+    if imported:
+        return (str(imported), f"refers-bench report {shlex.quote(results.name)}")
+    path = results.lock.get("manifest_path") or f"manifests/{results.name}.yaml"
+    manifest = shlex.quote(str(path))
+    explained = (_explain(manifest, one) for one in explanations.read(results.store.parent, results.name))
+    return (f"refers-bench run {manifest}", *explained, f"refers-bench report {manifest}")
+
+
+def _explain(manifest: str, one: Explained) -> str:
+    kind = one.maps[0] if len(one.maps) == 1 else "both"
+    settings = f"--map {kind} --threshold {one.threshold:g} --images {one.images}"
+    return f"refers-bench explain {manifest} --cell {shlex.quote(one.name)} {settings}"
+
+
+def git_text(provenance: Mapping[str, Any]) -> str:
+    """Commit, and whether the checkout was clean."""
+    git = provenance.get("git") or {}
+    if not git.get("commit"):
+        return str(git.get("reason", ""))
+    return f"{str(git['commit'])[:12]}{' with local changes' if git.get('dirty') else ''}"
+
+
+def hardware_text(provenance: Mapping[str, Any]) -> str:
+    """Processor, memory, GPU, platform and threads."""
+    hardware = provenance.get("hardware") or {}
+    parts = []
+    if hardware.get("cpu"):
+        parts.append(f"{hardware['cpu']}, {hardware.get('cores', '?')} cores")
+    if hardware.get("memory_bytes"):
+        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
+    if (provenance.get("gpu") or {}).get("name"):
+        parts.append(str(provenance["gpu"]["name"]))
+    if hardware.get("platform"):
+        parts.append(str(hardware["platform"]))
+    if provenance.get("device"):
+        parts.append(f"device {provenance['device']}, {provenance.get('threads', '?')} threads")
+    return "; ".join(parts)
+
+
+def packages_text(provenance: Mapping[str, Any]) -> str:
+    """Names and versions, in alphabetical order."""
+    packages = provenance.get("packages") or {}
+    return ", ".join(f"{name} {packages[name]}" for name in sorted(packages))
