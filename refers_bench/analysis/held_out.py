@@ -32,7 +32,7 @@ def test_list(results: Results, run: PlannedRun) -> str:
     Runs of ours share the images of one preparation, whose key says which. Imported ones may hold any list, so it is
     read from their predictions.
     """
-    spec = results.jobs.get(run.run.key, {}).get("spec") or {}
+    spec = results.spec(run.run.key)
     if spec.get("prepare"):
         return f"{spec['prepare']} {spec.get('dataset')} {spec.get('task')}"
     return _digest(results.store / run.run.key / FILE) if run.run.key in results.predicted else ""

@@ -160,7 +160,7 @@ def compare(
         only=(tuple(name for name in one if name not in other), tuple(name for name in other if name not in one)),
         cells=cells,
         means=tuple(means),
-        settings=tuple(_settings(first.lock, second.lock)),
+        settings=tuple(_settings(first.plan.values, second.plan.values)),
         specifications=tuple(_specifications(first, second, [(one[name], other[name]) for name in both])),
         notes=tuple(_notes(first, second)),
     )
@@ -261,11 +261,10 @@ def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[
 
 
 def _settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[SettingDifference]:
-    sides = [lock.get("values") or {} for lock in (first, second)]
-    if not all(sides):
+    if not (first and second):
         return
-    for name in dict.fromkeys((*sides[0], *sides[1])):
-        entries = [side.get(name) or {} for side in sides]
+    for name in dict.fromkeys((*first, *second)):
+        entries = [side.get(name) or {} for side in (first, second)]
         values = (entries[0].get("value"), entries[1].get("value"))
         if values[0] != values[1] or bool(entries[0]) != bool(entries[1]):
             origins = (str(entries[0].get("origin", "")), str(entries[1].get("origin", "")))
@@ -299,17 +298,17 @@ def _flat(results: Results, key: str) -> dict[str, Any]:
                 add(part, f"{prefix}{name}.")
         elif isinstance(node, str) and node in results.jobs:
             needed = results.jobs[node]
-            add(needed.get("spec") or {}, f"{needed.get('kind', 'needed')}: ")
+            add(needed.spec, f"{needed.kind}: ")
         else:
             found[prefix.rstrip(".")] = node
 
-    add(results.jobs.get(key, {}).get("spec") or {}, "")
+    add(results.spec(key), "")
     return found
 
 
 def _notes(first: Results, second: Results) -> Iterator[str]:
     for side, results in zip("AB", (first, second), strict=True):
-        if not results.lock.get("values"):
+        if not results.plan.values:
             yield f"{side} names no settings, so none are compared."
     if first.origin != second.origin:
         yield f"A holds results of origin '{first.origin}', B of origin '{second.origin}'."
