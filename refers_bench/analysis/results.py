@@ -88,6 +88,10 @@ class Results:
             found[target] = (*found.get(target, ()), *here)
         return found
 
+    def predicted_runs(self, method: str, target: Target) -> list[PlannedRun]:
+        """Seeds of one table cell that have a figure and stored predictions."""
+        return [one for one in self.runs(method, target) if one.run.counts and one.run.key in self.predicted]
+
     @property
     def origin(self) -> str:
         """Where the figures come from: "run" (ours), "released" or "imported"."""
@@ -97,6 +101,11 @@ class Results:
     def methods(self) -> dict[str, str]:
         """Row name -> title, in the order of the manifest."""
         return {run.method: run.label for run in self.planned}
+
+    @property
+    def reference(self) -> str:
+        """The row that others are compared with: REFERS, or else the first; '' without any."""
+        return "refers" if "refers" in self.methods else next(iter(self.methods), "")
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -164,12 +173,6 @@ class Results:
         needs = self.jobs[key].needs if key in self.jobs else ()
         return tuple(dict.fromkeys((*own, *(found for need in needs for found in self.failed_needs(need)))))
 
-    def cells_frame(self) -> pd.DataFrame:
-        """Tidy: one row per method x target x seed."""
-        import pandas as pd
-
-        return pd.DataFrame(list(self.cell_rows()))
-
     def metrics_frame(self) -> pd.DataFrame:
         """Tidy: one row per method x target x seed x split x class."""
         import pandas as pd
@@ -185,7 +188,7 @@ class Results:
         return pd.DataFrame(columns)
 
     def cell_rows(self) -> Iterable[dict[str, Any]]:
-        """Rows of `cells_frame`."""
+        """Tidy: one row per method x target x seed."""
         for planned in self.planned:
             run = planned.run
             yield {

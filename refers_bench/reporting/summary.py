@@ -33,7 +33,7 @@ def _leading(results: Results) -> Iterable[str]:
     """Where the reference method leads, and where the test over seeds says so."""
     if len(results.methods) < 2:
         return
-    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    reference = results.reference
     baselines = [method for method in results.methods if method != reference]
     tests = grid.comparisons(results, results.targets, reference=reference, baselines=baselines)
     compared = [test for test in tests if test.baseline and test.target and test.same_images]

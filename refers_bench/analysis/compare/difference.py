@@ -182,12 +182,9 @@ def _cell(first: Results, second: Results, one: PlannedRun, other: PlannedRun) -
 
 def _scores(one: Predictions, other: Predictions) -> tuple[str, float | None]:
     """(verdict, largest absolute difference) of the scores of two runs."""
-    if one.image_ids != other.image_ids or set(one.classes) != set(other.classes):
+    if one.differs(other):
         return OTHER_IMAGES, None
-    other = other.sorted(one.classes)
-    if not np.array_equal(one.labels_NK, other.labels_NK):
-        return OTHER_IMAGES, None
-    a, b = one.scores_NK.astype(np.float64), other.scores_NK.astype(np.float64)
+    a, b = (found.scores_NK.astype(np.float64) for found in (one, other.sorted(one.classes)))
     if np.array_equal(a, b, equal_nan=True):
         return EQUAL, 0.0
     with np.errstate(invalid="ignore"):
@@ -234,7 +231,7 @@ def _images(
         return None
     reference = loaded[0][0]
     for found in (*loaded[0], *loaded[1]):
-        if _scores(reference, found)[0] == OTHER_IMAGES or np.isnan(found.scores_NK).any():
+        if reference.differs(found) or np.isnan(found.scores_NK).any():
             return None
     scores = np.stack([found.sorted(reference.classes).scores_NK for side in loaded for found in side])
     split = len(loaded[0])

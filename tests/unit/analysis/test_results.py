@@ -82,7 +82,7 @@ def test_tidy_frames(folder: Any) -> None:
     folder.cell()
     folder.cell(seed=1, state="missing")
     results = folder.load()
-    cells, classes = results.cells_frame(), results.metrics_frame()
+    cells, classes = pd.DataFrame(results.cell_rows()), results.metrics_frame()
     assert list(cells["state"]) == ["done", "missing"] and cells["mean_auc"].isna().tolist() == [False, True]
     assert len(classes) == 4 and set(classes["class"]) == {"normal", "opacity"}
 
@@ -165,7 +165,7 @@ def test_validation_metrics_neither_count_nor_are_missing_from_the_frame(folder:
     assert planned.validation_auc == pytest.approx(0.15)
     frame = results.metrics_frame()
     assert list(zip(frame["class"], frame["split"], strict=True)) == [(name, split) for name, _, split in rows]
-    assert list(results.cells_frame()["mean_auc"]) == [0.9] and list(results.cells_frame()["n_classes_defined"]) == [1]
+    assert [(row["mean_auc"], row["n_classes_defined"]) for row in results.cell_rows()] == [(0.9, 1)]
 
 
 def test_runs_with_predictions_are_named_by_row_and_by_seed_where_there_are_several(folder: Any) -> None:
