@@ -62,23 +62,23 @@ def fsync_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def staged_file(final: Path) -> Iterator[Path]:
-    """A temporary sibling file that becomes `final` by one rename when the block ends well.
+def published_file(path: Path) -> Iterator[Path]:
+    """A temporary sibling file that becomes `path` by one rename when the block ends well: never seen half written.
 
     Raises:
         StorageError: disk full, read-only, or no permission.
     """
-    with storage_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part = final.with_name(f".{final.name}.{uuid.uuid4().hex}.part")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         try:
             yield part
             _fsync(part)
-            part.replace(final)
+            part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _fsync(final.parent)
+        _fsync(path.parent)
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
@@ -87,7 +87,7 @@ def publish_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: disk full, read-only, or no permission.
     """
-    with staged_file(path) as part:
+    with published_file(path) as part:
         part.write_bytes(content)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import sha256_of, staged_file, storage_errors
+from refers_bench.files import sha256_of, published_file, storage_errors
 
 #: The list of checksums, as ``sha256sum -c`` reads it.
 SUMS = "SHA256SUMS"
@@ -56,7 +56,7 @@ def write(
         if reason := _refused(name):
             raise ValueError(f"{name!r}: {reason}")
     with (
-        staged_file(path) as part,
+        published_file(path) as part,
         part.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive,
