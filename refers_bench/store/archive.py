@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import sha256_of, published_file, storage_errors
+from refers_bench.files import published_file, sha256_of, storage_errors
 
 #: The list of checksums, as ``sha256sum -c`` reads it.
 SUMS = "SHA256SUMS"
