@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from refers_bench.errors import UserError
-from refers_bench.store.reading import read_table
 
 FILE = "predictions.parquet"
 #: Label of an image whose label is not known.
@@ -88,7 +87,9 @@ def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = Non
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = read_table(path, "predictions", dictionaries=("image_id", "patient_id", "class", "split"))
+    from refers_bench.store.schemas import read_table
+
+    table = read_table(path, "predictions", as_dictionaries=["image_id", "patient_id", "class", "split"])
     table = table.filter(pc.equal(pc.cast(table["split"], pa.string()), split))
     return _pivot(table, path=path, classes=classes)
 

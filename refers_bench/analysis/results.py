@@ -18,7 +18,7 @@ from refers_bench.machine import shared_out
 from refers_bench.store import plan
 from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import Cell, Job, Plan
-from refers_bench.store.reading import read_json, read_table
+from refers_bench.store.reading import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +152,8 @@ class Results:
         if not path.is_file():
             return {}
         curves: dict[str, tuple[list[int], list[float]]] = {}
+        from refers_bench.store.schemas import read_table
+
         for row in read_table(path, "history").to_pylist():
             if row["value"] is not None:
                 steps, values = curves.setdefault(row["name"], ([], []))
@@ -313,8 +315,10 @@ def read_metrics(keys: Sequence[str], store: Path) -> list[ClassMetrics]:
     """The metrics of finished results, in the order of `keys`.
 
     Raises:
-        UserError: see `read_table`.
+        UserError: see `refers_bench.store.schemas.read_table`.
     """
+    from refers_bench.store.schemas import read_table
+
     shared: dict[Any, Any] = {}  # results of one target have the same classes and counts: they are kept once
     found = []
     for key in keys:
