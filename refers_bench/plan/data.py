@@ -17,17 +17,6 @@ from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
 DIGEST = "refers_bench.data.index:digest"
-#: Images of datasets as their owners count them, for estimates before they are on disk.
-DOCUMENTED_IMAGES = {
-    "mimic_cxr_jpg": 377_110,
-    "openi": 7_470,
-    "nih_chestxray14": 112_120,
-    "vinbigdata_cxr": 15_000,
-    "shenzhen_tb": 662,
-    "covid19_idc": 929,
-}
-
-
 #: Of an index: its digest and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
 
@@ -66,12 +55,14 @@ class _Unread:
         root: its folder.
         lists: data-root name -> folder of lists.
         memo: where what is read is to be remembered; None for nowhere.
+        documented: images that it should have.
     """
 
     planned: PlannedData
     root: Path
     lists: Mapping[str, Path]
     memo: Path | None
+    documented: int
 
 
 def planned_data(
@@ -94,7 +85,7 @@ def planned_data(
     found = [_known(manifest, roots, dataset, params, cache) for dataset, params in wanted]
     unread = {place: one for place, one in enumerate(found) if isinstance(one, _Unread)}
     # The longest first, which is read here; the rest by another process.
-    places = sorted(unread, key=lambda place: -DOCUMENTED_IMAGES.get(unread[place].planned.dataset, 0))
+    places = sorted(unread, key=lambda place: -unread[place].documented)
     parts = [[unread[place] for place in part] for part in (places[:1], places[1:]) if part]
     answers = [answer for part in shared_out(_read_parts, parts, worth=1) for answer in part]
     problems: list[Problem] = []
@@ -119,10 +110,7 @@ def _known(
     """A dataset as far as it is known without reading its index."""
     if not available("dataset", dataset_id):
         return PlannedData(
-            dataset=dataset_id,
-            params=dict(params),
-            unavailable=f"dataset {dataset_id}: not available in this version",
-            images=DOCUMENTED_IMAGES.get(dataset_id, 0),
+            dataset=dataset_id, params=dict(params), unavailable=f"dataset {dataset_id}: not available in this version"
         )
     dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
     part = manifest.content.data.get(dataset_id)
@@ -137,12 +125,18 @@ def _known(
     planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, roots=names)
     for name in names:
         if reason := roots.why_not(name, folder=True):
-            return replace(planned, unavailable=reason, images=DOCUMENTED_IMAGES.get(dataset_id, 0))
+            return replace(planned, unavailable=reason, images=dataset.documented_images(model))
     folders = {name: roots.paths[name] for name in names}
     memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": resolved}, folders)
     if found is not None:
         return replace(planned, **found)
-    return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
+    return _Unread(
+        planned=planned,
+        root=folders[root],
+        lists={lists: folders[lists]} if lists else {},
+        memo=memo,
+        documented=dataset.documented_images(model),
+    )
 
 
 def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
