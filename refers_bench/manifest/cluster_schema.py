@@ -1,4 +1,4 @@
-"""What may a manifest, or the user config file of a site, say about a cluster? Nothing here changes a result."""
+"""Declares what a manifest, or a site's user config file, may say about a Slurm cluster; no result depends on it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Which words do all parts of a manifest share: names, durations, and no unknown key?"""
+"""Defines what all parts of a manifest share: names, durations, patterns, and that unknown keys are refused."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,79}$"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -17,6 +17,17 @@ def seconds(value: Any) -> Any:
     if not match:
         raise ValueError("a number and a unit: 90s, 15m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def matching(pattern: str, allowed: str) -> AfterValidator:
+    """Refuses text that does not match a pattern as a whole, with what is allowed in words."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(allowed)
+        return value
+
+    return AfterValidator(check)
 
 
 Name = Annotated[str, Field(pattern=NAME)]

@@ -1,4 +1,4 @@
-"""What may a manifest say?"""
+"""Declares what a manifest may say."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from refers_bench.manifest.ray_schema import RayPart
 
 def share(value: Any) -> Any:
     """The share that "1%" or 0.01 states: 0.01."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)
-        if not match:
-            raise ValueError("a share in (0, 1] or a percentage such as 1%")
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)):
         value = round(float(match[1]) / 100, 12)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ValueError("a share in (0, 1] or a percentage such as 1%")

@@ -1,4 +1,4 @@
-"""What is the plan: jobs, cells, and where each value comes from, as one file that people can compare?"""
+"""Holds the plan of a manifest: jobs, cells, and where each value comes from, as one file that people can compare."""
 
 from __future__ import annotations
 
@@ -124,9 +124,12 @@ def write(plan: Plan, results: Path) -> Path:
 
     Raises:
         StorageError: the results folder cannot be written.
+        UserError: the plan of another manifest, which is still there, has this name.
     """
     path = results / plan.name / LOCK
-    before = keys(path)
+    held = _held(path)
+    _refuse_another_manifest(plan, held, path)
+    before = _keys(held)
     if before is not None and before != {job.key for job in plan.jobs}:
         publish_bytes(path.with_name(PREVIOUS), path.read_bytes())
     # `asdict` would copy every specification to its last value.
@@ -134,6 +137,16 @@ def write(plan: Plan, results: Path) -> Path:
     with without_collection():
         publish_bytes(path, plan_file.packed(content))
     return path
+
+
+def _refuse_another_manifest(plan: Plan, held: Mapping[str, Any], path: Path) -> None:
+    """Raise where the lock at `path` is that of another manifest; one that was moved, or copied as it is, goes on."""
+    here, there = plan.manifest_path, str(held.get("manifest_path", ""))
+    if not here or not Path(there).is_file() or held.get("manifest") == plan.manifest:
+        return
+    if Path(there).resolve() != Path(here).resolve():
+        found = f"{here}: the name '{plan.name}' is that of the plan of {there}"
+        raise UserError(found, allowed=f"another 'name' in one of the two manifests, or to remove {path} first")
 
 
 def last(path: Path) -> Plan | None:
@@ -146,10 +159,22 @@ def last(path: Path) -> Plan | None:
 
 def keys(path: Path) -> set[str] | None:
     """Keys of the jobs of the lock at `path`, or None when there is none that this version can read."""
+    return _keys(_held(path))
+
+
+def _keys(content: Mapping[str, Any]) -> set[str] | None:
     try:
-        return {job["key"] for job in _content(path)["jobs"]}
-    except (UserError, KeyError, TypeError):
+        return {job["key"] for job in content["jobs"]}
+    except (KeyError, TypeError):
         return None
+
+
+def _held(path: Path) -> dict[str, Any]:
+    """What the lock at `path` holds; nothing when there is none that this version can read."""
+    try:
+        return _content(path)
+    except UserError:
+        return {}
 
 
 def read(path: Path) -> Plan:

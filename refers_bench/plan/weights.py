@@ -81,10 +81,10 @@ def as_trained(one: Origin, values: Mapping[str, Value], *, root: str) -> dict[s
     }
 
 
-def loading(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> dict[str, int]:
-    """What a specification holds where positions of weights have to be adapted; {} where weights fit as they are."""
+def loading(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> int:
+    """Version of how positions of weights are adapted where they have to be; 0 where weights fit as they are."""
     adapted = any(one.position != network["position"] for _, one in _origins(method, params, network, roots))
-    return {"loading": LOADING} if adapted else {}
+    return LOADING if adapted else 0
 
 
 def footnotes(method: Method, params: Any, values: Mapping[str, Value], roots: Roots) -> Iterator[str]:
