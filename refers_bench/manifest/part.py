@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -32,6 +33,16 @@ def matching(pattern: str, allowed: str) -> AfterValidator:
 
 Name = Annotated[str, Field(pattern=NAME)]
 Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
+
+
+def optional(description: str) -> Any:
+    """A field that may be left out, and is None then."""
+    return Field(default=None, description=description)
+
+
+def empty(kind: Callable[[], Any], description: str) -> Any:
+    """A field that may be left out, and is an empty mapping, list or part then."""
+    return Field(default_factory=kind, description=description)
 
 
 class Part(BaseModel):

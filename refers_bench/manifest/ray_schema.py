@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
-from refers_bench.manifest.part import Duration, Part, matching
+from refers_bench.manifest.part import Duration, Part, empty, matching, optional
 
 
 def _whole_or_share(value: float) -> float:
@@ -24,27 +24,19 @@ Amount = Annotated[float, Field(gt=0, le=1_000_000)]
 class RayPart(Part):
     """Which cluster, and what a job takes of it; a key that is not given has the default."""
 
-    address: Address | None = Field(
-        default=None, description="host:port of its head, or auto: $RAY_ADDRESS, else the cluster of this machine"
+    address: Address | None = optional("host:port of its head, or auto: $RAY_ADDRESS, else the cluster of this machine")
+    gpus_per_job: Gpus | None = optional(
+        "whole, or a share of one such as 0.5; 1 by default where the cluster has GPUs; preparing images "
+        "takes none, pre-training one per process"
     )
-    gpus_per_job: Gpus | None = Field(
-        default=None,
-        description="whole, or a share of one such as 0.5; 1 by default where the cluster has GPUs; preparing images "
-        "takes none, pre-training one per process",
+    cpus_per_job: Annotated[float, Field(ge=0, le=1024)] | None = optional(
+        "as many as threads by default; pre-training takes them for each process"
     )
-    cpus_per_job: Annotated[float, Field(ge=0, le=1024)] | None = Field(
-        default=None, description="as many as threads by default; pre-training takes them for each process"
-    )
-    memory: Memory | None = Field(
-        default=None, description="that Ray keeps for a job: 16G; no account of it by default"
-    )
-    resources: dict[str, Amount] = Field(
-        default_factory=dict, description="of the site, as its nodes were started with: {a100: 1}"
-    )
-    wait_for_nodes: Duration | None = Field(
-        default=None,
-        description="how long to wait for a node that can hold a job; by default 30s where there was none yet, "
-        "10m where there was one",
+    memory: Memory | None = optional("that Ray keeps for a job: 16G; no account of it by default")
+    resources: dict[str, Amount] = empty(dict, "of the site, as its nodes were started with: {a100: 1}")
+    wait_for_nodes: Duration | None = optional(
+        "how long to wait for a node that can hold a job; by default 30s where there was none yet, "
+        "10m where there was one"
     )
 
     @field_validator("resources")

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import StorageError
-from refers_bench.files import publish_json, read_json, sha256_of
+from refers_bench.files import read_json, sha256_of
 from refers_bench.identity import KEY_LENGTH, key
 from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots
 from refers_bench.nets.weight_headers import ACTIVATIONS, Origin, origin
+from refers_bench.plan import index_memo
 from refers_bench.plugins import Method
 
 #: Version of how positions of weights are adapted to a network that joins them otherwise: raised when numbers change.
@@ -154,6 +154,5 @@ def _hash(cache: Path | None, place: str, *unchanged: int) -> str:
         if known["unchanged"] == list(unchanged):
             return str(known["sha256"])
     found = sha256_of(Path(place))
-    with contextlib.suppress(StorageError, OSError):  # a cache that cannot be written is no reason to fail a plan
-        publish_json(memo, {"unchanged": unchanged, "sha256": found})
+    index_memo.keep(memo, {"unchanged": unchanged, "sha256": found})
     return found
