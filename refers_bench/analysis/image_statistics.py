@@ -94,17 +94,13 @@ class ImageStatistics:
     refusals: Mapping[str, str]
 
 
-def reference_of(results: Results) -> str:
-    """The row that others are compared with: REFERS, or else the first."""
-    return "refers" if "refers" in results.methods else next(iter(results.methods), "")
-
-
 def image_statistics(results: Results, target: Target) -> ImageStatistics | None:
     """The statistics of one column, computed or read back; None when no run of it has stored predictions."""
-    runs = _runs(results, target) if results.predicted else {}
+    found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
+    runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
     if not runs:
         return None
-    reference = reference_of(results)
+    reference = results.reference
     # A mean over some of the seeds is shown, but it is not compared with one over all.
     complete = [method for method in runs if results.cells[method, target].complete]
     what = {"impl": IMPL, "reference": reference, "runs": runs, "complete": complete, "target": asdict(target)}
@@ -118,21 +114,6 @@ def image_statistics(results: Results, target: Target) -> ImageStatistics | None
     return kept
 
 
-def _runs(results: Results, target: Target) -> dict[str, list[str]]:
-    """Row name -> keys of its finished runs."""
-    return {
-        method: keys
-        for method in results.methods
-        if (
-            keys := [
-                planned.run.key
-                for planned in results.runs(method, target)
-                if planned.run.counts and planned.run.key in results.predicted
-            ]
-        )
-    }
-
-
 def _computed(
     results: Results, target: Target, runs: Mapping[str, Sequence[str]], complete: Sequence[str], reference: str
 ) -> ImageStatistics:
@@ -141,7 +122,8 @@ def _computed(
     kept: dict[str, list[Predictions]] = {}
     refusals: dict[str, str] = {}
     for method, several in loaded.items():
-        reason = next((why for one in several if (why := _differs(first, one))), "")
+        reasons = (first.differs(one) or ("NaN scores" if np.isnan(one.scores_NK).any() else "") for one in several)
+        reason = next(filter(None, reasons), "")
         if reason:
             refusals[method] = reason
         else:
@@ -182,19 +164,6 @@ def _computed(
         tests=tuple(_tests(first, scores_MNK, units, compared, reference)),
         refusals=refusals,
     )
-
-
-def _differs(first: Predictions, other: Predictions) -> str:
-    """Why two runs are not compared; '' when they stand on the same images, classes and labels."""
-    if set(first.classes) != set(other.classes):
-        return "predictions of other classes"
-    if first.image_ids != other.image_ids:
-        return "predictions on another list of test images"
-    if not np.array_equal(first.labels_NK, other.sorted(first.classes).labels_NK):
-        return "other labels of the test images"
-    if np.isnan(other.scores_NK).any():
-        return "NaN scores"
-    return ""
 
 
 def _tests(

@@ -139,7 +139,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
 def findings_of(results: Results, target: Target) -> tuple[Finding, ...]:
     """Everything found in one column."""
     # Nothing is known of the range of other scores: logits have none.
-    probabilities = bool((results.lock.get("manifest") or {}).get("probabilities"))
+    probabilities = bool(results.plan.manifest.get("probabilities"))
     return _found(results.store, target, results.predictions.get(target, ()), probabilities)
 
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     more: dict[str, Any] = {"title": "", "results": folder.results, "command": "c"}
     publish(runs[:9:3], name="refers-release", origin="released", **more)
     publish(runs, name=folder.name, origin="imported", tables=("table1", "table2", "table3"), **more)
-    imported = load(folder.results, folder.name).lock
+    imported = asdict(load(folder.results, folder.name).plan)
     folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": list(imported["cells"]), "version": 1}
     folder.lock["values"] = {
         "finetune.steps": {"value": 77, "origin": "manifest", "stated": False, "overridden": True},
@@ -587,11 +588,11 @@ def _expected_aucs(results: Results) -> dict[tuple[str, float], list[dict[str, f
     found: dict[tuple[str, float], list[dict[str, float]]] = {}
     from sklearn.metrics import roc_auc_score
 
-    for cell in results.lock["cells"]:
-        if cell["dataset"] == "vinbigdata_cxr":
-            frame = pd.read_parquet(results.store / cell["key"] / "predictions.parquet")
+    for cell in results.plan.cells:
+        if cell.dataset == "vinbigdata_cxr":
+            frame = pd.read_parquet(results.store / cell.key / "predictions.parquet")
             aucs = {name: 100 * roc_auc_score(some["label"], some["logit"]) for name, some in frame.groupby("class")}
-            found.setdefault((cell["method"], cell["label_ratio"]), []).append(aucs)
+            found.setdefault((cell.method, cell.label_ratio), []).append(aucs)
     return found
 
 

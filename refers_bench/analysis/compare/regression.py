@@ -15,6 +15,7 @@ from refers_bench.analysis.results import Results, read_json
 from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
 from refers_bench.errors import Problem, UserError
+from refers_bench.store.plan import Plan
 
 VERSION = 1
 SAME, DRIFT, INCOMPLETE, FAILED_JOBS = "same", "drift", "incomplete", "failed"
@@ -191,7 +192,7 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
             )
         )
     name = str(baseline.get("manifest", ""))
-    return Results(name=name, lock={"name": name}, store=Path("no-store"), planned=tuple(planned))
+    return Results(name=name, plan=Plan(name=name), store=Path("no-store"), planned=tuple(planned))
 
 
 def _is_number(value: Any) -> bool:
