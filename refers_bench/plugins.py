@@ -34,6 +34,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
 #: Side of the images, in pixels, at which parameters of methods state lengths; they scale with the protocol's side.
 LENGTHS_AT = 224
 
+#: A section of a resolved protocol ("network", "image", "pretrain"): name -> value.
+Section = Mapping[str, Any]
+
+
+def radiograph_transformer(params: Any, network: Section, image: Section) -> Any:
+    """The transformer that a protocol's `network` section describes: the encoder of a method that states no other."""
+    return resolve("refers_bench.nets.radiograph_transformer:build")(network, image)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
@@ -55,7 +63,7 @@ class Method:
             where it stands). Nothing is trained with them: the deviation ledger compares the resolved value with this
             one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
             Empty for a method whose source is REFERS' paper.
-        build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
+        build_encoder: ``(params, network, image) -> nn.Module``; by default the radiograph transformer of the protocol.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training. What it does to a
             batch before its networks see it (distortions), it may do in ``prepared(batch, generator) -> batch``, which
@@ -76,7 +84,17 @@ class Method:
         passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
             what a compute budget buys.
         discovery: ``params -> settings``, those of the parameters that the discovery of visual words depends on, which
-            the pre-training reads (a job of its own); None for none.
+            the pre-training reads (a job of its own), under
+            the names of `Params`: `refers_bench.jobs.discover` reads them; None for none.
+        views: ``params -> number`` of radiographs of a study that make an example; 1 for single radiographs.
+        crops: ``params -> number`` of versions of one radiograph, augmented each on its own, that make an example; 0
+            for a method whose examples are views.
+        report_pairing: ``params -> "study" or "shuffled"``: whether a study has its own report, or another one's (a
+            control).
+        report_tasks: ``params -> names`` of the report tasks that train, of a method that needs reports:
+            "report_generation" and "study_report_consistency". A forecast counts their networks.
+        decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
+            for none. A forecast counts it.
         footnotes: ``params -> texts`` shown under a table that holds this row.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
@@ -87,7 +105,7 @@ class Method:
     source: str
     impl: int
     Params: type[BaseModel]
-    build_encoder: Callable[..., Any]
+    build_encoder: Callable[..., Any] = radiograph_transformer
     build_objective: Callable[..., Any] | None = None
     constants: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     source_values: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
@@ -99,6 +117,11 @@ class Method:
     parts: Literal["", "examples", "features"] = ""
     passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
     discovery: Callable[[Any], Mapping[str, Any]] | None = None
+    views: Callable[[Any], int] = lambda params: 1
+    crops: Callable[[Any], int] = lambda params: 0
+    report_pairing: Callable[[Any], str] = lambda params: "study"
+    report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
+    decoder: Callable[[Any], str] = lambda params: ""
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
@@ -146,6 +169,7 @@ class Dataset:
         has_reports: whether index rows carry report text.
         expected: documented counts, or ``params -> counts``; ``data verify`` compares those it can count: "images",
             "studies" and "patients", alone, of a split ("val images"), of lists ("listed val images"), or "with text".
+            Estimates of data that is not on disk count their images by them (`documented_images`).
         citation: how to cite it.
         quirks: known oddities, one sentence each.
         synthetic: procedural images: always labelled so in reports.
@@ -178,6 +202,14 @@ class Dataset:
     def expected_of(self, params: Any) -> Mapping[str, int]:
         """The documented counts under these reader parameters."""
         return self.expected(params) if callable(self.expected) else self.expected
+
+    def documented_images(self, params: Any) -> int:
+        """Images by the documented counts, for estimates before they are on disk; 0 where none is documented.
+
+        Where these parameters have no count, that of the defaults stands for it; without a total, the sum over splits.
+        """
+        counts = self.expected_of(params) or self.expected_of(self.Params())
+        return counts.get("images", sum(count for name, count in counts.items() if name.endswith(" images")))
 
 
 #: Columns of every index, besides the label columns: image_id (unique str), path (str, relative to the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,9 +105,8 @@ def _known(
     """A dataset as far as it is known without reading its index."""
     dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
     part, model = manifest.content.data.get(dataset_id), dataset.Params(**params)
-    planned = PlannedData(
-        dataset=dataset_id, params=model.model_dump(mode="json"), impl=dataset.impl, images=_documented(dataset, model)
-    )
+    resolved, images = model.model_dump(mode="json"), dataset.documented_images(model)
+    planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, images=images)
     if part is not None and part.phantom is not None:
         return _phantom(planned, dataset, model, part.phantom)
     root, lists = (part and part.root) or dataset_id, dataset.lists(model)
@@ -122,14 +120,6 @@ def _known(
     if found is not None:
         return planned
     return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
-
-
-def _documented(dataset: plugins.Dataset, model: Any) -> int:
-    """Images as the dataset's owners count them, for estimates before they are on disk; 0 where nobody does."""
-    # A choice of views may have no documented count: then it is that of all of them.
-    counts = dataset.expected_of(model) or dataset.expected_of(dataset.Params.model_construct())
-    listed = [count for name, count in counts.items() if re.fullmatch("listed .* images", name)]
-    return counts.get("images") or sum(listed)
 
 
 def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:

@@ -16,7 +16,7 @@ def batch_size(method: Method, params: Any, pretrain: Mapping[str, Any]) -> int:
 
     Args:
         method: whose batch it is.
-        params: its parameters; `views` radiographs make an example, or one.
+        params: its parameters.
         pretrain: section of a resolved protocol: `batch_size` of `budget_views` radiographs each, the fairness
             `budget`, and the `processes` among which a batch is shared equally.
 
@@ -30,7 +30,7 @@ def batch_size(method: Method, params: Any, pretrain: Mapping[str, Any]) -> int:
     processes: int = pretrain["processes"]
     if pretrain["budget"] == "updates":
         return _multiple(size, processes)
-    radiographs: float = size * pretrain["budget_views"] / getattr(params, "views", 1)
+    radiographs: float = size * pretrain["budget_views"] / method.views(params)
     if pretrain["budget"] == "compute":
         gradient, plain = method.passes(params)
         radiographs *= WITH_GRADIENT / (WITH_GRADIENT * gradient + plain)

@@ -56,7 +56,8 @@ class Forecast:
         undisturbed: the same where probes measured what others were doing on this machine, with processor time in place
             of theirs.
         unknown: jobs of kinds that nothing is forecast of.
-        assumed: preparations whose splits were assumed, not counted.
+        uncounted: preparations whose number of images nobody knows: they have no forecast.
+        assumed: preparations of as many images as documented, whose splits were assumed.
         costs: shape -> its cost.
         processes: in which images are prepared.
     """
@@ -66,6 +67,7 @@ class Forecast:
     schedule: Schedule
     undisturbed: Schedule
     unknown: tuple[Job, ...] = ()
+    uncounted: tuple[Job, ...] = ()
     assumed: tuple[str, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
     processes: int = 1
@@ -74,6 +76,11 @@ class Forecast:
     def wall_s(self) -> float:
         """When the last job ends, workers' start included."""
         return self.schedule.wall_s + (START_S if self.jobs else 0.0)
+
+    @property
+    def to_run(self) -> int:
+        """Jobs that are still to run, with a forecast or without one."""
+        return len(self.jobs) + len(self.unknown) + len(self.uncounted)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -145,12 +152,15 @@ def forecast(
         processes: in which images are prepared.
     """
     found: dict[str, JobForecast] = {}
-    unknown, assumed = [], set()
+    unknown, uncounted, assumed = [], [], set()
     each = _Each(plan, splits, processes)
     for job in jobs:
         shape = shapes.of[job.key]
         if not shape:
             unknown.append(job)
+            continue
+        if job.kind == "prepare" and not plan.images.get(job.key):
+            uncounted.append(job)
             continue
         found[job.key] = each.of(job, costs[shape])
         if job.kind in ("pretrain", "finetune") and not splits.of(job.spec).counted:
@@ -169,7 +179,8 @@ def forecast(
         schedule=planned,
         undisturbed=undisturbed,
         unknown=tuple(unknown),
-        assumed=tuple(sorted(assumed)),
+        uncounted=tuple(uncounted),
+        assumed=tuple(sorted(key for key in assumed if plan.images.get(key))),
         costs=costs,
         processes=processes,
     )
