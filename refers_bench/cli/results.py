@@ -121,7 +121,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.render.table import slug
     from refers_bench.reports import printed, write
 
-    if slug(name) != name or name in (*RESERVED, "statistics"):
+    if slug(name) != name or name in RESERVED:
         raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one")
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))

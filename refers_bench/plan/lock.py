@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes
 from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
-from refers_bench.store.plan import LOCK, Cell, Job, Plan, cell_name, keys, last, outline, read
+from refers_bench.store.plan import LOCK, Cell, Job, Plan, cell_name, held, keys, keys_of, last, outline, read
 
 __all__ = ["LOCK", "PREVIOUS", "Cell", "Job", "Plan", "cell_name", "keys", "last", "outline", "read", "write"]
 
@@ -22,13 +25,26 @@ def write(plan: Plan, results: Path) -> Path:
 
     Raises:
         StorageError: the results folder cannot be written.
+        UserError: the plan of another manifest, which is still there, has this name.
     """
     path = results / plan.name / LOCK
-    before = keys(path)
+    content = held(path)
+    _refuse_another_manifest(plan, content, path)
+    before = keys_of(content)
     if before is not None and before != {job.key for job in plan.jobs}:
         publish_bytes(path.with_name(PREVIOUS), path.read_bytes())
     # `asdict` would copy every specification to its last value.
-    content = {**vars(plan), "jobs": map(vars, plan.jobs), "cells": map(vars, plan.cells)}
+    packed = {**vars(plan), "jobs": map(vars, plan.jobs), "cells": map(vars, plan.cells)}
     with without_collection():
-        publish_bytes(path, plan_file.packed(content))
+        publish_bytes(path, plan_file.packed(packed))
     return path
+
+
+def _refuse_another_manifest(plan: Plan, before: Mapping[str, Any], path: Path) -> None:
+    """Raise where the lock at `path` is that of another manifest; one that was moved, or copied as it is, goes on."""
+    here, there = plan.manifest_path, str(before.get("manifest_path", ""))
+    if not here or not Path(there).is_file() or before.get("manifest") == plan.manifest:
+        return
+    if Path(there).resolve() != Path(here).resolve():
+        found = f"{here}: the name '{plan.name}' is that of the plan of {there}"
+        raise UserError(found, allowed=f"another 'name' in one of the two manifests, or to remove {path} first")

@@ -12,6 +12,7 @@ from refers_bench.analysis.image_statistics import ImageStatistics, image_statis
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
+from refers_bench.identity import dotted
 from refers_bench.render.duration import duration
 from refers_bench.render.page import Detail
 from refers_bench.reporting import grid
@@ -71,20 +72,11 @@ def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
     """Resolved values of the first run, and those of the pre-training it needs; the seeds differ in the seed alone."""
     specs = (results.spec(run.run.key) for run in runs)
     spec: Mapping[str, Any] = next((one for one in specs if one), {})
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in flat(spec) if name != "seed"]
+    own = [(name, value) for name, value in dotted(spec).items() if name != "seed"]
     needed = results.spec(str(spec.get("pretrain", "")))
     # What both have in common stands once.
-    own = {name: value for name, value in flat(needed) if name.startswith("pretrain.") or name == "source"}
-    return "\n".join([*lines, *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in own.items())])
-
-
-def flat(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(dotted name, value) of nested settings."""
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    its = [(name, value) for name, value in dotted(needed).items() if name.startswith("pretrain.") or name == "source"]
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in [*own, *its])
 
 
 def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:

@@ -133,10 +133,23 @@ def last(path: Path) -> Plan | None:
 
 def keys(path: Path) -> set[str] | None:
     """Keys of the jobs of the lock at `path`, or None when there is none that this version can read."""
+    return keys_of(held(path))
+
+
+def keys_of(content: Mapping[str, Any]) -> set[str] | None:
+    """Keys of the jobs of a lock's content, or None where it is no complete one."""
     try:
-        return {job["key"] for job in _content(path)["jobs"]}
-    except (UserError, KeyError, TypeError):
+        return {job["key"] for job in content["jobs"]}
+    except (KeyError, TypeError):
         return None
+
+
+def held(path: Path) -> dict[str, Any]:
+    """The content of the lock at `path`; nothing when there is none that this version can read."""
+    try:
+        return _content(path)
+    except UserError:
+        return {}
 
 
 def read(path: Path) -> Plan:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from refers_bench.plan.forecast.cost_model import Cost, modelled, saving_share
 from refers_bench.plan.forecast.devices import Device
-from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned, with_bytes
+from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned
 from refers_bench.plan.forecast.schedule import Schedule, schedule
 from refers_bench.plan.forecast.shapes import Shapes
 from refers_bench.plan.forecast.splits import Splits
@@ -105,7 +106,7 @@ def measured(plan: Plan, shapes: Shapes, store: ResultStore, device: Device, *, 
     """
     costs = {}
     for name, jobs in shapes.groups().items():
-        records = with_bytes(records_of((job.key for job in jobs if job.key in done), store, device), store)
+        records = records_of((job.key for job in jobs if job.key in done), store, device)
         cost = recorded(records) or probed(store.results, shapes.shapes[name], device)
         if cost is not None:
             costs[name] = cost
@@ -252,30 +253,28 @@ class Group:
     """
 
     name: str
-    jobs: int = 0
-    seconds: float = 0.0
-    longest_s: float = 0.0
-    peak_bytes: int = 0
-    disk_bytes: int = 0
-    sources: Mapping[str, int] = field(default_factory=dict)
-
-    def plus(self, one: JobForecast) -> Group:
-        """With one job more."""
-        return replace(
-            self,
-            jobs=self.jobs + 1,
-            seconds=self.seconds + one.seconds,
-            longest_s=max(self.longest_s, one.seconds),
-            peak_bytes=max(self.peak_bytes, one.peak_bytes),
-            disk_bytes=self.disk_bytes + one.disk_bytes,
-            sources={**self.sources, one.source: self.sources.get(one.source, 0) + 1},
-        )
+    jobs: int
+    seconds: float
+    longest_s: float
+    peak_bytes: int
+    disk_bytes: int
+    sources: Mapping[str, int]
 
 
 def grouped(jobs: Iterable[JobForecast], name_of: Callable[[JobForecast], Any]) -> list[Group]:
     """Jobs added up by name, in the order in which the names come."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, list[JobForecast]] = {}
     for one in jobs:
-        name = str(name_of(one))
-        groups[name] = groups.get(name, Group(name=name)).plus(one)
-    return list(groups.values())
+        groups.setdefault(str(name_of(one)), []).append(one)
+    return [
+        Group(
+            name=name,
+            jobs=len(group),
+            seconds=sum(one.seconds for one in group),
+            longest_s=max(one.seconds for one in group),
+            peak_bytes=max(one.peak_bytes for one in group),
+            disk_bytes=sum(one.disk_bytes for one in group),
+            sources=Counter(one.source for one in group),
+        )
+        for name, group in groups.items()
+    ]

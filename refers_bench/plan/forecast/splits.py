@@ -1,4 +1,4 @@
-"""How many images does a job train on, validate on and predict, as far as that is known before it runs?"""
+"""Counts the images that a job trains on, validates on and predicts, as far as that is known before it runs."""
 
 from __future__ import annotations
 
