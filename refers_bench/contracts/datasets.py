@@ -19,7 +19,7 @@ from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.errors import UserError
 from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS, Dataset
 
-STUDIES = 40
+PHANTOMS = PhantomParams(studies=40, size=40, views=2, seed=3)
 
 
 @pytest.fixture(scope="module", params=checked.names("dataset"))
@@ -39,7 +39,7 @@ def root(name: str, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) 
     if dataset.write_layout is None:
         pytest.skip(f"{name} cannot be written as phantoms")
     folder = tmp_path_factory.mktemp(name) / "root"
-    radiographs.write(folder, PhantomParams(studies=STUDIES, size=40, views=2, seed=3), dataset.write_layout)
+    radiographs.write(folder, PHANTOMS, dataset.write_layout)
     return folder
 
 
@@ -108,9 +108,8 @@ def test_paths_stay_below_the_root_and_decode_to_grey(index: pd.DataFrame, root:
 def test_index_is_a_function_of_the_files(index: pd.DataFrame, root: Path, dataset: Dataset, tmp_path: Path) -> None:
     again = dataset.index(root, dataset.Params(), {})
     pd.testing.assert_frame_equal(index, again)
-    radiographs.write(
-        tmp_path / "other", PhantomParams(studies=STUDIES, size=40, views=2, seed=3), dataset.write_layout
-    )  # type: ignore[arg-type]
+    assert dataset.write_layout is not None
+    radiographs.write(tmp_path / "other", PHANTOMS, dataset.write_layout)
     elsewhere = dataset.index(tmp_path / "other", dataset.Params(), {})
     assert digest(elsewhere) == digest(index), "the place of the files is in the digest"
 

@@ -38,7 +38,7 @@ def rendered(results: Results, name: str) -> dict[str, bytes]:
         page = Page(title="t", sections=(Section(id="s", title="s", items=(item,)),))
         if isinstance(item, Figure):
             written[f"{item.id}.svg"] = svg = draw(item)
-            written[f"{item.id}.html"] = html.page(page, drawing=lambda figure, svg=svg: svg)
+            written[f"{item.id}.html"] = html.page(page, drawing={item: svg}.__getitem__)
             written[f"{item.id}.tex"] = latex.document(page, figure_paths={item.id: "f.pdf"})
             written[f"{item.id}.md"] = markdown.page(page, figure_paths={item.id: "f.svg"})
         else:
@@ -211,8 +211,13 @@ def test_csv_and_json_hold_the_numbers_and_no_display_strings(name: str, rich: R
                 "" if number is None else number for number in expected
             ]
             assert [as_json[column] for column in ("value", "sd", "low", "high", "df", "unadjusted")] == [
-                cell.value, cell.sd, cell.low, cell.high, cell.df, cell.unadjusted,
-            ]  # fmt: skip
+                cell.value,
+                cell.sd,
+                cell.low,
+                cell.high,
+                cell.df,
+                cell.unadjusted,
+            ]
             assert as_json["n"] == list(cell.n) and as_json["test"] == line["test"] == cell.test
             for text in (line["text"], as_json["text"]):
                 assert text != NO_VALUE and not numbers_shown(text), f"{item.id}: '{text}' stands for numbers"
