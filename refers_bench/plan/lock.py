@@ -41,7 +41,7 @@ def write(plan: Plan, results: Path) -> Path:
 
 
 def _refuse_another_manifest(plan: Plan, before: Mapping[str, Any], path: Path) -> None:
-    """Raise where the lock at `path` is that of another manifest; one that was moved, or copied as it is, goes on."""
+    """Raise where the lock at `path` is that of another manifest, unless that was moved, or copied as it is."""
     here, there = plan.manifest_path, str(before.get("manifest_path", ""))
     if not here or not Path(there).is_file() or before.get("manifest") == plan.manifest:
         return
