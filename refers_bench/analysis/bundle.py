@@ -137,10 +137,12 @@ def _gather_job(
 
 def _check_ids(path: Path) -> None:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["image_id", "patient_id"], read_dictionary=["image_id", "patient_id"])
-    for name in table.column_names:
+    from refers_bench.store.schemas import read_table
+
+    ids = ["image_id", "patient_id"]
+    table = read_table(path, "predictions", as_dictionaries=ids)
+    for name in ids:
         values = pc.unique(table[name].combine_chunks().dictionary)
         absolute = next((value for value in values.to_pylist() if Path(value).is_absolute()), None)
         if absolute is not None:

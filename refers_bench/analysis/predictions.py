@@ -86,18 +86,10 @@ def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = Non
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    from refers_bench.store.schemas import VERSION
+    from refers_bench.store.schemas import read_table
 
-    try:
-        # Ids repeat once a class: as dictionaries they cost an integer a row instead of a string.
-        table = pq.read_table(path, read_dictionary=["image_id", "patient_id", "class", "split"])
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
-    found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
-    if found != f"predictions {VERSION}":
-        raise UserError(f"written under the schema '{found}'", allowed=f"'predictions {VERSION}'", path=path)
+    table = read_table(path, "predictions", as_dictionaries=["image_id", "patient_id", "class", "split"])
     table = table.filter(pc.equal(pc.cast(table["split"], pa.string()), split))
     return _pivot(table, path=path, classes=classes)
 

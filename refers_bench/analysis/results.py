@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from refers_bench.machine import shared_out
 from refers_bench.store import plan
 from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import Cell, Job, Plan
+from refers_bench.store.reading import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +152,9 @@ class Results:
         if not path.is_file():
             return {}
         curves: dict[str, tuple[list[int], list[float]]] = {}
-        for row in _read_parquet(path, "history"):
+        from refers_bench.store.schemas import read_table
+
+        for row in read_table(path, "history").to_pylist():
             if row["value"] is not None:
                 steps, values = curves.setdefault(row["name"], ([], []))
                 steps.append(int(row["step"]))
@@ -313,8 +315,10 @@ def read_metrics(keys: Sequence[str], store: Path) -> list[ClassMetrics]:
     """The metrics of finished results, in the order of `keys`.
 
     Raises:
-        UserError: see `read_table`.
+        UserError: see `refers_bench.store.schemas.read_table`.
     """
+    from refers_bench.store.schemas import read_table
+
     shared: dict[Any, Any] = {}  # results of one target have the same classes and counts: they are kept once
     found = []
     for key in keys:
@@ -324,48 +328,3 @@ def read_metrics(keys: Sequence[str], store: Path) -> list[ClassMetrics]:
         alike = {name: shared.setdefault(column, column) for name, column in values.items() if name != "aucs"}
         found.append(ClassMetrics(aucs=values["aucs"], **alike))
     return found
-
-
-def _read_parquet(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Rows of a stored table."""
-    rows: list[dict[str, Any]] = read_table(path, kind).to_pylist()
-    return rows
-
-
-def read_table(path: Path, kind: str) -> Any:
-    """A stored table; pyarrow alone, since pandas takes a second to import.
-
-    Raises:
-        UserError: unreadable, or written under another schema.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from refers_bench.store.schemas import SCHEMAS, VERSION
-
-    expected = f"{kind} {VERSION}"
-    try:
-        # Not `read_table` on a path: for files this small, looking for partitions costs more than reading.
-        with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
-            table = file.read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
-    found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
-    if found != expected or set(table.column_names) != set(SCHEMAS[kind].names):
-        raise UserError(f"written under the schema '{found}'", allowed=f"'{expected}'", path=path)
-    return table
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UserError: no such file, or it holds no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
-    if not isinstance(value, dict):
-        raise UserError(f"holds a {type(value).__name__}", allowed="a JSON object", path=path)
-    return value

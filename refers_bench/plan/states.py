@@ -13,7 +13,7 @@ from refers_bench import identity
 from refers_bench.errors import UserError, nearest
 from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
 from refers_bench.store.context import prepared_folder
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import Listing, ResultStore
 
 #: Items of a changed list that an explanation names.
@@ -40,7 +40,7 @@ def look(store: ResultStore) -> Seen:
     owners = {}
     folder = store.results / "work" / "claims"
     if folder.is_dir():
-        claims = Claims(store.results)
+        claims = Leases(store.results)
         claimed = [path.stem for path in folder.glob("*.json")]
         owners = {key: owner for key in claimed if (owner := claims.owner(key))}
     return Seen(listing=store.listing(), owners=owners)
@@ -71,7 +71,7 @@ def _has_pixels(job: Job, cache: Path) -> bool:
 def owner_of(key: str, store: ResultStore) -> dict[str, Any] | None:
     """The live job lease of one job; nothing is written, so read-only results can be looked at."""
     claimed = (store.results / "work" / "claims" / f"{key}.json").is_file()
-    return Claims(store.results).owner(key) if claimed else None
+    return Leases(store.results).owner(key) if claimed else None
 
 
 def states(plan: Plan, store: ResultStore, cache: Path) -> dict[str, str]:

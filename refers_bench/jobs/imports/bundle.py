@@ -12,12 +12,13 @@ from typing import Any
 
 from refers_bench.analysis import bundle
 from refers_bench.analysis.predictions import FILE
-from refers_bench.analysis.results import Results, load, read_json
+from refers_bench.analysis.results import Results, load
 from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes, sha256_of
 from refers_bench.manifest.checks import RESERVED
 from refers_bench.store.archive import verify
 from refers_bench.store.plan import LOCK
+from refers_bench.store.reading import read_json
 from refers_bench.store.results import RECORD, ResultStore
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
