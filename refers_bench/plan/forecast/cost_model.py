@@ -233,7 +233,7 @@ class _Training:
         """Of the examples that one process takes at a time."""
         wide = 2 if self.section["precision"] == "fp32" else 1
         examples = self.section["batch_size"] / self.section["accumulate"] / self.section.get("processes", 1)
-        return self.encoder.activation_bytes * wide * (self.views * self.gradient) * examples
+        return float(self.encoder.activation_bytes * wide * (self.views * self.gradient) * examples)
 
     def _reports(self) -> float:
         """Operations of report transformer and text encoder over one study, forward."""
