@@ -198,7 +198,7 @@ def running_order(
     device = device_of(plan, how.slots[0], threads=how.threads)
     limit, kind = None, "cuda" if device.kind == "cuda" else "cpu"
     if budget is not None:
-        limit = order.budget_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
+        limit = order.limit_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
     shapes, store = Shapes(plan.jobs), ResultStore(settings.results)
     done = {job.key for job in plan.jobs} - {job.key for job in jobs}
     costs = estimate.measured(plan, shapes, store, device, done=done)

@@ -49,23 +49,23 @@ class SlurmPart(SlurmResources):
         "tasks of an array at a time; jobs with the same needs and resources are one array"
     )
     signal: Duration | None = optional(
-        "before its limit a task saves its state and goes on in a new one; 120s by default"
+        "how long before its limit a task saves its state, to be resumed in a new one; 120s by default"
     )
     container: list[Word] | None = optional("what comes before the command: apptainer, exec, --nv, image.sif")
     setup: list[Line] | None = optional("shell lines of the batch script: module load cuda")
-    python: Word | None = optional("interpreter on the nodes; the one at hand by default")
+    python: Word | None = optional("interpreter on the nodes; that of this process by default")
     extra: list[Annotated[str, Field(pattern=r"^--?[^\n]+$")]] | None = optional(
         "further sbatch options: --reservation=course"
     )
     kinds: dict[Kind, SlurmResources] = empty(dict, "other resources for a kind of job, key by key")
 
 
-#: Engine name -> what may be said about it.
+#: Engine name -> schema of its section.
 SECTIONS: Mapping[str, type[Part]] = {"ray": RayPart, "slurm": SlurmPart}
 
 
 def section(name: str, value: Any, document: Document) -> tuple[dict[str, Any], list[Problem]]:
-    """What the user config file says about an engine, and what is wrong with it.
+    """The user config file's section about an engine, and what is wrong with it.
 
     Args:
         name: of the engine, and of the section.

@@ -35,9 +35,9 @@ Name = Annotated[str, Field(pattern=NAME)]
 Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 
 
-def optional(description: str) -> Any:
-    """A field that may be left out, and is None then."""
-    return Field(default=None, description=description)
+def optional(description: str, default: Any = None, **limits: Any) -> Any:
+    """A field that may be left out, and has its default then."""
+    return Field(default=default, description=description, **limits)
 
 
 def empty(kind: Callable[[], Any], description: str) -> Any:

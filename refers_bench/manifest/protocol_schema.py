@@ -119,10 +119,10 @@ class TrainingSection(Section):
 class PretrainSection(TrainingSection):
     """Batches are of studies; tokens and vocabulary of the report transformer.
 
-    `batch_size` is that of a method with `budget_views` radiographs an example and one pass each; `budget` says what
-    all other methods may use as much of as it does: "updates" (the same batch size), "images" (radiographs) or
-    "compute" (encoder passes, a gradient counting twice a forward pass). A method with an `own_batch_size` (not 0) has
-    that one, and as many updates as its share of the budget buys; warm-up and validations change with the updates.
+    `batch_size` is that of a method with `budget_views` radiographs an example and one pass each. The fairness `budget`
+    is what all other methods may use as much of: "updates" (the same batch size), "images" (radiographs) or "compute"
+    (encoder passes, a gradient counting twice a forward pass). A method with an `own_batch_size` (not 0) has that one,
+    and as many updates as its share of the fairness budget buys; warm-up and validations change with the updates.
     """
 
     budget: Literal["updates", "images", "compute"]

@@ -33,7 +33,7 @@ class Roots:
         origins: name -> where it was set.
         cache: folder of prepared images, or None.
         results: results folder, or None.
-        engines: engine name -> what the site says about it.
+        engines: engine name -> the site's section about it.
     """
 
     paths: Mapping[str, Path] = field(default_factory=dict)

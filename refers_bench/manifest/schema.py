@@ -27,6 +27,7 @@ def share(value: Any) -> Any:
 RootName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
 SmallFile = Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]
+Category = Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -56,17 +57,15 @@ class MethodPart(Part):
 
     id: str
     name: Name | None = optional("row name; the id by default")
-    label: str | None = Field(default=None, max_length=200, description="row title; the method's own by default")
+    label: str | None = optional("row title; the method's own by default", max_length=200)
     params: dict[str, Any] = Field(default_factory=dict)
     overrides: dict[str, Any] = empty(dict, "training constants for this row only; footnoted")
     best_of: Name | None = optional(
         "rows with the same value compete for one row of that name: the best on validation in each column"
     )
-    targets: list[str] | None = Field(
-        default=None, min_length=1, description="datasets of 'targets' that this row is for; all by default"
-    )
-    pretrain_seeds: list[Seed] = Field(
-        default=[0], min_length=1, description="one pre-training for all seeds, or one for each seed, in their order"
+    targets: list[str] | None = optional("datasets of 'targets' that this row is for; all by default", min_length=1)
+    pretrain_seeds: list[Seed] = optional(
+        "one pre-training for all seeds, or one for each seed, in their order", [0], min_length=1
     )
 
 
@@ -76,44 +75,39 @@ class TargetPart(Part):
     dataset: str
     params: dict[str, Any] = Field(default_factory=dict)
     tasks: list[str] = Field(min_length=1)
-    label_ratios: list[Ratio] = Field(
-        default=[1.0], min_length=1, description="shares of the training images: 1%, 10%, 0.5, 100%"
-    )
+    label_ratios: list[Ratio] = optional("shares of the training images: 1%, 10%, 0.5, 100%", [1.0], min_length=1)
 
 
-#: Further attempts by failure category; a manifest changes those that it names. Out of memory is tried again in twice
-#: as many parts each time, so it needs one for each power of two of a batch.
+#: Further attempts by failure category; a manifest changes those that it names. A job that ran out of memory is retried
+#: with twice as many micro-batches each time, so it needs one attempt for each power of two of a batch.
 RETRIES = {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}
 
 
 class ExecutionPart(Part):
     """How jobs run; none of it changes a result."""
 
-    executor: str = Field(default="local", description="where: local, slurm, ray, or an engine of another package")
+    executor: str = optional("where: local, slurm, ray, or an engine of another package", "local")
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = optional("workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     prepare_processes: Annotated[int, Field(ge=1, le=1024)] | None = optional(
         "that prepare images, at most; as many as the machine or the allocation offers"
     )
-    arithmetic: Literal["native", "portable"] = Field(
-        default="native",
-        description="of the CPU: as fast as this processor can, or with what all x86-64 processors with AVX2 share, so "
-        "that each gives the same digits",
+    arithmetic: Literal["native", "portable"] = optional(
+        "of the CPU: as fast as this processor can, or with what all x86-64 processors with AVX2 share, so that each "
+        "gives the same digits",
+        "native",
     )
-    time_limit: Duration = Field(default=7 * 86400.0, description="of one job: 90s, 15m, 2h, 1d")
-    retries: dict[
-        Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"],
-        Annotated[int, Field(ge=0, le=9)],
-    ] = Field(
-        default=RETRIES,
+    time_limit: Duration = optional("of one job: 90s, 15m, 2h, 1d", 7 * 86400.0)
+    retries: dict[Category, Annotated[int, Field(ge=0, le=9)]] = optional(
+        "further attempts by failure category; a preempted job is always resumed, and not counted",
+        RETRIES,
         validate_default=True,
-        description="further attempts by failure category; a preempted job always goes on, uncounted",
     )
-    accumulate: Annotated[int, Field(ge=1, le=4096)] = Field(
-        default=1,
-        description="equal parts that each batch is processed in, for want of memory; the effective batch stays, and "
-        "out of memory makes them more",
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = optional(
+        "micro-batches that each batch is split into to save memory; the result is the same, and a job that runs out "
+        "of memory is retried with more",
+        1,
     )
     slurm: SlurmPart = empty(SlurmPart, "of the executor slurm; beside the user config file")
     ray: RayPart = empty(RayPart, "of the executor ray; beside the user config file")

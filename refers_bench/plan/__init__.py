@@ -1,1 +1,1 @@
-"""Which jobs, in which order, which are done, what will they cost?"""
+"""The plan of a manifest: its jobs, their order and state, and what they will take."""

@@ -71,6 +71,11 @@ class _Row:
         )
 
 
+def _spec(kind: str, **values: Any) -> dict[str, Any]:
+    """A specification: all that decides a job's result."""
+    return {"kind": kind, "recipe": IMPL[kind], **values}
+
+
 class _Expansion:
     """Collects jobs while walking methods x targets."""
 
@@ -217,16 +222,15 @@ class _Expansion:
 
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
-        spec = {
-            "kind": "prepare",
-            "recipe": IMPL["prepare"],
-            "dataset": dataset,
-            "params": data.params,
-            "impl": data.impl,
-            "digest": data.digest,
-            "phantom": data.phantom,
-            "prepared_size": size,
-        }
+        spec = _spec(
+            "prepare",
+            dataset=dataset,
+            params=data.params,
+            impl=data.impl,
+            digest=data.digest,
+            phantom=data.phantom,
+            prepared_size=size,
+        )
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
         job = self.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
@@ -234,7 +238,7 @@ class _Expansion:
         return job, data
 
     def training(
-        self, kind: str, row: _Row, sections: Mapping[str, Any], found: Mapping[str, str], **own: Any
+        self, kind: str, row: _Row, sections: Mapping[str, Any], found: Mapping[str, str], words: str, **own: Any
     ) -> dict[str, Any]:
         """The specification of a pre-training or fine-tuning.
 
@@ -243,25 +247,16 @@ class _Expansion:
             row: whose.
             sections: its constants.
             found: data root -> digest of the weights that it starts from; remembered for the plan.
+            words: key of the discovery that it reads; '' for none.
             own: what only this kind has.
         """
         self.weights |= found
         loading = weights.loading(row.plugin, row.model, sections["network"], self.roots) if found else 0
         crop = CROP_IMPL.get(sections["image"][f"{kind}_augment"]["crop"], 0)
-        discover = own.pop("discover", "")
-        some = {"weights": found, "discover": discover, "loading": loading, "crop_impl": crop}
-        return {
-            "kind": kind,
-            "recipe": IMPL[kind],
-            "method": row.part.id,
-            "params": row.params,
-            "impl": row.plugin.impl,
-            "network": sections["network"],
-            "image": sections["image"],
-            kind: sections[kind],
-            **own,
-            **{name: value for name, value in some.items() if value},
-        }
+        some = {"weights": found, "discover": words, "loading": loading, "crop_impl": crop}
+        own |= {name: value for name, value in some.items() if value}
+        common = {name: sections[name] for name in ("network", "image", kind)}
+        return _spec(kind, method=row.part.id, params=row.params, impl=row.plugin.impl, **common, **own)
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
@@ -278,9 +273,8 @@ class _Expansion:
         }
         place = f"{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
         words = self.discovery(row, f"discover.{place}", drawn_from, images, seed)
-        spec = self.training(
-            "pretrain", row, sections, found, seed=seed, source=drawn_from, discover=words[0].key if words else ""
-        )
+        key = words[0].key if words else ""
+        spec = self.training("pretrain", row, sections, found, key, seed=seed, source=drawn_from)
         unavailable = row.unavailable or self.source_lacks(row) or images.unavailable or missing
         return self.add(f"pretrain.{place}", spec, needs=(images, *words), unavailable=unavailable)
 
@@ -288,15 +282,14 @@ class _Expansion:
         """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
         if row.plugin.discovery is None:
             return ()
-        spec = {
-            "kind": "discover",
-            "recipe": IMPL["discover"],
-            "method": row.part.id,
-            "impl": row.plugin.impl,
-            "discovery": dict(row.plugin.discovery(row.model)),
-            "seed": seed,
-            "source": {name: drawn_from[name] for name in ("dataset", "params", "prepare")},
-        }
+        spec = _spec(
+            "discover",
+            method=row.part.id,
+            impl=row.plugin.impl,
+            discovery=dict(row.plugin.discovery(row.model)),
+            seed=seed,
+            source={name: drawn_from[name] for name in ("dataset", "params", "prepare")},
+        )
         return (self.add(name, spec, needs=(images,), unavailable=row.unavailable),)
 
     def source_lacks(self, row: _Row) -> str:
@@ -326,7 +319,7 @@ class _Expansion:
         for task in target.tasks:
             classes = list(dataset.tasks[task].classes)
             own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
-            common = self.training("finetune", row, sections, found, **own)
+            common = self.training("finetune", row, sections, found, "", **own)
             texts = {name: identity.canonical_json(value) for name, value in common.items()}
             for ratio in target.label_ratios:
                 for seed, encoder in encoders:

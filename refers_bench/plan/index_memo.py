@@ -86,12 +86,11 @@ def recall(
     """
     if cache is None:
         return None, None
-    with contextlib.suppress(OSError):
+    path = None
+    with contextlib.suppress(OSError, ValueError):
         path = _path(cache, dataset, what, roots)
-        with contextlib.suppress(OSError, ValueError):
-            return path, read_json(path)
-        return path, None
-    return None, None
+        return path, read_json(path)
+    return path, None
 
 
 def keep(path: Path | None, found: Any) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes
@@ -28,23 +26,25 @@ def write(plan: Plan, results: Path) -> Path:
         UserError: the plan of another manifest, which is still there, has this name.
     """
     path = results / plan.name / LOCK
-    content = held(path)
-    _refuse_another_manifest(plan, content, path)
-    before = keys_of(content)
+    before = _keys_before(plan, path)
     if before is not None and before != {job.key for job in plan.jobs}:
         publish_bytes(path.with_name(PREVIOUS), path.read_bytes())
     # `asdict` would copy every specification to its last value.
-    packed = {**vars(plan), "jobs": map(vars, plan.jobs), "cells": map(vars, plan.cells)}
+    content = {**vars(plan), "jobs": map(vars, plan.jobs), "cells": map(vars, plan.cells)}
     with without_collection():
-        publish_bytes(path, plan_file.packed(packed))
+        publish_bytes(path, plan_file.packed(content))
     return path
 
 
-def _refuse_another_manifest(plan: Plan, before: Mapping[str, Any], path: Path) -> None:
-    """Raise where the lock at `path` is that of another manifest; one that was moved, or copied as it is, goes on."""
+def _keys_before(plan: Plan, path: Path) -> set[str] | None:
+    """Keys of the jobs of the lock at `path`, None for none; the plan of another manifest is not replaced.
+
+    A manifest that was moved, or copied as it is, is no other one.
+    """
+    before = held(path)
     here, there = plan.manifest_path, str(before.get("manifest_path", ""))
-    if not here or not Path(there).is_file() or before.get("manifest") == plan.manifest:
-        return
-    if Path(there).resolve() != Path(here).resolve():
+    another = Path(there).is_file() and Path(there).resolve() != Path(here).resolve()
+    if here and another and before.get("manifest") != plan.manifest:
         found = f"{here}: the name '{plan.name}' is that of the plan of {there}"
         raise UserError(found, allowed=f"another 'name' in one of the two manifests, or to remove {path} first")
+    return keys_of(before)

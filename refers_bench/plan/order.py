@@ -118,7 +118,7 @@ def slots_of(job: Job, *, device: str, gpus: float = 1.0, shared_by: int = 1) ->
     Args:
         job: of a plan.
         device: "cuda" or "cpu": what a slot of this run is.
-        gpus: GPUs of a slot, as for `budget_seconds`.
+        gpus: GPUs of a slot, as for `limit_seconds`.
         shared_by: jobs that share a GPU; pre-training shares none, and preparing images takes none.
     """
     processes = float(job.spec["pretrain"]["processes"]) if job.kind == "pretrain" else 0.0
@@ -127,7 +127,7 @@ def slots_of(job: Job, *, device: str, gpus: float = 1.0, shared_by: int = 1) ->
     return 0.0 if job.kind == "prepare" else (processes or 1.0 / shared_by) / gpus
 
 
-def budget_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 1) -> float:
+def limit_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 1) -> float:
     """Seconds of slots that a spending limit such as "40gpuh", "90cpumin", "3h" or "45m" pays for.
 
     Args:
@@ -140,7 +140,7 @@ def budget_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 
         UserError: no number, no known unit, or one of the other device.
 
     Example:
-        >>> budget_seconds("90cpumin", device="cpu", threads=2)
+        >>> limit_seconds("90cpumin", device="cpu", threads=2)
         2700.0
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower())

@@ -11,19 +11,19 @@ from refers_bench.plan.lock import Job
 from refers_bench.plan.states import Seen
 from refers_bench.store.results import ResultStore
 
-#: Seconds without a word after which a job is said to be silent: a validation or a slow disk takes some.
+#: Seconds without a progress report after which a job is shown as silent: a validation or a slow disk takes some.
 SILENT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A job that somebody alive has claimed.
+    """A job that a live process holds a lease of.
 
     Attributes:
         job: of a plan.
-        owner: its claim: host, process and engine of who runs it, or of who has queued it.
-        view: what the job itself last said; empty before its first word.
-        silent_s: seconds since that word, as far as the clocks of two hosts agree; None before it.
+        owner: its lease: host, process and engine of the run that executes it, or that has queued it.
+        view: the job's last progress report; empty before the first.
+        silent_s: seconds since that report, as far as the clocks of two hosts agree; None before it.
     """
 
     job: Job
@@ -38,7 +38,7 @@ class Running:
 
 
 def running(jobs: Iterable[Job], seen: Seen, store: ResultStore) -> list[Running]:
-    """Claimed jobs, in the order given, that are not done.
+    """Jobs with a live lease, in the order given, that are not done.
 
     Args:
         jobs: of one plan or several.
@@ -59,7 +59,7 @@ def running(jobs: Iterable[Job], seen: Seen, store: ResultStore) -> list[Running
 
 
 def whose(owner: Mapping[str, Any]) -> str:
-    """Who holds a job, from its claim: "is run by process 12 on node3 (slurm)"."""
+    """Who holds a job, from its lease: "is run by process 12 on node3 (slurm)"."""
     verb = "is queued" if owner.get("queued") else "is run"
     engine = f" ({owner['engine']})" if owner.get("engine") else ""
     return f"{verb} by process {owner['pid']} on {owner['host']}{engine}"

@@ -27,7 +27,7 @@ class Seen:
 
     Attributes:
         listing: of the store.
-        owners: key -> live claim; of a job that waits in an engine's queue, that of whoever queued it.
+        owners: key -> live job lease; of a job that waits in an engine's queue, that of the run that queued it.
     """
 
     listing: Listing
@@ -36,7 +36,7 @@ class Seen:
 
 def look(store: ResultStore) -> Seen:
     """One look at each folder, however many jobs there are; nothing is written, so results may be read-only."""
-    # Claims first: a job that ends in between is then seen as done, not as nobody's.
+    # Job leases first: a job that ends in between is then seen as done, not as one without a lease.
     owners = {}
     folder = store.results / "work" / "claims"
     if folder.is_dir():
@@ -69,7 +69,7 @@ def _has_pixels(job: Job, cache: Path) -> bool:
 
 
 def owner_of(key: str, store: ResultStore) -> dict[str, Any] | None:
-    """The live claim of one job; nothing is written, so read-only results can be looked at."""
+    """The live job lease of one job; nothing is written, so read-only results can be looked at."""
     claimed = (store.results / "work" / "claims" / f"{key}.json").is_file()
     return Leases(store.results).owner(key) if claimed else None
 

@@ -1,4 +1,4 @@
-"""Does the stated model count the operations and parameters that torch counts in the networks themselves?"""
+"""The stated model counts the operations and parameters that torch counts in the networks themselves."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from refers_bench.identity import canonical_json, key, key_of, seed
+from refers_bench.identity import canonical_json, dotted, flat, key, key_of, seed
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -62,6 +62,15 @@ def test_what_has_no_text(value: object, error: type[Exception], says: str) -> N
     with pytest.raises(error) as raised:
         canonical_json(value)
     assert str(raised.value) == says
+
+
+def test_nested_mappings_are_flattened_to_their_values() -> None:
+    node = {"a": {"b": 1, "c": {"d": [{"e": 2}], "f": {}}}, "g": {}, "h.i": None}
+    found = {("a", "b"): 1, ("a", "c", "d"): [{"e": 2}], ("a", "c", "f"): {}, ("g",): {}, ("h.i",): None}
+    assert dict(flat(node)) == found
+    assert dotted(node) == {".".join(path): value for path, value in found.items()}
+    assert list(dotted(node)) == ["a.b", "a.c.d", "a.c.f", "g", "h.i"], "in their order"
+    assert dotted({}) == {}
 
 
 def test_seeds_are_the_first_63_bits_of_a_hash_of_the_name() -> None:

@@ -4,19 +4,22 @@ A multiplication with an addition is two operations; a pass with gradient costs 
 products and convolutions of encoder, report transformer, text encoder and pixel decoder; normalisation and the
 optimiser are not, and are part of the share of the best that a device is assumed to reach. Augmentation and pretext
 transforms are counted by the pixel.
+
+Planning counts by formulas, checked against `torch.utils.flop_counter` in the tests: to count on the meta device it
+would have to import torch and build every network, and the objectives of most methods read values, which it has not.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from refers_bench import plugins
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.devices import Device
+from refers_bench.plan.forecast.shapes import method_of
 
 #: ResNet -> (10^9 operations of a pass, 10^6 parameters, 10^6 bytes of float32 activations) of a 224 x 224 radiograph.
 RESNETS: Mapping[str, tuple[float, float, float]] = {
@@ -88,29 +91,29 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
     if kind == "prepare":
         seconds = DECODE_S + (DRAW_S if spec["phantom"] else 0.0)
         return Cost(step_s=seconds, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
+    base, single = GPU_BASE if device.kind == "cuda" else HOST_BASE, device.flops("fp32")
     if kind == "discover":
         forward, weights = _auto_encoder(spec["discovery"])
         batch = batch_size(spec)
-        flops = device.flops("fp32")
         return Cost(
-            step_s=WITH_GRADIENT * forward * batch / flops,
-            evaluation_s=forward / flops,
+            step_s=WITH_GRADIENT * forward * batch / single,
+            evaluation_s=forward / single,
             fixed_s=FIXED_S[kind],
-            peak_bytes=_base(device) + 16 * weights + batch * spec["discovery"]["feature_size"] ** 2 * 1_000,
+            peak_bytes=base + 16 * weights + batch * spec["discovery"]["feature_size"] ** 2 * 1_000,
         )
-    section = spec[kind]
-    forward = encoder_flops(spec)
-    step, evaluation = (3 * forward, forward) if kind == "finetune" else _objective(spec, forward)
-    step *= section["batch_size"] / section.get("processes", 1)
-    weights = parameters(spec)
+    model = _Training(spec)
+    (step, evaluation), weights = model.operations(), model.parameters()
+    flops, processes = device.flops(model.section["precision"]), model.section.get("processes", 1)
+    pixels = radiographs(spec) / processes * spec["image"]["size"] ** 2
+    transform_s = TRANSFORM_S[device.kind] * (DISTORTED if model.decodes else 1.0)
     return Cost(
-        step_s=step / device.flops(section["precision"]),
-        evaluation_s=evaluation / device.flops("fp32"),
-        validation_s=evaluation / device.flops(section["precision"]),
-        transform_s=_transforms(spec, device),
+        step_s=step * (model.section["batch_size"] / processes) / flops,
+        evaluation_s=evaluation / single,
+        validation_s=evaluation / flops,
+        transform_s=pixels * transform_s / (1 if device.kind == "cuda" else device.threads),
         fixed_s=FIXED_S[kind] + 4 * weights / WRITES,
-        peak_bytes=_peak(spec, device, weights),
-        checkpoint_bytes=4 * _encoder_parameters(spec) if kind == "pretrain" else 0,
+        peak_bytes=int(base + 4 * weights * _copies(model.section) + model.activation_bytes()),
+        checkpoint_bytes=4 * model.encoder.parameters if kind == "pretrain" else 0,
     )
 
 
@@ -124,8 +127,12 @@ def saving_share(spec: Mapping[str, Any], *, every_s: float = 30.0, most: float 
     """
     if spec["kind"] not in ("pretrain", "finetune"):
         return 0.0
-    copies = 2 + MOMENTS.get(spec[spec["kind"]]["optimizer"], 2)
-    return min(most, 4 * parameters(spec) * copies / WRITES / every_s)
+    return min(most, 4 * parameters(spec) * _copies(spec[spec["kind"]]) / WRITES / every_s)
+
+
+def _copies(section: Mapping[str, Any]) -> int:
+    """Copies of the weights that a state has, and that a training keeps in memory."""
+    return 2 + MOMENTS.get(section["optimizer"], 2)
 
 
 def batch_size(spec: Mapping[str, Any]) -> int:
@@ -139,20 +146,18 @@ def radiographs(spec: Mapping[str, Any]) -> int:
     """Radiographs of an update, as a throughput counts them: crops of one radiograph are one each."""
     if spec["kind"] != "pretrain":
         return batch_size(spec)
-    method, params = _method(spec)
+    method, params = method_of(spec)
     return batch_size(spec) * (method.crops(params) or method.views(params))
 
 
 def encoder_flops(spec: Mapping[str, Any]) -> float:
     """Operations of the encoder's forward pass over one radiograph."""
-    net, image, architecture = spec["network"], spec["image"], _architecture(spec)
-    if architecture in RESNETS:
-        return RESNETS[architecture][0] * 1e9 * float(image["size"] / 224) ** 2
-    patches = (image["size"] // net["patch_size"]) ** 2
-    layers = net["depth"] * transformer_layer(patches + 1, net["width"], net["mlp_width"])
-    embedding = 2 * patches * net["patch_size"] ** 2 * image["channels"] * net["width"]
-    position = 4 * (patches + 1) * net["width"] ** 2 if net.get("position") == "concatenated" else 0
-    return float(layers + embedding + position)
+    return _Training(spec).encoder.flops
+
+
+def parameters(spec: Mapping[str, Any]) -> int:
+    """Parameters that a training keeps: the encoder's, twice with a momentum encoder, and those of its objective."""
+    return _Training(spec).parameters()
 
 
 def transformer_layer(tokens: int, width: int, mlp_width: int) -> float:
@@ -165,134 +170,109 @@ def transformer_layer(tokens: int, width: int, mlp_width: int) -> float:
     return 8.0 * tokens * width**2 + 4.0 * tokens**2 * width + 4.0 * tokens * width * mlp_width
 
 
-def parameters(spec: Mapping[str, Any]) -> int:
-    """Parameters that a training keeps: the encoder's, twice with a momentum encoder, and those of its objective."""
-    encoder = _encoder_parameters(spec)
-    if spec["kind"] != "pretrain":
-        return encoder
-    method, params = _method(spec)
-    count, section = encoder, spec["pretrain"]
-    if method.passes(params)[1]:
-        count += encoder
-    if "reports" in method.needs:
-        text, decoder = section["text_encoder"], section["decoder"]
-        count += text["depth"] * _layer_parameters(text) + section["vocabulary"] * text["width"]
-        # A decoder's layer attends twice.
-        layer = _layer_parameters(decoder) + 4 * decoder["width"] ** 2
-        count += decoder["depth"] * layer + section["vocabulary"] * decoder["width"]
-    return count
+class _Encoder(NamedTuple):
+    """Of one radiograph's forward pass: operations, parameters, and bytes of 16-bit activations with a gradient."""
+
+    flops: float
+    parameters: int
+    activation_bytes: float
 
 
-def _objective(spec: Mapping[str, Any], forward: float) -> tuple[float, float]:
-    """Operations of an update and of an evaluation, for one example of a pre-training."""
-    method, params = _method(spec)
-    gradient, plain = method.passes(params)
-    views = method.views(params)
-    images = views * forward
-    rest = _reports(spec, method.report_tasks(params), views) if "reports" in method.needs else 0.0
-    if method.decoder(params) == "convolutional":
-        rest += _pixel_decoder(spec)
-    return images * (WITH_GRADIENT * gradient + plain) + WITH_GRADIENT * rest, images * (gradient + plain) + rest
+class _Training:
+    """Operations, parameters and memory of a pre-training or fine-tuning."""
 
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.section, self.net, self.image = spec[spec["kind"]], spec["network"], spec["image"]
+        self.method, self.params = method_of(spec)
+        self.pretrains = spec["kind"] == "pretrain"
+        self.views = self.method.views(self.params) if self.pretrains else 1
+        self.gradient, self.plain = self.method.passes(self.params) if self.pretrains else (1.0, 0.0)
+        self.reads = self.pretrains and "reports" in self.method.needs
+        self.decodes = self.pretrains and self.method.decoder(self.params) == "convolutional"
+        self.patches = (self.image["size"] // self.net["patch_size"]) ** 2
+        self.channels = self.net["width"] * (2 if self.net.get("aggregation") == "concatenated" else 1)
+        self.encoder = self._encoder()
 
-def _transforms(spec: Mapping[str, Any], device: Device) -> float:
-    """Seconds of one process in which the images of an update are augmented and distorted."""
-    section = spec[spec["kind"]]
-    pixels = radiographs(spec) / section.get("processes", 1) * spec["image"]["size"] ** 2
-    method, params = _method(spec)
-    distorted = spec["kind"] == "pretrain" and method.decoder(params) == "convolutional"
-    speed = 1 if device.kind == "cuda" else device.threads
-    return float(pixels * TRANSFORM_S[device.kind] * (DISTORTED if distorted else 1.0) / speed)
+    def _encoder(self) -> _Encoder:
+        net, image, architecture = self.net, self.image, self.method.architecture(self.params)
+        if architecture in RESNETS:
+            flops, weights, kept = RESNETS[architecture]
+            area = float(image["size"] / 224) ** 2
+            return _Encoder(flops * 1e9 * area, int(weights * 1e6), kept * 1e6 * area / 2)
+        width, depth, tokens = net["width"], net["depth"], self.patches + 1
+        joined = net.get("position") == "concatenated"
+        patch = net["patch_size"] ** 2 * image["channels"]
+        layers = depth * transformer_layer(tokens, width, net["mlp_width"])
+        embedding, position = 2 * self.patches * patch * width, 4 * tokens * width**2 if joined else 0
+        # Patches, positions and their projection, the aggregation embedding and the last norm.
+        around = (patch + tokens + 4) * width + ((2 * width + 1) * width if joined else 0)
+        return _Encoder(
+            flops=float(layers + embedding + position),
+            parameters=int(depth * _layer_parameters(net) + around),
+            activation_bytes=ACTIVATION_BYTES * tokens * width * depth,
+        )
 
+    def operations(self) -> tuple[float, float]:
+        """Of an update and of an evaluation, for one example."""
+        images = self.views * self.encoder.flops
+        rest = (self._reports() if self.reads else 0.0) + (self._pixel_decoder() if self.decodes else 0.0)
+        update = images * (WITH_GRADIENT * self.gradient + self.plain) + WITH_GRADIENT * rest
+        return update, images * (self.gradient + self.plain) + rest
 
-def _reports(spec: Mapping[str, Any], tasks: Collection[str], views: int) -> float:
-    """Operations of report transformer and text encoder over one study, forward."""
-    section, net = spec["pretrain"], spec["network"]
-    tokens, total = section["text_tokens"], 0.0
-    if "study_report_consistency" in tasks:
-        text = section["text_encoder"]
-        total += text["depth"] * transformer_layer(tokens, text["width"], text["mlp_width"])
-    if "report_generation" in tasks:
-        decoder, width = section["decoder"], section["decoder"]["width"]
-        memory = views * (spec["image"]["size"] // net["patch_size"]) ** 2
-        visual = net["width"] * (2 if net.get("aggregation") == "concatenated" else 1)
-        across = 4.0 * tokens * width**2 + 4.0 * memory * width**2 + 4.0 * tokens * memory * width
-        layer = transformer_layer(tokens, width, decoder["mlp_width"]) + across
-        total += 2.0 * memory * visual * width + decoder["depth"] * layer + 2.0 * tokens * width * section["vocabulary"]
-    return total
+    def parameters(self) -> int:
+        count = self.encoder.parameters * (2 if self.plain else 1)
+        if self.reads:
+            text, decoder, words = self.section["text_encoder"], self.section["decoder"], self.section["vocabulary"]
+            count += text["depth"] * _layer_parameters(text) + words * text["width"]
+            # A decoder's layer attends twice.
+            layer = _layer_parameters(decoder) + 4 * decoder["width"] ** 2
+            count += decoder["depth"] * layer + words * decoder["width"]
+        return count
 
+    def activation_bytes(self) -> float:
+        """Of the examples that one process takes at a time."""
+        wide = 2 if self.section["precision"] == "fp32" else 1
+        examples = self.section["batch_size"] / self.section["accumulate"] / self.section.get("processes", 1)
+        return float(self.encoder.activation_bytes * wide * (self.views * self.gradient) * examples)
 
-def _pixel_decoder(spec: Mapping[str, Any]) -> float:
-    """Operations of the convolutional decoder of patch tokens over one radiograph."""
-    net, size = spec["network"], spec["image"]["size"]
-    side = size // net["patch_size"]
-    channels = net["width"] * (2 if net.get("aggregation") == "concatenated" else 1)
-    width, total = max(16, net["width"] // 3), 0.0
-    for stage in range(max(1, math.ceil(math.log2(size / side)))):
-        side, out = min(2 * side, size), max(8, width >> stage)
-        total += 2.0 * 9 * channels * out * side**2
-        channels = out
-    return total
+    def _reports(self) -> float:
+        """Operations of report transformer and text encoder over one study, forward."""
+        section, tokens, total = self.section, self.section["text_tokens"], 0.0
+        tasks = self.method.report_tasks(self.params)
+        if "study_report_consistency" in tasks:
+            text = section["text_encoder"]
+            total += text["depth"] * transformer_layer(tokens, text["width"], text["mlp_width"])
+        if "report_generation" in tasks:
+            decoder, width, memory = section["decoder"], section["decoder"]["width"], self.views * self.patches
+            across = 4.0 * tokens * width**2 + 4.0 * memory * width**2 + 4.0 * tokens * memory * width
+            layer = transformer_layer(tokens, width, decoder["mlp_width"]) + across
+            words = 2.0 * tokens * width * section["vocabulary"]
+            total += 2.0 * memory * self.channels * width + decoder["depth"] * layer + words
+        return total
+
+    def _pixel_decoder(self) -> float:
+        """Operations of the convolutional decoder of patch tokens over one radiograph."""
+        size, channels, total = self.image["size"], self.channels, 0.0
+        side = size // self.net["patch_size"]
+        for stage in range(max(1, math.ceil(math.log2(size / side)))):
+            side, out = min(2 * side, size), max(8, max(16, self.net["width"] // 3) >> stage)
+            total += 2.0 * 9 * channels * out * side**2
+            channels = out
+        return total
 
 
 def _auto_encoder(settings: Mapping[str, Any]) -> tuple[float, int]:
     """Operations of a forward pass of one image, and parameters."""
     side, first, features = settings["feature_size"], AUTO_ENCODER["first"], settings["features"]
-    widths = [1, *(min(features, first << stage) for stage in range(3)), features]
-    operations, weights = 0.0, 0
-    for channels, out in itertools.pairwise(widths):
-        side //= 2
-        operations += 18.0 * channels * out * side**2
-        weights += 9 * channels * out
-    back = [*reversed(widths[1:]), first]
-    for channels, out in itertools.pairwise(back):
-        side *= 2
-        operations += 18.0 * channels * out * side**2
-        weights += 9 * channels * out
-    return operations, weights
-
-
-def _peak(spec: Mapping[str, Any], device: Device, weights: int) -> int:
-    section, net, size = spec[spec["kind"]], spec["network"], spec["image"]["size"]
-    wide = 2 if section["precision"] == "fp32" else 1
-    if _architecture(spec) in RESNETS:
-        each = RESNETS[_architecture(spec)][2] * 1e6 * (size / 224) ** 2 * wide / 2
-    else:
-        tokens = (size // net["patch_size"]) ** 2 + 1
-        each = ACTIVATION_BYTES * wide * tokens * net["width"] * net["depth"]
-    examples = section["batch_size"] / section["accumulate"] / section.get("processes", 1)
-    if spec["kind"] == "pretrain":
-        method, params = _method(spec)
-        each *= method.views(params) * method.passes(params)[0]
-    return int(_base(device) + 4 * weights * (2 + MOMENTS.get(section["optimizer"], 2)) + each * examples)
-
-
-def _base(device: Device) -> int:
-    return GPU_BASE if device.kind == "cuda" else HOST_BASE
-
-
-def _encoder_parameters(spec: Mapping[str, Any]) -> int:
-    net, image, architecture = spec["network"], spec["image"], _architecture(spec)
-    if architecture in RESNETS:
-        return int(RESNETS[architecture][1] * 1e6)
-    width, tokens = net["width"], (image["size"] // net["patch_size"]) ** 2 + 1
-    # Patches, positions and their projection, the aggregation embedding and the last norm.
-    around = (net["patch_size"] ** 2 * image["channels"] + tokens + 4) * width
-    around += (2 * width + 1) * width if net.get("position") == "concatenated" else 0
-    return int(net["depth"] * _layer_parameters(net) + around)
+    down = [1, *(min(features, first << stage) for stage in range(3)), features]
+    up, least = [*reversed(down[1:]), first], side >> 4
+    layers = [(*pair, side >> stage) for stage, pair in enumerate(itertools.pairwise(down), 1)]
+    layers += [(*pair, least << stage) for stage, pair in enumerate(itertools.pairwise(up), 1)]
+    operations = sum(18.0 * channels * out * size**2 for channels, out, size in layers)
+    return operations, sum(9 * channels * out for channels, out, _ in layers)
 
 
 def _layer_parameters(sizes: Mapping[str, Any]) -> int:
     """Projections, feed-forward part, their biases, and two norms."""
     width, inner = int(sizes["width"]), int(sizes["mlp_width"])
     return 4 * width**2 + 2 * width * inner + 9 * width + inner
-
-
-def _method(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:
-    method: plugins.Method = plugins.load("method", spec["method"])
-    return method, method.Params(**spec["params"])
-
-
-def _architecture(spec: Mapping[str, Any]) -> str:
-    method, params = _method(spec)
-    return method.architecture(params)

@@ -97,7 +97,7 @@ class Device:
 
 
 def recorded_on(provenance: Mapping[str, Any]) -> str:
-    """Label of the device that a record was written on; '' when it does not tell."""
+    """Label of the device that a record was written on; '' when it names none."""
     gpu = provenance.get("gpu")
     if gpu:
         return _label("cuda", gpu["name"], 1)

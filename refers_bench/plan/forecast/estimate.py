@@ -56,7 +56,7 @@ class Forecast:
         undisturbed: the same where probes measured what others were doing on this machine, with processor time in place
             of theirs.
         unknown: jobs of kinds that nothing is forecast of.
-        uncounted: preparations whose number of images nobody knows: they have no forecast.
+        uncounted: preparations of an unknown number of images: they have no forecast.
         assumed: preparations of as many images as documented, whose splits were assumed.
         costs: shape -> its cost.
         processes: in which images are prepared.

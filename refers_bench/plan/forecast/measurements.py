@@ -109,7 +109,7 @@ def forget(paths: Iterable[Path]) -> None:
 
 
 def _shape(record: Mapping[str, Any]) -> str:
-    """Key of a record's shape; '' for kinds without one, and for records of a version that said less."""
+    """Key of a record's shape; '' for kinds without one, and for records of earlier versions, which held less."""
     try:
         shape = shape_of(record["spec"])
     except KeyError:
@@ -128,9 +128,9 @@ def _of_record(record: Mapping[str, Any]) -> Cost | None:
             return None
         return Cost(step_s=wall / images, evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
     steps, train_s = facts["steps"], float(facts.get("train_s", 0))
-    if not train_s and facts.get("images_per_s"):  # a record of a version that said less
+    if not train_s and facts.get("images_per_s"):  # a record of an earlier version
         train_s = steps * radiographs(spec) / facts["images_per_s"]
-    # A batch in parts, for want of memory, takes longer than the shape's own.
+    # A batch that was split into micro-batches to save memory takes longer than the shape's own.
     if not steps or not train_s or facts.get("accumulation"):
         return None
     step_s = train_s / steps
@@ -141,7 +141,7 @@ def _of_record(record: Mapping[str, Any]) -> Cost | None:
     evaluated = seen.get("val", 0) * facts.get("validations", 0)
     if spec["kind"] == "finetune":
         evaluated += seen["val"] + seen["test"]
-    # A job that went on after an interruption recorded the seconds of its last part only.
+    # A job that was resumed recorded the seconds since then only.
     rest = 0.0 if facts.get("resumed_from") else max(0.0, wall - train_s - evaluated * evaluation_s)
     asked = spec[spec["kind"]]["steps"] if spec["kind"] != "discover" else steps
     return Cost(

@@ -46,7 +46,7 @@ def probes(shapes: Shapes, costs: Mapping[str, Cost], splits: Splits, device: De
         shapes: of jobs that are to be forecast.
         costs: measured.
         splits: of their data: a probe looks at no more than there is.
-        device: at hand.
+        device: of this machine.
         slots: probes at a time.
     """
     wanted: list[tuple[float, Job]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refers_bench import identity
+from refers_bench import identity, plugins
 from refers_bench.plan.lock import Job
 
 #: Of a training section: what changes the cost of an update. Rates, schedules and numbers of steps do not.
@@ -60,6 +60,12 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
         "training": {name: section[name] for name in TRAINING if name in section},
     }
     return {**shape, "source": spec["source"]["dataset"]} if kind == "pretrain" else shape
+
+
+def method_of(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:
+    """The method of a specification and its parameters."""
+    method: plugins.Method = plugins.load("method", spec["method"])
+    return method, method.Params(**spec["params"])
 
 
 def measured_key(shape: Mapping[str, Any], device: str) -> str:

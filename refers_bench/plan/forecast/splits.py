@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench import plugins
+from refers_bench.plan.forecast.shapes import method_of
 from refers_bench.plan.lock import Plan
 from refers_bench.store.results import ResultStore
 
@@ -55,7 +55,7 @@ class Splits:
             self.known[marks] = self._counted(data, by=by, task=task)
         counts = self.known[marks]
         if "discover" in spec and kind == "pretrain":  # crops: each word has a few in each patient
-            method, params = _method(spec)
+            method, params = method_of(spec)
             words = method.discovery(params) if method.discovery else {}
             crops = {split: 3 * words["words"] * words[f"{name}patients"] for split, name in _PATIENTS.items()}
             return Counts(train=crops["train"], val=crops["val"] if counts.val else 0, test=0, counted=counts.counted)
@@ -67,12 +67,11 @@ class Splits:
             return "image_id", spec["task"]
         if spec["kind"] == "discover":
             return "patient_id", ""
-        method, params = _method(spec)
-        needs = method.needs
-        studies = "reports" in needs or method.views(params) > 1
-        return "study_id" if studies else "image_id", (
-            "-" if "reports" in needs else spec["source"]["task"] if "labels" in needs else ""
-        )
+        method, params = method_of(spec)
+        if "reports" in method.needs:
+            return "study_id", "-"
+        task = spec["source"]["task"] if "labels" in method.needs else ""
+        return "study_id" if method.views(params) > 1 else "image_id", task
 
     def _counted(self, data: str, *, by: str, task: str) -> Counts:
         index = self._index(data)
@@ -94,11 +93,6 @@ class Splits:
             path: Path = self.store.folder(data) / "index.parquet"
             self.indices[data] = pd.read_parquet(path) if path.is_file() else None
         return self.indices[data]
-
-
-def _method(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:
-    method: plugins.Method = plugins.load("method", spec["method"])
-    return method, method.Params(**spec["params"])
 
 
 _PATIENTS = {"train": "", "val": "val_"}

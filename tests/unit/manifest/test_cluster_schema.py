@@ -1,4 +1,4 @@
-"""What may a manifest and a site say about Slurm, who wins, and where is a mistake said to stand?"""
+"""What a manifest and a site may set for Slurm, which of them wins, and where mistakes are reported."""
 
 from __future__ import annotations
 

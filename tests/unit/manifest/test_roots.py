@@ -1,4 +1,4 @@
-"""Where is a data root set, which setting wins, and what does a user see when it is wrong?"""
+"""Where data roots are set, which setting wins, and what a user sees when one is wrong."""
 
 from __future__ import annotations
 

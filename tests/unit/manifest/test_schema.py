@@ -1,4 +1,4 @@
-"""How may a manifest say that jobs run: retries by category beside their defaults, batches in parts?"""
+"""How a manifest sets the way jobs run: retries by category beside their defaults, micro-batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which jobs does a manifest imply, what do they share, and what changes their keys?"""
+"""The jobs that a manifest implies, what they share, and what changes their keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is an index read once, read again when its root changes, and never trusted over what `prepare` finds?"""
+"""An index is read once, read again when its root changes, and never trusted over what `prepare` finds."""
 
 from __future__ import annotations
 

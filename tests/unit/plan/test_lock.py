@@ -1,4 +1,4 @@
-"""Is the lock the plan, readable by people, and refused when it is not one?"""
+"""The lock is the plan, readable by people; what is no lock, or another manifest's, is refused."""
 
 from __future__ import annotations
 

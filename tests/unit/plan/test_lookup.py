@@ -1,4 +1,4 @@
-"""Does a name, a pattern or a key mean one job, and is somebody told which ones else?"""
+"""A name, a pattern or a key stands for one job; where it stands for several, they are listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do whole table rows go first, and does a budget say beforehand which of them it pays for?"""
+"""Whole table rows go first, and a spending limit says beforehand which of them it pays for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from refers_bench.errors import UserError
 from refers_bench.plan.forecast.schedule import schedule
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.order import budget_seconds, longest_first, row_by_row, rows, shares, slots_of
+from refers_bench.plan.order import limit_seconds, longest_first, row_by_row, rows, shares, slots_of
 
 PlanOf = Callable[..., Plan]
 
@@ -92,27 +92,27 @@ def test_shares_of_a_budget_add_up_in_order(plan_of: PlanOf) -> None:
     ],
 )
 def test_budgets_that_can_be_read(text: str, device: str, seconds: float) -> None:
-    assert budget_seconds(text, device=device) == seconds
+    assert limit_seconds(text, device=device) == seconds
 
 
 def test_a_slot_of_several_gpus_or_threads_spends_faster() -> None:
-    assert budget_seconds("8gpuh", device="cuda", gpus=4) == 7_200.0
-    assert budget_seconds("1gpuh", device="cuda", gpus=0.5) == 7_200.0  # two jobs share a GPU
-    assert budget_seconds("8cpuh", device="cpu", threads=4) == 7_200.0
-    assert budget_seconds("8h", device="cpu", threads=4) == 28_800.0
+    assert limit_seconds("8gpuh", device="cuda", gpus=4) == 7_200.0
+    assert limit_seconds("1gpuh", device="cuda", gpus=0.5) == 7_200.0  # two jobs share a GPU
+    assert limit_seconds("8cpuh", device="cpu", threads=4) == 7_200.0
+    assert limit_seconds("8h", device="cpu", threads=4) == 28_800.0
 
 
 @pytest.mark.parametrize("text", ["", "40", "gpuh", "0h", "-3h", "3 weeks", "40gpu", "1e3h"])
 def test_budgets_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UserError, match="allowed: a number and a unit"):
-        budget_seconds(text, device="cuda")
+        limit_seconds(text, device="cuda")
 
 
 def test_a_budget_of_the_other_device_is_refused() -> None:
     with pytest.raises(UserError, match="slots are on the CPU"):
-        budget_seconds("40gpuh", device="cpu")
+        limit_seconds("40gpuh", device="cpu")
     with pytest.raises(UserError, match="slots are on GPUs"):
-        budget_seconds("40cpuh", device="cuda")
+        limit_seconds("40cpuh", device="cuda")
 
 
 def test_slots_that_jobs_take_of_a_cluster() -> None:

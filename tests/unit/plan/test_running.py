@@ -1,4 +1,4 @@
-"""Is what runs found from files alone, and is nobody shown as running who is not?"""
+"""Runs are found from files alone, and no job is shown as running that is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do weights that differ in any byte have another digest, and is an unchanged file read once?"""
+"""Weights that differ in any byte have another digest, and an unchanged file is read once."""
 
 from __future__ import annotations
 

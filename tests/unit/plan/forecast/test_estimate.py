@@ -1,4 +1,4 @@
-"""Do jobs that cost alike share a measurement, and does a forecast add up what was measured?"""
+"""Jobs that cost alike share a measurement, and a forecast adds up what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the schedule respect needs and slots, and is it close to what no schedule can beat?"""
+"""A schedule respects needs and slots, and is close to the bound that no schedule can beat."""
 
 from __future__ import annotations
 
