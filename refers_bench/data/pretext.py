@@ -111,12 +111,10 @@ def _drawn(
     shuffles = curves = None
     if len(shuffled):
         shuffles = distortions.draw_shuffles(len(shuffled), size, windows=windows, generator=generator)
-    painting = Painting(
-        inside=distortions.draw_inpainting(N, size, generator, most=most),
-        outside=distortions.draw_outpainting(N, size, generator, most=most),
-        kind=kind_N,
-        noise=distortions.draw_noise((N, size, size), generator),
-    )
+    inside = distortions.draw_inpainting(N, size, generator, most=most)
+    outside = distortions.draw_outpainting(N, size, generator, most=most)
+    noise = distortions.draw_noise((N, size, size), generator)
+    painting = Painting(inside=inside, outside=outside, kind=kind_N, noise=noise)
     if len(curved):
         control, inverted = distortions.draw_curves(len(curved), generator)
         curves = Curves(images=curved, control=control, inverted=inverted)
