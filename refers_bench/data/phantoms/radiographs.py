@@ -185,8 +185,8 @@ def study(params: PhantomParams, number: int, *, findings: frozenset[str] | None
         image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
         pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
         views.append(PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy)))
-    split, found = "train" if share < 0.7 else "val" if share < 0.8 else "test", tuple(views)
-    return PhantomStudy(number=number, patient=patient, split=split, views=found, lesions=lesions, report=report)
+    split = "train" if share < 0.7 else "val" if share < 0.8 else "test"
+    return PhantomStudy(number=number, patient=patient, split=split, views=tuple(views), lesions=lesions, report=report)
 
 
 def studies(params: PhantomParams) -> Iterator[PhantomStudy]:
