@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Reading = Literal["standard", "official_code"]
+READINGS = ("standard", "official_code")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 #: Bytes before the mark of a DICOM file, and the mark.
 _PREAMBLE, _MARK = 128, b"DICM"
