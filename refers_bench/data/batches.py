@@ -113,8 +113,8 @@ class RadiographSource:
     def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
-        generator = generator_of(self.key, "augment", step)
-        return self._batch(which, lambda pixels: self.augment.training(pixels, generator))
+        random = generator_of(self.key, "augment", step)
+        return self._batch(which, lambda pixels: self.augment.training(pixels, random))
 
     def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
         """All radiographs in order, without augmentation."""
