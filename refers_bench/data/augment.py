@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CROPS = ("random", "resized", "none")
 #: Windows that are drawn until one fits the image, before the largest central one is taken.
 TRIES = 10
 
@@ -94,18 +93,16 @@ class Augment:
         """Which of `count` examples are flipped (bool)."""
         return torch.rand(count, generator=generator) < self.flip_probability
 
-    def training(
-        self, images_NHW: Tensor, generator: torch.Generator, flips_N: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def training(self, images_NHW: Tensor, generator: torch.Generator, flips_N: Tensor | None = None) -> Tensor:
         """Augment a batch.
 
         Args:
             images_NHW: uint8 (N, P, P), on the training device.
             generator: on the CPU; every random number comes from it.
-            flips_N: given flips (one per study), or None to draw them per image.
+            flips_N: given flips (one per study, say), or None: `flips` draws them, before anything else is drawn.
 
         Returns:
-            Normalised float32 (N, C, size, size), and the flips (bool, CPU).
+            Normalised float32 (N, C, size, size).
         """
         N, P = len(images_NHW), images_NHW.shape[-1]
         flips_N = self.flips(N, generator) if flips_N is None else flips_N
@@ -124,7 +121,7 @@ class Augment:
             x = F.grid_sample(x[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
             if self.rotation_order == "after_crop":
                 x = x.masked_fill(beyond_window(theta, grid), 0)
-        return self.normalised(self._jittered(x, generator)), flips_N
+        return self.normalised(self._jittered(x, generator))
 
     def _slices(self, x_NHW: Tensor, top_left_N2: Tensor, flips_N: Tensor) -> Tensor:
         """Whole-pixel windows: no interpolation, equal to slicing."""

@@ -16,8 +16,6 @@ from refers_bench.data.augment import Augment
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
 from refers_bench.data.transfer import together
 
-VIEW_SAMPLINGS = ("paper", "official_code")
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyBatch:
@@ -115,8 +113,8 @@ class RadiographSource:
     def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
-        generator = generator_of(self.key, "augment", step)
-        return self._batch(which, lambda pixels: self.augment.training(pixels, generator)[0])
+        random = generator_of(self.key, "augment", step)
+        return self._batch(which, lambda pixels: self.augment.training(pixels, random))
 
     def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
         """All radiographs in order, without augmentation."""
@@ -231,7 +229,7 @@ class StudySource:
         else:
             flips = self.augment.flips(chosen.size, generator)
         first = flips.view(-1, self.views)[:, 0]
-        return self._batch(which, chosen, first, lambda pixels: self.augment.training(pixels, generator, flips)[0])
+        return self._batch(which, chosen, first, lambda pixels: self.augment.training(pixels, generator, flips))
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All studies in order, unaugmented, always with the same views: validation compares like with like."""

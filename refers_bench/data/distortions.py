@@ -24,6 +24,8 @@ from refers_bench.plugins import LENGTHS_AT
 CURVE_POINTS = 1000
 #: Permutations of each length that the windows of a batch choose from.
 POOL = 16
+#: Pairs of squares that are drawn for each swap.
+TRIES = 32
 #: Pixels between a painted block and the border.
 MARGIN = 3
 
@@ -72,9 +74,7 @@ class Swaps:
     side: Tensor
 
 
-def draw_swaps(
-    count: int, size: int, *, swaps: int, side: tuple[float, float], generator: torch.Generator, tries: int = 32
-) -> Swaps:
+def draw_swaps(count: int, size: int, *, swaps: int, side: tuple[float, float], generator: torch.Generator) -> Swaps:
     """Squares at uniform places, not aligned to any grid, that do not overlap.
 
     Args:
@@ -83,11 +83,13 @@ def draw_swaps(
         swaps: T of each image.
         side: smallest and largest side at 224 x 224, uniform.
         generator: on the CPU.
-        tries: pairs drawn for each swap; the first that does not overlap is taken, and none where all do.
+
+    Returns:
+        Of `TRIES` pairs drawn for each swap the first that does not overlap, and none where all do.
     """
     sides = _integers(scaled(side[0], size), scaled(side[1], size), (count, swaps), generator)
     limit = (size - sides)[..., None]
-    top_a, left_a, top_b, left_b = (_integers(0, limit, (count, swaps, tries), generator) for _ in range(4))
+    top_a, left_a, top_b, left_b = (_integers(0, limit, (count, swaps, TRIES), generator) for _ in range(4))
     apart = ((top_a - top_b).abs() >= sides[..., None]) | ((left_a - left_b).abs() >= sides[..., None])
     first = apart.long().argmax(-1, keepdim=True)
     chosen = [place.gather(-1, first)[..., 0] for place in (top_a, left_a, top_b, left_b)]
@@ -205,12 +207,12 @@ def draw_curves(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]
     return torch.rand(count, 2, 2, generator=generator), torch.rand(count, generator=generator) < 0.5
 
 
-def curve_points(control_N22: Tensor, inverted_N: Tensor, *, points: int = CURVE_POINTS) -> tuple[Tensor, Tensor]:
-    """Both coordinates (N, points) of the curves: x ascends; y ascends, or descends from 1 to 0 where inverted.
+def curve_points(control_N22: Tensor, inverted_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Both coordinates (N, `CURVE_POINTS`) of the curves: x ascends; y ascends, or descends from 1 to 0 where inverted.
 
     Such curves are monotone: with inner points in [0, 1] neither coordinate ever turns back.
     """
-    t = torch.linspace(0, 1, points)
+    t = torch.linspace(0, 1, CURVE_POINTS)
     first, second, last = 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
     x, y = (control_N22[:, :1, axis] * first + control_N22[:, 1:, axis] * second + last for axis in range(2))
     return x, torch.where(inverted_N[:, None], y.flip(1), y)

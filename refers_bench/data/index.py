@@ -248,10 +248,7 @@ def _cells(column: pd.Series) -> list[str]:
     """The cells of a column as a CSV shows them; '' for a missing one."""
     if pd.api.types.is_integer_dtype(column.dtype):
         return list(map(str, column.tolist()))
-    texts = column.tolist()
-    if column.isna().any():
-        texts = ["" if gone else text for text, gone in zip(texts, column.isna().tolist(), strict=True)]
-    return _quoted(texts)
+    return _quoted(column.where(column.notna(), "").tolist())
 
 
 def _quoted(texts: list[str]) -> list[str]:

@@ -144,17 +144,10 @@ def prepare(
         missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
         there, total = len(paths) - sum(len(chunk) for chunk, _ in missing), len(paths)
         progress(there, total)
-        shared_out(
-            _decoded,
-            missing,
-            root,
-            size,
-            dicom,
-            worth=WORTH,
-            processes=max(1, workers),
-            pieces=max(1, len(missing)),  # a chunk at a time: a process that has finished one takes the next
-            told=lambda done: progress(min(total, there + done * CHUNK), total),
-        )
+        counted = lambda done: progress(min(total, there + done * CHUNK), total)
+        # A chunk at a time: a process that has finished one takes the next.
+        pieces, processes = max(1, len(missing)), max(1, workers)
+        shared_out(_decoded, missing, root, size, dicom, worth=WORTH, pieces=pieces, processes=processes, told=counted)
         unreadable = dict(item for file in files for item in read_json(_reasons(file)))
         if len(unreadable) > allow_missing:
             for file in files:

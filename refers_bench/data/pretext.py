@@ -8,11 +8,11 @@ Source: methods-and-datasets.md 1 B and C.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from refers_bench.data import distortions
 from refers_bench.data.distortions import Shuffles
@@ -22,7 +22,7 @@ from refers_bench.data.windows import Windows, moved
 WARP_AT = 64
 
 
-def draw_flips(count: int, generator: torch.Generator) -> Tensor:
+def draw_flips(count: int, generator: Generator) -> Tensor:
     """Axes (count, 3) of up to three flips, each after the other with probability 0.4; -1 where there is none.
 
     Source: Models Genesis draws the axis among channel (0), rows (1) and columns (2).
@@ -85,42 +85,32 @@ class Distortion:
 
 
 def _drawn(
-    shuffled_N: Tensor,
-    curved_N: Tensor,
-    kind_N: Tensor,
-    generator: torch.Generator,
-    *,
-    size: int,
-    windows: int,
-    most: int = 5,
-    displacement: Tensor | None = None,
+    shuffle_N: Tensor, curve_N: Tensor, kind_N: Tensor, generator: Generator, *, size: int, windows: int, most: int
 ) -> Distortion:
     """Draw shuffling, painting and curves, in this order, for the images that are to have them.
 
     Args:
-        shuffled_N: whether an image is shuffled.
-        curved_N: whether its intensities are changed.
+        shuffle_N: whether an image is shuffled.
+        curve_N: whether its intensities are changed.
         kind_N: of its painting.
         generator: on the CPU.
         size: of the images.
         windows: shuffled windows an image.
         most: painted blocks, and windows that are kept, at most.
-        displacement: drawn before.
     """
-    (shuffled, curved), N = (torch.nonzero(chosen)[:, 0] for chosen in (shuffled_N, curved_N)), len(kind_N)
+    shuffled, curved = (torch.nonzero(chosen)[:, 0] for chosen in (shuffle_N, curve_N))
+    N = len(kind_N)
     shuffles = curves = None
     if len(shuffled):
         shuffles = distortions.draw_shuffles(len(shuffled), size, windows=windows, generator=generator)
-    painting = Painting(
-        inside=distortions.draw_inpainting(N, size, generator, most=most),
-        outside=distortions.draw_outpainting(N, size, generator, most=most),
-        kind=kind_N,
-        noise=distortions.draw_noise((N, size, size), generator),
-    )
+    inside = distortions.draw_inpainting(N, size, generator, most=most)
+    outside = distortions.draw_outpainting(N, size, generator, most=most)
+    noise = distortions.draw_noise((N, size, size), generator)
+    painting = Painting(inside=inside, outside=outside, kind=kind_N, noise=noise)
     if len(curved):
         control, inverted = distortions.draw_curves(len(curved), generator)
         curves = Curves(images=curved, control=control, inverted=inverted)
-    return Distortion(displacement=displacement, shuffled=shuffled, shuffles=shuffles, curves=curves, painting=painting)
+    return Distortion(shuffled=shuffled, shuffles=shuffles, curves=curves, painting=painting)
 
 
 def _on(x_NHW: Tensor, images_M: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
@@ -163,7 +153,7 @@ def apply_distortion(x_NHW: Tensor, drawn: Distortion, *, alpha: float = 0.0, si
 def draw_genesis(
     count: int,
     size: int,
-    generator: torch.Generator,
+    generator: Generator,
     *,
     windows: int,
     shuffle: float,
@@ -185,15 +175,15 @@ def draw_genesis(
     """
     chance = torch.rand(4, count, generator=generator)
     kind = torch.where(chance[3] < inpaint, 1, 2) * (chance[2] < paint)
-    return _drawn(chance[0] < shuffle, chance[1] < intensity, kind, generator, size=size, windows=windows)
+    return _drawn(chance[0] < shuffle, chance[1] < intensity, kind, generator, size=size, windows=windows, most=5)
 
 
-def flips(x_NHW: Tensor, generator: torch.Generator) -> Tensor:
+def flips(x_NHW: Tensor, generator: Generator) -> Tensor:
     """Models Genesis' flips: the target is flipped with the image."""
     return apply_flips(x_NHW, draw_flips(len(x_NHW), generator))
 
 
-def genesis(x_NHW: Tensor, generator: torch.Generator, **chances: Any) -> Tensor:
+def genesis(x_NHW: Tensor, generator: Generator, **chances: Any) -> Tensor:
     """Models Genesis' distortions of flipped images in [0, 1]; for `chances` see `draw_genesis`."""
     return apply_distortion(x_NHW, draw_genesis(len(x_NHW), x_NHW.shape[-1], generator, **chances))
 
@@ -206,7 +196,7 @@ def branches(chance_N: Tensor) -> Tensor:
     return torch.bucketize(chance_N, torch.tensor([0.25, 0.5, 0.75], dtype=chance_N.dtype))
 
 
-def draw_visual_words(count: int, size: int, generator: torch.Generator, *, windows: int) -> Distortion:
+def draw_visual_words(count: int, size: int, generator: Generator, *, windows: int) -> Distortion:
     """What TransVW draws: a warp always, then exactly one of local shuffling, intensity, in- and out-painting.
 
     Args:
@@ -217,10 +207,11 @@ def draw_visual_words(count: int, size: int, generator: torch.Generator, *, wind
     """
     which = branches(torch.rand(count, generator=generator, dtype=torch.float64))
     noise, kind = distortions.draw_noise((count, 2, size, size), generator), (which - 1).clamp(min=0)
-    return _drawn(which == 0, which == 1, kind, generator, size=size, windows=windows, most=1, displacement=noise)
+    drawn = _drawn(which == 0, which == 1, kind, generator, size=size, windows=windows, most=1)
+    return replace(drawn, displacement=noise)
 
 
-def visual_words(x_NHW: Tensor, generator: torch.Generator, *, windows: int, alpha: float, sigma: float) -> Tensor:
+def visual_words(x_NHW: Tensor, generator: Generator, *, windows: int, alpha: float, sigma: float) -> Tensor:
     """TransVW's distortions of crops in [0, 1]; see `draw_visual_words`.
 
     Args:

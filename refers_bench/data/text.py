@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 #: Ids fixed by the released code: 0 is unknown and padding.
 SPECIAL = ("<unk>", "[SOS]", "[EOS]", "[MASK]")
-PAD, SOS, EOS, MASK = range(4)
+PAD, SOS, EOS = range(3)
 #: How sides are swapped with a flip; see `swap_sides`.
 READINGS = ("paper", "official_code")
 #: Version of the tokenization: raised when the same reports give other tokens.

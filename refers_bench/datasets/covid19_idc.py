@@ -266,7 +266,7 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     for number in range(params.studies):
         rng = np.random.default_rng(identity.seed("covid19_idc phantom", params.seed, number))
         name = str(rng.choice(CLASSES, p=_SHARES))
-        study = radiographs.study(params, number, choose=lambda _, name=name: PHANTOM_FINDINGS[name])  # type: ignore[misc]
+        study = radiographs.study(params, number, findings=PHANTOM_FINDINGS[name])
         for view_number, view in enumerate(study.views):
             file = f"phantom-{number:05d}-{view_number}.{'jpg' if number % 3 == 0 else 'png'}"
             Image.fromarray(view.pixels_HW).save(root / "images" / file)

@@ -146,7 +146,7 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
         rng = np.random.default_rng(identity.seed("shenzhen phantom", params.seed, number))
         ill = number > NORMALS
         kind, text = _ILL[int(rng.integers(len(_ILL)))] if ill else (frozenset[str](), "normal")
-        study = radiographs.study(params, place, choose=lambda _, kind=kind: kind)  # type: ignore[misc]
+        study = radiographs.study(params, place, findings=kind)
         side = next((lesion.side for lesion in study.lesions), "")
         name = f"CHNCXR_{number:04d}_{int(ill)}"
         Image.fromarray(study.views[0].pixels_HW).convert("RGB").save(images / f"{name}.png", compress_level=1)

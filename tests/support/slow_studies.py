@@ -97,10 +97,11 @@ class SlowStudySource(StudySource):
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
         chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "views", step)))
         generator = generator_of(self.key, "augment", step)
-        flips = None
         if self.report_flip == "paper":
             flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
-        images, flips = self.augment.training(self._pixels(chosen), generator, flips)
+        else:
+            flips = self.augment.flips(chosen.size, generator)
+        images = self.augment.training(self._pixels(chosen), generator, flips)
         return self._batch(which, images, flips.view(len(which), self.views)[:, 0])
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:

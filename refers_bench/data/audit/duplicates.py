@@ -173,13 +173,9 @@ def near_duplicates(
     """
     a_hashes, found, each = hashes(a_NHW, places=a_places), [], len(a_places) * len(b_places)
     for number, variant in enumerate(variants):
-        rows, columns, bits = matches(
-            a_hashes,
-            hashes(b_MHW, places=b_places, variant=variant),
-            distance=distance,
-            threads=threads,
-            progress=lambda done, _, before=number * each: progress(before + done, len(variants) * each),  # type: ignore[misc]
-        )
+        b_hashes = hashes(b_MHW, places=b_places, variant=variant)
+        more = lambda done, _, before=number * each: progress(before + done, len(variants) * each)
+        rows, columns, bits = matches(a_hashes, b_hashes, distance=distance, threads=threads, progress=more)
         found.append(pd.DataFrame({"a": a_places[rows], "b": b_places[columns], "distance": bits, "variant": variant}))
     nearest = pd.concat(found).sort_values(["distance", "a", "b"], kind="stable")
     return nearest.drop_duplicates(["a", "b"], ignore_index=True)

@@ -94,16 +94,12 @@ def read_ids(path: Path, *, column: str = "") -> IdList:
 
 def of_index(frame: pd.DataFrame, *, name: str) -> list[IdList]:
     """The used splits of a dataset's index as lists "<name>:<split>" that know their patients."""
-    return [
-        IdList(
-            name=f"{name}:{split}",
-            ids=tuple(rows["image_id"]),
-            patients={
-                plain(image): f"{name}/{who}" for image, who in zip(rows["image_id"], rows["patient_id"], strict=True)
-            },
-        )
-        for split, rows in frame[frame["split"] != ""].groupby("split", sort=True)
-    ]
+    lists = []
+    for split, rows in frame[frame["split"] != ""].groupby("split", sort=True):
+        ids = tuple(rows["image_id"])
+        patients = {plain(image): f"{name}/{who}" for image, who in zip(ids, rows["patient_id"], strict=True)}
+        lists.append(IdList(name=f"{name}:{split}", ids=ids, patients=patients))
+    return lists
 
 
 def repeated(one: IdList) -> tuple[str, ...]:
@@ -139,25 +135,13 @@ def _patients(ids: Iterable[str], known: Mapping[str, str]) -> set[str] | None:
 
 def record(lists: Sequence[IdList], found: Sequence[Overlap]) -> dict[str, object]:
     """What was compared and found, as plain values: all shared ids."""
-    return {
-        "lists": [
-            {
-                "name": one.name,
-                "ids": len(one.ids),
-                "different": len({plain(name) for name in one.ids}),
-                "repeated": list(repeated(one)),
-            }
-            for one in lists
-        ],
-        "overlaps": [
-            {
-                "first": one.first,
-                "second": one.second,
-                "shared": len(one.ids),
-                "ids": list(one.ids),
-                "shared_patients": None if one.patients is None else len(one.patients),
-                "patients": None if one.patients is None else list(one.patients),
-            }
-            for one in found
-        ],
-    }
+    named, overlapping = [], []
+    for one in lists:
+        different, twice = len(set(map(plain, one.ids))), list(repeated(one))
+        named.append({"name": one.name, "ids": len(one.ids), "different": different, "repeated": twice})
+    for pair in found:
+        shared = {"first": pair.first, "second": pair.second, "shared": len(pair.ids), "ids": list(pair.ids)}
+        people = None if pair.patients is None else list(pair.patients)
+        number = None if people is None else len(people)
+        overlapping.append({**shared, "shared_patients": number, "patients": people})
+    return {"lists": named, "overlaps": overlapping}

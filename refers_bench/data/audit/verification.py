@@ -100,13 +100,12 @@ def count(frame: pd.DataFrame, what: str, *, listed: bool) -> int | None:
 
 def split_counts(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Images, studies, patients and studies with text of each split."""
-    return {
-        str(split) or "unused": {
-            **{noun: int(rows[column].nunique()) for noun, column in _COLUMNS.items()},
-            "studies with text": int(rows.loc[rows["report"].notna(), "study_id"].nunique()),
-        }
-        for split, rows in frame.groupby("split", sort=True)
-    }
+    found = {}
+    for split, rows in frame.groupby("split", sort=True):
+        counts = {noun: int(rows[column].nunique()) for noun, column in _COLUMNS.items()}
+        counts["studies with text"] = int(rows.loc[rows["report"].notna(), "study_id"].nunique())
+        found[str(split) or "unused"] = counts
+    return found
 
 
 def class_counts(frame: pd.DataFrame) -> dict[str, dict[str, list[int]]]:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
 
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
@@ -149,9 +151,6 @@ def read_file(path: Path) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]
     Raises:
         UserError: empty, or a line that is not a label of 0 or 1 and a number.
     """
-    import pyarrow as pa
-    import pyarrow.csv as csv
-
     types, delimiter = dict.fromkeys(("label", "score"), pa.float64()), csv.ParseOptions(delimiter=" ")
     try:
         table = csv.read_csv(

@@ -8,16 +8,14 @@ Score: any real number, higher means more likely positive. Other columns are ign
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
 from refers_bench.files import sha256_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 KEYS = ("method", "dataset", "task", "label_ratio", "seed")
 NEEDED = ("method", "dataset", "task", "label_ratio", "class", "image_id", "label", "score")
@@ -29,7 +27,6 @@ NUMBERS = (
     ("seed", 0.0, 2.0**31, "0, 1, 2, ..."),
     ("label", 0.0, 1.0, "1, 0 or empty"),
 )
-FORMATS = ("csv", "parquet")
 FOOTNOTE = "imported predictions: not run here"
 #: Longest name of a method, dataset, task or class.
 LONGEST = 200
@@ -53,8 +50,6 @@ def read_table(path: Path, *, format: str) -> tuple[tuple[ImportedRun, ...], tup
 
 
 def _frame(path: Path, format: str) -> pd.DataFrame:  # noqa: A002
-    import pandas as pd
-
     try:
         if format == "parquet":
             return pd.read_parquet(path)
@@ -68,8 +63,6 @@ def _frame(path: Path, format: str) -> pd.DataFrame:  # noqa: A002
 
 def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The columns we know, with their types."""
-    import pandas as pd
-
     if frame.empty:
         raise UserError("no row", allowed="one row per image and class", path=path)
     found = pd.DataFrame(index=frame.index)

@@ -153,24 +153,23 @@ def _report(rng: np.random.Generator, lesions: tuple[Lesion, ...]) -> str:
     return f"{findings} Impression: {impression}"
 
 
-def study(
-    params: PhantomParams, number: int, *, choose: Callable[[np.random.Generator], frozenset[str]] | None = None
-) -> PhantomStudy:
+def study(params: PhantomParams, number: int, *, findings: frozenset[str] | None = None) -> PhantomStudy:
     """Study `number` of a collection: a function of the parameters and the number alone.
 
     Args:
         params: of the collection.
         number: from 0.
-        choose: which findings a study has; each independently with `params.prevalence` by default.
+        findings: what it shows; None draws each finding independently with `params.prevalence`.
     """
     rng = np.random.default_rng(identity.seed("phantom", IMPL, params.seed, number))
     # Some patients have two studies; a patient belongs to one split.
     patient = number - number % 2 if identity.seed("pair", params.seed, number // 2) % 4 == 0 else number
     share = identity.seed("split", params.seed, patient) / 2**63
-    names = choose(rng) if choose else frozenset(name for name in FINDINGS if rng.random() < params.prevalence)
-    lesions = _lesions(rng, names)
+    if findings is None:
+        findings = frozenset(name for name in FINDINGS if rng.random() < params.prevalence)
+    lesions = _lesions(rng, findings)
     report = _report(rng, lesions)
-    heart = 1.55 if "Cardiomegaly" in names else 1.0
+    heart = 1.55 if "Cardiomegaly" in findings else 1.0
     axis = (np.arange(params.size, dtype=np.float32) + 0.5) / params.size
     x, y = axis[None, :], axis[:, None]
     views = []
@@ -186,15 +185,13 @@ def study(
         image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
         pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
         views.append(PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy)))
-    split, found = "train" if share < 0.7 else "val" if share < 0.8 else "test", tuple(views)
-    return PhantomStudy(number=number, patient=patient, split=split, views=found, lesions=lesions, report=report)
+    split = "train" if share < 0.7 else "val" if share < 0.8 else "test"
+    return PhantomStudy(number=number, patient=patient, split=split, views=tuple(views), lesions=lesions, report=report)
 
 
-def studies(
-    params: PhantomParams, choose: Callable[[np.random.Generator], frozenset[str]] | None = None
-) -> Iterator[PhantomStudy]:
+def studies(params: PhantomParams) -> Iterator[PhantomStudy]:
     """All studies of a collection."""
-    return (study(params, number, choose=choose) for number in range(params.studies))
+    return (study(params, number) for number in range(params.studies))
 
 
 def write(folder: Path, params: PhantomParams, layout: Callable[[Path, PhantomParams], None]) -> None:

@@ -19,8 +19,9 @@ def images(count: int = 6, side: int = 32) -> torch.Tensor:
 
 
 def test_crop_and_flip_equal_slicing() -> None:
-    x = images(40)
-    found, flips = augment().training(x, torch.Generator().manual_seed(3))
+    x, settings = images(40), augment()
+    found = settings.training(x, torch.Generator().manual_seed(3))
+    flips = settings.flips(40, torch.Generator().manual_seed(3))
     assert 0 < flips.sum() < 40
     grey = x.float() / 255
     for n in range(40):
@@ -43,7 +44,7 @@ def test_whole_images_are_shown_alike_in_training_and_evaluation(flip: float) ->
     noise = torch.randint(0, 256, (2, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = torch.cat([stripes, noise])
     augment = Augment(size=32, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=flip)
-    got, _ = augment.training(images, torch.Generator().manual_seed(1))
+    got = augment.training(images, torch.Generator().manual_seed(1))
     shown = augment.evaluation(images)
     assert torch.equal(got, shown.flip(-1) if flip else shown)
     expected = transforms.resize(images.float() / 255, [32, 32], antialias=True)
@@ -52,15 +53,16 @@ def test_whole_images_are_shown_alike_in_training_and_evaluation(flip: float) ->
 
 
 def test_given_flips_are_used() -> None:
-    flips = torch.tensor([True, False, True, False, True, False])
-    assert torch.equal(augment().training(images(), torch.Generator().manual_seed(0), flips)[1], flips)
+    flips, x = torch.tensor([True, False, True, False, True, False]), images()
+    found = augment(crop="none", size=32).training(x, torch.Generator().manual_seed(0), flips)
+    assert torch.equal(found[:, 0], torch.where(flips[:, None, None], x.flip(-1), x) / 255)
 
 
 def test_the_same_generator_gives_the_same_batch_and_the_global_one_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     settings = augment(rotation_degrees=10, brightness=(0.6, 1.4), contrast=(0.6, 1.4), jitter_probability=0.8)
-    one, two = (settings.training(images(), torch.Generator().manual_seed(9))[0] for _ in range(2))
+    one, two = (settings.training(images(), torch.Generator().manual_seed(9)) for _ in range(2))
     assert torch.equal(one, two)
     assert torch.equal(before, torch.get_rng_state())
 
@@ -68,8 +70,8 @@ def test_the_same_generator_gives_the_same_batch_and_the_global_one_is_left_alon
 def test_flipping_mirrors_the_unflipped_warp() -> None:
     settings = augment(crop="none")
     x = images()
-    plain, _ = settings.training(x, torch.Generator().manual_seed(1), torch.zeros(6, dtype=torch.bool))
-    mirrored, _ = settings.training(x, torch.Generator().manual_seed(1), torch.ones(6, dtype=torch.bool))
+    plain = settings.training(x, torch.Generator().manual_seed(1), torch.zeros(6, dtype=torch.bool))
+    mirrored = settings.training(x, torch.Generator().manual_seed(1), torch.ones(6, dtype=torch.bool))
     assert torch.allclose(plain.flip(-1), mirrored, atol=1e-6)
 
 
@@ -78,7 +80,7 @@ def test_outputs_stay_in_range(crop: str) -> None:
     settings = augment(
         crop=crop, rotation_degrees=10, brightness=(0.6, 1.4), contrast=(0.6, 1.4), jitter_probability=1.0
     )
-    x, _ = settings.training(images(200), torch.Generator().manual_seed(0))
+    x = settings.training(images(200), torch.Generator().manual_seed(0))
     assert x.shape == (200, 1, 24, 24)
     assert x.min() >= 0
     assert x.max() <= 1
@@ -107,9 +109,9 @@ def test_crop_and_flip_equal_torchvisions() -> None:
     from torchvision.transforms.v2 import functional as tv
 
     x, settings = images(40), augment()
-    found, flips = settings.training(x, torch.Generator().manual_seed(7))
+    found = settings.training(x, torch.Generator().manual_seed(7))
     again = torch.Generator().manual_seed(7)
-    assert torch.equal(settings.flips(40, again), flips)
+    flips = settings.flips(40, again)
     for n, (top, left) in enumerate(torch.randint(0, 9, (40, 2), generator=again).tolist()):
         expected = tv.crop(x[n : n + 1], top, left, 24, 24)
         expected = tv.horizontal_flip(expected) if flips[n] else expected
@@ -186,7 +188,7 @@ def test_brightness_and_contrast_have_the_stated_ranges_and_share() -> None:
     )
     pattern = torch.full((8, 8), 120, dtype=torch.uint8)
     pattern[:4] = 130  # so close to the middle that nothing is clipped
-    x, _ = settings.training(pattern.expand(COUNT, 8, 8).contiguous(), torch.Generator().manual_seed(2))
+    x = settings.training(pattern.expand(COUNT, 8, 8).contiguous(), torch.Generator().manual_seed(2))
     mean = x.mean((1, 2, 3)) / (125 / 255)
     spread = (x.amax((1, 2, 3)) - x.amin((1, 2, 3))) / (10 / 255)
     changed = (mean - 1).abs() > 1e-6
@@ -209,7 +211,7 @@ def test_a_turned_image_is_the_image_turned() -> None:
     smooth = 128 + 60 * torch.sin(y / 9)[:, None] * torch.cos(y / 7)[None]
     settings = augment(crop="none", size=side, rotation_degrees=10)
     generator = torch.Generator().manual_seed(4)
-    found, _ = settings.training(smooth.to(torch.uint8)[None], generator, torch.zeros(1, dtype=torch.bool))
+    found = settings.training(smooth.to(torch.uint8)[None], generator, torch.zeros(1, dtype=torch.bool))
     theta = settings._warp(1, side, torch.Generator().manual_seed(4), torch.zeros(1, dtype=torch.bool))
     degrees = torch.rad2deg(torch.atan2(theta[0, 1, 0], theta[0, 0, 0])).item()
     expected = ndimage.rotate(smooth.to(torch.uint8).float().numpy(), degrees, reshape=False, order=1) / 255
@@ -232,7 +234,7 @@ def test_rotation_after_the_crop_is_torchvisions(flipped: bool) -> None:
     x = smooth.to(torch.uint8).expand(count, side, side).contiguous()
     settings = augment(size=size, crop="resized", scale=(0.2, 1.0), rotation_degrees=10, rotation_order="after_crop")
     flips = torch.full((count,), flipped)
-    found, _ = settings.training(x, torch.Generator().manual_seed(3), flips)
+    found = settings.training(x, torch.Generator().manual_seed(3), flips)
     again = torch.Generator().manual_seed(3)
     width, height, x0, y0 = settings.windows(count, side, again)
     degrees = 10 * (2 * torch.rand(count, generator=again) - 1)
@@ -262,10 +264,10 @@ def test_corners_are_black_as_often_as_a_turned_square_leaves_them() -> None:
     share = 1 - integrate.quad(lambda a: 2 / (1 + math.sin(a) + math.cos(a)), 0, ten)[0] / ten
     settings = augment(size=96, crop="resized", scale=(0.2, 1.0), rotation_degrees=10, rotation_order="after_crop")
     x = torch.full((600, 128, 128), 255, dtype=torch.uint8)
-    found, _ = settings.training(x, torch.Generator().manual_seed(1))
+    found = settings.training(x, torch.Generator().manual_seed(1))
     ours = (found == 0).double().mean((1, 2, 3))
     assert ours.mean() == pytest.approx(share, abs=4 * (ours.var() / 600).sqrt().item())
-    before, _ = augment(size=96, crop="resized", scale=(0.2, 0.5), rotation_degrees=10).training(
+    before = augment(size=96, crop="resized", scale=(0.2, 0.5), rotation_degrees=10).training(
         x, torch.Generator().manual_seed(1)
     )
     assert (before == 0).double().mean() < 0.005

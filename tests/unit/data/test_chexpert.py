@@ -1,4 +1,4 @@
-"""Do the policies for uncertain and absent mentions give the stated labels?"""
+"""The policies for uncertain and absent mentions give the stated labels."""
 
 from __future__ import annotations
 

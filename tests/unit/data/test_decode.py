@@ -1,4 +1,4 @@
-"""Do images of every mode become the right grey values?"""
+"""Images of every mode become the right grey values."""
 
 from __future__ import annotations
 

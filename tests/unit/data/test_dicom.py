@@ -1,4 +1,4 @@
-"""Do DICOM files of every kind become the grey values that their headers ask for, or an error that names the reason?"""
+"""DICOM files of every kind become the grey values that their headers ask for, or an error that names the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are batches drawn ahead the same batches, each once, and is an error told where it matters?"""
+"""Batches drawn ahead are the same batches, each drawn once, and an error is raised for its own step."""
 
 from __future__ import annotations
 

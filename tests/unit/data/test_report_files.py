@@ -1,4 +1,4 @@
-"""Do several processes read the same texts as one, and does each unreadable file say what is wrong with it?"""
+"""Several processes read the same texts as one, and each unreadable file says what is wrong with it."""
 
 from __future__ import annotations
 

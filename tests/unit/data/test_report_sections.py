@@ -1,4 +1,4 @@
-"""Do report fragments fall into the sections that the rules of MIMIC-CXR give them? All fragments are invented."""
+"""Report fragments fall into the sections that the rules of MIMIC-CXR give them; all fragments are invented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are label subsets nested, patient-wise, seeded, and the same for every method?"""
+"""Label subsets are nested, patient-wise, seeded, and the same for every method."""
 
 from __future__ import annotations
 

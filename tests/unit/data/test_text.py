@@ -1,4 +1,4 @@
-"""Do reports become the stated tokens, and do sides swap as each reading has it?"""
+"""Reports become the stated tokens, and sides are swapped as each reading states."""
 
 from __future__ import annotations
 

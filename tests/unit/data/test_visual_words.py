@@ -1,4 +1,4 @@
-"""Are visual words found where they should be, and cropped as an obvious loop crops?"""
+"""Visual words are found where they should be, and cropped as a plain loop crops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are near-duplicates found whatever was done to them, and different radiographs left alone?"""
+"""Near-duplicates are found whatever was done to them, and different radiographs are left alone."""
 
 from __future__ import annotations
 

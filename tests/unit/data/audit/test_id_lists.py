@@ -1,4 +1,4 @@
-"""Are images recognised across lists of different makers, and is every overlap named?"""
+"""Images are recognised across lists of different origin, and every overlap is listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are images that come twice found across splits and datasets, and told with their splits?"""
+"""Images that appear twice are found across splits and datasets, and reported with their splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are a dataset's counts, classes and unreadable files found and told, to people and to programs?"""
+"""Counts, classes and unreadable files of a dataset are found and reported, to people and to programs."""
 
 from __future__ import annotations
 
