@@ -61,8 +61,9 @@ def fsync_tree(folder: Path) -> None:
         _fsync(path)
 
 
-def publish_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically: a reader sees the old bytes or the new ones, never a part.
+@contextlib.contextmanager
+def published_file(path: Path) -> Iterator[Path]:
+    """A temporary sibling file that becomes `path` by one rename when the block ends well: never seen half written.
 
     Raises:
         StorageError: disk full, read-only, or no permission.
@@ -71,15 +72,23 @@ def publish_bytes(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         try:
-            with part.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
+            yield part
+            _fsync(part)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
         _fsync(path.parent)
+
+
+def publish_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically: a reader sees the old bytes or the new ones, never a part.
+
+    Raises:
+        StorageError: disk full, read-only, or no permission.
+    """
+    with published_file(path) as part:
+        part.write_bytes(content)
 
 
 def publish_json(path: Path, value: Any) -> None:
