@@ -77,7 +77,7 @@ class Fitted:
 
     def labels(self, split: str) -> NDArray[np.float32]:
         """Labels (N, K) of a split, NaN where unknown."""
-        return self.sources[split].labels.numpy()
+        return self.sources[split].labels
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:

@@ -24,6 +24,7 @@ from refers_bench.jobs.reports import Tokenizers, tokenizers
 from refers_bench.nets import distributed
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.nets.parts import no_counts
+from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
@@ -63,7 +64,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     objective = method.build_objective(params, known, spec["network"], spec["image"], section, encoder).to(device)
 
     # 4. Batches of step t, and the same validation batches every time.
-    how = {"params": params, "words": words, "classes": known.classes, "device": device, "key": key}
+    how = {"method": method, "params": params, "words": words, "classes": known.classes, "device": device, "key": key}
     parts, sources = sources_of(rows, spec, store, images=images, **how)
     select, batch_size = section["select"] if "val" in sources else "last", section["batch_size"]
     validate = validator(objective, sources["val"], batch_size=batch_size) if "val" in sources else None
@@ -167,6 +168,7 @@ def study_source(
     *,
     images: PreparedImages,
     spec: Mapping[str, Any],
+    method: Method,
     params: Any,
     words: Tokenizers | None,
     classes: tuple[str, ...],
@@ -175,8 +177,8 @@ def study_source(
 ) -> StudySource:
     """Studies (or single radiographs, or crops of one, as the method looks at them) as batches."""
     section = spec["pretrain"]
-    crops = getattr(params, "crops", 0)
-    views = crops or getattr(params, "views", 1)
+    crops = method.crops(params)
+    views = crops or method.views(params)
     return StudySource(
         images.images_NHW,
         rows,
@@ -191,7 +193,7 @@ def study_source(
         view_sampling=section["view_sampling"],
         # Crops of one radiograph are flipped each on its own, as the released code flips views.
         report_flip="official_code" if crops else section["report_flip"],
-        shuffled=getattr(params, "report_pairing", "study") == "shuffled",
+        shuffled=method.report_pairing(params) == "shuffled",
         augment=Augment.of(spec["image"], "pretrain_augment"),
         device=device,
         key=key,

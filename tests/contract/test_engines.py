@@ -179,7 +179,7 @@ def abacus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_an_engine_of_another_package_is_found_by_its_name(abacus: None, tmp_path: Path) -> None:
     assert list(plugins.engines()) == ["abacus", "local", "ray", "slurm"]
-    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", preload=engine.PRELOAD)
+    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", preload=engine.PRELOAD, entry=ENTRY)
     made: Any = engines.make("abacus", settings, {"options": {"beads": 7}}, site={"slurm": {"gpus": 1}})
     assert (made.name, made.beads) == ("abacus", 7)
     assert len(coordinator.execute([job("one")], made, settings, Listening()).done) == 1

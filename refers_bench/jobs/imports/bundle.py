@@ -12,14 +12,15 @@ from typing import Any
 
 from refers_bench.analysis import bundle
 from refers_bench.analysis.predictions import FILE
-from refers_bench.analysis.results import LOCK, Results, load, read_json
+from refers_bench.analysis.results import Results, load
 from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes, sha256_of
+from refers_bench.manifest.checks import RESERVED
 from refers_bench.store.archive import verify
+from refers_bench.store.plan import LOCK
+from refers_bench.store.reading import read_json
 from refers_bench.store.results import RECORD, ResultStore
 
-#: Names of folders below the results that no plan may have.
-RESERVED = ("store", "work", "report", "statistics")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
@@ -88,7 +89,7 @@ def publish(
     found, recomputed = checked(path, scratch, progress=progress)
     name = name or found.name
     store = ResultStore(results)
-    kinds = {key: str(found.jobs[key].get("kind", "")) for key in found.records}
+    kinds = {key: found.jobs[key].kind for key in found.records}
     moved, known, left = [], 0, 0
     for key, kind in kinds.items():
         folder = found.store / key
