@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("command_line", "refers_bench.contracts")
 
 ROOT = Path(__file__).resolve().parents[1]
+SUPPORT = ROOT / "tests" / "support"
 #: What a process imports that draws a figure.
 MATPLOTLIB = (
     "matplotlib.figure",
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     kept = ("REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA")
     for name in [name for name in os.environ if name.startswith("REFERS_BENCH_") and name not in kept]:
         del os.environ[name]
+    # Workers find the tests' own jobs.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     empty = tempfile.mkdtemp(prefix="refers-bench-tests-")
     config.add_cleanup(lambda: shutil.rmtree(empty, ignore_errors=True))
     for name in ("CACHE", "CONFIG"):

@@ -49,13 +49,13 @@ def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Result
     from refers_bench.analysis.results import load
     from refers_bench.cli.report import name_of
     from refers_bench.errors import UserError
-    from refers_bench.jobs.imports.bundle import opened
+    from refers_bench.jobs.imports.bundle import checked
     from refers_bench.store.plan import LOCK, known_names
 
     path = Path(given)
     if given.endswith((".tar.gz", ".tgz")):
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="refers-bench-"))
-        return opened(path, Path(scratch))
+        return checked(path, Path(scratch))[0]
     if path.suffix == ".json":
         return regression.as_results(regression.read_baseline(path))
     if (path / LOCK).is_file():

@@ -23,7 +23,7 @@ from refers_bench.manifest import protocols
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.plugins import Method
-from refers_bench.training.loop import train
+from refers_bench.training.loop import Training
 from refers_bench.training.sections import rules
 
 NAMES = checked.names("method")
@@ -358,11 +358,11 @@ def trained(one: Case, folder: Path, *, stop_at: int = 0) -> dict[str, Tensor]:
         if stop_at and view["step"] > stop_at:
             raise Stopped
 
-    train(
+    Training(
         objective, key="contract", settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor,
         draw=one.batch, losses=objective, validate=None, state_path=folder / "state.safetensors",
         device=torch.device("cpu"), progress=progress,
-    )  # fmt: skip
+    ).run()  # fmt: skip
     return {key: value.detach().clone() for key, value in objective.state_dict().items()}
 
 

@@ -6,24 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from refers_bench import identity, plugins
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource
 from refers_bench.data.visual_words import discovered, frontal
 from refers_bench.errors import DataError
+from refers_bench.jobs import setup
 from refers_bench.jobs.pretrain import usable_rows
 from refers_bench.jobs.record import Record
-from refers_bench.jobs.roots import prepared_folder
-from refers_bench.jobs.setup import open_prepared, outcome_facts, start, trained, write_history
 from refers_bench.nets.auto_encoder import AutoEncoder
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
-from refers_bench.training.seeding import seed_global_generators
+from refers_bench.training.precision import seed_global_generators
 
+#: Training constants that are parameters of the method: ``feature_steps`` and so on.
+OWN = ("steps", "batch_size", "learning_rate", "schedule")
 #: How the auto-encoder is trained besides its parameters: as officially (Adam, no decay), or as everywhere here.
 TRAINING: Mapping[str, Any] = {
     "optimizer": "adam",
@@ -36,8 +35,6 @@ TRAINING: Mapping[str, Any] = {
     "accumulate": 1,
     "validate_every": 0,
 }
-#: Radiographs per forward pass of the finished auto-encoder.
-FEATURE_BATCH = 64
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
@@ -49,50 +46,33 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         StorageError: results cannot be written.
     """
     key, spec = job["key"], job["spec"]
-    settings, record = plugins.load("method", spec["method"]).Params(**spec["discovery"]), Record.start(job, context)
-    store, device = ResultStore(context.results), start(context)
-    images = open_prepared(context, spec["source"]["prepare"])
+    store = ResultStore(context.results)
+    record, device = Record(job, store, context), setup.start(context)
+    settings = plugins.load("method", spec["method"]).Params(**spec["discovery"])
+    images = setup.open_prepared(context, spec["source"]["prepare"])
     rows, dropped = usable_rows(images.index, needs=frozenset(), task="")
     rows = frontal(rows)
-    size = settings.feature_size
-    source = RadiographSource(
-        images.images_NHW,
-        rows["place"].to_numpy(),
-        np.zeros((len(rows), 0), np.float32),
-        augment=Augment(size=size, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=0.0),
-        device=device,
-        key=key,
+    train = rows[rows["split"] == "train"]
+    if len(train) < settings.words:
+        found = f"{len(train)} training patients with a frontal radiograph"
+        allowed = f"at least {settings.words}: each visual word needs a reference patient of its own"
+        raise DataError(found, allowed=allowed, path=context.prepared(spec["source"]["prepare"]))
+    augment = Augment(
+        size=settings.feature_size, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=0.0
     )
-    if len(train := rows[rows["split"] == "train"]) < settings.words:
-        raise DataError(
-            f"{len(train)} training patients with a frontal radiograph",
-            allowed=f"at least {settings.words}: each visual word needs a reference patient of its own",
-            path=prepared_folder(context, spec["source"]["prepare"]),
-        )
+    how: dict[str, Any] = {"augment": augment, "device": device, "key": key}
+    no_labels = np.zeros((len(rows), 0), np.float32)
+    source = RadiographSource(images.images_NHW, rows["place"].to_numpy(), no_labels, **how)
+    training = RadiographSource(images.images_NHW, train["place"].to_numpy(), no_labels[: len(train)], **how)
     seed_global_generators(identity.seed(key, "init"))
-    model = AutoEncoder(size=size, width=settings.features).to(device)
-    section = {
-        **TRAINING,
-        "steps": settings.feature_steps,
-        "batch_size": settings.feature_batch_size,
-        "learning_rate": settings.feature_learning_rate,
-        "schedule": settings.feature_schedule,
-    }
-    outcome = trained(
-        model,
-        section,
-        key=key,
-        work=store.work_folder(key),
-        context=context,
-        source=_training_part(source, rows),
-        losses=model.losses,
-        validate=None,
-        metric="",
-        higher_is_better=False,
-    )
+    model = AutoEncoder(size=settings.feature_size, width=settings.features).to(device)
+    named = {name: getattr(settings, f"feature_{name}") for name in OWN}
+    section = {**TRAINING, **named}
+    work = store.work_folder(key)
+    outcome = setup.trained(model, section, key=key, work=work, context=context, source=training, losses=model.losses)
     words = discovered(
         rows,
-        _features(model, source),
+        np.concatenate(setup.outputs(model, source, of=model.features)),
         rng=np.random.default_rng(identity.seed(key, "words")),
         scales=(settings.smallest_scale, settings.largest_scale),
         distance=settings.side / 8,
@@ -104,31 +84,6 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "patients": {split: int((rows["split"] == split).sum()) for split in ("train", "val")},
         "dropped": dropped,
         "data_digest": images.meta["digest"],
-        **outcome_facts(outcome),
     }
-    with store.publish(key) as stage:
+    with setup.published(record, outcome, facts) as stage:
         schemas.write(stage / "words.parquet", words, "words")
-        write_history(stage / "history.parquet", outcome)
-        record.write(stage, facts=facts)
-
-
-def _training_part(source: RadiographSource, rows: pd.DataFrame) -> RadiographSource:
-    """The same source without the validation patients."""
-    train = (rows["split"] == "train").to_numpy()
-    return RadiographSource(
-        source.images_NHW,
-        source.places[train],
-        np.zeros((int(train.sum()), 0), np.float32),
-        augment=source.augment,
-        device=source.device,
-        key=source.key,
-    )
-
-
-@torch.no_grad()
-def _features(model: AutoEncoder, source: RadiographSource) -> np.ndarray:
-    model.eval()
-    parts = [
-        model.features(batch.images_BCHW).float().cpu().numpy() for batch in source.fixed(batch_size=FEATURE_BATCH)
-    ]
-    return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Which recipe does a job run? The one door through which workers reach code that needs torch."""
+"""Runs the recipe of a job: the only place where workers reach code that needs torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refers_bench.training import arithmetic
 if TYPE_CHECKING:
     from refers_bench.store.context import JobContext
 
-#: Kind of job -> its recipe; imported when a job of the kind runs, so no-op jobs cost no torch.
+#: Kind of job -> its recipe, imported when a job of the kind runs.
 RECIPES: Mapping[str, str] = {
     "prepare": "refers_bench.jobs.prepare:run",
     "discover": "refers_bench.jobs.discover:run",
@@ -22,7 +22,6 @@ RECIPES: Mapping[str, str] = {
     "attend": "refers_bench.jobs.explain.attend:run",
     "localise": "refers_bench.jobs.explain.localise:run",
     "probe": "refers_bench.jobs.probe:run",
-    "noop": "refers_bench.jobs.noop:run",
 }
 
 
@@ -39,11 +38,19 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
-    kind = str(job["kind"])
+    arithmetic.choose(context.arithmetic, context.device)
+    # cuBLAS reads this variable when CUDA starts; without it matrix products may differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    recipe_of(job["kind"])(job, context)
+
+
+def recipe_of(kind: str) -> Callable[[Mapping[str, Any], JobContext], None]:
+    """The recipe of a kind of job.
+
+    Raises:
+        UserError: unknown kind.
+    """
     if kind not in RECIPES:
         raise UserError(unknown("kind of job", kind, RECIPES))
-    arithmetic.choose(context.arithmetic, context.device)
-    # cuBLAS reads it when CUDA starts; without it matrix products may differ from run to run.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     recipe: Callable[[Mapping[str, Any], JobContext], None] = plugins.resolve(RECIPES[kind])
-    recipe(job, context)
+    return recipe

@@ -1,4 +1,4 @@
-"""Was this job told to make room: by a signal, or, as one of several processes, by the worker that started them?"""
+"""Notes that a job is preempted: by a signal, or, in one of its several processes, by the worker that started them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-#: What asks a job to save its state and end: a scheduler's warning before its limit, and its request to leave.
+#: Signals that ask a job to save its state and end: a scheduler's warning before a time limit, and its request to end.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR2", "SIGTERM") if hasattr(signal, name))
-#: In a job's work folder: what its processes share, and the file there that tells them to make room.
+#: In a job's work folder: what its processes share, and the file there that asks them to save and end.
 PROCESSES, STOP = "processes", "stop"
 
 
 @contextlib.contextmanager
 def caught() -> Iterator[Callable[[], bool]]:
-    """Note the signals instead of dying of them; yields whether one has come.
+    """Note the signals instead of ending by them; yields a function that returns whether one has come.
 
     Handlers belong to the main thread; in any other thread signals keep their effect.
     """
@@ -37,8 +37,8 @@ def caught() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def told(work: Path, signalled: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether a signal has come, or the worker has told all processes of the job.
+def preempted(work: Path, signalled: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether a signal has come, or the worker has asked all processes of the job to save and end.
 
     Args:
         work: work folder of the job.

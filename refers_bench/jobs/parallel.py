@@ -1,11 +1,10 @@
-"""How does one job run in several processes of one machine: torchrun around the same recipe?"""
+"""Runs one job in several processes of one machine, with torchrun around the same recipe."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import dataclasses
-import json
 import os
 import shutil
 import signal
@@ -18,27 +17,21 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from refers_bench import plugins
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
-from refers_bench.files import publish_json
-from refers_bench.jobs import interruption
-from refers_bench.jobs.entry import RECIPES
+from refers_bench.files import publish_json, read_json
+from refers_bench.jobs import entry, interruption
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
 #: Set for the processes of a job, so that they do not start processes of their own.
 INSIDE = "REFERS_BENCH_PARALLEL_JOB"
-#: What a process leaves where it fails, by the class of its error.
+#: What a process leaves where it fails: the class and the message of its error, which becomes the job's.
 FAILURE = "failure-{rank}.json"
 ERRORS: Mapping[str, type[Exception]] = {
-    "NotFiniteLoss": NotFiniteLoss,
-    "DataError": DataError,
-    "UserError": UserError,
-    "MemoryError": MemoryError,
-    "OutOfMemoryError": torch.OutOfMemoryError,
-    "Interrupted": Interrupted,
+    error.__name__: error
+    for error in (NotFiniteLoss, DataError, UserError, MemoryError, torch.OutOfMemoryError, Interrupted)
 }
-#: Seconds between looks at the processes.
+#: Seconds between two looks at the processes.
 LOOK_S = 0.5
 #: Lines of its output that the message of a crash holds.
 TAIL = 15
@@ -53,7 +46,7 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
     """Run a job in several processes and wait; they end with this process, whatever ends it.
 
     Raises:
-        Interrupted: a signal told this process to make room; one of them has saved the state.
+        Interrupted: this process was preempted by a signal; one of them has saved the state.
         UserError: more processes than GPUs.
         NotFiniteLoss: as one of the processes found.
         MemoryError: one of them ran out of memory.
@@ -61,48 +54,41 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
         RuntimeError: one of them crashed, with the end of what it printed.
     """
     if context.device == "cuda" and torch.cuda.device_count() < processes:
-        raise UserError(
-            f"{processes} processes for {torch.cuda.device_count()} GPUs in this slot",
-            allowed="as many GPUs as pretrain.processes",
-        )
+        found = f"{processes} processes for {torch.cuda.device_count()} GPUs in this slot"
+        raise UserError(found, allowed="as many GPUs as pretrain.processes")
     folder = ResultStore(context.results).work_folder(str(job["key"])) / interruption.PROCESSES
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    fields = dataclasses.asdict(context)
-    publish_json(
-        folder / "job.json",
-        {"job": dict(job), "context": {**fields, "results": str(context.results), "cache": str(context.cache)}},
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={processes}",
-        "--module",
-        "refers_bench.jobs.parallel",
-        str(folder),
-    ]
-    environment = {**os.environ, INSIDE: "1", "OMP_NUM_THREADS": str(context.threads)}
-    with (folder / "output.txt").open("wb") as output, interruption.caught() as told:
+    paths = {"results": str(context.results), "cache": str(context.cache)}
+    publish_json(folder / "job.json", {"job": dict(job), "context": {**dataclasses.asdict(context), **paths}})
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    # Opened for reading now: publishing removes the folder, and what the processes print belongs in the job's log.
+    with (
+        interruption.caught() as signalled,
+        (folder / "output.txt").open("wb") as output,
+        (folder / "output.txt").open(encoding="utf-8", errors="replace", newline="") as printed,
+    ):
         process = subprocess.Popen(
-            command,
-            env=environment,
+            [sys.executable, "-m", *torchrun, "--module", "refers_bench.jobs.parallel", str(folder)],
+            env={**os.environ, INSIDE: "1", "OMP_NUM_THREADS": str(context.threads)},
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=_in_a_process,  # noqa: PLW1509
         )
-        # Opened now: publishing removes the folder, and what the processes print belongs in the job's log.
-        with (folder / "output.txt").open("rb") as printed:
-            while (code := _ended(process)) is None:
-                sys.stdout.write(printed.read().decode(errors="replace"))
-                if told():
-                    with contextlib.suppress(FileNotFoundError):  # published in this moment
-                        (folder / interruption.STOP).touch()
-            sys.stdout.write(printed.read().decode(errors="replace"))
-            if code or list(folder.glob(FAILURE.format(rank="*"))):
-                printed.seek(0)
-                raise _failure(folder, code, printed.read().decode(errors="replace"))
+        while (code := _ended(process)) is None:
+            sys.stdout.write(printed.read())
+            if signalled():
+                with contextlib.suppress(FileNotFoundError):  # the result was published in this moment
+                    (folder / interruption.STOP).touch()
+        sys.stdout.write(printed.read())
+        printed.seek(0)
+        failures = sorted(folder.glob(FAILURE.format(rank="*")))
+        if failures:
+            found = read_json(failures[0])
+            raise ERRORS.get(found["error"], RuntimeError)(found["message"])
+        if code:
+            tail = "\n".join(printed.read().splitlines()[-TAIL:])
+            raise RuntimeError(f"a process of the job ended with exit code {code}: {tail}")
     shutil.rmtree(folder, ignore_errors=True)  # publishing has removed it with the work folder
 
 
@@ -115,41 +101,30 @@ def _ended(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _in_a_process() -> None:
-    """Before torchrun starts: a warning to the whole job must not end it, and it must not outlive the worker."""
+    """Before torchrun starts: a warning signal to the whole job must not end it, and it must not outlive the worker."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if sys.platform == "linux":
         # A signal when the worker dies, even by SIGKILL; torchrun ends its processes on it.
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def _failure(folder: Path, code: int, printed: str) -> Exception:
-    for path in sorted(folder.glob(FAILURE.format(rank="*"))):
-        found = json.loads(path.read_text())
-        return ERRORS.get(found["error"], RuntimeError)(found["message"])
-    tail = "\n".join(printed.splitlines()[-TAIL:])
-    return RuntimeError(f"a process of the job ended with exit code {code}: {tail}")
-
-
 def _note(folder: Path, error: Exception) -> None:
-    """Tell the worker what this process ended with."""
+    """Leave for the worker what this process ended with."""
     publish_json(folder / FAILURE.format(rank=dist.get_rank()), {"error": type(error).__name__, "message": str(error)})
 
 
 def main(folder: Path) -> int:
     """One of the processes: join the others, run the recipe, leave a note of what went wrong."""
-    content = json.loads((folder / "job.json").read_text())
-    fields = content["context"]
-    local = int(os.environ["LOCAL_RANK"])
-    on_gpu = fields["device"].startswith("cuda")
-    if on_gpu:
+    content = read_json(folder / "job.json")
+    job, fields = content["job"], content["context"]
+    if on_gpu := fields["device"].startswith("cuda"):
+        local = int(os.environ["LOCAL_RANK"])
         torch.cuda.set_device(local)
-    device = f"cuda:{local}" if on_gpu else fields["device"]
-    context = JobContext(
-        **{**fields, "results": Path(fields["results"]), "cache": Path(fields["cache"]), "device": device}
-    )
+        fields["device"] = f"cuda:{local}"
+    context = JobContext(**{**fields, "results": Path(fields["results"]), "cache": Path(fields["cache"])})
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        plugins.resolve(RECIPES[content["job"]["kind"]])(content["job"], context)
+        entry.recipe_of(job["kind"])(job, context)
         dist.barrier()
     except Interrupted as error:
         # All of them stop after the same update, and none is a failure that torchrun should end the others for.

@@ -16,7 +16,6 @@ from refers_bench.data.prepare import META, PreparedImages, prepare
 from refers_bench.errors import DataError, UserError
 from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
-from refers_bench.jobs.roots import data_root, prepared_folder
 from refers_bench.machine import cores
 from refers_bench.plan import index_memo
 from refers_bench.plugins import Dataset
@@ -36,27 +35,25 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         StorageError: cache or results cannot be written.
     """
     key, spec = job["key"], job["spec"]
-    record, store = Record.start(job, context), ResultStore(context.results)
+    store = ResultStore(context.results)
+    record = Record(job, store, context)
     dataset: Dataset = plugins.load("dataset", spec["dataset"])
     progress = ProgressFile(store.progress(key))
 
     # 1. Where the files are: a real folder, or phantoms drawn in the dataset's own layout.
-    root = phantom_root(dataset, spec, context) if spec["phantom"] else data_root(context, spec["dataset"])
+    root = phantom_root(dataset, spec, context) if spec["phantom"] else context.data_root(spec["dataset"])
 
     # 2. The index, by the dataset's own reader, and its identity.
     index = read_index(dataset, spec, root=root, context=context)
     found = digest(index)
     if not spec["phantom"] and found != spec["digest"]:
         index_memo.forget(context.cache, spec["dataset"])
-        raise DataError(
-            f"data changed since planning (index {found}, planned {spec['digest']})",
-            allowed="the planned files, or a new plan of the manifest",
-            path=root,
-        )
+        changed = f"data changed since planning (index {found}, planned {spec['digest']})"
+        raise DataError(changed, allowed="the planned files, or a new plan of the manifest", path=root)
 
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
     index = index[~index["path"].isin(spec.get("left_out", []))]
-    folder = prepared_folder(context, key)
+    folder = context.prepared(key)
     decoded = not (folder / META).is_file()
     if decoded:
         try:
@@ -71,17 +68,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
                 waiting=lambda who: _LOG.warning("waiting for %s, which prepares these images", who),
             )
-        except DataError:  # files are about to be mended in place
+        except DataError:  # the user will repair files in place: the remembered index may become wrong
             index_memo.forget(context.cache, spec["dataset"])
             raise
     prepared = PreparedImages.open(folder)
 
     # 4. Publish what there is.
-    with store.publish(key) as stage:
+    facts = {"index_digest": found, "decoded": decoded, **counts(prepared.index), "pixels": prepared.meta}
+    with record.published(facts) as stage:
         prepared.index.to_parquet(stage / "index.parquet", index=False)
-        record.write(
-            stage, facts={"index_digest": found, "decoded": decoded, **counts(prepared.index), "pixels": prepared.meta}
-        )
 
 
 def phantom_root(dataset: Dataset, spec: Mapping[str, Any], context: JobContext) -> Path:
@@ -106,16 +101,12 @@ def read_index(dataset: Dataset, spec: Mapping[str, Any], *, root: Path, context
     """The dataset's index, with the split lists its parameters ask for."""
     params = dataset.Params(**spec["params"])
     name = dataset.lists(params)
-    return dataset.index(root, params, {name: data_root(context, name)} if name else {})
+    return dataset.index(root, params, {name: context.data_root(name)} if name else {})
 
 
 def counts(index: pd.DataFrame) -> dict[str, Any]:
     """Images, patients and studies of each split."""
-    return {
-        split or "unused": {
-            "images": len(rows),
-            "patients": int(rows["patient_id"].nunique()),
-            "studies": int(rows["study_id"].nunique()),
-        }
-        for split, rows in ((str(split), rows) for split, rows in index.groupby("split", sort=True))
-    }
+    found = index.groupby("split").agg(
+        images=("split", "size"), patients=("patient_id", "nunique"), studies=("study_id", "nunique")
+    )
+    return {str(split) or "unused": row for split, row in found.to_dict("index").items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from refers_bench import identity
 from refers_bench.data.augment import Augment
@@ -18,26 +18,13 @@ from refers_bench.data.prepare import PreparedImages
 from refers_bench.data.visual_words import CropSource
 from refers_bench.errors import DataError
 from refers_bench.files import publish_bytes
-from refers_bench.jobs import parallel
+from refers_bench.jobs import parallel, setup
 from refers_bench.jobs.record import Record
 from refers_bench.jobs.reports import Tokenizers, tokenizers
-from refers_bench.jobs.roots import prepared_folder
-from refers_bench.jobs.setup import (
-    build_encoder,
-    initial_fact,
-    load_image_weights,
-    load_method,
-    open_prepared,
-    outcome_facts,
-    rows_of_task,
-    start,
-    trained,
-    write_history,
-)
 from refers_bench.nets import distributed
 from refers_bench.nets.facts import SourceFacts
 from refers_bench.nets.parts import no_counts
-from refers_bench.plugins import INDEX_COLUMNS, Method
+from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
@@ -47,73 +34,51 @@ from refers_bench.training.checkpoints import publish_tensors
 def run(job: Mapping[str, Any], context: JobContext) -> None:
     """Pre-train one method on one source, in as many processes as its protocol says.
 
+    Each of several processes runs this recipe; the first publishes checkpoint, history and record.
+
     Raises:
         UserError: more processes than GPUs.
         DataError: the source has no study that the method can use, or prepared images are missing.
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
-    processes = job["spec"]["pretrain"]["processes"]
-    if processes > 1 and not parallel.inside():
-        parallel.launched(job, context, processes=processes)
-    else:
-        pretrain(job, context)
-
-
-def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
-    """Pre-train in this process (one of several, perhaps); the first publishes checkpoint, history and record.
-
-    Raises:
-        DataError: the source has no study that the method can use, or prepared images are missing.
-        NotFiniteLoss: a loss became NaN or infinite.
-        StorageError: results cannot be written.
-    """
     key, spec, section = job["key"], job["spec"], job["spec"]["pretrain"]
-    record, store, device = Record.start(job, context), ResultStore(context.results), start(context)
-    method, params = load_method(spec)
+    if section["processes"] > 1 and not parallel.inside():
+        parallel.launched(job, context, processes=section["processes"])
+        return
+    store = ResultStore(context.results)
+    record, device = Record(job, store, context), setup.start(context)
+    method, params = setup.load_method(spec)
+    assert method.build_objective is not None, f"{method.label} has no pre-training"
 
     # 1. The studies: training and validation splits only; a patient of the test split is never seen.
-    images = open_prepared(context, spec["source"]["prepare"])
+    images = setup.open_prepared(context, spec["source"]["prepare"])
     rows, dropped = usable_rows(images.index, needs=method.needs, task=spec["source"]["task"])
-    train_rows, val_rows = rows[rows["split"] == "train"], rows[rows["split"] == "val"]
-    _check_some(train_rows, method.needs, spec=spec, context=context)
 
     # 2. Tokenizers from the training reports, and what networks must know of the source.
-    words = tokenizers(_texts(train_rows), section, context) if "reports" in method.needs else None
-    classes = classes_of(images.index, spec["source"]["task"]) if "labels" in method.needs else ()
-    source_facts = _source_facts(words, classes, section, radiographs=len(train_rows))
+    words, known = known_of_source(rows, needs=method.needs, spec=spec, context=context)
 
     # 3. Encoder and objective, from one seed.
-    encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
-    initial = load_image_weights(encoder, spec["network"], context)
-    objective: nn.Module = _objective_of(method)(
-        params, source_facts, spec["network"], spec["image"], section, encoder
-    ).to(device)
+    encoder = setup.build_encoder(method, spec, seed=identity.seed(key, "init"))
+    initial = setup.load_image_weights(encoder, spec["network"], context)
+    objective = method.build_objective(params, known, spec["network"], spec["image"], section, encoder).to(device)
 
-    # 4. Batches of step t, and the same validation batches every time: of studies, or of crops that show visual words.
-    if "discover" in spec:
-        crops = schemas.read(store.folder(spec["discover"]) / "words.parquet", "words")
-        train_rows, val_rows = crops[crops["split"] == "train"], crops[crops["split"] == "val"]
-        source_of: Callable[..., Any] = crop_sources(images, spec)
-    else:
-        source_of = study_sources(images, spec, method=method, params=params, words=words, classes=classes)
-    training = source_of(train_rows, device=device, key=key)
-    validation = source_of(val_rows, device=device, key=key) if len(val_rows) else None
-    select = section["select"] if validation else "last"
+    # 4. Batches of step t, and the same validation batches every time.
+    how = {"method": method, "params": params, "words": words, "classes": known.classes, "device": device, "key": key}
+    parts, sources = sources_of(rows, spec, store, images=images, **how)
+    select, batch_size = section["select"] if "val" in sources else "last", section["batch_size"]
+    validate = validator(objective, sources["val"], batch_size=batch_size) if "val" in sources else None
 
     # 5. Train: named losses in, the chosen weights out.
-    forward = DistributedDataParallel(objective, find_unused_parameters=True) if distributed.world() > 1 else objective
-    outcome = trained(
+    outcome = setup.trained(
         objective,
         section,
         key=key,
         work=store.work_folder(key),
         context=context,
-        source=training,
-        losses=forward,
-        validate=validator(objective, validation, batch_size=section["batch_size"]) if validation else None,
+        source=sources["train"],
+        validate=validate,
         metric="val/loss" if select == "best_validation" else "",
-        higher_is_better=False,
         parts=method.parts,
         counts=getattr(objective, "counts", no_counts),
     )
@@ -122,53 +87,42 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
     if distributed.rank():
         return
     facts = {
-        "examples": {"train": len(training), "val": len(validation) if validation else 0},
-        "patients": {"train": int(train_rows["patient_id"].nunique()), "val": int(val_rows["patient_id"].nunique())},
+        "examples": {split: len(sources.get(split, ())) for split in parts},
+        "patients": {split: part["patient_id"].nunique() for split, part in parts.items()},
         "dropped": dropped,
-        "classes": list(classes),
-        "vocabulary": source_facts.vocabulary,
+        "classes": list(known.classes),
+        "vocabulary": known.vocabulary,
         "selected": select,
-        "initial_weights": initial_fact(initial),
+        "initial_weights": setup.initial_fact(initial),
         "data_digest": images.meta["digest"],
-        **outcome_facts(outcome),
     }
-    with store.publish(key) as stage:
+    with setup.published(record, outcome, facts) as stage:
         publish_tensors(stage / "checkpoint.safetensors", encoder.state_dict())
         if words:
             publish_bytes(stage / "text.json", words.reports.to_json().encode())
-        write_history(stage / "history.parquet", outcome)
-        record.write(stage, facts=facts)
 
 
-def _check_some(rows: pd.DataFrame, needs: frozenset[str], *, spec: Mapping[str, Any], context: JobContext) -> None:
+def known_of_source(
+    rows: pd.DataFrame, *, needs: frozenset[str], spec: Mapping[str, Any], context: JobContext
+) -> tuple[Tokenizers | None, SourceFacts]:
+    """Tokenizers of the training reports, for a method that needs any, and what networks must know of the source.
+
+    Raises:
+        DataError: no training study.
+    """
+    rows = rows[rows["split"] == "train"]
     if rows.empty:
-        needed, source = ", ".join(sorted(needs)) or "images", spec["source"]
-        raise DataError(
-            f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({needed})",
-            allowed="a source with them",
-            path=prepared_folder(context, source["prepare"]),
-        )
-
-
-def _objective_of(method: Method) -> Callable[..., nn.Module]:
-    if method.build_objective is None:
-        raise ValueError(f"{method.label} has no pre-training")
-    return method.build_objective
-
-
-def _source_facts(
-    words: Tokenizers | None, classes: tuple[str, ...], section: Mapping[str, Any], *, radiographs: int
-) -> SourceFacts:
-    if words is None:
-        return SourceFacts(radiographs=radiographs, classes=classes)
-    return SourceFacts(
-        radiographs=radiographs,
-        classes=classes,
-        vocabulary=words.reports.vocabulary,
-        max_tokens=section["text_tokens"],
-        text_vocabulary=words.text.vocabulary,
-        bert_path=words.bert_path,
-    )
+        wanted, source = ", ".join(sorted(needs)) or "images", spec["source"]
+        found = f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({wanted})"
+        raise DataError(found, allowed="a source with them", path=context.prepared(source["prepare"]))
+    section, task = spec["pretrain"], spec["source"]["task"]
+    labels = setup.label_columns(rows, task) if "labels" in needs else []
+    known = SourceFacts(radiographs=len(rows), classes=tuple(name.removeprefix(f"{task}:") for name in labels))
+    if "reports" not in needs:
+        return None, known
+    words = tokenizers(rows.drop_duplicates("study_id")["report"].astype(str), section, context)
+    sizes: dict[str, Any] = {"vocabulary": words.reports.vocabulary, "text_vocabulary": words.text.vocabulary}
+    return words, replace(known, **sizes, max_tokens=section["text_tokens"], bert_path=words.bert_path)
 
 
 def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -189,32 +143,24 @@ def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tup
         rows, kept = kept, kept[kept["report"].notna() & (kept["report"].fillna("").str.strip() != "")]
         dropped["no report"] = len(rows) - len(kept)
     if "labels" in needs:
-        rows, kept = kept, rows_of_task(kept, task)
+        rows, kept = kept, setup.rows_of_task(kept, task)
         dropped["no label"] = len(rows) - len(kept)
     return kept, dropped
 
 
-def classes_of(index: pd.DataFrame, task: str) -> tuple[str, ...]:
-    """Classes of a task, in the index's order."""
-    prefix = f"{task}:"
-    return tuple(
-        name.removeprefix(prefix) for name in index.columns if name not in INDEX_COLUMNS and name.startswith(prefix)
-    )
-
-
-def _texts(rows: pd.DataFrame) -> list[str]:
-    """The report of each study once."""
-    return [str(report) for report in rows.drop_duplicates("study_id")["report"]]
-
-
-def crop_sources(images: PreparedImages, spec: Mapping[str, Any]) -> Callable[..., CropSource]:
-    """``(rows, device, key) -> source`` of crops that show visual words."""
-    return functools.partial(CropSource, images.images_NHW, augment=Augment.of(spec["image"], "pretrain_augment"))
-
-
-def study_sources(images: PreparedImages, spec: Mapping[str, Any], **what: Any) -> Callable[..., StudySource]:
-    """``(rows, device, key) -> source`` of studies, or of radiographs and crops of one."""
-    return functools.partial(study_source, images=images, spec=spec, **what)
+def sources_of(
+    rows: pd.DataFrame, spec: Mapping[str, Any], store: ResultStore, *, images: PreparedImages, **how: Any
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Split -> rows, and split -> batches of studies, or of crops that show visual words; see `study_source`."""
+    if "discover" in spec:
+        rows = schemas.read(store.folder(spec["discover"]) / "words.parquet", "words")
+        augment = Augment.of(spec["image"], "pretrain_augment")
+        where = {name: how[name] for name in ("device", "key")}
+        source_of: Callable[..., Any] = functools.partial(CropSource, images.images_NHW, augment=augment, **where)
+    else:
+        source_of = functools.partial(study_source, images=images, spec=spec, **how)
+    parts = {split: rows[rows["split"] == split] for split in ("train", "val")}
+    return parts, {split: source_of(part) for split, part in parts.items() if len(part)}
 
 
 def study_source(

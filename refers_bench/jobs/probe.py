@@ -1,4 +1,4 @@
-"""What does an update of a job cost on this device: the job itself, cut short, in folders that are thrown away?
+"""Measures what an update of a job costs on this device: runs the job itself, shortened, in temporary folders.
 
 A probe runs the real recipe on a sample of the prepared images, or on random pixels and texts of the same shape where
 nothing is prepared yet. Nothing of it reaches the results store; its measurement is one file below the probes.
@@ -6,6 +6,7 @@ nothing is prepared yet. Nothing of it reaches the results store; its measuremen
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
 import sys
@@ -18,13 +19,12 @@ from typing import Any
 import torch
 
 from refers_bench import plugins
-from refers_bench.data.prepare import META, prepare
+from refers_bench.data.prepare import META, PreparedImages, prepare
 from refers_bench.errors import DataError
 from refers_bench.files import publish_json
-from refers_bench.jobs import probe_data
-from refers_bench.jobs.entry import RECIPES
+from refers_bench.jobs import entry, probe_data
 from refers_bench.jobs.prepare import read_index
-from refers_bench.jobs.roots import data_root, prepared_folder
+from refers_bench.jobs.record import Record
 from refers_bench.plan.forecast.cost_model import batch_size
 from refers_bench.plan.forecast.measurements import PROBES, VERSION
 from refers_bench.plugins import Dataset
@@ -48,37 +48,36 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         DataError: the job's data or its own specification cannot be used.
         StorageError: the results cannot be written.
     """
-    spec = job["spec"]
-    work = context.results / PROBES / f".{job['key']}.work"
+    spec, place = job["spec"], context.results / PROBES
+    work = place / f".{job['key']}.work"
     shutil.rmtree(work, ignore_errors=True)
     _warm(context)
     _reset_peak()
     wall, processor = time.perf_counter(), time.process_time()
+    inner = replace(context, results=work / "results", cache=work / "cache")
     try:
-        measure = _preparation if spec["job"]["kind"] == "prepare" else _training
-        measurement = measure(spec, context, work)
+        if spec["job"]["kind"] == "prepare":
+            measurement = _preparation(spec, replace(inner, processes=1), work)
+        else:
+            measurement = _training(spec, context, inner)
         measurement |= {"wall_s": time.perf_counter() - wall, "processor_s": time.process_time() - processor}
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    publish_json(
-        context.results / PROBES / f"{job['key']}.json",
-        {
-            "version": VERSION,
-            "key": job["key"],
-            "name": spec["job"]["name"],
-            "shape": spec["shape"],
-            "device": spec["device"],
-            "measurement": measurement,
-            "provenance": provenance.provenance(device=context.device, threads=context.threads),
-        },
-    )
+    content = {
+        "version": VERSION,
+        "key": job["key"],
+        "name": spec["job"]["name"],
+        **{name: spec[name] for name in ("shape", "device")},
+        "measurement": measurement,
+        "provenance": provenance.provenance(device=context.device, threads=context.threads),
+    }
+    publish_json(place / f"{job['key']}.json", content)
 
 
 def _warm(context: JobContext) -> None:
     """Pay what a worker pays once, so that it is not counted as this job's."""
     weight = torch.zeros(2, 2, device=context.device, requires_grad=True)
-    for kind in (torch.optim.SGD, torch.optim.AdamW):
-        optimizer = kind([weight], lr=0.1)
+    for optimizer in (torch.optim.SGD([weight], lr=0.1), torch.optim.AdamW([weight], lr=0.1)):
         (weight @ weight).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
@@ -86,23 +85,20 @@ def _warm(context: JobContext) -> None:
 # --- trainings ------------------------------------------------------------------------------------------------------
 
 
-def _training(spec: Mapping[str, Any], context: JobContext, work: Path) -> dict[str, Any]:
+def _training(spec: Mapping[str, Any], context: JobContext, inner: JobContext) -> dict[str, Any]:
     short, steps = _short(spec)
-    data, key = spec["job"]["spec"], _prepared_key(spec["job"]["spec"])
-    inner = replace(context, results=work / "results", cache=work / "cache")
-    real = (prepared_folder(context, key) / META).is_file()
-    folder = prepared_folder(inner, key)
+    data, store = spec["job"]["spec"], ResultStore(inner.results)
+    key = str(data["prepare"] if data["kind"] == "finetune" else data["source"]["prepare"])
+    real, folder = (context.prepared(key) / META).is_file(), inner.prepared(key)
     if real:
-        probe_data.sampled(prepared_folder(context, key), folder, spec=data, sample=spec["sample"])
+        probe_data.sampled(context.prepared(key), folder, spec=data, sample=spec["sample"])
     else:
         probe_data.synthetic(folder, spec=data, sample=spec["sample"])
-    store = ResultStore(inner.results)
     if "discover" in data:
-        with store.publish(data["discover"]) as stage:
+        with Record({**spec["job"], "key": data["discover"]}, store).published({}) as stage:
             schemas.write(stage / "words.parquet", probe_data.words(folder, spec=data), "words")
-            publish_json(stage / "run.json", {})
     job = {**spec["job"], "spec": short}
-    plugins.resolve(RECIPES[job["kind"]])(job, inner)
+    entry.recipe_of(job["kind"])(job, inner)
     record = store.record(job["key"])
     if record is None:
         raise DataError(f"{job['name']} ended without a record")
@@ -116,10 +112,6 @@ def _training(spec: Mapping[str, Any], context: JobContext, work: Path) -> dict[
         "checkpoint_bytes": checkpoint.stat().st_size if checkpoint.is_file() else 0,
         "data": "prepared images" if real else "random pixels: nothing is prepared",
     }
-
-
-def _prepared_key(spec: Mapping[str, Any]) -> str:
-    return str(spec["prepare"] if spec["kind"] == "finetune" else spec["source"]["prepare"])
 
 
 def _short(spec: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -169,37 +161,33 @@ def _measured(record: Mapping[str, Any], short: Mapping[str, Any], step_s: float
 # --- preparations ---------------------------------------------------------------------------------------------------
 
 
-def _preparation(spec: Mapping[str, Any], context: JobContext, work: Path) -> dict[str, Any]:
+def _preparation(spec: Mapping[str, Any], inner: JobContext, work: Path) -> dict[str, Any]:
     """Seconds an image, of a few that are decoded; phantoms are drawn first."""
-    inner = replace(context, results=work / "results", cache=work / "cache", processes=1)
     whole, started = spec["job"]["spec"], time.perf_counter()
     if whole["phantom"]:
         # Ten studies at least; drawing is part of the cost.
         studies = max(10, spec["decoded"] // whole["phantom"]["views"])
         few = {**whole, "phantom": {**whole["phantom"], "studies": studies}}
-        plugins.resolve(RECIPES["prepare"])({**spec["job"], "spec": few}, inner)
-        seconds = time.perf_counter() - started
-        record = ResultStore(inner.results).record(spec["job"]["key"])
-        assert record is not None
-        images, fixed = record["facts"]["pixels"]["count"], 0.0
+        entry.recipe_of("prepare")({**spec["job"], "spec": few}, inner)
+        images, fixed = PreparedImages.open(inner.prepared(spec["job"]["key"])).meta["count"], 0.0
     else:
         dataset: Dataset = plugins.load("dataset", whole["dataset"])
-        root = data_root(context, whole["dataset"])
-        index = read_index(dataset, whole, root=root, context=context)
+        root = inner.data_root(whole["dataset"])
+        index = read_index(dataset, whole, root=root, context=inner)
         fixed, started = time.perf_counter() - started, time.perf_counter()
         few_rows = index.sample(min(spec["decoded"], len(index)), random_state=0)
+        images = len(few_rows)
         prepare(
             few_rows,
             root=root,
-            folder=prepared_folder(inner, spec["job"]["key"]),
+            folder=inner.prepared(spec["job"]["key"]),
             work=work / "chunks",
             size=whole["prepared_size"],
             dicom=dataset.dicom(dataset.Params(**whole["params"])),
-            allow_missing=len(few_rows) - 1,
+            allow_missing=images - 1,
         )
-        seconds, images = time.perf_counter() - started, len(few_rows)
     return {
-        "step_s": seconds / images,
+        "step_s": (time.perf_counter() - started) / images,
         "evaluation_s": 0.0,
         "fixed_s": fixed,
         "checkpoint_bytes": 0,
@@ -214,12 +202,10 @@ def _preparation(spec: Mapping[str, Any], context: JobContext, work: Path) -> di
 
 
 def _reset_peak() -> None:
-    """Begin this process's largest resident memory anew, where Linux allows it."""
+    """Reset the record of this process's largest resident memory, where Linux allows it."""
     if sys.platform == "linux":
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            return
 
 
 def _peak(record: Mapping[str, Any] | None) -> int:

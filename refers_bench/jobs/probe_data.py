@@ -1,4 +1,4 @@
-"""What does a probe train on: a few prepared images, or random pixels and texts of the shape that a job will see?"""
+"""Gives a probe what it trains on: a few prepared images, or random pixels and texts of the shape that a job sees."""
 
 from __future__ import annotations
 
@@ -72,20 +72,21 @@ def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int
     starts = np.repeat(np.cumsum([0, *counts.values()])[:-1], list(counts.values()))
     # Studies are of one split.
     study = [f"{name}{(i - start) // views}" for i, (name, start) in enumerate(zip(split, starts, strict=True))]
-    index = pd.DataFrame(
-        {
-            "image_id": [f"i{i:06d}" for i in range(total)],
-            "path": [f"{i}.png" for i in range(total)],
-            "patient_id": study,
-            "study_id": study,
-            "view": "PA",
-            "split": split,
-            "report": _reports(spec, study, rng),
-        }
-    )
+    columns = {
+        "image_id": [f"i{i:06d}" for i in range(total)],
+        "path": [f"{i}.png" for i in range(total)],
+        "patient_id": study,
+        "study_id": study,
+        "view": "PA",
+        "split": split,
+        "report": _reports(spec, study, rng),
+    }
+    index = pd.DataFrame(columns)
     for column in _label_columns(spec):
         index[column] = pd.array(rng.integers(0, 2, total), dtype="Int8")
-    size = _prepared_size(spec)
+    # A discovery resizes whatever is prepared; its specification does not say to what.
+    found = spec["kind"] == "discover"
+    size = int(2 * spec["discovery"]["feature_size"] if found else spec["image"]["prepared_size"])
     _write(folder, rng.integers(0, 256, (total, size, size), dtype=np.uint8), index)
 
 
@@ -106,19 +107,16 @@ def words(folder: Path, *, spec: Mapping[str, Any]) -> pd.DataFrame:
         if not len(places):
             continue
         chosen = rng.choice(places, count)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "word": rng.integers(0, classes, count),
-                    "place": chosen.astype(np.int64),
-                    "patient_id": index["patient_id"].to_numpy()[chosen].astype(str),
-                    "split": split,
-                    "top": rng.uniform(0, 1 - side, count),
-                    "left": rng.uniform(0, 1 - side, count),
-                    "side": side,
-                }
-            )
-        )
+        columns = {
+            "word": rng.integers(0, classes, count),
+            "place": chosen.astype(np.int64),
+            "patient_id": index["patient_id"].to_numpy()[chosen].astype(str),
+            "split": split,
+            "top": rng.uniform(0, 1 - side, count),
+            "left": rng.uniform(0, 1 - side, count),
+            "side": side,
+        }
+        parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -139,11 +137,6 @@ def _label_columns(spec: Mapping[str, Any]) -> list[str]:
     if not task:
         return []
     return [f"{task}:{name}" for name in plugins.load("dataset", spec["source"]["dataset"]).tasks[task].classes]
-
-
-def _prepared_size(spec: Mapping[str, Any]) -> int:
-    # A discovery resizes whatever is prepared; its specification does not say to what.
-    return int(2 * spec["discovery"]["feature_size"] if spec["kind"] == "discover" else spec["image"]["prepared_size"])
 
 
 def _write(folder: Path, pixels_NHW: npt.NDArray[np.uint8], index: pd.DataFrame) -> None:

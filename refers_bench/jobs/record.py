@@ -1,11 +1,12 @@
-"""What stands in ``run.json`` beside a result: which job, under which circumstances, how long, what was found?"""
+"""Publishes the result of a job with its record ``run.json``: which job, where and how it ran, what it found out."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,73 +14,64 @@ from typing import Any
 from refers_bench.files import publish_json
 from refers_bench.store import provenance
 from refers_bench.store.context import JobContext
-from refers_bench.store.results import RECORD
+from refers_bench.store.results import RECORD, ResultStore
 from refers_bench.training import arithmetic
 
 VERSION = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Record:
     """A job under way, from its first moment.
 
     Attributes:
-        job: the plan's entry.
-        context: where it runs.
+        job: the plan's entry: key, kind, name, spec.
+        store: where its result goes.
+        context: where it runs; None where results are imported and nothing is computed.
         started: wall-clock time, UTC, ISO 8601.
         clock: monotonic time of the start.
     """
 
     job: Mapping[str, Any]
-    context: JobContext
-    started: str
-    clock: float
+    store: ResultStore
+    context: JobContext | None = None
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    clock: float = field(default_factory=time.monotonic)
 
-    @classmethod
-    def start(cls, job: Mapping[str, Any], context: JobContext) -> Record:
-        """Note the time."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(job=job, context=context, started=now, clock=time.monotonic())
-
-    def write(self, folder: Path, *, facts: Mapping[str, Any]) -> None:
-        """Write ``run.json`` into a staged result folder.
+    @contextlib.contextmanager
+    def published(self, facts: Mapping[str, Any]) -> Iterator[Path]:
+        """A staged folder that becomes the result, with its record, when the block ends well.
 
         Args:
-            folder: the staged folder.
             facts: what the job found out, JSON values without NaN.
+
+        Raises:
+            StorageError: disk full, read-only, or no permission.
         """
-        publish_json(
-            folder / RECORD,
-            {
+        with self.store.publish(self.job["key"]) as stage:
+            yield stage
+            content = {
                 "version": VERSION,
-                "key": self.job["key"],
-                "kind": self.job["kind"],
-                "name": self.job["name"],
+                **{name: self.job[name] for name in ("key", "kind", "name")},
                 "category": "ok",
-                "attempts": self.context.attempt,
+                **({"attempts": self.context.attempt} if self.context else {}),
                 "started": self.started,
                 "wall_s": round(time.monotonic() - self.clock, 3),
                 "peak_mem_bytes": provenance.peak_memory_bytes(),
-                "provenance": provenance.provenance(
-                    device=self.context.device,
-                    threads=self.context.threads,
-                    arithmetic=arithmetic.chosen(self.context.device),
-                    roots=dict(self.context.roots),
-                    gpu=_gpu(self.context.device),
-                ),
+                "provenance": provenance.provenance(**_circumstances(self.context)),
                 "spec": dict(self.job["spec"]),
                 "facts": dict(facts),
-            },
-        )
+            }
+            publish_json(stage / RECORD, content)
 
 
-def _gpu(device: str) -> dict[str, Any] | None:
-    """Name and peak memory of the GPU; None for jobs on the CPU."""
-    torch = sys.modules.get("torch")
-    if torch is None or not device.startswith("cuda"):
-        return None
-    return {
-        "name": torch.cuda.get_device_name(device),
-        "cuda": torch.version.cuda,
-        "peak_mem_bytes": torch.cuda.max_memory_allocated(device),
-    }
+def _circumstances(context: JobContext | None) -> dict[str, Any]:
+    """What a job computed with, and the name and peak memory of its GPU (None for jobs on the CPU)."""
+    if context is None:
+        return {}
+    torch, device, gpu = sys.modules.get("torch"), context.device, None
+    if torch is not None and device.startswith("cuda"):
+        memory = torch.cuda.max_memory_allocated(device)
+        gpu = {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "peak_mem_bytes": memory}
+    about = {"arithmetic": arithmetic.chosen(device), "roots": dict(context.roots), "gpu": gpu}
+    return {"device": device, "threads": context.threads, **about}

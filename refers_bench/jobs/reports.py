@@ -1,4 +1,4 @@
-"""How do reports become numbers for a pre-training: which tokenizers, of which sizes?"""
+"""Builds or opens the tokenizers that turn the reports of a pre-training into numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from refers_bench import identity
 from refers_bench.data.text import RULES, ReportTokenizer, clean
 from refers_bench.errors import StorageError
 from refers_bench.files import making, publish_bytes
-from refers_bench.jobs.roots import data_root
 from refers_bench.store.context import JobContext
 
 
@@ -93,5 +92,5 @@ def tokenizers(reports: Iterable[str], pretrain: Mapping[str, Any], context: Job
     name = pretrain["text_encoder"]["path_name"]
     if not name:
         return Tokenizers(reports=own, text=own, bert_path=None)
-    folder = data_root(context, name)
+    folder = context.data_root(name)
     return Tokenizers(reports=own, text=BertTokenizer.open(folder), bert_path=str(folder))

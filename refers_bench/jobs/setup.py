@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
+import math
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from refers_bench import plugins
 from refers_bench.data.batches import generator_of
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import UserError
-from refers_bench.jobs import interruption, memory
-from refers_bench.jobs.roots import prepared_folder
+from refers_bench.jobs import interruption
+from refers_bench.jobs.record import Record
 from refers_bench.nets import distributed
 from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.parts import Counts, no_counts, split
-from refers_bench.plugins import INDEX_COLUMNS, Method
+from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
-from refers_bench.training import arithmetic, weight_files
+from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import Coverage
-from refers_bench.training.loop import Outcome, train
-from refers_bench.training.precision import be_deterministic
+from refers_bench.training.loop import Outcome, Training
+from refers_bench.training.precision import be_deterministic, check_arithmetic, seed_global_generators
 from refers_bench.training.progress import ProgressFile
 from refers_bench.training.sections import rules
-from refers_bench.training.seeding import seed_global_generators
+from refers_bench.training.state import saved_micro_batches
 
 #: Files of a job's work folder: the resumable state, and what a progress view reads.
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -41,29 +46,54 @@ STATE, PROGRESS = "state.safetensors", "progress.json"
 #: Least share of an encoder's tensors that initial weights must fill.
 INITIAL_COVERAGE = 0.9
 
+#: Radiographs per forward pass of an evaluation: bounds memory, and is part of the numerics.
+EVALUATION_BATCH = 64
+
 #: Seconds between saves of a training's resumable state.
 SAVE_VARIABLE, SAVE_EVERY_S = "REFERS_BENCH_SAVE_SECONDS", 30.0
 
 
 def start(context: JobContext) -> torch.device:
-    """Set threads and determinism; returns the device.
+    """Set threads and determinism, and free what an earlier job of this worker left reserved; returns the device.
 
     Raises:
-        UserError: the arithmetic asked for is not to be had.
+        UserError: the arithmetic asked for is not available.
     """
-    arithmetic.check(context.device)
+    check_arithmetic(context.device)
     torch.set_num_threads(context.threads)
     be_deterministic()
     device = torch.device(context.device)
-    memory.free(device)
+    gc.collect()
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     return device
 
 
-def save_every_s() -> float:
-    """Seconds between saves of the resumable state, from the environment or 30."""
-    return float(os.environ.get(SAVE_VARIABLE, SAVE_EVERY_S))
+def micro_batches_of(context: JobContext, state: Path, *, batch: int, parts: str) -> tuple[int, str]:
+    """Number of micro-batches, and the failure that raised it ('' where the user asked for it).
+
+    A resumed training keeps the number of its saved state, unless more are asked for: whoever resumes it need not know
+    that memory ran out before.
+
+    Args:
+        context: holds the number that is asked for.
+        state: file of the resumable state.
+        batch: examples that one process has of a batch.
+        parts: see `refers_bench.plugins.Method`.
+
+    Raises:
+        UserError: more than one micro-batch of a batch that must be seen as a whole.
+    """
+    # Equally large ones, the last perhaps smaller.
+    wanted = math.ceil(batch / math.ceil(batch / min(context.accumulate, batch)))
+    saved, after = saved_micro_batches(state)
+    if wanted > 1 and not parts:
+        found = f"{context.accumulate} micro-batches asked for by a method whose losses mix the examples of a batch"
+        raise UserError(found, allowed="accumulate: 1; or a method whose field `parts` states how to split batches")
+    if saved > wanted:
+        return saved, after
+    return wanted, context.after or (after if saved == wanted else "")
 
 
 def trained(
@@ -74,12 +104,11 @@ def trained(
     work: Path,
     context: JobContext,
     source: Any,
-    losses: Callable[[Any], Mapping[str, Tensor]],
-    validate: Callable[[], Mapping[str, float]] | None,
-    metric: str,
-    higher_is_better: bool,
+    losses: Callable[[Any], Mapping[str, Tensor]] | None = None,
+    validate: Callable[[], Mapping[str, float]] | None = None,
     parts: str = "examples",
     counts: Counts = no_counts,
+    **chosen_by: Any,
 ) -> Outcome:
     """Train a model as a protocol's section says, from its resumable state where there is one.
 
@@ -88,71 +117,88 @@ def trained(
         section: `pretrain` or `finetune` of a protocol.
         key: of the job; names every random stream.
         work: folder of the resumable state and the progress.
-        context: the device, and in how many parts a batch is processed.
+        context: the device, and the number of micro-batches.
         source: draws the batch of a step.
-        losses: batch -> named losses; in each of several processes of its share of the batch.
+        losses: batch -> named losses; None for the model's forward pass, in each of several processes on its share of
+            the batch.
         validate: named metrics of the current weights; None for none.
-        metric: the one that chooses the weights; '' keeps the last ones.
-        higher_is_better: whether a higher metric is a better one.
-        parts: how batches may be cut; see `refers_bench.plugins.Method`.
+        parts: how batches may be processed in micro-batches; see `refers_bench.plugins.Method`.
         counts: batch -> items that losses are means over, where these are not its examples.
+        **chosen_by: `metric` and `higher_is_better` of the training settings; without them the last weights are kept.
 
     Raises:
-        Interrupted: a signal told it to make room; the state is saved.
-        UserError: parts asked for that the losses do not allow.
+        Interrupted: preempted by a signal; the state is saved.
+        UserError: more micro-batches than the losses allow.
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: the state cannot be written.
     """
-    rule = rules(section, model, metric=metric, higher_is_better=higher_is_better, save_every_s=save_every_s())
     device, rank, world = torch.device(context.device), distributed.rank(), distributed.world()
-    count, after = memory.parts_of(
-        context, work / STATE, batch=-(-section["batch_size"] // (world * section["accumulate"])), how=parts
-    )
-    settings = dataclasses.replace(rule.settings, parts=count, split=parts != "features", after=after)
+    size, whole = -(-section["batch_size"] // (world * section["accumulate"])), section["batch_size"]
+    micro_batches, after = micro_batches_of(context, work / STATE, batch=size, parts=parts)
     if parts == "features":
-        model.parts = count  # type: ignore[assignment]
+        model.parts = micro_batches  # type: ignore[assignment]
+    if world > 1:
+        losses = DistributedDataParallel(model, find_unused_parameters=True)
+    save_every_s = float(os.environ.get(SAVE_VARIABLE, SAVE_EVERY_S))
+    more = {"in_objective": parts == "features", "micro_batches": micro_batches, "after": after}
+    rule = rules(section, model, **chosen_by, **more, save_every_s=save_every_s)
 
     def drawn(step: int) -> Any:
         # All processes draw the whole batch from the same names, and each keeps its rows: equal for any number of them.
-        batch = source.draw(step, batch_size=section["batch_size"])
-        batch = batch if world == 1 else list(split(batch, world))[rank][0]
-        prepared = getattr(model, "prepared", None)
-        if prepared is None:
+        batch = list(split(source.draw(step, batch_size=whole), world))[rank][0]
+        if not hasattr(model, "prepared"):
             return batch
-        return prepared(batch, generator_of(key, "distortion", step, *([rank] if rank else [])))
+        return model.prepared(batch, generator_of(key, "distortion", step, *([rank] if rank else [])))  # type: ignore[operator]
 
     with (
         interruption.caught() as signalled,
         Prefetch(drawn, steps=section["steps"], ahead=device.type == "cuda", device=device) as draw,
     ):
-        return train(
+        return Training(
             model,
             key=key,
-            settings=settings,
+            settings=rule.settings,
             optimizer=rule.optimizer,
             factor=rule.factor,
-            losses=losses,
+            losses=losses or model,
             draw=draw,
             validate=validate,
             state_path=work / STATE,
             device=device,
             counts=counts,
             progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS, device=device),
-            interrupted=interruption.told(work, signalled),
-        )
+            interrupted=interruption.preempted(work, signalled),
+        ).run()
 
 
 def open_prepared(context: JobContext, key: str) -> PreparedImages:
     """The prepared images of a prepare job; their rows get their place in the store as column ``place``."""
-    prepared = PreparedImages.open(prepared_folder(context, key))
-    index = prepared.index.assign(place=np.arange(len(prepared.index)))
-    return PreparedImages(images_NHW=prepared.images_NHW, index=index, meta=prepared.meta)
+    prepared = PreparedImages.open(context.prepared(key))
+    return dataclasses.replace(prepared, index=prepared.index.assign(place=np.arange(len(prepared.index))))
+
+
+@torch.no_grad()
+def outputs(network: nn.Module, source: Any, of: Callable[[Tensor], Tensor] | None = None) -> list[NDArray[Any]]:
+    """What a network gives in eval mode for all unaugmented radiographs of a source, in float32, batch by batch.
+
+    Args:
+        network: on the device.
+        source: has the radiographs in order.
+        of: function of the network that is wanted; None for its forward pass.
+    """
+    network.eval()
+    batches = source.fixed(batch_size=EVALUATION_BATCH)
+    return [(of or network)(batch.images_BCHW).float().cpu().numpy() for batch in batches]
+
+
+def label_columns(index: pd.DataFrame, task: str) -> list[str]:
+    """Columns with the labels of a task, ``<task>:<class>`` each."""
+    return [name for name in index.columns if name.startswith(f"{task}:")]
 
 
 def rows_of_task(index: pd.DataFrame, task: str) -> pd.DataFrame:
     """Rows with at least one known label of a task."""
-    columns = [name for name in index.columns if name not in INDEX_COLUMNS and name.startswith(f"{task}:")]
-    return index[index[columns].notna().any(axis=1)]
+    return index[index[label_columns(index, task)].notna().any(axis=1)]
 
 
 def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.Module:
@@ -180,11 +226,9 @@ def load_image_weights(
         return None
     path = Path(context.roots.get(network["init_path_name"], ""))
     if not path.is_file():
-        raise UserError(
-            f"no initial weights: data root '{network['init_path_name']}' names no file",
-            allowed="the path of a weight file such as ViT-B_16.npz, or init: random",
-            path=path,
-        )
+        allowed = "the path of a weight file such as ViT-B_16.npz, or init: random"
+        found = f"no initial weights: data root '{network['init_path_name']}' names no file"
+        raise UserError(found, allowed=allowed, path=path)
     return weight_files.load(encoder, path, minimum=INITIAL_COVERAGE)
 
 
@@ -206,22 +250,30 @@ def load_method(spec: Mapping[str, Any]) -> tuple[Method, Any]:
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
     """What a record says of a training."""
-    return {
-        "steps": outcome.steps,
-        "best_step": outcome.best_step,
-        "best_value": outcome.best_value,
-        "stopped_early": outcome.stopped_early,
+    counters, settings = outcome.counters, outcome.settings
+    facts: dict[str, Any] = {
+        "steps": counters.step,
+        "best_step": counters.best_step,
+        "best_value": counters.best_value,
+        "stopped_early": counters.stopped,
         "resumed_from": outcome.resumed_from,
-        "skipped_updates": outcome.skipped,
-        "images_per_s": round(outcome.images_per_s, 2),
-        "train_s": round(outcome.train_s, 3),
-        "validations": len(outcome.validations),
+        "skipped_updates": counters.skipped,
+        "images_per_s": round(counters.images_per_s, 2),
+        "train_s": round(counters.seconds, 3),
+        "validations": len(counters.validations),
         # The first one may pay for what a device does once.
-        "validation_s": round(statistics.median(outcome.validations), 4) if outcome.validations else None,
-        **memory.facts(outcome),
+        "validation_s": round(statistics.median(counters.validations), 4) if counters.validations else None,
     }
+    if settings.micro_batches > 1:
+        about = {"parts": settings.micro_batches, "after": settings.after}
+        facts["accumulation"] = {**about, "batch_statistics": outcome.batch_statistics}
+    return facts
 
 
-def write_history(path: Path, outcome: Outcome) -> None:
-    """Loss curves and throughput as Parquet."""
-    schemas.write(path, pd.DataFrame(outcome.history, columns=["step", "name", "value"]), "history")
+@contextlib.contextmanager
+def published(record: Record, outcome: Outcome, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """As `Record.published`, with the facts and the history (loss curves and throughput) of a training."""
+    with record.published({**facts, **outcome_facts(outcome)}) as stage:
+        history = pd.DataFrame(outcome.counters.history, columns=["step", "name", "value"])
+        schemas.write(stage / "history.parquet", history, "history")
+        yield stage

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from refers_bench.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
@@ -36,6 +38,25 @@ class JobContext:
     after: str = ""
     arithmetic: str = "native"
     attempt: int = 1
+
+    def prepared(self, key: str) -> Path:
+        """Where the pixels of a prepare job are."""
+        return prepared_folder(self.cache, key)
+
+    def data_root(self, name: str, *, folder: bool = True) -> Path:
+        """Path of a data root.
+
+        Raises:
+            UserError: the root is not set, does not exist, or is no folder where it must be one.
+        """
+        if name not in self.roots:
+            raise UserError(f"data root '{name}' is not set", allowed=", ".join(sorted(self.roots)) or "none is set")
+        root = Path(self.roots[name])
+        if not root.exists():
+            raise UserError(f"data root '{name}' does not exist", path=root)
+        if folder and not root.is_dir():
+            raise UserError(f"data root '{name}' is not a folder", path=root)
+        return root
 
 
 def prepared_folder(cache: Path, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""With which instructions does a processor compute, and does another one then get the same digits?
+"""Chooses the instructions a processor computes with, so that another processor gets the same digits.
 
 Each step of a training rounds, and libraries round differently on processors of different makers and sizes: they sum in
 another order where vectors are longer, and approximate a root by another instruction. A tiny network trained for a few
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 
-from refers_bench.errors import UserError
-
 NATIVE, PORTABLE = "native", "portable"
 
 #: Read by torch, oneDNN and MKL when they compute for the first time. MKL calls what it then does conditional numerical
@@ -20,7 +18,9 @@ VARIABLES = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_C
 
 
 def choose(arithmetic: str, device: str) -> None:
-    """Set the environment of this process before anything is computed in it; `check` tells whether that came too late.
+    """Set the environment of this process before anything is computed in it.
+
+    `refers_bench.training.precision.check_arithmetic` raises where that came too late.
 
     Args:
         arithmetic: `NATIVE` leaves the environment as it is.
@@ -34,20 +34,3 @@ def chosen(device: str) -> str:
     """`PORTABLE` where the environment asks for it and the device is the CPU, else `NATIVE`."""
     portable = device == "cpu" and all(os.environ.get(name) == value for name, value in VARIABLES.items())
     return PORTABLE if portable else NATIVE
-
-
-def check(device: str) -> None:
-    """Look whether torch computes as the environment asks.
-
-    Raises:
-        UserError: it does not: the processor lacks AVX2, or torch has computed in this process before.
-    """
-    if chosen(device) == NATIVE:
-        return
-    import torch
-
-    if (found := torch.backends.cpu.get_cpu_capability()) != "AVX2":
-        raise UserError(
-            f"portable arithmetic, but torch computes with {found} instructions",
-            allowed="an x86-64 processor with AVX2, and a process of its own; or 'arithmetic: native'",
-        )

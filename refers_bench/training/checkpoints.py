@@ -1,13 +1,14 @@
-"""How are weights stored without code, read back, and shown to have really been loaded?"""
+"""Stores weights as safetensors files, reads them back, and reports how much of a network they filled."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from refers_bench.errors import DataError
-from refers_bench.files import storage_errors
+from refers_bench.files import published_file
 
 
 def publish_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -31,35 +32,26 @@ def publish_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapp
     """
     # Safetensors refuses tensors that share memory and those with gaps, hence the copies.
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    with published_file(path) as part:
+        # The library makes files that only their owner may read; a shared store needs the user's usual rights.
+        part.touch()
+        rights = part.stat().st_mode
         try:
-            try:
-                save_file(plain, part, metadata=dict(metadata or {}))
-            except SafetensorError as error:
-                raise (_as_os_error(error) or error) from error
-            # The library makes files that only their owner may read; a shared store needs the user's usual rights.
-            part.chmod(0o666 & ~_umask())
-            with part.open("rb") as stream:
-                os.fsync(stream.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+            save_file(plain, part, metadata=dict(metadata or {}))
+        except SafetensorError as error:
+            # It gives the operating system's error number only in its text.
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            raise (OSError(int(found[1]), os.strerror(int(found[1]))) if found else error) from error
+        part.chmod(rights)
 
 
-def _umask() -> int:
-    """Rights that this user withholds from new files; it can only be asked by setting it."""
-    withheld = os.umask(0o077)
-    os.umask(withheld)
-    return withheld
-
-
-def _as_os_error(error: Exception) -> OSError | None:
-    """The operating system's error inside a library error, which tells its number only in its text."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise DataError(f"not a readable safetensors file ({error})", path=path) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -68,11 +60,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         DataError: the file is not a whole safetensors file.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
-        raise DataError(f"not a readable safetensors file ({error})", path=path) from error
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -81,11 +70,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         DataError: the file is not a whole safetensors file.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise DataError(f"not a readable safetensors file ({error})", path=path) from error
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
 
 
 #: Names inside a block of a transformer or a ResNet.
@@ -122,7 +108,7 @@ class Coverage:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: float = 1.0, path: Path) -> Coverage:
-    """Fill `module` by name, and say how much of it was filled.
+    """Fill `module` by name, and report how much of it was filled.
 
     Args:
         module: keeps its own value where the weights hold none.
@@ -137,11 +123,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
     loaded = tuple(name for name in own if name in weights)
     wrong = [name for name in loaded if own[name].shape != weights[name].shape]
     if wrong:
-        raise DataError(
-            f"'{wrong[0]}' has shape {tuple(weights[wrong[0]].shape)} in the file ({len(wrong)} differ)",
-            allowed=f"shape {tuple(own[wrong[0]].shape)} of this network",
-            path=path,
-        )
+        found = f"'{wrong[0]}' has shape {tuple(weights[wrong[0]].shape)} in the file ({len(wrong)} differ)"
+        raise DataError(found, allowed=f"shape {tuple(own[wrong[0]].shape)} of this network", path=path)
     coverage = Coverage(
         loaded=loaded,
         missing=tuple(name for name in own if name not in weights),
@@ -149,17 +132,12 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
         changed=sum(not torch.equal(own[name].cpu(), weights[name].to(own[name].dtype).cpu()) for name in loaded),
     )
     if coverage.share < minimum:
-        raise DataError(
-            f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'",
-            allowed=f"at least {minimum:.0%} of the network's tensors",
-            path=path,
-        )
+        found = f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'"
+        raise DataError(found, allowed=f"at least {minimum:.0%} of the network's tensors", path=path)
     if coverage.other_blocks and minimum > 0:
-        raise DataError(
-            f"the checkpoint fills {coverage.share:.1%} of the network, but {len(coverage.other_blocks)} of "
-            f"its tensors are in blocks that the network does not have, e.g. '{coverage.other_blocks[0]}'",
-            allowed="as many blocks of the same kind as the network has",
-            path=path,
-        )
+        others, first = len(coverage.other_blocks), coverage.other_blocks[0]
+        found = f"the checkpoint fills {coverage.share:.1%} of the network, but {others} of its tensors are in blocks "
+        found += f"that the network does not have, e.g. '{first}'"
+        raise DataError(found, allowed="as many blocks of the same kind as the network has", path=path)
     module.load_state_dict({**own, **{name: weights[name] for name in loaded}})
     return coverage

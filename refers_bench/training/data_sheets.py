@@ -1,4 +1,4 @@
-"""What must somebody know who uses an exported encoder: input, training, source, licence?"""
+"""Writes the sheet beside an exported encoder: its input, training, source data and licence."""
 
 from __future__ import annotations
 
@@ -58,10 +58,7 @@ def data_sheet(
         "layout": layout,
         **({"timm": timm_model(name, spec["network"], image)} if layout == "timm" else {}),
         "input": {
-            "size": image["size"],
-            "channels": image["channels"],
-            "mean": image["mean"],
-            "std": image["std"],
+            **{name: image[name] for name in ("size", "channels", "mean", "std")},
             "value_range": [0, 1],
             "resize": image["prepared_size"],
             "interpolation": "bilinear, antialiased",

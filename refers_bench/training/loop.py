@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ from refers_bench.errors import Interrupted, NotFiniteLoss
 from refers_bench.nets import distributed
 from refers_bench.nets.parts import Counts, batch_norms, no_counts, split, weighted
 from refers_bench.training.optimizers import Lookahead, clip_gradients, set_rates
-from refers_bench.training.precision import autocast, gradient_scaler
-from refers_bench.training.seeding import seed_global_generators
-from refers_bench.training.state import State
+from refers_bench.training.precision import autocast, gradient_scaler, seed_global_generators
+from refers_bench.training.state import Counters, State
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ HISTORY_ROWS = 500
 #: Saving may take at most this share of the time, whatever `Settings.save_every_s` asks for.
 SAVE_SHARE = 0.05
 
-#: Updates between which several processes agree whether any of them was told to make room.
+#: Updates between which several processes agree whether any of them was preempted.
 AGREE_EVERY = 10
 
 #: Updates that fp16 may skip one after the other before a training is given up. The loss scale starts at 2 ** 16 and
@@ -41,15 +39,16 @@ SKIPPED_IN_A_ROW = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How long, how precisely, and which weights to keep.
+    """Training settings: how long, how precisely, and which weights to keep.
 
     Attributes:
         steps: updates.
         validate_every: updates between validations; 0 validates only after the last one.
-        accumulate: micro-batches an update's batch is cut into: a training constant, whatever the losses.
-        parts: equal parts that each of them is processed in where memory is short; their losses add up to its loss.
-        split: whether the loop cuts it into those parts; False where the objective computes its features in them.
-        after: category of the failure that made the parts more, kept with the state; '' where they were asked for.
+        grad_accum_steps: smaller batches whose gradients one update adds up: a training constant, whatever the losses.
+        micro_batches: equal parts in which each of those is processed to save memory; the result is the same.
+        in_objective: whether the objective computes its features in micro-batches; else the loop splits the batch.
+        after: category of the failure that raised the number of micro-batches, kept with the state; '' where the
+            user asked for it.
         clip_norm: gradients' largest joint L2 norm; 0 for no clipping.
         precision: "fp32", "bf16" or "fp16".
         metric: validation metric that chooses the weights to keep; '' keeps the last ones.
@@ -60,9 +59,9 @@ class Settings:
 
     steps: int
     validate_every: int = 0
-    accumulate: int = 1
-    parts: int = 1
-    split: bool = True
+    grad_accum_steps: int = 1
+    micro_batches: int = 1
+    in_objective: bool = False
     after: str = ""
     clip_norm: float = 0.0
     precision: str = "fp32"
@@ -77,55 +76,23 @@ class Outcome:
     """What came of a training; the model holds the chosen weights.
 
     Attributes:
-        steps: updates done (fewer than asked for after early stopping).
-        resumed_from: update this attempt continued from; 0 when it began anew.
-        stopped_early: whether patience ran out.
-        best_step: update of the chosen weights; None when the last ones were kept.
-        best_value: their selection metric.
-        images_per_s: radiographs per second of training time.
-        train_s: seconds spent in updates, over all attempts.
-        validations: seconds that each validation took, over all attempts.
-        history: (step, name, value) rows.
-        skipped: updates without a step, since a loss or a gradient was not finite in fp16.
-        parts: in which each batch was processed; see `Settings`, as for the next.
-        after: category of the failure that made them more.
-        batch_statistics: whether the model normalises by statistics of the batch, which are those of a part then.
+        counters: where it ended: updates, best validation, history, time spent.
+        resumed_from: update from which this attempt resumed; 0 when it started from the beginning.
+        settings: of the training.
+        batch_statistics: whether the model normalises by statistics of the batch, which are those of a micro-batch.
     """
 
-    steps: int
+    counters: Counters
     resumed_from: int
-    stopped_early: bool
-    best_step: int | None
-    best_value: float | None
-    images_per_s: float
-    train_s: float
-    validations: tuple[float, ...]
-    history: tuple[tuple[int, str, float], ...]
-    skipped: int = 0
-    parts: int = 1
-    after: str = ""
-    batch_statistics: bool = False
+    settings: Settings
+    batch_statistics: bool
 
 
-def train(
-    model: nn.Module,
-    *,
-    key: str,
-    settings: Settings,
-    optimizer: torch.optim.Optimizer | Lookahead,
-    factor: Callable[[int], float],
-    draw: Callable[[int], Any],
-    losses: Callable[[Any], Mapping[str, Tensor]],
-    validate: Callable[[], Mapping[str, float]] | None,
-    state_path: Path,
-    device: torch.device,
-    progress: Callable[[Mapping[str, Any]], None] = lambda _: None,
-    counts: Counts = no_counts,
-    interrupted: Callable[[], bool] = lambda: False,
-) -> Outcome:
-    """Train until the last step or until patience runs out, continuing from `state_path` where there is a state.
+@dataclass(kw_only=True)
+class Training:
+    """A training; `run` continues it from the state at `state_path` where there is one.
 
-    Args:
+    Attributes:
         model: trained in place; ends with the chosen weights. Its `after_update`, where it has one, is called after
             each optimiser step (momentum encoders).
         key: of the job; names all random streams, so step t draws the same whether resumed or not.
@@ -139,105 +106,80 @@ def train(
         device: of the model.
         progress: called after every update with what a progress view shows.
         counts: batch -> items that losses are means over, where these are not its examples.
-        interrupted: asked after every update (of several processes every `AGREE_EVERY`) whether to make room.
-
-    Raises:
-        Interrupted: told to make room; the state is saved.
-        NotFiniteLoss: a training loss is NaN or infinite; in fp16, which skips such updates, many times in a row.
-        StorageError: the state cannot be written.
+        interrupted: asked after every update (of several processes every `AGREE_EVERY`) whether the job is preempted.
+        state: everything that the training changes.
+        shown: losses and throughput of the last window, for the progress view.
     """
-    run = _Run(
-        settings=settings,
-        key=key,
-        factor=factor,
-        draw=draw,
-        losses=losses,
-        counts=counts,
-        validate=validate,
-        device=device,
-        interrupted=interrupted,
-        state=State(
-            model=model,
-            optimizer=optimizer,
-            scaler=gradient_scaler(settings.precision, device),
-            parts=settings.parts,
-            after=settings.after,
-        ),
-    )
-    run.state.restore(state_path, device=device)
-    counters = run.state.counters
-    resumed_from = counters.step
-    saved, save_every = time.monotonic(), settings.save_every_s
-    while counters.step < settings.steps and not counters.stopped:
-        run.update()
-        if counters.window_steps >= run.window or counters.step == settings.steps:
-            run.close_window()
-        if counters.step == settings.steps or (
-            settings.validate_every and counters.step % settings.validate_every == 0
-        ):
-            run.judge()
-        progress(run.view())
-        told = run.told()
-        if told or time.monotonic() - saved >= save_every:
-            started = time.monotonic()
-            run.check_finite()
-            if distributed.rank() == 0:
-                run.state.save(state_path)
-            saved = time.monotonic()
-            if told:
-                raise Interrupted(f"told to make room after update {counters.step} of {settings.steps}; state saved")
-            if settings.save_every_s:
-                save_every = max(settings.save_every_s, (saved - started) / SAVE_SHARE)
-    run.close_window()
-    if run.state.best:
-        model.load_state_dict(run.state.best)
-    return Outcome(
-        steps=counters.step,
-        resumed_from=resumed_from,
-        stopped_early=counters.stopped,
-        best_step=counters.best_step,
-        best_value=counters.best_value,
-        images_per_s=counters.images / counters.seconds if counters.seconds else 0.0,
-        train_s=counters.seconds,
-        validations=tuple(counters.validations),
-        history=tuple(counters.history),
-        skipped=counters.skipped,
-        parts=settings.parts,
-        after=settings.after,
-        batch_statistics=bool(batch_norms(model)),
-    )
 
-
-@dataclass(kw_only=True)
-class _Run:
-    """One training under way."""
-
-    settings: Settings
+    model: nn.Module = field(kw_only=False)
     key: str
+    settings: Settings
+    optimizer: torch.optim.Optimizer | Lookahead
     factor: Callable[[int], float]
     draw: Callable[[int], Any]
     losses: Callable[[Any], Mapping[str, Tensor]]
-    counts: Counts
     validate: Callable[[], Mapping[str, float]] | None
+    state_path: Path
     device: torch.device
-    interrupted: Callable[[], bool]
-    state: State
-    shown: dict[str, float] = dataclasses.field(default_factory=dict)
+    progress: Callable[[Mapping[str, Any]], None] = lambda _: None
+    counts: Counts = no_counts
+    interrupted: Callable[[], bool] = lambda: False
+    state: State = field(init=False)
+    shown: dict[str, Any] = field(init=False)
 
-    @property
-    def window(self) -> int:
-        """Updates averaged into one history row."""
-        return max(1, math.ceil(self.settings.steps / HISTORY_ROWS))
+    def __post_init__(self) -> None:
+        """Start from the beginning; `run` restores an earlier state."""
+        self.shown = {"losses": {}, "images_per_s": 0.0}
+        self.state = State(
+            model=self.model,
+            optimizer=self.optimizer,
+            scaler=gradient_scaler(self.settings.precision, self.device),
+            micro_batches=self.settings.micro_batches,
+            after=self.settings.after,
+        )
 
-    @property
-    def cut(self) -> int:
-        """Parts into which the loop itself cuts a micro-batch."""
-        return self.settings.parts if self.settings.split else 1
+    def run(self) -> Outcome:
+        """Train until the last step or until patience runs out.
 
-    def told(self) -> bool:
-        """Whether to make room now; the same in all processes."""
-        counters = self.state.counters
-        if distributed.world() > 1 and counters.step % AGREE_EVERY and counters.step < self.settings.steps:
+        Raises:
+            Interrupted: preempted; the state is saved.
+            NotFiniteLoss: a training loss is NaN or infinite; in fp16, which skips such updates, many times in a row.
+            StorageError: the state cannot be written.
+        """
+        settings, state = self.settings, self.state
+        state.restore(self.state_path, device=self.device)
+        counters, resumed_from = state.counters, state.counters.step
+        saved, save_every = time.monotonic(), settings.save_every_s
+        window = max(1, math.ceil(settings.steps / HISTORY_ROWS))
+        while counters.step < settings.steps and not counters.stopped:
+            self.update()
+            last = counters.step == settings.steps
+            if last or counters.window_steps >= window:
+                self.close_window()
+            if last or (settings.validate_every and counters.step % settings.validate_every == 0):
+                self.judge()
+            self.progress({"step": counters.step, "steps": settings.steps, **self.shown})
+            preempted = self.preempted()
+            if preempted or time.monotonic() - saved >= save_every:
+                started = time.monotonic()
+                self.check_finite()
+                if distributed.rank() == 0:
+                    state.save(self.state_path)
+                saved = time.monotonic()
+                if preempted:
+                    raise Interrupted(f"preempted after update {counters.step} of {settings.steps}; state saved")
+                if settings.save_every_s:
+                    save_every = max(settings.save_every_s, (saved - started) / SAVE_SHARE)
+        self.close_window()
+        if state.best:
+            self.model.load_state_dict(state.best)
+        statistics = bool(batch_norms(self.model))
+        return Outcome(counters=counters, resumed_from=resumed_from, settings=settings, batch_statistics=statistics)
+
+    def preempted(self) -> bool:
+        """Whether to save the state and stop now; the same in all processes."""
+        step = self.state.counters.step
+        if distributed.world() > 1 and step % AGREE_EVERY and step < self.settings.steps:
             return False
         return distributed.any_of(self.interrupted(), self.device)
 
@@ -245,9 +187,8 @@ class _Run:
         """One optimiser step: draw, forward, backward, clip, move."""
         started = time.perf_counter()
         state, counters = self.state, self.state.counters
-        seed_global_generators(
-            identity.seed(self.key, "dropout", counters.step, *([rank] if (rank := distributed.rank()) else []))
-        )
+        rank = distributed.rank()
+        seed_global_generators(identity.seed(self.key, "dropout", counters.step, *([rank] if rank else [])))
         state.model.train()
         set_rates(state.optimizer, self.factor(counters.step))
         batch = self.draw(counters.step)
@@ -261,9 +202,8 @@ class _Run:
         scale = state.scaler.get_scale()
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
-        after: Callable[[], None] | None = getattr(state.model, "after_update", None)
-        if after:
-            after()
+        if hasattr(state.model, "after_update"):
+            state.model.after_update()  # type: ignore[operator]
         counters.step += 1
         counters.window_steps += 1
         counters.window_images += _radiographs(batch) * distributed.world()
@@ -277,12 +217,13 @@ class _Run:
 
     def gradients(self, batch: Any) -> dict[str, Tensor]:
         """Gradients of a batch, scaled, on the parameters; returns the open window with its losses added."""
-        state, window = self.state, dict(self.state.window)
-        for micro, share in split(batch, self.settings.accumulate):
-            for part, weights, others in weighted(micro, self.cut, counts=self.counts):
-                with autocast(self.settings.precision, self.device):
-                    named = dict(self.losses(part))
-                if self.cut > 1:
+        settings, state, window = self.settings, self.state, dict(self.state.window)
+        micro_batches = 1 if settings.in_objective else settings.micro_batches
+        for accumulated, share in split(batch, settings.grad_accum_steps):
+            for micro_batch, weights, others in weighted(accumulated, micro_batches, counts=self.counts):
+                with autocast(settings.precision, self.device):
+                    named = dict(self.losses(micro_batch))
+                if micro_batches > 1:
                     named = {name: loss * weights.get(name, others) for name, loss in named.items()}
                 total = torch.stack([loss.float() for loss in named.values()]).sum()
                 minimised = total * share
@@ -347,7 +288,7 @@ class _Run:
         counters.images += counters.window_images
         rate = counters.window_images / counters.window_seconds if counters.window_seconds else 0.0
         groups = self.state.optimizer.param_groups
-        self.shown = {**means, "images_per_s": rate}
+        self.shown = {"losses": means, "images_per_s": rate}
         counters.history += [(counters.step, f"loss/{name}", value) for name, value in means.items()]
         counters.history += [(counters.step, "lr", groups[0]["lr"]), (counters.step, "images_per_s", rate)]
         counters.window_steps = counters.window_skipped = counters.window_images = 0
@@ -380,23 +321,8 @@ class _Run:
         counters.stale += 1
         counters.stopped = bool(settings.patience) and counters.stale >= settings.patience
 
-    def view(self) -> dict[str, Any]:
-        """What a progress view shows."""
-        counters = self.state.counters
-        losses = {name: value for name, value in self.shown.items() if name != "images_per_s"}
-        return {
-            "step": counters.step,
-            "steps": self.settings.steps,
-            "losses": losses,
-            "images_per_s": self.shown.get("images_per_s", 0.0),
-        }
-
 
 def _radiographs(batch: Any) -> int:
     """Radiographs in a batch of images (B, C, H, W) or studies (B, V, C, H, W)."""
-    images = getattr(batch, "images_BVCHW", None)
-    if images is None:
-        images = getattr(batch, "images_BCHW", None)
-    if images is None:
-        return 0
-    return int(images.shape[0] * (images.shape[1] if images.ndim == 5 else 1))
+    images = getattr(batch, "images_BVCHW", getattr(batch, "images_BCHW", None))
+    return 0 if images is None else math.prod(images.shape[:-3])

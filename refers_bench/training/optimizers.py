@@ -51,12 +51,8 @@ def undecayed(module: nn.Module, rule: str) -> frozenset[str]:
     names = [name for name, _ in module.named_parameters()]
     if rule == "official_code":
         return frozenset(name for name in names if OFFICIAL_NO_DECAY.match(name))
-    of_norms = {
-        id(parameter)
-        for child in module.modules()
-        if isinstance(child, _NORMS)
-        for parameter in child.parameters(recurse=False)
-    }
+    norms = [child for child in module.modules() if isinstance(child, _NORMS)]
+    of_norms = {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
     return frozenset(
         name
         for name, parameter in module.named_parameters()
@@ -82,18 +78,15 @@ def parameter_groups(
         decay_rule: see `undecayed`.
         part_learning_rates: part (a component of parameter names, such as ``text_encoder``) -> base rate.
     """
-    part_rates = dict(part_learning_rates or {})
-    spared = undecayed(module, decay_rule)
+    rates, spared = part_learning_rates or {}, undecayed(module, decay_rule)
     groups: dict[tuple[str, bool], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        part, decays = part_of(name, part_rates), name not in spared
-        rate = part_rates.get(part, learning_rate)
-        group = groups.setdefault(
-            (part, decays),
-            {"params": [], "names": [], "lr": rate, "base_lr": rate, "weight_decay": weight_decay if decays else 0.0},
-        )
+        part, decays = part_of(name, rates), name not in spared
+        rate, decay = rates.get(part, learning_rate), weight_decay if decays else 0.0
+        new = {"params": [], "names": [], "lr": rate, "base_lr": rate, "weight_decay": decay}
+        group = groups.setdefault((part, decays), new)
         group["params"].append(parameter)
         group["names"].append(name)
     return list(groups.values())
@@ -117,11 +110,10 @@ def build(name: str, groups: list[dict[str, Any]], *, momentum: float = 0.9) -> 
         return torch.optim.SGD(plain, lr=rate, momentum=momentum, dampening=0.0, nesterov=False)
     # Fused, the root in Adam's update is the processor's own, correctly rounded; otherwise it is MKL's, which is not.
     exact = True if arithmetic.chosen(plain[0]["params"][0].device.type) == arithmetic.PORTABLE else None
-    if name == "adam":
-        return torch.optim.Adam(plain, lr=rate, betas=(momentum, 0.999), fused=exact)
-    if name == "adamw":
-        return torch.optim.AdamW(plain, lr=rate, betas=(momentum, 0.999), fused=exact)
-    raise ValueError(f"unknown optimizer {name!r}; allowed: sgd, adam, adamw")
+    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if name not in kinds:
+        raise ValueError(f"unknown optimizer {name!r}; allowed: sgd, adam, adamw")
+    return kinds[name](plain, lr=rate, betas=(momentum, 0.999), fused=exact)
 
 
 def set_rates(optimizer: torch.optim.Optimizer | Lookahead, factor: float) -> None:

@@ -1,9 +1,8 @@
-"""What is a running training doing right now, for whoever watches from another process?"""
+"""Writes what a running job is doing now to a small file, for progress views in other processes."""
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.files import publish_json
+from refers_bench.store.provenance import peak_memory_bytes
 
 if TYPE_CHECKING:
     import torch
 
 #: Seconds between two writes.
 EVERY_S = 1.0
-#: Seconds between two questions for a GPU's utilisation, and after which an answer is no longer waited for.
+#: Seconds between two queries of a GPU's utilisation, and after which a query without an answer is given up.
 ASK_S, GIVE_UP_S = 10.0, 30.0
 
 
@@ -29,7 +29,7 @@ class ProgressFile:
     Args:
         path: where it appears.
         device: of the training, None for a job without torch; the memory of a GPU is torch's own count of this
-            process, and its utilisation is told where ``nvidia-smi`` answers.
+            process, and its utilisation is reported where ``nvidia-smi`` answers.
     """
 
     def __init__(self, path: Path, *, device: torch.device | None = None) -> None:
@@ -46,25 +46,12 @@ class ProgressFile:
         if now - self.written < EVERY_S:
             return
         step = view.get("step", 0)
-        self.begun = self.begun or (now, step)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        publish_json(
-            self.path,
-            {
-                **view,
-                **self.where,
-                "peak_mem_bytes": memory,
-                **self._left(now, step, view.get("steps", 0)),
-                **self._gpu(now),
-                "time": time.time(),
-            },
-        )
+        since, first = self.begun = self.begun or (now, step)
+        content = {**view, **self.where, "peak_mem_bytes": peak_memory_bytes()}
+        if step > first:  # at this attempt's pace so far, validations included
+            content["left_s"] = round((now - since) / (step - first) * (view.get("steps", 0) - step), 1)
+        publish_json(self.path, {**content, **self._gpu(now), "time": time.time()})
         self.written = now
-
-    def _left(self, now: float, step: int, steps: int) -> dict[str, float]:
-        """Seconds to the last step at this attempt's pace so far, validations included; absent at first."""
-        since, first = self.begun or (now, step)
-        return {"left_s": round((now - since) / (step - first) * (steps - step), 1)} if step > first else {}
 
     def _gpu(self, now: float) -> dict[str, Any]:
         if self.gpu is None:
@@ -72,20 +59,19 @@ class ProgressFile:
         import torch
 
         properties = torch.cuda.get_device_properties(self.gpu)
-        busy = self.utilisation.percent(now)
-        return {
-            "gpu": {
-                "name": properties.name,
-                "mem_bytes": torch.cuda.memory_allocated(self.gpu),
-                "peak_mem_bytes": torch.cuda.max_memory_allocated(self.gpu),
-                "total_bytes": properties.total_memory,
-                **({} if busy is None else {"utilisation_percent": busy}),
-            }
+        found = {
+            "name": properties.name,
+            "mem_bytes": torch.cuda.memory_allocated(self.gpu),
+            "peak_mem_bytes": torch.cuda.max_memory_allocated(self.gpu),
+            "total_bytes": properties.total_memory,
         }
+        if (busy := self.utilisation.percent(now)) is not None:
+            found["utilisation_percent"] = busy
+        return {"gpu": found}
 
 
 def _uuid(device: torch.device) -> str:
-    """By which `nvidia-smi` knows a GPU, whatever CUDA_VISIBLE_DEVICES makes of its number; '' for unknown."""
+    """The id of a GPU for `nvidia-smi`, whatever number CUDA_VISIBLE_DEVICES gives it; '' where it is unknown."""
     import torch
 
     found = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
@@ -93,10 +79,10 @@ def _uuid(device: torch.device) -> str:
 
 
 class Utilisation:
-    """Share of the last moments in which a GPU was busy, asked for now and then without waiting for the answer.
+    """Share of the last moments in which a GPU was busy, queried now and then without waiting for the answer.
 
     Args:
-        uuid: of the GPU; '' asks nothing.
+        uuid: of the GPU; '' queries nothing.
     """
 
     def __init__(self, uuid: str) -> None:
@@ -115,8 +101,7 @@ class Utilisation:
         if self.question is not None and self.question.poll() is not None:
             printed, _ = self.question.communicate()
             good = self.question.returncode == 0 and printed.strip().isdigit()
-            self.answer = int(printed) if good else None
-            self.question = None
+            self.answer, self.question = int(printed) if good else None, None
         elif self.question is not None and now - self.asked > GIVE_UP_S:
             self.question.kill()
             self.answer, self.asks = None, False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 #: Shapes of the curve after the linear warm-up.
 SCHEDULES = ("cosine", "linear", "constant", "multistep")
 
-#: Does the schedule advance after the optimiser's step (pre-training) or before it (fine-tuning)?
+#: Whether the schedule advances after the optimiser's step (pre-training) or before it (fine-tuning).
 ORDERS = ("after_step", "before_step")
 
 

@@ -1,4 +1,4 @@
-"""Turns a training section of a protocol into an optimiser, a schedule and the settings of the loop."""
+"""Turns a training section of a protocol into an optimiser, a schedule and training settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from refers_bench.training import optimizers, schedules
 from refers_bench.training.loop import Settings
@@ -23,25 +23,21 @@ class Rules:
     Attributes:
         optimizer: over the module's parameters.
         factor: update number -> factor on the base learning rates.
-        settings: of the loop.
+        settings: how long, how precisely, and which weights to keep.
     """
 
-    optimizer: torch.optim.Optimizer | optimizers.Lookahead
+    optimizer: Optimizer | optimizers.Lookahead
     factor: Callable[[int], float]
     settings: Settings
 
 
-def rules(
-    section: Mapping[str, Any], module: nn.Module, *, metric: str, higher_is_better: bool, save_every_s: float
-) -> Rules:
+def rules(section: Mapping[str, Any], module: nn.Module, **more: Any) -> Rules:
     """The rules of a ``pretrain`` or ``finetune`` section of a protocol.
 
     Args:
         section: resolved values; fields that only one kind has (Lookahead, patience) may be absent.
         module: what is trained.
-        metric: validation metric that chooses the weights; '' keeps the last.
-        higher_is_better: of that metric.
-        save_every_s: seconds between saves of the resumable state.
+        **more: settings of the loop that no protocol states.
     """
     groups = optimizers.parameter_groups(
         module,
@@ -50,10 +46,8 @@ def rules(
         decay_rule=section["decay_rule"],
         part_learning_rates={part: section[field] for part, field in PART_RATES.items() if field in section},
     )
-    rule: torch.optim.Optimizer | optimizers.Lookahead
-    rule = inner = optimizers.build(section["optimizer"], groups, momentum=section["momentum"])
-    if section.get("lookahead_steps"):
-        rule = optimizers.Lookahead(inner, steps=section["lookahead_steps"], alpha=section["lookahead_alpha"])
+    inner = optimizers.build(section["optimizer"], groups, momentum=section["momentum"])
+    slow, alpha = section.get("lookahead_steps"), section.get("lookahead_alpha", 0.0)
     curve = schedules.multiplier(
         section["schedule"],
         steps=section["steps"],
@@ -62,17 +56,12 @@ def rules(
         gamma=section.get("milestone_factor", 0.1),
     )
     return Rules(
-        optimizer=rule,
+        optimizer=optimizers.Lookahead(inner, steps=slow, alpha=alpha) if slow else inner,
         factor=schedules.per_update(curve, order=section.get("schedule_order", "after_step")),
         settings=Settings(
-            steps=section["steps"],
-            validate_every=section["validate_every"],
-            accumulate=section["accumulate"],
-            clip_norm=section["clip_norm"],
-            precision=section["precision"],
-            metric=metric,
-            higher_is_better=higher_is_better,
+            **{name: section[name] for name in ("steps", "validate_every", "clip_norm", "precision")},
+            grad_accum_steps=section["accumulate"],
             patience=section.get("patience", 0),
-            save_every_s=save_every_s,
+            **more,
         ),
     )

@@ -8,6 +8,7 @@ named after the job and the step (`refers_bench.identity.seed`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from refers_bench.errors import DataError
 from refers_bench.training.checkpoints import publish_tensors, read_metadata, read_tensors
 from refers_bench.training.optimizers import Lookahead
 
-#: Layout of the file; another one is not continued but started over.
+#: Layout of the file; from a state of another layout a training does not resume but starts over.
 VERSION = 1
 
 
@@ -61,6 +62,11 @@ class Counters:
     window_images: int = 0
     history: list[tuple[int, str, float]] = field(default_factory=list)
 
+    @property
+    def images_per_s(self) -> float:
+        """Radiographs per second of training time."""
+        return self.images / self.seconds if self.seconds else 0.0
+
 
 @dataclass(kw_only=True)
 class State:
@@ -73,9 +79,9 @@ class State:
         counters: where it stands.
         best: copy of the best weights, on the CPU; empty before there are any.
         window: loss name -> sum over the updates of the open history window.
-        parts: in which batches are processed (`refers_bench.training.loop.Settings`); a state of another number of
-            them is started over, so that a result depends on the number and not on when memory ran out.
-        after: category of the failure that made them more.
+        micro_batches: in which batches are processed (`refers_bench.training.loop.Settings`); with another number of
+            them a training starts over, so that a result depends on the number and not on when memory ran out.
+        after: category of the failure that raised the number.
     """
 
     model: nn.Module
@@ -84,7 +90,7 @@ class State:
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)
     window: dict[str, Tensor] = field(default_factory=dict)
-    parts: int = 1
+    micro_batches: int = 1
     after: str = ""
 
     @property
@@ -93,47 +99,42 @@ class State:
 
     def save(self, path: Path) -> None:
         """Publish the state as one file."""
-        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
-        tensors |= {f"window/{name}": tensor for name, tensor in self.window.items()}
-        for index, moments in self._inner.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer/{index}/{name}": value for name, value in moments.items() if isinstance(value, Tensor)
-            }
+        groups = {"model": self.model.state_dict(), "best": self.best, "window": self.window}
+        groups |= {f"optimizer/{index}": moments for index, moments in self._inner.state_dict()["state"].items()}
         about: dict[str, Any] = {
             "version": VERSION,
             "counters": asdict(self.counters),
             "scaler": self.scaler.state_dict(),
-            "parts": self.parts,
+            "parts": self.micro_batches,
             "after": self.after,
         }
         if isinstance(self.optimizer, Lookahead):
             about["lookahead_updates"] = self.optimizer.updates
-            tensors |= {f"slow/{index}": slow for index, slow in enumerate(self.optimizer.slow)}
+            groups["slow"] = {str(index): slow for index, slow in enumerate(self.optimizer.slow)}
+        tensors = {
+            f"{group}/{name}": value
+            for group, values in groups.items()
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
         publish_tensors(path, tensors, metadata={"state": json.dumps(about)})
 
-    def restore(self, path: Path, *, device: torch.device) -> bool:
-        """Continue from `path`; False, and nothing changed, when there is no state that fits.
+    def restore(self, path: Path, *, device: torch.device) -> None:
+        """Resume from `path` where it holds a state that fits; nothing is changed otherwise.
 
-        A state that does not fit (another version of the network, a damaged file) is no loss of results: the
-        training then starts over and ends the same.
+        A state that does not fit (another version of the network, a damaged file) loses no result: the training then
+        starts over and ends the same.
         """
         try:
             tensors, metadata = read_tensors(path)
         except (DataError, FileNotFoundError):
-            return False
+            return
         about = json.loads(metadata.get("state", "{}"))
-        groups: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition("/")
-            groups.setdefault(group, {})[rest] = tensor
+        groups = _nested(tensors)
         if not self._fits(about, groups):
-            return False
+            return
         self.model.load_state_dict(groups["model"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in groups.get("optimizer", {}).items():
-            index, _, moment = name.partition("/")
-            moments.setdefault(int(index), {})[moment] = tensor
+        moments = {int(index): named for index, named in _nested(groups.get("optimizer", {})).items()}
         self._inner.load_state_dict({"state": moments, "param_groups": self._inner.state_dict()["param_groups"]})
         if isinstance(self.optimizer, Lookahead):
             self.optimizer.updates = about["lookahead_updates"]
@@ -141,22 +142,29 @@ class State:
                 slow.copy_(groups["slow"][str(position)])
         if about["scaler"]:
             self.scaler.load_state_dict(about["scaler"])
-        self.counters = Counters(**about["counters"])
-        self.counters.history = [(step, name, value) for step, name, value in self.counters.history]
+        counters = about["counters"]
+        self.counters = Counters(**{**counters, "history": [tuple(row) for row in counters["history"]]})
         self.best = groups.get("best", {})
         self.window = {name: tensor.to(device) for name, tensor in groups.get("window", {}).items()}
-        return True
 
     def _fits(self, about: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> bool:
         own = {name: tensor.shape for name, tensor in self.model.state_dict().items()}
         stored = {name: tensor.shape for name, tensor in groups.get("model", {}).items()}
-        lookahead = isinstance(self.optimizer, Lookahead)
-        fits = about.get("version") == VERSION and about.get("parts", 1) == self.parts
-        return fits and own == stored and lookahead == ("lookahead_updates" in about)
+        fits = about.get("version") == VERSION and about.get("parts", 1) == self.micro_batches and own == stored
+        return fits and isinstance(self.optimizer, Lookahead) == ("lookahead_updates" in about)
 
 
-def begun_in(path: Path) -> tuple[int, str]:
-    """Parts in which the training of a state processes its batches, and after which failure; 1 and '' without one."""
+def _nested(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """First component of the names -> rest of the name -> tensor."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = tensor
+    return groups
+
+
+def saved_micro_batches(path: Path) -> tuple[int, str]:
+    """The number of micro-batches of a saved state, and the failure that raised it; 1 and '' without a state."""
     try:
         about = json.loads(read_metadata(path).get("state", "{}"))
     except (DataError, FileNotFoundError):

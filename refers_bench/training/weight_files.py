@@ -1,4 +1,4 @@
-"""What is inside a weight file that somebody else made, read without running anything it may contain?"""
+"""Reads weight files that other people made, without running any code they may contain."""
 
 from __future__ import annotations
 
@@ -20,16 +20,6 @@ from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
 from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
 
-#: File endings and what is read of them.
-FORMATS = {
-    ".safetensors": "safetensors",
-    ".npz": "NumPy arrays in the JAX layout",
-    ".pt": "torch",
-    ".pth": "torch",
-    ".bin": "torch",
-    ".ckpt": "torch",
-    ".tar": "torch",
-}
 #: Names of an encoder's tensors here; a head or a text tower has none of them.
 _ENCODER = re.compile(r"(aggregation_embedding|(position|patch)_(embedding|projection)|blocks|norm|net)\b.*")
 
@@ -42,17 +32,11 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: no such file, unknown format, truncated, or with something else than tensors inside.
     """
-    kind = FORMATS.get(path.suffix.lower())
-    if not path.is_file() or kind is None:
+    reader = _READERS.get(path.suffix.lower())
+    if not path.is_file() or reader is None:
         found = "no such file" if not path.is_file() else f"unknown format '{path.suffix}'"
-        raise DataError(found, allowed=f"a file ending in {', '.join(FORMATS)}", path=path)
-    if kind == "safetensors":
-        content: Mapping[str, Any] = read_tensors(path)[0]
-    elif kind == "torch":
-        content = _torch(path)
-    else:
-        content = _jax(path)
-    weights = foreign_layouts.unwrapped(content)
+        raise DataError(found, allowed=f"a file ending in {', '.join(_READERS)}", path=path)
+    weights = foreign_layouts.unwrapped(reader(path))
     if not weights:
         raise DataError("no tensor inside", allowed="a state dict, or a checkpoint that holds one", path=path)
     return weights
@@ -62,12 +46,10 @@ def _torch(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = str(error).splitlines()[0][:200]
         allowed = "tensors alone; convert the file where you trust it: weights of code are never run here"
-        raise DataError(f"not weights alone ({found})", allowed=allowed, path=path) from error
+        raise DataError(f"not weights alone ({_first_line(error)})", allowed=allowed, path=path) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        found = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DataError(f"not a readable torch file ({found})", path=path) from error
+        raise DataError(f"not a readable torch file ({_first_line(error)})", path=path) from error
     if not isinstance(content, Mapping):
         raise DataError(f"a {type(content).__name__}", allowed="a mapping of names to tensors", path=path)
     return content
@@ -84,6 +66,15 @@ def _jax(path: Path) -> Mapping[str, Any]:
         raise DataError(found, allowed="the arrays of ViT-B_16.npz", path=path) from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"not a readable .npz ({str(error)[:200]})", path=path) from error
+
+
+def _safetensors(path: Path) -> Mapping[str, Any]:
+    return read_tensors(path)[0]
+
+
+_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+#: File ending -> its reader.
+_READERS = {".safetensors": _safetensors, ".npz": _jax, **dict.fromkeys(_TORCH, _torch)}
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,8 @@ Prints milliseconds a job, beside what publishing the same record costs alone in
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,9 +15,15 @@ from pathlib import Path
 from refers_bench import identity
 from refers_bench.execution.engine import PRELOAD, Settings, Slot
 from refers_bench.execution.local import execute
-from refers_bench.jobs import entry
 from refers_bench.plan.lock import Job
 from refers_bench.store.context import JobContext
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
+sys.path.append(SUPPORT)
+os.environ["PYTHONPATH"] = os.pathsep.join([SUPPORT, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+
+import noop_jobs  # noqa: E402
+from tiny_jobs import ENTRY  # noqa: E402
 
 
 class Silent:
@@ -46,13 +54,15 @@ def main() -> None:
         alone = JobContext(results=Path(folder) / "alone", cache=Path(folder) / "cache")
         start = time.perf_counter()
         for job in jobs(options.jobs):
-            entry.run({"key": job.key, "kind": job.kind, "name": job.name, "needs": [], "spec": dict(job.spec)}, alone)
+            noop_jobs.run(
+                {"key": job.key, "kind": job.kind, "name": job.name, "needs": [], "spec": dict(job.spec)}, alone
+            )
         bare = time.perf_counter() - start
 
         def orchestrated(count: int, name: str) -> float:
             settings = Settings(
                 results=Path(folder) / name, cache=Path(folder) / "cache", preload=PRELOAD,
-                slots=[Slot(device="cpu")] * options.workers,
+                slots=[Slot(device="cpu")] * options.workers, entry=ENTRY,
             )  # fmt: skip
             begun = time.perf_counter()
             outcome = execute(jobs(count), settings, Silent())

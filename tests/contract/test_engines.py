@@ -17,7 +17,7 @@ from refers_bench.execution import coordinator, engine, engines
 from refers_bench.execution.engine import Outcome, Settings, Slot
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
-from tiny_jobs import job
+from tiny_jobs import ENTRY, job
 
 ENGINES = sorted(plugins.engines())
 #: What makes an engine usable here: name -> fixture that skips with a reason where that is not possible.
@@ -83,7 +83,7 @@ def run(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     def run(jobs: list[Job], **how: Any) -> tuple[Outcome, Listening]:
         settings = Settings(
             results=tmp_path / "results", cache=tmp_path / "cache", slots=[Slot(device="cpu")] * 2, device="cpu",
-            preload=engine.PRELOAD, **{"time_limit": 60.0, **how},
+            preload=engine.PRELOAD, entry=ENTRY, **{"time_limit": 60.0, **how},
         )  # fmt: skip
         listening = Listening()
         made = engines.make(name, settings, {"executor": name, name: section})
@@ -179,7 +179,7 @@ def abacus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_an_engine_of_another_package_is_found_by_its_name(abacus: None, tmp_path: Path) -> None:
     assert list(plugins.engines()) == ["abacus", "local", "ray", "slurm"]
-    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", preload=engine.PRELOAD)
+    settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", preload=engine.PRELOAD, entry=ENTRY)
     made: Any = engines.make("abacus", settings, {"options": {"beads": 7}}, site={"slurm": {"gpus": 1}})
     assert (made.name, made.beads) == ("abacus", 7)
     assert len(coordinator.execute([job("one")], made, settings, Listening()).done) == 1

@@ -32,7 +32,10 @@ if __name__ == "__main__":
     slots = [Slot(device="cpu")] * how.pop("workers", 2)
     executor, section = how.pop("executor", "local"), how.pop("section", {})
     folder = Path(sys.argv[2])
-    settings = Settings(results=folder / "results", cache=folder / "cache", slots=slots, preload=PRELOAD, device="cpu", **how)
+    settings = Settings(
+        results=folder / "results", cache=folder / "cache", slots=slots, preload=PRELOAD, device="cpu",
+        entry="noop_jobs:run", **how
+    )
     engine = make(executor, settings, {executor: section})
     outcome = execute(jobs, engine, settings, PlainView(len(jobs)))
     print(json.dumps({"failed": outcome.failed, "blocked": outcome.blocked, "done": outcome.done}))

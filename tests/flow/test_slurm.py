@@ -28,7 +28,7 @@ from refers_bench.execution.slurm import folder as slurm_folder
 from refers_bench.plan.lock import Job
 from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
-from tiny_jobs import job
+from tiny_jobs import ENTRY, job
 
 pytestmark = pytest.mark.cluster
 
@@ -118,6 +118,7 @@ class Lab:
             cache=self.folder / "cache",
             device="cpu",
             preload=PRELOAD,
+            entry=ENTRY,
             **{"time_limit": 60.0, **how},
         )
         engine = make("slurm", settings, {"slurm": {**SECTION, **(section or {})}})

@@ -174,7 +174,7 @@ def test_whole_steps(golden_methods_folder: Path, tmp_path: Path, case: str, los
     for last in range(1, len(steps) + 1) if resumed else [len(steps)]:
         model, draws = fresh(), mixings(last - 1 if resumed else 0)
         rule = sections.rules({**section, "steps": last}, model, metric="", higher_is_better=False, save_every_s=0)
-        loop.train(
+        loop.Training(
             model,
             key="golden",
             settings=rule.settings,
@@ -186,7 +186,7 @@ def test_whole_steps(golden_methods_folder: Path, tmp_path: Path, case: str, los
             state_path=tmp_path / "state",
             device=torch.device("cpu"),
             progress=check,
-        )
+        ).run()
 
 
 def test_holes(golden_methods_folder: Path) -> None:

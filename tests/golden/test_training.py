@@ -153,7 +153,7 @@ def no_dropout(model: nn.Module) -> nn.Module:
 
 
 def curve(outcome: loop.Outcome, name: str) -> Tensor:
-    return torch.tensor([value for _, row, value in outcome.history if row == name], dtype=torch.float64)
+    return torch.tensor([value for _, row, value in outcome.counters.history if row == name], dtype=torch.float64)
 
 
 def encoder_of(hp: dict[str, Any], data: dict[str, Tensor], *, aggregation: str) -> RadiographTransformer:
@@ -196,13 +196,13 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
     shape = schedules.multiplier("cosine", steps=hp["total"], warmup_steps=hp["warmup"])
     batches = [RadiographBatch(images_BCHW=one["images"], labels_BK=one["labels"]) for one in batches_of(data)]
     norms = gradient_norms(monkeypatch)
-    outcome = loop.train(
+    outcome = loop.Training(
         model, key="golden", settings=loop.Settings(steps=len(data["record/loss"]), clip_norm=hp["max_grad_norm"]),
         optimizer=optimizers.build("sgd", groups, momentum=hp["momentum"]),
         factor=schedules.per_update(shape, order="before_step"), draw=lambda step: batches[step % len(batches)],
         losses=lambda batch: {"labels": masked_bce(model(batch.images_BCHW), batch.labels_BK)},
         validate=None, state_path=tmp_path / "state", device=torch.device("cpu"),
-    )  # fmt: skip
+    ).run()  # fmt: skip
     close(curve(outcome, "loss/total"), data["record/loss"], "loss", **TRAJECTORY)
     close(curve(outcome, "lr"), data["record/lr_used"], "lr", absolute=1e-12)
     close(torch.tensor(norms), data["record/total_norm_before_clip"], "norm", **TRAJECTORY)
@@ -254,11 +254,11 @@ def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytes
 
     batches = [batch(part) for part in batches_of(data)]
     norms = gradient_norms(monkeypatch)
-    outcome = loop.train(
+    outcome = loop.Training(
         model, key="golden", settings=loop.Settings(steps=hp["steps"], clip_norm=hp["clip"]), optimizer=rule,
         factor=schedules.per_update(shape, order="after_step"), draw=lambda step: batches[step % len(batches)], losses=model,
         validate=None, state_path=tmp_path / "state", device=torch.device("cpu"),
-    )  # fmt: skip
+    ).run()  # fmt: skip
     close(curve(outcome, "loss/total"), data["record/loss_total"], "total", **TRAJECTORY)
     close(curve(outcome, "loss/report_generation"), data["record/loss_captioning"], "report generation", **TRAJECTORY)
     consistency = curve(outcome, "loss/study_report_consistency")

@@ -7,6 +7,8 @@ from typing import Any
 from refers_bench import identity
 from refers_bench.plan.lock import Job
 
+#: What workers call where no-op jobs run, in any process that a test starts.
+ENTRY = "noop_jobs:run"
 AUGMENT = {
     "crop": "random", "scale": [0.08, 1.0], "ratio": [0.75, 1.33], "rotation_degrees": 10, "flip_probability": 0.5,
     "brightness": [0.8, 1.2], "contrast": [0.8, 1.2], "jitter_probability": 0.8,

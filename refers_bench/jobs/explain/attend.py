@@ -22,11 +22,9 @@ from refers_bench.data.augment import Augment
 from refers_bench.data.index import digest
 from refers_bench.data.transfer import together
 from refers_bench.errors import DataError
-from refers_bench.jobs import finetune
+from refers_bench.jobs import finetune, setup
 from refers_bench.jobs.prepare import phantom_root
 from refers_bench.jobs.record import Record
-from refers_bench.jobs.roots import data_root
-from refers_bench.jobs.setup import PROGRESS, open_prepared, rows_of_task
 from refers_bench.nets import attention_maps
 from refers_bench.plugins import Dataset
 from refers_bench.store import schemas
@@ -51,12 +49,12 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
-    key, spec = job["key"], job["spec"]
-    record, store = Record.start(job, context), ResultStore(context.results)
+    key, spec, store = job["key"], job["spec"], ResultStore(context.results)
+    record = Record(job, store, context)
 
     # 1. What is annotated; before anything is trained.
-    images = open_prepared(context, spec["spec"]["prepare"])
-    rows = rows_of_task(images.index, spec["spec"]["task"])
+    images = setup.open_prepared(context, spec["spec"]["prepare"])
+    rows = setup.rows_of_task(images.index, spec["spec"]["task"])
     annotated, counts = annotated_boxes(rows, spec, context)
 
     # 2. The classifier, under the circumstances of the stored run.
@@ -80,13 +78,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         classes = torch.tensor([fitted.classes.index(name) for name in part["class"]], device=context.device)
         return attention_maps.class_activation(network, pixels(part["image_id"]), classes)
 
-    progress = ProgressFile(store.work_folder(key) / PROGRESS)
-    maps = {"class": in_batches(pairs, activation, progress)}
+    def rolled_out(part: pd.DataFrame) -> Tensor:
+        return attention_maps.rollout(network, pixels(part["image_id"]))
+
+    progress = ProgressFile(store.progress(key))
+    maps, made = {"class": in_batches(pairs, activation, progress)}, {"class": attention_maps.GRAD_CAM}
     if attention_maps.has_attention(network):
+        made = {"rollout": attention_maps.ROLLOUT, "class": attention_maps.GRADIENT_ATTENTION}
         distinct = pairs[["image_id"]].drop_duplicates(ignore_index=True)
-        maps["rollout"] = in_batches(
-            distinct, lambda part: attention_maps.rollout(network, pixels(part["image_id"])), progress
-        )
+        maps["rollout"] = in_batches(distinct, rolled_out, progress)
 
     # 4. Publish.
     facts = {
@@ -95,14 +95,13 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "grid": list(maps["class"].shape[1:]),
         "side": augment.size,
         "window": list(augment.window(images.meta["size"])),
-        "maps": described(network),
+        "maps": made,
         "predictions": "equal to the stored ones",
-        "steps": fitted.outcome.steps,
+        "steps": fitted.outcome.counters.step,
     }
-    with store.publish(key) as stage:
+    with record.published(facts) as stage:
         publish_tensors(stage / TENSORS, maps)
         schemas.write(stage / BOXES, annotated, "annotated")
-        record.write(stage, facts=facts)
 
 
 def annotated_boxes(
@@ -116,7 +115,7 @@ def annotated_boxes(
     data, task = spec["data"], spec["spec"]
     dataset: Dataset = plugins.load("dataset", data["dataset"])
     assert dataset.boxes is not None
-    root = phantom_root(dataset, data, context) if data["phantom"] else data_root(context, data["dataset"])
+    root = phantom_root(dataset, data, context) if data["phantom"] else context.data_root(data["dataset"])
     boxes = dataset.boxes(root, dataset.Params(**data["params"]))
     if not data["phantom"] and digest(boxes) != spec["boxes"]:
         raise DataError("annotated boxes changed since planning", allowed="the same files; explain again", path=root)
@@ -126,11 +125,8 @@ def annotated_boxes(
     by_split = here.groupby("split")["image_id"].nunique()
     if found.empty:
         seen = ", ".join(f"{count} in {split or 'none'}" for split, count in by_split.items()) or "none at all"
-        raise DataError(
-            f"no test image of task '{task['task']}' has an annotated box of its classes",
-            allowed=f"annotated test images (annotated images by split: {seen})",
-            path=root,
-        )
+        missing = f"no test image of task '{task['task']}' has an annotated box of its classes"
+        raise DataError(missing, allowed=f"annotated test images (annotated images by split: {seen})", path=root)
     order = ["image_id", "class", "reader", "left", "top", "width", "height"]
     annotated = found[[*schemas.SCHEMAS["annotated"].names]].sort_values(order, ignore_index=True)
     counts = {
@@ -153,10 +149,8 @@ def as_before(context: JobContext, stored: Mapping[str, Any]) -> JobContext:
         raise DataError(f"the cell was trained on {device}, this job runs on {context.device}", allowed=device)
     computed = str(then.get("arithmetic", arithmetic.NATIVE))
     if computed != (now := arithmetic.chosen(context.device)):
-        raise DataError(
-            f"the cell was trained in {computed} arithmetic, this job computes in {now} arithmetic",
-            allowed=f"'execution: {{arithmetic: {computed}}}' in the manifest",
-        )
+        found = f"the cell was trained in {computed} arithmetic, this job computes in {now} arithmetic"
+        raise DataError(found, allowed=f"'execution: {{arithmetic: {computed}}}' in the manifest")
     parts = stored["facts"].get("accumulation", {}).get("parts", 1)
     return replace(context, threads=int(then.get("threads", context.threads)), accumulate=int(parts))
 
@@ -181,12 +175,12 @@ def check_predictions(found: pd.DataFrame, path: Path, stored: Mapping[str, Any]
     largest = float(np.abs(now["logit"].to_numpy() - before["logit"].to_numpy()).max()) if same_rows else None
     what = f"logits differ by up to {largest:.3g}" if same_rows else "it predicts other images or classes"
     then = stored["provenance"]
-    packages, machine = then.get("packages", {}), then.get("hardware", {})
+    cpu = then.get("hardware", {}).get("cpu", "unknown processor")
+    torch_version = then.get("packages", {}).get("torch", "unknown")
+    allowed = f"the machine and versions of the stored run ({cpu}, torch {torch_version}), "
+    allowed += "or another results folder (--results) where it is run anew"
     raise DataError(
-        f"fine-tuned again, the cell does not give its stored predictions: {what}",
-        allowed=f"the machine and versions of the stored run ({machine.get('cpu', 'unknown processor')}, torch "
-        f"{packages.get('torch', 'unknown')}), or another results folder (--results) where it is run anew",
-        path=path,
+        f"fine-tuned again, the cell does not give its stored predictions: {what}", allowed=allowed, path=path
     )
 
 
@@ -199,10 +193,3 @@ def in_batches(
         found.append(compute(rows.iloc[start : start + BATCH]).float().cpu())
         progress({"step": min(start + BATCH, len(rows)), "steps": len(rows), "losses": {}, "images_per_s": 0})
     return torch.cat(found)
-
-
-def described(network: torch.nn.Module) -> dict[str, str]:
-    """Kind of map -> how it is made, in words."""
-    if not attention_maps.has_attention(network):
-        return {"class": attention_maps.GRAD_CAM}
-    return {"rollout": attention_maps.ROLLOUT, "class": attention_maps.GRADIENT_ATTENTION}

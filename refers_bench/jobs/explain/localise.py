@@ -1,4 +1,4 @@
-"""Which boxes does a threshold draw around what a classifier looked at, and how far do they meet the annotated ones?"""
+"""Draws boxes around what a classifier looked at, by a threshold, and compares them with the annotated ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from refers_bench.analysis.localisation import SIDES, Box, centred, overlap, pai
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError
 from refers_bench.jobs.record import Record
-from refers_bench.jobs.roots import prepared_folder
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
@@ -32,8 +31,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         DataError: no maps, none of a kind that was asked for, or no prepared images.
         StorageError: results cannot be written.
     """
-    key, spec = job["key"], job["spec"]
-    record, store = Record.start(job, context), ResultStore(context.results)
+    spec, store = job["spec"], ResultStore(context.results)
+    record = Record(job, store, context)
     attended = store.record(spec["attend"])
     folder = store.folder(spec["attend"])
     if attended is None:
@@ -53,22 +52,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         for kind, maps_P in by_pair.items()
     }
     shown = chosen(pairs, spec["images"])
-    with store.publish(key) as stage:
+    listed = pairs[["image_id", "class"]].iloc[shown].to_dict("records")
+    with record.published({**facts, "threshold": spec["threshold"], "shown": listed}) as stage:
         schemas.write(stage / "predicted.parquet", predicted_rows(pairs, found), "predicted")
         schemas.write(stage / "overlaps.parquet", overlap_rows(pairs, found, boxes), "overlaps")
         if shown:
-            images = PreparedImages.open(prepared_folder(context, spec["prepare"]))
+            images = PreparedImages.open(context.prepared(spec["prepare"]))
             tensors = {"pixels": thumbnails(images, pairs["image_id"].iloc[shown])}
             tensors |= {kind: np.ascontiguousarray(maps_P[shown]) for kind, maps_P in by_pair.items()}
             save_file(tensors, stage / "shown.safetensors")
-        record.write(
-            stage,
-            facts={
-                **facts,
-                "threshold": spec["threshold"],
-                "shown": pairs[["image_id", "class"]].iloc[shown].to_dict("records"),
-            },
-        )
 
 
 def of_pairs(maps: npt.NDArray[np.float32], pairs: pd.DataFrame, kind: str) -> npt.NDArray[np.float32]:
@@ -92,7 +84,7 @@ def predicted_rows(pairs: pd.DataFrame, found: Mapping[str, Sequence[Sequence[Bo
     rows = [
         (kind, image, name, *box)
         for kind, of_kind in found.items()
-        for (image, name), boxes in zip(zip(pairs["image_id"], pairs["class"], strict=True), of_kind, strict=True)
+        for (image, _, name), boxes in zip(pairs.itertuples(index=False), of_kind, strict=True)
         for box in boxes
     ]
     frame = pd.DataFrame(rows, columns=["map", "image_id", "class", *SIDES])
@@ -109,31 +101,19 @@ def overlap_rows(
     }
     rows = []
     for kind, of_kind in found.items():
-        for pair, boxes in zip(pairs.itertuples(index=False), of_kind, strict=True):
-            image, patient, name = pair
+        for (image, patient, name), boxes in zip(pairs.itertuples(index=False), of_kind, strict=True):
             truth = annotated[image, name]
-            rows.append(
-                {
-                    "map": kind,
-                    "image_id": image,
-                    "patient_id": patient,
-                    "class": name,
-                    "n_annotated": len(truth),
-                    "n_predicted": len(boxes),
-                    "iou": overlap(boxes, truth),
-                    "centred_iou": overlap([middle[name]], truth),
-                }
-            )
-    return pd.DataFrame(rows)
+            overlaps = overlap(boxes, truth), overlap([middle[name]], truth)
+            rows.append((kind, image, patient, name, len(truth), len(boxes), *overlaps))
+    names = ["map", "image_id", "patient_id", "class", "n_annotated", "n_predicted", "iou", "centred_iou"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def chosen(pairs: pd.DataFrame, count: int) -> list[int]:
     """Rows of the pairs that a report shows: class by class in turn, by a hash of names, never by their result."""
-    order = pairs.assign(
-        drawn=[
-            identity.seed("shown", image, name) for image, name in zip(pairs["image_id"], pairs["class"], strict=True)
-        ]
-    ).sort_values(["class", "drawn"])
+    named = zip(pairs["image_id"], pairs["class"], strict=True)
+    drawn = [identity.seed("shown", image, name) for image, name in named]
+    order = pairs.assign(drawn=drawn).sort_values(["class", "drawn"])
     turn = order.groupby("class").cumcount()
     places = order.assign(turn=turn).sort_values(["turn", "class"]).index
     return [int(place) for place in places[:count]]
@@ -143,10 +123,5 @@ def thumbnails(images: PreparedImages, names: pd.Series) -> npt.NDArray[np.uint8
     """Prepared radiographs, made smaller where they are large: uint8 (S, side, side)."""
     place = pd.Series(np.arange(len(images.index)), index=images.index["image_id"])
     side = min(SHOWN_SIDE, images.images_NHW.shape[1])
-    found = [
-        np.asarray(
-            Image.fromarray(np.asarray(images.images_NHW[place[name]])).resize((side, side), Image.Resampling.BOX)
-        )
-        for name in names
-    ]
-    return np.stack(found)
+    pictures = (Image.fromarray(np.asarray(images.images_NHW[place[name]])) for name in names)
+    return np.stack([np.asarray(one.resize((side, side), Image.Resampling.BOX)) for one in pictures])

@@ -1,4 +1,4 @@
-"""How do the results of a bundle become results here, without trusting what it says of itself?"""
+"""Takes the results of a bundle into the store, without trusting what the bundle says of itself."""
 
 from __future__ import annotations
 
@@ -43,19 +43,17 @@ class Imported:
     recomputed: int
 
 
-def opened(path: Path, folder: Path, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Results:
+def checked(
+    path: Path, folder: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[Results, int]:
     """Check an archive's files, keys and metrics, with everything written below an empty folder.
+
+    Returns:
+        The results, and the number of runs whose AUCs were computed again.
 
     Raises:
         UserError: see `refers_bench.store.archive.verify` and `refers_bench.analysis.bundle.check`; not a bundle.
     """
-    return checked(path, folder, progress=progress)[0]
-
-
-def checked(
-    path: Path, folder: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[Results, int]:
-    """As `opened`, with the number of runs whose AUCs were computed again."""
     verify(path, into=folder)
     about = read_json(folder / bundle.ABOUT) if (folder / bundle.ABOUT).is_file() else {}
     name = about.get("name")
@@ -82,7 +80,7 @@ def publish(
         results: the results folder.
         scratch: an empty folder.
         name: of the plan; None for the bundle's own.
-        progress: told (done, total) while AUCs are computed again.
+        progress: called with (done, total) while AUCs are computed again.
 
     Raises:
         UserError: the archive is not what it should be; a plan of that name with other content, or a result with
@@ -91,10 +89,10 @@ def publish(
     found, recomputed = checked(path, scratch, progress=progress)
     name = name or found.name
     store = ResultStore(results)
+    kinds = {key: found.jobs[key].kind for key in found.records}
     moved, known, left = [], 0, 0
-    for key in found.records:
+    for key, kind in kinds.items():
         folder = found.store / key
-        kind = found.jobs[key].kind
         if not _complete(kind, folder):
             left += 1
         elif store.state(key) == "done":
@@ -108,9 +106,8 @@ def publish(
         raise UserError(f"a plan '{name}' with other content is here", allowed="another name: --name", path=target)
     for key in moved:
         with store.publish(key) as stage:
-            kind = found.jobs[key].kind
             for file in (found.store / key).iterdir():
-                if bundle.travels(kind, file.name, checkpoints=True):
+                if bundle.travels(kinds[key], file.name, checkpoints=True):
                     shutil.copyfile(file, stage / file.name)
     publish_bytes(target, lock)
     return Imported(name=name, added=len(moved), known=known, left=left, recomputed=recomputed)
@@ -119,7 +116,7 @@ def publish(
 def _complete(kind: str, folder: Path) -> bool:
     """Whether a folder holds all that others need of such a job: else it would count as done and be of no use."""
     if kind in bundle.WHOLE:
-        return (folder / FILE).is_file() and (folder / "metrics.parquet").is_file() and (folder / RECORD).is_file()
+        return all((folder / name).is_file() for name in (FILE, "metrics.parquet", RECORD))
     # Tokenizers and words do not travel, so a pre-training is complete only where weights are all it leaves.
     return kind == "pretrain" and (folder / "checkpoint.safetensors").is_file()
 
@@ -127,15 +124,13 @@ def _complete(kind: str, folder: Path) -> bool:
 def _same(theirs: Path, ours: Path, path: Path) -> None:
     """Refuse a result that is here under the same key with other predictions."""
     if (theirs / FILE).is_file() and sha256_of(theirs / FILE) != sha256_of(ours / FILE):
-        raise UserError(
-            f"its predictions of {ours.name} are not those that are here under the same key",
-            allowed="equal results of equal recipes; 'results diff' shows by how much they differ",
-            path=path,
-        )
+        allowed = "equal results of equal recipes; 'results diff' shows by how much they differ"
+        found = f"its predictions of {ours.name} are not those that are here under the same key"
+        raise UserError(found, allowed=allowed, path=path)
 
 
 def _lock(found: Results, path: Path, name: str) -> bytes:
-    """The plan's file, with a word of where it comes from."""
+    """The plan's file, with a note of where it comes from."""
     content: dict[str, Any] = json.loads((found.store.parent / found.name / LOCK).read_bytes())
     content["name"] = name
     content["manifest"] = {**(content.get("manifest") or {}), "bundle": {"name": found.name, "sha256": sha256_of(path)}}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,17 @@ from refers_bench import identity
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.data.imported.predictions import ImportedRun
 from refers_bench.errors import UserError
-from refers_bench.files import publish_json
+from refers_bench.jobs.record import Record
 from refers_bench.plan import lock
-from refers_bench.store import provenance, schemas
-from refers_bench.store.results import RECORD, ResultStore
+from refers_bench.store import schemas
+from refers_bench.store.results import ResultStore
 
 #: Raised when the stored files would differ for the same source.
 RECIPE = 1
 #: Where results may come from, besides a run of ours.
 RELEASED, IMPORTED = "released", "imported"
+#: What names a cell.
+CELL = ("method", "dataset", "task", "label_ratio", "seed")
 #: Why a class has no AUC in imported predictions, besides the reasons of `analysis.auc`.
 NAN_SCORES = "NaN scores"
 
@@ -54,7 +54,7 @@ def publish(
         tables: of the paper, to be shown however few of their cells are there.
         unread: what of the source was not read ("column notes", or a file's path), for the report.
         probabilities: whether the scores are declared probabilities; of others no range is known.
-        progress: told (done, total) after each run.
+        progress: called with (done, total) after each run.
 
     Raises:
         UserError: a plan of that name stands there that was not imported from such a source.
@@ -70,18 +70,8 @@ def publish(
         jobs.setdefault(job.key, job)
         if store.state(job.key) != "done":
             _store(run, job, store, origin)
-        cells.append(
-            lock.Cell(
-                method=run.method,
-                label=run.label,
-                dataset=run.dataset,
-                task=run.task,
-                label_ratio=run.label_ratio,
-                seed=run.seed,
-                key=job.key,
-                footnotes=run.footnotes,
-            )
-        )
+        which = {name: getattr(run, name) for name in CELL}
+        cells.append(lock.Cell(**which, label=run.label, key=job.key, footnotes=run.footnotes))
         progress(number + 1, len(runs))
     # Left out where there is nothing to say, as in the plans of earlier imports.
     about = {name: value for name, value in (("unread", list(unread)), ("probabilities", probabilities)) if value}
@@ -98,45 +88,21 @@ def publish(
 
 
 def _job(run: ImportedRun, origin: str) -> lock.Job:
-    spec = {
-        "kind": "import",
-        "recipe": RECIPE,
-        "origin": origin,
-        "method": run.method,
-        "dataset": run.dataset,
-        "task": run.task,
-        "label_ratio": run.label_ratio,
-        "seed": run.seed,
-        "classes": list(run.classes),
-        "digest": run.digest,
-    }
+    spec = {"kind": "import", "recipe": RECIPE, "origin": origin, **{name: getattr(run, name) for name in CELL}}
+    spec |= {"classes": list(run.classes), "digest": run.digest}
     return lock.Job(key=identity.key(spec), kind="import", name=run.name, spec=spec)
 
 
 def _store(run: ImportedRun, job: lock.Job, store: ResultStore, origin: str) -> None:
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    with store.publish(job.key) as stage:
+    facts = {
+        "origin": origin,
+        "images": {"test": len(run.image_ids)},
+        "files": dict(run.files),
+        "scores_merged_in_float32": run.merged,
+    }
+    with Record(vars(job), store).published(facts) as stage:
         schemas.write_table(stage / "predictions.parquet", _predictions(run), "predictions")
         schemas.write_table(stage / "metrics.parquet", _metrics(run), "metrics")
-        record = {
-            "version": 1,
-            "key": job.key,
-            "kind": job.kind,
-            "name": job.name,
-            "category": "ok",
-            "started": started,
-            "wall_s": round(time.monotonic() - clock, 3),
-            "peak_mem_bytes": provenance.peak_memory_bytes(),
-            "provenance": provenance.provenance(),
-            "spec": dict(job.spec),
-            "facts": {
-                "origin": origin,
-                "images": {"test": len(run.image_ids)},
-                "files": dict(run.files),
-                "scores_merged_in_float32": run.merged,
-            },
-        }
-        publish_json(stage / RECORD, record)
 
 
 def _predictions(run: ImportedRun) -> Any:
@@ -146,9 +112,8 @@ def _predictions(run: ImportedRun) -> Any:
     images, classes = run.labels_NK.shape
 
     def column(values: Sequence[str], codes: Any) -> Any:
-        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.string())).cast(
-            pa.string()
-        )
+        strings = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.string()))
+        return strings.cast(pa.string())
 
     image = np.repeat(np.arange(images, dtype=np.int32), classes)
     patients, place = np.unique(np.array(run.patient_ids, dtype=object), return_inverse=True)

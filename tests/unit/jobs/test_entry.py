@@ -211,7 +211,7 @@ def test_killed_and_resumed_gives_the_same_bytes(
 ) -> None:  # fmt: skip
     other = elsewhere(context, tmp_path)
     monkeypatch.setenv(setup.SAVE_VARIABLE, "0")
-    update = loop._Run.update
+    update = loop.Training.update
     for one, name in [(pretrained, "checkpoint.safetensors"), (finetuned, "predictions.parquet")]:
         for kill_at in (3, 9):
 
@@ -220,11 +220,11 @@ def test_killed_and_resumed_gives_the_same_bytes(
                     raise KeyboardInterrupt
                 update(run)
 
-            monkeypatch.setattr(loop._Run, "update", dying)
+            monkeypatch.setattr(loop.Training, "update", dying)
             with pytest.raises(KeyboardInterrupt):
                 entry.run(one, other)
             assert not folder(other, one).exists()
-        monkeypatch.setattr(loop._Run, "update", update)
+        monkeypatch.setattr(loop.Training, "update", update)
         entry.run(one, other)
         assert record(other, one)["facts"]["resumed_from"] == 9
         assert (folder(context, one) / name).read_bytes() == (folder(other, one) / name).read_bytes()
@@ -353,12 +353,13 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
     source = {"dataset": "phantom", "params": {}, "prepare": prepared["key"], "task": "findings", "has_reports": True}
     words = sent_job(kind="discover", method="transvw", discovery=settings, source=source, recipe=1)
     sections: list[Mapping[str, Any]] = []
+    trained = setup.trained
 
     def trained_and_noted(model: Any, section: Mapping[str, Any], **more: Any) -> Any:
         sections.append(section)
-        return setup.trained(model, section, **more)
+        return trained(model, section, **more)
 
-    monkeypatch.setattr(discover, "trained", trained_and_noted)
+    monkeypatch.setattr(setup, "trained", trained_and_noted)
     seen: dict[str, list[torch.Tensor]] = {"losses": [], "features": []}
 
     def losses(model: Any, batch: Any, inner: Any = AutoEncoder.losses) -> Any:
@@ -384,12 +385,11 @@ def test_visual_words_are_found_and_transvw_trains_on_them(
     assert (found.groupby(["split", "word"])["patient_id"].nunique().loc["train"] <= 6).all()
     splits = found.groupby("patient_id")["split"].nunique()
     assert (splits == 1).all() and set(found["split"]) <= {"train", "val"}
-    trained = pretrain_job("transvw", prepared)
-    trained["spec"] |= {"params": params, "discover": words["key"]}
-    trained = sent_job(**trained["spec"])
-    entry.run(trained, context)
-    assert (folder(context, trained) / "checkpoint.safetensors").is_file()
-    assert record(context, trained)["category"] == "ok"
+    spec = {**pretrain_job("transvw", prepared)["spec"], "params": params, "discover": words["key"]}
+    one = sent_job(**spec)
+    entry.run(one, context)
+    assert (folder(context, one) / "checkpoint.safetensors").is_file()
+    assert record(context, one)["category"] == "ok"
 
 
 def test_images_are_prepared_by_as_many_processes_as_there_are_cores(

@@ -20,7 +20,7 @@ from torch import Tensor
 from places import place_of
 from refers_bench.data.batches import RadiographBatch
 from refers_bench.errors import DataError
-from refers_bench.jobs import finetune
+from refers_bench.jobs import finetune, setup
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import publish_tensors
 
@@ -45,8 +45,11 @@ def weights(one: finetune.Fitted) -> dict[str, Tensor]:
 
 def same(one: finetune.Fitted, other: finetune.Fitted) -> bool:
     """Whether weights, chosen step and its value, and loss curves are the same bits."""
-    curves = [[row for row in each.outcome.history if row[1] != "images_per_s"] for each in (one, other)]
-    chosen = [(each.outcome.best_step, each.outcome.best_value, each.facts["selected"]) for each in (one, other)]
+    curves = [[row for row in each.outcome.counters.history if row[1] != "images_per_s"] for each in (one, other)]
+    chosen = [
+        (each.outcome.counters.best_step, each.outcome.counters.best_value, each.facts["selected"])
+        for each in (one, other)
+    ]
     pairs = zip(weights(one).values(), weights(other).values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs) and chosen[0] == chosen[1] and curves[0] == curves[1]
 
@@ -90,7 +93,9 @@ def test_the_test_split_plays_no_part_in_training_and_selection(
 ) -> None:
     spec = finetuning({"select": select})
     plain = fitted(images, spec)
-    assert plain.outcome.best_step not in (None, plain.outcome.steps), "the last weights would hide a wrong choice"
+    assert plain.outcome.counters.best_step not in (None, plain.outcome.counters.step), (
+        "the last weights would hide a wrong choice"
+    )
     for poison in (flipped, negative, inverted):
         poisoned = fitted(images.changed(poison("test")), spec)
         assert same(plain, poisoned), poison.__name__
@@ -100,7 +105,7 @@ def test_the_test_split_plays_no_part_in_training_and_selection(
     # What could have seen the poison: the same change of the validation split chooses other weights.
     for poison in (flipped, inverted):
         other = fitted(images.changed(poison("val")), spec)
-        assert other.outcome.best_step != plain.outcome.best_step, poison.__name__
+        assert other.outcome.counters.best_step != plain.outcome.counters.best_step, poison.__name__
         assert not predicted(plain, "test").equals(predicted(other, "test"))
     for poison in (flipped, inverted):
         other = fitted(images.changed(poison("train")), spec)
@@ -111,9 +116,13 @@ def test_without_validation_images_the_last_weights_are_kept_whatever_the_test_s
     draw_images: Any, finetuning: Callable[..., dict[str, Any]], fitted: Callable[..., finetune.Fitted]
 ) -> None:
     one = fitted(draw_images({"train": 8, "test": 8}), finetuning())
-    assert (one.outcome.best_step, len(one.outcome.validations), one.outcome.steps) == (None, 0, 8)
+    assert (one.outcome.counters.best_step, len(one.outcome.counters.validations), one.outcome.counters.step) == (
+        None,
+        0,
+        8,
+    )
     assert (one.facts["selected"], one.facts["selected_because"]) == ("last", "there is no validation image")
-    assert not [row for row in one.outcome.history if row[1].startswith("val/")]
+    assert not [row for row in one.outcome.counters.history if row[1].startswith("val/")]
 
 
 def test_the_metric_of_the_selection_is_that_of_the_validation_split(
@@ -130,10 +139,10 @@ def test_the_metric_of_the_selection_is_that_of_the_validation_split(
         for _, part in rows.groupby("class"):
             high, low = (part.loc[part["label"] == value, "logit"].to_numpy() for value in (1, 0))
             aucs.append(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
-        values = {step: value for step, name, value in one.outcome.history if name == f"val/{select[5:]}"}
+        values = {step: value for step, name, value in one.outcome.counters.history if name == f"val/{select[5:]}"}
         best = max(values.values()) if select == "best_auc" else min(values.values())
         assert list(values) == list(range(1, 9))
-        assert one.outcome.best_value == best == values[one.outcome.best_step]
+        assert one.outcome.counters.best_value == best == values[one.outcome.counters.best_step]
         assert best == pytest.approx(np.mean(aucs) if select == "best_auc" else loss, abs=1e-6)
 
 
@@ -289,10 +298,10 @@ def test_batches_in_parts_weigh_known_labels_alike(
         for parts in (1, 3)
     ]
     assert "accumulation" not in found[0].facts
-    assert found[1].facts["accumulation"] == {"parts": 3, "after": "", "batch_statistics": False}
+    assert setup.outcome_facts(found[1].outcome)["accumulation"] == {"parts": 3, "after": "", "batch_statistics": False}
     for (name, value), other in zip(weights(found[0]).items(), weights(found[1]).values(), strict=True):
         torch.testing.assert_close(value, other, rtol=1e-3, atol=1e-4, msg=name)
-    losses = [[value for _, name, value in one.outcome.history if name == "loss/bce"] for one in found]
+    losses = [[value for _, name, value in one.outcome.counters.history if name == "loss/bce"] for one in found]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 

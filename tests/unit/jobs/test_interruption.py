@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refers_bench.jobs.interruption import PROCESSES, SIGNALS, STOP, caught, told
+from refers_bench.jobs.interruption import PROCESSES, SIGNALS, STOP, caught, preempted
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -49,9 +49,9 @@ def test_another_thread_installs_nothing() -> None:
 
 
 def test_several_processes_are_told_by_a_file(tmp_path: Path) -> None:
-    asked = told(tmp_path, lambda: False)
+    asked = preempted(tmp_path, lambda: False)
     assert not asked()
     (tmp_path / PROCESSES).mkdir()
     (tmp_path / PROCESSES / STOP).touch()
     assert asked()
-    assert told(tmp_path / "elsewhere", lambda: True)()
+    assert preempted(tmp_path / "elsewhere", lambda: True)()

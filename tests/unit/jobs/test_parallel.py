@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 
+import noop_jobs  # noqa: F401 - whose jobs are run here
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
 from refers_bench.jobs import parallel
 from refers_bench.store.context import JobContext

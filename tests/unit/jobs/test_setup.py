@@ -11,7 +11,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from refers_bench.errors import DataError, UserError
-from refers_bench.jobs import finetune, pretrain, reports, roots, setup
+from refers_bench.jobs import finetune, pretrain, reports, setup
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
 from refers_bench.store.context import JobContext
 
@@ -31,16 +31,16 @@ def encoder(
 
 
 def test_data_roots(tmp_path: Path) -> None:
-    assert roots.data_root(context(tmp_path, nih=tmp_path), "nih") == tmp_path
+    assert context(tmp_path, nih=tmp_path).data_root("nih") == tmp_path
     with pytest.raises(UserError, match="data root 'nih' is not set; allowed: covid"):
-        roots.data_root(context(tmp_path, covid=tmp_path), "nih")
+        context(tmp_path, covid=tmp_path).data_root("nih")
     with pytest.raises(UserError, match="data root 'nih' does not exist"):
-        roots.data_root(context(tmp_path, nih=tmp_path / "gone"), "nih")
+        context(tmp_path, nih=tmp_path / "gone").data_root("nih")
     file = tmp_path / "weights.npz"
     file.write_text("")
-    assert roots.data_root(context(tmp_path, nih=file), "nih", folder=False) == file
+    assert context(tmp_path, nih=file).data_root("nih", folder=False) == file
     with pytest.raises(UserError, match="data root 'nih' is not a folder"):
-        roots.data_root(context(tmp_path, nih=file), "nih")
+        context(tmp_path, nih=file).data_root("nih")
 
 
 def test_initial_weights_from_npz_are_resized_to_the_image(golden: Path, tmp_path: Path) -> None:

@@ -82,13 +82,13 @@ def trained(work: Path, *, parts: int = 1, stop_at: int = 0) -> dict[str, Any]:
 
     found: dict[str, Any] = {"stopped": ""}
     try:
-        outcome = loop.train(
-            net, key="k", settings=loop.Settings(steps=25, parts=parts, save_every_s=1e9), optimizer=optimizer,
+        outcome = loop.Training(
+            net, key="k", settings=loop.Settings(steps=25, micro_batches=parts, save_every_s=1e9), optimizer=optimizer,
             factor=lambda step: 1.0, draw=lambda step: own(batch()), losses=forward, validate=None,
             counts=lambda part: {"bce": known(part.labels_BK).sum(), "words": (part.tokens_BT[:, 1:] != 0).sum()},
             state_path=work / "state", device=CPU, interrupted=interrupted,
-        )  # fmt: skip
-        found["losses"] = [row for row in outcome.history if row[1] != "images_per_s"]
+        ).run()  # fmt: skip
+        found["losses"] = [row for row in outcome.counters.history if row[1] != "images_per_s"]
     except loop.Interrupted as error:
         found |= {"stopped": str(error), "asked": asked[0]}
     return {**found, "weights": {name: value.clone() for name, value in net.state_dict().items()}}
@@ -103,11 +103,11 @@ def masks() -> list[float]:
         return {"one": weight * 1.0}
 
     model = nn.ParameterList([weight])
-    loop.train(
+    loop.Training(
         model, key="k", settings=loop.Settings(steps=3, save_every_s=1e9), factor=lambda step: 1.0,
         optimizer=torch.optim.SGD([{"params": [weight], "base_lr": 0.0}], lr=0.0), draw=lambda step: own(batch()),
         losses=losses, validate=None, state_path=Path("/nowhere/state"), device=CPU,
-    )  # fmt: skip
+    ).run()  # fmt: skip
     return seen
 
 
@@ -205,9 +205,9 @@ def test_all_processes_stop_after_the_same_update_and_one_saves(
 ) -> None:
     """They agree every tenth update; a process alone stops at once."""
     for found in two:
-        assert found["stopped"]["stopped"].startswith("told to make room after update 10 of 25") and found["saved"]
+        assert found["stopped"]["stopped"].startswith("preempted after update 10 of 25") and found["saved"]
         assert found["stopped"]["asked"] == 1
-    assert alone["stopped"]["stopped"].startswith("told to make room after update 1 of 25") and alone["saved"]
+    assert alone["stopped"]["stopped"].startswith("preempted after update 1 of 25") and alone["saved"]
 
 
 def test_each_process_drops_units_of_its_own(two: list[dict[str, Any]], alone: dict[str, Any]) -> None:

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from refers_bench.training import arithmetic, optimizers
+from refers_bench.training import arithmetic, optimizers, precision
 
 #: A process of its own: libraries look at the environment once.
 PROCESS = """
 import torch
 from refers_bench.errors import UserError
-from refers_bench.training import arithmetic
+from refers_bench.training import arithmetic, precision
 {before}
 arithmetic.choose("portable", "cpu")
 try:
-    arithmetic.check("cpu")
+    precision.check_arithmetic("cpu")
 except UserError as error:
     print(error)
 else:
@@ -42,7 +42,7 @@ def test_nothing_is_set_otherwise(asked: str, device: str) -> None:
     arithmetic.choose(asked, device)
     assert not set(arithmetic.VARIABLES) & set(os.environ)
     assert arithmetic.chosen("cpu") == "native"
-    arithmetic.check("cpu")
+    precision.check_arithmetic("cpu")
 
 
 @pytest.mark.usefixtures("clean")

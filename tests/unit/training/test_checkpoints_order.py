@@ -16,9 +16,14 @@ def test_weights_are_forced_to_disk_before_their_name(system_calls: Any, tmp_pat
     publish_tensors(path, {"a": torch.zeros(3)}, metadata={"step": "0"})
     size = path.stat().st_size
     calls = system_calls.of(lambda: publish_tensors(path, {"a": torch.ones(3)}, metadata={"step": "1"}))
-    assert calls == [f"fsync .w.safetensors.*.part {size}", "rename .w.safetensors.*.part w.safetensors"]
+    assert calls == [
+        "write .w.safetensors.*.part",
+        f"fsync .w.safetensors.*.part {size}",
+        "rename .w.safetensors.*.part w.safetensors",
+        "fsync .",
+    ]
     tensors, metadata = read_tensors(path)
     assert (tensors["a"].tolist(), metadata) == ([1.0, 1.0, 1.0], {"step": "1"})
-    for number in range(2):
+    for number in range(3):
         system_calls.of(lambda: publish_tensors(path, {"a": torch.zeros(3)}), killed_before=number)
         assert read_tensors(path)[1] == {"step": "1"}

@@ -19,7 +19,7 @@ from refers_bench.nets.parts import split
 from refers_bench.training import loop, optimizers, precision, schedules
 from refers_bench.training.checkpoints import read_metadata
 from refers_bench.training.progress import ProgressFile
-from refers_bench.training.state import begun_in
+from refers_bench.training.state import saved_micro_batches
 
 CPU = torch.device("cpu")
 
@@ -89,10 +89,10 @@ def run(
         return draw(step)
 
     factor = schedules.per_update(schedules.multiplier("cosine", steps=20, warmup_steps=3), order="after_step")
-    outcome = loop.train(
+    outcome = loop.Training(
         net, key="job", settings=settings, optimizer=rule, factor=factor, draw=draw_or_die,
         losses=losses or named, validate=more.pop("validate", validate), state_path=work / "state.safetensors", device=CPU, **more,
-    )  # fmt: skip
+    ).run()  # fmt: skip
     return net, outcome
 
 
@@ -100,7 +100,7 @@ EVERY = loop.Settings(steps=20, validate_every=4, metric="val/loss", clip_norm=1
 
 
 def stable(outcome: loop.Outcome) -> list[tuple[int, str, float]]:
-    return [row for row in outcome.history if row[1] != "images_per_s"]
+    return [row for row in outcome.counters.history if row[1] != "images_per_s"]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
@@ -117,7 +117,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str, lookahead:
         resumed, outcome = run(work, settings=settings, **kinds)
         assert outcome.resumed_from == kill_at
         assert stable(outcome) == stable(whole_outcome)
-        assert outcome.best_step == whole_outcome.best_step
+        assert outcome.counters.best_step == whole_outcome.counters.best_step
         for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
             assert torch.equal(a, b), (kill_at, name)
 
@@ -129,7 +129,7 @@ def test_resume_in_the_middle_of_a_history_window(tmp_path: Path, monkeypatch: p
         run(tmp_path / "killed", settings=EVERY, kill_at=8)
     _, resumed = run(tmp_path / "killed", settings=EVERY)
     assert stable(resumed) == stable(whole)
-    assert [step for step, name, _ in whole.history if name == "loss/total"] == [5, 10, 15, 20]
+    assert [step for step, name, _ in whole.counters.history if name == "loss/total"] == [5, 10, 15, 20]
 
 
 def test_a_finished_state_is_not_trained_further(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_damaged_state_starts_over(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.safetensors").write_bytes(content)
     _, outcome = run(tmp_path, settings=EVERY)
     assert outcome.resumed_from == 0
-    assert outcome.steps == 20
+    assert outcome.counters.step == 20
 
 
 def test_a_state_of_another_network_starts_over(tmp_path: Path) -> None:
@@ -155,14 +155,14 @@ def test_a_state_of_another_network_starts_over(tmp_path: Path) -> None:
 
 def test_losses_fall(tmp_path: Path) -> None:
     _, outcome = run(tmp_path, settings=EVERY, dropout=0.0)
-    totals = [value for _, name, value in outcome.history if name == "loss/total"]
+    totals = [value for _, name, value in outcome.counters.history if name == "loss/total"]
     assert len(totals) == 20
     assert sum(totals[-5:]) < 0.8 * sum(totals[:5])
 
 
 def test_total_is_the_sum_of_named_losses(tmp_path: Path) -> None:
     _, outcome = run(tmp_path, settings=EVERY)
-    rows = {(step, name): value for step, name, value in outcome.history}
+    rows = {(step, name): value for step, name, value in outcome.counters.history}
     for step in range(1, 21):
         parts = rows[step, "loss/bce"] + rows[step, "loss/small"]
         assert rows[step, "loss/total"] == pytest.approx(parts, rel=1e-6)
@@ -171,18 +171,18 @@ def test_total_is_the_sum_of_named_losses(tmp_path: Path) -> None:
 def test_accumulated_equals_big_batch(tmp_path: Path) -> None:
     whole, _ = run(tmp_path / "1", settings=replace(EVERY, metric=""), dropout=0.0)
     for parts in (2, 3):
-        cut, _ = run(tmp_path / f"{parts}", settings=replace(EVERY, metric="", accumulate=parts), dropout=0.0)
+        cut, _ = run(tmp_path / f"{parts}", settings=replace(EVERY, metric="", grad_accum_steps=parts), dropout=0.0)
         for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_processed_in_parts_equals_at_once(tmp_path: Path, accumulate: int) -> None:
-    settings = replace(EVERY, metric="", accumulate=accumulate)
+    settings = replace(EVERY, metric="", grad_accum_steps=accumulate)
     whole, at_once = run(tmp_path / "1", settings=settings, dropout=0.0)
     for parts in (2, 3):
-        cut, outcome = run(tmp_path / f"{parts}", settings=replace(settings, parts=parts), dropout=0.0)
-        assert outcome.parts == parts
+        cut, outcome = run(tmp_path / f"{parts}", settings=replace(settings, micro_batches=parts), dropout=0.0)
+        assert outcome.settings.micro_batches == parts
         for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
         for (step, name, a), (_, _, b) in zip(stable(at_once), stable(outcome), strict=True):
@@ -205,26 +205,26 @@ def test_losses_in_parts_weigh_what_they_count(tmp_path: Path) -> None:
         net = Net().eval()
         net.train = lambda mode=True, net=net: net  # type: ignore[method-assign,misc]
         rule = torch.optim.SGD([{"params": list(net.parameters()), "base_lr": 0.1}], lr=0.1)
-        outcome = loop.train(
-            net, key="job", settings=loop.Settings(steps=3, parts=parts), optimizer=rule, factor=lambda step: 1.0,
+        outcome = loop.Training(
+            net, key="job", settings=loop.Settings(steps=3, micro_batches=parts), optimizer=rule, factor=lambda step: 1.0,
             draw=draw, losses=lambda batch, net=net: losses_of(net, batch), validate=None, counts=counts,
             state_path=tmp_path / f"{parts}", device=CPU,
-        )  # fmt: skip
-        found.append([value for _, name, value in outcome.history if name == "loss/positive"])
+        ).run()  # fmt: skip
+        found.append([value for _, name, value in outcome.counters.history if name == "loss/positive"])
     assert found[1] == pytest.approx(found[0], rel=1e-4)
 
 
 def test_a_state_in_other_parts_starts_over(tmp_path: Path) -> None:
-    straight, _ = run(tmp_path / "straight", settings=replace(EVERY, parts=2))
+    straight, _ = run(tmp_path / "straight", settings=replace(EVERY, micro_batches=2))
     with pytest.raises(KilledError):
         run(tmp_path / "cut", settings=EVERY, kill_at=9)
-    assert begun_in(tmp_path / "cut" / "state.safetensors") == (1, "")
-    fewer = replace(EVERY, parts=2, after="cuda_oom")
+    assert saved_micro_batches(tmp_path / "cut" / "state.safetensors") == (1, "")
+    fewer = replace(EVERY, micro_batches=2, after="cuda_oom")
     with pytest.raises(KilledError):
         run(tmp_path / "cut", settings=fewer, kill_at=5)
-    assert begun_in(tmp_path / "cut" / "state.safetensors") == (2, "cuda_oom")
+    assert saved_micro_batches(tmp_path / "cut" / "state.safetensors") == (2, "cuda_oom")
     cut, outcome = run(tmp_path / "cut", settings=fewer)
-    assert (outcome.resumed_from, outcome.parts, outcome.after) == (5, 2, "cuda_oom")
+    assert (outcome.resumed_from, outcome.settings.micro_batches, outcome.settings.after) == (5, 2, "cuda_oom")
     for (name, a), b in zip(straight.state_dict().items(), cut.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -272,11 +272,11 @@ def test_not_finite_loss(tmp_path: Path, wrong: float) -> None:
 
 def test_best_validation_keeps_the_first_best(tmp_path: Path) -> None:
     _, outcome = run(tmp_path, settings=EVERY, values=[3.0, 2.0, 2.0, float("nan"), 5.0])
-    assert (outcome.best_step, outcome.best_value) == (8, 2.0)
-    assert [step for step, name, _ in outcome.history if name == "val/loss"] == [4, 8, 12, 20]
+    assert (outcome.counters.best_step, outcome.counters.best_value) == (8, 2.0)
+    assert [step for step, name, _ in outcome.counters.history if name == "val/loss"] == [4, 8, 12, 20]
     highest = replace(EVERY, higher_is_better=True)
     _, outcome = run(tmp_path / "high", settings=highest, values=[3.0, 2.0, 2.0, 1.0, 5.0])
-    assert (outcome.best_step, outcome.best_value) == (20, 5.0)
+    assert (outcome.counters.best_step, outcome.counters.best_value) == (20, 5.0)
 
 
 def test_best_weights_are_those_of_their_step(tmp_path: Path) -> None:
@@ -290,10 +290,10 @@ def test_best_weights_are_those_of_their_step(tmp_path: Path) -> None:
 def test_patience_stops(tmp_path: Path) -> None:
     settings = replace(EVERY, validate_every=2, patience=3)
     _, outcome = run(tmp_path, settings=settings, values=[2.0, 1.0, 3.0, 3.0, 3.0, 0.0])
-    assert outcome.stopped_early
-    assert (outcome.steps, outcome.best_step) == (10, 4)
+    assert outcome.counters.stopped
+    assert (outcome.counters.step, outcome.counters.best_step) == (10, 4)
     _, again = run(tmp_path, settings=settings, values=[])
-    assert (again.steps, again.stopped_early) == (10, True)
+    assert (again.counters.step, again.counters.stopped) == (10, True)
 
 
 @pytest.mark.parametrize(("dataset", "worse"), [("nih_chestxray14", 11), ("vinbigdata_cxr", 11), ("covid19_idc", 21)])
@@ -303,9 +303,9 @@ def test_the_released_code_stops_after_more_than_so_many_worse_epochs(tmp_path: 
         patience = resolve(preset, dataset=dataset)["finetune.patience"].value
         settings = replace(EVERY, steps=30, validate_every=1, patience=patience)
         _, stopped = run(tmp_path / preset, settings=settings, values=[1.0] + [2.0] * 30)
-        assert (stopped.steps, stopped.stopped_early) == (1 + worse, True)
+        assert (stopped.counters.step, stopped.counters.stopped) == (1 + worse, True)
         _, saved = run(tmp_path / f"{preset} late", settings=settings, values=[1.0] + [2.0] * (worse - 1) + [0.5] * 30)
-        assert saved.best_step == 1 + worse
+        assert saved.counters.best_step == 1 + worse
 
 
 def test_dropout_follows_the_step_not_the_past(tmp_path: Path) -> None:
@@ -328,14 +328,14 @@ def masks(work: Path, *, key: str = "job", steps: int = 6, validate_every: int =
         torch.rand(3)
         return {"val/loss": 0.0}
 
-    outcome = loop.train(
+    outcome = loop.Training(
         model, key=key, settings=loop.Settings(steps=steps, validate_every=validate_every),
         optimizer=torch.optim.SGD([{"params": [weight], "base_lr": 0.0}], lr=0.0), factor=lambda step: 1.0, draw=draw,
         losses=lambda batch: {"kept": weight * (dropout(torch.ones(20)) * powers).sum()}, validate=validate,
         state_path=work / "state", device=CPU,
-    )  # fmt: skip
+    ).run()  # fmt: skip
     assert seen and all(seen), "a validation drops nothing and keeps nothing for gradients"
-    return [value for _, name, value in outcome.history if name == "loss/kept"]
+    return [value for _, name, value in outcome.counters.history if name == "loss/kept"]
 
 
 def test_each_update_drops_other_units_by_its_key_and_number_alone(tmp_path: Path) -> None:
@@ -398,10 +398,10 @@ def train_with_overflows(
         return {"bce": OVERFLOWS[how](bce) if now[0] in bad else bce, "small": 0.1 * bce}
 
     settings = loop.Settings(steps=steps, precision=number_format, save_every_s=0.0, clip_norm=1.0)
-    outcome = loop.train(
+    outcome = loop.Training(
         net, key="job", settings=settings, optimizer=rule, factor=lambda update: 1.0, draw=drawn, losses=losses,
         validate=None, state_path=work / "state.safetensors", device=CPU,
-    )  # fmt: skip
+    ).run()  # fmt: skip
     before[steps] = {name: value.clone() for name, value in net.state_dict().items()}
     state = json.loads(read_metadata(work / "state.safetensors")["state"])
     return net, outcome, before, state
@@ -416,12 +416,12 @@ def test_fp16_skips_an_update_whose_loss_is_not_finite(
     _, outcome, weights, state = train_with_overflows(
         tmp_path, bad=bad, number_format="fp16", how=how, lookahead=lookahead
     )
-    assert (outcome.steps, outcome.skipped) == (20, len(bad))
+    assert (outcome.counters.step, outcome.counters.skipped) == (20, len(bad))
     assert state["scaler"]["scale"] == 2.0**16 * 0.5 ** len(bad)
     for step in range(20):
         same = all(torch.equal(value, weights[step + 1][name]) for name, value in weights[step].items())
         assert same == (step in bad), f"update {step + 1}: neither weights nor buffers change where it is skipped"
-    rows = {step for step, name, _ in outcome.history if name == "loss/total"}
+    rows = {step for step, name, _ in outcome.counters.history if name == "loss/total"}
     assert rows == {step + 1 for step in range(20)} - {step + 1 for step in bad}
     assert sum("skipped" in record.message for record in caplog.records) == len(bad)
 
@@ -432,7 +432,7 @@ def test_a_skipped_update_does_not_count_in_the_mean_of_its_window(
     monkeypatch.setattr(loop, "HISTORY_ROWS", 1)
     _, outcome, _, _ = train_with_overflows(tmp_path / "a", bad=(1,), number_format="fp16", steps=2)
     _, first, _, _ = train_with_overflows(tmp_path / "b", bad=(), number_format="fp16", steps=1)
-    expected, found = ([row for row in one.history if row[1].startswith("loss/")] for one in (first, outcome))
+    expected, found = ([row for row in one.counters.history if row[1].startswith("loss/")] for one in (first, outcome))
     assert [row[1:] for row in found] == [row[1:] for row in expected]
 
 
@@ -441,7 +441,7 @@ def test_skipped_updates_are_counted_over_all_attempts_and_resumed_to_the_same_b
     with pytest.raises(KilledError):
         train_with_overflows(tmp_path / "cut", bad=(4, 5, 11), number_format="fp16", kill_at=6)
     resumed, outcome, _, _ = train_with_overflows(tmp_path / "cut", bad=(4, 5, 11), number_format="fp16")
-    assert (outcome.resumed_from, outcome.skipped) == (6, straight.skipped)
+    assert (outcome.resumed_from, outcome.counters.skipped) == (6, straight.counters.skipped)
     assert stable(outcome) == stable(straight)
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
@@ -452,7 +452,7 @@ def test_fp16_gives_up_after_many_skipped_updates_in_a_row(tmp_path: Path) -> No
     steps = 2 * most + 1
     often = tuple(step for step in range(steps) if step % most)  # never that many in a row
     _, outcome, _, _ = train_with_overflows(tmp_path / "often", bad=often, number_format="fp16", steps=steps)
-    assert outcome.skipped == len(often)
+    assert outcome.counters.skipped == len(often)
     with pytest.raises(NotFiniteLoss, match=rf"{most} updates in a row skipped, the last of them update {most + 2},"):
         train_with_overflows(tmp_path / "always", bad=range(2, steps), number_format="fp16", steps=steps)
 

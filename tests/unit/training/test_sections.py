@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench.training import sections
-from refers_bench.training.loop import train
+from refers_bench.training.loop import Training
 from refers_bench.training.optimizers import Lookahead
 
 SECTION = {
@@ -38,7 +38,7 @@ def test_finetune_section() -> None:
     rule = sections.rules(SECTION, nn.Linear(2, 2), metric="val/auc", higher_is_better=True, save_every_s=1.0)
     assert [rule.factor(update) for update in range(3)] == [0.5, 1.0, 0.875]
     expected = sections.Settings(
-        steps=10, validate_every=5, accumulate=2, clip_norm=3.0, precision="bf16", metric="val/auc",
+        steps=10, validate_every=5, grad_accum_steps=2, clip_norm=3.0, precision="bf16", metric="val/auc",
         higher_is_better=True, patience=7, save_every_s=1.0,
     )  # fmt: skip
     assert rule.settings == expected
@@ -116,15 +116,17 @@ def test_a_training_is_what_the_formulas_of_its_section_give(
         x, y = (torch.tensor(one, dtype=torch.float32) for one in batches[step])
         return Batch(x, y)
 
-    outcome = train(
+    outcome = Training(
         net, key="k", settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor, draw=draw,
         losses=lambda batch: {"square": ((net(batch.x_BF)[:, 0] - batch.y_B) ** 2).mean()}, validate=None,
         state_path=tmp_path / "state", device=torch.device("cpu"),
         progress=lambda view: found.append(np.r_[net.weight.detach().numpy()[0], net.bias.detach().numpy()]),
-    )  # fmt: skip
+    ).run()  # fmt: skip
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     before = [start, *expected[:-1]]
     losses = [((np.c_[x, np.ones(8)] @ w - y) ** 2).mean() for (x, y), w in zip(batches, before, strict=True)]
-    rows = {name: [value for _, other, value in outcome.history if other == name] for name in ("loss/square", "lr")}
+    rows = {
+        name: [value for _, other, value in outcome.counters.history if other == name] for name in ("loss/square", "lr")
+    }
     assert rows["loss/square"] == pytest.approx(losses, rel=1e-4)
     assert rows["lr"] == pytest.approx([0.1 * factor for factor in factors], abs=1e-9)

@@ -22,6 +22,7 @@ from refers_bench.execution.slurm.script import AGAIN
 from refers_bench.files import publish_json
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
+from tiny_jobs import ENTRY
 
 
 def batch_of(folder: Path, **specs: dict[str, object]) -> task.Batch:
@@ -30,7 +31,7 @@ def batch_of(folder: Path, **specs: dict[str, object]) -> task.Batch:
         Job(key=name, kind="noop", name=name, spec={"kind": "noop", "diary": str(folder / "diary"), **spec})
         for name, spec in specs.items()
     ]
-    settings = Settings(results=folder / "results", cache=folder / "cache", retries={}, preload=PRELOAD)
+    settings = Settings(results=folder / "results", cache=folder / "cache", retries={}, preload=PRELOAD, entry=ENTRY)
     attempts = [Attempt(job=job, token="t") for job in jobs]
     return task.Batch(engine="slurm", token="t", device="cpu", attempts=attempts, settings=settings)
 

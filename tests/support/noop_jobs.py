@@ -1,4 +1,7 @@
-"""What does a job do that only proves that orchestration works: wait, publish, or fail in a stated way?"""
+"""Jobs that only prove that orchestration works: they wait, publish, or fail in a stated way.
+
+Workers find them by the entry `tiny_jobs.ENTRY`; the tests' folder is on the path of every process that a test starts.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any
 
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss
 from refers_bench.files import publish_json, read_json
-from refers_bench.jobs import interruption
+from refers_bench.jobs import entry, interruption
 from refers_bench.jobs.record import Record
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
@@ -23,17 +26,21 @@ FAILURES = ("memory", "nan", "data", "bug", "exit", "kill", "hang")
 #: Seconds of a step of a job that saves its state.
 _STEP_S = 0.1
 
+#: The entry of workers that know no-op jobs besides the package's own.
+run = entry.run
+entry.RECIPES = {**entry.RECIPES, "noop": "noop_jobs:noop"}
 
-def run(job: Mapping[str, Any], context: JobContext) -> None:
+
+def noop(job: Mapping[str, Any], context: JobContext) -> None:
     """Sleep ``spec["sleep"]`` seconds, then fail as ``spec["fail"]`` says, or publish a record.
 
     ``spec["fail_attempts"]`` (default: all) limits failing to the first attempts, counted in the work folder. With
-    ``spec["saves"]`` it notes how far it is, saves that when told to make room, and goes on from there.
+    ``spec["saves"]`` it notes how far it is, saves that when preempted, and resumes from there.
     ``spec["diary"]`` names a file that gets a line when it begins and when it ends well; ``spec["allocate_mb"]`` is
-    memory that it fills while it sleeps; ``spec["deaf"]`` makes it ignore who tells it to make room.
+    memory that it fills while it sleeps; ``spec["deaf"]`` makes it ignore signals of preemption.
     """
     spec, store = job["spec"], ResultStore(context.results)
-    record = Record.start(job, context)
+    record = Record(job, store, context)
     _note(spec, "began", job)
     for number in interruption.SIGNALS if spec.get("deaf") else ():
         signal.signal(number, signal.SIG_IGN)
@@ -45,8 +52,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     del filled
     if spec.get("fail") and _attempt(store, job["key"]) <= spec.get("fail_attempts", float("inf")):
         _fail(str(spec["fail"]))
-    with store.publish(job["key"]) as stage:
-        record.write(stage, facts={"echo": spec.get("echo")})
+    with record.published({"echo": spec.get("echo")}):
+        pass
     _note(spec, "ended", job)
 
 
@@ -70,17 +77,17 @@ def _steps(seconds: float, work: Path) -> None:
     """Sleep in steps, from where an earlier attempt stopped.
 
     Raises:
-        Interrupted: it was told to make room, and has saved how far it is.
+        Interrupted: it was preempted, and has saved how far it is.
     """
     state, step, steps = work / "state.json", 0, round(seconds / _STEP_S)
     with contextlib.suppress(FileNotFoundError):
         step = read_json(state)
-    with interruption.caught() as told:
+    with interruption.caught() as preempted:
         while step < steps:
             time.sleep(_STEP_S)
             step += 1
             publish_json(work / "progress.json", {"step": step, "steps": steps, "losses": {}})
-            if told():
+            if preempted():
                 publish_json(state, step)
                 raise Interrupted(f"saved at step {step}")
 

@@ -1,4 +1,4 @@
-"""Does a training process its batches in the parts it was asked for, or began in, and refuse what its losses forbid?"""
+"""A training uses the number of micro-batches that is asked for or saved, and refuses what its losses forbid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from refers_bench.errors import UserError
-from refers_bench.jobs.memory import parts_of
+from refers_bench.jobs.setup import micro_batches_of
 from refers_bench.store.context import JobContext
 from refers_bench.training.state import State
 
@@ -22,7 +22,7 @@ def state(tmp_path: Path, parts: int, after: str) -> Path:
     model = nn.Linear(2, 2)
     kept = State(
         model=model, optimizer=torch.optim.SGD(model.parameters()), scaler=torch.amp.GradScaler("cpu", enabled=False),
-        parts=parts, after=after,
+        micro_batches=parts, after=after,
     )  # fmt: skip
     kept.save(tmp_path / "state.safetensors")
     return tmp_path / "state.safetensors"
@@ -32,8 +32,10 @@ def state(tmp_path: Path, parts: int, after: str) -> Path:
     ("asked", "batch", "parts"),
     [(1, 128, 1), (2, 128, 2), (4, 6, 3), (5, 6, 3), (6, 6, 6), (1000, 8, 8), (64, 96, 48), (4, 1, 1)],
 )
-def test_parts_are_equal_and_no_smaller_than_an_example(tmp_path: Path, asked: int, batch: int, parts: int) -> None:
-    assert parts_of(context(tmp_path, asked), tmp_path / "none", batch=batch, how="examples") == (parts, "")
+def test_micro_batches_are_equal_and_no_smaller_than_an_example(
+    tmp_path: Path, asked: int, batch: int, parts: int
+) -> None:
+    assert micro_batches_of(context(tmp_path, asked), tmp_path / "none", batch=batch, parts="examples") == (parts, "")
 
 
 @pytest.mark.parametrize(
@@ -47,20 +49,22 @@ def test_parts_are_equal_and_no_smaller_than_an_example(tmp_path: Path, asked: i
         ((1, ""), (1, ""), (1, "")),
     ],
 )
-def test_a_state_goes_on_in_its_parts_unless_more_are_asked_for(
+def test_a_saved_number_of_micro_batches_is_kept_unless_more_are_asked_for(
     tmp_path: Path, begun: tuple[int, str], asked: tuple[int, str], found: tuple[int, str]
 ) -> None:
     path = state(tmp_path, *begun)
-    assert parts_of(context(tmp_path, *asked), path, batch=8, how="features") == found
+    assert micro_batches_of(context(tmp_path, *asked), path, batch=8, parts="features") == found
 
 
 def test_a_damaged_state_asks_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     path.write_bytes(b"damaged")
-    assert parts_of(context(tmp_path), path, batch=8, how="examples") == (1, "")
+    assert micro_batches_of(context(tmp_path), path, batch=8, parts="examples") == (1, "")
 
 
-def test_a_batch_that_must_be_whole_is_refused_in_parts(tmp_path: Path) -> None:
-    assert parts_of(context(tmp_path), tmp_path / "none", batch=8, how="") == (1, "")
-    with pytest.raises(UserError, match="in 2 parts by a method whose losses mix their examples; allowed"):
-        parts_of(context(tmp_path, 2), tmp_path / "none", batch=8, how="")
+def test_a_batch_that_must_be_whole_is_refused_in_micro_batches(tmp_path: Path) -> None:
+    assert micro_batches_of(context(tmp_path), tmp_path / "none", batch=8, parts="") == (1, "")
+    with pytest.raises(
+        UserError, match="2 micro-batches asked for by a method whose losses mix the examples of a batch; allowed"
+    ):
+        micro_batches_of(context(tmp_path, 2), tmp_path / "none", batch=8, parts="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from refers_bench.training.seeding import seed_global_generators
+from refers_bench.training.precision import seed_global_generators
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
