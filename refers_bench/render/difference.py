@@ -1,4 +1,4 @@
-"""How is the difference of two results shown: as lines for people, as JSON for programs?"""
+"""Writes the difference of two results: lines for people, JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a name that a user chose kept from being read as markup, in each format?"""
+"""Escapes texts that a user chose, so that no format reads them as markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a report become one self-contained HTML file?"""
+"""Writes a report as one HTML file that needs no other."""
 
 from __future__ import annotations
 

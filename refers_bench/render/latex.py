@@ -1,4 +1,4 @@
-"""How does a table become LaTeX (booktabs) that can be put into a paper?"""
+"""Writes a table as LaTeX (booktabs) for a paper."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def table(content: Table) -> str:
     r"""A `table` environment, or several when the rows do not fit a page; needs booktabs and graphicx."""
     marks = content.footnotes()
     parts = list(_parts(content))
-    notes = [rf"{{\footnotesize\raggedright {text}\par}}" for text in _note_lines(content, marks)]
+    signs = {mark: rf"\textsuperscript{{{escape(mark)}}} " if mark else "" for mark in ("", *marks.values())}
+    notes = [rf"{{\footnotesize\raggedright {signs[mark]}{_text(text)}\par}}" for mark, text in content.below()]
     inside = sum(-(-len(text) // _NOTE_WIDTH) for text in notes) <= _MOST_NOTE_LINES
     lines = []
     for place, part in enumerate(parts):
@@ -98,10 +99,13 @@ def table(content: Table) -> str:
 def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
     """The `tabular` of one part, shrunk where it is wider than the line."""
     wide = max((len(row.title) for row in content.rows), default=0) > _STUB_WIDTH
-    ragged = r"\raggedright " if wide else ""
+    ragged, stub = (r"\raggedright ", _stub(content)) if wide else ("", "l")
+    # Figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit.
+    widths = [] if content.numeric else _prose_widths(content)
+    columns = "".join(f"p{{{width:.1f}cm}}" for width in widths) or "c" * len(content.columns)
     lines = [
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{_stub(content) if wide else 'l'}{_columns(content)}}}",
+        rf"\begin{{tabular}}{{{stub}{columns}}}",
         r"\toprule",
         *_head(content, marks),
         r"\midrule",
@@ -123,20 +127,10 @@ def _stub(content: Table) -> str:
     return "p{5cm}" if len(content.columns) > 6 or not content.numeric else "p{8cm}"
 
 
-def _columns(content: Table) -> str:
-    """Columns of figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit."""
-    if content.numeric:
-        return "c" * len(content.columns)
-    return "".join(f"p{{{width:.1f}cm}}" for width in _prose_widths(content))
-
-
 def _prose_widths(content: Table) -> list[float]:
     """Centimetres of each column of prose: more for longer texts, all together as wide as a landscape page."""
-    longest = [
-        max([len(column.title), *(len(row.cells[place].figure) for row in content.rows)])
-        for place, column in enumerate(content.columns)
-    ]
-    weights = [math.sqrt(min(length, 400)) for length in longest]
+    texts = [[column.title, *(row.cells[k].figure for row in content.rows)] for k, column in enumerate(content.columns)]
+    weights = [math.sqrt(min(max(map(len, column)), 400)) for column in texts]
     return [max(1.8, 17 * weight / max(sum(weights), 1e-9)) for weight in weights]
 
 
@@ -162,11 +156,6 @@ def _lines(row: Row, content: Table) -> int:
         widths = _prose_widths(content)
         need = max(need, *(-(-len(c.figure) // int(5 * w)) for c, w in zip(row.cells, widths, strict=True)))
     return max(1, need)
-
-
-def _note_lines(content: Table, marks: Mapping[Note, str]) -> list[str]:
-    texts = [rf"\textsuperscript{{{escape(mark)}}} {_text(note.text)}" for note, mark in marks.items()]
-    return texts + [_text(text) for text in content.notes]
 
 
 def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:

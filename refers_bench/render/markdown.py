@@ -1,7 +1,8 @@
-"""How does a report become Markdown that GitHub and GitLab show as it is meant?"""
+"""Writes a report as Markdown that GitHub and GitLab show alike."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from refers_bench.render.escape import markdown as escape
@@ -35,10 +36,8 @@ def table(content: Table) -> str:
     for row in content.rows:
         title = escape(row.title) + _marks(row.notes, marks)
         lines.append(_line([title, *(_cell(cell, marks) for cell in row.cells)]))
-    notes = [f"<sup>{mark}</sup> {escape(note.text)}" for note, mark in marks.items()]
-    notes += [escape(text) for text in content.notes]
-    for note in notes:
-        lines += ["", note]
+    for mark, text in content.below():
+        lines += ["", f"<sup>{mark}</sup> {escape(text)}" if mark else escape(text)]
     return "\n".join(lines) + "\n"
 
 
@@ -48,10 +47,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def code(text: str) -> str:
     """A fenced block; its fence is longer than any run of backticks inside."""
-    longest = run = 0
-    for sign in text:
-        run = run + 1 if sign == "`" else 0
-        longest = max(longest, run)
+    longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}\n"
 

@@ -1,4 +1,4 @@
-"""What stands on a report page, whatever its format?"""
+"""Defines what stands on a report page, whatever its format."""
 
 from __future__ import annotations
 

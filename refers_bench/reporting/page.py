@@ -1,13 +1,14 @@
-"""Which files does a report consist of, and how are they written?"""
+"""Builds the page of a report, and writes its files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from refers_bench import plugins
 from refers_bench.analysis.results import Results, known_names, load
-from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.errors import UserError, unknown
 from refers_bench.files import publish_bytes
 from refers_bench.render.drawing import Drawings
 from refers_bench.render.figure import Figure
@@ -18,6 +19,10 @@ from refers_bench.store.collection import without_collection
 FORMATS = ("html", "latex", "markdown", "csv", "json")
 #: Formats with figures.
 PICTURED = {"html", "latex", "markdown"}
+#: Tables about the published figures.
+REFERENCES = ("references", "claims")
+#: Reports printed on a terminal after a run.
+PRINTED = ("table1", "table2", "table3", "cells")
 #: Says what is counted, and is then told (done, total).
 Progress = Callable[[str], Callable[[int, int], None]]
 
@@ -25,12 +30,6 @@ Progress = Callable[[str], Callable[[int, int], None]]
 def silent(what: str) -> Callable[[int, int], None]:
     """Progress that nobody is told."""
     return lambda done, total: None
-
-
-#: Tables about the published figures.
-REFERENCES = ("references", "claims")
-#: Reports printed on a terminal after a run.
-PRINTED = ("table1", "table2", "table3", "cells")
 
 
 def write(
@@ -58,14 +57,8 @@ def write(
         StorageError: the folder cannot be written.
     """
     # Rendering is imported on demand: each format costs something, and most reports want one.
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise UserError(
-            [
-                Problem(found=f"unknown format '{name}'", allowed=", ".join(FORMATS), nearest=nearest(name, FORMATS))
-                for name in unknown
-            ]
-        )
+    if problems := [unknown("format", name, FORMATS) for name in formats if name not in FORMATS]:
+        raise UserError([replace(problem, allowed=", ".join(FORMATS)) for problem in problems])
     chosen = known_names(results) if names is None else list(dict.fromkeys(names))
     if not chosen:
         raise UserError(
@@ -173,6 +166,9 @@ def _write_page(
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
     picture = _pictures(figures, formats, drawings, progress)
+    tidy = {"csv", "json"} & set(formats)
+    cells = [row for one in loaded for row in one.cell_rows()] if tidy else []
+    classes = [row for one in loaded for row in one.metric_rows()] if tidy else []
 
     if "html" in formats:
         from refers_bench.render import html
@@ -198,13 +194,11 @@ def _write_page(
 
         for table in tables:
             publish(f"{table.id}.csv", spreadsheet.table(table))
-        publish("tidy-cells.csv", spreadsheet.tidy(row for one in loaded for row in one.cell_rows()))
-        publish("tidy-classes.csv", spreadsheet.tidy(row for one in loaded for row in one.metric_rows()))
+        publish("tidy-cells.csv", spreadsheet.tidy(cells))
+        publish("tidy-classes.csv", spreadsheet.tidy(classes))
     if "json" in formats:
         from refers_bench.render import structured
 
-        cells = (row for one in loaded for row in one.cell_rows())
-        classes = (row for one in loaded for row in one.metric_rows())
         publish("report.json", structured.page(page, cells=cells, classes=classes))
     return list(written)
 
@@ -223,14 +217,10 @@ def progress(results: Path, names: Sequence[str] | None = None) -> tuple[int, in
 
 def _distinct(page: Page) -> Page:
     """With several manifests on a page, ids of tables and figures get the manifest's name in front."""
-    from dataclasses import replace
-
     if len(page.sections) == 1:
         return page
-    return replace(
-        page,
-        sections=tuple(
-            replace(one, items=tuple(replace(item, id=f"{slug(one.title)}-{item.id}") for item in one.items))
-            for one in page.sections
-        ),
-    )
+    sections = []
+    for one in page.sections:
+        items = tuple(replace(item, id=f"{slug(one.title)}-{item.id}") for item in one.items)
+        sections.append(replace(one, items=items))
+    return replace(page, sections=tuple(sections))

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.published import TARGETS, published, row_of
 from refers_bench.analysis.paper.references import release_of
 from refers_bench.analysis.results import Results
-from refers_bench.render.table import Cell, Column, Row, Table
-from refers_bench.reporting import grid, sharing
+from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+from refers_bench.reporting import comparisons, grid, notes
 
 #: What is said of the block of released files.
 RELEASED = "Rows marked (released files) are means of the prediction files of the release: one run each."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PaperColumn:
     """A column of the paper.
 
@@ -36,16 +37,6 @@ class PaperColumn:
     published: str
     label_ratio: float = 1.0
 
-    @property
-    def dataset(self) -> str:
-        """Our dataset id."""
-        return TARGETS[self.published][0]
-
-    @property
-    def task(self) -> str:
-        """Our task id."""
-        return TARGETS[self.published][1]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRow:
@@ -55,33 +46,20 @@ class PaperRow:
     published: str
 
 
-NIH = tuple(
-    PaperColumn(
-        group="NIH ChestX-ray14",
-        title=grid.percent(ratio),
-        subtitle=f"{count} images",
-        published="nih",
-        label_ratio=ratio,
+def _ratios(group: str, published: str, images: Sequence[str]) -> tuple[PaperColumn, ...]:
+    """The columns of a target with several label ratios."""
+    return tuple(
+        PaperColumn(group, grid.percent(ratio), f"{count} images", published, ratio)
+        for ratio, count in zip((0.01, 0.1, 1.0), images, strict=True)
     )
-    for ratio, count in ((0.01, "800"), (0.1, "8,000"), (1.0, "80,000"))
-)
-VINBIGDATA = tuple(
-    PaperColumn(
-        group="VinBigData",
-        title=grid.percent(ratio),
-        subtitle=f"{count} images",
-        published="vinbigdata",
-        label_ratio=ratio,
-    )
-    for ratio, count in ((0.01, "100"), (0.1, "1,000"), (1.0, "10,000"))
-)
-SHENZHEN = PaperColumn(group="Shenzhen", title="tuberculosis", subtitle="all labels", published="shenzhen")
-COVID_OTHER = PaperColumn(
-    group="COVID-19 Image Data Collection", title="COVID-19 against other", subtitle="all labels", published="covid-t1"
-)
-VIRAL_BACTERIAL = PaperColumn(
-    group="COVID-19 Image Data Collection", title="viral against bacterial", subtitle="all labels", published="covid-t2"
-)
+
+
+NIH = _ratios("NIH ChestX-ray14", "nih", ("800", "8,000", "80,000"))
+VINBIGDATA = _ratios("VinBigData", "vinbigdata", ("100", "1,000", "10,000"))
+SHENZHEN = PaperColumn("Shenzhen", "tuberculosis", "all labels", "shenzhen")
+_COVID = "COVID-19 Image Data Collection"
+COVID_OTHER = PaperColumn(_COVID, "COVID-19 against other", "all labels", "covid-t1")
+VIRAL_BACTERIAL = PaperColumn(_COVID, "viral against bacterial", "all labels", "covid-t2")
 #: Columns of Tables 1 and 2, in the paper's order.
 ALL = (*NIH, *VINBIGDATA, SHENZHEN, COVID_OTHER, VIRAL_BACTERIAL)
 
@@ -114,7 +92,7 @@ class PaperTable:
 def find_target(results: Results, column: PaperColumn) -> Target | None:
     """The manifest's column that is meant, or None."""
     for target in results.targets:
-        same = (target.dataset, target.task) == (column.dataset, column.task)
+        same = (target.dataset, target.task) == TARGETS[column.published]
         if same and abs(target.label_ratio - column.label_ratio) < 1e-9:
             return target
     return None
@@ -138,9 +116,12 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         return None
     lines = [grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
     rows = grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
-    tests = _tests(results, declaration, targets, methods[0])
-    if tests and methods[0] is not None:
-        rows.append(grid.test_row(results, declaration.p_title, tests, reference=methods[0]))
+    tests: list[comparisons.Comparison] = []
+    if declaration.baselines and methods[0] is not None:
+        found = (find_method(results, row) for row in declaration.baselines)
+        baselines = [method for method in found if method is not None]
+        tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
+        rows.append(comparisons.test_row(results, declaration.p_title, tests))
     rows += _published(declaration)
     released = _released(results, declaration)
     rows += released
@@ -155,7 +136,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         rows=tuple(rows),
         notes=(
             *declaration.remarks,
-            *grid.choice_remarks(tests),
+            *comparisons.choice_remarks(tests),
             *grid.unavailable_remarks(results),
             "Rows marked (published) are the paper's figures as printed; "
             "the paper prints neither SD nor figures per seed.",
@@ -188,16 +169,6 @@ def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target
     )
 
 
-def _tests(
-    results: Results, declaration: PaperTable, targets: Sequence[Target | None], reference: str | None
-) -> list[grid.Comparison]:
-    if not declaration.baselines or reference is None:
-        return []
-    found = (find_method(results, row) for row in declaration.baselines)
-    baselines = [method for method in found if method is not None]
-    return grid.comparisons(results, targets, reference=reference, baselines=baselines)
-
-
 def _released(results: Results, declaration: PaperTable) -> list[Row]:
     """Figures of the released prediction files, where they were imported and are not what the table is about."""
     release = release_of(results)
@@ -216,35 +187,26 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
     summary = None if method is None or target is None else release.cells.get((method, target))
     if summary is None or not summary.n:
         return Cell(kind="published")
-    notes = sharing.notes(release, method, target=target)
-    return Cell(kind="published", value=summary.mean * 100, tag=grid.summary_tag(summary), notes=notes)
+    shared = notes.sharing(release, method, target=target)
+    return Cell(kind="published", value=summary.mean * 100, tag=notes.tag(summary), notes=shared)
 
 
 def _published(declaration: PaperTable) -> list[Row]:
-    """The paper's own figures, in a block of their own."""
-    rows = []
-    for row in declaration.rows:
-        cells = []
-        for column in declaration.columns:
-            value = published(
-                table=declaration.number, method=row.published, target=column.published, label_ratio=column.label_ratio
-            )
-            cells.append(Cell(kind="published", value=value.value) if value else Cell(kind="published"))
-        rows.append(Row(title=f"{row.title} (published)", cells=tuple(cells), block="published"))
+    """The paper's own figures, in a block of their own, and its P-values."""
+    lines = [(row.title, row.published, "mean_auc_percent") for row in declaration.rows]
     if declaration.published_p:
-        found = [
-            published(
-                table=declaration.number,
-                method=declaration.published_p,
-                target=column.published,
-                label_ratio=column.label_ratio,
-                statistic="p_value",
-            )
-            for column in declaration.columns
-        ]
-        cells = [
-            Cell(kind="published", text=value.text, value=value.value) if value else Cell(kind="published")
-            for value in found
-        ]
-        rows.append(Row(title=f"{declaration.p_title} (published)", cells=tuple(cells), block="published"))
+        lines.append((declaration.p_title, declaration.published_p, "p_value"))
+    rows = []
+    for title, method, statistic in lines:
+        cells = tuple(_printed(declaration, method, column, statistic) for column in declaration.columns)
+        rows.append(Row(title=f"{title} (published)", cells=cells, block="published"))
     return rows
+
+
+def _printed(declaration: PaperTable, method: str, column: PaperColumn, statistic: str) -> Cell:
+    """A figure of the paper; a P-value as it is printed there."""
+    where: dict[str, Any] = {"table": declaration.number, "target": column.published, "label_ratio": column.label_ratio}
+    found = published(method=method, statistic=statistic, **where)
+    if found is None:
+        return Cell(kind="published")
+    return Cell(kind="published", value=found.value, text=found.text if statistic == "p_value" else NO_VALUE)

@@ -1,4 +1,4 @@
-"""How did training go: losses of every pre-training, and of fine-tuning by target?"""
+"""Draws the losses of every pre-training, and of fine-tuning by target."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from refers_bench.reporting import grid
 
 #: Curves of a pre-training panel, in order.
 PRETRAIN = ("loss/total", "val/loss", "loss/")
-#: Most panels of a figure: more cannot be read.
-LIMIT = 12
 #: Most points of a curve: more cannot be seen, and make the file large.
 POINTS = 200
 
@@ -21,8 +19,8 @@ def build(results: Results) -> Figure | None:
     panels = [*_pretraining(results), *_fine_tuning(results)]
     if not panels:
         return None
-    shown = panels[:LIMIT]
-    more = f" {len(panels) - LIMIT} more panels are left out." if len(panels) > LIMIT else ""
+    shown, left = panels[: grid.MOST_PANELS], len(panels) - grid.MOST_PANELS
+    more = f" {left} more panels are left out." if left > 0 else ""
     return Figure(
         id="figure-losses",
         caption="Losses by step: pre-training by part, fine-tuning by method (first finished seed)." + more,
@@ -50,12 +48,10 @@ def _fine_tuning(results: Results) -> list[Panel]:
     for target in results.targets:
         series = []
         for method in results.methods:
-            curve = _first_curve(results, method, target)
-            if curve:
+            if curve := _first_curve(results, method, target):
                 series.append(_series(titles[method], *curve))
         if series:
-            where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
-            panels.append(Panel(title=where, x_label="step", y_label="loss", series=tuple(series)))
+            panels.append(Panel(title=grid.where(target), x_label="step", y_label="loss", series=tuple(series)))
     return panels
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
-from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Row, Table, columns
 
 #: Kinds of jobs that train without the target's labels.
 KINDS = ("discover", "pretrain")
@@ -31,7 +31,7 @@ def build(results: Results) -> Table | None:
         caption=f"Losses of the pre-trainings: means over the first {START * 100:g} % and the last {END * 100:g} % of "
         "the updates, and on held-out radiographs.",
         stub="Job and term",
-        columns=tuple(Column(title=title) for title in COLUMNS),
+        columns=columns(*COLUMNS),
         rows=tuple(rows),
         notes=("Losses of different methods measure different things: compare a row with itself only.",),
     )

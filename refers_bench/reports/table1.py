@@ -1,4 +1,4 @@
-"""What does Table 1 of the paper contain: REFERS against pre-training without reports?
+"""Declares Table 1 of the paper: REFERS against pre-training without reports.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Table 1.
 """
@@ -11,13 +11,8 @@ from refers_bench.render.table import Table
 from refers_bench.reporting import paper
 from refers_bench.reporting.paper import PaperRow, PaperTable
 
-ROWS = (
-    PaperRow(title="Model Genesis", published="Model Genesis"),
-    PaperRow(title="C2L", published="C2L"),
-    PaperRow(title="Context Restoration", published="Context Restoration"),
-    PaperRow(title="TransVW", published="TransVW"),
-    PaperRow(title="ImageNet pre-training", published="ImageNet pre-training"),
-)
+TITLES = ("Model Genesis", "C2L", "Context Restoration", "TransVW", "ImageNet pre-training")
+ROWS = tuple(PaperRow(title=title, published=title) for title in TITLES)
 DECLARATION = PaperTable(
     number=1,
     caption="REFERS against self-supervised and ImageNet pre-training.",

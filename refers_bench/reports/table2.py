@@ -1,4 +1,4 @@
-"""What does Table 2 of the paper contain: REFERS against label-supervised pre-training (LSP)?
+"""Declares Table 2 of the paper: REFERS against label-supervised pre-training (LSP).
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Table 2.
 """

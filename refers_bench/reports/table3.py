@@ -1,4 +1,4 @@
-"""What does Table 3 of the paper contain: what each part of REFERS adds?
+"""Declares Table 3 of the paper: what each part of REFERS adds.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Table 3 and Methods; how rows 5 and 6 are read:
 ``results/published/README.md``.
