@@ -61,8 +61,9 @@ def fsync_tree(folder: Path) -> None:
         _fsync(path)
 
 
-def publish_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically: a reader sees the old bytes or the new ones, never a part.
+@contextlib.contextmanager
+def published_file(path: Path) -> Iterator[Path]:
+    """A temporary sibling file that becomes `path` by one rename when the block ends well: never seen half written.
 
     Raises:
         StorageError: disk full, read-only, or no permission.
@@ -71,15 +72,23 @@ def publish_bytes(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         try:
-            with part.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
+            yield part
+            _fsync(part)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
         _fsync(path.parent)
+
+
+def publish_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically: a reader sees the old bytes or the new ones, never a part.
+
+    Raises:
+        StorageError: disk full, read-only, or no permission.
+    """
+    with published_file(path) as part:
+        part.write_bytes(content)
 
 
 def publish_json(path: Path, value: Any) -> None:
@@ -136,14 +145,14 @@ def work_of(final: Path) -> Path:
 
 @contextlib.contextmanager
 def making(final: Path, *, waiting: Callable[[str], None] = lambda who: None) -> Iterator[None]:
-    """Be the one process that makes `final`, after removing what killed ones left of it half-written.
+    """Let only this process make `final`, and first remove what killed processes have left of it half-written.
 
     The lock is the system's own (`flock`) on a file beside `final`: it ends with its process, however that dies, and
     holds for all machines where the file system passes such locks on, as NFS does (before version 4 with its daemon).
 
     Args:
         final: a folder that several processes may want to make.
-        waiting: told once who makes it now, before this process waits for that.
+        waiting: called once, before this process waits, with the process that makes it now.
 
     Raises:
         StorageError: read-only, no permission, or a file system without locks.
@@ -151,8 +160,7 @@ def making(final: Path, *, waiting: Callable[[str], None] = lambda who: None) ->
     path = _lock_of(final)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = _locked(path)
-        if stream is None:
+        if (stream := _locked(path)) is None:
             waiting(_holder(path))
         while stream is None:
             time.sleep(LOCK_S)
@@ -192,7 +200,7 @@ def _locked(path: Path) -> TextIO | None:
     stream = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held it before has removed it: another process may have locked a new one by now.
+        # The process that held it before has removed it: another one may have locked a new file by now.
         if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
             return stream
     except (BlockingIOError, FileNotFoundError):
@@ -205,9 +213,10 @@ def _locked(path: Path) -> TextIO | None:
 
 
 def _holder(path: Path) -> str:
-    with contextlib.suppress(OSError):
+    try:
         return path.read_text(encoding="utf-8") or "another process"
-    return "another process"
+    except OSError:
+        return "another process"
 
 
 def _parts(final: Path) -> list[Path]:

@@ -1,7 +1,7 @@
-"""Shares work out among the processor cores that this process may use.
+"""Divides work among the processor cores that this process may use.
 
-Processes are started afresh, with an interpreter of their own, instead of being forked or run through
-`multiprocessing`: the caller may have threads, and may be a script without a guarded main module.
+Processes are started afresh, with an interpreter of their own: the caller may have threads, and may be a script without
+a guarded main module, which `concurrent.futures` and joblib would run again or refuse; a killed process loses one part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 #: What reading the answer of a process that failed raises, or asking one that is gone.
-_NO_ANSWER = (EOFError, IndexError, pickle.UnpicklingError, ValueError)
+_NO_ANSWER = (OSError, EOFError, IndexError, pickle.UnpicklingError, ValueError)
 
 
 def cores() -> int:
@@ -28,31 +28,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def shared_out(
-    function: Callable[..., list[T]],
-    items: Sequence[Any],
-    *arguments: Any,
-    worth: int,
-    pieces: int = 4,
-    processes: int | None = None,
-    told: Callable[[int], None] = lambda done: None,
-) -> list[T]:
-    """``function(items, *arguments)``, a part of the items in each of several processes where that repays.
-
-    Args:
-        function: of a module, by whose name another process finds it; returns one value per item, in their order.
-        items: can be pickled, as what is returned.
-        arguments: further ones, the same for every part.
-        worth: items that repay the start of another process, which takes some tenths of a second.
-        pieces: parts for each process: whoever is done with one takes the next, so that none waits long for another.
-        processes: at most, this one among them; None for as many as there are cores for this process.
-        told: called here, after each part that this process works on, with the items that are done.
-
-    Returns:
-        The values of all items, in their order. A part whose process fails (killed for want of memory, say) is worked
-        on here, so that errors are those of the function.
-    """
-    return begun(function, items, *arguments, worth=worth, pieces=pieces, processes=processes, told=told)()
+def shared_out(function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, **how: Any) -> list[T]:
+    """``function(items, *arguments)``, computed in several processes where that pays; `how` as for `begun`."""
+    return begun(function, items, *arguments, **how)()
 
 
 def begun(
@@ -64,19 +42,37 @@ def begun(
     processes: int | None = None,
     told: Callable[[int], None] = lambda done: None,
 ) -> Callable[[], list[T]]:
-    """Let other processes begin with what `shared_out` would do, while this one goes on with something else.
+    """Let other processes begin with ``function(items, *arguments)``, while this one does something else.
+
+    Args:
+        function: of a module, by whose name another process finds it; returns one value per item, in their order.
+        items: can be pickled, and so can the values.
+        arguments: further ones, the same for every part.
+        worth: minimum number of items for each further process, whose start takes some tenths of a second.
+        pieces: parts for each process; a process that is done with one takes the next, so that none waits for long.
+        processes: at most, this one included; None for one per core.
+        told: called here, after each part that this process works on, with the number of items that are done.
 
     Returns:
-        What takes part in the rest of the work, waits for the others, and returns the values.
+        A function that takes part in the rest of the work, waits for the other processes, and returns the values of all
+        items, in their order. A part whose process fails (killed by the out-of-memory killer, say) is computed here, so
+        that errors are those of `function`.
     """
     processes = max(1, min(cores(), cores() if processes is None else processes, len(items) // worth))
     size = max(1, -(-len(items) // (processes * pieces)))
     parts = [items[at : at + size] for at in range(0, len(items), size)]
     left, found = deque(range(len(parts))), dict[int, list[T]]()
-    others = [
-        threading.Thread(target=_elsewhere, args=(function, parts, arguments, left, found), daemon=True)
-        for _ in range(processes - 1)
-    ]
+
+    def elsewhere() -> None:
+        """Have a process of its own work on one part after another; it ends with the first that fails."""
+        with contextlib.suppress(*_NO_ANSWER), _process() as (questions, answers):
+            pickle.dump((function.__module__, function.__qualname__, arguments), questions)
+            for place in _taken(left):
+                pickle.dump(parts[place], questions)
+                questions.flush()
+                found[place] = pickle.load(answers)
+
+    others = [threading.Thread(target=elsewhere, daemon=True) for _ in range(processes - 1)]
     for other in others:
         other.start()
 
@@ -86,7 +82,7 @@ def begun(
                 found[place] = function(parts[place], *arguments)
                 told(sum(len(parts[one]) for one in tuple(found)))
         finally:
-            left.clear()  # after an error here, nobody begins another part
+            left.clear()  # after an error here, no process begins another part
             for other in others:
                 other.join()
         for place, part in enumerate(parts):
@@ -98,41 +94,27 @@ def begun(
 
 
 def _taken(left: deque[int]) -> Iterator[int]:
-    """One place after another, until none is left for anybody."""
+    """Places that this caller takes, one after another, until none is left."""
     with contextlib.suppress(IndexError):
         while True:
             yield left.popleft()
 
 
-def _elsewhere(
-    function: Callable[..., list[T]],
-    parts: Sequence[Any],
-    arguments: Sequence[Any],
-    left: deque[int],
-    found: dict[int, list[T]],
-) -> None:
-    """Have a process of its own work on one part after another; it ends with the first that fails."""
-    with contextlib.suppress(OSError, *_NO_ANSWER):
-        command = [sys.executable, "-m", "refers_bench.machine"]
-        with (
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            ) as process,
-            contextlib.ExitStack() as ending,
-        ):
-            assert process.stdin is not None and process.stdout is not None  # both are pipes
-            ending.callback(process.kill)
-            pickle.dump((function.__module__, function.__qualname__, arguments), process.stdin)
-            for place in _taken(left):
-                pickle.dump(parts[place], process.stdin)
-                process.stdin.flush()
-                found[place] = pickle.load(process.stdout)
+@contextlib.contextmanager
+def _process() -> Iterator[tuple[Any, Any]]:
+    """Standard input and output of a new process that runs `_answer`."""
+    command, pipe = [sys.executable, "-m", "refers_bench.machine"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process.stdin, process.stdout
+        finally:
+            process.kill()
 
 
 def _answer() -> None:
-    """Of a process that `_elsewhere` started: work on what standard input names, write the values."""
+    """Work on the parts that standard input holds, in a process that `_process` has started; write the values."""
     gc.disable()  # hundreds of thousands of small objects are made, and none of them is garbage
-    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # whatever else is printed does not get among them
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # whatever else is printed does not get among the values
     module, name, arguments = pickle.load(sys.stdin.buffer)
     function = getattr(importlib.import_module(module), name)
     with contextlib.suppress(EOFError):

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.localisation import SIDES, Box, MeanDifference, mean_difference
-from refers_bench.analysis.results import Results, read_json, read_table
+from refers_bench.analysis.results import Results
 from refers_bench.store import explanations as listed
 from refers_bench.store.explanations import Explained
+from refers_bench.store.reading import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,8 @@ def explanations(results: Results) -> tuple[CellExplanation, ...]:
     Raises:
         UserError: a file cannot be read.
     """
+    from refers_bench.store.schemas import read_table
+
     asked = {one.cell: one for one in listed.read(results.store.parent, results.name)}
     found = []
     for planned in results.planned if asked else ():
@@ -210,6 +213,8 @@ def shown(results: Results, one: CellExplanation) -> list[Shown]:
 
 def _boxes(path: Path, schema: str) -> dict[tuple[str, str, str], list[Box]]:
     """(map or '', image, class) -> its boxes."""
+    from refers_bench.store.schemas import read_table
+
     found: dict[tuple[str, str, str], list[Box]] = {}
     for row in read_table(path, schema).to_pylist():
         left, top, width, height = (row[side] for side in SIDES)

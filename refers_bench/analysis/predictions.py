@@ -45,6 +45,16 @@ class Predictions:
         """The patient of each image, where all are known and there is more than one; else None."""
         return self.patient_ids if self.patients_known and len(set(self.patient_ids)) > 1 else None
 
+    def differs(self, other: Predictions) -> str:
+        """Why the figures of two runs do not compare: other classes, images or labels; '' where they do."""
+        if set(self.classes) != set(other.classes):
+            return "predictions of other classes"
+        if self.image_ids != other.image_ids:
+            return "predictions on another list of test images"
+        if not np.array_equal(self.labels_NK, other.sorted(self.classes).labels_NK):
+            return "other labels of the test images"
+        return ""
+
     def sorted(self, classes: Sequence[str] | None = None) -> Predictions:
         """The same with images sorted by id, and classes in the given order.
 
@@ -76,18 +86,10 @@ def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = Non
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    from refers_bench.store.schemas import VERSION
+    from refers_bench.store.schemas import read_table
 
-    try:
-        # Ids repeat once a class: as dictionaries they cost an integer a row instead of a string.
-        table = pq.read_table(path, read_dictionary=["image_id", "patient_id", "class", "split"])
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
-    found = (table.schema.metadata or {}).get(b"refers_bench.schema", b"none").decode(errors="replace")
-    if found != f"predictions {VERSION}":
-        raise UserError(f"written under the schema '{found}'", allowed=f"'predictions {VERSION}'", path=path)
+    table = read_table(path, "predictions", as_dictionaries=["image_id", "patient_id", "class", "split"])
     table = table.filter(pc.equal(pc.cast(table["split"], pa.string()), split))
     return _pivot(table, path=path, classes=classes)
 

@@ -95,7 +95,7 @@ def forecast_of(
     todo = [job for job in todo if shapes.of[job.key]]
     return Made(
         forecast=made,
-        done=len(jobs) - len(made.jobs) - len(made.unknown),
+        done=len(jobs) - made.to_run,
         refused=refused,
         failed=failed,
         savings=savings(todo, hours),

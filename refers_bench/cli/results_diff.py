@@ -46,10 +46,11 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) ->
 def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Results:
     """The results that a user means."""
     from refers_bench.analysis.compare import regression
-    from refers_bench.analysis.results import LOCK, known_names, load
+    from refers_bench.analysis.results import load
     from refers_bench.cli.report import name_of
     from refers_bench.errors import UserError
     from refers_bench.jobs.imports.bundle import opened
+    from refers_bench.store.plan import LOCK, known_names
 
     path = Path(given)
     if given.endswith((".tar.gz", ".tgz")):

@@ -62,8 +62,8 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
 
 def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[Scalar]:
     """The curves of one job, in the order of recording; what was not finite has no value and is left out."""
-    from refers_bench.analysis.results import read_table
     from refers_bench.render.event_files import Scalar
+    from refers_bench.store.schemas import read_table
 
     rows = read_table(path, "history").to_pylist()
     last = max((row["step"] for row in rows), default=0)

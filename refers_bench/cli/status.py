@@ -50,9 +50,9 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch
     not said anything for a minute is shown as silent.
     """
     from refers_bench.errors import UserError, unknown
-    from refers_bench.plan import lock
+    from refers_bench.store.plan import known_names
 
-    known = sorted(path.parent.name for path in settings.results.glob(f"*/{lock.LOCK}"))
+    known = known_names(settings.results)
     wrong = [unknown("plan", name, known) for name in names if name not in known]
     if wrong:
         raise UserError(wrong)

@@ -19,7 +19,7 @@ from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
 from refers_bench.store import provenance
 from refers_bench.store.context import prepared_folder
-from refers_bench.store.leases import RENEW_S, Claims
+from refers_bench.store.leases import RENEW_S, Leases
 from refers_bench.store.results import ResultStore
 
 #: Order in which ready jobs start: what others wait for comes first.
@@ -64,7 +64,7 @@ class _Run:
     def __init__(self, jobs: Sequence[Job], engine: Engine, settings: Settings, listener: Listener) -> None:
         self.engine, self.settings, self.listener = engine, settings, listener
         self.store = ResultStore(settings.results)
-        self.claims = Claims(settings.results, stale_s=settings.stale_s, engine=engine.name, queued=bool(engine.token))
+        self.claims = Leases(settings.results, stale_s=settings.stale_s, engine=engine.name, queued=bool(engine.token))
         self.jobs = {job.key: job for job in jobs}
         self.place = {key: number for number, key in enumerate(self.jobs)}
         self.done: set[str] = set()

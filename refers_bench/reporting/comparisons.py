@@ -8,7 +8,6 @@ from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import DIFFER, same_images
-from refers_bench.analysis.image_statistics import reference_of
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
 from refers_bench.analysis.statistics.seeds import SeedSummary
@@ -75,10 +74,10 @@ def against_best(
 ) -> list[Comparison]:
     """The reference method against the best complete one of `baselines`, column by column.
 
-    By default `reference_of` the results against all other rows, in every column.
+    By default the reference row of the results against all other rows, in every column.
     """
     if reference is None:
-        reference = reference_of(results)
+        reference = results.reference
     if baselines is None:
         baselines = [method for method in results.methods if method != reference]
     columns = results.targets if targets is None else targets

@@ -20,7 +20,7 @@ def sentences(results: Results, items: Sequence[Table | Figure]) -> list[str]:
     """The summary of one manifest, a sentence each."""
     total = len(results.planned)
     done = sum(planned.run.counts for planned in results.planned)
-    found = [str(results.lock["title"])] if results.lock.get("title") else []
+    found = [results.plan.title] if results.plan.title else []
     found.append(f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed).")
     if results.synthetic:
         names = sorted(set(map(grid.target_title, results.synthetic)))

@@ -27,8 +27,7 @@ def build(results: Results) -> Table | None:
     source; of all other values it is REFERS' paper.
     """
     # Name -> {"value", "origin", "stated", "overridden"}, in the order of the lock.
-    known = results.lock.get("values") or {}
-    values = {name: one for name, one in known.items() if isinstance(one, Mapping) and "value" in one}
+    values = {name: one for name, one in results.plan.values.items() if "value" in one}
     if not values:
         return None
     targets = {target.dataset for target in results.targets}

@@ -1,4 +1,4 @@
-"""How do files become one archive whose bytes follow from its content, and how is one read without trusting it?"""
+"""Writes archives whose bytes follow from their content, and reads archives without trusting them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import storage_errors
+from refers_bench.files import published_file, sha256_of, storage_errors
 
 #: The list of checksums, as ``sha256sum -c`` reads it.
 SUMS = "SHA256SUMS"
+#: What may be read.
+MADE = "an archive made by 'results bundle'"
 #: Bytes read at once.
 _BLOCK = 1 << 20
 #: Longest name and most members of an archive that is read.
@@ -41,7 +43,7 @@ def write(
         path: the archive.
         members: name below `top`, '/' separated -> content, or the file that holds it.
         top: the one folder that everything stands in.
-        progress: told (done, total) after each member.
+        progress: called with (done, total) after each member.
 
     Returns:
         SHA-256 of the archive.
@@ -53,32 +55,23 @@ def write(
     for name in (f"{top}/{name}" for name in members):
         if reason := _refused(name):
             raise ValueError(f"{name!r}: {reason}")
-    part = path.with_name(f".{path.name}.part")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with (
-                part.open("wb") as raw,
-                gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream,
-                tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive,
-            ):
-                sums = []
-                for place, name in enumerate(sorted(members)):
-                    sums.append(f"{_add(archive, f'{top}/{name}', members[name])}  {name}")
-                    progress(place + 1, len(members))
-                _add(archive, f"{top}/{SUMS}", ("\n".join(sums) + "\n").encode())
-            with part.open("rb") as stream_in:
-                digest = hashlib.file_digest(stream_in, "sha256").hexdigest()
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    return digest
+    with (
+        published_file(path) as part,
+        part.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        sums = []
+        for place, name in enumerate(sorted(members)):
+            sums.append(f"{_add(archive, f'{top}/{name}', members[name])}  {name}\n")
+            progress(place + 1, len(members))
+        _add(archive, f"{top}/{SUMS}", "".join(sums).encode())
+    return sha256_of(path)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes | Path) -> str:
     """Add one member and return its SHA-256, taken from the bytes that were added."""
-    info = tarfile.TarInfo(name)
-    info.mode, info.mtime, info.uid, info.gid, info.uname, info.gname = 0o644, 0, 0, 0, "", ""
+    info = tarfile.TarInfo(name)  # a new header has rights 0644, and neither time nor owner
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
         info.size = len(content) if isinstance(content, bytes) else content.stat().st_size
         hashing = _Hashing(stream)
@@ -116,8 +109,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        allowed = "an archive made by 'results bundle'"
-        raise UserError("no such file", allowed=allowed, path=path) from error
+        raise UserError("no such file", allowed=MADE, path=path) from error
     except (OSError, EOFError, tarfile.TarError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read to its end: {error}", allowed="a whole .tar.gz", path=path) from error
 
@@ -170,7 +162,7 @@ def verify(path: Path, *, into: Path | None = None) -> dict[str, str]:
                 continue
             found[below] = _consume(stream, info.size, None if into is None else into / below)
     if sums is None:
-        raise UserError(f"no {SUMS}", allowed="an archive made by 'results bundle'", path=path)
+        raise UserError(f"no {SUMS}", allowed=MADE, path=path)
     problems = [
         Problem(found=f"{name}: {'changed' if name in found else 'missing'}", allowed=f"as in {SUMS}", path=path)
         for name, digest in sums.items()
@@ -184,20 +176,18 @@ def verify(path: Path, *, into: Path | None = None) -> dict[str, str]:
 
 def _consume(stream: IO[bytes], size: int, target: Path | None) -> str:
     """SHA-256 of a member, written to `target` when there is one."""
-    digest = hashlib.sha256()
+    hashing = _Hashing(stream)
     if target is None:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-        return digest.hexdigest()
+        while hashing.read(_BLOCK):
+            pass
+        return hashing.digest.hexdigest()
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(target.parent).free:
             raise UserError(f"needs {size} bytes", allowed="a folder with that much space", path=target)
         with target.open("xb") as out:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-                out.write(block)
-    return digest.hexdigest()
+            shutil.copyfileobj(hashing, out, _BLOCK)
+    return hashing.digest.hexdigest()
 
 
 def _sums(path: Path, content: bytes) -> dict[str, str]:

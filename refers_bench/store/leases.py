@@ -1,8 +1,8 @@
-"""Who is running this job right now, so that two coordinators on one results folder never run it twice?
+"""Leases jobs to processes, so that two coordinators on one results folder never run one job twice.
 
-A claim is a small file that names a process. On this process's host it counts while that process lives; a claim of
-another host counts while it is renewed. A job that waits in a cluster's queue is claimed by the coordinator that queued
-it, under a token; the process that at last runs it shows the token and takes the claim over.
+A lease is a small file that names a process. On this process's host it holds while that process lives; a lease of
+another host holds while it is renewed. A job that waits in a cluster's queue is leased by the coordinator that queued
+it, under a token; the process that finally runs the job shows the token and takes the lease over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from refers_bench.files import storage_errors
 
-#: A claim of another host that was not renewed for so long is taken over.
+#: A lease of another host that was not renewed for this many seconds is taken over.
 STALE_S = 120.0
 #: Seconds between renewals: a few may be late before anybody takes over.
 RENEW_S = 20.0
@@ -35,14 +35,14 @@ def process_start(pid: int) -> str | None:
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
-class Claims:
-    """Claims of one process below ``<results>/work/claims``.
+class Leases:
+    """The leases of one process: files below ``<results>/work/claims``, as they have always been called on disk.
 
     Args:
         results: results folder.
-        stale_s: seconds after which an unrenewed claim of another host is taken over.
-        engine: what runs the jobs, for whoever looks.
-        queued: whether these claims are for jobs that wait in an engine's queue until another process runs them.
+        stale_s: seconds after which an unrenewed lease of another host is taken over.
+        engine: name of what runs the jobs, shown by `status`.
+        queued: whether these leases are for jobs that wait in an engine's queue until another process runs them.
     """
 
     def __init__(self, results: Path, *, stale_s: float = STALE_S, engine: str = "local", queued: bool = False) -> None:
@@ -65,26 +65,26 @@ class Claims:
         return self.folder / f"{key}.json"
 
     def owner(self, key: str) -> dict[str, Any] | None:
-        """The live owner of a key's claim, or None."""
+        """The live owner of a job's lease, or None."""
         path = self._path(key)
         try:
-            claim: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            lease: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             age = time.time() - path.stat().st_mtime
         except (FileNotFoundError, json.JSONDecodeError):
             return None
-        if claim["host"] == self.me["host"]:
-            alive = claim["start"] is not None and process_start(claim["pid"]) == claim["start"]
+        if lease["host"] == self.me["host"]:
+            alive = lease["start"] is not None and process_start(lease["pid"]) == lease["start"]
         else:
             alive = age < self.stale_s
-        return claim if alive else None
+        return lease if alive else None
 
     def acquire(self, key: str, *, token: str = "", patient: bool = False) -> bool:
-        """Claim a key; False when somebody alive holds it.
+        """Lease a job; False when a live process holds its lease.
 
         Args:
-            key: of a job.
-            token: a claim that waits in a queue under the same token is taken over.
-            patient: leave a claim under that token, of whoever runs the job, where it is, and count it as held.
+            key: of the job.
+            token: a queued lease under the same token is taken over.
+            patient: leave a lease under that token with the process that runs the job, and count it as held here.
         """
         with self._locked():
             owner = self.owner(key)
@@ -101,18 +101,18 @@ class Claims:
     def _same(self, owner: dict[str, Any]) -> bool:
         return all(owner.get(name) == value for name, value in self.me.items())
 
-    def _write(self, key: str, claim: dict[str, Any]) -> None:
-        """Whole or not at all for whoever reads; not forced to disk, since a claim means nothing after a crash."""
+    def _write(self, key: str, lease: dict[str, Any]) -> None:
+        """Readers see a whole file or none; it is not forced to disk, since a lease means nothing after a crash."""
         part = self.folder / f".{key}.{uuid.uuid4().hex}.part"
         try:
-            part.write_text(json.dumps(claim), encoding="utf-8")
+            part.write_text(json.dumps(lease), encoding="utf-8")
             part.replace(self._path(key))
         except OSError:
             part.unlink(missing_ok=True)
             raise
 
     def release(self, key: str) -> None:
-        """Give a key back, unless somebody else has taken it over meanwhile."""
+        """Give a lease back, unless another process has taken it over meanwhile."""
         token = self.held.pop(key, "")
         with self._locked():
             owner = self.owner(key)
@@ -120,7 +120,7 @@ class Claims:
                 self._path(key).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove claims whose owner is gone, and what a process killed while claiming left half-written."""
+        """Remove leases whose owner is gone, and files that killed processes have left half-written."""
         with self._locked():
             for path in self.folder.iterdir():
                 if path.suffix == ".part" or (path.suffix == ".json" and self.owner(path.stem) is None):
@@ -129,8 +129,8 @@ class Claims:
     def renew(self) -> None:
         """Show other hosts that this process lives.
 
-        A claim that another process has taken over with its token is its own to renew, and this one's again once that
-        process is gone.
+        A lease that another process has taken over with its token is renewed by that process, and becomes this one's
+        again once that process is gone.
         """
         for key, token in list(self.held.items()):
             owner = self.owner(key)

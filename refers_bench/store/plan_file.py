@@ -1,13 +1,13 @@
-"""How is a plan written, so that a hundred thousand jobs still fit a file that people can compare?
+"""Writes plans so that a hundred thousand jobs still fit into a file that people can compare, and reads them.
 
-Specifications differ in a few values and share hundreds. What they share stands once, one value a line, under a name
-that follows from its content; each job and each cell takes one line with what is its own.
+Specifications share hundreds of values and differ in a few. Shared values stand once, one value a line, under a name
+that follows from their content; each job and each cell takes one line with its own values.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from refers_bench import identity
@@ -29,34 +29,22 @@ def packed(content: Mapping[str, Any]) -> bytes:
         content: of the plan; its ``jobs`` and ``cells`` are mappings, and come last in the file.
     """
     specs, rows = _Shared(OWN_OF_JOB), _Shared(OWN_OF_CELL)
-    jobs = [_line(_job(job, specs)) for job in content["jobs"]]
-    cells = [_line(_cell(cell, rows)) for cell in content["cells"]]
+    jobs, cells = [], []
+    for job in content["jobs"]:
+        name, own = specs.split(job["spec"])
+        line = {"key": job["key"], "kind": job["kind"], "name": job["name"], "needs": job["needs"]}
+        unavailable = {"unavailable": job["unavailable"]} if job["unavailable"] else {}
+        jobs.append(_line({**line, "spec": name, "own": own, **unavailable}))
+    for cell in content["cells"]:
+        name, own = rows.split(cell)
+        cells.append(_line({"row": name, **own}))
     rest = {name: value for name, value in content.items() if name not in ("jobs", "cells", "version")}
-    head = json.dumps(
-        {"version": VERSION, **rest, "specs": specs.parts, "rows": rows.parts},
-        indent=1,
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    listed = "".join(f',\n "{name}": [{_listed(lines)}]' for name, lines in (("jobs", jobs), ("cells", cells)))
-    return f"{head.removesuffix(chr(10) + '}')}{listed}\n}}\n".encode()
-
-
-def _listed(lines: Iterable[str]) -> str:
-    text = ",\n  ".join(lines)
-    return f"\n  {text}\n " if text else ""
-
-
-def _job(job: Mapping[str, Any], specs: _Shared) -> dict[str, Any]:
-    name, own = specs.split(job["spec"])
-    line = {"key": job["key"], "kind": job["kind"], "name": job["name"], "needs": job["needs"]}
-    unavailable = {"unavailable": job["unavailable"]} if job["unavailable"] else {}
-    return {**line, "spec": name, "own": own, **unavailable}
-
-
-def _cell(cell: Mapping[str, Any], rows: _Shared) -> dict[str, Any]:
-    name, own = rows.split(cell)
-    return {"row": name, **own}
+    whole = {"version": VERSION, **rest, "specs": specs.parts, "rows": rows.parts}
+    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    for name, lines in (("jobs", jobs), ("cells", cells)):
+        listed = ",\n  ".join(lines)
+        text += f',\n "{name}": [\n  {listed}\n ]' if lines else f',\n "{name}": []'
+    return f"{text}\n}}\n".encode()
 
 
 class _Shared:
@@ -93,16 +81,8 @@ def unpacked(content: dict[str, Any]) -> dict[str, Any]:
     if content.get("version") != VERSION:
         return content
     specs, rows = content.pop("specs"), content.pop("rows")
-    content["jobs"] = [
-        {
-            "key": job["key"],
-            "kind": job["kind"],
-            "name": job["name"],
-            "needs": job["needs"],
-            "spec": {**specs[job["spec"]], **job["own"]},
-            "unavailable": job.get("unavailable", ""),
-        }
-        for job in content["jobs"]
-    ]
+    for job in content["jobs"]:
+        job["spec"] = {**specs[job["spec"]], **job.pop("own")}
+        job.setdefault("unavailable", "")
     content["cells"] = [{**rows[cell.pop("row")], **cell} for cell in content["cells"]]
     return content

@@ -1,4 +1,4 @@
-"""Under which circumstances was a result computed? Recorded beside it, never part of its key."""
+"""Collects the circumstances of a computation, which are recorded beside its result and never part of its key."""
 
 from __future__ import annotations
 
@@ -29,27 +29,30 @@ PACKAGES = (
 
 def git_state(folder: Path) -> dict[str, Any]:
     """Commit and cleanliness of the checkout that holds `folder`, or the reason why there is none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=30)
+        return done.stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-        )
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True, timeout=30
-        )
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError) as error:
         return {"commit": None, "reason": f"no git state: {type(error).__name__}"}
-    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
+
+
+def version(package: str) -> str:
+    """Version of an installed package; '' where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def packages() -> dict[str, str]:
     """Versions of what can move a number, and of this package."""
     found = {"refers-bench": refers_bench.__version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: installed for name in PACKAGES if (installed := version(name))}
 
 
 def hardware() -> dict[str, Any]:

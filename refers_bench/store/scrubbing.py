@@ -1,4 +1,4 @@
-"""Which parts of a text say where a user's files lie, and what stands there instead?"""
+"""Replaces the parts of texts that say where a user's files lie."""
 
 from __future__ import annotations
 
@@ -7,24 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: Values under these keys decide content keys or name what a user compares: they hold no paths and are left alone.
-KEPT = frozenset(
-    {
-        "key",
-        "spec",
-        "specs",
-        "own",
-        "needs",
-        "method",
-        "label",
-        "dataset",
-        "task",
-        "class",
-        "classes",
-        "kind",
-        "category",
-    }
-)
+#: Values under these keys decide content keys, or name what a user compares: they hold no paths and are left alone.
+_IN_KEYS = {"key", "spec", "specs", "own", "needs"}
+_COMPARED = {"method", "label", "dataset", "task", "class", "classes", "kind", "category"}
+KEPT = _IN_KEYS | _COMPARED
 #: An absolute path of two parts or more; not one after a scheme ("https://") or within a relative path.
 _PATH = re.compile(r"(?<![\w.:/<>~\\-])/(?:[^\s/:'\"<>|,;()\[\]{}]+/)+([^\s/:'\"<>|,;()\[\]{}]*)")
 _WINDOWS = re.compile(r"(?<![\w])[A-Za-z]:\\(?:[^\s\\:'\"<>|]+\\)+([^\s\\:'\"<>|]*)")
@@ -40,7 +26,7 @@ class Scrubber:
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         folders = sorted((known or {}).items(), key=lambda item: -len(item[1]))
         self.known = [(name, folder.rstrip("/")) for name, folder in folders if len(folder.rstrip("/")) > 1]
-        #: Placeholder -> how often it was put in.
+        #: Placeholder -> number of times that it was put in.
         self.replaced: Counter[str] = Counter()
 
     def text(self, given: str) -> str:
@@ -48,14 +34,14 @@ class Scrubber:
         for name, folder in self.known:
             # The folder itself or something in it, not a longer name that begins alike.
             given, count = re.subn(rf"{re.escape(folder)}(?![\w.-]*[\w-])", f"<{name}>".replace("\\", "\\\\"), given)
-            self._count(f"<{name}>", count)
+            self.replaced.update([f"<{name}>"] * count)
         for pattern in (_PATH, _WINDOWS):
             given, count = pattern.subn(lambda match: f"<path>/{match[1]}".rstrip("/"), given)
-            self._count("<path>", count)
+            self.replaced.update(["<path>"] * count)
         return given
 
     def value(self, node: Any) -> Any:
-        """A JSON value whose strings hold no absolute paths; what stands under a key of `KEPT` is as it was."""
+        """A JSON value whose strings hold no absolute paths; values under a key of `KEPT` are left as they are."""
         if isinstance(node, str):
             return self.text(node)
         if isinstance(node, Mapping):
@@ -63,10 +49,6 @@ class Scrubber:
         if isinstance(node, list | tuple):
             return [self.value(part) for part in node]
         return node
-
-    def _count(self, placeholder: str, count: int) -> None:
-        if count:
-            self.replaced[placeholder] += count
 
 
 def roots_of(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from refers_bench.plan import lock
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def fill(results: Path, name: str) -> dict[str, int]:
             (store.root / f"{job.key}.failed.json").write_text(json.dumps(record))
             counts["failed"] += 1
         elif not counts["running"]:
-            assert Claims(results).acquire(job.key)
+            assert Leases(results).acquire(job.key)
             view = {"step": 3, "steps": 10, "losses": {"bce": 0.5}, "images_per_s": 10.0, "time": time.time()}
             folder = store.work_folder(job.key)
             folder.mkdir(parents=True)

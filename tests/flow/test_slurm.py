@@ -26,7 +26,7 @@ from refers_bench.execution.progress import PlainView
 from refers_bench.execution.slurm import events as slurm_events
 from refers_bench.execution.slurm import folder as slurm_folder
 from refers_bench.plan.lock import Job
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 
@@ -295,7 +295,7 @@ def test_two_orchestrators_on_one_store(lab: Lab) -> None:
 def test_a_claim_of_a_dead_coordinator_elsewhere_is_taken_over_in_its_time(lab: Lab) -> None:
     """Its host does not tell whether it lives: the claim counts as long as it is renewed, and no longer."""
     jobs, stale = [lab.job("claimed"), lab.job("free")], 8.0  # a worker may take seconds to start
-    claims = Claims(lab.results)
+    claims = Leases(lab.results)
     claim = {**claims.me, "host": "another", "token": "its own", "queued": True, "engine": "slurm"}
     (claims.folder / f"{jobs[0].key}.json").write_text(json.dumps(claim))
     since = time.time()

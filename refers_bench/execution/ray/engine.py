@@ -27,7 +27,7 @@ from refers_bench.execution.ray.node import LOOK_S, RUN
 from refers_bench.execution.task import Batch, ending_in_store
 from refers_bench.files import storage_errors
 from refers_bench.plan.lock import Job
-from refers_bench.store.leases import Claims, process_start
+from refers_bench.store.leases import Leases, process_start
 
 #: Seconds to wait for a node that can hold a job, where there was none yet, and where there was one.
 START_S, AGAIN_S = 30.0, 600.0
@@ -98,7 +98,7 @@ class RayEngine:
             UserError: no Ray here, nobody at the address, or it cannot be used.
         """
         self._share()
-        self.claims = Claims(self.settings.results)
+        self.claims = Leases(self.settings.results)
         try:
             self.link = Link(self.options.address)
             try:

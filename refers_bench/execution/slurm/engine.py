@@ -22,7 +22,7 @@ from refers_bench.execution.slurm.sending import Sender
 from refers_bench.execution.slurm.watch import Watcher, say
 from refers_bench.execution.task import Batch
 from refers_bench.plan.lock import Job
-from refers_bench.store.leases import RENEW_S, Claims
+from refers_bench.store.leases import RENEW_S, Leases
 from refers_bench.store.results import ResultStore
 
 #: Attempts in the queue at a time, and with a budget, which is spent by those that run.
@@ -78,7 +78,7 @@ class SlurmEngine:
         """
         self.slurm.check()
         # Says that somebody watches an array; jobs have claims of their own.
-        self.watching = Claims(self.settings.results, stale_s=self.settings.stale_s, engine="slurm watcher")
+        self.watching = Leases(self.settings.results, stale_s=self.settings.stale_s, engine="slurm watcher")
         self.renewed = time.monotonic()
         self.watching.acquire(_watch(self.token))
         try:

@@ -132,7 +132,7 @@ def annotated_boxes(
             path=root,
         )
     order = ["image_id", "class", "reader", "left", "top", "width", "height"]
-    annotated = found[[*schemas.ANNOTATED.names]].sort_values(order, ignore_index=True)
+    annotated = found[[*schemas.SCHEMAS["annotated"].names]].sort_values(order, ignore_index=True)
     counts = {
         "annotated_images": {str(split): int(count) for split, count in by_split.items()},
         "images": int(annotated["image_id"].nunique()),

@@ -185,4 +185,4 @@ def _metrics(run: ImportedRun) -> Any:
                 "split": "test",
             }
         )
-    return pa.Table.from_pylist(rows, schema=schemas.METRICS)
+    return pa.Table.from_pylist(rows, schema=schemas.SCHEMAS["metrics"])

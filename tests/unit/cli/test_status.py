@@ -12,7 +12,7 @@ import pytest
 
 from refers_bench.data.phantoms import radiographs
 from refers_bench.plan import lock
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 
 HEAD = "jobs                 done      running        to do       failed  unavailable"
@@ -26,7 +26,7 @@ def keys(cli: Any, tmp_path: Path) -> dict[str, str]:
     cli.script(**{FAILED: ["nan"]})
     cli("run", "small.yaml", "--no-report", "--only", FAILED, code=4)
     found = {job.name: job.key for job in lock.read(tmp_path / "results" / "small" / lock.LOCK).jobs}
-    store, claims = ResultStore(tmp_path / "results"), Claims(tmp_path / "results")
+    store, claims = ResultStore(tmp_path / "results"), Leases(tmp_path / "results")
     for name, queued in ((PRETRAIN, False), (QUEUED, True)):
         claim = {**claims.me, "host": "node3", "pid": 12, "engine": "slurm", "queued": queued}
         (claims.folder / f"{found[name]}.json").write_text(json.dumps(claim))

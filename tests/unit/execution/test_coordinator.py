@@ -18,7 +18,7 @@ from refers_bench.execution.coordinator import execute
 from refers_bench.execution.engine import Attempt, Ending, Outcome, Refused, Settings
 from refers_bench.files import making, publish_json
 from refers_bench.plan.lock import Job
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 
@@ -108,7 +108,7 @@ def run(tmp_path: Path) -> Run:
             setattr(one, name, value)
         settings = Settings(results=tmp_path, cache=tmp_path / "cache", **how)
         outcome = execute(jobs, one, settings, listening)
-        assert not Claims(tmp_path).held
+        assert not Leases(tmp_path).held
         return outcome, one, listening
 
     return run
@@ -312,7 +312,7 @@ def test_what_an_engine_refuses_stays_nobodys(run: Run, tmp_path: Path) -> None:
     one = job("one")
     with pytest.raises(UserError, match="no such partition"):
         run([one], engine={"__class__": Refusing, "token": "t"})
-    assert Claims(tmp_path).owner(one.key) is None
+    assert Leases(tmp_path).owner(one.key) is None
 
 
 def test_what_an_engine_has_taken_before_it_refuses_stays_claimed(run: Run, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_what_an_engine_has_taken_before_it_refuses_stays_claimed(run: Run, tmp_
 
     with pytest.raises(UserError, match="no such partition"):
         run([one, two], engine={"__class__": Refusing, "token": "t"}, slots=2)
-    assert [(Claims(tmp_path).owner(key) or {}).get("token") for key in (one.key, two.key)] == ["t", None]
+    assert [(Leases(tmp_path).owner(key) or {}).get("token") for key in (one.key, two.key)] == ["t", None]
 
 
 def test_with_the_budget_spent_what_waits_in_the_queue_is_taken_back(run: Run, clock: list[float]) -> None:
@@ -359,9 +359,9 @@ def test_back_in_the_queue_a_job_is_claimed_again_and_costs_nothing(
             clock[0] += 5.0
             if said:
                 if said[0].category == "queued":  # whoever ran it has given its claim back
-                    (Claims(tmp_path).folder / f"{one.key}.json").unlink()
+                    (Leases(tmp_path).folder / f"{one.key}.json").unlink()
                 return [said.pop(0)]
-            owners.append(bool((Claims(tmp_path).owner(one.key) or {}).get("queued")))
+            owners.append(bool((Leases(tmp_path).owner(one.key) or {}).get("queued")))
             return super().wait(seconds)
 
     outcome, _, _ = run([one], engine={"__class__": Queue, "queues": True, "token": "t"})
@@ -390,13 +390,13 @@ def test_cancelled_is_not_tried_again(run: Run) -> None:
 
 def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = job("one"), job("two")
-    claims = Claims(tmp_path)
+    claims = Leases(tmp_path)
     foreign = {**claims.me, "host": "elsewhere"}
     publish_json(claims.folder / f"{one.key}.json", foreign)
     looks = 0
-    owner = Claims.owner
+    owner = Leases.owner
 
-    def watched(self: Claims, key: str) -> dict[str, Any] | None:
+    def watched(self: Leases, key: str) -> dict[str, Any] | None:
         nonlocal looks
         if key == one.key:
             looks += 1
@@ -406,7 +406,7 @@ def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypa
                 (claims.folder / f"{one.key}.json").unlink()
         return owner(self, key)
 
-    monkeypatch.setattr(Claims, "owner", watched)
+    monkeypatch.setattr(Leases, "owner", watched)
     monkeypatch.setattr("refers_bench.execution.coordinator.ELSEWHERE_S", 0.01)
     outcome, engine, _ = run([one, two], patience_s=1000.0)
     assert names(engine) == ["two"]
@@ -431,7 +431,7 @@ def test_what_fails_for_good_in_another_run_has_failed_here_too(run: Run, tmp_pa
 
 def test_a_run_with_little_patience_leaves_what_others_do(run: Run, tmp_path: Path) -> None:
     one = job("one")
-    claims = Claims(tmp_path)
+    claims = Leases(tmp_path)
     publish_json(claims.folder / f"{one.key}.json", {**claims.me, "host": "elsewhere"})
     outcome, engine, _ = run([one], patience_s=0.1)
     assert (names(engine), outcome.left) == ([], [one.key])
@@ -455,9 +455,9 @@ def test_what_a_killed_preparation_left_in_the_cache_is_removed(run: Run, tmp_pa
 # --- leases, attempts and records, as others see them ---------------------------------------------------------------
 
 
-def seen_elsewhere(results: Path, **how: Any) -> Claims:
-    """Claims as a process of another host sees them."""
-    claims = Claims(results, **how)
+def seen_elsewhere(results: Path, **how: Any) -> Leases:
+    """Leases as a process of another host sees them."""
+    claims = Leases(results, **how)
     claims.me = {**claims.me, "host": "elsewhere"}
     return claims
 
@@ -497,7 +497,7 @@ def test_another_hosts_claim_is_respected_until_it_is_stale(
 
 
 def test_a_dead_process_of_this_host_is_replaced_at_once(run: Run, tmp_path: Path) -> None:
-    one, claims = job("one"), Claims(tmp_path)
+    one, claims = job("one"), Leases(tmp_path)
     publish_json(claims.folder / f"{one.key}.json", {**claims.me, "start": "1"})
     outcome, engine, _ = run([one], patience_s=0.0)
     assert (names(engine), outcome.done) == (["one"], [one.key])
@@ -510,7 +510,7 @@ def test_claims_say_which_engine_runs_the_job_and_whether_it_is_queued(run: Run,
 
     class Looking(ScriptedEngine):
         def wait(self, seconds: float) -> Sequence[Ending]:
-            claim = Claims(tmp_path).owner(one.key) or {}
+            claim = Leases(tmp_path).owner(one.key) or {}
             said.append((claim["engine"], claim["token"], claim["queued"]))
             return super().wait(seconds)
 
@@ -648,7 +648,7 @@ def test_killed_runs_leave_no_half_written_results(run: Run, tmp_path: Path) -> 
 
 
 def test_a_job_that_its_own_process_still_runs_is_watched_and_not_taken_from_it(run: Run, tmp_path: Path) -> None:
-    one, claims = job("one"), Claims(tmp_path)
+    one, claims = job("one"), Leases(tmp_path)
     path = claims.folder / f"{one.key}.json"
     theirs = {**claims.me, "host": "elsewhere", "token": "t", "queued": False, "engine": "far"}
     publish_json(path, theirs)
@@ -720,7 +720,7 @@ def test_what_has_ended_is_claimed_no_more_while_the_rest_runs(run: Run, tmp_pat
 
     class Looking(ScriptedEngine):
         def wait(self, seconds: float) -> Sequence[Ending]:
-            claims = Claims(tmp_path)
+            claims = Leases(tmp_path)
             owned.append((claims.owner(one.key) is not None, claims.owner(two.key) is not None))
             return super().wait(seconds)
 

@@ -13,7 +13,7 @@ import pytest
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.running import running, whose
 from refers_bench.plan.states import look, owner_of, state_in, state_of, states
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 
 PlanOf = Callable[..., Plan]
@@ -21,7 +21,7 @@ PlanOf = Callable[..., Plan]
 
 def claim(results: Path, key: str, **who: Any) -> None:
     """As somebody on another host would."""
-    claims = Claims(results)
+    claims = Leases(results)
     content = {**claims.me, "host": "node3", "pid": 12, "engine": "slurm", **who}
     (claims.folder / f"{key}.json").write_text(json.dumps(content))
 

@@ -17,7 +17,7 @@ from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import disk_bytes, explain, look, shared, state_in, state_of, states
 from refers_bench.store.context import prepared_folder
-from refers_bench.store.leases import Claims
+from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 
 PlanOf = Callable[..., Plan]
@@ -62,7 +62,7 @@ def test_a_state_follows_from_what_lies_in_the_folders(tmp_path: Path, what: str
     if "failed" in words:
         publish_json(store.root / f"{job.key}.failed.json", {})
     if {"claimed", "queued"} & {*words}:
-        claims = Claims(store.results)
+        claims = Leases(store.results)
         claim = {**claims.me, "host": "elsewhere", "queued": "queued" in words}
         (claims.folder / f"{job.key}.json").write_text(json.dumps(claim))
     if "pixels" in words:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from refers_bench.errors import UserError
 from refers_bench.files import publish_json
 from refers_bench.store import schemas
 from refers_bench.store.provenance import git_state, provenance
@@ -108,10 +109,10 @@ def test_refuses_frames_that_do_not_fit(tmp_path: Path, frame: pd.DataFrame, mes
 
 def test_refuses_tables_of_another_schema(tmp_path: Path) -> None:
     schemas.write(tmp_path / "t", FRAME, "predictions")
-    with pytest.raises(ValueError, match="schema 'predictions 1', expected 'metrics 1'"):
+    with pytest.raises(UserError, match="written under the schema 'predictions 1'; allowed: 'metrics 1'"):
         schemas.read(tmp_path / "t", "metrics")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "plain")
-    with pytest.raises(ValueError, match="schema 'none'"):
+    with pytest.raises(UserError, match="written under the schema 'none'"):
         schemas.read(tmp_path / "plain", "metrics")
 
 

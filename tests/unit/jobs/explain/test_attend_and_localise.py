@@ -53,7 +53,7 @@ def test_annotated_boxes_of_the_test_split_alone(collection: Path, tmp_path: Pat
     expected = boxes[boxes["class"].isin(classes) & (boxes["image_id"].map(split) == "test")]
     assert len(annotated) == len(expected) == counts["boxes"] > 0
     assert set(annotated["image_id"]) == set(expected["image_id"])
-    assert list(annotated.columns) == schemas.ANNOTATED.names
+    assert list(annotated.columns) == schemas.SCHEMAS["annotated"].names
     every = boxes[boxes["class"].isin(classes)]["image_id"].map(split)
     assert counts["annotated_images"] == {
         name: boxes[boxes["class"].isin(classes) & (boxes["image_id"].map(split) == name)]["image_id"].nunique()
@@ -121,7 +121,7 @@ def annotated() -> pd.DataFrame:
         ("a", "p", "Mass", "R1", 0.4, 0.4, 0.2, 0.2), ("a", "p", "Mass", "R2", 0.4, 0.4, 0.2, 0.2),
         ("a", "p", "Nodule", "", 0.0, 0.0, 0.1, 0.1), ("b", "q", "Mass", "", 0.0, 0.0, 0.4, 0.4),
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=schemas.ANNOTATED.names)
+    return pd.DataFrame(rows, columns=schemas.SCHEMAS["annotated"].names)
 
 
 def test_overlaps_stand_beside_a_centred_box_of_the_class_s_mean_size() -> None:
@@ -138,7 +138,7 @@ def test_overlaps_stand_beside_a_centred_box_of_the_class_s_mean_size() -> None:
     assert rows["centred_iou"].tolist() == pytest.approx(centred)
     assert len(localise.predicted_rows(pairs, found)) == 3
     empty = localise.predicted_rows(pairs, {"class": [[], [], []]})
-    assert list(empty.columns) == schemas.PREDICTED.names and empty["left"].dtype == float
+    assert list(empty.columns) == schemas.SCHEMAS["predicted"].names and empty["left"].dtype == float
 
 
 def test_a_rollout_is_the_same_for_all_classes_of_an_image() -> None:
@@ -176,7 +176,7 @@ def test_boxes_that_are_no_squares_keep_their_place_and_shape() -> None:
         ("a", "p", "Mass", "R2", 0.1, 0.5, 0.4, 0.1),
         ("b", "q", "Mass", "", 0.6, 0.0, 0.1, 0.9),
     ]
-    frame = pd.DataFrame(rows, columns=schemas.ANNOTATED.names)
+    frame = pd.DataFrame(rows, columns=schemas.SCHEMAS["annotated"].names)
     boxes = localise.boxes_of(frame)
     assert boxes == {("a", "Mass"): [(0.1, 0.5, 0.4, 0.2), (0.1, 0.5, 0.4, 0.1)], ("b", "Mass"): [(0.6, 0.0, 0.1, 0.9)]}
     pairs = localise.pairs_of(frame)
