@@ -71,6 +71,12 @@ class Series:
         if len(lengths) > 1:
             raise ValueError(f"series '{self.label}': x, y, low and high differ in length")
 
+    @classmethod
+    def with_ends(cls, points: Sequence[tuple[float, float, float, float]], **fields: Any) -> Series:
+        """Of points that have ends: (x, y, low, high) each."""
+        x, y, low, high = zip(*points, strict=True) if points else ((),) * 4
+        return cls(x=x, y=y, low=low, high=high, **fields)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
@@ -87,10 +93,10 @@ class Panel:
         picture: what is drawn instead of series; None for series.
     """
 
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
+    title: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    series: tuple[Series, ...] = ()
     x_names: tuple[str, ...] = ()
     y_names: tuple[str, ...] = ()
     x_log: bool = False

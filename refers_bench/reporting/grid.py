@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from refers_bench import identity
 from refers_bench.analysis.cells import Target
@@ -21,14 +20,6 @@ MOST_PANELS = 12
 MOST_NAMED = 6
 
 SYNTHETIC = Note(text="synthetic: procedural radiographs, not patients'.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A row of methods: its title and its name in the manifest, None when the manifest has no such row."""
-
-    title: str
-    method: str | None
 
 
 def percent(ratio: float) -> str:
@@ -91,22 +82,28 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
     )
 
 
-def grid_rows(results: Results, lines: Sequence[Line], targets: Sequence[Target | None]) -> list[Row]:
-    """One row per method; the best complete figure of each column in bold where there are at least two."""
+def grid_rows(results: Results, lines: Sequence[tuple[str, str | None]], targets: Sequence[Target | None]) -> list[Row]:
+    """One row per title; the best complete figure of each column in bold where there are at least two.
+
+    Args:
+        results: the results.
+        lines: (title, row name); None where the manifest has no such row.
+        targets: the columns; None where the manifest has no such column.
+    """
     leaders = [_leaders(results, lines, target) for target in targets]
     rows = []
-    for line in lines:
+    for title, method in lines:
         cells = [
-            auc_cell(results, line.method, target, bold=line.method in winners)
+            auc_cell(results, method, target, bold=method in winners)
             for target, winners in zip(targets, leaders, strict=True)
         ]
-        said = tuple(Note(text=text) for text in results.footnotes.get(line.method or "", ()))
-        rows.append(Row(title=line.title, cells=tuple(cells), notes=said))
+        said = tuple(Note(text=text) for text in results.footnotes.get(method or "", ()))
+        rows.append(Row(title=title, cells=tuple(cells), notes=said))
     return rows
 
 
-def _leaders(results: Results, lines: Sequence[Line], target: Target | None) -> tuple[str, ...]:
-    cells = comparisons.summaries(results, [line.method for line in lines if line.method is not None], target)
+def _leaders(results: Results, lines: Sequence[tuple[str, str | None]], target: Target | None) -> tuple[str, ...]:
+    cells = comparisons.summaries(results, [method for _, method in lines if method is not None], target)
     complete = {method: cell for method, cell in cells.items() if cell.complete}
     # Means over different classes or images do not rank.
     if len(complete) < 2 or len({cell.defined for cell in complete.values()}) > 1 or target is None:

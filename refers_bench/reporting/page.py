@@ -132,27 +132,6 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
     return found
 
 
-def _pictures(
-    figures: Sequence[Figure], formats: Sequence[str], drawings: Drawings, progress: Progress
-) -> Callable[[Figure, str], bytes]:
-    """Begins to draw what the formats need, and says how to get the bytes of one figure as 'svg' or 'pdf'."""
-    wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
-    wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
-    drawings.begin(wanted)  # while tables are rendered
-    places = {(figure.id, form): place for place, (figure, form) in enumerate(wanted)}
-    said = progress("figures drawn")
-    pictures: dict[tuple[str, str], bytes] = {}
-
-    def picture(figure: Figure, form: str) -> bytes:
-        asked = figure.id, form
-        if asked not in pictures:
-            pictures[asked] = drawings.drawn(places[asked])
-            said(len(pictures), len(wanted))
-        return pictures[asked]
-
-    return picture
-
-
 def _write_page(
     folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str], drawings: Drawings, progress: Progress
 ) -> list[Path]:
@@ -166,7 +145,9 @@ def _write_page(
     page = _distinct(page)
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
-    picture = _pictures(figures, formats, drawings, progress)
+    needs = {"svg": {"html", "markdown"}, "pdf": {"latex"}}
+    wanted = [(figure, form) for form, users in needs.items() if users & set(formats) for figure in figures]
+    drawings.begin(wanted, progress("figures drawn"))  # while tables are rendered
     tidy = {"csv", "json"} & set(formats)
     cells = [row for one in loaded for row in one.cell_rows()] if tidy else []
     classes = [row for one in loaded for row in one.metric_rows()] if tidy else []
@@ -174,12 +155,12 @@ def _write_page(
     if "html" in formats:
         from refers_bench.render import html
 
-        publish("index.html", html.page(page, drawing=lambda figure: picture(figure, "svg")))
+        publish("index.html", html.page(page, drawing=lambda figure: drawings.drawn(figure, "svg")))
     if "markdown" in formats:
         from refers_bench.render import markdown
 
         for figure in figures:
-            publish(f"{figure.id}.svg", picture(figure, "svg"))
+            publish(f"{figure.id}.svg", drawings.drawn(figure, "svg"))
         publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
     if "latex" in formats:
         from refers_bench.render import latex
@@ -187,7 +168,7 @@ def _write_page(
         for table in tables:
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
-            publish(f"{figure.id}.pdf", picture(figure, "pdf"))
+            publish(f"{figure.id}.pdf", drawings.drawn(figure, "pdf"))
         paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
         publish("report.tex", latex.document(page, figure_paths=paths))
     if "csv" in formats:

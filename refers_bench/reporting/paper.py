@@ -16,6 +16,8 @@ from refers_bench.analysis.results import Results
 from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 from refers_bench.reporting import comparisons, grid, notes
 
+#: Where figures that are not ours come from, for the caption.
+SOURCES = {"released": "from the released prediction files", "imported": "from imported predictions"}
 #: What is said of the block of released files.
 RELEASED = "Rows marked (released files) are means of the prediction files of the release: one run each."
 
@@ -36,14 +38,6 @@ class PaperColumn:
     subtitle: str
     published: str
     label_ratio: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperRow:
-    """A row of the paper: its title, and its title in the published figures, which names our rows that mean it."""
-
-    title: str
-    published: str
 
 
 def _ratios(group: str, published: str, images: Sequence[str]) -> tuple[PaperColumn, ...]:
@@ -72,7 +66,7 @@ class PaperTable:
         number: 1, 2 or 3.
         caption: what it shows.
         columns: in the paper's order.
-        rows: in the paper's order; the first is the reference method.
+        rows: titles in the published figures, in the paper's order; the first is the reference method.
         baselines: rows the reference is tested against (the best of them in each column); () for no test.
         p_title: title of the row of P-values.
         published_p: title of that row in the published figures.
@@ -82,8 +76,8 @@ class PaperTable:
     number: int
     caption: str
     columns: tuple[PaperColumn, ...]
-    rows: tuple[PaperRow, ...]
-    baselines: tuple[PaperRow, ...] = ()
+    rows: tuple[str, ...]
+    baselines: tuple[str, ...] = ()
     p_title: str = ""
     published_p: str = ""
     remarks: tuple[str, ...] = ()
@@ -98,11 +92,6 @@ def find_target(results: Results, column: PaperColumn) -> Target | None:
     return None
 
 
-def find_method(results: Results, row: PaperRow) -> str | None:
-    """The manifest's row that is meant, or None."""
-    return row_of(row.published, results.methods)
-
-
 def build(results: Results, declaration: PaperTable) -> Table | None:
     """The table, or None when the manifest does not ask for it.
 
@@ -110,15 +99,17 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     and the reference method with at least one more row.
     """
     targets = [find_target(results, column) for column in declaration.columns]
-    methods = [find_method(results, row) for row in declaration.rows]
+    methods = [row_of(row, results.methods) for row in declaration.rows]
     covers = None not in targets and methods[0] is not None and sum(method is not None for method in methods) > 1
     if not (covers or (f"table{declaration.number}" in results.plan.tables and any(methods))):
         return None
-    lines = [grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
-    rows = grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
+    # Rows of the manifest that the paper does not have, below the paper's.
+    others = grid.titles(results, [name for name in results.methods if name not in methods])
+    lines = [*zip(declaration.rows, methods, strict=True), *((title, name) for name, title in others.items())]
+    rows = grid.grid_rows(results, lines, targets)
     tests: list[comparisons.Comparison] = []
     if declaration.baselines and methods[0] is not None:
-        found = (find_method(results, row) for row in declaration.baselines)
+        found = (row_of(row, results.methods) for row in declaration.baselines)
         baselines = [method for method in found if method is not None]
         tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
         rows.append(comparisons.test_row(results, declaration.p_title, tests))
@@ -126,9 +117,10 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     released = _released(results, declaration)
     rows += released
     label = f"Table {declaration.number} of the paper"
+    source = SOURCES.get(results.origin, "measured here")
     return Table(
         id=f"table{declaration.number}",
-        caption=f"{grid.caption_prefix(results, targets)}{label}, {_source(results)}: {declaration.caption} "
+        caption=f"{grid.caption_prefix(results, targets)}{label}, {source}: {declaration.caption} "
         "Mean class AUC in per cent, mean ± SD over seeds; best in bold.",
         stub="Method",
         view="mean",
@@ -143,18 +135,6 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
             *((RELEASED,) if released else ()),
         ),
     )
-
-
-def _source(results: Results) -> str:
-    """Where the figures come from, for the caption."""
-    known = {"released": "from the released prediction files", "imported": "from imported predictions"}
-    return known.get(results.origin, "measured here")
-
-
-def _own_lines(results: Results, methods: Sequence[str | None]) -> list[grid.Line]:
-    """Rows of the manifest that the paper does not have, below the paper's."""
-    others = [name for name in results.methods if name not in methods]
-    return [grid.Line(title=title, method=name) for name, title in grid.titles(results, others).items()]
 
 
 def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target | None]) -> tuple[Column, ...]:
@@ -176,10 +156,10 @@ def _released(results: Results, declaration: PaperTable) -> list[Row]:
         return []
     rows = []
     for row in declaration.rows:
-        method = find_method(release, row)
+        method = row_of(row, release.methods)
         found = [_files(release, method, find_target(release, column)) for column in declaration.columns]
         if any(cell.value is not None for cell in found):
-            rows.append(Row(title=f"{row.title} (released files)", cells=tuple(found), block="released"))
+            rows.append(Row(title=f"{row} (released files)", cells=tuple(found), block="released"))
     return rows
 
 
@@ -193,7 +173,7 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
 
 def _published(declaration: PaperTable) -> list[Row]:
     """The paper's own figures, in a block of their own, and its P-values."""
-    lines = [(row.title, row.published, "mean_auc_percent") for row in declaration.rows]
+    lines = [(row, row, "mean_auc_percent") for row in declaration.rows]
     if declaration.published_p:
         lines.append((declaration.p_title, declaration.published_p, "p_value"))
     rows = []

@@ -14,7 +14,7 @@ def build(results: Results) -> Table | None:
         return None
     targets = results.targets
     titles = grid.titles(results, results.methods)
-    rows = grid.grid_rows(results, [grid.Line(title=title, method=method) for method, title in titles.items()], targets)
+    rows = grid.grid_rows(results, [(title, method) for method, title in titles.items()], targets)
     tests: list[comparisons.Comparison] = []
     if len(results.methods) > 1:
         tests = comparisons.against_best(results)

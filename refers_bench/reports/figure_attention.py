@@ -61,7 +61,7 @@ def _panels(item: Shown) -> list[Panel]:
     for kind in (kind for kind in MAPS if kind in item.maps):
         mapped = replace(plain, heat=_heat(item.maps[kind]), window=item.window, predicted=item.predicted[kind])
         pictures[f"{MAPS[kind]}, IoU {item.iou[kind]:.2f}"] = mapped
-    return [Panel(title=title, x_label="", y_label="", series=(), picture=one) for title, one in pictures.items()]
+    return [Panel(title=title, picture=one) for title, one in pictures.items()]
 
 
 def _heat(map_hw: npt.NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:

@@ -31,7 +31,6 @@ def _panel(results: Results, target: Target) -> Panel | None:
         return None
     return Panel(
         title=grid.marked_title(results, target),
-        x_label="",
         y_label="mean class AUC, %",
         series=tuple(series),
         x_names=tuple(titles[method] for method in present),

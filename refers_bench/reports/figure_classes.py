@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import mean_sd
@@ -53,19 +55,10 @@ def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: l
         found = [(float(x), mean_sd(values[name][method])) for x, name in enumerate(names) if method in values[name]]
         if not any(method in figures for figures in values.values()):
             continue
-        spread = [0.0 if sd != sd else sd for _, (_, sd) in found]
-        series.append(
-            Series(
-                label=titles[method],
-                style="bars",
-                x=tuple(x for x, _ in found),
-                y=tuple(mean for _, (mean, _) in found),
-                low=tuple(mean - sd for (_, (mean, _)), sd in zip(found, spread, strict=True)),
-                high=tuple(mean + sd for (_, (mean, _)), sd in zip(found, spread, strict=True)),
-                colour=place,
-            )
-        )
-    return Panel(title="", x_label="", y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
+        spread = [(x, mean, 0.0 if math.isnan(sd) else sd) for x, (mean, sd) in found]
+        points = [(x, mean, mean - sd, mean + sd) for x, mean, sd in spread]
+        series.append(Series.with_ends(points, label=titles[method], style="bars", colour=place))
+    return Panel(y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
 
 
 REPORT = Report(label="Classes, bars", build=build, order=53)

@@ -32,19 +32,11 @@ def _panel(results: Results, one: ImageStatistics, reference: str) -> Panel:
     names = grid.titles(results, results.methods)
     methods = list(one.differences)
     intervals = [one.differences[method] for method in methods]
-    series = Series(
-        label="difference",
-        style="intervals",
-        x=tuple(interval.estimate * 100 for interval in intervals),
-        y=tuple(map(float, range(len(methods)))),
-        low=tuple(interval.low * 100 for interval in intervals),
-        high=tuple(interval.high * 100 for interval in intervals),
-    )
+    points = [(one.estimate * 100, float(y), one.low * 100, one.high * 100) for y, one in enumerate(intervals)]
     return Panel(
         title=grid.marked_title(results, one.target),
         x_label=f"{reference} minus method, points",
-        y_label="",
-        series=(series,),
+        series=(Series.with_ends(points, label="difference", style="intervals"),),
         y_names=tuple(names.get(method, method) for method in methods),
         guide=0.0,
     )

@@ -25,15 +25,9 @@ def build(results: Results) -> Figure | None:
     titles = grid.titles(results, methods)
     order = sorted(range(len(methods)), key=lambda place: (float(found.mean_M[place]), methods[place]))
     names = tuple(titles[methods[place]] for place in order)
-    x = tuple(float(found.mean_M[place]) for place in order)
-    series = Series(
-        label="mean rank",
-        style="intervals",
-        x=x,
-        y=tuple(map(float, range(len(order)))),
-        low=tuple(value - found.critical / 2 for value in x),
-        high=tuple(value + found.critical / 2 for value in x),
-    )
+    half = found.critical / 2
+    points = [(mean, float(y), mean - half, mean + half) for y, mean in enumerate(map(float, found.mean_M[order]))]
+    series = Series.with_ends(points, label="mean rank", style="intervals")
     return Figure(
         id="figure-ranks",
         caption=f"{grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best). Methods "
@@ -42,7 +36,7 @@ def build(results: Results) -> Figure | None:
         f"columns, P = {comparisons.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
         + grid.sharing(results, targets),
         alt="Mean ranks of the methods with the critical difference.",
-        panels=(Panel(title="", x_label="mean rank", y_label="", series=(series,), y_names=names),),
+        panels=(Panel(x_label="mean rank", series=(series,), y_names=names),),
     )
 
 

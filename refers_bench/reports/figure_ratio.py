@@ -37,17 +37,11 @@ def _panel(results: Results, dataset: str, task: str) -> Panel | None:
         found = [(target, cell) for target, cell in found if cell.n]
         if not found:
             continue
-        ends = [_ends(cell, image_statistics(results, target), method) for target, cell in found]
-        series.append(
-            Series(
-                label=titles[method],
-                x=tuple(target.label_ratio * 100 for target, _ in found),
-                y=tuple(cell.mean * 100 for _, cell in found),
-                low=tuple(low for low, _ in ends),
-                high=tuple(high for _, high in ends),
-                colour=place,
-            )
-        )
+        points = [
+            (target.label_ratio * 100, cell.mean * 100, *_ends(cell, image_statistics(results, target), method))
+            for target, cell in found
+        ]
+        series.append(Series.with_ends(points, label=titles[method], colour=place))
     if not series:
         return None
     return Panel(

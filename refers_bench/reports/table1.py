@@ -9,16 +9,15 @@ from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
 from refers_bench.reporting import paper
-from refers_bench.reporting.paper import PaperRow, PaperTable
+from refers_bench.reporting.paper import PaperTable
 
-TITLES = ("Model Genesis", "C2L", "Context Restoration", "TransVW", "ImageNet pre-training")
-ROWS = tuple(PaperRow(title=title, published=title) for title in TITLES)
+BASELINES = ("Model Genesis", "C2L", "Context Restoration", "TransVW", "ImageNet pre-training")
 DECLARATION = PaperTable(
     number=1,
     caption="REFERS against self-supervised and ImageNet pre-training.",
     columns=paper.ALL,
-    rows=(PaperRow(title="REFERS", published="REFERS"), *ROWS),
-    baselines=ROWS,
+    rows=("REFERS", *BASELINES),
+    baselines=BASELINES,
     p_title="P, REFERS against the best baseline",
     published_p="REFERS vs best baseline",
 )
