@@ -92,7 +92,7 @@ def junit(comparison: Comparison) -> str:
     """JUnit XML: one test case per cell; drift is a failure, a failed job an error, a missing cell a failure.
 
     A second suite has a case per row and class: what is not equivalent to the baseline over seeds is a failure, what
-    cannot be told is skipped, with the reason.
+    is inconclusive or not tested is skipped, with the reason.
     """
     name = printable(comparison.manifest)
     cells = [_case(name, finding) for finding in comparison.findings]

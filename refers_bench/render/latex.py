@@ -18,7 +18,7 @@ _PREAMBLE = r"""\documentclass{article}
 \usepackage{graphicx}
 \usepackage[landscape,margin=1.5cm]{geometry}
 """
-#: Lines of rows that fit a page; a longer table goes on in further ones.
+#: Lines of rows that fit a page; a longer table is split over several.
 PAGE_LINES = 30
 #: Characters of a line of notes under a table; notes of more lines than this stand after the table.
 _NOTE_WIDTH, _MOST_NOTE_LINES = 120, 14

@@ -105,7 +105,7 @@ class Cell:
         return "" if self.value is None or self.sd is None else f"{self.sd:.{self.decimals}f}"
 
 
-#: A cell without a figure, and why is said elsewhere.
+#: A cell without a figure; the reason stands elsewhere.
 MISSING = Cell(kind="missing")
 
 

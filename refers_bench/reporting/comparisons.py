@@ -190,8 +190,8 @@ def _test_cell(names: Mapping[str, str], test: Comparison) -> Cell:
     )
     if test.left_out:
         text += f" Best of the complete rows; without {', '.join(names[method] for method in test.left_out)}."
-    said = (*((SIGNIFICANT,) if found.p < ALPHA else ()), Note(text=text))
-    return p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=said)
+    footnotes = (*((SIGNIFICANT,) if found.p < ALPHA else ()), Note(text=text))
+    return p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=footnotes)
 
 
 def _with_choice(test: Comparison) -> str:

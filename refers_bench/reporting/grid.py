@@ -97,8 +97,8 @@ def grid_rows(results: Results, lines: Sequence[tuple[str, str | None]], targets
             auc_cell(results, method, target, bold=method in winners)
             for target, winners in zip(targets, leaders, strict=True)
         ]
-        said = tuple(Note(text=text) for text in results.footnotes.get(method or "", ()))
-        rows.append(Row(title=title, cells=tuple(cells), notes=said))
+        footnotes = tuple(Note(text=text) for text in results.footnotes.get(method or "", ()))
+        rows.append(Row(title=title, cells=tuple(cells), notes=footnotes))
     return rows
 
 

@@ -24,12 +24,12 @@ PICTURED = {"html", "latex", "markdown"}
 REFERENCES = ("references", "claims")
 #: Reports printed on a terminal after a run.
 PRINTED = ("table1", "table2", "table3", "cells")
-#: Says what is counted, and is then told (done, total).
+#: Takes the name of what is counted; returns a function that is called with (done, total).
 Progress = Callable[[str], Callable[[int, int], None]]
 
 
 def silent(what: str) -> Callable[[int, int], None]:
-    """Progress that nobody is told."""
+    """Progress that is not shown."""
     return lambda done, total: None
 
 
@@ -51,7 +51,7 @@ def write(
         out: folder of the report; by default ``<results>/<name>/report`` for one named manifest, else
             ``<results>/report``.
         published: whether Tables 1 to 3 show the paper's figures beside ours.
-        progress: told how far it is: statistics and tables, then figures.
+        progress: shows the progress: of statistics and tables, then of figures.
 
     Raises:
         UserError: unknown format, no plan, an unreadable record.
@@ -93,7 +93,7 @@ def printed(results: Path, name: str) -> str:
 
 
 def section(results: Results, *, published: bool = True, progress: Progress = silent) -> Section:
-    """Everything to be said of one manifest."""
+    """The page's section about one manifest."""
     from refers_bench.reporting import provenance, summary
 
     found = items(results, progress=progress)
@@ -119,7 +119,7 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
     known = plugins.names("report")
     reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
     found: list[Table | Figure] = []
-    said = progress("kinds of tables and figures made")
+    done = progress("kinds of tables and figures made")
     for place, (name, report) in enumerate(sorted(reports.items(), key=lambda item: (item[1].order, item[0]))):
         built = report.build(results)
         for item in built if isinstance(built, list | tuple) else [] if built is None else [built]:
@@ -128,7 +128,7 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
             found.append(item)
-        said(place + 1, len(reports))
+        done(place + 1, len(reports))
     return found
 
 

@@ -117,14 +117,14 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
 def _cost(record: Mapping[str, Any]) -> str:
     if not record:
         return ""
-    parts = [duration(float(record.get("wall_s") or 0), decimals=1)]
-    if memory := record.get("peak_mem_bytes"):
-        parts.append(f"peak {memory / 2**30:.2f} GiB")
-    if record.get("started"):
-        parts.append(f"started {record['started']}")
-    if record.get("attempts", 1) > 1:
-        parts.append(f"attempt {record['attempts']}")
-    return " | " + ", ".join(parts)
+    memory, started, attempts = (record.get(name) for name in ("peak_mem_bytes", "started", "attempts"))
+    parts = (
+        duration(float(record.get("wall_s") or 0), decimals=1),
+        memory and f"peak {memory / 2**30:.2f} GiB",
+        started and f"started {started}",
+        attempts and attempts > 1 and f"attempt {attempts}",
+    )
+    return " | " + ", ".join(part for part in parts if part)
 
 
 def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
@@ -185,15 +185,12 @@ def _git(provenance: Mapping[str, Any]) -> str:
 def _hardware(provenance: Mapping[str, Any]) -> str:
     """Processor, memory, GPU, platform and threads."""
     hardware = provenance.get("hardware") or {}
-    parts = []
-    if hardware.get("cpu"):
-        parts.append(f"{hardware['cpu']}, {hardware.get('cores', '?')} cores")
-    if hardware.get("memory_bytes"):
-        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
-    if (provenance.get("gpu") or {}).get("name"):
-        parts.append(str(provenance["gpu"]["name"]))
-    if hardware.get("platform"):
-        parts.append(str(hardware["platform"]))
-    if provenance.get("device"):
-        parts.append(f"device {provenance['device']}, {provenance.get('threads', '?')} threads")
-    return "; ".join(parts)
+    cpu, memory, device = hardware.get("cpu"), hardware.get("memory_bytes"), provenance.get("device")
+    parts = (
+        cpu and f"{cpu}, {hardware.get('cores', '?')} cores",
+        memory and f"{memory / 2**30:.0f} GiB",
+        (provenance.get("gpu") or {}).get("name"),
+        hardware.get("platform"),
+        device and f"device {device}, {provenance.get('threads', '?')} threads",
+    )
+    return "; ".join(str(part) for part in parts if part)

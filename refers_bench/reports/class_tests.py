@@ -19,7 +19,7 @@ def build(results: Results) -> list[Table]:
     """One table for each column with several classes and a best other method; none where all have one seed."""
     if len(results.methods) < 2:
         return []
-    # What was tested on other images is refused once, in the table of all classes' mean.
+    # Tested on other images: the table of all classes' mean refuses it once.
     tested = [test for test in comparisons.against_best(results) if test.baseline and test.same_images]
     tables = [_table(results, test.target, test.reference, test.baseline) for test in tested if test.target]
     return [table for table in tables if table is not None]
@@ -27,7 +27,7 @@ def build(results: Results) -> list[Table]:
 
 def _table(results: Results, target: Target, reference: str, baseline: str) -> Table | None:
     methods = (reference, baseline)
-    # That seeds are too few for a test is said once, in the table of all classes' mean.
+    # Too few seeds for a test: the table of all classes' mean says so once.
     if any(results.cells[method, target].n_planned < 2 for method in methods):
         return None
     first, second = (_aucs(results, method, target) for method in methods)

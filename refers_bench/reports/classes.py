@@ -75,9 +75,9 @@ def _cell(seeds: list[dict[str, ClassMetric]], name: str, planned: int) -> Cell:
         return Cell(kind="missing", notes=(Note(text=text),))
     mean, sd = mean_sd(aucs)
     tag = "" if len(aucs) == planned else f"n={len(aucs)}/{planned}"
-    said = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
+    footnotes = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
     spread = sd * 100 if len(aucs) > 1 else None
-    return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=said)
+    return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=footnotes)
 
 
 REPORT = Report(label="Classes", build=build, order=40)

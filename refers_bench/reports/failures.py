@@ -69,7 +69,7 @@ def _attempts(failed: list[Mapping[str, Any]]) -> Cell:
 
 
 def _messages(failed: list[Mapping[str, Any]]) -> str:
-    """What the failed jobs said, each text once, cut to a line that can be read."""
+    """Messages of the failed jobs, each once, cut to a line that can be read."""
     texts = dict.fromkeys(str(record.get("message", "")) for record in failed)
     return "; ".join(text if len(text) <= 200 else text[:197] + "..." for text in texts if text)
 

@@ -61,14 +61,14 @@ def _notes(results: Results) -> Iterable[str]:
 def _row(results: Results, release: Results | None, one: Reference) -> Row:
     value = one.published
     synthetic = (grid.SYNTHETIC,) if one.target in results.synthetic else ()
-    said = notes.of_runs(results, row_of(value.method, results.methods), target=one.target)
+    footnotes = notes.of_runs(results, row_of(value.method, results.methods), target=one.target)
     files: tuple[Note, ...] = ()
     if release is not None and release is not results and one.released is not None:
         files = notes.sharing(release, row_of(value.method, release.methods), target=one.target)
     return Row(
         title=f"{value.method}, {grid.where(one.target)} (Table {value.table})",
         cells=tuple(_cells(one, files)),
-        notes=(*synthetic, *said),
+        notes=(*synthetic, *footnotes),
     )
 
 

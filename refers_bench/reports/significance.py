@@ -30,9 +30,9 @@ def build(results: Results) -> Table | None:
     rows = []
     for target, test, other, p_holm in zip(targets, student, welch, adjusted, strict=True):
         synthetic = (grid.SYNTHETIC,) if target in results.synthetic else ()
-        said = notes.of_runs(results, reference, test.baseline or None, target=target)
+        footnotes = notes.of_runs(results, reference, test.baseline or None, target=target)
         cells = _cells(test, other, p_holm, names)
-        rows.append(Row(title=grid.where(target), cells=cells, notes=(*synthetic, *said)))
+        rows.append(Row(title=grid.where(target), cells=cells, notes=(*synthetic, *footnotes)))
     return Table(
         id="significance",
         caption=grid.caption_prefix(results, targets)

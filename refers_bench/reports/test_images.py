@@ -27,7 +27,7 @@ def build(results: Results) -> list[Table]:
 
 
 _COLUMNS = ("mean AUC", "95 % interval", "reference minus method", "95 % interval of it", "independent units")
-#: What is said where patients are not known.
+#: Remark where patients are not known.
 _NO_PATIENTS = "The predictions do not say whose the images are: several images of one patient count as independent."
 
 
@@ -54,7 +54,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
         return Row(title=title, cells=(comparisons.no_interval(one.refusals[method]), *(MISSING,) * 4))
     mean, difference, summary = one.means[method], one.differences.get(method), results.cells[method, one.target]
     tag = notes.tag(summary)
-    said = tuple(notes.of_summary(summary)) if tag else ()
+    footnotes = tuple(notes.of_summary(summary)) if tag else ()
     difference_cells = (MISSING, MISSING)
     if difference:
         value = Cell(value=difference.estimate * 100, decimals=2, signed=True)
@@ -63,7 +63,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
         title=title,
         notes=notes.of_runs(results, method, target=one.target),
         cells=(
-            Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=said),
+            Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
             _range(mean, one),
             *difference_cells,
             Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
