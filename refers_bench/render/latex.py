@@ -136,10 +136,15 @@ def _prose_widths(content: Table) -> list[float]:
 
 def _parts(content: Table) -> Iterator[Table]:
     """The table in parts of at most `PAGE_LINES` lines, each with the head."""
+    # Signs in a line of the row's title and of each column of prose, roughly: about six to a centimetre, less what is
+    # left free at the ends of lines. Figures never need a second line.
+    prose = [] if content.numeric else [int(5 * width) for width in _prose_widths(content)]
+    room = [26 if _stub(content) == "p{5cm}" else _STUB_WIDTH, *prose]
     rows: list[Row] = []
     used = 0
     for row in content.rows:
-        need = _lines(row, content)
+        texts = (row.title, *(cell.figure for cell in row.cells))
+        need = max(1, *(-(-len(text) // signs) for text, signs in zip(texts, room, strict=False)))
         if rows and used + need > PAGE_LINES:
             yield replace(content, rows=tuple(rows))
             rows, used = [], 0
@@ -148,23 +153,8 @@ def _parts(content: Table) -> Iterator[Table]:
     yield replace(content, rows=tuple(rows))
 
 
-def _lines(row: Row, content: Table) -> int:
-    """Lines a row takes, roughly: prose is set in columns of equal width."""
-    need = -(-len(row.title) // (26 if _stub(content) == "p{5cm}" else _STUB_WIDTH))
-    if not content.numeric:
-        # About six signs to a centimetre, and words do not fill their lines.
-        widths = _prose_widths(content)
-        need = max(need, *(-(-len(c.figure) // int(5 * w)) for c, w in zip(row.cells, widths, strict=True)))
-    return max(1, need)
-
-
-def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
-    """A whole document with every table and figure, to look at or to copy from.
-
-    Args:
-        content: the report.
-        figure_paths: figure id -> PDF file, relative to the LaTeX file.
-    """
+def document(content: Page) -> str:
+    """A whole document with every table and figure, to look at or to copy from; figures lie beside it as "<id>.pdf"."""
     parts = [_PREAMBLE, r"\begin{document}", ""]
     for section in content.sections:
         parts.append(rf"\section*{{{_text(section.title)}}}")
@@ -178,7 +168,7 @@ def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
             parts += [
                 r"\begin{figure}[htbp]",
                 r"\centering",
-                rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{figure_paths[item.id]}}}",
+                rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{item.id}.pdf}}",
                 rf"\caption{{{_text(item.caption)}}}",
                 r"\end{figure}",
                 "",

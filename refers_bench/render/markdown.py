@@ -52,12 +52,12 @@ def code(text: str) -> str:
     return f"{fence}\n{text}\n{fence}\n"
 
 
-def _section(section: Section, figure_paths: Mapping[str, str]) -> list[str]:
+def _section(section: Section) -> list[str]:
     parts = [f"## {escape(section.title)}\n"]
     parts += [escape(remark) + "\n" for remark in section.remarks]
     for item in section.items:
         if isinstance(item, Figure):
-            parts.append(f"![{escape(item.alt)}]({figure_paths[item.id]})\n\n**{escape(item.caption)}**\n")
+            parts.append(f"![{escape(item.alt)}]({item.id}.svg)\n\n**{escape(item.caption)}**\n")
         else:
             parts.append(table(item))
     if section.commands:
@@ -66,14 +66,9 @@ def _section(section: Section, figure_paths: Mapping[str, str]) -> list[str]:
     return parts
 
 
-def page(content: Page, *, figure_paths: Mapping[str, str]) -> str:
-    """The whole report.
-
-    Args:
-        content: the report.
-        figure_paths: figure id -> address of its image, relative to the Markdown file.
-    """
+def page(content: Page) -> str:
+    """The whole report; figures lie beside it as "<id>.svg"."""
     parts = [f"# {escape(content.title)}\n"]
     for section in content.sections:
-        parts += _section(section, figure_paths)
+        parts += _section(section)
     return "\n".join(parts)

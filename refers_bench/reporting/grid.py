@@ -1,4 +1,4 @@
-"""Lays out methods x targets as a table of mean AUCs with its marks, bold figures and P-values."""
+"""Lays out methods x targets as a table of mean AUCs, and words what titles, captions and remarks have in common."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _write_page(
 
         for figure in figures:
             publish(f"{figure.id}.svg", drawings.drawn(figure, "svg"))
-        publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
+        publish("report.md", markdown.page(page))
     if "latex" in formats:
         from refers_bench.render import latex
 
@@ -169,8 +169,7 @@ def _write_page(
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
             publish(f"{figure.id}.pdf", drawings.drawn(figure, "pdf"))
-        paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
-        publish("report.tex", latex.document(page, figure_paths=paths))
+        publish("report.tex", latex.document(page))
     if "csv" in formats:
         from refers_bench.render import spreadsheet
 
