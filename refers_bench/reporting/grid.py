@@ -128,7 +128,7 @@ def unread_remarks(results: Results) -> tuple[str, ...]:
 def unavailable_remarks(results: Results) -> tuple[str, ...]:
     """One sentence that names the methods no cell of which can run; the footnotes give the reasons."""
     can_run = {planned.method for planned in results.planned if planned.run.state != UNAVAILABLE}
-    names = [title for method, title in titles(results, results.methods).items() if method not in can_run]
+    names = [title for method, title in titles(results).items() if method not in can_run]
     return (f"Not available here, reasons in the footnotes: {', '.join(names)}.",) if names else ()
 
 
@@ -140,13 +140,11 @@ def columns_of(results: Results, targets: Sequence[Target]) -> tuple[Column, ...
     )
 
 
-def titles(results: Results, methods: Iterable[str]) -> Mapping[str, str]:
+def titles(results: Results) -> Mapping[str, str]:
     """Row name -> title that no other row has: the label, with the row name where labels are equal."""
     labels = results.methods
     shared = {label for label in labels.values() if list(labels.values()).count(label) > 1}
-    return {
-        method: f"{labels[method]} ({method})" if labels[method] in shared else labels[method] for method in methods
-    }
+    return {method: f"{label} ({method})" if label in shared else label for method, label in labels.items()}
 
 
 def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
@@ -161,7 +159,7 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
 def incomplete(results: Results, targets: Iterable[Target]) -> str:
     """The caption's words about what is drawn from fewer seeds or classes than there are, and about shared scores."""
     targets = list(targets)
-    names = titles(results, results.methods)
+    names = titles(results)
     found = [
         f"{names[method]}, {where(target)} ({tag})"
         for target in targets

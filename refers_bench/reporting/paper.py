@@ -104,8 +104,8 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     if not (covers or (f"table{declaration.number}" in results.plan.tables and any(methods))):
         return None
     # Rows of the manifest that the paper does not have, below the paper's.
-    others = grid.titles(results, [name for name in results.methods if name not in methods])
-    lines = [*zip(declaration.rows, methods, strict=True), *((title, name) for name, title in others.items())]
+    others = [(title, name) for name, title in grid.titles(results).items() if name not in methods]
+    lines = [*zip(declaration.rows, methods, strict=True), *others]
     rows = grid.grid_rows(results, lines, targets)
     tests: list[comparisons.Comparison] = []
     if declaration.baselines and methods[0] is not None:

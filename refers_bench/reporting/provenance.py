@@ -30,7 +30,7 @@ CURVES = ("loss/", "val/", "lr")
 
 def details(results: Results) -> tuple[Detail, ...]:
     """One block per table cell, in the order of the manifest."""
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     images = {target: image_statistics(results, target) for target in results.targets}
     full = len(results.cells) <= MOST_FULL
     blocks = []

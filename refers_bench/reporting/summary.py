@@ -41,7 +41,7 @@ def _leading(results: Results) -> Iterable[str]:
     if not cells:
         return
     leads = sum(one.mean > other.mean for one, other in cells)
-    reference = grid.titles(results, results.methods)[compared[0].reference]
+    reference = grid.titles(results)[compared[0].reference]
     text = f"{reference} is above the best other complete row in {leads} of {len(cells)} columns"
     tested = [test.outcome.p for test in tests if not isinstance(test.outcome, Refusal)]
     if not tested:

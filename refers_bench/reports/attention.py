@@ -23,7 +23,7 @@ def build(results: Results) -> Table | None:
     if not found:
         return None
     rows = localisations(found)
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     targets = tuple(dict.fromkeys(row.target for row in rows))
     return Table(
         id="attention",

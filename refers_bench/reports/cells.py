@@ -13,7 +13,7 @@ def build(results: Results) -> Table | None:
     if not results.planned:
         return None
     targets = results.targets
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     rows = grid.grid_rows(results, [(title, method) for method, title in titles.items()], targets)
     tests: list[comparisons.Comparison] = []
     if len(results.methods) > 1:

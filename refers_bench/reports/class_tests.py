@@ -36,7 +36,7 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
         return None
     outcomes = [_outcome(results, target, methods, (first[name], second[name])) for name in names]
     adjusted = comparisons.holm_of(outcomes)
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     heads = columns(*_COLUMNS)
     noted = replace(heads[0], notes=notes.of_runs(results, *methods, target=target))
     return Table(

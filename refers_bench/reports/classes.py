@@ -47,7 +47,7 @@ def _table(results: Results, target: Target) -> Table | None:
         best = [top is not None and ranked.get(method) == top for method in methods]
         cells = [replace(figure, best=one) for figure, one in zip(figures, best, strict=True)]
         rows.append(Row(title=name, cells=(*map(grid.count_cell, (metric.n_pos, metric.n_neg)), *cells)))
-    titles = grid.titles(results, methods)
+    titles = grid.titles(results)
     return Table(
         id=grid.item_id("classes", target),
         caption=f"{grid.caption_prefix(results, [target])}AUC of each class in per cent, {grid.where(target)}; "

@@ -26,7 +26,7 @@ def build(results: Results) -> Table | None:
     if not groups:
         return None
     order = {"failed": 0, "done": 1, MISSING: 2, "unavailable": 3}
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     rows = [
         Row(
             title=titles[method],

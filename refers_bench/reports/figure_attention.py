@@ -39,7 +39,7 @@ def build(results: Results) -> list[Figure]:
 
 def _figure(results: Results, one: CellExplanation, found: list[Shown]) -> Figure:
     planned = one.planned
-    title = grid.titles(results, results.methods)[planned.method]
+    title = grid.titles(results)[planned.method]
     kinds = " and ".join(MAPS[kind] for kind in MAPS if kind in found[0].maps)
     return Figure(
         # The slug is for readers; two names may share it, so the hash tells them apart.

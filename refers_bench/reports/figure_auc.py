@@ -21,7 +21,7 @@ def build(results: Results) -> Figure | None:
 
 
 def _panel(results: Results, target: Target) -> Panel | None:
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     present = [method for method in results.methods if results.cells.get((method, target))]
     series = []
     for place, method in enumerate(present):

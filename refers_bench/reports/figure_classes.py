@@ -49,7 +49,7 @@ def _figure(results: Results, target: Target) -> Figure | None:
 
 
 def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: list[str]) -> Panel:
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     series = []
     for place, method in enumerate(results.methods):
         found = [(float(x), mean_sd(values[name][method])) for x, name in enumerate(names) if method in values[name]]

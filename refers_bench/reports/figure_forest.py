@@ -16,7 +16,7 @@ def build(results: Results) -> Figure | None:
     found = [one for one in columns if one is not None and one.differences]
     if not found:
         return None
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     reference = names.get(found[0].reference, found[0].reference)
     return Figure(
         id="figure-forest",
@@ -29,7 +29,7 @@ def build(results: Results) -> Figure | None:
 
 
 def _panel(results: Results, one: ImageStatistics, reference: str) -> Panel:
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     methods = list(one.differences)
     intervals = [one.differences[method] for method in methods]
     points = [(one.estimate * 100, float(y), one.low * 100, one.high * 100) for y, one in enumerate(intervals)]

@@ -22,7 +22,7 @@ def build(results: Results) -> Figure | None:
     found = ranks([[results.cells[method, target].mean for method in methods] for target in targets])
     if not isinstance(found, Ranks):
         return None
-    titles = grid.titles(results, methods)
+    titles = grid.titles(results)
     order = sorted(range(len(methods)), key=lambda place: (float(found.mean_M[place]), methods[place]))
     names = tuple(titles[methods[place]] for place in order)
     half = found.critical / 2

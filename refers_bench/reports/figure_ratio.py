@@ -30,7 +30,7 @@ def _panel(results: Results, dataset: str, task: str) -> Panel | None:
     targets = sorted(target for target in results.targets if (target.dataset, target.task) == (dataset, task))
     if len(targets) < 2:
         return None
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     series = []
     for place, method in enumerate(results.methods):
         found = [(t, results.cells[method, t]) for t in targets if (method, t) in results.cells]

@@ -28,7 +28,7 @@ def build(results: Results) -> Figure | None:
 
 
 def _panel(results: Results, target: Target) -> Panel | None:
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     rate = np.linspace(0, 1, GRID)
     series = []
     for place, method in enumerate(results.methods):

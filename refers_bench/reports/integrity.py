@@ -18,7 +18,7 @@ def build(results: Results) -> Table | None:
     if not results.records:
         return None
     found = findings(results)
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     return Table(
         id="integrity",
         caption=f"{grid.caption_prefix(results, results.targets)}Integrity of the stored test predictions: "

@@ -25,7 +25,7 @@ def build(results: Results) -> Table | None:
         return None
     welch = comparisons.against_best(results, welch=True)
     adjusted = comparisons.holm_of(test.outcome for test in student)
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     targets, reference = results.targets, student[0].reference
     rows = []
     for target, test, other, p_holm in zip(targets, student, welch, adjusted, strict=True):

@@ -22,7 +22,7 @@ def build(results: Results) -> list[Table]:
     found = [one for target in results.targets if (one := image_statistics(results, target)) is not None]
     if not found:
         return []
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     return [_intervals(results, found, names), *(_tests(results, one, names) for one in found if one.tests)]
 
 
