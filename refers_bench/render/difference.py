@@ -11,7 +11,7 @@ from refers_bench.analysis.compare.difference import CellDifference, Difference,
 from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.escape import encodable, printable
 
-#: Raised when a reader of the last version would misread this one.
+#: Incremented when a reader of the previous version would misread the output.
 VERSION = 1
 #: Lines of one kind, unless more are asked for.
 LIMIT = 20

@@ -11,7 +11,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from refers_bench.machine import cores
 from refers_bench.render.figure import Figure, draw
 
-#: Figures that repay the start of processes where this one has matplotlib already.
+#: Minimum number of figures to start processes for, where this process has matplotlib already.
 WORTH_PROCESSES = 12
 #: A process takes some 150 MiB.
 MOST_PROCESSES = 8
@@ -33,7 +33,7 @@ class Drawings:
             self._pool.shutdown(cancel_futures=True)
 
     def prepare(self) -> None:
-        """Let a process load matplotlib, which takes a second, while this one finds out what is to be drawn.
+        """Load matplotlib in another process, which takes a second, while this one prepares what is to be drawn.
 
         Does nothing where this process has matplotlib already, or has the only core.
         """
@@ -51,7 +51,7 @@ class Drawings:
         if self._pool is None and cores() > 1 and len(wanted) >= WORTH_PROCESSES:
             self._start()
         if self._pool is not None:
-            # A process that was killed, for want of memory, say, takes the pool with it: the rest is drawn here.
+            # A killed process (out of memory, say) ends the whole pool: what is left is drawn here.
             with contextlib.suppress(BrokenExecutor):
                 for figure, form in wanted:
                     self._begun[figure.id, form] = self._pool.submit(draw, figure, format=form)

@@ -155,10 +155,10 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
         stream = io.BytesIO()
         dates = {"Date": None} if format == "svg" else {"CreationDate": None}
         with warnings.catch_warnings():
-            # A name in a script the font lacks, or one too long for its panel, is no reason to warn a user.
+            # Not worth a warning: a name in a script that the font lacks, or one too long for its panel.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             warnings.filterwarnings("ignore", message="constrained_layout not applied")
-            # Placed once, and drawn once: left to itself, matplotlib draws everything a time more to place it again.
+            # Place once, draw once: by default matplotlib draws everything a second time to place it again.
             layout.execute(canvas)
             canvas.set_layout_engine("none")
             canvas.savefig(stream, format=format, metadata=dates)

@@ -24,7 +24,7 @@ PAGE_LINES = 30
 _NOTE_WIDTH, _MOST_NOTE_LINES = 120, 14
 #: Titles longer than this are broken into lines.
 _TITLE_WIDTH, _STUB_WIDTH = 18, 44
-#: Words longer than this may be broken after every few signs; the glue lets a line that is broken so be filled.
+#: Longer words may be broken after every few characters; stretchable glue fills the lines where they are.
 _LONG_WORD, _PIECE, _BREAK = 24, 3, r"\hspace{0pt plus 3pt}"
 
 

@@ -11,7 +11,7 @@ from refers_bench.render.escape import encodable
 from refers_bench.render.page import Page
 from refers_bench.render.table import Table
 
-#: Raised when a reader of the last version would misread this one.
+#: Incremented when a reader of the previous version would misread the output.
 VERSION = 2
 #: Fields of a cell that are written as they are.
 OF_CELL = ("kind", "value", "sd", "low", "high", "n", "df", "unadjusted", "test", "tag", "best")

@@ -1,4 +1,4 @@
-"""Holds a table before it is HTML, LaTeX, Markdown, CSV, JSON or text: what people see, and the numbers behind it."""
+"""Defines a table, whatever its format: what people see, and the numbers behind it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from refers_bench.render.table import Note
 
 #: Kind of a job that a cell needs -> how a note begins that is about it.
 ABOUT = {"pretrain": "pre-training: ", "discover": "discovery of visual words: "}
-#: What equals a run at once and what does not.
+#: What is the same as in a run without micro-batches, and what is not.
 SAME = "the effective batch is the same, rounding and what is drawn while losses are computed (dropout) are not"
 _WORDS = {IDENTICAL: "identical", AFFINE: "affine up to rounding", NEAR: "nearly identical"}
 _IMAGES = {ALL: "all images", POSITIVE: "positive images", NEGATIVE: "negative images"}

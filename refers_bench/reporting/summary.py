@@ -79,7 +79,7 @@ def _directions(tests: Iterable[comparisons.Comparison]) -> str:
 
 
 def _verdicts(results: Results) -> Iterable[str]:
-    """How many published figures are what seeds like ours could have given, and how seldom a difference is noticed."""
+    """How many published figures agree with seeds like ours, and how often a true difference would be noticed."""
     verdicts = [one.verdict for one in references(results)]
     tested = [one for one in verdicts if isinstance(one, Replication)]
     if tested:

@@ -1,4 +1,4 @@
-"""Lists the cells that are not there, and why."""
+"""Lists the cells without a result, with the reasons."""
 
 from __future__ import annotations
 

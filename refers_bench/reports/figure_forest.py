@@ -1,4 +1,4 @@
-"""Draws how far each method is from the reference, with the interval that the test images leave open (forest plot)."""
+"""Draws each method's difference from the reference with its interval over test images (forest plot)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _row(title: str, steps: Sequence[int], losses: tuple[Cell, ...], held_out: S
 
 
 def _figure(value: float) -> Cell:
-    """A loss, or what is measured beside it, to four digits."""
+    """A loss or another measure, to four digits."""
     if not math.isfinite(value):
         return Cell(text="not finite", kind="text")
     return Cell(text=f"{value:.4g}", value=value, kind="text")

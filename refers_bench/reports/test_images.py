@@ -1,4 +1,4 @@
-"""Shows how sure the figures are when other test images, or patients, could have been drawn."""
+"""Builds the tables of uncertainty over test images or patients: intervals of means, and tests of each class."""
 
 from __future__ import annotations
 
