@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from refers_bench.render.escape import latex as escape
 from refers_bench.render.page import Page
-from refers_bench.render.table import Cell, Note, Row, Table
+from refers_bench.render.table import Markup, Note, Row, Table
 
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -38,6 +39,11 @@ def _text(text: object) -> str:
     )
 
 
+def _ragged(text: str) -> str:
+    """A text in a column of prose."""
+    return r"\raggedright " + _text(text)
+
+
 def _stacked(text: str, width: int = _TITLE_WIDTH) -> str:
     """A title of a column, in several lines when it is long."""
     lines = textwrap.wrap(text, width) if len(text) > width else [text]
@@ -46,16 +52,13 @@ def _stacked(text: str, width: int = _TITLE_WIDTH) -> str:
     return r"\begin{tabular}[b]{@{}c@{}}" + r"\\".join(map(escape, lines)) + r"\end{tabular}"
 
 
-def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
-    return rf"\textsuperscript{{{','.join(escape(marks[note]) for note in notes)}}}" if notes else ""
-
-
-def _cell(cell: Cell, marks: Mapping[Note, str], *, prose: bool) -> str:
-    figure = r"\raggedright " + _text(cell.figure) if prose else _stacked(cell.figure, _STUB_WIDTH)
-    figure = rf"\textbf{{{figure}}}" if cell.best else figure
-    spread = rf" {{\scriptsize$\pm${cell.spread}}}" if cell.spread else ""
-    tag = rf" {{\scriptsize {escape(cell.tag)}}}" if cell.tag else ""
-    return figure + spread + tag + _marks(cell.notes, marks)
+_MARKUP = Markup(
+    escape=escape,
+    bold=r"\textbf{{{}}}",
+    spread=r" {{\scriptsize$\pm${}}}",
+    tag=r" {{\scriptsize {}}}",
+    marks=r"\textsuperscript{{{}}}",
+)
 
 
 def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
@@ -68,7 +71,7 @@ def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
                 rules.append(rf"\cmidrule(lr){{{place}-{place + span - 1}}}")
             place += span
         lines += [" & " + " & ".join(cells) + r" \\", " ".join(rules)]
-    titles = [_stacked(column.title) + _marks(column.notes, marks) for column in content.columns]
+    titles = [_stacked(column.title) + _MARKUP.marked(column.notes, marks) for column in content.columns]
     lines.append(" & ".join([_stacked(content.stub, _STUB_WIDTH), *titles]) + r" \\")
     if any(column.subtitle for column in content.columns):
         lines.append(" & " + " & ".join(_stacked(column.subtitle) for column in content.columns) + r" \\")
@@ -99,6 +102,7 @@ def table(content: Table) -> str:
 def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
     """The `tabular` of one part, shrunk where it is wider than the line."""
     wide = max((len(row.title) for row in content.rows), default=0) > _STUB_WIDTH
+    figure = partial(_stacked, width=_STUB_WIDTH) if content.numeric else _ragged
     ragged, stub = (r"\raggedright ", _stub(content)) if wide else ("", "l")
     # Figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit.
     widths = [] if content.numeric else _prose_widths(content)
@@ -116,9 +120,9 @@ def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
         for row in rows:
             title = _text(row.title) if wide else escape(row.title)
             title = rf"\textit{{{title}}}" if block in ("published", "released") else title
-            cells = [_cell(cell, marks, prose=not content.numeric) for cell in row.cells]
+            cells = [_MARKUP.cell(cell, figure(cell.figure), marks) for cell in row.cells]
             # Not two backslashes: where lines are ragged these end a line of the cell.
-            lines.append(" & ".join([ragged + title + _marks(row.notes, marks), *cells]) + r" \tabularnewline")
+            lines.append(" & ".join([ragged + title + _MARKUP.marked(row.notes, marks), *cells]) + r" \tabularnewline")
     return [*lines, r"\bottomrule", r"\end{tabular}}"]
 
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from refers_bench.render.escape import markdown as escape
 from refers_bench.render.escape import printable
 from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
-from refers_bench.render.table import Cell, Note, Table
+from refers_bench.render.table import Markup, Table
 
-
-def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
-    return f"<sup>{','.join(marks[note] for note in notes)}</sup>" if notes else ""
-
-
-def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
-    figure = escape(cell.figure)
-    figure = f"**{figure}**" if cell.best and figure else figure
-    spread = f" ± {cell.spread}" if cell.spread else ""
-    tag = f" {escape(cell.tag)}" if cell.tag else ""
-    return figure + spread + tag + _marks(cell.notes, marks)
+_MARKUP = Markup(escape=escape, bold="**{}**", spread=" ± {}", tag=" {}", marks="<sup>{}</sup>")
 
 
 def table(content: Table) -> str:
@@ -30,12 +20,12 @@ def table(content: Table) -> str:
     head = [escape(content.stub)]
     for column in content.columns:
         parts = [escape(part) for part in (column.group, column.title, column.subtitle) if part]
-        head.append("<br>".join(parts) + _marks(column.notes, marks))
+        head.append("<br>".join(parts) + _MARKUP.marked(column.notes, marks))
     lines = [f"**{escape(content.caption)}**", "", _line(head)]
     lines.append(_line(["---"] + [":-:" if content.numeric else "---"] * len(content.columns)))
     for row in content.rows:
-        title = escape(row.title) + _marks(row.notes, marks)
-        lines.append(_line([title, *(_cell(cell, marks) for cell in row.cells)]))
+        title = escape(row.title) + _MARKUP.marked(row.notes, marks)
+        lines.append(_line([title, *(_MARKUP.cell(cell, escape(cell.figure), marks) for cell in row.cells)]))
     for mark, text in content.below():
         lines += ["", f"<sup>{mark}</sup> {escape(text)}" if mark else escape(text)]
     return "\n".join(lines) + "\n"

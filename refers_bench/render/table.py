@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
@@ -202,6 +202,36 @@ class Table:
     def without(self, *blocks: str) -> Table:
         """The table without the rows of some blocks."""
         return replace(self, rows=tuple(row for row in self.rows if row.block not in blocks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Markup:
+    """How a format writes a cell: templates with one place each.
+
+    Attributes:
+        escape: makes a text harmless in the format.
+        bold: of the best figures.
+        spread: of a standard deviation.
+        tag: of what must be seen beside the figure.
+        marks: of the marks of footnotes.
+    """
+
+    escape: Callable[[object], str]
+    bold: str
+    spread: str
+    tag: str
+    marks: str
+
+    def marked(self, notes: tuple[Note, ...], marks: Mapping[Note, str]) -> str:
+        """The marks of some footnotes; '' without any."""
+        return self.marks.format(",".join(self.escape(marks[note]) for note in notes)) if notes else ""
+
+    def cell(self, cell: Cell, figure: str, marks: Mapping[Note, str]) -> str:
+        """A cell whose figure is in the format already."""
+        shown = self.bold.format(figure) if cell.best and figure else figure
+        spread = self.spread.format(cell.spread) if cell.spread else ""
+        tag = self.tag.format(self.escape(cell.tag)) if cell.tag else ""
+        return shown + spread + tag + self.marked(cell.notes, marks)
 
 
 def _letters(number: int) -> str:

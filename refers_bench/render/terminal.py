@@ -13,7 +13,10 @@ from operator import itemgetter
 from rich.cells import cell_len as _width
 
 from refers_bench.render.escape import printable
-from refers_bench.render.table import Cell, Note, Table
+from refers_bench.render.table import Markup, Note, Table
+
+#: Bold does not survive a log file; an asterisk does.
+_MARKUP = Markup(escape=printable, bold="*{}", spread=" ± {}", tag=" {}", marks=" [{}]")
 
 
 def table(content: Table, *, width: int = 120) -> str:
@@ -37,12 +40,13 @@ def table(content: Table, *, width: int = 120) -> str:
 def _grid(content: Table, marks: Mapping[Note, str]) -> tuple[list[str], list[list[str]]]:
     """Texts of the stub and of every column, from the top line of the head down; the head has three lines."""
     rows = content.rows
-    stub = ["", printable(content.stub), "", *(printable(row.title) + _marks(row.notes, marks) for row in rows)]
+    stub = ["", printable(content.stub), "", *(printable(row.title) + _MARKUP.marked(row.notes, marks) for row in rows)]
     columns = []
     for place, column in enumerate(content.columns):
-        title = printable(column.title) + _marks(column.notes, marks)
+        title = printable(column.title) + _MARKUP.marked(column.notes, marks)
         head = [printable(column.group), title, printable(column.subtitle)]
-        columns.append([*head, *(_cell(row.cells[place], marks) for row in rows)])
+        cells = [row.cells[place] for row in rows]
+        columns.append([*head, *(_MARKUP.cell(cell, printable(cell.figure), marks) for cell in cells)])
     return stub, columns
 
 
@@ -94,18 +98,6 @@ def _broken(title: str, width: int) -> list[str]:
     # textwrap counts characters; signs two columns wide need half as many.
     wide = any(_width(sign) > 1 for sign in title)
     return textwrap.wrap(title, max(1, width // 2 if wide else width), break_on_hyphens=False)
-
-
-def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
-    return f" [{','.join(marks[note] for note in notes)}]" if notes else ""
-
-
-def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
-    figure = printable(cell.figure)
-    # Bold does not survive a log file; an asterisk does.
-    figure = f"*{figure}" if cell.best else figure
-    spread = f" ± {cell.spread}" if cell.spread else ""
-    return figure + spread + (f" {printable(cell.tag)}" if cell.tag else "") + _marks(cell.notes, marks)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
