@@ -72,11 +72,12 @@ class Method:
             one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
             Empty for a method whose source is REFERS' paper.
         build_encoder: ``(params, network, image) -> nn.Module``; by default the radiograph transformer of the protocol.
-        build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
-            takes a `StudyBatch` and returns named losses; None for a method without pre-training. What it does to a
-            batch before its networks see it (distortions), it may do in ``prepared(batch, generator) -> batch``, which
-            is called ahead, on the thread that draws batches. What is no loss and worth knowing of a validation batch
-            (an accuracy) it returns from ``measures(batch) -> named figures``.
+        build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` that holds the encoder as
+            its attribute ``encoder`` and whose forward takes a `StudyBatch` and returns named losses; None for a
+            method without pre-training. What it does to a batch before its networks see it (distortions), it may do in
+            ``prepared(batch, generator) -> batch``, which is called ahead, on the thread that draws batches. What is
+            no loss and worth knowing of a validation batch (an accuracy) it returns from ``measures(batch) -> named
+            figures``.
         needs: what the source dataset must have: any of "reports", "labels".
         weights: ``params -> name`` of the data root with the weights that fine-tuning starts from, for a method that
             brings its encoder instead of pre-training it; '' for none.
@@ -107,6 +108,7 @@ class Method:
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
+        small: parameters with which the contract tests build it, where the defaults are large.
     """
 
     label: str
@@ -133,6 +135,7 @@ class Method:
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
+    small: Mapping[str, Any] = field(default_factory=dict)
 
     def pretrains(self, params: Any) -> bool:
         """Whether there is anything to pre-train under these parameters."""

@@ -119,4 +119,5 @@ METHOD = Method(
     passes=lambda params: (2.0, 2.0),
     crops=lambda params: params.crops,
     footnotes=footnotes,
+    small={"queue": 24},
 )

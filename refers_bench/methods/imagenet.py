@@ -86,4 +86,5 @@ METHOD = Method(
     weights_hint=hint,
     coverage=lambda params: float(params.coverage),
     footnotes=footnotes,
+    small={"stand_in": True},
 )

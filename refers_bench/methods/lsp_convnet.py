@@ -66,4 +66,5 @@ METHOD = Method(
     needs=frozenset({"labels"}),
     architecture=lambda params: f"resnet{params.depth}",
     footnotes=footnotes,
+    small={"depth": 18},
 )

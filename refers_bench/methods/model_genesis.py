@@ -129,4 +129,5 @@ METHOD = Method(
     build_objective=build_objective,
     parts="examples",
     decoder=lambda params: params.decoder,
+    small={"windows": 20},
 )

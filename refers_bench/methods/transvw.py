@@ -191,4 +191,5 @@ METHOD = Method(
     parts="examples",
     decoder=lambda params: params.decoder,
     discovery=lambda params: params.model_dump(mode="json", include=set(DISCOVERY)),
+    small={"words": 6, "patients": 4},
 )

@@ -1,0 +1,438 @@
+"""Checks that a method keeps its contract: card, encoder, objective, gradients, state, determinism, resume."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor, nn
+
+from refers_bench import plugins
+from refers_bench.contracts import checked
+from refers_bench.data.batches import StudyBatch
+from refers_bench.manifest import protocols
+from refers_bench.nets.classifier import Classifier
+from refers_bench.nets.facts import SourceFacts
+from refers_bench.plugins import Method
+from refers_bench.training.loop import train
+from refers_bench.training.sections import rules
+
+NAMES = checked.names("method")
+HEAVY = ("torch", "torchvision", "timm", "transformers")
+#: Three sizes: pixels, patch, width, channels, and the reading.
+SIZES = {
+    "tiny, paper": (32, 8, 16, 1, "concatenated", "relu"),
+    "small, official_code": (48, 12, 24, 3, "added", "gelu"),
+    "larger, plain, no power of two": (64, 16, 76, 1, "none", "gelu"),
+}
+BATCH, CLASSES, VOCABULARY, TOKENS = 6, 5, 40, 12
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    method: Method
+    params: Any
+    network: Mapping[str, Any]
+    image: Mapping[str, Any]
+    pretrain: Mapping[str, Any]
+
+    def encoder(self, seed: int = 0) -> nn.Module:
+        torch.manual_seed(seed)
+        encoder: nn.Module = self.method.build_encoder(self.params, self.network, self.image)
+        return encoder
+
+    def objective(self, seed: int = 0) -> nn.Module:
+        assert self.method.build_objective is not None
+        facts = SourceFacts(
+            classes=tuple(f"class {k}" for k in range(CLASSES)), vocabulary=VOCABULARY, max_tokens=TOKENS,
+            text_vocabulary=VOCABULARY, radiographs=BATCH,
+        )  # fmt: skip
+        encoder = self.encoder(seed)
+        objective: nn.Module = self.method.build_objective(
+            self.params, facts, self.network, self.image, self.pretrain, encoder
+        )
+        return objective
+
+    def batch(self, step: int = 0) -> StudyBatch:
+        """Smooth images, so that there is something to restore; labels as the method reads them."""
+        generator = torch.Generator().manual_seed(100 + step)
+        views = self.method.crops(self.params) or self.method.views(self.params)
+        coarse = torch.rand(BATCH * views, 1, 4, 4, generator=generator)
+        grey = nn.functional.interpolate(coarse, size=self.image["size"], mode="bilinear")
+        images = (grey.expand(-1, self.image["channels"], -1, -1) - 0.5) / 0.25
+        tokens = torch.randint(3, VOCABULARY, (BATCH, TOKENS), generator=generator)
+        labels = torch.randint(0, 2, (BATCH, CLASSES), generator=generator).float()
+        if self.method.discovery is not None:
+            words = dict(self.method.discovery(self.params))["words"]
+            labels = torch.randint(0, words, (BATCH, 1), generator=generator).float()
+        return StudyBatch(
+            images_BVCHW=images.view(BATCH, views, *images.shape[1:]).contiguous(), tokens_BT=tokens,
+            lengths_B=torch.full((BATCH,), TOKENS), text_ids_BT=tokens, text_mask_BT=torch.ones_like(tokens),
+            labels_BK=labels,
+        )  # fmt: skip
+
+
+def case(name: str, size: str = "tiny, paper") -> Case:
+    pixels, patch, width, channels, aggregation, activation = SIZES[size]
+    sections = protocols.resolve_sections("smoke")
+    method: Method = plugins.load("method", name)
+    params = method.Params(**method.small)
+    network = {
+        **sections["network"], "patch_size": patch, "width": width, "heads": 2, "mlp_width": 2 * width, "depth": 2,
+        "aggregation": aggregation, "activation": activation,
+        "position": "concatenated" if aggregation == "concatenated" else "added",
+    }  # fmt: skip
+    image = {
+        **sections["image"],
+        "size": pixels,
+        "channels": channels,
+        "mean": [0.5] * channels,
+        "std": [0.25] * channels,
+    }
+    return Case(name, method, params, network, image, sections["pretrain"])
+
+
+PRETRAINED = [name for name in NAMES if case(name).method.pretrains(case(name).params)]
+
+
+def total(objective: nn.Module, batch: StudyBatch) -> Tensor:
+    """The loss as validation sees it: the same distortions every time."""
+    objective.eval()
+    losses = objective(batch)
+    assert losses
+    assert all(loss.ndim == 0 and loss.dtype == torch.float32 for loss in losses.values())
+    return torch.stack(list(losses.values())).sum()
+
+
+def test_loading_any_method_loads_no_network_library() -> None:
+    program = (
+        "import sys; from refers_bench import plugins as p; [p.load('method', name) for name in p.names('method')]; "
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_is_complete(name: str) -> None:
+    method: Method = plugins.load("method", name)
+    assert method.label
+    assert method.source
+    assert method.impl >= 1
+    assert issubclass(method.Params, BaseModel)
+    for field, info in method.Params.model_fields.items():
+        assert info.description, f"{field} says nothing"
+    for field in method.Params.model_fields:
+        assert field in repr(method.Params())
+    assert all(isinstance(note, str) for note in method.footnotes(method.Params()))
+    gradient, plain = method.passes(method.Params())
+    assert gradient >= 1
+    assert plain >= 0
+    # What a method fixes is compared with its own source, where that states anything.
+    assert not method.source_values or method.constants.items() <= method.source_values.items()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_do_not_change_once_they_are_set(name: str) -> None:
+    """They are part of a key."""
+    params = plugins.load("method", name).Params()
+    for field, value in dict(params).items():
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(params, field, value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_parameters_are_refused(name: str) -> None:
+    method: Method = plugins.load("method", name)
+    with pytest.raises(ValidationError, match="no_such_parameter"):
+        method.Params(no_such_parameter=1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_builds_at_three_sizes_and_classifies(name: str, size: str) -> None:
+    one = case(name, size)
+    classifier = Classifier(one.encoder(), 3)
+    logits = classifier(one.batch().images_BVCHW[:, 0])
+    assert logits.shape == (BATCH, 3)
+    assert torch.isfinite(logits).all()
+    if name in PRETRAINED:
+        assert torch.isfinite(total(one.objective(), one.batch()))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_one_step_lowers_the_loss_and_reaches_all_that_fine_tuning_uses(name: str, size: str) -> None:
+    one = case(name, size)
+    objective, batch = one.objective(), one.batch()
+    used = fine_tuned_parameters(one)
+    loss = total(objective, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    encoder: Any = objective.encoder
+    reached = {
+        key for key, value in encoder.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0
+    }
+    assert used <= reached, f"no gradient for {sorted(used - reached)}"
+    norm = torch.stack([p.grad.norm() for p in objective.parameters() if p.grad is not None]).norm()
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(1e-3 * parameter.grad / norm)
+    assert total(objective, batch) < loss
+
+
+@pytest.mark.parametrize("readout", ["cls", "mean"])
+@pytest.mark.parametrize("name", NAMES)
+def test_either_readout_is_read_and_trained(name: str, readout: str) -> None:
+    """What fine-tuning classifies is the aggregation embedding, or the mean over patches that have met it."""
+    one = case(name)
+    one = replace(one, network={**one.network, "readout": readout})
+    if one.method.architecture(one.params) != "transformer":
+        pytest.skip("the protocol's network section describes transformers")
+    encoder: Any = one.encoder().eval()
+    tokens = encoder(one.batch().images_BVCHW[:, 0])
+    assert encoder.patch_width != encoder.width, "the readouts have the same width"
+    expected = tokens[:, 0] if readout == "cls" else encoder.patches(tokens).sum(1) / encoder.grid**2
+    torch.testing.assert_close(encoder.readout(tokens), expected)
+    assert expected.shape[1] == encoder.readout_width
+    assert Classifier(encoder, 3)(one.batch().images_BVCHW[:, 0]).shape == (BATCH, 3)
+    if name in PRETRAINED:
+        objective: Any = one.objective()
+        total(objective, one.batch()).backward()  # type: ignore[no-untyped-call]
+        found = {
+            key for key, value in objective.encoder.named_parameters() if value.grad is not None and value.grad.any()
+        }
+        assert fine_tuned_parameters(one) <= found
+
+
+def alternatives(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
+    """Every choice of a method's parameters, one at a time: the other truth value, each word, each of several words."""
+    for key, info in model.model_fields.items():
+        kind = info.annotation
+        if kind is bool:
+            yield {key: not info.default}
+        elif get_origin(kind) is Literal:
+            yield from ({key: word} for word in get_args(kind))
+        elif get_origin(kind) is tuple and get_origin(word := get_args(kind)[0]) is Literal:
+            yield from ({key: (one,)} for one in get_args(word))
+
+
+def variants() -> Iterator[Any]:
+    """Methods that pre-train, as they are and with each of their choices."""
+    asked: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in NAMES]
+    asked += [(name, changed) for name in NAMES for changed in alternatives(plugins.load("method", name).Params)]
+    seen = []
+    for name, changed in asked:
+        method: Method = plugins.load("method", name)
+        try:
+            params = method.Params(**{**method.small, **changed})
+        except ValidationError:
+            continue  # a choice that needs another one
+        if method.pretrains(params) and (name, params) not in seen:
+            seen.append((name, params))
+            label = ",".join(f"{key}={value}" for key, value in changed.items())
+            yield pytest.param(name, params, id=f"{name}[{label}]" if label else name)
+
+
+def as_read(name: str, params: Any, preset: str) -> Case:
+    """The case in a preset's reading: everything of its network but the sizes."""
+    pixels, patch, width, *_ = SIZES["tiny, paper"]
+    sections = protocols.resolve_sections(preset)
+    one = case(name)
+    sizes = {"patch_size": patch, "width": width, "heads": 2, "mlp_width": 2 * width, "depth": 2}
+    decoder, text = ({**one.pretrain[part], "dropout": 0.0} for part in ("decoder", "text_encoder"))
+    activation = sections["pretrain"]["decoder"]["activation"]
+    names = ("temperature", "image_to_text_weight", "text_to_image_gradient")
+    pretrain = {
+        **one.pretrain, "decoder": {**decoder, "activation": activation}, "text_encoder": text,
+        **{key: sections["pretrain"][key] for key in names},
+    }  # fmt: skip
+    network = {**sections["network"], **sizes, "dropout": 0.0}
+    return replace(one, params=params, network=network, image={**one.image, "size": pixels}, pretrain=pretrain)
+
+
+class Gradients:
+    """Which tensors inside a module a loss reaches: of every layer's output each token or place, of every weight."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.outputs: dict[str, list[Tensor]] = {}
+        for key, layer in module.named_modules():
+            if not list(layer.children()):
+                layer.register_forward_hook(functools.partial(self.note, key))
+
+    def note(self, key: str, layer: nn.Module, given: Any, output: Tensor) -> None:
+        if output.requires_grad:
+            output.retain_grad()
+            self.outputs.setdefault(key, []).append(output)
+
+    def reached(self, loss: Tensor) -> dict[str, Tensor]:
+        """Name -> whether the loss depends on it: (tokens,) or (places,) where there are any."""
+        self.module.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        sizes = {key: torch.stack([places(one.grad) for one in all_of]) for key, all_of in self.outputs.items()}
+        found = {key: size.sum(0) > 0 for key, size in sizes.items()}
+        for key, weight in self.module.named_parameters():
+            if weight.grad is not None:
+                # Positions are weights of one token each.
+                found[f"weight {key}"] = places(weight.grad if weight.ndim == 3 else weight.grad.reshape(1, -1)) > 0
+        self.outputs.clear()
+        return found
+
+
+def places(gradient: Tensor | None) -> Tensor:
+    """Size of a gradient (B, N, D) at each token, (B, C, h, w) at each place, or of all of it."""
+    if gradient is None:
+        return torch.zeros(1)
+    size = gradient.detach().abs()
+    return size.sum((0, 2)) if size.ndim == 3 else size.sum((0, 1)).flatten() if size.ndim == 4 else size.sum()[None]
+
+
+@pytest.mark.parametrize("preset", ["paper", "official_code"])
+@pytest.mark.parametrize(("name", "params"), list(variants()))
+def test_all_that_fine_tuning_reads_out_is_trained_token_by_token(name: str, params: Any, preset: str) -> None:
+    check_readout(name, params, preset)
+
+
+def check_readout(name: str, params: Any, preset: str) -> None:
+    """A readout that pre-training never moved would be fine-tuned from random values."""
+    one = as_read(name, params, preset)
+    objective: Any = one.objective().eval()
+    inside = Gradients(objective.encoder)
+    tokens = objective.encoder(one.batch().images_BVCHW[:, 0])
+    readout = objective.encoder.readout(tokens)
+    mix = torch.randn(readout.shape, generator=torch.Generator().manual_seed(2))
+    used = inside.reached((readout * mix).sum())
+    trained = inside.reached(total(objective, one.batch()))
+    assert any(one.ndim and len(one) > 1 for one in used.values()), "no tokens were seen"
+    for key, needed in used.items():
+        lost = needed & ~trained.get(key, torch.zeros_like(needed))
+        assert not lost.any(), f"{key}: read out and never trained at {lost.nonzero().flatten().tolist()}"
+
+
+def fine_tuned_parameters(one: Case) -> set[str]:
+    """Names of the encoder's parameters that a classifier's loss depends on."""
+    encoder = one.encoder()
+    torch.manual_seed(1)
+    classifier = Classifier(encoder, 3).eval()
+    (classifier(one.batch().images_BVCHW[:, 0]) ** 2).sum().backward()
+    return {key for key, value in encoder.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_state_round_trips(name: str) -> None:
+    one = case(name)
+    first, second, batch = one.objective(0), one.objective(1), one.batch()
+    assert total(first, batch) != total(second, batch), "the seed changes nothing"
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert total(first, batch) == total(second, batch)
+    encoder = one.encoder(2)
+    encoder.load_state_dict(first.encoder.state_dict())  # type: ignore[union-attr]
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def trained(one: Case, folder: Path, *, stop_at: int = 0) -> dict[str, Tensor]:
+    """Five updates from one seed, resumed from the folder's state where there is one; its weights and buffers.
+
+    Only a training that is to be stopped saves its state.
+    """
+    objective = one.objective()
+    section = {**one.pretrain, "steps": 5, "warmup_steps": 1, "validate_every": 3}
+    pause = 0 if stop_at else 3600
+    rule = rules(section, objective, metric="", higher_is_better=False, save_every_s=pause)
+
+    def progress(view: Mapping[str, Any]) -> None:
+        if stop_at and view["step"] > stop_at:
+            raise Stopped
+
+    train(
+        objective, key="contract", settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor,
+        draw=one.batch, losses=objective, validate=None, state_path=folder / "state.safetensors",
+        device=torch.device("cpu"), progress=progress,
+    )  # fmt: skip
+    return {key: value.detach().clone() for key, value in objective.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_two_runs_are_identical_and_a_resumed_one_equals_a_straight_one(name: str, tmp_path: Path) -> None:
+    one = case(name)
+    straight = trained(one, tmp_path / "straight")
+    again = trained(one, tmp_path / "again")
+    with pytest.raises(Stopped):
+        trained(one, tmp_path / "killed", stop_at=2)
+    assert (tmp_path / "killed" / "state.safetensors").is_file()
+    resumed = trained(one, tmp_path / "killed")
+    begun = one.objective().state_dict()
+    assert any(not torch.equal(begun[key], value) for key, value in straight.items())
+    for key, value in straight.items():
+        assert torch.equal(value, again[key]), key
+        assert torch.equal(value, resumed[key]), key
+
+
+def without_dropout(one: Case) -> Case:
+    """Random draws of features cannot be the same in parts; everything else must be."""
+    pretrain = {**one.pretrain, "text_encoder": {**one.pretrain["text_encoder"], "dropout": 0.0}}
+    pretrain["decoder"] = {**pretrain["decoder"], "dropout": 0.0}
+    return replace(one, network={**one.network, "dropout": 0.0}, pretrain=pretrain)
+
+
+def exchanged(first: StudyBatch, second: StudyBatch) -> tuple[StudyBatch, StudyBatch]:
+    """The same two batches with the last half of their examples swapped, each in its place."""
+    half = BATCH // 2
+
+    def joined(a: StudyBatch, b: StudyBatch) -> StudyBatch:
+        return StudyBatch(**{name: torch.cat([x[:half], getattr(b, name)[half:]]) for name, x in vars(a).items()})
+
+    return joined(first, second), joined(second, first)
+
+
+def mixes_examples(one: Case) -> bool:
+    """Whether an example's loss depends on the others of its batch: exchanging examples changes the sum."""
+    objective, pair = one.objective(), (one.batch(0), one.batch(1))
+    before, after = (float(sum(total(objective, b).detach() for b in both)) for both in (pair, exchanged(*pair)))
+    return abs(before - after) > 1e-4 * abs(before)
+
+
+def losses_and_gradients(objective: nn.Module, batch: StudyBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Of a training step, with everything else that it changes among the gradients."""
+    torch.manual_seed(5)
+    losses = objective.train()(batch)
+    torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+    changed = {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
+    changed |= {name: buffer for name, buffer in objective.named_buffers() if "running" not in name}
+    return losses, changed
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_batch_in_parts_has_the_loss_of_the_whole(name: str) -> None:
+    one = without_dropout(case(name))
+    kind = one.method.parts
+    assert kind in ("", "examples", "features")
+    if kind == "examples":
+        assert not mixes_examples(one), "its losses mix the examples of a batch"
+    if kind != "features":
+        return
+    losses, changed = losses_and_gradients(one.objective(), one.batch())
+    for parts in (2, 4):
+        objective: Any = one.objective()
+        assert objective.parts == 1
+        objective.parts = parts
+        cut, others = losses_and_gradients(objective, one.batch())
+        for key, value in losses.items():
+            torch.testing.assert_close(cut[key], value, msg=key)
+        assert set(others) == set(changed)
+        for key, value in changed.items():
+            torch.testing.assert_close(others[key], value, rtol=1e-3, atol=1e-6, msg=key)
