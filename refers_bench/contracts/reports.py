@@ -39,8 +39,8 @@ def rendered(results: Results, name: str) -> dict[str, bytes]:
         if isinstance(item, Figure):
             written[f"{item.id}.svg"] = svg = draw(item)
             written[f"{item.id}.html"] = html.page(page, drawing={item: svg}.__getitem__)
-            written[f"{item.id}.tex"] = latex.document(page, figure_paths={item.id: "f.pdf"})
-            written[f"{item.id}.md"] = markdown.page(page, figure_paths={item.id: "f.svg"})
+            written[f"{item.id}.tex"] = latex.document(page)
+            written[f"{item.id}.md"] = markdown.page(page)
         else:
             written[f"{item.id}.html"] = html.page(page)
             written[f"{item.id}.tex"] = latex.table(item)

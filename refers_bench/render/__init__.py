@@ -1,1 +1,1 @@
-"""How does a table or figure become HTML, LaTeX, Markdown, CSV or SVG?"""
+"""Writes tables and figures as HTML, LaTeX, Markdown, CSV, JSON, plain text, SVG and PDF."""

@@ -1,10 +1,10 @@
-"""How is the outcome of a check shown to a CI system: JUnit XML and a Markdown summary?"""
+"""Writes the outcome of a check for a CI system: JUnit XML and a Markdown summary."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from refers_bench.analysis.compare.bands import BandTest
 from refers_bench.analysis.compare.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
@@ -53,69 +53,60 @@ def tests_line(comparison: Comparison) -> str:
     )
 
 
-def _remarks(finding: Finding) -> str:
-    return "\n".join(printable(message) for message in finding.messages)
+def _case(name: str, finding: Finding) -> Element:
+    """The test case of a cell."""
+    about = {"classname": name, "name": printable(finding.cell), "time": f"{finding.seconds:.3f}"}
+    case = Element("testcase", about)
+    remarks = [printable(message) for message in finding.messages]
+    if finding.outcome != SAME:
+        tag = "error" if finding.outcome == FAILED_JOBS else "failure"
+        found = SubElement(case, tag, {"type": finding.outcome, "message": (remarks or [finding.outcome])[0]})
+        found.text = "\n".join(remarks)
+    elif remarks:
+        SubElement(case, "system-out").text = "\n".join(remarks)
+    return case
+
+
+def _band_case(test: BandTest) -> Element:
+    """The test case of a class over seeds."""
+    case = Element("testcase", {"classname": printable(test.row), "name": printable(test.name), "time": "0.000"})
+    found, text = verdict(test), printable(_in_words(test))
+    if found == _VERDICTS[REPRODUCED]:
+        SubElement(case, "system-out").text = text
+    elif found == _VERDICTS[NOT_REPRODUCED]:
+        SubElement(case, "failure", {"type": found, "message": text})
+    else:
+        SubElement(case, "skipped", {"message": text})
+    return case
+
+
+def _counts(cases: Sequence[Element], **tags: str) -> dict[str, str]:
+    """Attributes of a suite: its test cases, and how many of them hold each tag."""
+    return {
+        "tests": str(len(cases)),
+        **{name: str(sum(case.find(t) is not None for case in cases)) for name, t in tags.items()},
+    }
 
 
 def junit(comparison: Comparison) -> str:
     """JUnit XML: one test case per cell; drift is a failure, a failed job an error, a missing cell a failure.
 
     A second suite has a case per row and class: what is not equivalent to the baseline over seeds is a failure, what
-    cannot be told is skipped, with the reason.
+    is inconclusive or not tested is skipped, with the reason.
     """
-    failures = comparison.count(DRIFT) + comparison.count(INCOMPLETE)
-    counts = {
-        "tests": str(len(comparison.findings)),
-        "failures": str(failures),
-        "errors": str(comparison.count(FAILED_JOBS)),
-        "time": f"{sum(finding.seconds for finding in comparison.findings):.3f}",
-    }
     name = printable(comparison.manifest)
-    bands = _bands_suite(name, comparison.tests)
-    both = {
-        "tests": str(len(comparison.findings) + len(comparison.tests)),
-        "failures": str(failures + int(bands.get("failures", "0"))),
-    }
-    root = ElementTree.Element("testsuites", {**counts, **both})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": f"refers-bench check {name}", "skipped": "0", **counts})
-    for finding in comparison.findings:
-        attributes = {"classname": name, "name": printable(finding.cell), "time": f"{finding.seconds:.3f}"}
-        case = ElementTree.SubElement(suite, "testcase", attributes)
-        if finding.outcome == SAME:
-            if finding.messages:
-                ElementTree.SubElement(case, "system-out").text = _remarks(finding)
-            continue
-        tag = "error" if finding.outcome == FAILED_JOBS else "failure"
-        first = printable(finding.messages[0]) if finding.messages else finding.outcome
-        element = ElementTree.SubElement(case, tag, {"type": finding.outcome, "message": first})
-        element.text = _remarks(finding)
-    if comparison.tests:
-        root.append(bands)
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _bands_suite(name: str, tests: Sequence[BandTest]) -> ElementTree.Element:
-    verdicts = [verdict(test) for test in tests]
-    failures, equal = verdicts.count(_VERDICTS[NOT_REPRODUCED]), verdicts.count(_VERDICTS[REPRODUCED])
-    counts = {
-        "tests": str(len(tests)),
-        "failures": str(failures),
-        "errors": "0",
-        "skipped": str(len(tests) - failures - equal),
-    }
-    suite = ElementTree.Element("testsuite", {"name": f"refers-bench equivalence {name}", **counts, "time": "0.000"})
-    for test, found in zip(tests, verdicts, strict=True):
-        attributes = {"classname": printable(test.row), "name": printable(test.name), "time": "0.000"}
-        case = ElementTree.SubElement(suite, "testcase", attributes)
-        text = printable(_in_words(test))
-        if found == _VERDICTS[NOT_REPRODUCED]:
-            ElementTree.SubElement(case, "failure", {"type": found, "message": text})
-        elif found != _VERDICTS[REPRODUCED]:
-            ElementTree.SubElement(case, "skipped", {"message": text})
-        else:
-            ElementTree.SubElement(case, "system-out").text = text
-    return suite
+    cells = [_case(name, finding) for finding in comparison.findings]
+    bands = [_band_case(test) for test in comparison.tests]
+    bad, time = {"failures": "failure", "errors": "error"}, f"{sum(one.seconds for one in comparison.findings):.3f}"
+    root = Element("testsuites", {**_counts([*cells, *bands], **bad), "time": time})
+    about = {"name": f"refers-bench check {name}", "skipped": "0", **_counts(cells, **bad), "time": time}
+    SubElement(root, "testsuite", about).extend(cells)
+    if bands:
+        counts = _counts(bands, **bad, skipped="skipped")
+        about = {"name": f"refers-bench equivalence {name}", **counts, "time": "0.000"}
+        SubElement(root, "testsuite", about).extend(bands)
+    indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
 def _in_words(test: BandTest) -> str:
@@ -142,15 +133,15 @@ def markdown(comparison: Comparison, *, limit: int = 50) -> str:
     if comparison.remark:
         lines += [escape(comparison.remark), ""]
     bad = [finding for finding in comparison.findings if finding.outcome != SAME]
-    if bad:
-        lines += ["| cell | outcome | found |", "| --- | --- | --- |"]
-    for finding in bad[:limit]:
-        found = "<br>".join(escape(message) for message in finding.messages)
-        lines.append(f"| {escape(finding.cell)} | {finding.outcome} | {found} |")
-    if len(bad) > limit:
-        lines += ["", f"and {len(bad) - limit} more"]
-    lines += _bands(comparison, limit)
-    return "\n".join(lines).rstrip() + "\n"
+    rows = [(escape(one.cell), one.outcome, "<br>".join(map(escape, one.messages))) for one in bad]
+    lines += _listed("| cell | outcome | found |", rows, limit)
+    return "\n".join([*lines, *_bands(comparison, limit)]).rstrip() + "\n"
+
+
+def _listed(head: str, rows: Sequence[tuple[str, str, str]], limit: int) -> list[str]:
+    """The first rows below the head of a table of three columns, and the number of the others; [] without rows."""
+    more = ["", f"and {len(rows) - limit} more"] if len(rows) > limit else []
+    return [head, "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows[:limit]), *more] if rows else []
 
 
 def _bands(comparison: Comparison, limit: int) -> list[str]:
@@ -159,15 +150,11 @@ def _bands(comparison: Comparison, limit: int) -> list[str]:
         return []
     lines = ["", "### Equivalence bands", "", escape(tests_line(comparison)), ""]
     bands = Counter((test.band, test.source) for test in comparison.tests)
-    for (band, source), count in bands.most_common(5):
-        lines.append(f"- {count} classes: band {band:.4g}, {escape(source)}")
+    lines += [f"- {count} classes: band {band:.4g}, {escape(source)}" for (band, source), count in bands.most_common(5)]
     if len(bands) > 5:
         lines.append(f"- and {len(bands) - 5} other bands")
-    order = {_VERDICTS[NOT_REPRODUCED]: 0, _VERDICTS[INCONCLUSIVE]: 1}
-    shown = sorted((t for t in comparison.tests if verdict(t) in order), key=lambda test: order[verdict(test)])
-    if shown:
-        lines += ["", "| row | class | outcome |", "| --- | --- | --- |"]
-        lines += [f"| {escape(t.row)} | {escape(t.name)} | {escape(_in_words(t))} |" for t in shown[:limit]]
-    if len(shown) > limit:
-        lines += ["", f"and {len(shown) - limit} more"]
-    return lines
+    shown = [
+        test for kind in (NOT_REPRODUCED, INCONCLUSIVE) for test in comparison.tests if verdict(test) == _VERDICTS[kind]
+    ]
+    rows = [(escape(test.row), escape(test.name), escape(_in_words(test))) for test in shown]
+    return [*lines, "", *_listed("| row | class | outcome |", rows, limit)]

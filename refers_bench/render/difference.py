@@ -1,17 +1,17 @@
-"""How is the difference of two results shown: as lines for people, as JSON for programs?"""
+"""Writes the difference of two results: lines for people, JSON for programs."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from refers_bench.analysis.compare.difference import CellDifference, Difference, MeanDifference
 from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.escape import encodable, printable
 
-#: Raised when a reader of the last version would misread this one.
+#: Incremented when a reader of the previous version would misread the output.
 VERSION = 1
 #: Lines of one kind, unless more are asked for.
 LIMIT = 20
@@ -24,33 +24,32 @@ def text(found: Difference, *, limit: int = LIMIT) -> str:
         found: the difference.
         limit: most lines of each kind; the rest is counted. 0 for all.
     """
-    lines = [f"A: {printable(found.names[0])}", f"B: {printable(found.names[1])}"]
-    lines += [printable(note) for note in found.notes]
-    for side, names in zip("AB", found.only, strict=True):
-        lines += _listed(f"cells only in {side}", [printable(name) for name in names], limit)
-    lines += _listed("settings that differ", list(_settings(found)), limit)
-    specifications = [
-        f"{printable(name)}: {printable(was)} -> {printable(now)} ({count} cells)"
-        for name, was, now, count in found.specifications
-    ]
-    lines += _listed("specifications that differ, in cells of one name", specifications, limit)
-    states = [f"{printable(cell.name)}: {cell.states[0]} -> {cell.states[1]}" for cell in found.cells if _state(cell)]
-    lines += _listed("states that differ", states, limit)
-    lines += _listed("predictions that differ", list(_predictions(found)), limit)
     changed = sorted((one for one in found.means if not one.same), key=lambda one: -abs(one.difference))
-    lines += _listed("means that differ, B minus A in AUC points", [_mean(one) for one in changed], limit)
-    lines += _listed("classes that differ, B minus A in AUC points", list(_classes(found)), limit)
-    lines.append(_verdict(found))
-    return "\n".join(lines) + "\n"
+    blocks: dict[str, Iterable[str]] = {
+        "cells only in A": found.only[0],
+        "cells only in B": found.only[1],
+        "settings that differ": _settings(found),
+        "specifications that differ, in cells of one name": (
+            f"{name}: {was} -> {now} ({count} cells)" for name, was, now, count in found.specifications
+        ),
+        "states that differ": (
+            f"{cell.name}: {cell.states[0]} -> {cell.states[1]}" for cell in found.cells if _state(cell)
+        ),
+        "predictions that differ": _predictions(found),
+        "means that differ, B minus A in AUC points": map(_mean, changed),
+        "classes that differ, B minus A in AUC points": _classes(found),
+    }
+    heads = (f"A: {found.names[0]}", f"B: {found.names[1]}", *found.notes)
+    lines = [*map(printable, heads), *(line for title, some in blocks.items() for line in _listed(title, some, limit))]
+    return "\n".join([*lines, _verdict(found)]) + "\n"
 
 
-def _listed(title: str, lines: list[str], limit: int) -> list[str]:
+def _listed(title: str, lines: Iterable[str], limit: int) -> list[str]:
     """A title with its lines; nothing without any."""
-    if not lines:
-        return []
-    shown = lines if not limit else lines[:limit]
-    more = [f"  and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
-    return [f"{title}: {len(lines)}", *(f"  {line}" for line in shown), *more]
+    found = [f"  {printable(line)}" for line in lines]
+    shown = found[: limit or None]
+    more = [f"  and {len(found) - len(shown)} more"] if len(found) > len(shown) else []
+    return [f"{title}: {len(found)}", *shown, *more] if found else []
 
 
 def _settings(found: Difference) -> Iterator[str]:
@@ -59,7 +58,7 @@ def _settings(found: Difference) -> Iterator[str]:
             "none" if value is None and not origin else f"{json.dumps(value, ensure_ascii=False)} ({origin})"
             for value, origin in zip(one.values, one.origins, strict=True)
         ]
-        yield printable(f"{one.name}: {sides[0]} -> {sides[1]}")
+        yield f"{one.name}: {sides[0]} -> {sides[1]}"
 
 
 def _state(cell: CellDifference) -> bool:
@@ -71,12 +70,12 @@ def _predictions(found: Difference) -> Iterator[str]:
     for cell in sorted(cells, key=lambda cell: -(math.inf if cell.largest is None else cell.largest)):
         size = "" if cell.largest is None else f", max |difference of scores| {cell.largest:.3g}"
         key = "same key" if cell.same_key else "another key"
-        yield f"{printable(cell.name)}: {cell.predictions}{size} ({key})"
+        yield f"{cell.name}: {cell.predictions}{size} ({key})"
 
 
 def _where(one: MeanDifference) -> str:
     target = one.target
-    return printable(f"{one.method}, {target.dataset} {target.task}, {target.label_ratio * 100:g} % of labels")
+    return f"{one.method}, {target.dataset} {target.task}, {target.label_ratio * 100:g} % of labels"
 
 
 def _mean(one: MeanDifference) -> str:
@@ -89,7 +88,7 @@ def _mean(one: MeanDifference) -> str:
         parts.append(f"over seeds {interval} (n = {found.n[1]} and {found.n[0]}, df = {found.df:g})")
     if one.images is not None:
         parts.append(f"over test images 95 % {one.images.low * 100:+.2f} to {one.images.high * 100:+.2f}")
-    return printable("; ".join(parts))
+    return "; ".join(parts)
 
 
 def _classes(found: Difference) -> Iterator[str]:
@@ -101,7 +100,7 @@ def _classes(found: Difference) -> Iterator[str]:
             sides = ["no AUC" if auc is None else f"{auc * 100:.2f}" for auc in (was, now)]
             size = math.inf if was is None or now is None else abs(now - was)
             difference = "" if was is None or now is None else f" ({(now - was) * 100:+.2f})"
-            rows.append((size, f"{_where(one)}, {printable(name)}: {sides[0]} -> {sides[1]}{difference}"))
+            rows.append((size, f"{_where(one)}, {name}: {sides[0]} -> {sides[1]}{difference}"))
     yield from (line for _, line in sorted(rows, key=lambda row: -row[0]))
 
 
@@ -151,17 +150,10 @@ def _finite(value: float | None) -> float | str | None:
 
 
 def _mean_json(one: MeanDifference) -> dict[str, Any]:
-    seeds: dict[str, Any]
     if isinstance(one.seeds, Refusal):
         seeds = {"refused": one.seeds.reason}
     else:
-        seeds = {
-            "low": one.seeds.low,
-            "high": one.seeds.high,
-            "df": one.seeds.df,
-            "p": one.seeds.p,
-            "test": one.seeds.test,
-        }
+        seeds = {name: getattr(one.seeds, name) for name in ("low", "high", "df", "p", "test")}
     return {
         "method": one.method,
         "dataset": one.target.dataset,

@@ -1,47 +1,13 @@
-"""How is a name that a user chose kept from being read as markup, in each format?"""
+"""Escapes texts that a user chose, so that no format reads them as markup."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
+from pathlib import Path
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "{''}",
-    "`": r"\textasciigrave{}",
-    # A '[' that follows a line break would be read as the break's argument.
-    "[": "{[}",
-    "]": "{]}",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "\N{EN DASH}": "--",
-    "\N{EM DASH}": "---",
-    "±": r"\textpm{}",
-    "\N{MULTIPLICATION SIGN}": r"\texttimes{}",
-    "·": r"\textperiodcentered{}",
-    "…": r"\ldots{}",
-    "Δ": r"\ensuremath{\Delta}",
-    "≥": r"\ensuremath{\ge}",
-    "≤": r"\ensuremath{\le}",
-    "«": "<<",
-    "»": ">>",
-    "„": "``",
-    "\N{SINGLE LOW-9 QUOTATION MARK}": "`",
-    "\N{PRIME}": "'",
-    "\N{MINUS SIGN}": r"\ensuremath{-}",
-}
+_LATEX: dict[str, str] = tomllib.loads(Path(__file__).with_name("latex_signs.toml").read_text(encoding="utf-8"))
 #: Latin letters and signs that LaTeX's default font encoding lacks, which a bare document has.
 _LATEX_LACKS = frozenset("\xab\xad\xbb\xd0\xde\xf0\xfeĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų\u017f")
 #: What it sets without any package, besides ASCII; other signs are shown by their numbers.

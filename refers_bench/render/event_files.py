@@ -1,4 +1,4 @@
-"""How do stored curves become event files that TensorBoard shows?"""
+"""Writes stored curves as event files that TensorBoard shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a figure, and how does it become the same SVG or PDF bytes every time?"""
+"""Defines a figure, and draws it as SVG or PDF whose bytes are the same every time."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _NAMED = ("line", "bars")
 #: Columns of the legend of all panels by columns of panels, and most names in it.
 _LEGEND_COLUMNS, _MOST_SHARED = {1: 2, 2: 4, 3: 6}, 32
 
+#: Line at a value, or of equal values, that is no series.
+_GUIDE: dict[str, Any] = {"linestyle": "--", "color": "#777777", "linewidth": 0.8}
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "refers-bench",
     "svg.fonttype": "none",  # text stays text: searchable, small, and no font is needed to write it
@@ -69,6 +71,12 @@ class Series:
         if len(lengths) > 1:
             raise ValueError(f"series '{self.label}': x, y, low and high differ in length")
 
+    @classmethod
+    def with_ends(cls, points: Sequence[tuple[float, float, float, float]], **fields: Any) -> Series:
+        """Of points that have ends: (x, y, low, high) each."""
+        x, y, low, high = zip(*points, strict=True) if points else ((),) * 4
+        return cls(x=x, y=y, low=low, high=high, **fields)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
@@ -85,10 +93,10 @@ class Panel:
         picture: what is drawn instead of series; None for series.
     """
 
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
+    title: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    series: tuple[Series, ...] = ()
     x_names: tuple[str, ...] = ()
     y_names: tuple[str, ...] = ()
     x_log: bool = False
@@ -147,10 +155,10 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
         stream = io.BytesIO()
         dates = {"Date": None} if format == "svg" else {"CreationDate": None}
         with warnings.catch_warnings():
-            # A name in a script the font lacks, or one too long for its panel, is no reason to warn a user.
+            # Not worth a warning: a name in a script that the font lacks, or one too long for its panel.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             warnings.filterwarnings("ignore", message="constrained_layout not applied")
-            # Placed once, and drawn once: left to itself, matplotlib draws everything a time more to place it again.
+            # Place once, draw once: by default matplotlib draws everything a second time to place it again.
             layout.execute(canvas)
             canvas.set_layout_engine("none")
             canvas.savefig(stream, format=format, metadata=dates)
@@ -179,31 +187,24 @@ def _legend(canvas: Canvas, shared: dict[str, int], columns: int) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     names = [name for name in shared if name in handles]
-    canvas.legend(
-        [handles[name] for name in names],
-        names,
-        loc="outside lower center",
-        ncols=_LEGEND_COLUMNS[columns],
-        frameon=False,
-        fontsize=7,
-    )
+    look = {"ncols": _LEGEND_COLUMNS[columns], "frameon": False, "fontsize": 7}
+    canvas.legend([handles[name] for name in names], names, loc="outside lower center", **look)
 
 
 def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns: int, legends: bool) -> None:
     for place, panel in enumerate(panels):
         axes = canvas.add_subplot(rows, columns, place + 1)
         if panel.guide is not None:
-            axes.axvline(panel.guide, linestyle="--", color="#777777", linewidth=0.8)
+            axes.axvline(panel.guide, **_GUIDE)
         if panel.diagonal:
-            axes.plot([0, 1], [0, 1], linestyle="--", color="#777777", linewidth=0.8)
+            axes.plot([0, 1], [0, 1], **_GUIDE)
         for number, series in enumerate(panel.series):
             _draw_series(axes, series, number, len(panel.series), panel.base)
         # Names beside the axes leave the title less room.
         width = 30 if panel.y_names else 44
         title = _short(panel.title, 120).replace(" %", "\N{NO-BREAK SPACE}%")
         axes.set_title("\n".join(textwrap.wrap(title, width)), fontsize=8)
-        axes.set_xlabel(_short(panel.x_label, 40))
-        axes.set_ylabel(_short(panel.y_label, 40))
+        axes.set(xlabel=_short(panel.x_label, 40), ylabel=_short(panel.y_label, 40))
         if panel.picture is not None:
             draw_picture(axes, panel.picture)
             continue
@@ -249,23 +250,11 @@ def _draw_series(axes: Axes, series: Series, number: int, count: int, base: floa
         x = [value - 0.4 + (number + 0.5) * width for value in series.x]
         # A pattern tells bars apart once the colours begin again.
         hatch = ("", "////", "....", "xxxx")[place // len(COLOURS) % 4]
-        axes.bar(
-            x,
-            [value - base for value in series.y],
-            width,
-            bottom=base,
-            color=colour,
-            label=label,
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0,
-            yerr=_errors(series, series.y),
-            error_kw={"lw": 0.6},
-        )
+        look: dict[str, Any] = {"color": colour, "label": label, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+        heights, errors = [value - base for value in series.y], _errors(series, series.y)
+        axes.bar(x, heights, width, bottom=base, yerr=errors, error_kw={"lw": 0.6}, **look)
     elif series.style == "intervals":
-        axes.errorbar(
-            series.x, series.y, xerr=_errors(series, series.x), fmt="o", color=colour, markersize=3.5, linewidth=1.0
-        )
+        axes.errorbar(series.x, series.y, xerr=_errors(series, series.x), fmt="o", color=colour, ms=3.5, lw=1.0)
     else:
         style = STYLES[place // len(COLOURS) % len(STYLES)]
         axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label)

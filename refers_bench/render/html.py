@@ -1,4 +1,4 @@
-"""How does a report become one self-contained HTML file?"""
+"""Writes a report as one HTML file that needs no other."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _breakable(word: str) -> Markup:
 
 
 def page(content: Page, *, drawing: Callable[[Figure], bytes] = draw) -> str:
-    """The whole report: one file, no address outside of it, and one script, named by its hash in the page's policy.
+    """The whole report: one file without external addresses, and one script, whose hash stands in the page's policy.
 
     Args:
         content: the report.

@@ -1,16 +1,17 @@
-"""How does a table become LaTeX (booktabs) that can be put into a paper?"""
+"""Writes a table as LaTeX (booktabs) for a paper."""
 
 from __future__ import annotations
 
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from refers_bench.render.escape import latex as escape
 from refers_bench.render.page import Page
-from refers_bench.render.table import Cell, Note, Row, Table
+from refers_bench.render.table import Markup, Note, Row, Table
 
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -18,13 +19,13 @@ _PREAMBLE = r"""\documentclass{article}
 \usepackage{graphicx}
 \usepackage[landscape,margin=1.5cm]{geometry}
 """
-#: Lines of rows that fit a page; a longer table goes on in further ones.
+#: Lines of rows that fit a page; a longer table is split over several.
 PAGE_LINES = 30
 #: Characters of a line of notes under a table; notes of more lines than this stand after the table.
 _NOTE_WIDTH, _MOST_NOTE_LINES = 120, 14
 #: Titles longer than this are broken into lines.
 _TITLE_WIDTH, _STUB_WIDTH = 18, 44
-#: Words longer than this may be broken after every few signs; the glue lets a line that is broken so be filled.
+#: Longer words may be broken after every few characters; stretchable glue fills the lines where they are.
 _LONG_WORD, _PIECE, _BREAK = 24, 3, r"\hspace{0pt plus 3pt}"
 
 
@@ -38,6 +39,11 @@ def _text(text: object) -> str:
     )
 
 
+def _ragged(text: str) -> str:
+    """A text in a column of prose."""
+    return r"\raggedright " + _text(text)
+
+
 def _stacked(text: str, width: int = _TITLE_WIDTH) -> str:
     """A title of a column, in several lines when it is long."""
     lines = textwrap.wrap(text, width) if len(text) > width else [text]
@@ -46,16 +52,13 @@ def _stacked(text: str, width: int = _TITLE_WIDTH) -> str:
     return r"\begin{tabular}[b]{@{}c@{}}" + r"\\".join(map(escape, lines)) + r"\end{tabular}"
 
 
-def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
-    return rf"\textsuperscript{{{','.join(escape(marks[note]) for note in notes)}}}" if notes else ""
-
-
-def _cell(cell: Cell, marks: Mapping[Note, str], *, prose: bool) -> str:
-    figure = r"\raggedright " + _text(cell.figure) if prose else _stacked(cell.figure, _STUB_WIDTH)
-    figure = rf"\textbf{{{figure}}}" if cell.best else figure
-    spread = rf" {{\scriptsize$\pm${cell.spread}}}" if cell.spread else ""
-    tag = rf" {{\scriptsize {escape(cell.tag)}}}" if cell.tag else ""
-    return figure + spread + tag + _marks(cell.notes, marks)
+_MARKUP = Markup(
+    escape=escape,
+    bold=r"\textbf{{{}}}",
+    spread=r" {{\scriptsize$\pm${}}}",
+    tag=r" {{\scriptsize {}}}",
+    marks=r"\textsuperscript{{{}}}",
+)
 
 
 def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
@@ -68,7 +71,7 @@ def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
                 rules.append(rf"\cmidrule(lr){{{place}-{place + span - 1}}}")
             place += span
         lines += [" & " + " & ".join(cells) + r" \\", " ".join(rules)]
-    titles = [_stacked(column.title) + _marks(column.notes, marks) for column in content.columns]
+    titles = [_stacked(column.title) + _MARKUP.marked(column.notes, marks) for column in content.columns]
     lines.append(" & ".join([_stacked(content.stub, _STUB_WIDTH), *titles]) + r" \\")
     if any(column.subtitle for column in content.columns):
         lines.append(" & " + " & ".join(_stacked(column.subtitle) for column in content.columns) + r" \\")
@@ -79,7 +82,8 @@ def table(content: Table) -> str:
     r"""A `table` environment, or several when the rows do not fit a page; needs booktabs and graphicx."""
     marks = content.footnotes()
     parts = list(_parts(content))
-    notes = [rf"{{\footnotesize\raggedright {text}\par}}" for text in _note_lines(content, marks)]
+    signs = {mark: rf"\textsuperscript{{{escape(mark)}}} " if mark else "" for mark in ("", *marks.values())}
+    notes = [rf"{{\footnotesize\raggedright {signs[mark]}{_text(text)}\par}}" for mark, text in content.below()]
     inside = sum(-(-len(text) // _NOTE_WIDTH) for text in notes) <= _MOST_NOTE_LINES
     lines = []
     for place, part in enumerate(parts):
@@ -98,10 +102,14 @@ def table(content: Table) -> str:
 def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
     """The `tabular` of one part, shrunk where it is wider than the line."""
     wide = max((len(row.title) for row in content.rows), default=0) > _STUB_WIDTH
-    ragged = r"\raggedright " if wide else ""
+    figure = partial(_stacked, width=_STUB_WIDTH) if content.numeric else _ragged
+    ragged, stub = (r"\raggedright ", _stub(content)) if wide else ("", "l")
+    # Figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit.
+    widths = [] if content.numeric else _prose_widths(content)
+    columns = "".join(f"p{{{width:.1f}cm}}" for width in widths) or "c" * len(content.columns)
     lines = [
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{_stub(content) if wide else 'l'}{_columns(content)}}}",
+        rf"\begin{{tabular}}{{{stub}{columns}}}",
         r"\toprule",
         *_head(content, marks),
         r"\midrule",
@@ -112,9 +120,9 @@ def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
         for row in rows:
             title = _text(row.title) if wide else escape(row.title)
             title = rf"\textit{{{title}}}" if block in ("published", "released") else title
-            cells = [_cell(cell, marks, prose=not content.numeric) for cell in row.cells]
+            cells = [_MARKUP.cell(cell, figure(cell.figure), marks) for cell in row.cells]
             # Not two backslashes: where lines are ragged these end a line of the cell.
-            lines.append(" & ".join([ragged + title + _marks(row.notes, marks), *cells]) + r" \tabularnewline")
+            lines.append(" & ".join([ragged + title + _MARKUP.marked(row.notes, marks), *cells]) + r" \tabularnewline")
     return [*lines, r"\bottomrule", r"\end{tabular}}"]
 
 
@@ -123,29 +131,24 @@ def _stub(content: Table) -> str:
     return "p{5cm}" if len(content.columns) > 6 or not content.numeric else "p{8cm}"
 
 
-def _columns(content: Table) -> str:
-    """Columns of figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit."""
-    if content.numeric:
-        return "c" * len(content.columns)
-    return "".join(f"p{{{width:.1f}cm}}" for width in _prose_widths(content))
-
-
 def _prose_widths(content: Table) -> list[float]:
     """Centimetres of each column of prose: more for longer texts, all together as wide as a landscape page."""
-    longest = [
-        max([len(column.title), *(len(row.cells[place].figure) for row in content.rows)])
-        for place, column in enumerate(content.columns)
-    ]
-    weights = [math.sqrt(min(length, 400)) for length in longest]
+    texts = [[column.title, *(row.cells[k].figure for row in content.rows)] for k, column in enumerate(content.columns)]
+    weights = [math.sqrt(min(max(map(len, column)), 400)) for column in texts]
     return [max(1.8, 17 * weight / max(sum(weights), 1e-9)) for weight in weights]
 
 
 def _parts(content: Table) -> Iterator[Table]:
     """The table in parts of at most `PAGE_LINES` lines, each with the head."""
+    # Signs in a line of the row's title and of each column of prose, roughly: about six to a centimetre, less what is
+    # left free at the ends of lines. Figures never need a second line.
+    prose = [] if content.numeric else [int(5 * width) for width in _prose_widths(content)]
+    room = [26 if _stub(content) == "p{5cm}" else _STUB_WIDTH, *prose]
     rows: list[Row] = []
     used = 0
     for row in content.rows:
-        need = _lines(row, content)
+        texts = (row.title, *(cell.figure for cell in row.cells))
+        need = max(1, *(-(-len(text) // signs) for text, signs in zip(texts, room, strict=False)))
         if rows and used + need > PAGE_LINES:
             yield replace(content, rows=tuple(rows))
             rows, used = [], 0
@@ -154,28 +157,8 @@ def _parts(content: Table) -> Iterator[Table]:
     yield replace(content, rows=tuple(rows))
 
 
-def _lines(row: Row, content: Table) -> int:
-    """Lines a row takes, roughly: prose is set in columns of equal width."""
-    need = -(-len(row.title) // (26 if _stub(content) == "p{5cm}" else _STUB_WIDTH))
-    if not content.numeric:
-        # About six signs to a centimetre, and words do not fill their lines.
-        widths = _prose_widths(content)
-        need = max(need, *(-(-len(c.figure) // int(5 * w)) for c, w in zip(row.cells, widths, strict=True)))
-    return max(1, need)
-
-
-def _note_lines(content: Table, marks: Mapping[Note, str]) -> list[str]:
-    texts = [rf"\textsuperscript{{{escape(mark)}}} {_text(note.text)}" for note, mark in marks.items()]
-    return texts + [_text(text) for text in content.notes]
-
-
-def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
-    """A whole document with every table and figure, to look at or to copy from.
-
-    Args:
-        content: the report.
-        figure_paths: figure id -> PDF file, relative to the LaTeX file.
-    """
+def document(content: Page) -> str:
+    """A whole document with every table and figure, to look at or to copy from; figures lie beside it as "<id>.pdf"."""
     parts = [_PREAMBLE, r"\begin{document}", ""]
     for section in content.sections:
         parts.append(rf"\section*{{{_text(section.title)}}}")
@@ -189,7 +172,7 @@ def document(content: Page, *, figure_paths: Mapping[str, str]) -> str:
             parts += [
                 r"\begin{figure}[htbp]",
                 r"\centering",
-                rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{figure_paths[item.id]}}}",
+                rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{item.id}.pdf}}",
                 rf"\caption{{{_text(item.caption)}}}",
                 r"\end{figure}",
                 "",

@@ -1,26 +1,17 @@
-"""How does a report become Markdown that GitHub and GitLab show as it is meant?"""
+"""Writes a report as Markdown that GitHub and GitLab show alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
 from refers_bench.render.escape import markdown as escape
 from refers_bench.render.escape import printable
 from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
-from refers_bench.render.table import Cell, Note, Table
+from refers_bench.render.table import Markup, Table
 
-
-def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
-    return f"<sup>{','.join(marks[note] for note in notes)}</sup>" if notes else ""
-
-
-def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
-    figure = escape(cell.figure)
-    figure = f"**{figure}**" if cell.best and figure else figure
-    spread = f" ± {cell.spread}" if cell.spread else ""
-    tag = f" {escape(cell.tag)}" if cell.tag else ""
-    return figure + spread + tag + _marks(cell.notes, marks)
+_MARKUP = Markup(escape=escape, bold="**{}**", spread=" ± {}", tag=" {}", marks="<sup>{}</sup>")
 
 
 def table(content: Table) -> str:
@@ -29,16 +20,14 @@ def table(content: Table) -> str:
     head = [escape(content.stub)]
     for column in content.columns:
         parts = [escape(part) for part in (column.group, column.title, column.subtitle) if part]
-        head.append("<br>".join(parts) + _marks(column.notes, marks))
+        head.append("<br>".join(parts) + _MARKUP.marked(column.notes, marks))
     lines = [f"**{escape(content.caption)}**", "", _line(head)]
     lines.append(_line(["---"] + [":-:" if content.numeric else "---"] * len(content.columns)))
     for row in content.rows:
-        title = escape(row.title) + _marks(row.notes, marks)
-        lines.append(_line([title, *(_cell(cell, marks) for cell in row.cells)]))
-    notes = [f"<sup>{mark}</sup> {escape(note.text)}" for note, mark in marks.items()]
-    notes += [escape(text) for text in content.notes]
-    for note in notes:
-        lines += ["", note]
+        title = escape(row.title) + _MARKUP.marked(row.notes, marks)
+        lines.append(_line([title, *(_MARKUP.cell(cell, escape(cell.figure), marks) for cell in row.cells)]))
+    for mark, text in content.below():
+        lines += ["", f"<sup>{mark}</sup> {escape(text)}" if mark else escape(text)]
     return "\n".join(lines) + "\n"
 
 
@@ -48,20 +37,17 @@ def _line(cells: Sequence[str]) -> str:
 
 def code(text: str) -> str:
     """A fenced block; its fence is longer than any run of backticks inside."""
-    longest = run = 0
-    for sign in text:
-        run = run + 1 if sign == "`" else 0
-        longest = max(longest, run)
+    longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}\n"
 
 
-def _section(section: Section, figure_paths: Mapping[str, str]) -> list[str]:
+def _section(section: Section) -> list[str]:
     parts = [f"## {escape(section.title)}\n"]
     parts += [escape(remark) + "\n" for remark in section.remarks]
     for item in section.items:
         if isinstance(item, Figure):
-            parts.append(f"![{escape(item.alt)}]({figure_paths[item.id]})\n\n**{escape(item.caption)}**\n")
+            parts.append(f"![{escape(item.alt)}]({item.id}.svg)\n\n**{escape(item.caption)}**\n")
         else:
             parts.append(table(item))
     if section.commands:
@@ -70,14 +56,9 @@ def _section(section: Section, figure_paths: Mapping[str, str]) -> list[str]:
     return parts
 
 
-def page(content: Page, *, figure_paths: Mapping[str, str]) -> str:
-    """The whole report.
-
-    Args:
-        content: the report.
-        figure_paths: figure id -> address of its image, relative to the Markdown file.
-    """
+def page(content: Page) -> str:
+    """The whole report; figures lie beside it as "<id>.svg"."""
     parts = [f"# {escape(content.title)}\n"]
     for section in content.sections:
-        parts += _section(section, figure_paths)
+        parts += _section(section)
     return "\n".join(parts)

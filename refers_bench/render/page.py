@@ -1,4 +1,4 @@
-"""What stands on a report page, whatever its format?"""
+"""Defines what stands on a report page, whatever its format."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Detail:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """All that is said of one manifest.
+    """What a page shows of one manifest.
 
     Attributes:
         id: anchor, and prefix of file names when a page has several sections.

@@ -1,4 +1,4 @@
-"""How is a radiograph drawn with a map over it, and boxes that are told apart without colour?"""
+"""Draws a radiograph with a map over it, and boxes that are told apart without colour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,10 +69,7 @@ def draw_picture(axes: Axes, picture: Picture) -> None:
         axes.imshow(colours, interpolation="none", extent=(left, left + width, top + height, top))
     _draw_boxes(axes, picture.annotated, *ANNOTATED)
     _draw_boxes(axes, picture.predicted, *PREDICTED)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(1, 0)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
@@ -82,6 +79,5 @@ def _draw_boxes(axes: Axes, boxes: Sequence[Box], colour: str, line: str | tuple
 
     for left, top, width, height in boxes:
         for shade, thick in (("#000000", 2.2), (colour, 1.1)):
-            axes.add_patch(
-                Rectangle((left, top), width, height, fill=False, edgecolor=shade, linestyle=line, linewidth=thick)
-            )
+            look: dict[str, Any] = {"fill": False, "edgecolor": shade, "linestyle": line, "linewidth": thick}
+            axes.add_patch(Rectangle((left, top), width, height, **look))

@@ -11,8 +11,10 @@ from refers_bench.render.escape import encodable
 from refers_bench.render.page import Page
 from refers_bench.render.table import Table
 
-#: Raised when a reader of the last version would misread this one.
+#: Incremented when a reader of the previous version would misread the output.
 VERSION = 2
+#: Fields of a cell that are written as they are.
+OF_CELL = ("kind", "value", "sd", "low", "high", "n", "df", "unadjusted", "test", "tag", "best")
 
 
 def page(content: Page, *, cells: Iterable[Mapping[str, Any]], classes: Iterable[Mapping[str, Any]]) -> str:
@@ -59,18 +61,8 @@ def _table(table: Table) -> dict[str, Any]:
                 "footnotes": [marks[note] for note in row.notes],
                 "cells": [
                     {
-                        "kind": cell.kind,
                         "text": cell.words,
-                        "value": cell.value,
-                        "sd": cell.sd,
-                        "low": cell.low,
-                        "high": cell.high,
-                        "n": list(cell.n),
-                        "df": cell.df,
-                        "unadjusted": cell.unadjusted,
-                        "test": cell.test,
-                        "tag": cell.tag,
-                        "best": cell.best,
+                        **{name: getattr(cell, name) for name in OF_CELL},
                         "footnotes": [marks[note] for note in cell.notes],
                     }
                     for cell in row.cells

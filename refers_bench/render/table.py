@@ -1,17 +1,21 @@
-"""Holds a table before it is HTML, LaTeX, Markdown, CSV, JSON or text: what people see, and the numbers behind it."""
+"""Defines a table, whatever its format: what people see, and the numbers behind it."""
 
 from __future__ import annotations
 
 import math
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 
 #: Mark of a P-value below 0.05; footnotes without a fixed mark get letters.
 DAGGER = "†"
 #: What is shown where there is no figure.
 NO_VALUE = "\N{EN DASH}"
 
+#: Signs of an id.
+_ID = frozenset(string.ascii_letters + string.digits + "-_")
 #: What a cell holds; also its CSS class.
 KINDS = ("value", "missing", "failed", "unavailable", "text", "published", "p")
 
@@ -74,9 +78,8 @@ class Cell:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of cell '{self.kind}'; known: {', '.join(KINDS)}")
-        for figure in self.numbers:
-            if not math.isfinite(figure):
-                raise ValueError("a cell holds no NaN and no infinity: give it a text and a note instead")
+        if not all(map(math.isfinite, self.numbers)):
+            raise ValueError("a cell holds no NaN and no infinity: give it a text and a note instead")
 
     @property
     def figure(self) -> str:
@@ -88,11 +91,8 @@ class Cell:
     @property
     def numbers(self) -> tuple[float, ...]:
         """All numbers of the cell that stand for its text."""
-        return tuple(
-            float(one)
-            for one in (self.value, self.sd, self.low, self.high, *self.n, self.df, self.unadjusted)
-            if one is not None
-        )
+        numbers = (self.value, self.sd, self.low, self.high, *self.n, self.df, self.unadjusted)
+        return tuple(float(number) for number in numbers if number is not None)
 
     @property
     def words(self) -> str:
@@ -105,6 +105,15 @@ class Cell:
         return "" if self.value is None or self.sd is None else f"{self.sd:.{self.decimals}f}"
 
 
+#: A cell without a figure; the reason stands elsewhere.
+MISSING = Cell(kind="missing")
+
+
+def words(*texts: str) -> tuple[Cell, ...]:
+    """Cells that hold a text and no number."""
+    return tuple(Cell(text=text, kind="text") for text in texts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """A column's title, what stands under it, and the group of columns it belongs to."""
@@ -113,6 +122,11 @@ class Column:
     subtitle: str = ""
     group: str = ""
     notes: tuple[Note, ...] = ()
+
+
+def columns(*titles: str, group: str = "") -> tuple[Column, ...]:
+    """Columns that have titles alone."""
+    return tuple(Column(title=title, group=group) for title in titles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,32 +166,18 @@ class Table:
     def __post_init__(self) -> None:
         check_id(self.id)
         for row in self.rows:
-            if len(row.cells) != len(self.columns):
-                raise ValueError(
-                    f"table '{self.id}', row '{row.title}': {len(row.cells)} cells for {len(self.columns)} columns"
-                )
+            if (count := len(row.cells)) != len(self.columns):
+                raise ValueError(f"table '{self.id}', row '{row.title}': {count} cells for {len(self.columns)} columns")
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
         """Groups of neighbouring columns: (title, number of columns)."""
-        found: list[tuple[str, int]] = []
-        for column in self.columns:
-            if found and found[-1][0] == column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
-            else:
-                found.append((column.group, 1))
-        return tuple(found)
+        return tuple((title, len(list(some))) for title, some in groupby(self.columns, key=attrgetter("group")))
 
     @property
     def blocks(self) -> tuple[tuple[str, tuple[Row, ...]], ...]:
         """Runs of neighbouring rows of one block."""
-        found: list[tuple[str, tuple[Row, ...]]] = []
-        for row in self.rows:
-            if found and found[-1][0] == row.block:
-                found[-1] = (row.block, (*found[-1][1], row))
-            else:
-                found.append((row.block, (row,)))
-        return tuple(found)
+        return tuple((block, tuple(rows)) for block, rows in groupby(self.rows, key=attrgetter("block")))
 
     def _all_notes(self) -> Iterator[Note]:
         for column in self.columns:
@@ -189,16 +189,49 @@ class Table:
 
     def footnotes(self) -> dict[Note, str]:
         """Every footnote once -> its mark, letters in the order a reader meets them."""
-        marks: dict[Note, str] = {}
-        for note in self._all_notes():
-            if note not in marks:
-                marks[note] = note.mark or _letters(sum(1 for known in marks if not known.mark))
+        notes = dict.fromkeys(self._all_notes())
+        lettered = [note for note in notes if not note.mark]
+        marks = {note: _letters(place) for place, note in enumerate(lettered)}
         # Fixed marks last: they explain signs, the letters explain cells.
-        return dict(sorted(marks.items(), key=lambda item: bool(item[0].mark)))
+        return marks | {note: note.mark for note in notes if note.mark}
+
+    def below(self) -> list[tuple[str, str]]:
+        """(mark, text) of everything that stands below the table: footnotes, then remarks, whose mark is ''."""
+        return [*((mark, note.text) for note, mark in self.footnotes().items()), *(("", text) for text in self.notes)]
 
     def without(self, *blocks: str) -> Table:
         """The table without the rows of some blocks."""
         return replace(self, rows=tuple(row for row in self.rows if row.block not in blocks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Markup:
+    """How a format writes a cell: templates with one place each.
+
+    Attributes:
+        escape: makes a text harmless in the format.
+        bold: of the best figures.
+        spread: of a standard deviation.
+        tag: of what must be seen beside the figure.
+        marks: of the marks of footnotes.
+    """
+
+    escape: Callable[[object], str]
+    bold: str
+    spread: str
+    tag: str
+    marks: str
+
+    def marked(self, notes: tuple[Note, ...], marks: Mapping[Note, str]) -> str:
+        """The marks of some footnotes; '' without any."""
+        return self.marks.format(",".join(self.escape(marks[note]) for note in notes)) if notes else ""
+
+    def cell(self, cell: Cell, figure: str, marks: Mapping[Note, str]) -> str:
+        """A cell whose figure is in the format already."""
+        shown = self.bold.format(figure) if cell.best and figure else figure
+        spread = self.spread.format(cell.spread) if cell.spread else ""
+        tag = self.tag.format(self.escape(cell.tag)) if cell.tag else ""
+        return shown + spread + tag + self.marked(cell.notes, marks)
 
 
 def _letters(number: int) -> str:
@@ -213,7 +246,7 @@ def _letters(number: int) -> str:
 
 def check_id(name: str) -> None:
     """Refuse an id that could not be a file name or an anchor."""
-    if not name or set(name) - set(string.ascii_letters + string.digits + "-_"):
+    if not name or set(name) - _ID:
         raise ValueError(f"an id holds letters, digits, '-' and '_' only, got {name!r}")
 
 
@@ -224,5 +257,4 @@ def slug(text: str) -> str:
         >>> slug("smoke (v2)")
         'smoke--v2-'
     """
-    allowed = set(string.ascii_letters + string.digits + "-_")
-    return "".join(sign if sign in allowed else "-" for sign in text) or "-"
+    return "".join(sign if sign in _ID else "-" for sign in text) or "-"

@@ -1,13 +1,22 @@
-"""How does a table look on a terminal or in a log, as plain text?"""
+"""Writes a table as plain text, for a terminal or a log.
+
+Own code, since rich folds or cuts what is too wide: it neither continues a table below itself nor groups columns.
+"""
 
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import groupby, zip_longest
+from operator import itemgetter
+
+from rich.cells import cell_len as _width
 
 from refers_bench.render.escape import printable
-from refers_bench.render.table import Cell, Note, Table
+from refers_bench.render.table import Markup, Note, Table
+
+#: Bold does not survive a log file; an asterisk does.
+_MARKUP = Markup(escape=printable, bold="*{}", spread=" ± {}", tag=" {}", marks=" [{}]")
 
 
 def table(content: Table, *, width: int = 120) -> str:
@@ -22,8 +31,8 @@ def table(content: Table, *, width: int = 120) -> str:
     lines = textwrap.wrap(printable(content.caption), width)
     for part in _parts(stub, columns, width):
         lines += _part_lines(content, [stub, *part])
-    notes = [f"{mark} {printable(note.text)}" for note, mark in marks.items()] + [printable(t) for t in content.notes]
-    for note in notes:
+    for mark, text in content.below():
+        note = f"{mark} {printable(text)}" if mark else printable(text)
         lines += textwrap.wrap(note, width, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines) + "\n"
 
@@ -31,15 +40,13 @@ def table(content: Table, *, width: int = 120) -> str:
 def _grid(content: Table, marks: Mapping[Note, str]) -> tuple[list[str], list[list[str]]]:
     """Texts of the stub and of every column, from the top line of the head down; the head has three lines."""
     rows = content.rows
-    stub = ["", printable(content.stub), "", *(printable(row.title) + _marks(row.notes, marks) for row in rows)]
+    stub = ["", printable(content.stub), "", *(printable(row.title) + _MARKUP.marked(row.notes, marks) for row in rows)]
     columns = []
     for place, column in enumerate(content.columns):
-        head = [
-            printable(column.group),
-            printable(column.title) + _marks(column.notes, marks),
-            printable(column.subtitle),
-        ]
-        columns.append([*head, *(_cell(row.cells[place], marks) for row in rows)])
+        title = printable(column.title) + _MARKUP.marked(column.notes, marks)
+        head = [printable(column.group), title, printable(column.subtitle)]
+        cells = [row.cells[place] for row in rows]
+        columns.append([*head, *(_MARKUP.cell(cell, printable(cell.figure), marks) for cell in cells)])
     return stub, columns
 
 
@@ -78,18 +85,12 @@ def _part_lines(content: Table, columns: list[list[str]]) -> list[str]:
 
 def _groups(titles: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Lines with each group's title over its columns, broken where they end."""
-    groups: list[tuple[list[str], int]] = []
-    place = 0
-    while place < len(titles):
-        last = place
-        while last + 1 < len(titles) and titles[last + 1] == titles[place]:
-            last += 1
-        span = sum(widths[place : last + 1]) + 2 * (last - place)
-        groups.append((_broken(titles[place], span), span))
-        place = last + 1
-    height = max(len(lines) for lines, _ in groups)
-    rows = [[lines[row] if row < len(lines) else "" for lines, _ in groups] for row in range(height)]
-    return [_line(row, [span for _, span in groups]) for row in rows]
+    spans = []
+    for title, columns in groupby(zip(titles, widths, strict=True), key=itemgetter(0)):
+        inside = [width for _, width in columns]
+        spans.append((title, sum(inside) + 2 * (len(inside) - 1)))
+    rows = zip_longest(*(_broken(title, span) for title, span in spans), fillvalue="")
+    return [_line(row, [span for _, span in spans]) for row in rows]
 
 
 def _broken(title: str, width: int) -> list[str]:
@@ -97,25 +98,6 @@ def _broken(title: str, width: int) -> list[str]:
     # textwrap counts characters; signs two columns wide need half as many.
     wide = any(_width(sign) > 1 for sign in title)
     return textwrap.wrap(title, max(1, width // 2 if wide else width), break_on_hyphens=False)
-
-
-def _marks(notes: Sequence[Note], marks: Mapping[Note, str]) -> str:
-    return f" [{','.join(marks[note] for note in notes)}]" if notes else ""
-
-
-def _cell(cell: Cell, marks: Mapping[Note, str]) -> str:
-    figure = printable(cell.figure)
-    # Bold does not survive a log file; an asterisk does.
-    figure = f"*{figure}" if cell.best else figure
-    spread = f" ± {cell.spread}" if cell.spread else ""
-    return figure + spread + (f" {printable(cell.tag)}" if cell.tag else "") + _marks(cell.notes, marks)
-
-
-def _width(text: str) -> int:
-    """Columns a text takes: wide signs take two, combining ones none."""
-    return sum(
-        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
-    )
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,13 +1,14 @@
-"""Which files does a report consist of, and how are they written?"""
+"""Builds the page of a report, and writes its files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from refers_bench import plugins
 from refers_bench.analysis.results import Results, load
-from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.errors import UserError, unknown
 from refers_bench.files import publish_bytes
 from refers_bench.render.drawing import Drawings
 from refers_bench.render.figure import Figure
@@ -19,19 +20,17 @@ from refers_bench.store.plan import known_names
 FORMATS = ("html", "latex", "markdown", "csv", "json")
 #: Formats with figures.
 PICTURED = {"html", "latex", "markdown"}
-#: Says what is counted, and is then told (done, total).
-Progress = Callable[[str], Callable[[int, int], None]]
-
-
-def silent(what: str) -> Callable[[int, int], None]:
-    """Progress that nobody is told."""
-    return lambda done, total: None
-
-
 #: Tables about the published figures.
 REFERENCES = ("references", "claims")
 #: Reports printed on a terminal after a run.
 PRINTED = ("table1", "table2", "table3", "cells")
+#: Takes the name of what is counted; returns a function that is called with (done, total).
+Progress = Callable[[str], Callable[[int, int], None]]
+
+
+def silent(what: str) -> Callable[[int, int], None]:
+    """Progress that is not shown."""
+    return lambda done, total: None
 
 
 def write(
@@ -52,21 +51,15 @@ def write(
         out: folder of the report; by default ``<results>/<name>/report`` for one named manifest, else
             ``<results>/report``.
         published: whether Tables 1 to 3 show the paper's figures beside ours.
-        progress: told how far it is: statistics and tables, then figures.
+        progress: shows the progress: of statistics and tables, then of figures.
 
     Raises:
         UserError: unknown format, no plan, an unreadable record.
         StorageError: the folder cannot be written.
     """
     # Rendering is imported on demand: each format costs something, and most reports want one.
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise UserError(
-            [
-                Problem(found=f"unknown format '{name}'", allowed=", ".join(FORMATS), nearest=nearest(name, FORMATS))
-                for name in unknown
-            ]
-        )
+    if problems := [unknown("format", name, FORMATS) for name in formats if name not in FORMATS]:
+        raise UserError([replace(problem, allowed=", ".join(FORMATS)) for problem in problems])
     chosen = known_names(results) if names is None else list(dict.fromkeys(names))
     if not chosen:
         raise UserError(
@@ -100,7 +93,7 @@ def printed(results: Path, name: str) -> str:
 
 
 def section(results: Results, *, published: bool = True, progress: Progress = silent) -> Section:
-    """Everything to be said of one manifest."""
+    """The page's section about one manifest."""
     from refers_bench.reporting import provenance, summary
 
     found = items(results, progress=progress)
@@ -126,7 +119,7 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
     known = plugins.names("report")
     reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
     found: list[Table | Figure] = []
-    said = progress("kinds of tables and figures made")
+    done = progress("kinds of tables and figures made")
     for place, (name, report) in enumerate(sorted(reports.items(), key=lambda item: (item[1].order, item[0]))):
         built = report.build(results)
         for item in built if isinstance(built, list | tuple) else [] if built is None else [built]:
@@ -135,29 +128,8 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
             found.append(item)
-        said(place + 1, len(reports))
+        done(place + 1, len(reports))
     return found
-
-
-def _pictures(
-    figures: Sequence[Figure], formats: Sequence[str], drawings: Drawings, progress: Progress
-) -> Callable[[Figure, str], bytes]:
-    """Begins to draw what the formats need, and says how to get the bytes of one figure as 'svg' or 'pdf'."""
-    wanted = [(figure, "svg") for figure in figures if {"html", "markdown"} & set(formats)]
-    wanted += [(figure, "pdf") for figure in figures if "latex" in formats]
-    drawings.begin(wanted)  # while tables are rendered
-    places = {(figure.id, form): place for place, (figure, form) in enumerate(wanted)}
-    said = progress("figures drawn")
-    pictures: dict[tuple[str, str], bytes] = {}
-
-    def picture(figure: Figure, form: str) -> bytes:
-        asked = figure.id, form
-        if asked not in pictures:
-            pictures[asked] = drawings.drawn(places[asked])
-            said(len(pictures), len(wanted))
-        return pictures[asked]
-
-    return picture
 
 
 def _write_page(
@@ -173,39 +145,41 @@ def _write_page(
     page = _distinct(page)
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
-    picture = _pictures(figures, formats, drawings, progress)
+    needs = {"svg": {"html", "markdown"}, "pdf": {"latex"}}
+    wanted = [(figure, form) for form, users in needs.items() if users & set(formats) for figure in figures]
+    drawings.begin(wanted, progress("figures drawn"))  # while tables are rendered
+    tidy = {"csv", "json"} & set(formats)
+    cells = [row for one in loaded for row in one.cell_rows()] if tidy else []
+    classes = [row for one in loaded for row in one.metric_rows()] if tidy else []
 
     if "html" in formats:
         from refers_bench.render import html
 
-        publish("index.html", html.page(page, drawing=lambda figure: picture(figure, "svg")))
+        publish("index.html", html.page(page, drawing=lambda figure: drawings.drawn(figure, "svg")))
     if "markdown" in formats:
         from refers_bench.render import markdown
 
         for figure in figures:
-            publish(f"{figure.id}.svg", picture(figure, "svg"))
-        publish("report.md", markdown.page(page, figure_paths={figure.id: f"{figure.id}.svg" for figure in figures}))
+            publish(f"{figure.id}.svg", drawings.drawn(figure, "svg"))
+        publish("report.md", markdown.page(page))
     if "latex" in formats:
         from refers_bench.render import latex
 
         for table in tables:
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
-            publish(f"{figure.id}.pdf", picture(figure, "pdf"))
-        paths = {figure.id: f"{figure.id}.pdf" for figure in figures}
-        publish("report.tex", latex.document(page, figure_paths=paths))
+            publish(f"{figure.id}.pdf", drawings.drawn(figure, "pdf"))
+        publish("report.tex", latex.document(page))
     if "csv" in formats:
         from refers_bench.render import spreadsheet
 
         for table in tables:
             publish(f"{table.id}.csv", spreadsheet.table(table))
-        publish("tidy-cells.csv", spreadsheet.tidy(row for one in loaded for row in one.cell_rows()))
-        publish("tidy-classes.csv", spreadsheet.tidy(row for one in loaded for row in one.metric_rows()))
+        publish("tidy-cells.csv", spreadsheet.tidy(cells))
+        publish("tidy-classes.csv", spreadsheet.tidy(classes))
     if "json" in formats:
         from refers_bench.render import structured
 
-        cells = (row for one in loaded for row in one.cell_rows())
-        classes = (row for one in loaded for row in one.metric_rows())
         publish("report.json", structured.page(page, cells=cells, classes=classes))
     return list(written)
 
@@ -224,14 +198,10 @@ def progress(results: Path, names: Sequence[str] | None = None) -> tuple[int, in
 
 def _distinct(page: Page) -> Page:
     """With several manifests on a page, ids of tables and figures get the manifest's name in front."""
-    from dataclasses import replace
-
     if len(page.sections) == 1:
         return page
-    return replace(
-        page,
-        sections=tuple(
-            replace(one, items=tuple(replace(item, id=f"{slug(one.title)}-{item.id}") for item in one.items))
-            for one in page.sections
-        ),
-    )
+    sections = []
+    for one in page.sections:
+        items = tuple(replace(item, id=f"{slug(one.title)}-{item.id}") for item in one.items)
+        sections.append(replace(one, items=items))
+    return replace(page, sections=tuple(sections))

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.published import TARGETS, published, row_of
 from refers_bench.analysis.paper.references import release_of
 from refers_bench.analysis.results import Results
-from refers_bench.render.table import Cell, Column, Row, Table
-from refers_bench.reporting import grid, sharing
+from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
+from refers_bench.reporting import comparisons, grid, notes
 
+#: Where figures that are not ours come from, for the caption.
+SOURCES = {"released": "from the released prediction files", "imported": "from imported predictions"}
 #: What is said of the block of released files.
 RELEASED = "Rows marked (released files) are means of the prediction files of the release: one run each."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PaperColumn:
     """A column of the paper.
 
@@ -36,52 +39,21 @@ class PaperColumn:
     published: str
     label_ratio: float = 1.0
 
-    @property
-    def dataset(self) -> str:
-        """Our dataset id."""
-        return TARGETS[self.published][0]
 
-    @property
-    def task(self) -> str:
-        """Our task id."""
-        return TARGETS[self.published][1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperRow:
-    """A row of the paper: its title, and its title in the published figures, which names our rows that mean it."""
-
-    title: str
-    published: str
-
-
-NIH = tuple(
-    PaperColumn(
-        group="NIH ChestX-ray14",
-        title=grid.percent(ratio),
-        subtitle=f"{count} images",
-        published="nih",
-        label_ratio=ratio,
+def _ratios(group: str, published: str, images: Sequence[str]) -> tuple[PaperColumn, ...]:
+    """The columns of a target with several label ratios."""
+    return tuple(
+        PaperColumn(group, grid.percent(ratio), f"{count} images", published, ratio)
+        for ratio, count in zip((0.01, 0.1, 1.0), images, strict=True)
     )
-    for ratio, count in ((0.01, "800"), (0.1, "8,000"), (1.0, "80,000"))
-)
-VINBIGDATA = tuple(
-    PaperColumn(
-        group="VinBigData",
-        title=grid.percent(ratio),
-        subtitle=f"{count} images",
-        published="vinbigdata",
-        label_ratio=ratio,
-    )
-    for ratio, count in ((0.01, "100"), (0.1, "1,000"), (1.0, "10,000"))
-)
-SHENZHEN = PaperColumn(group="Shenzhen", title="tuberculosis", subtitle="all labels", published="shenzhen")
-COVID_OTHER = PaperColumn(
-    group="COVID-19 Image Data Collection", title="COVID-19 against other", subtitle="all labels", published="covid-t1"
-)
-VIRAL_BACTERIAL = PaperColumn(
-    group="COVID-19 Image Data Collection", title="viral against bacterial", subtitle="all labels", published="covid-t2"
-)
+
+
+NIH = _ratios("NIH ChestX-ray14", "nih", ("800", "8,000", "80,000"))
+VINBIGDATA = _ratios("VinBigData", "vinbigdata", ("100", "1,000", "10,000"))
+SHENZHEN = PaperColumn("Shenzhen", "tuberculosis", "all labels", "shenzhen")
+_COVID = "COVID-19 Image Data Collection"
+COVID_OTHER = PaperColumn(_COVID, "COVID-19 against other", "all labels", "covid-t1")
+VIRAL_BACTERIAL = PaperColumn(_COVID, "viral against bacterial", "all labels", "covid-t2")
 #: Columns of Tables 1 and 2, in the paper's order.
 ALL = (*NIH, *VINBIGDATA, SHENZHEN, COVID_OTHER, VIRAL_BACTERIAL)
 
@@ -94,7 +66,7 @@ class PaperTable:
         number: 1, 2 or 3.
         caption: what it shows.
         columns: in the paper's order.
-        rows: in the paper's order; the first is the reference method.
+        rows: titles in the published figures, in the paper's order; the first is the reference method.
         baselines: rows the reference is tested against (the best of them in each column); () for no test.
         p_title: title of the row of P-values.
         published_p: title of that row in the published figures.
@@ -104,8 +76,8 @@ class PaperTable:
     number: int
     caption: str
     columns: tuple[PaperColumn, ...]
-    rows: tuple[PaperRow, ...]
-    baselines: tuple[PaperRow, ...] = ()
+    rows: tuple[str, ...]
+    baselines: tuple[str, ...] = ()
     p_title: str = ""
     published_p: str = ""
     remarks: tuple[str, ...] = ()
@@ -114,15 +86,10 @@ class PaperTable:
 def find_target(results: Results, column: PaperColumn) -> Target | None:
     """The manifest's column that is meant, or None."""
     for target in results.targets:
-        same = (target.dataset, target.task) == (column.dataset, column.task)
+        same = (target.dataset, target.task) == TARGETS[column.published]
         if same and abs(target.label_ratio - column.label_ratio) < 1e-9:
             return target
     return None
-
-
-def find_method(results: Results, row: PaperRow) -> str | None:
-    """The manifest's row that is meant, or None."""
-    return row_of(row.published, results.methods)
 
 
 def build(results: Results, declaration: PaperTable) -> Table | None:
@@ -132,22 +99,28 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     and the reference method with at least one more row.
     """
     targets = [find_target(results, column) for column in declaration.columns]
-    methods = [find_method(results, row) for row in declaration.rows]
+    methods = [row_of(row, results.methods) for row in declaration.rows]
     covers = None not in targets and methods[0] is not None and sum(method is not None for method in methods) > 1
     if not (covers or (f"table{declaration.number}" in results.plan.tables and any(methods))):
         return None
-    lines = [grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
-    rows = grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)
-    tests = _tests(results, declaration, targets, methods[0])
-    if tests and methods[0] is not None:
-        rows.append(grid.test_row(results, declaration.p_title, tests, reference=methods[0]))
+    # Rows of the manifest that the paper does not have, below the paper's.
+    others = [(title, name) for name, title in grid.titles(results).items() if name not in methods]
+    lines = [*zip(declaration.rows, methods, strict=True), *others]
+    rows = grid.grid_rows(results, lines, targets)
+    tests: list[comparisons.Comparison] = []
+    if declaration.baselines and methods[0] is not None:
+        found = (row_of(row, results.methods) for row in declaration.baselines)
+        baselines = [method for method in found if method is not None]
+        tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
+        rows.append(comparisons.test_row(results, declaration.p_title, tests))
     rows += _published(declaration)
     released = _released(results, declaration)
     rows += released
     label = f"Table {declaration.number} of the paper"
+    source = SOURCES.get(results.origin, "measured here")
     return Table(
         id=f"table{declaration.number}",
-        caption=f"{grid.caption_prefix(results, targets)}{label}, {_source(results)}: {declaration.caption} "
+        caption=f"{grid.caption_prefix(results, targets)}{label}, {source}: {declaration.caption} "
         "Mean class AUC in per cent, mean ± SD over seeds; best in bold.",
         stub="Method",
         view="mean",
@@ -155,25 +128,13 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         rows=tuple(rows),
         notes=(
             *declaration.remarks,
-            *grid.choice_remarks(tests),
+            *comparisons.choice_remarks(tests),
             *grid.unavailable_remarks(results),
             "Rows marked (published) are the paper's figures as printed; "
             "the paper prints neither SD nor figures per seed.",
             *((RELEASED,) if released else ()),
         ),
     )
-
-
-def _source(results: Results) -> str:
-    """Where the figures come from, for the caption."""
-    known = {"released": "from the released prediction files", "imported": "from imported predictions"}
-    return known.get(results.origin, "measured here")
-
-
-def _own_lines(results: Results, methods: Sequence[str | None]) -> list[grid.Line]:
-    """Rows of the manifest that the paper does not have, below the paper's."""
-    others = [name for name in results.methods if name not in methods]
-    return [grid.Line(title=title, method=name) for name, title in grid.titles(results, others).items()]
 
 
 def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target | None]) -> tuple[Column, ...]:
@@ -188,16 +149,6 @@ def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target
     )
 
 
-def _tests(
-    results: Results, declaration: PaperTable, targets: Sequence[Target | None], reference: str | None
-) -> list[grid.Comparison]:
-    if not declaration.baselines or reference is None:
-        return []
-    found = (find_method(results, row) for row in declaration.baselines)
-    baselines = [method for method in found if method is not None]
-    return grid.comparisons(results, targets, reference=reference, baselines=baselines)
-
-
 def _released(results: Results, declaration: PaperTable) -> list[Row]:
     """Figures of the released prediction files, where they were imported and are not what the table is about."""
     release = release_of(results)
@@ -205,10 +156,10 @@ def _released(results: Results, declaration: PaperTable) -> list[Row]:
         return []
     rows = []
     for row in declaration.rows:
-        method = find_method(release, row)
+        method = row_of(row, release.methods)
         found = [_files(release, method, find_target(release, column)) for column in declaration.columns]
         if any(cell.value is not None for cell in found):
-            rows.append(Row(title=f"{row.title} (released files)", cells=tuple(found), block="released"))
+            rows.append(Row(title=f"{row} (released files)", cells=tuple(found), block="released"))
     return rows
 
 
@@ -216,35 +167,26 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
     summary = None if method is None or target is None else release.cells.get((method, target))
     if summary is None or not summary.n:
         return Cell(kind="published")
-    notes = sharing.notes(release, method, target=target)
-    return Cell(kind="published", value=summary.mean * 100, tag=grid.summary_tag(summary), notes=notes)
+    shared = notes.sharing(release, method, target=target)
+    return Cell(kind="published", value=summary.mean * 100, tag=notes.tag(summary), notes=shared)
 
 
 def _published(declaration: PaperTable) -> list[Row]:
-    """The paper's own figures, in a block of their own."""
-    rows = []
-    for row in declaration.rows:
-        cells = []
-        for column in declaration.columns:
-            value = published(
-                table=declaration.number, method=row.published, target=column.published, label_ratio=column.label_ratio
-            )
-            cells.append(Cell(kind="published", value=value.value) if value else Cell(kind="published"))
-        rows.append(Row(title=f"{row.title} (published)", cells=tuple(cells), block="published"))
+    """The paper's own figures, in a block of their own, and its P-values."""
+    lines = [(row, row, "mean_auc_percent") for row in declaration.rows]
     if declaration.published_p:
-        found = [
-            published(
-                table=declaration.number,
-                method=declaration.published_p,
-                target=column.published,
-                label_ratio=column.label_ratio,
-                statistic="p_value",
-            )
-            for column in declaration.columns
-        ]
-        cells = [
-            Cell(kind="published", text=value.text, value=value.value) if value else Cell(kind="published")
-            for value in found
-        ]
-        rows.append(Row(title=f"{declaration.p_title} (published)", cells=tuple(cells), block="published"))
+        lines.append((declaration.p_title, declaration.published_p, "p_value"))
+    rows = []
+    for title, method, statistic in lines:
+        cells = tuple(_printed(declaration, method, column, statistic) for column in declaration.columns)
+        rows.append(Row(title=f"{title} (published)", cells=cells, block="published"))
     return rows
+
+
+def _printed(declaration: PaperTable, method: str, column: PaperColumn, statistic: str) -> Cell:
+    """A figure of the paper; a P-value as it is printed there."""
+    where: dict[str, Any] = {"table": declaration.number, "target": column.published, "label_ratio": column.label_ratio}
+    found = published(method=method, statistic=statistic, **where)
+    if found is None:
+        return Cell(kind="published")
+    return Cell(kind="published", value=found.value, text=found.text if statistic == "p_value" else NO_VALUE)

@@ -1,4 +1,4 @@
-"""Where does a figure come from: seeds, intervals, configuration, log, data, code, machine, the command for it?"""
+"""Lists where a figure comes from: seeds, intervals, configuration, log, data, code, machine, command."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
 from refers_bench.identity import dotted
 from refers_bench.render.duration import duration
 from refers_bench.render.page import Detail
-from refers_bench.reporting import grid
-from refers_bench.reporting import memory as _memory
+from refers_bench.reporting import grid, notes
 from refers_bench.store import explanations, job_logs
 from refers_bench.store.explanations import Explained
 from refers_bench.store.results import ResultStore
@@ -31,12 +30,11 @@ CURVES = ("loss/", "val/", "lr")
 
 def details(results: Results) -> tuple[Detail, ...]:
     """One block per table cell, in the order of the manifest."""
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     images = {target: image_statistics(results, target) for target in results.targets}
     full = len(results.cells) <= MOST_FULL
     blocks = []
     for (method, target), summary in results.cells.items():
-        where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
         runs = results.runs(method, target)
         facts = [*_intervals(summary, images[target], method), *_facts(results, runs)]
         if not full:
@@ -44,7 +42,7 @@ def details(results: Results) -> tuple[Detail, ...]:
         blocks.append(
             Detail(
                 id=grid.anchor(results, method, target),
-                title=f"{names[method]} | {where}",
+                title=f"{names[method]} | {grid.where(target)}",
                 facts=tuple(facts),
                 code="\n".join([*(_logs(results, runs) if full else ()), *_tracebacks(results, runs)]),
                 config=_config(results, runs) if full else "",
@@ -72,11 +70,11 @@ def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
     """Resolved values of the first run, and those of the pre-training it needs; the seeds differ in the seed alone."""
     specs = (results.spec(run.run.key) for run in runs)
     spec: Mapping[str, Any] = next((one for one in specs if one), {})
-    own = [(name, value) for name, value in dotted(spec).items() if name != "seed"]
-    needed = results.spec(str(spec.get("pretrain", "")))
+    values = [(name, value) for name, value in dotted(spec).items() if name != "seed"]
+    needed = dotted(results.spec(str(spec.get("pretrain", ""))))
     # What both have in common stands once.
-    its = [(name, value) for name, value in dotted(needed).items() if name.startswith("pretrain.") or name == "source"]
-    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in [*own, *its])
+    values += [(name, value) for name, value in needed.items() if name.startswith("pretrain.") or name == "source"]
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values)
 
 
 def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
@@ -92,50 +90,41 @@ def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
 
 def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, str]]:
     environments: dict[tuple[str, str, str], None] = {}
-    pretrained: dict[str, None] = {}
+    needed: dict[str, None] = {}
     for planned in runs:
         run = planned.run
         record = results.records.get(run.key, {})
         figure = f"{run.mean_auc * 100:.2f}" if run.counts else run.reason
         yield f"seed {run.seed}", f"{figure} | key {run.key}{_cost(record)}"
-        if text := _memory.in_parts(record):
+        if text := notes.split(record):
             yield f"seed {run.seed}, memory", text
-        facts = record.get("facts")
-        if facts:
+        if facts := record.get("facts"):
             yield f"seed {run.seed}, facts", json.dumps(facts, ensure_ascii=False, sort_keys=True)
-        provenance = record.get("provenance")
-        if provenance:
-            where = (git_text(provenance), hardware_text(provenance), packages_text(provenance))
-            environments[where] = None
+        if record.get("provenance"):
+            environments[environment(record)] = None
         spec = results.spec(run.key)
-        if spec.get("pretrain"):
-            pretrained[str(spec["pretrain"])] = None
-        if spec.get("prepare"):
-            pretrained.setdefault(str(spec["prepare"]))
-    for key in pretrained:
+        needed |= dict.fromkeys(str(spec[kind]) for kind in ("pretrain", "prepare") if spec.get(kind))
+    for key in needed:
         job, record = results.jobs.get(key), results.records.get(key, {})
         kind, name = (job.kind, job.name) if job else ("needs", "")
         yield kind, f"{name} | key {key}{_cost(record)}"
-        if text := _memory.in_parts(record):
+        if text := notes.split(record):
             yield f"{kind}, memory", text
-    for git, hardware, packages in environments:
-        yield from (
-            (name, text) for name, text in (("code", git), ("machine", hardware), ("packages", packages)) if text
-        )
+    for texts in environments:
+        yield from ((name, text) for name, text in zip(ENVIRONMENT, texts, strict=True) if text)
 
 
 def _cost(record: Mapping[str, Any]) -> str:
     if not record:
         return ""
-    memory = record.get("peak_mem_bytes")
-    parts = [duration(float(record.get("wall_s") or 0), decimals=1)]
-    if memory:
-        parts.append(f"peak {memory / 2**30:.2f} GiB")
-    if record.get("started"):
-        parts.append(f"started {record['started']}")
-    if record.get("attempts", 1) > 1:
-        parts.append(f"attempt {record['attempts']}")
-    return " | " + ", ".join(parts)
+    memory, started, attempts = (record.get(name) for name in ("peak_mem_bytes", "started", "attempts"))
+    parts = (
+        duration(float(record.get("wall_s") or 0), decimals=1),
+        memory and f"peak {memory / 2**30:.2f} GiB",
+        started and f"started {started}",
+        attempts and attempts > 1 and f"attempt {attempts}",
+    )
+    return " | " + ", ".join(part for part in parts if part)
 
 
 def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
@@ -174,7 +163,18 @@ def _explain(manifest: str, one: Explained) -> str:
     return f"refers-bench explain {manifest} --cell {shlex.quote(one.name)} {settings}"
 
 
-def git_text(provenance: Mapping[str, Any]) -> str:
+#: What `environment` says.
+ENVIRONMENT = ("code", "machine", "packages")
+
+
+def environment(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Code, machine and packages of a job, in words; '' for what is not known."""
+    found = record.get("provenance") or {}
+    packages = found.get("packages") or {}
+    return _git(found), _hardware(found), ", ".join(f"{name} {packages[name]}" for name in sorted(packages))
+
+
+def _git(provenance: Mapping[str, Any]) -> str:
     """Commit, and whether the checkout was clean."""
     git = provenance.get("git") or {}
     if not git.get("commit"):
@@ -182,24 +182,15 @@ def git_text(provenance: Mapping[str, Any]) -> str:
     return f"{str(git['commit'])[:12]}{' with local changes' if git.get('dirty') else ''}"
 
 
-def hardware_text(provenance: Mapping[str, Any]) -> str:
+def _hardware(provenance: Mapping[str, Any]) -> str:
     """Processor, memory, GPU, platform and threads."""
     hardware = provenance.get("hardware") or {}
-    parts = []
-    if hardware.get("cpu"):
-        parts.append(f"{hardware['cpu']}, {hardware.get('cores', '?')} cores")
-    if hardware.get("memory_bytes"):
-        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
-    if (provenance.get("gpu") or {}).get("name"):
-        parts.append(str(provenance["gpu"]["name"]))
-    if hardware.get("platform"):
-        parts.append(str(hardware["platform"]))
-    if provenance.get("device"):
-        parts.append(f"device {provenance['device']}, {provenance.get('threads', '?')} threads")
-    return "; ".join(parts)
-
-
-def packages_text(provenance: Mapping[str, Any]) -> str:
-    """Names and versions, in alphabetical order."""
-    packages = provenance.get("packages") or {}
-    return ", ".join(f"{name} {packages[name]}" for name in sorted(packages))
+    cpu, memory, device = hardware.get("cpu"), hardware.get("memory_bytes"), provenance.get("device")
+    parts = (
+        cpu and f"{cpu}, {hardware.get('cores', '?')} cores",
+        memory and f"{memory / 2**30:.0f} GiB",
+        (provenance.get("gpu") or {}).get("name"),
+        hardware.get("platform"),
+        device and f"device {device}, {provenance.get('threads', '?')} threads",
+    )
+    return "; ".join(str(part) for part in parts if part)

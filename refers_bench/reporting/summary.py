@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from refers_bench.analysis.paper.references import differences_of_release, references
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, Replication
-from refers_bench.analysis.statistics.significance import Refusal, holm
+from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.figure import Figure
 from refers_bench.render.table import Table
-from refers_bench.reporting import grid
+from refers_bench.reporting import comparisons, grid
 
 #: Tables whose captions say what there is in them.
 CAPTIONS = ("claims", "integrity", "deviations", "failures")
@@ -23,7 +23,7 @@ def sentences(results: Results, items: Sequence[Table | Figure]) -> list[str]:
     found = [results.plan.title] if results.plan.title else []
     found.append(f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed).")
     if results.synthetic:
-        names = sorted({f"{target.dataset}: {target.task}" for target in results.synthetic})
+        names = sorted(set(map(grid.target_title, results.synthetic)))
         found.append(f"Synthetic data, procedural radiographs and not patients': {', '.join(names)}.")
     found += [*grid.unread_remarks(results), *_leading(results), *_verdicts(results), *_released(results)]
     return found + [item.caption for item in items if item.id in CAPTIONS]
@@ -33,37 +33,33 @@ def _leading(results: Results) -> Iterable[str]:
     """Where the reference method leads, and where the test over seeds says so."""
     if len(results.methods) < 2:
         return
-    reference = results.reference
-    baselines = [method for method in results.methods if method != reference]
-    tests = grid.comparisons(results, results.targets, reference=reference, baselines=baselines)
-    compared = [test for test in tests if test.baseline and test.target and test.same_images]
-    cells = [(results.cells[reference, t.target], results.cells[t.baseline, t.target]) for t in compared if t.target]
+    tests = comparisons.against_best(results)
+    compared = [test for test in tests if test.baseline and test.same_images]
+    cells = [[results.cells[name, t.target] for name in (t.reference, t.baseline)] for t in compared if t.target]
     # Means over other seeds or classes say nothing about who leads.
-    cells = [(one, other) for one, other in cells if one.complete and one.defined == other.defined]
+    cells = [[one, other] for one, other in cells if one.complete and one.defined == other.defined]
     if not cells:
         return
     leads = sum(one.mean > other.mean for one, other in cells)
-    p_values = [None if isinstance(test.outcome, Refusal) else test.outcome.p for test in tests]
-    tested = [p for p in p_values if p is not None]
-    text = (
-        f"{grid.titles(results, results.methods)[reference]} is above the best other complete row in {leads} of "
-        f"{len(cells)} columns"
-    )
+    reference = grid.titles(results)[compared[0].reference]
+    text = f"{reference} is above the best other complete row in {leads} of {len(cells)} columns"
+    tested = [test.outcome.p for test in tests if not isinstance(test.outcome, Refusal)]
     if not tested:
         yield f"{text}; no column has a P-value over seeds, for the reasons in the tables' footnotes."
         return
-    small = sum(p < grid.ALPHA for p in tested)
-    corrected = sum(p is not None and p < grid.ALPHA for p in holm(p_values))
+    small, corrected = (
+        sum(p is not None and p < comparisons.ALPHA for p in values)
+        for values in (tested, comparisons.holm_of(test.outcome for test in tests))
+    )
     yield (
-        f"{text}; P < {grid.ALPHA:g} over seeds, whichever is higher, in {small} of {len(tested)} tested columns, "
-        f"in {corrected} after Holm's correction{_directions(tests)}."
+        f"{text}; P < {comparisons.ALPHA:g} over seeds, whichever is higher, in {small} of {len(tested)} tested "
+        f"columns, in {corrected} after Holm's correction{_directions(tests)}."
     )
 
 
 def _released(results: Results) -> Iterable[str]:
     """How many means of a release are the published ones, to the digit printed and to a point."""
-    found = differences_of_release(results)
-    if found:
+    if found := differences_of_release(results):
         tenth, point = (sum(abs(difference) > most for difference in found) for most in (0.1, 1.0))
         yield (
             f"Of the {len(found)} mean AUCs of the released files, {tenth} differ from the published ones by more than "
@@ -71,23 +67,24 @@ def _released(results: Results) -> Iterable[str]:
         )
 
 
-def _directions(tests: Iterable[grid.Comparison]) -> str:
+def _directions(tests: Iterable[comparisons.Comparison]) -> str:
     """In how many columns either direction is found once the choice of the best row is accounted for."""
     chosen = [test.best_of for test in tests if len(test.others) > 1]
     found = [one for one in chosen if not isinstance(one, Refusal)]
     if not found:
         return ""
-    higher = sum(one.p_higher < grid.ALPHA / 2 for one in found)
-    lower = sum(one.p_lower < grid.ALPHA / 2 for one in found)
+    higher = sum(one.p_higher < comparisons.ALPHA / 2 for one in found)
+    lower = sum(one.p_lower < comparisons.ALPHA / 2 for one in found)
     return f"; higher than every other row in {higher}, lower than the best in {lower} (one-sided, P < 0.025)"
 
 
 def _verdicts(results: Results) -> Iterable[str]:
-    """How many published figures are what seeds like ours could have given, and how seldom a difference is noticed."""
+    """How many published figures agree with seeds like ours, and how often a true difference would be noticed."""
     verdicts = [one.verdict for one in references(results)]
     tested = [one for one in verdicts if isinstance(one, Replication)]
     if tested:
-        counts = ", ".join(f"{[one.verdict for one in tested].count(word)} {word}" for word in (CONSISTENT, DIFFERS))
+        words = [one.verdict for one in tested]
+        counts = ", ".join(f"{words.count(word)} {word}" for word in (CONSISTENT, DIFFERS))
         middle = sorted(one.power for one in tested)[len(tested) // 2]
         yield (
             f"Of {len(verdicts)} published figures: {counts}, {len(verdicts) - len(tested)} without a test. A true "

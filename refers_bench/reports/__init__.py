@@ -1,4 +1,4 @@
-"""What does each table or figure contain? One declaration a file; `write` puts them on a page."""
+"""Declares one table or figure a file; `write` puts them on a page."""
 
 from refers_bench.reporting.page import FORMATS, printed, write
 

@@ -1,23 +1,19 @@
-"""How well do the boxes around what a method looks at meet the annotated ones, class by class?"""
+"""Builds the table of overlaps between annotated boxes and the boxes around what a method looks at, by class."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from refers_bench.analysis.explanations import CellExplanation, Localisation, explanations, localisations
 from refers_bench.analysis.localisation import INTERVAL, MAPS
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
-from refers_bench.render.table import Cell, Column, Note, Row, Table
-from refers_bench.reporting import grid
+from refers_bench.render.table import Cell, Row, Table, columns
+from refers_bench.reporting import comparisons, grid
 
 COLUMNS = (
-    "seeds",
-    "images",
-    "annotated boxes",
-    "threshold",
-    "mean IoU",
-    "centred box, mean IoU",
-    "difference",
-    "95 % interval",
+    *("seeds", "images", "annotated boxes", "threshold", "mean IoU"),
+    *("centred box, mean IoU", "difference", "95 % interval"),
 )
 
 
@@ -27,45 +23,35 @@ def build(results: Results) -> Table | None:
     if not found:
         return None
     rows = localisations(found)
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     targets = tuple(dict.fromkeys(row.target for row in rows))
     return Table(
         id="attention",
         caption=grid.caption_prefix(results, targets)
         + "Where the networks look: overlap (IoU) of boxes around their attention with annotated boxes, test images.",
         stub="Method, map and class",
-        columns=tuple(Column(title=title) for title in COLUMNS),
+        columns=columns(*COLUMNS),
         rows=tuple(_row(row, names[row.method], several=len(targets) > 1) for row in rows),
         notes=tuple(_remarks(found)),
     )
 
 
 def _row(row: Localisation, title: str, *, several: bool) -> Row:
-    where = f", {grid.target_title(row.target)}, {grid.percent(row.target.label_ratio)}" if several else ""
-    difference = row.difference
-    interval = (
-        Cell(kind="missing", notes=(Note(text=f"no interval: {difference.reason}."),))
-        if difference.reason
-        else grid.interval_cell(
-            difference.low,
-            difference.high,
-            decimals=3,
-            signed=True,
-            test=INTERVAL,
-            n=(difference.units,),
-            df=difference.units - 1,
-        )
-    )
+    where = f", {grid.where(row.target)}" if several else ""
+    found = row.difference
+    if found.reason:
+        interval = comparisons.no_interval(found.reason)
+    else:
+        how: dict[str, Any] = {"test": INTERVAL, "n": (found.units,), "df": found.units - 1}
+        interval = comparisons.interval_cell(found.low, found.high, decimals=3, signed=True, **how)
     return Row(
         title=f"{title}{where}: {MAPS[row.kind]}: {row.name or 'all classes'}",
         cells=(
-            grid.count_cell(row.seeds),
-            grid.count_cell(row.images),
-            grid.count_cell(row.boxes),
+            *map(grid.count_cell, (row.seeds, row.images, row.boxes)),
             Cell(text=f"{row.threshold:g}", value=row.threshold, kind="text"),
             Cell(value=row.iou, decimals=3),
             Cell(value=row.centred, decimals=3),
-            Cell(value=difference.mean, decimals=3, signed=True),
+            Cell(value=found.mean, decimals=3, signed=True),
             interval,
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
-from refers_bench.reporting import grid
+from refers_bench.reporting import comparisons, grid
 
 
 def build(results: Results) -> Table | None:
@@ -13,15 +13,13 @@ def build(results: Results) -> Table | None:
     if not results.planned:
         return None
     targets = results.targets
-    titles = grid.titles(results, results.methods)
-    rows = grid.grid_rows(results, [grid.Line(title=title, method=method) for method, title in titles.items()], targets)
-    reference = results.reference
-    baselines = [method for method in results.methods if method != reference]
-    tests: list[grid.Comparison] = []
-    if baselines:
-        tests = grid.comparisons(results, targets, reference=reference, baselines=baselines)
-        title = f"P, {titles[reference]} against the best other row"
-        rows.append(grid.test_row(results, title, tests, reference=reference))
+    titles = grid.titles(results)
+    rows = grid.grid_rows(results, [(title, method) for method, title in titles.items()], targets)
+    tests: list[comparisons.Comparison] = []
+    if len(results.methods) > 1:
+        tests = comparisons.against_best(results)
+        title = f"P, {titles[tests[0].reference]} against the best other row"
+        rows.append(comparisons.test_row(results, title, tests))
     return Table(
         id="cells",
         caption=f"{grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "
@@ -30,7 +28,7 @@ def build(results: Results) -> Table | None:
         view="mean",
         columns=grid.columns_of(results, targets),
         rows=tuple(rows),
-        notes=(*grid.choice_remarks(tests), *grid.unavailable_remarks(results)),
+        notes=(*comparisons.choice_remarks(tests), *grid.unavailable_remarks(results)),
     )
 
 

@@ -13,15 +13,14 @@ from refers_bench.analysis.paper.published import TARGETS
 from refers_bench.analysis.paper.references import release_of
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
+from refers_bench.render.table import NO_VALUE, Cell, Note, Row, Table
+from refers_bench.render.table import columns as headed
 from refers_bench.reporting import grid
 
 #: Titles of the columns of evidence.
 SOURCES = ("published", "released files", "measured here")
 #: What the intervals of each column are over.
 INTERVALS = {SOURCES[1]: "95 % interval over test images", SOURCES[2]: "95 % interval over seeds"}
-
-
 #: Columns and classes that refute a claim, of those that are named.
 MOST_PLACES = 5
 
@@ -39,15 +38,13 @@ def evidence(results: Results) -> dict[str, Evidence]:
 
 def build(results: Results) -> Table | None:
     """The paper's claims; None for results on none of its targets."""
-    if not any(
-        (target.dataset, target.task) in TARGETS.values() and target not in results.synthetic
-        for target in results.targets
-    ):
+    real = [target for target in results.targets if target not in results.synthetic]
+    if not any((target.dataset, target.task) in TARGETS.values() for target in real):
         return None
     found = table(load(), evidence(results))
     release = release_of(results)
     ours = grid.sharing(results, results.targets)
-    files = grid.sharing(release, release.targets) if release is not None and release is not results else ""
+    files = grid.sharing(release, release.targets) if release and release is not results else ""
     shared = (ours.strip(), files and f"Of the released files:{files}")
     return replace(found, notes=(*found.notes, *(text for text in shared if text)))
 
@@ -61,7 +58,7 @@ def table(claims: tuple[Claim, ...], columns: dict[str, Evidence]) -> Table:
         id="claims",
         caption=f"Claims of the paper ({len(claims)}). {'; '.join(counts)}.",
         stub="Claim",
-        columns=(Column(title="demanded"), *(Column(title=title) for title in columns)),
+        columns=headed("demanded", *columns),
         rows=tuple(rows),
         notes=(
             "AUCs in points (per cent). Published figures count as exact. Intervals (95 %): released files, over test "

@@ -9,11 +9,8 @@ from refers_bench.analysis.held_out import DIFFER, same_images
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table, slug
-from refers_bench.reporting import cell_notes, grid
-
-#: One seed's metrics by class name.
-_Seed = dict[str, ClassMetric]
+from refers_bench.render.table import Cell, Column, Note, Row, Table, columns
+from refers_bench.reporting import grid, notes
 
 
 def build(results: Results) -> list[Table]:
@@ -23,7 +20,11 @@ def build(results: Results) -> list[Table]:
 
 
 def _table(results: Results, target: Target) -> Table | None:
-    seeds = {method: _seeds(results, method, target) for method in results.methods}
+    # Test metrics of every finished seed, by class.
+    seeds = {
+        method: [run.metrics.by_class("test") for run in results.runs(method, target) if run.metrics]
+        for method in results.methods
+    }
     classes: dict[str, ClassMetric] = {}
     for runs in seeds.values():
         for metrics in runs:
@@ -43,27 +44,19 @@ def _table(results: Results, target: Target) -> Table | None:
             if figure.value is not None and not figure.notes and results.cells[method, target].complete
         }
         top = max(ranked.values()) if len(ranked) > 1 and alike else None
-        cells = [
-            grid.count_cell(metric.n_pos),
-            grid.count_cell(metric.n_neg),
-            *(
-                replace(figure, best=top is not None and ranked.get(method) == top)
-                for method, figure in zip(methods, figures, strict=True)
-            ),
-        ]
-        rows.append(Row(title=name, cells=tuple(cells)))
-    titles = grid.titles(results, methods)
-    where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
+        best = [top is not None and ranked.get(method) == top for method in methods]
+        cells = [replace(figure, best=one) for figure, one in zip(figures, best, strict=True)]
+        rows.append(Row(title=name, cells=(*map(grid.count_cell, (metric.n_pos, metric.n_neg)), *cells)))
+    titles = grid.titles(results)
     return Table(
-        id=slug(f"classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
-        caption=f"{grid.caption_prefix(results, [target])}AUC of each class in per cent, {where}; "
+        id=grid.item_id("classes", target),
+        caption=f"{grid.caption_prefix(results, [target])}AUC of each class in per cent, {grid.where(target)}; "
         "mean ± SD over seeds, best in bold.",
         stub="Class",
         columns=(
-            Column(title="positive", group="test images"),
-            Column(title="negative", group="test images"),
+            *columns("positive", "negative", group="test images"),
             *(
-                Column(title=titles[method], group="AUC", notes=cell_notes.notes(results, method, target=target))
+                Column(title=titles[method], group="AUC", notes=notes.of_runs(results, method, target=target))
                 for method in methods
             ),
         ),
@@ -73,24 +66,18 @@ def _table(results: Results, target: Target) -> Table | None:
     )
 
 
-def _seeds(results: Results, method: str, target: Target) -> list[_Seed]:
-    """Test metrics of every finished seed."""
-    runs = results.runs(method, target)
-    return [run.metrics.by_class("test") for run in runs if run.metrics]
-
-
-def _cell(seeds: list[_Seed], name: str, planned: int) -> Cell:
+def _cell(seeds: list[dict[str, ClassMetric]], name: str, planned: int) -> Cell:
     metrics = [metrics[name] for metrics in seeds if name in metrics]
     aucs = [metric.auc for metric in metrics if metric.auc is not None]
     if not aucs:
         reasons = dict.fromkeys(metric.undefined for metric in metrics if metric.undefined)
         text = f"no AUC: {', '.join(reasons)} on the test images." if reasons else "no finished seed."
-        return Cell(text=NO_VALUE, kind="missing", notes=(Note(text=text),))
+        return Cell(kind="missing", notes=(Note(text=text),))
     mean, sd = mean_sd(aucs)
     tag = "" if len(aucs) == planned else f"n={len(aucs)}/{planned}"
-    notes = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
+    footnotes = (Note(text=f"{tag}: incomplete; not ranked."),) if tag else ()
     spread = sd * 100 if len(aucs) > 1 else None
-    return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=notes)
+    return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=footnotes)
 
 
 REPORT = Report(label="Classes", build=build, order=40)

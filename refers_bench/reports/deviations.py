@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.results import Results
 from refers_bench.plan.parameters import PREFIX
 from refers_bench.plugins import Report
-from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Row, Table, columns, words
 
 if TYPE_CHECKING:
     from refers_bench.manifest import protocols
@@ -26,7 +26,8 @@ def build(results: Results) -> Table | None:
     The source of a row's parameters, and of the training constants on which its method has a source of its own, is that
     source; of all other values it is REFERS' paper.
     """
-    values = dict(_values(results))
+    # Name -> {"value", "origin", "stated", "overridden"}, in the order of the lock.
+    values = {name: one for name, one in results.plan.values.items() if "value" in one}
     if not values:
         return None
     targets = {target.dataset for target in results.targets}
@@ -46,16 +47,14 @@ def build(results: Results) -> Table | None:
         if entry.get("deviation"):
             reasons.append(str(entry["deviation"]))
         if reasons:
-            texts = ("; ".join(reasons), str(entry.get("origin", "")), place)
-            words = tuple(Cell(text=text, kind="text") for text in texts)
-            rows.append(Row(title=name, cells=(stated, released, _value(entry["value"]), *words)))
-    titles = ("paper", "released code", "ours", "because", "origin of ours", "place in the source")
+            texts = words("; ".join(reasons), str(entry.get("origin", "")), place)
+            rows.append(Row(title=name, cells=(stated, released, _value(entry["value"]), *texts)))
     return Table(
         id="deviations",
         caption=f"Deviation ledger: {len(rows)} of {len(values)} resolved values differ from the paper's text (a "
         "method with a source of its own: from that), are unstated there, or were set in the manifest.",
         stub="Value",
-        columns=tuple(Column(title=title) for title in titles),
+        columns=columns("paper", "released code", "ours", "because", "origin of ours", "place in the source"),
         rows=tuple(rows),
         notes=(
             f"Paper and released code: REFERS', which are the presets '{PAPER}' and '{CODE}'; where one of them is "
@@ -66,13 +65,6 @@ def build(results: Results) -> Table | None:
         ),
         numeric=False,
     )
-
-
-def _values(results: Results) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """(name, {"value", "origin", "stated", "overridden"}) of every resolved value, in the order of the lock."""
-    for name, entry in results.plan.values.items():
-        if "value" in entry:
-            yield name, entry
 
 
 @cache
@@ -113,17 +105,14 @@ def _beside_own_source(entry: Mapping[str, Any], own: Mapping[str, Any]) -> tupl
 
 def _stated(found: protocols.Value | None) -> Cell:
     """A preset's value, and whether its source states it."""
-    if found is None:
-        return Cell(kind="text")
-    return _value(found.value, "" if found.stated else "unstated")
+    return Cell(kind="text") if found is None else _value(found.value, "" if found.stated else "unstated")
 
 
 def _value(value: Any, word: str = "") -> Cell:
     """A value of any type; a number as one."""
     text = f"{word}; {show(value)}" if word else show(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return Cell(text=text, value=value, word=word, kind="text")
-    return Cell(text=text, kind="text")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return Cell(text=text, value=value, word=word, kind="text") if number else Cell(text=text, kind="text")
 
 
 def show(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Lists the cells that are not there, and why."""
+"""Lists the cells without a result, with the reasons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from refers_bench.analysis.cells import PlannedRun
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import MISSING
 from refers_bench.plugins import Report
-from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Row, Table, columns, words
 from refers_bench.reporting import grid
 
 #: CSS class of each state.
@@ -21,21 +21,19 @@ def build(results: Results) -> Table | None:
     groups: dict[tuple[str, str, str, str], list[PlannedRun]] = {}
     for planned in results.planned:
         if not planned.run.counts:
-            target = f"{grid.target_title(planned.target)}, {grid.percent(planned.target.label_ratio)}"
-            groups.setdefault((planned.method, target, planned.run.state, planned.run.reason), []).append(planned)
+            target, run = grid.where(planned.target), planned.run
+            groups.setdefault((planned.method, target, run.state, run.reason), []).append(planned)
     if not groups:
         return None
     order = {"failed": 0, "done": 1, MISSING: 2, "unavailable": 3}
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     rows = [
         Row(
             title=titles[method],
             cells=(
-                Cell(text=target, kind="text"),
-                Cell(text=_seeds(runs), kind="text"),
+                *words(target, _seeds(runs)),
                 Cell(text="undefined" if state == "done" else state, kind=_KIND[state]),
-                Cell(text=reason, kind="text"),
-                Cell(text=_messages(_failed(results, runs)), kind="text"),
+                *words(reason, _messages(_failed(results, runs))),
                 _attempts(_failed(results, runs)),
             ),
         )
@@ -46,7 +44,7 @@ def build(results: Results) -> Table | None:
         id="failures",
         caption=f"Cells without a figure: {absent} of {len(results.planned)}.",
         stub="Method",
-        columns=tuple(Column(title=title) for title in ("target", "seeds", "state", "reason", "message", "attempts")),
+        columns=columns("target", "seeds", "state", "reason", "message", "attempts"),
         rows=tuple(rows),
         notes=("'refers-bench run' does what is missing or failed, and nothing else.",),
         numeric=False,
@@ -71,7 +69,7 @@ def _attempts(failed: list[Mapping[str, Any]]) -> Cell:
 
 
 def _messages(failed: list[Mapping[str, Any]]) -> str:
-    """What the failed jobs said, each text once, cut to a line that can be read."""
+    """Messages of the failed jobs, each once, cut to a line that can be read."""
     texts = dict.fromkeys(str(record.get("message", "")) for record in failed)
     return "; ".join(text if len(text) <= 200 else text[:197] + "..." for text in texts if text)
 

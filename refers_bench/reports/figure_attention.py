@@ -1,6 +1,8 @@
-"""Where do the networks look on single radiographs: maps, the boxes around them, and the annotated boxes (Fig. 3)?"""
+"""Draws where the networks look on single radiographs: maps, boxes around them, annotated boxes (Fig. 3)."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +25,11 @@ DIGITS = 4
 
 def build(results: Results) -> list[Figure]:
     """A figure per method and column, of its first explained seed, while there is room; none without explanations."""
-    figures, left, seen = [], MOST_SHOWN, set()
+    first: dict[object, CellExplanation] = {}
     for one in explanations(results):
-        where = (one.planned.method, one.planned.target)
-        if where in seen:
-            continue
-        seen.add(where)
+        first.setdefault((one.planned.method, one.planned.target), one)
+    figures, left = [], MOST_SHOWN
+    for one in first.values():
         found = shown(results, one)[:left]
         left -= len(found)
         if found:
@@ -38,14 +39,13 @@ def build(results: Results) -> list[Figure]:
 
 def _figure(results: Results, one: CellExplanation, found: list[Shown]) -> Figure:
     planned = one.planned
-    title = grid.titles(results, results.methods)[planned.method]
-    where = f"{grid.target_title(planned.target)}, {grid.percent(planned.target.label_ratio)}"
+    title = grid.titles(results)[planned.method]
     kinds = " and ".join(MAPS[kind] for kind in MAPS if kind in found[0].maps)
     return Figure(
         # The slug is for readers; two names may share it, so the hash tells them apart.
         id=f"figure-attention-{slug(planned.name)[:60]}-{identity.key(planned.name)[:6]}",
-        caption=f"{grid.caption_prefix(results, [planned.target])}Where {title} looks ({where}, seed "
-        f"{planned.run.seed}): {kinds}. Solid boxes are annotated, dashed ones surround what reaches "
+        caption=f"{grid.caption_prefix(results, [planned.target])}Where {title} looks ({grid.where(planned.target)}, "
+        f"seed {planned.run.seed}): {kinds}. Solid boxes are annotated, dashed ones surround what reaches "
         f"{one.explained.threshold:g} of a stretched map. Test images, drawn class by class by a hash of their names.",
         alt=f"{len(found)} radiographs with maps and boxes; the overlaps of all annotated images stand in the table.",
         panels=tuple(panel for item in found for panel in _panels(item)),
@@ -57,18 +57,11 @@ def _panels(item: Shown) -> list[Panel]:
     """The radiograph, then each of its maps."""
     png = encoded(item.pixels_HW)
     plain = Picture(png=png, annotated=item.annotated)
-    panels = [Panel(title=f"{item.image}: {item.name}", x_label="", y_label="", series=(), picture=plain)]
+    pictures = {f"{item.image}: {item.name}": plain}
     for kind in (kind for kind in MAPS if kind in item.maps):
-        picture = Picture(
-            png=png,
-            heat=_heat(item.maps[kind]),
-            window=item.window,
-            annotated=item.annotated,
-            predicted=item.predicted[kind],
-        )
-        title = f"{MAPS[kind]}, IoU {item.iou[kind]:.2f}"
-        panels.append(Panel(title=title, x_label="", y_label="", series=(), picture=picture))
-    return panels
+        mapped = replace(plain, heat=_heat(item.maps[kind]), window=item.window, predicted=item.predicted[kind])
+        pictures[f"{MAPS[kind]}, IoU {item.iou[kind]:.2f}"] = mapped
+    return [Panel(title=title, picture=one) for title, one in pictures.items()]
 
 
 def _heat(map_hw: npt.NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:

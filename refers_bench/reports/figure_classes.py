@@ -1,19 +1,22 @@
-"""Which classes does each method recognise, as bars (Extended Data Figs. 1-4 of the paper)?"""
+"""Draws the AUC of each class and method as bars (Extended Data Figs. 1-4 of the paper)."""
 
 from __future__ import annotations
+
+import math
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.render.table import slug
 from refers_bench.reporting import grid
 
 #: Where a bar begins: the AUC of a coin, in per cent.
 CHANCE = 50.0
 #: More rows than this are bars too thin to tell apart; more columns than this, figures nobody looks through.
 MOST_METHODS, MOST_FIGURES = 16, 12
+#: Classes side by side.
+IN_A_PANEL = 5
 
 
 def build(results: Results) -> list[Figure]:
@@ -34,13 +37,11 @@ def _figure(results: Results, target: Target) -> Figure | None:
     if len(values) < 2:
         return None
     names = list(values)
-    size = 5
-    parts = [names[start : start + size] for start in range(0, len(names), size)]
-    where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
+    parts = [names[start : start + IN_A_PANEL] for start in range(0, len(names), IN_A_PANEL)]
     return Figure(
-        id=slug(f"figure-classes-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_")),
-        caption=f"{grid.caption_prefix(results, [target])}AUC of each class, {where}. Bars begin at 50 %, which is "
-        f"chance; lines: one SD over seeds.{grid.incomplete(results, [target])}",
+        id=grid.item_id("figure-classes", target),
+        caption=f"{grid.caption_prefix(results, [target])}AUC of each class, {grid.where(target)}. Bars begin at "
+        f"50 %, which is chance; lines: one SD over seeds.{grid.incomplete(results, [target])}",
         alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
         panels=tuple(_panel(results, values, part) for part in parts),
         view="class",
@@ -48,25 +49,16 @@ def _figure(results: Results, target: Target) -> Figure | None:
 
 
 def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: list[str]) -> Panel:
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     series = []
     for place, method in enumerate(results.methods):
         found = [(float(x), mean_sd(values[name][method])) for x, name in enumerate(names) if method in values[name]]
         if not any(method in figures for figures in values.values()):
             continue
-        spread = [0.0 if sd != sd else sd for _, (_, sd) in found]
-        series.append(
-            Series(
-                label=titles[method],
-                style="bars",
-                x=tuple(x for x, _ in found),
-                y=tuple(mean for _, (mean, _) in found),
-                low=tuple(mean - sd for (_, (mean, _)), sd in zip(found, spread, strict=True)),
-                high=tuple(mean + sd for (_, (mean, _)), sd in zip(found, spread, strict=True)),
-                colour=place,
-            )
-        )
-    return Panel(title="", x_label="", y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
+        spread = [(x, mean, 0.0 if math.isnan(sd) else sd) for x, (mean, sd) in found]
+        points = [(x, mean, mean - sd, mean + sd) for x, mean, sd in spread]
+        series.append(Series.with_ends(points, label=titles[method], style="bars", colour=place))
+    return Panel(y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
 
 
 REPORT = Report(label="Classes, bars", build=build, order=53)

@@ -1,4 +1,4 @@
-"""Draws how far each method is from the reference, with the interval that the test images leave open (forest plot)."""
+"""Draws each method's difference from the reference with its interval over test images (forest plot)."""
 
 from __future__ import annotations
 
@@ -12,45 +12,31 @@ from refers_bench.reporting import grid
 
 def build(results: Results) -> Figure | None:
     """One panel per column with differences; None when there is none."""
-    found = [
-        one for target in results.targets[: grid.MOST_PANELS] if (one := image_statistics(results, target)) is not None
-    ]
-    found = [one for one in found if one.differences]
+    columns = [image_statistics(results, target) for target in results.targets[: grid.MOST_PANELS]]
+    found = [one for one in columns if one is not None and one.differences]
     if not found:
         return None
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     reference = names.get(found[0].reference, found[0].reference)
     return Figure(
         id="figure-forest",
         caption=grid.caption_prefix(results, (one.target for one in found))
         + f"{reference} minus each method, mean class AUC in points; 95 % intervals over test images "
-        f"({'; '.join(dict.fromkeys(INTERVAL[one.unit] for one in found))})."
-        + grid.not_drawn(grid.MOST_PANELS, len(results.targets))
-        + grid.incomplete(results, results.targets[: grid.MOST_PANELS]),
+        f"({'; '.join(dict.fromkeys(INTERVAL[one.unit] for one in found))})." + grid.left_out(results),
         alt=f"Forest plot of differences in {len(found)} panels; the same figures stand in the table of test images.",
         panels=tuple(_panel(results, one, reference) for one in found),
     )
 
 
 def _panel(results: Results, one: ImageStatistics, reference: str) -> Panel:
-    names = grid.titles(results, results.methods)
+    names = grid.titles(results)
     methods = list(one.differences)
     intervals = [one.differences[method] for method in methods]
-    mark = " (synthetic)" if one.target in results.synthetic else ""
+    points = [(one.estimate * 100, float(y), one.low * 100, one.high * 100) for y, one in enumerate(intervals)]
     return Panel(
-        title=f"{grid.target_title(one.target)}, {grid.percent(one.target.label_ratio)}{mark}",
+        title=grid.marked_title(results, one.target),
         x_label=f"{reference} minus method, points",
-        y_label="",
-        series=(
-            Series(
-                label="difference",
-                style="intervals",
-                x=tuple(interval.estimate * 100 for interval in intervals),
-                y=tuple(float(place) for place in range(len(methods))),
-                low=tuple(interval.low * 100 for interval in intervals),
-                high=tuple(interval.high * 100 for interval in intervals),
-            ),
-        ),
+        series=(Series.with_ends(points, label="difference", style="intervals"),),
         y_names=tuple(names.get(method, method) for method in methods),
         guide=0.0,
     )

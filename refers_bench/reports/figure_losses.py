@@ -1,6 +1,8 @@
-"""How did training go: losses of every pre-training, and of fine-tuning by target?"""
+"""Draws the losses of every pre-training, and of fine-tuning by target."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
@@ -8,21 +10,22 @@ from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reporting import grid
 
+#: Steps and values.
+Curve = tuple[tuple[int, ...], tuple[float, ...]]
 #: Curves of a pre-training panel, in order.
 PRETRAIN = ("loss/total", "val/loss", "loss/")
-#: Most panels of a figure: more cannot be read.
-LIMIT = 12
 #: Most points of a curve: more cannot be seen, and make the file large.
 POINTS = 200
 
 
 def build(results: Results) -> Figure | None:
     """A panel per pre-training job and per target, from recorded histories; None when there is none."""
-    panels = [*_pretraining(results), *_fine_tuning(results)]
+    drawn = ((title, tuple(_series(*curve) for curve in curves)) for title, curves in _curves(results))
+    panels = [Panel(title=title, x_label="step", y_label="loss", series=series) for title, series in drawn if series]
     if not panels:
         return None
-    shown = panels[:LIMIT]
-    more = f" {len(panels) - LIMIT} more panels are left out." if len(panels) > LIMIT else ""
+    shown, left = panels[: grid.MOST_PANELS], len(panels) - grid.MOST_PANELS
+    more = f" {left} more panels are left out." if left > 0 else ""
     return Figure(
         id="figure-losses",
         caption="Losses by step: pre-training by part, fine-tuning by method (first finished seed)." + more,
@@ -31,43 +34,27 @@ def build(results: Results) -> Figure | None:
     )
 
 
-def _pretraining(results: Results) -> list[Panel]:
-    panels = []
+def _curves(results: Results) -> Iterator[tuple[str, list[tuple[str, Curve]]]]:
+    """Title of each panel, and its curves with their names."""
     for key, job in results.jobs.items():
-        if job.kind != "pretrain" or key not in results.records:
-            continue
-        curves = results.history(key, PRETRAIN)
-        series = tuple(_series(name, *curve) for name, curve in curves.items())
-        if series:
-            title = f"pre-training: {job.name}"
-            panels.append(Panel(title=title, x_label="step", y_label="loss", series=series))
-    return panels
-
-
-def _fine_tuning(results: Results) -> list[Panel]:
-    panels = []
-    titles = grid.titles(results, results.methods)
+        if job.kind == "pretrain" and key in results.records:
+            yield f"pre-training: {job.name}", list(results.history(key, PRETRAIN).items())
+    titles = grid.titles(results)
     for target in results.targets:
-        series = []
-        for method in results.methods:
-            curve = _first_curve(results, method, target)
-            if curve:
-                series.append(_series(titles[method], *curve))
-        if series:
-            where = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
-            panels.append(Panel(title=where, x_label="step", y_label="loss", series=tuple(series)))
-    return panels
+        found = ((titles[method], _first_curve(results, method, target)) for method in results.methods)
+        yield grid.where(target), [(title, curve) for title, curve in found if curve]
 
 
-def _first_curve(results: Results, method: str, target: Target) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+def _first_curve(results: Results, method: str, target: Target) -> Curve | None:
     for planned in results.runs(method, target):
         if planned.run.key in results.records:
             return results.history(planned.run.key, ("loss/total",)).get("loss/total")
     return None
 
 
-def _series(label: str, steps: tuple[int, ...], values: tuple[float, ...]) -> Series:
+def _series(label: str, curve: Curve) -> Series:
     """The curve, thinned by averaging neighbours when it has too many points."""
+    steps, values = curve
     stride = -(-len(steps) // POINTS)
     starts = range(0, len(steps), stride)
     return Series(

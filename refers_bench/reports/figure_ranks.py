@@ -1,4 +1,4 @@
-"""Which methods differ over all targets together (critical-difference plot)?"""
+"""Draws the mean ranks of the methods over all targets together (critical-difference plot)."""
 
 from __future__ import annotations
 
@@ -7,61 +7,36 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.ranks import Ranks, ranks
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
-from refers_bench.reporting import grid
+from refers_bench.reporting import comparisons, grid
 
 
 def build(results: Results) -> Figure | None:
     """Mean ranks over the columns in which every drawn method is complete; None for fewer than two such columns."""
-    methods = [
-        m
-        for m in results.methods
-        if any((m, t) in results.cells and results.cells[m, t].complete for t in results.targets)
-    ]
-    targets = [
-        t
-        for t in results.targets
-        if all(
-            (m, t) in results.cells
-            and results.cells[m, t].complete
-            and results.cells[m, t].defined == results.cells[methods[0], t].defined
-            for m in methods
-        )
-        and same_images(results, methods, t)
-    ]
+    complete = {where: cell for where, cell in results.cells.items() if cell.complete}
+    methods = [method for method in results.methods if any((method, target) in complete for target in results.targets)]
+    targets = [target for target in results.targets if all((method, target) in complete for method in methods)]
+    alike = {target: len({complete[method, target].defined for method in methods}) < 2 for target in targets}
+    targets = [target for target in targets if alike[target] and same_images(results, methods, target)]
     if len(methods) < 3 or len(targets) < 2:
         return None
     found = ranks([[results.cells[method, target].mean for method in methods] for target in targets])
     if not isinstance(found, Ranks):
         return None
-    titles = grid.titles(results, methods)
+    titles = grid.titles(results)
     order = sorted(range(len(methods)), key=lambda place: (float(found.mean_M[place]), methods[place]))
-    x = tuple(float(found.mean_M[place]) for place in order)
+    names = tuple(titles[methods[place]] for place in order)
+    half = found.critical / 2
+    points = [(mean, float(y), mean - half, mean + half) for y, mean in enumerate(map(float, found.mean_M[order]))]
+    series = Series.with_ends(points, label="mean rank", style="intervals")
     return Figure(
         id="figure-ranks",
         caption=f"{grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best). Methods "
         f"whose bars, half the critical difference of {found.critical:.2f} to each side, do not overlap differ at 5 % "
         f"(Nemenyi). {found.test}: chi-squared = {found.statistic:.2f}, df = {found.df}, n = {found.n_targets} "
-        f"columns, P = {grid.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
+        f"columns, P = {comparisons.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
         + grid.sharing(results, targets),
         alt="Mean ranks of the methods with the critical difference.",
-        panels=(
-            Panel(
-                title="",
-                x_label="mean rank",
-                y_label="",
-                series=(
-                    Series(
-                        label="mean rank",
-                        style="intervals",
-                        x=x,
-                        y=tuple(float(place) for place in range(len(order))),
-                        low=tuple(value - found.critical / 2 for value in x),
-                        high=tuple(value + found.critical / 2 for value in x),
-                    ),
-                ),
-                y_names=tuple(titles[methods[place]] for place in order),
-            ),
-        ),
+        panels=(Panel(x_label="mean rank", series=(series,), y_names=names),),
     )
 
 

@@ -1,4 +1,4 @@
-"""How does the mean AUC grow with the share of labels (Fig. 2 of the paper)?"""
+"""Draws the mean AUC by the share of labels (Fig. 2 of the paper)."""
 
 from __future__ import annotations
 
@@ -27,36 +27,25 @@ def build(results: Results) -> Figure | None:
 
 
 def _panel(results: Results, dataset: str, task: str) -> Panel | None:
-    targets = sorted(
-        (target for target in results.targets if (target.dataset, target.task) == (dataset, task)),
-        key=lambda target: target.label_ratio,
-    )
+    targets = sorted(target for target in results.targets if (target.dataset, target.task) == (dataset, task))
     if len(targets) < 2:
         return None
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     series = []
     for place, method in enumerate(results.methods):
         found = [(t, results.cells[method, t]) for t in targets if (method, t) in results.cells]
         found = [(target, cell) for target, cell in found if cell.n]
         if not found:
             continue
-        y = tuple(cell.mean * 100 for _, cell in found)
-        ends = [_ends(cell, image_statistics(results, target), method) for target, cell in found]
-        series.append(
-            Series(
-                label=titles[method],
-                x=tuple(target.label_ratio * 100 for target, _ in found),
-                y=y,
-                low=tuple(low for low, _ in ends),
-                high=tuple(high for _, high in ends),
-                colour=place,
-            )
-        )
+        points = [
+            (target.label_ratio * 100, cell.mean * 100, *_ends(cell, image_statistics(results, target), method))
+            for target, cell in found
+        ]
+        series.append(Series.with_ends(points, label=titles[method], colour=place))
     if not series:
         return None
-    mark = " (synthetic)" if any(target in results.synthetic for target in targets) else ""
     return Panel(
-        title=f"{dataset}: {task}{mark}",
+        title=grid.target_title(targets[0]) + grid.synthetic_mark(results, *targets),
         x_label="labels used for fine-tuning, %",
         y_label="mean class AUC, %",
         series=tuple(series),

@@ -1,4 +1,4 @@
-"""Which sensitivity does each method reach at which false positive rate (ROC curves)?"""
+"""Draws the sensitivity of each method by the false positive rate (ROC curves)."""
 
 from __future__ import annotations
 
@@ -18,41 +18,31 @@ GRID = 101
 
 def build(results: Results) -> Figure | None:
     """One panel per column: the mean over classes and seeds of each method's curves; None without predictions."""
-    panels = [panel for target in results.targets[: grid.MOST_PANELS] if (panel := _panel(results, target)) is not None]
-    if not panels:
-        return None
-    return Figure(
-        id="figure-roc",
-        caption=grid.caption_prefix(results, results.targets)
-        + f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates."
-        + grid.not_drawn(grid.MOST_PANELS, len(results.targets))
-        + grid.incomplete(results, results.targets[: grid.MOST_PANELS]),
-        alt=f"ROC curves in {len(panels)} panels; their areas stand in the tables as mean AUCs.",
-        panels=tuple(panels),
+    return grid.figure_of_columns(
+        results,
+        _panel,
+        name="figure-roc",
+        caption=f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates.",
+        alt="ROC curves in {} panels; their areas stand in the tables as mean AUCs.",
     )
 
 
 def _panel(results: Results, target: Target) -> Panel | None:
-    titles = grid.titles(results, results.methods)
+    titles = grid.titles(results)
     rate = np.linspace(0, 1, GRID)
     series = []
     for place, method in enumerate(results.methods):
-        curves = []
-        for planned in results.runs(method, target):
-            if not planned.run.counts or planned.run.key not in results.predicted:
-                continue
-            found = read(results.store / planned.run.key / FILE)
-            for k in range(len(found.classes)):
-                curve = sensitivity(found.labels_NK[:, k], found.scores_NK[:, k], rate)
-                curves += [] if curve is None else [curve]
+        keys = [planned.run.key for planned in results.runs(method, target) if planned.run.counts]
+        read_back = [read(results.store / key / FILE) for key in keys if key in results.predicted]
+        classes = [pair for one in read_back for pair in zip(one.labels_NK.T, one.scores_NK.T, strict=True)]
+        curves = [curve for pair in classes if (curve := sensitivity(*pair, rate)) is not None]
         if curves:
             y = tuple(np.round(np.stack(curves).mean(axis=0), 6).tolist())
             series.append(Series(label=titles[method], x=tuple(rate.tolist()), y=y, colour=place))
     if not series:
         return None
-    mark = " (synthetic)" if target in results.synthetic else ""
     return Panel(
-        title=f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}{mark}",
+        title=grid.marked_title(results, target),
         x_label="false positive rate",
         y_label="sensitivity",
         series=tuple(series),

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
-from refers_bench.render.table import Cell, Column, Row, Table
+from refers_bench.render.table import Cell, Row, Table, columns
 
 #: Kinds of jobs that train without the target's labels.
 KINDS = ("discover", "pretrain")
 #: Shares of the recorded updates whose mean is the start, and the end.
 START, END = 0.01, 0.05
+EMPTY = Cell(kind="text")
 COLUMNS = ("updates", "start", "end", "end / start", "validation, first", "validation, last")
 
 
@@ -31,7 +32,7 @@ def build(results: Results) -> Table | None:
         caption=f"Losses of the pre-trainings: means over the first {START * 100:g} % and the last {END * 100:g} % of "
         "the updates, and on held-out radiographs.",
         stub="Job and term",
-        columns=tuple(Column(title=title) for title in COLUMNS),
+        columns=columns(*COLUMNS),
         rows=tuple(rows),
         notes=("Losses of different methods measure different things: compare a row with itself only.",),
     )
@@ -48,28 +49,27 @@ def _rows(results: Results, key: str, name: str) -> list[Row]:
         steps, losses = curves[f"loss/{term}"]
         _, held_out = curves.get(f"val/{'loss' if term == 'total' else term}", ((), ()))
         start, end = _mean(losses, START, first=True), _mean(losses, END, first=False)
-        ratio = 100 * end / start if start > 0 else None
-        cells = (
-            Cell(text=f"{steps[-1]:,}", value=steps[-1], kind="text"),
-            _figure(start),
-            _figure(end),
-            Cell(kind="text") if ratio is None else Cell(text=f"{ratio:.0f} %", value=ratio, word="%", kind="text"),
-            _figure(held_out[0]) if held_out else Cell(kind="text"),
-            _figure(held_out[-1]) if held_out else Cell(kind="text"),
-        )
+        ratio = 100 * end / start if start > 0 else math.nan
+        share = Cell(text=f"{ratio:.0f} %", value=ratio, word="%", kind="text") if math.isfinite(ratio) else EMPTY
         title = name if term == "total" else f"{name}: {term}"
-        rows.append(Row(title=title, cells=cells))
+        rows.append(_row(title, steps, (_figure(start), _figure(end), share), held_out))
     known = {"val/loss", *(found.replace("loss/", "val/", 1) for found in curves if found.startswith("loss/"))}
     for measure in (found for found in curves if found.startswith("val/") and found not in known):
-        steps, held_out = curves[measure]
-        updates = Cell(text=f"{steps[-1]:,}", value=steps[-1], kind="text")
-        cells = (updates, *(Cell(kind="text"),) * 3, _figure(held_out[0]), _figure(held_out[-1]))
-        rows.append(Row(title=f"{name}: {measure.removeprefix('val/')}", cells=cells))
+        rows.append(
+            _row(f"{name}: {measure.removeprefix('val/')}", curves[measure][0], (EMPTY,) * 3, curves[measure][1])
+        )
     return rows
 
 
+def _row(title: str, steps: Sequence[int], losses: tuple[Cell, ...], held_out: Sequence[float]) -> Row:
+    """A row: the number of updates, the training losses, and the first and last value on held-out radiographs."""
+    updates = Cell(text=f"{steps[-1]:,}", value=steps[-1], kind="text")
+    ends = (_figure(held_out[0]), _figure(held_out[-1])) if held_out else (EMPTY, EMPTY)
+    return Row(title=title, cells=(updates, *losses, *ends))
+
+
 def _figure(value: float) -> Cell:
-    """A loss, or what is measured beside it, to four digits."""
+    """A loss or another measure, to four digits."""
     if not math.isfinite(value):
         return Cell(text="not finite", kind="text")
     return Cell(text=f"{value:.4g}", value=value, kind="text")

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from refers_bench.analysis.paper.published import row_of
 from refers_bench.analysis.paper.references import Reference, references, release_of
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, PREDICTION, PUBLISHED_SEEDS, Replication
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reporting import cell_notes, grid, sharing
+from refers_bench.render.table import MISSING, NO_VALUE, Cell, Note, Row, Table, columns, words
+from refers_bench.reporting import comparisons, grid, notes
 
 _COLUMNS = (
-    "published",
-    "released files",
-    "measured here",
-    "n",
-    "released minus published",
-    "ours minus published",
-    "95 % prediction",
-    "P",
-    "verdict",
-    "power at 1 point",
-    "detectable",
+    *("published", "released files", "measured here", "n", "released minus published", "ours minus published"),
+    *("95 % prediction", "P", "verdict", "power at 1 point", "detectable"),
 )
 
 
@@ -39,7 +31,7 @@ def build(results: Results) -> Table | None:
         + "Three columns for each figure of the paper: as published, from the released prediction files, and "
         "measured here. Mean class AUC in per cent.",
         stub="Figure",
-        columns=tuple(Column(title=title) for title in _COLUMNS),
+        columns=columns(*_COLUMNS),
         rows=tuple(_row(results, release, one) for one in found),
         notes=tuple(_notes(results)),
     )
@@ -68,50 +60,46 @@ def _notes(results: Results) -> Iterable[str]:
 
 def _row(results: Results, release: Results | None, one: Reference) -> Row:
     value = one.published
-    where = f"{one.target.dataset}: {one.target.task}, {grid.percent(one.target.label_ratio)}"
     synthetic = (grid.SYNTHETIC,) if one.target in results.synthetic else ()
-    memory = cell_notes.notes(results, row_of(value.method, results.methods), target=one.target)
+    footnotes = notes.of_runs(results, row_of(value.method, results.methods), target=one.target)
     files: tuple[Note, ...] = ()
     if release is not None and release is not results and one.released is not None:
-        files = sharing.notes(release, row_of(value.method, release.methods), target=one.target)
+        files = notes.sharing(release, row_of(value.method, release.methods), target=one.target)
     return Row(
-        title=f"{value.method}, {where} (Table {value.table})",
+        title=f"{value.method}, {grid.where(one.target)} (Table {value.table})",
         cells=tuple(_cells(one, files)),
-        notes=(*synthetic, *memory),
+        notes=(*synthetic, *footnotes),
     )
 
 
 def _cells(one: Reference, files: tuple[Note, ...]) -> Iterable[Cell]:
     value, ours = one.published, one.reproduced
     yield Cell(value=value.value, kind="published")
-    yield Cell(value=one.released, decimals=2, notes=files) if one.released is not None else Cell(kind="missing")
+    yield MISSING if one.released is None else Cell(value=one.released, decimals=2, notes=files)
     if ours is not None and ours.n:
         yield Cell(value=ours.mean * 100, sd=ours.sd * 100 if ours.n > 1 else None, n=(ours.n,), decimals=2)
         some = f"{ours.n} of {ours.n_planned}" if ours.n < ours.n_planned else str(ours.n)
         yield Cell(text=some, value=ours.n, n=(ours.n_planned,), word="of the planned n", kind="text")
     else:
-        yield from (Cell(kind="missing"), Cell(kind="missing"))
+        yield from (MISSING, MISSING)
     yield _signed(None if one.released is None else one.released - value.value)
     yield _signed(ours.mean * 100 - value.value if ours is not None and ours.n else None)
     found = one.verdict
-    if isinstance(found, Replication):
-        n = (found.n, found.n_published)
-        half = f"\N{PLUS-MINUS SIGN} {found.half * 100:.2f}"
-        yield Cell(text=half, value=found.half * 100, kind="text", test=found.test, n=n, df=found.df)
-        note = Note(text=f"{found.test}, n = {found.n} seeds and {found.n_published} published ones, df = {found.df}.")
-        yield grid.p_cell(found.p, test=found.test, n=n, df=found.df, notes=(note,))
-        yield Cell(text=found.verdict, kind="text")
-        yield Cell(value=found.power, decimals=2)
-        yield Cell(value=found.detectable * 100, decimals=2)
-    else:
-        yield Cell(kind="missing")
-        yield Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),))
-        yield Cell(text=NO_VALUE, kind="text")
-        yield from (Cell(kind="missing"), Cell(kind="missing"))
+    if not isinstance(found, Replication):
+        yield from (MISSING, comparisons.no_p(found.reason), *words(NO_VALUE), MISSING, MISSING)
+        return
+    how: dict[str, Any] = {"test": found.test, "n": (found.n, found.n_published), "df": found.df}
+    half = f"\N{PLUS-MINUS SIGN} {found.half * 100:.2f}"
+    yield Cell(text=half, value=found.half * 100, kind="text", **how)
+    note = Note(text=f"{found.test}, n = {found.n} seeds and {found.n_published} published ones, df = {found.df}.")
+    yield comparisons.p_cell(found.p, notes=(note,), **how)
+    yield from words(found.verdict)
+    yield Cell(value=found.power, decimals=2)
+    yield Cell(value=found.detectable * 100, decimals=2)
 
 
 def _signed(value: float | None) -> Cell:
-    return Cell(kind="missing") if value is None else Cell(value=value, decimals=2, signed=True)
+    return MISSING if value is None else Cell(value=value, decimals=2, signed=True)
 
 
 REPORT = Report(label="References", build=build, order=10)

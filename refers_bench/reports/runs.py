@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.duration import duration
-from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
-from refers_bench.reporting.provenance import git_text, hardware_text, packages_text
+from refers_bench.render.table import NO_VALUE, Cell, Row, Table, columns, words
+from refers_bench.reporting.provenance import ENVIRONMENT, environment
 
 
 def build(results: Results) -> list[Table]:
@@ -33,12 +35,11 @@ def _cost(results: Results) -> Table:
             Cell(text=f"{largest:.2f} GiB", value=largest, word="GiB", kind="text") if largest else Cell(kind="text"),
         )
         rows.append(Row(title=kind, cells=cells))
-    titles = ("done", "time, all jobs", "longest job", "largest peak memory")
     return Table(
         id="cost",
         caption="Cost of the finished jobs, shared ones included.",
         stub="Kind of job",
-        columns=tuple(Column(title=title) for title in titles),
+        columns=columns("done", "time, all jobs", "longest job", "largest peak memory"),
         rows=tuple(rows),
     )
 
@@ -49,23 +50,16 @@ def _time(seconds: float) -> Cell:
 
 
 def _environments(results: Results) -> Table:
-    groups: dict[tuple[str, str, str], int] = {}
-    for record in results.records.values():
-        provenance = record.get("provenance") or {}
-        where = (git_text(provenance), hardware_text(provenance), packages_text(provenance))
-        groups[where] = groups.get(where, 0) + 1
+    groups = Counter(environment(record) for record in results.records.values())
     rows = [
-        Row(
-            title=f"{count} jobs" if count > 1 else "1 job",
-            cells=tuple(Cell(text=text or NO_VALUE, kind="text") for text in where),
-        )
-        for where, count in sorted(groups.items(), key=lambda item: -item[1])
+        Row(title=f"{count} jobs" if count > 1 else "1 job", cells=words(*(text or NO_VALUE for text in where)))
+        for where, count in groups.most_common()
     ]
     return Table(
         id="environments",
         caption="Where they ran.",
         stub="Jobs",
-        columns=(Column(title="code"), Column(title="machine"), Column(title="packages")),
+        columns=columns(*ENVIRONMENT),
         rows=tuple(rows),
         numeric=False,
     )

@@ -3,63 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.best_of import HIGHER, LOWER, PERMUTATIONS, BestOf
-from refers_bench.analysis.statistics.significance import STUDENT, WELCH, Refusal, holm, made
+from refers_bench.analysis.statistics.significance import STUDENT, WELCH, Refusal, made
 from refers_bench.plugins import Report
-from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, Table
-from refers_bench.reporting import cell_notes, grid
+from refers_bench.render.table import MISSING, NO_VALUE, Cell, Row, Table, columns
+from refers_bench.reporting import comparisons, grid, notes
 
 _COLUMNS = (
-    "best other",
-    "difference",
-    "95 % interval",
-    "n",
-    "t",
-    "df",
-    "P",
-    "P, Holm",
-    "P, higher",
-    "P, lower",
-    "Welch df",
-    "Welch P",
-    "Hedges g",
-    "detectable",
-    "power at 1 point",
+    *("best other", *comparisons.T_TEST, "P, higher", "P, lower", "Welch df", "Welch P"),
+    *("Hedges g", "detectable", "power at 1 point"),
 )
 
 
 def build(results: Results) -> Table | None:
     """One row per column of the manifest; None when there is nothing to compare."""
-    if len(results.methods) < 2:
-        return None
-    reference = results.reference
-    baselines = [method for method in results.methods if method != reference]
-    targets = results.targets
-    student = grid.comparisons(results, targets, reference=reference, baselines=baselines)
-    welch = grid.comparisons(results, targets, reference=reference, baselines=baselines, welch=True)
+    student = comparisons.against_best(results) if len(results.methods) > 1 else []
     if all(isinstance(test.outcome, Refusal) for test in student):
         return None
-    adjusted = holm([None if isinstance(test.outcome, Refusal) else test.outcome.p for test in student])
-    names = grid.titles(results, results.methods)
+    welch = comparisons.against_best(results, welch=True)
+    adjusted = comparisons.holm_of(test.outcome for test in student)
+    names = grid.titles(results)
+    targets, reference = results.targets, student[0].reference
     rows = []
     for target, test, other, p_holm in zip(targets, student, welch, adjusted, strict=True):
         synthetic = (grid.SYNTHETIC,) if target in results.synthetic else ()
-        memory = cell_notes.notes(results, reference, test.baseline or None, target=target)
-        title = f"{grid.target_title(target)}, {grid.percent(target.label_ratio)}"
-        rows.append(Row(title=title, cells=_cells(test, other, p_holm, names), notes=(*synthetic, *memory)))
+        footnotes = notes.of_runs(results, reference, test.baseline or None, target=target)
+        cells = _cells(test, other, p_holm, names)
+        rows.append(Row(title=grid.where(target), cells=cells, notes=(*synthetic, *footnotes)))
     return Table(
         id="significance",
         caption=grid.caption_prefix(results, targets)
         + f"{names[reference]} against the best other row of each column.",
         stub="Target",
-        columns=tuple(Column(title=title) for title in _COLUMNS),
+        columns=columns(*_COLUMNS),
         rows=tuple(rows),
         notes=(
             f"P: {STUDENT}, two-sided, on mean class AUCs over seeds (the paper's test). Welch: {WELCH}; not "
             "corrected for the number of rows.",
-            *grid.choice_remarks(student),
+            *comparisons.choice_remarks(student),
             f"P, higher: that the row is higher than every other; {HIGHER}. P, lower: that it is lower than the best "
             f"of the others; {LOWER}, {PERMUTATIONS} permutations, n as in the column of seeds. Of a single other row "
             "both are the one-sided t-test. Neither is corrected for the number of rows.",
@@ -74,32 +58,21 @@ def build(results: Results) -> Table | None:
 
 
 def _cells(
-    test: grid.Comparison, other: grid.Comparison, p_holm: float | None, names: Mapping[str, str]
+    test: comparisons.Comparison, other: comparisons.Comparison, p_holm: float | None, names: Mapping[str, str]
 ) -> tuple[Cell, ...]:
     baseline = Cell(text=names.get(test.baseline, NO_VALUE), kind="text")
-    if isinstance(test.outcome, Refusal):
-        refused = Cell(kind="p", notes=(Note(text=f"no P-value: {test.outcome.reason}."),))
-        blanks = (Cell(kind="missing"),)
-        return (baseline, *blanks * 5, refused, *blanks * 8)
-    found = test.outcome
-    welch_df, welch_p = Cell(), Cell(kind="p")
-    if not isinstance(other.outcome, Refusal):
-        about = other.outcome
-        welch_df = Cell(value=about.df, decimals=2)
-        welch_p = grid.p_cell(about.p, test=about.test, n=about.n, df=about.df)
-    mark = (grid.SIGNIFICANT,) if found.p < grid.ALPHA else ()
+    found, welch = test.outcome, other.outcome
+    if isinstance(found, Refusal):
+        return (baseline, *(MISSING,) * 5, comparisons.no_p(found.reason), *(MISSING,) * 8)
+    welch_cells = (Cell(), Cell(kind="p"))
+    if not isinstance(welch, Refusal):
+        p = comparisons.p_cell(welch.p, test=welch.test, n=welch.n, df=welch.df)
+        welch_cells = (Cell(value=welch.df, decimals=2), p)
     return (
         baseline,
-        Cell(value=found.difference * 100),
-        grid.interval_cell(found.low * 100, found.high * 100, decimals=1, test=found.test, n=found.n, df=found.df),
-        Cell(text=f"{found.n[0]} and {found.n[1]}", n=found.n),
-        Cell(value=found.t, decimals=2),
-        Cell(text=f"{found.df:g}", value=found.df),
-        grid.p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=mark),
-        grid.p_cell(p_holm, test=found.test, n=found.n, df=found.df, unadjusted=found.p),
+        *comparisons.t_test_cells(found, p_holm, signed=False, marked=comparisons.SIGNIFICANT),
         *_directions(test.best_of),
-        welch_df,
-        welch_p,
+        *welch_cells,
         Cell(value=found.hedges_g),
         Cell(value=found.detectable * 100),
         Cell(value=found.power, decimals=2),
@@ -109,19 +82,14 @@ def _cells(
 def _directions(found: BestOf | Refusal) -> tuple[Cell, Cell]:
     """The one-sided P-values that account for the choice of the best row."""
     if isinstance(found, Refusal):
-        refused = Cell(kind="p", notes=(Note(text=f"no P-value: {found.reason}."),))
-        return refused, refused
+        return (comparisons.no_p(found.reason),) * 2
     n, df = (found.n, *found.others), f"df = {found.df:g}"
+    higher: dict[str, Any] = {"test": HIGHER, "n": n, "df": found.df, "title": df}
+    lower: dict[str, Any] = {"test": LOWER, "n": n, "title": f"{found.permutations} permutations"}
     if not found.permutations:
-        alone = f"{STUDENT}, one-sided"
-        return (
-            grid.p_cell(found.p_higher, test=alone, n=n, df=found.df, title=df),
-            grid.p_cell(found.p_lower, test=alone, n=n, df=found.df, title=df),
-        )
-    return (
-        grid.p_cell(found.p_higher, test=HIGHER, n=n, df=found.df, title=df),
-        grid.p_cell(found.p_lower, test=LOWER, n=n, title=f"{found.permutations} permutations"),
-    )
+        higher["test"] = f"{STUDENT}, one-sided"
+        lower = higher
+    return comparisons.p_cell(found.p_higher, **higher), comparisons.p_cell(found.p_lower, **lower)
 
 
 REPORT = Report(label="Significance", build=build, order=20)

@@ -1,4 +1,4 @@
-"""What does Table 1 of the paper contain: REFERS against pre-training without reports?
+"""Declares Table 1 of the paper: REFERS against pre-training without reports.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Table 1.
 """
@@ -9,21 +9,15 @@ from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
 from refers_bench.reporting import paper
-from refers_bench.reporting.paper import PaperRow, PaperTable
+from refers_bench.reporting.paper import PaperTable
 
-ROWS = (
-    PaperRow(title="Model Genesis", published="Model Genesis"),
-    PaperRow(title="C2L", published="C2L"),
-    PaperRow(title="Context Restoration", published="Context Restoration"),
-    PaperRow(title="TransVW", published="TransVW"),
-    PaperRow(title="ImageNet pre-training", published="ImageNet pre-training"),
-)
+BASELINES = ("Model Genesis", "C2L", "Context Restoration", "TransVW", "ImageNet pre-training")
 DECLARATION = PaperTable(
     number=1,
     caption="REFERS against self-supervised and ImageNet pre-training.",
     columns=paper.ALL,
-    rows=(PaperRow(title="REFERS", published="REFERS"), *ROWS),
-    baselines=ROWS,
+    rows=("REFERS", *BASELINES),
+    baselines=BASELINES,
     p_title="P, REFERS against the best baseline",
     published_p="REFERS vs best baseline",
 )

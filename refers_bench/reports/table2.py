@@ -1,4 +1,4 @@
-"""What does Table 2 of the paper contain: REFERS against label-supervised pre-training (LSP)?
+"""Declares Table 2 of the paper: REFERS against label-supervised pre-training (LSP).
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Table 2.
 """
@@ -9,19 +9,14 @@ from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table
 from refers_bench.reporting import paper
-from refers_bench.reporting.paper import PaperRow, PaperTable
+from refers_bench.reporting.paper import PaperTable
 
-LSP = PaperRow(title="LSP (Transformer)", published="LSP (Transformer)")
 DECLARATION = PaperTable(
     number=2,
     caption="REFERS against label-supervised pre-training.",
     columns=paper.ALL,
-    rows=(
-        PaperRow(title="REFERS", published="REFERS"),
-        LSP,
-        PaperRow(title="LSP (ConvNet)", published="LSP (ConvNet)"),
-    ),
-    baselines=(LSP,),
+    rows=("REFERS", "LSP (Transformer)", "LSP (ConvNet)"),
+    baselines=("LSP (Transformer)",),
     p_title="P, REFERS against LSP (Transformer)",
     published_p="REFERS vs LSP (Transformer)",
     remarks=("The paper tests against LSP (Transformer) in every column, also where LSP (ConvNet) is better.",),

@@ -45,8 +45,8 @@ def all_drawn(wanted: Sequence[tuple[Figure, str]], *, prepared: bool = False) -
     with drawing.Drawings() as drawings:
         if prepared:
             drawings.prepare()
-        drawings.begin(wanted)
-        return {place: drawings.drawn(place) for place in reversed(range(len(wanted)))}
+        drawings.begin(wanted, lambda done, total: None)
+        return {place: drawings.drawn(*wanted[place]) for place in reversed(range(len(wanted)))}
 
 
 def test_the_bytes_are_those_of_one_figure_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ def test_latex(name: str) -> None:
         else:
             assert open_.pop() == environment
     assert not open_
-    assert latex.document(_page(name), figure_paths={"f": "f.pdf"}).count(r"\begin{document}") == 1
+    assert latex.document(_page(name)).count(r"\begin{document}") == 1
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:24])
@@ -155,7 +155,7 @@ def test_markdown(name: str) -> None:
     assert len(rows) == 3
     for row in rows:
         assert len(re.findall(r"(?<!\\)\|", row)) == 3
-    text = markdown.page(_page(name), figure_paths={"f": "f.svg"})
+    text = markdown.page(_page(name))
     outside = re.sub(r"`{3,}\n.*?\n`{3,}\n", "", text, flags=re.DOTALL)
     assert set(re.findall(r"<(/?\w+)", outside)) <= {"br", "sup", "/sup"}
     assert "](http" not in outside and "://" not in outside

@@ -101,7 +101,7 @@ def test_html_is_self_contained() -> None:
 def test_a_latex_document_holds_every_item() -> None:
     items = (TABLE, replace(TABLE, id="t2", caption="Another."), FIGURE, replace(TABLE, id="t3", caption="Last."))
     sections = tuple(Section(id=name, title=name, items=items) for name in ("one", "two"))
-    text = latex.document(replace(PAGE, sections=sections), figure_paths={FIGURE.id: "f.pdf"})
+    text = latex.document(replace(PAGE, sections=sections))
     starts = [r"\\section\*\{(one|two)\}", r"\\caption\{"]
     assert [len(re.findall(one, text)) for one in starts] == [2, 8]
     assert text.count("Another.") == text.count("Last.") == text.count(r"\includegraphics") == 2

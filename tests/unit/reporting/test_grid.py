@@ -8,7 +8,7 @@ import pytest
 
 from refers_bench.analysis.results import Results
 from refers_bench.render.table import DAGGER, Cell, Row, Table
-from refers_bench.reporting import grid
+from refers_bench.reporting import comparisons, grid
 from refers_bench.reports import cells
 
 
@@ -131,7 +131,7 @@ def test_links_of_different_cells_differ(folder: Any) -> None:
 
 @pytest.mark.parametrize(("p", "text"), [(8.35e-4, "8.35e-4"), (0.0123, "0.012"), (0.5, "0.500"), (1e-12, "1.00e-12")])
 def test_p_text(p: float, text: str) -> None:
-    assert grid.p_text(p) == text
+    assert comparisons.p_text(p) == text
 
 
 def test_an_empty_manifest_has_no_table(folder: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from refers_bench.analysis.paper.published import TARGETS
 from refers_bench.render.table import Table
 from refers_bench.reporting import paper
 from refers_bench.reports import table1, table2, table3
@@ -9,14 +10,16 @@ from refers_bench.reports import table1, table2, table3
 METHODS = ("refers", "model_genesis", "c2l", "context_restoration", "transvw", "imagenet")
 
 
+def _where(column: paper.PaperColumn) -> dict[str, Any]:
+    dataset, task = TARGETS[column.published]
+    return {"dataset": dataset, "task": task or "findings", "ratio": column.label_ratio}
+
+
 def _plan(folder: Any, methods: tuple[str, ...], **more: Any) -> None:
     for method in methods:
         for column in paper.ALL:
             for seed in (0, 1, 2):
-                folder.cell(
-                    method, seed=seed, dataset=column.dataset, task=column.task or "findings", ratio=column.label_ratio,
-                    **{"state": "missing", **more},
-                )  # fmt: skip
+                folder.cell(method, seed=seed, **_where(column), **{"state": "missing", **more})
 
 
 def _built(table: Table | None) -> Table:
@@ -68,7 +71,7 @@ def test_table_1_tests_against_the_best_baseline_of_each_column(folder: Any) -> 
     _plan(folder, ("model_genesis",))
     column = paper.VIRAL_BACTERIAL
     for column in paper.ALL:
-        where = {"dataset": column.dataset, "task": column.task or "findings", "ratio": column.label_ratio}
+        where = _where(column)
         folder.seeds("refers", [0.9, 0.91, 0.92], **where)
         folder.seeds("c2l", [0.7, 0.71, 0.72], **where)
         folder.seeds("scratch", [0.95, 0.951, 0.952], **where)
@@ -80,7 +83,7 @@ def test_table_1_tests_against_the_best_baseline_of_each_column(folder: Any) -> 
 
 def test_table_2_tests_against_lsp_transformer_even_where_convnet_is_better(folder: Any) -> None:
     for column in paper.ALL:
-        where = {"dataset": column.dataset, "task": column.task or "findings", "ratio": column.label_ratio}
+        where = _where(column)
         folder.seeds("refers", [0.9, 0.91], **where)
         folder.seeds("lsp_transformer", [0.7, 0.71], **where)
         folder.seeds("lsp_convnet", [0.8, 0.81], **where)

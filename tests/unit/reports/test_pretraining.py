@@ -50,3 +50,12 @@ def test_without_histories_there_is_no_table(folder: Any) -> None:
     folder.job("pre", "pretrain")
     folder.done("pre")
     assert pretraining.build(folder.load()) is None
+
+
+def test_a_loss_that_ends_at_no_finite_value_has_no_ratio(folder: Any) -> None:
+    folder.job("pre", "pretrain")
+    folder.done("pre", kind="pretrain")
+    folder.history("pre", {"loss/total": [2.0, float("inf")]})
+    table = pretraining.build(folder.load())
+    assert table is not None
+    assert [cell.figure for cell in table.rows[0].cells[1:4]] == ["2", "not finite", NO_VALUE]

@@ -9,7 +9,7 @@ import pytest
 
 from refers_bench.analysis.results import Results
 from refers_bench.render.table import Table
-from refers_bench.reporting import memory, provenance
+from refers_bench.reporting import notes, provenance
 from refers_bench.reports import cells, class_tests, classes, references, significance, table2
 
 CELL = {"accumulation": {"parts": 2, "after": "cuda_oom", "batch_statistics": False}}
@@ -41,11 +41,13 @@ def notes_of(table: Table | list[Table] | None) -> set[str]:
 
 def test_notes_name_the_seeds_and_what_is_needed(results: Results) -> None:
     (target,) = results.targets
-    first, second = memory.notes(results, "refers", target=target)
-    assert first.text == f"{OWN} (seed 1); {memory.SAME}."
-    assert second.text == f"{NEEDED}; {memory.SAME}."
-    assert memory.notes(results, "lsp_transformer", target=target) == ()
-    assert memory.notes(results, None, target=target) == memory.notes(results, "refers", target=None) == ()
+    first, second = notes.micro_batches(results, "refers", target=target)
+    assert first.text == f"{OWN} (seed 1); {notes.SAME}."
+    assert second.text == f"{NEEDED}; {notes.SAME}."
+    assert notes.micro_batches(results, "lsp_transformer", target=target) == ()
+    assert (
+        notes.micro_batches(results, None, target=target) == notes.micro_batches(results, "refers", target=None) == ()
+    )
 
 
 @pytest.mark.parametrize("report", [table2, cells, classes, references, significance, class_tests])

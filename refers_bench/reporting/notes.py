@@ -1,0 +1,126 @@
+"""Writes the footnotes of table cells: missing seeds and classes, micro-batches, scores shared between rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.integrity import Finding, shared
+from refers_bench.analysis.results import Results
+from refers_bench.analysis.shared_scores import AFFINE, ALL, IDENTICAL, NEAR, NEGATIVE, POSITIVE
+from refers_bench.analysis.statistics.seeds import SeedSummary
+from refers_bench.render.table import Note
+
+#: Kind of a job that a cell needs -> how a note begins that is about it.
+ABOUT = {"pretrain": "pre-training: ", "discover": "discovery of visual words: "}
+#: What is the same as in a run without micro-batches, and what is not.
+SAME = "the effective batch is the same, rounding and what is drawn while losses are computed (dropout) are not"
+_WORDS = {IDENTICAL: "identical", AFFINE: "affine up to rounding", NEAR: "nearly identical"}
+_IMAGES = {ALL: "all images", POSITIVE: "positive images", NEGATIVE: "negative images"}
+
+
+def of_runs(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
+    """What every table must say of the runs behind some rows in a column: micro-batches, shared scores."""
+    return (*micro_batches(results, *methods, target=target), *sharing(results, *methods, target=target))
+
+
+def micro_batches(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
+    """One footnote for each way in which batches behind some rows in a column were split to save memory."""
+    if target is None:
+        return ()
+    texts = (text for method in methods if method is not None for text in _splits(results, method, target))
+    return tuple(Note(text=text) for text in dict.fromkeys(texts))
+
+
+def _splits(results: Results, method: str, target: Target) -> Iterator[str]:
+    """Sentences about the cell's own jobs, with their seeds where not all are meant, then about those they need."""
+    runs = [planned.run for planned in results.runs(method, target) if planned.run.key in results.records]
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        if text := split(results.records[run.key]):
+            seeds.setdefault(text, []).append(str(run.seed))
+    for text, some in seeds.items():
+        which = "" if len(some) == len(runs) else f" (seed{'s' * (len(some) > 1)} {', '.join(some)})"
+        yield f"{text}{which}; {SAME}."
+    for key in dict.fromkeys(key for run in runs for key in _needed(results, run.key)):
+        if text := split(results.records.get(key, {})):
+            yield f"{ABOUT.get(results.jobs[key].kind, '')}{text}; {SAME}."
+
+
+def _needed(results: Results, key: str) -> Iterator[str]:
+    """Keys of all jobs that a job needs, directly or not."""
+    for need in results.jobs[key].needs if key in results.jobs else ():
+        yield need
+        yield from _needed(results, need)
+
+
+def split(record: Mapping[str, Any]) -> str:
+    """How a job split its batches: "batch processed in 2 parts after running out of memory"; '' where it did not."""
+    about = (record.get("facts") or {}).get("accumulation")
+    if not about:
+        return ""
+    why = "after running out of memory" if about.get("after") else "as asked for"
+    norm = ", whose batch statistics are those of a part" if about.get("batch_statistics") else ""
+    return f"batch processed in {about['parts']} parts {why}{norm}"
+
+
+def sharing(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
+    """One footnote for each group of rows that share scores in a column and to which one of the methods belongs."""
+    if target is None:
+        return ()
+    return tuple(
+        Note(text=f"{names(results, group)} share scores in this column ({_how(inside)}): see the table of integrity.")
+        for group, inside in groups(results, target).items()
+        if set(methods) & set(group)
+    )
+
+
+def groups(results: Results, target: Target) -> dict[tuple[str, ...], list[Finding]]:
+    """Rows of a column that share scores -> the findings about them; the largest groups alone."""
+    found = shared(results, target)
+    known = dict.fromkeys(one.methods for one in found)
+    # A group within a larger one has nothing to add but closeness, which the table of findings gives.
+    largest = [group for group in known if not any(set(group) < set(other) for other in known)]
+    return {
+        group: [one for m in known for one in found if one.methods == m and set(m) <= set(group)] for group in largest
+    }
+
+
+def names(results: Results, group: tuple[str, ...]) -> str:
+    """The titles of some rows: "A, B and C"."""
+    labels = [results.methods[method] for method in group]
+    known = labels if len(set(labels)) == len(labels) else list(group)
+    return f"{', '.join(known[:-1])} and {known[-1]}"
+
+
+def _how(found: list[Finding]) -> str:
+    """In which way the scores follow from one another: "positive images: identical"."""
+    about = [one.closeness for one in found if one.closeness is not None]
+    ways = []
+    for part, images in _IMAGES.items():
+        kinds = {one.relation for one in about if one.part == part}
+        ways += [f"{images}: {' or '.join(word for kind, word in _WORDS.items() if kind in kinds)}"] if kinds else []
+    return "; ".join(ways)
+
+
+def tag(summary: SeedSummary) -> str:
+    """What must be seen beside a mean that is not over all seeds or all classes: "n=2/3", "13/14 classes"."""
+    seeds = f"n={summary.n}/{summary.n_planned}" if summary.n < summary.n_planned else ""
+    some = summary.same_classes and summary.n_defined < summary.n_classes
+    classes = f"{summary.n_defined}/{summary.n_classes} classes" if some else ""
+    return ", ".join(text for text in (seeds, classes) if text)
+
+
+def of_summary(summary: SeedSummary) -> Iterator[Note]:
+    """What must be said of a mean: missing seeds, undefined classes, a single seed."""
+    if summary.n < summary.n_planned:
+        reasons = "; ".join(summary.reasons)
+        yield Note(text=f"n={summary.n}/{summary.n_planned}: incomplete ({reasons}); not ranked, not tested.")
+    elif summary.n == 1:
+        yield Note(text="n=1: one seed, no standard deviation.")
+    if not summary.same_classes:
+        yield Note(text="its seeds average over different classes; not ranked, not tested.")
+    elif summary.n_defined < summary.n_classes:
+        why = "the others have no AUC on the test images (no positive or no negative image)."
+        yield Note(text=f"{summary.n_defined}/{summary.n_classes} classes: {why}")
