@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refers_bench.cli.executors import confirmed, slots_of
-from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, selected, show_counts
+from refers_bench.cli.options import MANIFEST
+from refers_bench.cli.planning import job_roots, planned, selected, show_counts
 from refers_bench.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ INCOMPLETE, FAILED = 3, 4
 
 
 @click.command("run")
-@click.argument("manifest", type=MANIFEST)
+@MANIFEST
 @click.option("--dry-run", is_flag=True, help="Show which jobs would run; run and write nothing.")
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable)."
@@ -66,16 +67,15 @@ def command(
     Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs.
     """
     from refers_bench.plan import lock
-    from refers_bench.plan.states import state_of
-    from refers_bench.store.results import ResultStore
+    from refers_bench.plan.states import states
 
     plan = planned(settings, manifest)
     jobs = selected(plan, only)
-    store = ResultStore(settings.results)
     if dry_run:
+        found = states(plan, settings.store, settings.cache)
         for job in jobs:
-            click.echo(f"{state_of(job, store, settings.cache):<12} {job.kind:<9} {job.name}")
-        show_counts(counted(plan, store, settings.cache))
+            click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.name}")
+        show_counts(plan, found)
         return 0
     lock.write(plan, settings.results)
     outcome = _execute(settings, plan, jobs, **how)
