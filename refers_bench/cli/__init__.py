@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; run the same command again to go on", err=True)
+        click.echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # `refers-bench status | head`: the reader left, which is not an error of ours.

@@ -38,8 +38,8 @@ def command(
 ) -> int:
     """Compare the results of MANIFEST with a stored baseline: per-class AUCs within their bands, coverage, failures.
 
-    The bands decide, cell by cell. Over the seeds of a row, two one-sided tests say besides whether a class is
-    equivalent to the baseline within its band; where too few seeds or no variance allow none, the reason is given.
+    The bands decide, cell by cell. In addition, two one-sided tests over the seeds of a row say whether a class is
+    equivalent to the baseline within its band; where there are too few seeds or no variance, the reason is given.
 
     \b
     Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift.

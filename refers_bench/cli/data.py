@@ -48,7 +48,7 @@ PARAM = _given_by("--param", help="Reader parameter (repeatable): missing=skip, 
 SIZE, NOT_NEGATIVE = click.IntRange(16, 2048), click.IntRange(min=0)
 REPORT_HELP = "Folder of the two report files; <results>/data/<dataset> by default."
 REPORT = click.option("--report", "report_folder", type=FOLDER, help=REPORT_HELP)
-STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for whatever deviates, not only for what is wrong.")
+STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for any deviation, not only for errors.")
 
 
 def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
@@ -203,9 +203,9 @@ def verify(
 ) -> int:
     """Check DATASET: counts against its card, class counts, missing and unreadable files, duplicates, leaks.
 
-    Duplicate ids, patients in two splits and missing files are looked for, too. Writes verify.txt and verify.json,
-    which name every file that is missing or unreadable. Exit code 2 when something is wrong with it; with --strict
-    also when a count of the card differs.
+    Also finds duplicate ids, patients in two splits and missing files. Writes verify.txt and verify.json, which name
+    every file that is missing or unreadable. Exit code 2 when there is an error; with --strict also when a count of
+    the card differs.
     """
     from refers_bench.data.index import absent_noted
 
@@ -272,7 +272,7 @@ def _list(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) 
 
 
 LIST_HELP = "A list of images: a CSV with a header, or an image a line (repeatable)."
-DISTANCE_HELP = "Bits of 480 that the hashes of two images of one radiograph differ by at most."
+DISTANCE_HELP = "Largest difference, in bits of 480, between the hashes of two images of one radiograph."
 
 
 @command.command("audit")
@@ -300,11 +300,11 @@ def audit(
     strict: bool,
     **how: Any,
 ) -> int:
-    """Look for images that come twice: across the splits of DATASET, in another dataset, in any two lists.
+    """Find images that occur twice: across the splits of DATASET, in another dataset, in any two lists.
 
     Pixels are compared by perceptual hash, so that re-encoded, mirrored and inverted copies are found; for that the
     datasets must be prepared. Ids are compared without folders and file endings. Writes audit.txt and audit.json.
-    With --strict, exit code 2 when anything comes twice.
+    With --strict, exit code 2 when anything occurs twice.
     """
     from refers_bench.data.audit import repeats
     from refers_bench.data.audit.id_lists import of_index, overlaps, read_ids, record, repeated

@@ -55,7 +55,7 @@ def command(
     \b
     Exit codes: 0 done, 2 user error, 3 incomplete, 4 failed jobs.
     """
-    # What is explained is what was run: the plan as it stands, not the manifest as it may have become.
+    # Explain what was run: the plan that is stored, not the manifest as it may have changed since.
     plan, store = lock.read(settings.results / name_of(manifest) / lock.LOCK), settings.store
     cells = explanation.cells_of(plan, patterns)
     explanation.check(plan, cells, store)

@@ -28,8 +28,8 @@ INCOMPLETE, FAILED = 3, 4
 def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
     """Show what the job of CELL (a name, a pattern or a key) printed, over all its attempts.
 
-    Everything that its worker, its libraries and their child processes wrote stands in RESULTS/logs/<key>.txt, with the
-    start and end of each attempt; of more than a megabyte the middle is left out. Works from any machine that sees
+    RESULTS/logs/<key>.txt holds everything that its worker, its libraries and their child processes wrote, with the
+    start and end of each attempt; a log of more than a megabyte loses its middle. Works from any machine that sees
     the results.
 
     \b

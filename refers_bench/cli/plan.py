@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Show the jobs of MANIFEST by state: done, to do, failed, unavailable.
 
-    Writes RESULTS/<name>/plan.lock.json, every resolved value with its origin; --explain leaves the one that was
-    there, and compares with the last finished job of that name, or else with the plan.
+    Writes RESULTS/<name>/plan.lock.json, with every resolved value and its origin; --explain does not write it, and
+    compares with the last finished job of that name, or else with the plan that is there.
 
     --forecast says what the jobs that are still to run will take, from what finished jobs recorded; else from a probe
     of 20 updates of each shape of job on the device at hand (kept in RESULTS/probes); else from a stated model.

@@ -15,7 +15,7 @@ from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 
 FORMAT = click.Choice(["html", "latex", "markdown", "csv", "json"])
-WATCH = "Write again whenever a result has come, until all are there or Ctrl-C; looks every 10 s by default."
+WATCH = "Write the report again after new results, until all are there or Ctrl-C; checks every 10 s by default."
 
 
 @click.command("report")

@@ -16,7 +16,7 @@ from refers_bench.errors import UserError
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that is gone when its block ends."""
+    """A temporary folder, removed at the end of its block."""
     return tempfile.TemporaryDirectory(prefix="refers-bench-")
 
 
@@ -28,8 +28,8 @@ def scratch_folder() -> tempfile.TemporaryDirectory[str]:
 def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: bool) -> None:
     """Write one archive: manifest, lock, environment, predictions, metrics, records, label subsets, report, checksums.
 
-    Equal results give equal bytes. Absolute paths of this machine are replaced, and how many is said; prepared images,
-    report text and (unless asked for) weights stay here. The archive unpacks to a results folder of its own.
+    Equal results give equal bytes. Absolute paths of this machine are replaced and counted; prepared images, report
+    text and (unless asked for) weights are left out. The archive unpacks to a results folder of its own.
     """
     from refers_bench.analysis import bundle as room
     from refers_bench.analysis.paper.references import release_of
@@ -42,7 +42,7 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
     contents = room.gather(results, cache=settings.cache, checkpoints=checkpoints)
     with scratch_folder() as scratch:
         staged = room.stage(contents, Path(scratch))
-        # The report is written from what travels alone, so that it says no more than the archive does.
+        # The report is written from the archive's content alone, so that it says no more than the archive does.
         room.lend(results, release_of(results), staged)
         for path in write(staged, [results.name], ("html", "latex", "csv", "json"), progress=counted):
             contents.members[f"report/{path.name}"] = path

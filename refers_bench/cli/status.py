@@ -22,8 +22,8 @@ from refers_bench.plan.running import Running, running, whose
 
 #: Last events on a cluster that are shown.
 HAPPENED = 20
-FAILED = "List failed jobs with their category and last error line, and what a cluster did to tasks."
-WATCH = "Look again every so many seconds (2 by default) until nothing is left that can still come, or Ctrl-C."
+FAILED = "List failed jobs with their category and last error line, and events of a cluster (killed, requeued)."
+WATCH = "Show it again every SECONDS (2 by default) until no job is left that can still run, or Ctrl-C."
 
 
 @click.command("status")
@@ -128,7 +128,7 @@ def _happened(settings: Settings, moment: _Moment) -> list[str]:
 
 
 def _watch(plans: _Plans, seconds: float) -> None:
-    """Show the plans again and again until nothing can come any more."""
+    """Show the plans again and again until no job is left that can still run."""
     paces: dict[str, Pace] = {}
     with _screen() as show:
         while True:
