@@ -68,6 +68,12 @@ def architecture(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
+@nox.session(venv_backend="none")
+def house(session: nox.Session) -> None:
+    """Code lines by room, import circles, longest files and functions, repeated code."""
+    session.run("python", "tests/architecture/house.py", external=True)
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone and ask it for its plug-ins and templates."""

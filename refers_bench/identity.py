@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Hexadecimal digits of a key: 80 bits, no collision to be expected among 10**9 jobs.
@@ -70,6 +70,30 @@ def key_of(texts: Mapping[str, str]) -> str:
 
 
 _quoted = functools.lru_cache(maxsize=1024)(json.dumps)
+
+
+def flat(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of nested mappings, each with its path of names; an empty mapping is a value, too.
+
+    Example:
+        >>> list(flat({"a": {"b": 1, "c": {}}, "d": [2]}))
+        [(('a', 'b'), 1), (('a', 'c'), {}), (('d',), [2])]
+    """
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def dotted(node: Mapping[str, Any]) -> dict[str, Any]:
+    """`flat` with dotted names.
+
+    Example:
+        >>> dotted({"a": {"b": 1, "c": {}}, "d": [2]})
+        {'a.b': 1, 'a.c': {}, 'd': [2]}
+    """
+    return {".".join(path): value for path, value in flat(node)}
 
 
 def seed(*names: str | int | float) -> int:

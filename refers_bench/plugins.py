@@ -3,18 +3,24 @@
 A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
 ``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,
 ``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module), and places where jobs
-run through ``refers_bench.engines`` (value = factory).
-Listing names imports nothing; loading one imports that one module.
+run through ``refers_bench.engines`` (value = factory). A file that is in no package is found where the environment
+variable ``REFERS_BENCH_PLUGINS`` names it or its folder. Listing names imports nothing; loading one imports that one
+module.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
+import importlib.util
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from refers_bench.errors import UserError, unknown
@@ -31,8 +37,18 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+#: Environment variable that names files and folders of plug-ins in no package, separated as in PATH.
+PLUGINS = "REFERS_BENCH_PLUGINS"
 #: Side of the images, in pixels, at which parameters of methods state lengths; they scale with the protocol's side.
 LENGTHS_AT = 224
+
+#: A section of a resolved protocol ("network", "image", "pretrain"): name -> value.
+Section = Mapping[str, Any]
+
+
+def radiograph_transformer(params: Any, network: Section, image: Section) -> Any:
+    """The transformer that a protocol's `network` section describes: the encoder of a method that states no other."""
+    return resolve("refers_bench.nets.radiograph_transformer:build")(network, image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +71,7 @@ class Method:
             where it stands). Nothing is trained with them: the deviation ledger compares the resolved value with this
             one instead of REFERS' paper. A constant that is not named here has no value in the method's source.
             Empty for a method whose source is REFERS' paper.
-        build_encoder: ``(params, network, image) -> nn.Module``; see `refers_bench.nets.radiograph_transformer`.
+        build_encoder: ``(params, network, image) -> nn.Module``; by default the radiograph transformer of the protocol.
         build_objective: ``(params, facts, network, image, pretrain, encoder) -> nn.Module`` whose forward
             takes a `StudyBatch` and returns named losses; None for a method without pre-training. What it does to a
             batch before its networks see it (distortions), it may do in ``prepared(batch, generator) -> batch``, which
@@ -76,7 +92,17 @@ class Method:
         passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
             what a compute budget buys.
         discovery: ``params -> settings``, those of the parameters that the discovery of visual words depends on, which
-            the pre-training reads (a job of its own); None for none.
+            the pre-training reads (a job of its own), under
+            the names of `Params`: `refers_bench.jobs.discover` reads them; None for none.
+        views: ``params -> number`` of radiographs of a study that make an example; 1 for single radiographs.
+        crops: ``params -> number`` of versions of one radiograph, augmented each on its own, that make an example; 0
+            for a method whose examples are views.
+        report_pairing: ``params -> "study" or "shuffled"``: whether a study has its own report, or another one's (a
+            control).
+        report_tasks: ``params -> names`` of the report tasks that train, of a method that needs reports:
+            "report_generation" and "study_report_consistency". A forecast counts their networks.
+        decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
+            for none. A forecast counts it.
         footnotes: ``params -> texts`` shown under a table that holds this row.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
@@ -87,7 +113,7 @@ class Method:
     source: str
     impl: int
     Params: type[BaseModel]
-    build_encoder: Callable[..., Any]
+    build_encoder: Callable[..., Any] = radiograph_transformer
     build_objective: Callable[..., Any] | None = None
     constants: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     source_values: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
@@ -99,6 +125,11 @@ class Method:
     parts: Literal["", "examples", "features"] = ""
     passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
     discovery: Callable[[Any], Mapping[str, Any]] | None = None
+    views: Callable[[Any], int] = lambda params: 1
+    crops: Callable[[Any], int] = lambda params: 0
+    report_pairing: Callable[[Any], str] = lambda params: "study"
+    report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
+    decoder: Callable[[Any], str] = lambda params: ""
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
@@ -146,6 +177,7 @@ class Dataset:
         has_reports: whether index rows carry report text.
         expected: documented counts, or ``params -> counts``; ``data verify`` compares those it can count: "images",
             "studies" and "patients", alone, of a split ("val images"), of lists ("listed val images"), or "with text".
+            Estimates of data that is not on disk count their images by them (`documented_images`).
         citation: how to cite it.
         quirks: known oddities, one sentence each.
         synthetic: procedural images: always labelled so in reports.
@@ -178,6 +210,14 @@ class Dataset:
     def expected_of(self, params: Any) -> Mapping[str, int]:
         """The documented counts under these reader parameters."""
         return self.expected(params) if callable(self.expected) else self.expected
+
+    def documented_images(self, params: Any) -> int:
+        """Images by the documented counts, for estimates before they are on disk; 0 where none is documented.
+
+        Where these parameters have no count, that of the defaults stands for it; without a total, the sum over splits.
+        """
+        counts = self.expected_of(params) or self.expected_of(self.Params())
+        return counts.get("images", sum(count for name, count in counts.items() if name.endswith(" images")))
 
 
 #: Columns of every index, besides the label columns: image_id (unique str), path (str, relative to the
@@ -219,7 +259,39 @@ def names(kind: str) -> dict[str, str]:
         if entry.name in found:
             raise UserError(f"entry point '{entry.value}' takes the name of the {kind} '{entry.name}', which exists")
         found[entry.name] = entry.module
+    for path in files():
+        if kind_of(path) == kind:
+            if path.stem in found:
+                raise UserError(f"it takes the name of the {kind} '{path.stem}', which exists", path=path)
+            found[path.stem] = str(path)
     return dict(sorted(found.items()))
+
+
+def files() -> list[Path]:
+    """The Python files that ``REFERS_BENCH_PLUGINS`` names: files, and all those directly in folders.
+
+    Raises:
+        UserError: one of its entries is neither.
+    """
+    found: list[Path] = []
+    for entry in filter(None, os.environ.get(PLUGINS, "").split(os.pathsep)):
+        path = Path(entry).absolute()
+        if (not path.is_dir() and path.suffix != ".py") or not path.exists():
+            raise UserError("no folder or Python file", allowed=f"those that {PLUGINS} may name", path=path)
+        found += sorted(path.glob("*.py")) if path.is_dir() else [path]
+    return found
+
+
+def kind_of(path: Path) -> str:
+    """The kind of plug-in that a file defines ("" for none), by the value that it assigns to; it is not imported."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"this is not Python: {error}", path=path) from error
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    assigned = {target.id for target in targets if isinstance(target, ast.Name)}
+    return next((kind for kind, (_, value) in KINDS.items() if value in assigned), "")
 
 
 def load(kind: str, name: str) -> Any:
@@ -232,10 +304,25 @@ def load(kind: str, name: str) -> Any:
     if name not in known:
         raise UserError(unknown(kind, name, known))
     _, value = KINDS[kind]
-    module = importlib.import_module(known[name])
+    module = _from_file(Path(known[name])) if known[name].endswith(".py") else importlib.import_module(known[name])
     if not hasattr(module, value):
         raise UserError(f"{known[name]} holds no {value}; a {kind} file must define it")
     return getattr(module, value)
+
+
+def _from_file(path: Path) -> ModuleType:
+    """The module of a file in no package, imported once in a process."""
+    name = f"refers_bench_plugins.{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 #: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from results_folder import Folder
 
 #: Their assertions say what they found, as those of tests do.
-pytest.register_assert_rewrite("command_line")
+pytest.register_assert_rewrite("command_line", "refers_bench.contracts")
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What a process imports that draws a figure.

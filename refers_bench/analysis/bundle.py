@@ -14,9 +14,10 @@ from typing import Any
 from refers_bench import __version__, identity
 from refers_bench.analysis.cells import PlannedRun
 from refers_bench.analysis.predictions import FILE, read
-from refers_bench.analysis.results import LOCK, Results
+from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.errors import Problem, UserError
+from refers_bench.store.plan import LOCK
 from refers_bench.store.scrubbing import Scrubber, roots_of
 
 VERSION = 1
@@ -95,7 +96,7 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
         _gather_job(results, key, record, contents, scrub, checkpoints=checkpoints)
     for key, failure in results.failures.items():
         contents.members[f"{RESULTS}/store/{key}.failed.json"] = _json(scrub.value(failure))
-    manifest = results.lock.get("manifest") or {}
+    manifest = results.plan.manifest
     if results.origin == "run" and manifest:
         contents.members[f"{results.name}.yaml"] = _yaml(scrub.value(manifest))
     contents.members["environment.json"] = _json(scrub.value(environment(results)))
@@ -122,7 +123,7 @@ def travels(kind: str, name: str, *, checkpoints: bool) -> bool:
 def _gather_job(
     results: Results, key: str, record: Mapping[str, Any], contents: Contents, scrub: Scrubber, *, checkpoints: bool
 ) -> None:
-    kind = str(results.jobs[key].get("kind", record.get("kind", "")))
+    kind = results.jobs[key].kind
     contents.jobs[kind] = contents.jobs.get(kind, 0) + 1
     for path in sorted((results.store / key).iterdir()):
         if not travels(kind, path.name, checkpoints=checkpoints):
@@ -229,8 +230,8 @@ def check(results: Results, *, progress: Callable[[int, int], None] = lambda don
     """
     problems = []
     for key, job in results.jobs.items():
-        if identity.key(job.get("spec") or {}) != key:
-            problems.append(Problem(found=f"job {job.get('name')}: its key is not that of its specification"))
+        if identity.key(job.spec) != key:
+            problems.append(Problem(found=f"job {job.name}: its key is not that of its specification"))
     for key, record in results.records.items():
         if record.get("key", key) != key:
             problems.append(Problem(found=f"run {key}: its record is that of {record.get('key')}"))

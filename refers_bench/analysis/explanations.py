@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.localisation import SIDES, Box, MeanDifference, mean_difference
-from refers_bench.analysis.results import Results, read_json
+from refers_bench.analysis.results import Results
 from refers_bench.store import explanations as listed
 from refers_bench.store.explanations import Explained
+from refers_bench.store.reading import read_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Were two runs tested on the same images with the same labels, so that their figures may be compared at all?"""
+"""Says whether runs were tested on the same images with the same labels: only then do their figures compare."""
 
 from __future__ import annotations
 
@@ -16,23 +16,18 @@ DIFFER = "tested on other images, or with other labels"
 
 
 def same_images(results: Results, methods: Iterable[str], target: Target) -> bool:
-    """Whether the finished runs of some methods on a column stand on one test list, as far as they say."""
-    lists = {
-        found
-        for method in methods
-        for run in results.runs(method, target)
-        if run.run.counts and (found := test_list(results, run))
-    }
-    return len(lists) < 2
+    """Whether the finished runs of some methods on a column have the same test images, as far as they say."""
+    runs = (run for method in methods for run in results.runs(method, target) if run.run.counts)
+    return len({images_of(results, run) for run in runs} - {""}) < 2
 
 
-def test_list(results: Results, run: PlannedRun) -> str:
+def images_of(results: Results, run: PlannedRun) -> str:
     """What identifies the labelled test images of a finished run; '' when nothing does.
 
-    Runs of ours share the images of one preparation, whose key says which. Imported ones may hold any list, so it is
-    read from their predictions.
+    Runs of ours share the images of one preparation, whose key says which. Imported ones may hold any images, so
+    these are read from their predictions.
     """
-    spec = results.jobs.get(run.run.key, {}).get("spec") or {}
+    spec = results.spec(run.run.key)
     if spec.get("prepare"):
         return f"{spec['prepare']} {spec.get('dataset')} {spec.get('task')}"
     return _digest(results.store / run.run.key / FILE) if run.run.key in results.predicted else ""

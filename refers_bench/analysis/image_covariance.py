@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.held_out import test_list
+from refers_bench.analysis.held_out import images_of
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import mean_aucs
@@ -95,17 +95,17 @@ class SameImages:
 
 
 def read_together(results: Results, dataset: str, task: str) -> SameImages | Refusal:
-    """The stored predictions of a task, of all finished rows and columns that have the test list of the first."""
+    """The stored predictions of a task, of all finished rows and columns that have the test images of the first."""
     loaded: dict[Where, list[Predictions]] = {}
     wanted = ""
     for target in results.targets:
         if (target.dataset, target.task) != (dataset, task):
             continue
         for method in results.methods:
-            runs = [one for one in results.runs(method, target) if one.run.counts and one.run.key in results.predicted]
-            lists = {test_list(results, one) for one in runs}
-            wanted = wanted or next(iter(lists), "")
-            if runs and lists == {wanted}:
+            runs = results.predicted_runs(method, target)
+            images = {images_of(results, one) for one in runs}
+            wanted = wanted or next(iter(images), "")
+            if runs and images == {wanted}:
                 loaded[method, target] = [read(results.store / one.run.key / FILE) for one in runs]
     if not loaded:
         return Refusal(reason="no stored predictions")

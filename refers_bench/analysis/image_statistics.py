@@ -8,17 +8,15 @@ since it depends on the stored predictions alone.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refers_bench import identity
 from refers_bench.analysis.cells import Target
+from refers_bench.analysis.kept import kept
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
@@ -26,12 +24,9 @@ from refers_bench.analysis.statistics.delong import LEAST, Delong, contrast, del
 from refers_bench.analysis.statistics.permutation import permutation_test
 from refers_bench.analysis.statistics.placements import Units
 from refers_bench.analysis.statistics.significance import Refusal, holm
-from refers_bench.errors import StorageError
-from refers_bench.files import publish_json
 
 #: Raised when the same predictions would give other figures.
 IMPL = 3
-FOLDER = "statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,43 +89,18 @@ class ImageStatistics:
     refusals: Mapping[str, str]
 
 
-def reference_of(results: Results) -> str:
-    """The row that others are compared with: REFERS, or else the first."""
-    return "refers" if "refers" in results.methods else next(iter(results.methods), "")
-
-
 def image_statistics(results: Results, target: Target) -> ImageStatistics | None:
     """The statistics of one column, computed or read back; None when no run of it has stored predictions."""
-    runs = _runs(results, target) if results.predicted else {}
+    found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
+    runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
     if not runs:
         return None
-    reference = reference_of(results)
+    reference = results.reference
     # A mean over some of the seeds is shown, but it is not compared with one over all.
     complete = [method for method in runs if results.cells[method, target].complete]
     what = {"impl": IMPL, "reference": reference, "runs": runs, "complete": complete, "target": asdict(target)}
-    path = results.store.parent / FOLDER / f"{identity.key(what)}.json"
-    kept = _kept(path)
-    if kept is None:
-        kept = _computed(results, target, runs, complete, reference)
-        # A reader may have no right to write here: the figures are as good.
-        with contextlib.suppress(StorageError):
-            publish_json(path, asdict(kept))
-    return kept
-
-
-def _runs(results: Results, target: Target) -> dict[str, list[str]]:
-    """Row name -> keys of its finished runs."""
-    return {
-        method: keys
-        for method in results.methods
-        if (
-            keys := [
-                planned.run.key
-                for planned in results.runs(method, target)
-                if planned.run.counts and planned.run.key in results.predicted
-            ]
-        )
-    }
+    compute = functools.partial(_computed, results, target, runs, complete, reference)
+    return kept(ImageStatistics, what, results.store, compute)
 
 
 def _computed(
@@ -138,17 +108,18 @@ def _computed(
 ) -> ImageStatistics:
     loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
     first = (loaded.get(reference) or next(iter(loaded.values())))[0]
-    kept: dict[str, list[Predictions]] = {}
+    alike: dict[str, list[Predictions]] = {}
     refusals: dict[str, str] = {}
     for method, several in loaded.items():
-        reason = next((why for one in several if (why := _differs(first, one))), "")
+        reasons = (first.differs(one) or ("NaN scores" if np.isnan(one.scores_NK).any() else "") for one in several)
+        reason = next(filter(None, reasons), "")
         if reason:
             refusals[method] = reason
         else:
-            kept[method] = [one if one.classes == first.classes else one.sorted(first.classes) for one in several]
-    scores_MNK = np.array([one.scores_NK for several in kept.values() for one in several])
+            alike[method] = [one if one.classes == first.classes else one.sorted(first.classes) for one in several]
+    scores_MNK = np.array([one.scores_NK for several in alike.values() for one in several])
     places: dict[str, list[int]] = {}
-    for method, several in kept.items():
+    for method, several in alike.items():
         start = sum(map(len, places.values()))
         places[method] = list(range(start, start + len(several)))
     compared = {method: rows for method, rows in places.items() if method in complete}
@@ -157,11 +128,11 @@ def _computed(
     differences: dict[str, Interval] = {}
     n_units, n_classes = units.count, 0
     try:
-        if not kept:
+        if not alike:
             raise ValueError("no row to compare")  # each of them has its own reason
         found = mean_aucs(first.labels_NK, scores_MNK, units=units)
     except ValueError as error:
-        refusals.update(dict.fromkeys(kept, str(error)))
+        refusals.update(dict.fromkeys(alike, str(error)))
     else:
         n_units, n_classes = found.n_units, len(found.classes)
         means = {method: found.mean(*rows) for method, rows in places.items()}
@@ -182,19 +153,6 @@ def _computed(
         tests=tuple(_tests(first, scores_MNK, units, compared, reference)),
         refusals=refusals,
     )
-
-
-def _differs(first: Predictions, other: Predictions) -> str:
-    """Why two runs are not compared; '' when they stand on the same images, classes and labels."""
-    if set(first.classes) != set(other.classes):
-        return "predictions of other classes"
-    if first.image_ids != other.image_ids:
-        return "predictions on another list of test images"
-    if not np.array_equal(first.labels_NK, other.sorted(first.classes).labels_NK):
-        return "other labels of the test images"
-    if np.isnan(other.scores_NK).any():
-        return "NaN scores"
-    return ""
 
 
 def _tests(
@@ -245,20 +203,3 @@ def _test(
     return ClassTest(
         method=method, difference=test.difference, low=test.low, high=test.high, p=test.p, test=test.test, **what
     )
-
-
-def _kept(path: Path) -> ImageStatistics | None:
-    """What stands in the file; None when there is none, or none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return ImageStatistics(
-            **{
-                **content,
-                "target": Target(**content["target"]),
-                "means": {name: Interval(**value) for name, value in content["means"].items()},
-                "differences": {name: Interval(**value) for name, value in content["differences"].items()},
-                "tests": tuple(ClassTest(**{**one, "units": tuple(one["units"])}) for one in content["tests"]),
-            }
-        )
-    except (OSError, ValueError, TypeError, KeyError):
-        return None

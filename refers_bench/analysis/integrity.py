@@ -5,9 +5,7 @@ Facts about files, never a judgement: equal scores may have an innocent reason, 
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from refers_bench import identity
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.image_statistics import FOLDER
+from refers_bench.analysis.kept import kept
 from refers_bench.analysis.predictions import FILE, Predictions, read
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.shared_scores import (
@@ -33,8 +30,6 @@ from refers_bench.analysis.shared_scores import (
     decimals_of,
     relations,
 )
-from refers_bench.errors import StorageError
-from refers_bench.files import publish_json
 
 #: Raised when the same predictions would give other findings.
 IMPL = 1
@@ -95,6 +90,13 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Findings:
+    """The findings about one column, as they are kept."""
+
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Pair:
     """Two runs whose scores of a class are related, on images that both were tested on."""
 
@@ -139,7 +141,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
 def findings_of(results: Results, target: Target) -> tuple[Finding, ...]:
     """Everything found in one column."""
     # Nothing is known of the range of other scores: logits have none.
-    probabilities = bool((results.lock.get("manifest") or {}).get("probabilities"))
+    probabilities = bool(results.plan.manifest.get("probabilities"))
     return _found(results.store, target, results.predictions.get(target, ()), probabilities)
 
 
@@ -152,45 +154,16 @@ def _found(
     if not runs:
         return ()
     what = {"integrity": IMPL, "target": asdict(target), "runs": runs, "probabilities": probabilities}
-    path = store.parent / FOLDER / f"{identity.key(what)}.json"
-    found = _kept(path)
-    if found is None:
-        found = _computed(store, target, runs, probabilities)
-        # A reader may have no right to write here: the findings are as good.
-        with contextlib.suppress(StorageError):
-            publish_json(path, {"findings": [asdict(one) for one in found]})
-    return found
+    return kept(_Findings, what, store, functools.partial(_computed, store, target, runs, probabilities)).findings
 
 
-def _kept(path: Path) -> tuple[Finding, ...] | None:
-    """What stands in the file; None when there is none, or none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))["findings"]
-        return tuple(
-            Finding(
-                **{
-                    **one,
-                    "target": Target(**one["target"]),
-                    **{name: tuple(one[name]) for name in ("runs", "classes", "methods")},
-                    "closeness": one["closeness"]
-                    and Closeness(**{**one["closeness"], "pairs": tuple(map(tuple, one["closeness"]["pairs"]))}),
-                }
-            )
-            for one in content
-        )
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _computed(
-    store: Path, target: Target, runs: Sequence[tuple[str, str, str]], probabilities: bool
-) -> tuple[Finding, ...]:
+def _computed(store: Path, target: Target, runs: Sequence[tuple[str, str, str]], probabilities: bool) -> _Findings:
     predictions = {name: read(store / key / FILE) for name, _, key in runs}
     methods = {name: method for name, method, _ in runs}
     alone = _alone(target, predictions, probabilities=probabilities)
     here = [*_lists(target, predictions), *_merged(alone), *_groups(target, predictions)]
     here = [replace(one, methods=tuple(dict.fromkeys(methods[run] for run in one.runs))) for one in here]
-    return tuple(sorted(here, key=lambda finding: KINDS.index(finding.kind)))
+    return _Findings(findings=tuple(sorted(here, key=lambda finding: KINDS.index(finding.kind))))
 
 
 def _merged(found: Iterable[Finding]) -> Iterator[Finding]:

@@ -45,6 +45,16 @@ class Predictions:
         """The patient of each image, where all are known and there is more than one; else None."""
         return self.patient_ids if self.patients_known and len(set(self.patient_ids)) > 1 else None
 
+    def differs(self, other: Predictions) -> str:
+        """Why the figures of two runs do not compare: other classes, images or labels; '' where they do."""
+        if set(self.classes) != set(other.classes):
+            return "predictions of other classes"
+        if self.image_ids != other.image_ids:
+            return "predictions on another list of test images"
+        if not np.array_equal(self.labels_NK, other.sorted(self.classes).labels_NK):
+            return "other labels of the test images"
+        return ""
+
     def sorted(self, classes: Sequence[str] | None = None) -> Predictions:
         """The same with images sorted by id, and classes in the given order.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,14 @@ from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
 from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
-from refers_bench.store import plan_file
+from refers_bench.store import plan
 from refers_bench.store.collection import without_collection
+from refers_bench.store.plan import Cell, Job, Plan
+from refers_bench.store.reading import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOCK = "plan.lock.json"
 #: Column of a stored metrics table and of `Results.metrics_frame` -> attribute of class metrics.
 METRIC_COLUMNS = {
     "split": "splits",
@@ -38,11 +38,11 @@ WORTH_A_PROCESS = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A lock and what the store holds of it.
+    """A plan and what the store holds of it.
 
     Attributes:
         name: the manifest's name.
-        lock: the content of ``plan.lock.json``.
+        plan: as the lock holds it.
         store: the results store.
         planned: every cell, in the order of the lock; of rows that compete for one, those that were chosen.
         unchosen: the others of those rows.
@@ -51,17 +51,21 @@ class Results:
     """
 
     name: str
-    lock: Mapping[str, Any]
+    plan: Plan
     store: Path
-    planned: tuple[PlannedRun, ...]
+    planned: tuple[PlannedRun, ...] = ()
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unchosen: tuple[PlannedRun, ...] = ()
 
     @cached_property
-    def jobs(self) -> dict[str, Mapping[str, Any]]:
-        """Key -> job of the lock."""
-        return {job["key"]: job for job in self.lock.get("jobs", ())}
+    def jobs(self) -> dict[str, Job]:
+        """Key -> job of the plan."""
+        return {job.key: job for job in self.plan.jobs}
+
+    def spec(self, key: str) -> Mapping[str, Any]:
+        """Specification of a job; {} where the plan has no such job."""
+        return self.jobs[key].spec if key in self.jobs else {}
 
     @cached_property
     def predicted(self) -> frozenset[str]:
@@ -84,15 +88,24 @@ class Results:
             found[target] = (*found.get(target, ()), *here)
         return found
 
+    def predicted_runs(self, method: str, target: Target) -> list[PlannedRun]:
+        """Seeds of one table cell that have a figure and stored predictions."""
+        return [one for one in self.runs(method, target) if one.run.counts and one.run.key in self.predicted]
+
     @property
     def origin(self) -> str:
         """Where the figures come from: "run" (ours), "released" or "imported"."""
-        return str((self.lock.get("manifest") or {}).get("origin", "run"))
+        return str(self.plan.manifest.get("origin", "run"))
 
     @cached_property
     def methods(self) -> dict[str, str]:
         """Row name -> title, in the order of the manifest."""
         return {run.method: run.label for run in self.planned}
+
+    @property
+    def reference(self) -> str:
+        """The row that others are compared with: REFERS, or else the first; '' without any."""
+        return "refers" if "refers" in self.methods else next(iter(self.methods), "")
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -159,14 +172,8 @@ class Results:
         if key in self.records:
             return ()
         own = (key,) if key in self.failures else ()
-        needs = self.jobs.get(key, {}).get("needs", ())
+        needs = self.jobs[key].needs if key in self.jobs else ()
         return tuple(dict.fromkeys((*own, *(found for need in needs for found in self.failed_needs(need)))))
-
-    def cells_frame(self) -> pd.DataFrame:
-        """Tidy: one row per method x target x seed."""
-        import pandas as pd
-
-        return pd.DataFrame(list(self.cell_rows()))
 
     def metrics_frame(self) -> pd.DataFrame:
         """Tidy: one row per method x target x seed x split x class."""
@@ -183,7 +190,7 @@ class Results:
         return pd.DataFrame(columns)
 
     def cell_rows(self) -> Iterable[dict[str, Any]]:
-        """Rows of `cells_frame`."""
+        """Tidy: one row per method x target x seed."""
         for planned in self.planned:
             run = planned.run
             yield {
@@ -216,11 +223,6 @@ def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
     }
 
 
-def known_names(results: Path) -> list[str]:
-    """Names of all planned manifests below a results folder."""
-    return sorted(path.parent.name for path in results.glob(f"*/{LOCK}"))
-
-
 def load(results: Path, name: str) -> Results:
     """Read a manifest's lock and what the store holds of it.
 
@@ -231,104 +233,81 @@ def load(results: Path, name: str) -> Results:
     Raises:
         UserError: not planned yet, or the lock or a record cannot be read.
     """
-    path = results / name / LOCK
+    path = results / name / plan.LOCK
     if not path.is_file():
-        known = known_names(results)
+        known = plan.known_names(results)
         raise UserError(
             f"manifest '{name}' has no plan here",
             allowed=", ".join(known) or "none yet: 'refers-bench plan MANIFEST' writes one",
             nearest=nearest(name, known),
             path=path,
         )
-    try:
-        lock = plan_file.unpacked(read_json(path))
-    except (KeyError, TypeError) as error:
-        allowed = "plan the manifest again"
-        raise UserError(f"no complete plan ({error})", allowed=allowed, path=path) from error
-    return from_lock(lock, store=results / "store", name=name)
+    return of_plan(plan.read(path), store=results / "store", name=name)
 
 
-def from_lock(lock: Mapping[str, Any], *, store: Path, name: str) -> Results:
-    """`Results` of a lock's content."""
-    jobs = {job["key"]: job for job in lock.get("jobs", ())}
+def of_plan(planned: Plan, *, store: Path, name: str) -> Results:
+    """`Results` of a plan, whose manifest may be called otherwise here."""
     records: dict[str, Mapping[str, Any]] = {}
     failures: dict[str, Mapping[str, Any]] = {}
     # One listing instead of two questions a job: a store may lie on a slow, shared disk.
     there = {entry.name for entry in os.scandir(store)} if store.is_dir() else set()
-    for key in jobs:
-        record, failure = store / key / "run.json", f"{key}.failed.json"
-        if key in there and record.is_file():
-            records[key] = read_json(record)
+    for job in planned.jobs:
+        record, failure = store / job.key / "run.json", f"{job.key}.failed.json"
+        if job.key in there and record.is_file():
+            records[job.key] = read_json(record)
         elif failure in there:
-            failures[key] = read_json(store / failure)
+            failures[job.key] = read_json(store / failure)
+    results = Results(name=name, plan=planned, store=store, records=records, failures=failures)
     with without_collection():
-        asked = lock.get("cells", ())
-        done = [key for key in dict.fromkeys(cell.get("key") for cell in asked) if key in records]
+        done = [key for key in dict.fromkeys(cell.key for cell in planned.cells) if key in records]
         metrics = dict(zip(done, shared_out(read_metrics, done, store, worth=WORTH_A_PROCESS), strict=True))
-        cells = [_planned(cell, jobs, records, failures, metrics) for cell in asked]
-    planned, unchosen = chosen(cells)
-    return Results(
-        name=name, lock=lock, store=store, planned=planned, records=records, failures=failures, unchosen=unchosen
-    )
+        cells = [_planned(cell, results, metrics.get(cell.key, NO_METRICS)) for cell in planned.cells]
+    kept, unchosen = chosen(cells)
+    return replace(results, planned=kept, unchosen=unchosen)
 
 
-def _planned(
-    cell: Mapping[str, Any],
-    jobs: Mapping[str, Mapping[str, Any]],
-    records: Mapping[str, Mapping[str, Any]],
-    failures: Mapping[str, Mapping[str, Any]],
-    metrics: Mapping[str, ClassMetrics],
-) -> PlannedRun:
-    key = cell.get("key") or ""
-    found = metrics.get(key, NO_METRICS)
+def _planned(cell: Cell, results: Results, found: ClassMetrics) -> PlannedRun:
     test = [place for place, split in enumerate(found.splits) if split == "test"]
     defined = tuple(found.names[place] for place in test if found.aucs[place] is not None)
-    state, reason = _state(key, jobs, records, failures)
+    state, reason = _state(cell.key, results)
     if state == DONE and not defined:
         reasons = dict.fromkeys(found.undefined[place] for place in test if found.undefined[place])
         reason = "no class has an AUC: " + ", ".join(reasons)
-    if cell.get("unavailable") and state != DONE:
-        state, reason = UNAVAILABLE, cell["unavailable"]
     return PlannedRun(
-        method=cell["method"],
-        label=cell.get("label") or cell["method"],
-        target=Target(dataset=cell["dataset"], task=cell["task"], label_ratio=float(cell["label_ratio"])),
-        synthetic=bool(cell.get("synthetic")),
-        footnotes=tuple(cell.get("footnotes", ())),
-        best_of=cell.get("best_of", ""),
+        method=cell.method,
+        label=cell.label,
+        target=Target(dataset=cell.dataset, task=cell.task, label_ratio=cell.label_ratio),
+        synthetic=cell.synthetic,
+        footnotes=cell.footnotes,
+        best_of=cell.best_of,
         metrics=found,
         run=SeedRun(
-            seed=int(cell["seed"]),
-            key=key,
+            seed=cell.seed,
+            key=cell.key,
             state=state,
             reason=reason,
             mean_auc=mean_over_classes(found.aucs[place] for place in test),
             defined=defined,
-            n_classes=len(test) or len(jobs.get(key, {}).get("spec", {}).get("classes", ())),
+            n_classes=len(test) or len(results.spec(cell.key).get("classes", ())),
         ),
     )
 
 
-def _state(
-    key: str,
-    jobs: Mapping[str, Mapping[str, Any]],
-    records: Mapping[str, Mapping[str, Any]],
-    failures: Mapping[str, Mapping[str, Any]],
-) -> tuple[str, str]:
+def _state(key: str, results: Results) -> tuple[str, str]:
     """State of a job and why it is not done: its own failure, else that of a job it needs."""
-    job = jobs.get(key)
-    if key in records:
+    if key in results.records:
         return DONE, ""
-    if job is None:
+    if key not in results.jobs:
         return MISSING, "not in the plan"
-    if job.get("unavailable"):
-        return UNAVAILABLE, str(job["unavailable"])
-    if key in failures:
-        return FAILED, f"failed: {failures[key].get('category', 'unknown')}"
-    for need in job.get("needs", ()):
-        state, reason = _state(need, jobs, records, failures)
+    job = results.jobs[key]
+    if job.unavailable:
+        return UNAVAILABLE, job.unavailable
+    if key in results.failures:
+        return FAILED, f"failed: {results.failures[key].get('category', 'unknown')}"
+    for need in job.needs:
+        state, reason = _state(need, results)
         if state in (FAILED, UNAVAILABLE):
-            return state, reason if state == UNAVAILABLE else f"{jobs[need].get('kind', 'needed job')} {reason}"
+            return state, reason if state == UNAVAILABLE else f"{results.jobs[need].kind} {reason}"
     return MISSING, "not run yet"
 
 
@@ -349,18 +328,3 @@ def read_metrics(keys: Sequence[str], store: Path) -> list[ClassMetrics]:
         alike = {name: shared.setdefault(column, column) for name, column in values.items() if name != "aucs"}
         found.append(ClassMetrics(aucs=values["aucs"], **alike))
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UserError: no such file, or it holds no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
-    if not isinstance(value, dict):
-        raise UserError(f"holds a {type(value).__name__}", allowed="a JSON object", path=path)
-    return value

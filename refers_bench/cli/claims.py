@@ -28,10 +28,10 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
     from refers_bench.analysis.paper.evidence import Released
     from refers_bench.analysis.paper.figures import Evidence
     from refers_bench.analysis.paper.references import RELEASE
-    from refers_bench.analysis.results import known_names
     from refers_bench.analysis.results import load as load_results
     from refers_bench.render.escape import printable
     from refers_bench.reports.claims import SOURCES, counted, evidence, text
+    from refers_bench.store.plan import known_names
 
     claims = load(path)
     columns: dict[str, Evidence] = {SOURCES[0]: Published()}

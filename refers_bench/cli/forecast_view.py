@@ -54,10 +54,7 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     """The forecast for people, line by line."""
     forecast = made.forecast
     device, planned = forecast.device, forecast.schedule
-    yield (
-        f"{plan.name}: {len(forecast.jobs) + len(forecast.unknown)} jobs to run, {made.done} done; "
-        f"{device.label}, {planned.slots} at a time"
-    )
+    yield (f"{plan.name}: {forecast.to_run} jobs to run, {made.done} done; {device.label}, {planned.slots} at a time")
     yield f"  total          {forecast.hours:.2f} {device.unit}-hours"
     yield f"  wall time      {duration(forecast.wall_s)} (no schedule takes less than {duration(planned.bound_s)})"
     if disturbed(forecast):
@@ -122,6 +119,8 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
     if unavailable:
         hours = sum(one.seconds for one in unavailable) * forecast.device.units / 3600
         yield f"{len(unavailable)} of the jobs ({hours:.2f} hours) are unavailable on this machine"
+    for job in forecast.uncounted:
+        yield f"{job.name} is not counted, nor what depends on its images: nothing says how many there are"
     if forecast.unknown:
         yield f"{len(forecast.unknown)} jobs of kinds that nothing is forecast of are not counted"
     for name, why in made.refused.items():
@@ -138,7 +137,7 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
         "name": plan.name,
         "device": {"kind": device.kind, "label": device.label, "memory_bytes": device.memory_bytes},
         "slots": planned.slots,
-        "jobs_to_run": len(forecast.jobs) + len(forecast.unknown),
+        "jobs_to_run": forecast.to_run,
         "jobs_done": made.done,
         "unit": f"{device.unit}-hours",
         "hours": forecast.hours,

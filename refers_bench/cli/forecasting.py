@@ -92,7 +92,7 @@ def forecast_of(settings: Settings, plan: Plan, jobs: Sequence[Job], how: Foreca
     todo = [job for job in todo if shapes.of[job.key]]
     return Made(
         forecast=made,
-        done=len(jobs) - len(made.jobs) - len(made.unknown),
+        done=len(jobs) - made.to_run,
         refused=refused,
         failed=failed,
         savings=savings(todo, hours),

@@ -57,17 +57,17 @@ def refers_release(settings: Settings, folder: Path, name: str | None, allow_unr
         for dataset in DATASETS.values()
         for task, card in plugins.load("dataset", dataset).tasks.items()
     }
-    release = read_release(folder, classes, allow_unread=allow_unread)
-    for path in release.unread:
+    runs, unread = read_release(folder, classes, allow_unread=allow_unread)
+    for path in unread:
         click.echo(printable(f"not read: {path}"))
     _publish(
         settings,
-        release.runs,
+        runs,
         name=name or "refers-release",
         title="Prediction files of the REFERS release",
         origin="released",
         tables=("table1",),
-        unread=release.unread,
+        unread=unread,
         probabilities=PROBABILITIES,
         command=_command("refers-release", folder, "--allow-unread" if allow_unread else ""),
         report=report,
@@ -124,7 +124,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.render.table import slug
     from refers_bench.reports import printed, write
 
-    if slug(name) != name or name in (*RESERVED, "statistics"):
+    if slug(name) != name or name in RESERVED:
         raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one")
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))

@@ -13,6 +13,7 @@ from refers_bench.cli.progress import counted
 from refers_bench.cli.results_bundle import scratch_folder
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
+from refers_bench.store.plan import LOCK, known_names
 
 if TYPE_CHECKING:
     from refers_bench.analysis.results import Results
@@ -47,7 +48,7 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) ->
 def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Results:
     """The results that a user means."""
     from refers_bench.analysis.compare import regression
-    from refers_bench.analysis.results import LOCK, known_names, load
+    from refers_bench.analysis.results import load
     from refers_bench.jobs.imports.bundle import opened
 
     path = Path(given)

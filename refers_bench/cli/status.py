@@ -19,6 +19,7 @@ from refers_bench.execution.watching import Pace, hopeless, line, summary, table
 from refers_bench.plan import lock, states
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.running import Running, running, whose
+from refers_bench.store.plan import known_names
 
 #: Last events on a cluster that are shown.
 HAPPENED = 20
@@ -38,7 +39,7 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch
     what each running job last reported of its updates, losses, speed and memory, and which process has leased it. A job
     that has not reported anything for a minute is shown as silent.
     """
-    known = sorted(path.parent.name for path in settings.results.glob(f"*/{lock.LOCK}"))
+    known = known_names(settings.results)
     wrong = [unknown("plan", name, known) for name in names if name not in known]
     if wrong:
         raise UserError(wrong)

@@ -57,16 +57,10 @@ class Augment:
     @classmethod
     def of(cls, image: Mapping[str, Any], name: str) -> Augment:
         """From a protocol's `image` section; `name` is "pretrain_augment" or "finetune_augment"."""
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in image[name].items()
-        }
-        return cls(
-            size=image["size"],
-            channels=image["channels"],
-            mean=tuple(image["mean"]),
-            std=tuple(image["std"]),
-            **settings,
-        )
+        settings: dict[str, Any] = {key: image[key] for key in ("size", "channels", "mean", "std")} | image[name]
+        for key, value in settings.items():
+            settings[key] = tuple(value) if isinstance(value, list) else value
+        return cls(**settings)
 
     def normalised(self, x_NHW: Tensor) -> Tensor:
         """Grey in [0, 1] -> (N, channels, H, W), normalised."""
@@ -117,7 +111,7 @@ class Augment:
         flips_N = self.flips(N, generator) if flips_N is None else flips_N
         x = images_NHW.float().div_(255)
         if self.crop == "none":
-            # As `evaluation` resizes: what a warp reads from a larger image without smoothing it is aliased.
+            # As `evaluation` resizes: a warp that reads a larger image without smoothing it gives aliasing.
             x = self._whole(x)
         if self.crop == "none" and not self.rotation_degrees:
             x = torch.where(flips_N.to(x.device)[:, None, None], x.flip(-1), x)
@@ -145,16 +139,12 @@ class Augment:
 
         Before the crop the image is rotated and the window scaled first; after the crop, the resized window is rotated.
         """
-
-        def uniform(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(N, generator=generator)
-
         if self.crop == "resized":
             width, height, x0, y0 = self.windows(N, P, generator)
         else:
             width = height = torch.full((N,), self.size / P if self.crop == "random" else 1.0)
             x0, y0 = ((1 - side) * (2 * torch.rand(N, generator=generator) - 1) for side in (width, height))
-        angle = uniform(-self.rotation_degrees, self.rotation_degrees) * math.pi / 180
+        angle = _uniform(-self.rotation_degrees, self.rotation_degrees, N, generator) * math.pi / 180
         cos, sin = angle.cos(), angle.sin()
         signed = torch.where(flips_N, -width, width)
         if self.rotation_order == "before_crop":
@@ -199,18 +189,22 @@ class Augment:
         chosen = torch.rand(N, generator=generator) < self.jitter_probability
         factors = []
         for low, high in (self.brightness, self.contrast):
-            drawn = low + (high - low) * torch.rand(N, generator=generator)
-            factors.append(torch.where(chosen, drawn, 1.0)[:, None, None].to(x_NHW.device))
+            drawn = torch.where(chosen, _uniform(low, high, N, generator), 1.0)
+            factors.append(drawn[:, None, None].to(x_NHW.device))
         x = (x_NHW * factors[0]).clamp_(0, 1)
         mean = x.mean((1, 2), keepdim=True)
         return x.sub_(mean).mul_(factors[1]).add_(mean).clamp_(0, 1)
 
 
+def _uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=generator)
+
+
 def sampling_grid(theta_N23: Tensor, size: int) -> Tensor:
     """Where each output pixel is read, (N, size, size, 2) in [-1, 1]: `affine_grid` of torch without corners aligned.
 
-    Sums of a row's and a column's part instead of a product for every pixel: torch's own costs more on a CPU than
-    the sampling itself.
+    It adds a row's and a column's part instead of taking a product for every pixel: torch's own function costs more
+    on a CPU than the sampling itself.
     """
     place_S = (2 * torch.arange(size, device=theta_N23.device) + 1) / size - 1
     grid_NSS2 = theta_N23.new_empty(len(theta_N23), size, size, 2)

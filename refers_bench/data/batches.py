@@ -1,10 +1,10 @@
-"""Makes the batch of step t: which studies or radiographs, as tensors."""
+"""Chooses the studies or radiographs of step t, and makes their batch of tensors."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import pandas as pd
@@ -50,9 +50,9 @@ class RadiographBatch:
 
 @functools.lru_cache(maxsize=4)
 def epoch_order(key: str, epoch: int, count: int) -> np.ndarray:
-    """The permutation of an epoch: a function of names alone, never of what was drawn before. Read-only."""
+    """The permutation of an epoch, read-only: it depends on the key and the epoch, never on what was drawn before."""
     order = np.random.default_rng(identity.seed(key, "shuffle", epoch)).permutation(count)
-    order.flags.writeable = False  # it is kept for the other steps of the epoch
+    order.flags.writeable = False  # it is cached for the other steps of the epoch
     return order
 
 
@@ -78,10 +78,16 @@ def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarr
     return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0), np.float32)
 
 
+def spans(count: int, size: int) -> Iterator[np.ndarray]:
+    """The numbers 0 .. count - 1, `size` at a time."""
+    return (np.arange(start, min(count, start + size)) for start in range(0, count, size))
+
+
+@dataclass(frozen=True)
 class RadiographSource:
     """Single radiographs with labels, for fine-tuning.
 
-    Args:
+    Attributes:
         images_NHW: uint8 store (memory-mapped).
         places: rows of the store that belong to this source.
         labels: float32 (len(places), K).
@@ -90,38 +96,31 @@ class RadiographSource:
         key: names the random streams.
     """
 
-    def __init__(
-        self,
-        images_NHW: np.ndarray,
-        places: np.ndarray,
-        labels: np.ndarray,
-        *,
-        augment: Augment,
-        device: torch.device,
-        key: str,
-    ) -> None:
-        self.images_NHW, self.places, self.augment, self.device, self.key = images_NHW, places, augment, device, key
-        self.labels = torch.from_numpy(labels)
+    images_NHW: np.ndarray
+    places: np.ndarray
+    labels: np.ndarray
+    _: KW_ONLY
+    augment: Augment
+    device: torch.device
+    key: str
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def _sent(self, which: np.ndarray) -> list[Tensor]:
-        """Pixels and labels of these radiographs, on the device."""
-        return together(self.device, self.images_NHW[self.places[which]], self.labels[which])
+    def _batch(self, which: np.ndarray, shown: Callable[[Tensor], Tensor]) -> RadiographBatch:
+        """These radiographs on the device, their pixels as `shown`."""
+        pixels, labels = together(self.device, self.images_NHW[self.places[which]], self.labels[which])
+        return RadiographBatch(images_BCHW=shown(pixels), labels_BK=labels)
 
     def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
         """The augmented training batch of a step."""
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
-        pixels, labels = self._sent(which)
-        images, _ = self.augment.training(pixels, generator_of(self.key, "augment", step))
-        return RadiographBatch(images_BCHW=images, labels_BK=labels)
+        generator = generator_of(self.key, "augment", step)
+        return self._batch(which, lambda pixels: self.augment.training(pixels, generator)[0])
 
     def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
         """All radiographs in order, without augmentation."""
-        for start in range(0, len(self), batch_size):
-            pixels, labels = self._sent(np.arange(start, min(len(self), start + batch_size)))
-            yield RadiographBatch(images_BCHW=self.augment.evaluation(pixels), labels_BK=labels)
+        return (self._batch(which, self.augment.evaluation) for which in spans(len(self), batch_size))
 
 
 class StudySource:
@@ -141,7 +140,7 @@ class StudySource:
             "official_code": V draws with replacement, always.
         report_flip: "paper": one flip per study, sides swapped as whole words; "official_code": every view flips on
             its own and the report follows the first one, sides swapped as substrings.
-        shuffled: give every study another one's report.
+        shuffled: whether every study gets another study's report.
         augment: transforms.
         device: where batches are made.
         key: names the random streams.
@@ -168,23 +167,16 @@ class StudySource:
         key: str,
         text_tokenizer: ReportTokenizer | None = None,
     ) -> None:
-        self.images_NHW, self.views, self.view_sampling, self.report_flip = (
-            images_NHW,
-            views,
-            view_sampling,
-            report_flip,
-        )
-        self.augment, self.device, self.key = augment, device, key
+        self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
+        self.views, self.view_sampling, self.report_flip = views, view_sampling, report_flip
         # Rows of a study lie side by side in `places`, in the index's order; those of study s begin at starts[s].
         codes, names = pd.factorize(rows[group], sort=True)
         order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]  # a row without a name is in no study
         self.places = rows["place"].to_numpy()[order]
         self.starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
-        # A study's labels and report stand on each of its rows.
+        # Each row of a study repeats its labels and report.
         first = rows.iloc[order[self.starts[:-1]]]
-        self.labels = torch.from_numpy(
-            labels_of(first, task, classes) if task else np.zeros((len(first), 0), np.float32)
-        )
+        self.labels = labels_of(first, task, classes if task else ())
         self.reports = first["report"].to_numpy(object) if tokenizer else None
         if shuffled and self.reports is not None:
             self.reports = self.reports[derangement(len(self.reports), key)]
@@ -207,39 +199,27 @@ class StudySource:
                 chosen[row] = generator.choice(places, self.views, replace=False)
         return chosen
 
-    def _texts(self, which: np.ndarray, flips_B: Tensor) -> list[str]:
-        """The reports of these studies, with sides swapped where a radiograph is flipped."""
-        if self.reports is None:
-            return [""] * len(which)
-        return [
-            swap_sides(report, reading=self.report_flip) if flip else report
-            for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
-        ]
-
-    def _sent(self, which: np.ndarray, chosen_BV: np.ndarray, flips_B: Tensor) -> tuple[Tensor, StudyBatch]:
-        """Pixels of the chosen views, and a batch without images, on the device."""
-        # Reports become tokens with their batch: those of a large source all at once take minutes, at every start.
-        texts = self._texts(which, flips_B)
-        tokens, lengths = _padded(self.tokenizer, texts, self.max_tokens)
-        ids, id_lengths = tokens, lengths
+    def _batch(
+        self, which: np.ndarray, chosen_BV: np.ndarray, flips_B: Tensor, shown: Callable[[Tensor], Tensor]
+    ) -> StudyBatch:
+        """These studies on the device: chosen views as `shown`, reports with sides swapped where `flips_B`."""
+        texts = [""] * len(which)
+        if self.reports is not None:
+            texts = [
+                swap_sides(report, reading=self.report_flip) if flip else report
+                for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
+            ]
+        # Reports are tokenised batch by batch: all those of a large source would take minutes at every start.
+        tokens, lengths = ids, id_lengths = _padded(self.tokenizer, texts, self.max_tokens)
         if self.text_tokenizer is not self.tokenizer:
             ids, id_lengths = _padded(self.text_tokenizer, texts, self.max_tokens)
         mask = (np.arange(ids.shape[1])[None] < id_lengths[:, None]).astype(np.int64)
-        pixels, tokens_BT, lengths_B, ids_BT, mask_BT, labels_BK = together(
-            self.device, self.images_NHW[chosen_BV.ravel()], tokens, lengths, ids, mask, self.labels[which]
-        )
-        return pixels, StudyBatch(
-            images_BVCHW=pixels,
-            tokens_BT=tokens_BT,
-            lengths_B=lengths_B,
-            text_ids_BT=ids_BT,
-            text_mask_BT=mask_BT,
-            labels_BK=labels_BK,
-        )
-
-    def _with(self, images_MCHW: Tensor, batch: StudyBatch) -> StudyBatch:
-        """The batch with its images, V of each study."""
-        return replace(batch, images_BVCHW=images_MCHW.view(-1, self.views, *images_MCHW.shape[1:]))
+        rest = {"tokens_BT": tokens, "lengths_B": lengths, "text_ids_BT": ids, "text_mask_BT": mask}
+        rest["labels_BK"] = self.labels[which]
+        pixels, *sent = together(self.device, self.images_NHW[chosen_BV.ravel()], *rest.values())
+        images = shown(pixels)
+        images = images.view(-1, self.views, *images.shape[1:])
+        return StudyBatch(images_BVCHW=images, **dict(zip(rest, sent, strict=True)))
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:
         """The augmented training batch of a step."""
@@ -250,21 +230,19 @@ class StudySource:
             flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
         else:
             flips = self.augment.flips(chosen.size, generator)
-        pixels, batch = self._sent(which, chosen, flips.view(-1, self.views)[:, 0])
-        images, _ = self.augment.training(pixels, generator, flips)
-        return self._with(images, batch)
+        first = flips.view(-1, self.views)[:, 0]
+        return self._batch(which, chosen, first, lambda pixels: self.augment.training(pixels, generator, flips)[0])
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All studies in order, unaugmented, always with the same views: validation compares like with like."""
-        for start in range(0, len(self), batch_size):
-            which = np.arange(start, min(len(self), start + batch_size))
-            chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "validation views", start)))
-            pixels, batch = self._sent(which, chosen, torch.zeros(len(which), dtype=torch.bool))
-            yield self._with(self.augment.evaluation(pixels), batch)
+        for which in spans(len(self), batch_size):
+            rng = np.random.default_rng(identity.seed(self.key, "validation views", int(which[0])))
+            unflipped = torch.zeros(len(which), dtype=torch.bool)
+            yield self._batch(which, self._chosen(which, rng), unflipped, self.augment.evaluation)
 
 
 def derangement(count: int, key: str) -> np.ndarray:
-    """A seeded permutation that leaves nobody in place (count >= 2): a random cycle through all."""
+    """A seeded permutation without a fixed point (count >= 2): a random cycle through all."""
     order = np.random.default_rng(identity.seed(key, "shuffled reports")).permutation(count)
     result = np.empty(count, np.int64)
     result[order] = np.roll(order, 1)

@@ -1,4 +1,4 @@
-"""Which findings does label-supervised pre-training predict, and what becomes of labels a labeller was not sure of?"""
+"""Turns a labeller's table into 0/1 labels of the CheXpert findings, under a policy for uncertain mentions."""
 
 from __future__ import annotations
 
@@ -26,18 +26,9 @@ FINDINGS_14 = (
 )
 #: Without the two that are no disease: the columns of the released MIMIC labels (inferred from their counts).
 FINDINGS_12 = tuple(name for name in FINDINGS_14 if name not in ("No Finding", "Support Devices"))
-#: What an uncertain mention counts as.
+#: Policies for uncertain mentions.
 POLICIES = ("u_zeros", "u_ones", "u_ignore")
 POSITIVE, NEGATIVE, UNCERTAIN, BLANK = "1.0", "0.0", "-1.0", ""
-_SPELLINGS = {
-    "1.0": POSITIVE,
-    "1": POSITIVE,
-    "0.0": NEGATIVE,
-    "0": NEGATIVE,
-    "-1.0": UNCERTAIN,
-    "-1": UNCERTAIN,
-    "": BLANK,
-}
 
 
 def labels(table: pd.DataFrame, *, uncertain: str, blank: str, path: object) -> pd.DataFrame:
@@ -67,7 +58,8 @@ def labels(table: pd.DataFrame, *, uncertain: str, blank: str, path: object) -> 
         BLANK: 0.0 if blank == "negative" else np.nan,
         UNCERTAIN: {"u_zeros": 0.0, "u_ones": 1.0, "u_ignore": np.nan}[uncertain],
     }
-    numbers = {spelling: values[meaning] for spelling, meaning in _SPELLINGS.items()}
+    # Cells may be written without ".0".
+    numbers = values | {meaning.removesuffix(".0"): value for meaning, value in values.items()}
     problems: list[Problem] = []
     columns = {}
     for name in FINDINGS_14:

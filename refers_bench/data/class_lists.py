@@ -1,4 +1,4 @@
-"""What do released lists of images say: which image is in which split, with which labels?
+"""Reads released lists of images: the split and the labels of each image.
 
 One image a line, ``name label_1 ... label_C``, separated by blanks (official-code.md 4).
 """
@@ -47,7 +47,7 @@ def read_class_list(path: Path, *, classes: Sequence[str], split: str) -> pd.Dat
 
 
 def read_class_lists(folder: Path, files: Mapping[str, Sequence[str]], *, classes: Sequence[str]) -> pd.DataFrame:
-    """The lists of a folder, one below the other.
+    """The lists of a folder, concatenated.
 
     Args:
         folder: holds them.
@@ -64,7 +64,6 @@ def read_class_lists(folder: Path, files: Mapping[str, Sequence[str]], *, classe
     frame = pd.concat(frames, ignore_index=True)
     twice = frame.loc[frame["name"].duplicated(), "name"].unique()
     if len(twice):
-        raise DataError(
-            [Problem(found=f"'{name}' is listed twice", allowed="each image once", path=folder) for name in twice[:20]]
-        )
+        found = (f"'{name}' is listed twice" for name in twice[:20])
+        raise DataError(Problem(found=text, allowed="each image once", path=folder) for text in found)
     return frame

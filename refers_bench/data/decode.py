@@ -1,4 +1,4 @@
-"""How does a PNG, JPEG or DICOM of any mode become grey values without saturating?"""
+"""Reads PNG, JPEG and DICOM files of any mode as grey values, without saturation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from refers_bench.data.dicom import Reading, decode_dicom, is_dicom
 from refers_bench.errors import DataError
 
-#: Radiographs are large but not this large; beyond it a file is taken for a decompression bomb.
+#: No radiograph is larger; a larger file is refused as a decompression bomb.
 MAX_PIXELS = 120_000_000
 FORMATS = ("PNG", "JPEG")
 

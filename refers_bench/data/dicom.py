@@ -1,4 +1,4 @@
-"""How does a DICOM file become the grey values that a radiologist, or the released code, would see?
+"""Reads DICOM files as the grey values that a radiologist, or the released code, would see.
 
 ``standard``: stored values, modality LUT, VOI LUT or the first window, stretched to 0..255 over the range that is
 left (padding excepted), MONOCHROME1 inverted. ``official_code``: value / maximum x 255 after the rescale of the header,
@@ -60,7 +60,7 @@ def decode_dicom(path: Path, *, reading: Reading = "standard", max_pixels: int =
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that break the standard's form, not its meaning
+            warnings.simplefilter("ignore")  # of values that break the standard's format, not its meaning
             header = pydicom.dcmread(path)
             _check(header, path, max_pixels)
             stored_HW = _pixels(header, path)
@@ -68,15 +68,12 @@ def decode_dicom(path: Path, *, reading: Reading = "standard", max_pixels: int =
     except InvalidDicomError as error:
         found = "an empty file" if path.stat().st_size == 0 else "not a DICOM file"
         raise DataError(found, allowed="DICOM", path=path) from error
+    except (FileNotFoundError, PermissionError):
+        raise
     except (EOFError, OSError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise DataError(f"a damaged DICOM file ({_first_line(error)})", allowed="a whole one", path=path) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"a damaged DICOM file ({reason})", allowed="a whole one", path=path) from error
     return grey_HW
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check(header: Dataset, path: Path, max_pixels: int) -> None:
@@ -101,14 +98,10 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
     syntax = header.file_meta.TransferSyntaxUID
     if syntax.is_compressed and syntax.is_encapsulated and not get_decoder(syntax).is_available:
         missing = [name for name in ("openjpeg", "gdcm") if importlib.util.find_spec(name) is None]
-        raise UserError(
-            f"transfer syntax {syntax.name}, for which no decoder is installed"
-            + (f" (missing: {', '.join(missing)})" if missing else ""),
-            allowed="pip install 'refers-bench[dicom]'",
-            path=path,
-        )
-    values: np.ndarray = header.pixel_array
-    return values
+        found = f"transfer syntax {syntax.name}, for which no decoder is installed"
+        found += f" (missing: {', '.join(missing)})" if missing else ""
+        raise UserError(found, allowed="pip install 'refers-bench[dicom]'", path=path)
+    return np.asarray(header.pixel_array)
 
 
 def _padding(header: Any, stored_HW: np.ndarray) -> np.ndarray | None:
@@ -116,10 +109,14 @@ def _padding(header: Any, stored_HW: np.ndarray) -> np.ndarray | None:
     value = header.get("PixelPaddingValue")
     if value is None:
         return None
-    limit = header.get("PixelPaddingRangeLimit", value)
-    low, high = sorted((int(value), int(limit)))
+    low, high = sorted((int(value), int(header.get("PixelPaddingRangeLimit", value))))
     padding_HW = (stored_HW >= low) & (stored_HW <= high)
     return padding_HW if padding_HW.any() and not padding_HW.all() else None
+
+
+def _bytes(values_HW: np.ndarray) -> np.ndarray:
+    """Rounded to uint8; values outside are clipped."""
+    return np.asarray(np.clip(np.rint(values_HW), 0, 255).astype(np.uint8))
 
 
 def _standard(header: Any, stored_HW: np.ndarray) -> np.ndarray:
@@ -131,7 +128,7 @@ def _standard(header: Any, stored_HW: np.ndarray) -> np.ndarray:
     low, high = inside.min(), inside.max()
     if high <= low:
         return np.zeros(values_HW.shape, np.uint8)
-    grey_HW: np.ndarray = np.clip(np.rint((values_HW - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    grey_HW = _bytes((values_HW - low) * (255 / (high - low)))
     if header.PhotometricInterpretation == "MONOCHROME1":
         grey_HW = np.uint8(255) - grey_HW
     if padding_HW is not None:
@@ -144,10 +141,7 @@ def _official(header: Any, stored_HW: np.ndarray) -> np.ndarray:
 
     values_HW = apply_rescale(stored_HW, header).astype(np.float64)
     highest = values_HW.max()
-    if highest <= 0:
-        return np.zeros(values_HW.shape, np.uint8)
-    grey_HW: np.ndarray = np.clip(np.rint(values_HW * (255 / highest)), 0, 255).astype(np.uint8)
-    return grey_HW
+    return _bytes(values_HW * (255 / highest)) if highest > 0 else np.zeros(values_HW.shape, np.uint8)
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Distorts batches of radiographs: swapped squares, shuffled pixels, bent intensities, painting, elastic warps, holes.
 
-Images are in [0, 1] before normalisation, except for holes. What is drawn (on the CPU, from a generator) and how it is
-applied (on the images' device, batched, without waiting for it) are functions of their own, so that the latter can be
-compared with an obvious loop and with draws that others have recorded.
+Images are in [0, 1] before normalisation, except for holes. Random numbers are drawn on the CPU, from a generator, and
+applied on the images' device, batched, without waiting for it. Drawing and applying are separate functions, so that the
+latter can be compared with a plain loop and with recorded draws of the authors' code.
 
 Source: methods-and-datasets.md 1 A-C. Sizes in pixels are the official ones at 224 x 224 and scale with the image.
 """
@@ -97,7 +97,7 @@ def draw_swaps(
 
 
 def apply_swaps(x_NHW: Tensor, swaps: Swaps) -> Tensor:
-    """Swap on the running image, so that later swaps move what earlier ones brought."""
+    """Apply the swaps one after the other: later ones move what earlier ones have moved."""
     N, H, W = x_NHW.shape
     source = moved(swap_sources(swaps, H, W), x_NHW.device)[:, :-1]
     return x_NHW.reshape(N, -1).gather(1, source.long()).view(N, H, W)
@@ -249,9 +249,7 @@ def _blocks(
 
 def draw_inpainting(count: int, size: int, generator: torch.Generator, *, most: int = 5) -> Windows:
     """Blocks that are painted over: sides size // 6 to size // 3; at most five, each with probability 0.95."""
-    return _blocks(
-        count, size, low=size // 6, high=size // 3, most=most, always=most if most == 1 else 0, generator=generator
-    )
+    return _blocks(count, size, low=size // 6, high=size // 3, most=most, always=int(most == 1), generator=generator)
 
 
 def draw_outpainting(count: int, size: int, generator: torch.Generator, *, most: int = 5) -> Windows:

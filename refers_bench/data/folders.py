@@ -1,22 +1,28 @@
-"""Which files lie below a dataset's root, in whatever folders its archives were unpacked to, and how large are they?"""
+"""Finds the files below a dataset's root, in whatever folders its archives were unpacked to, and their sizes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from refers_bench.errors import DataError, Problem
 
 
+def _below(root: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Folder ('' or with a '/' at its end, relative to `root`) and name of each file, folder by folder."""
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders.sort()
+        inner = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if inner == "." else f"{inner}/"
+        for file in sorted(files):
+            if file.lower().endswith(suffixes) and not file.startswith("."):
+                yield prefix, file
+
+
 def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files with one of these endings in any folder below `root`, sorted; hidden files are left out."""
-    return sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if name.lower().endswith(suffixes) and not name.startswith(".")
-    )
+    return sorted(root / prefix / file for prefix, file in _below(root, suffixes))
 
 
 def files_by_name(
@@ -34,24 +40,12 @@ def files_by_name(
     """
     found: dict[str, str] = {}
     problems = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        inner = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if inner == "." else f"{inner}/"
-        for file in sorted(files):
-            stem, _, ending = file.rpartition(".")
-            if f".{ending.lower()}" not in suffixes or file.startswith("."):
-                continue
-            known = name(stem)
-            if known in found:
-                problems.append(
-                    Problem(
-                        found=f"'{known}' is at {root / found[known]}, too",
-                        allowed="one file",
-                        path=root / f"{prefix}{file}",
-                    )
-                )
-            found[known] = f"{prefix}{file}"
+    for prefix, file in _below(root, suffixes):
+        known = name(file.rpartition(".")[0])
+        if known in found:
+            also, here = f"'{known}' is at {root / found[known]}, too", root / prefix / file
+            problems.append(Problem(found=also, allowed="one file", path=here))
+        found[known] = f"{prefix}{file}"
     if problems:
         raise DataError(problems[:20])
     return found

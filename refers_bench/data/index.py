@@ -1,4 +1,4 @@
-"""What must every dataset's index obey, whatever the layout it was read from?"""
+"""Checks what every dataset's index must obey, whatever layout it was read from, and splits patients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +18,9 @@ from refers_bench.machine import shared_out
 from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS
 
 SPLITS = ("train", "val", "test", "")
-#: What stands for an unknown label among int8 numbers.
+#: Stands for an unknown label among int8 numbers.
 _UNKNOWN = -128
-#: A cell with one of these stands in quotation marks.
+#: A cell that holds one of these is put in quotation marks.
 _QUOTED_FOR = (",", '"', "\n")
 
 
@@ -31,7 +30,7 @@ class Absent:
 
     Attributes:
         refused: of a reader that refuses them.
-        skipped: of one that is told to leave them out.
+        skipped: of one whose parameters ask to leave them out.
     """
 
     refused: list[Problem] = field(default_factory=list)
@@ -43,7 +42,7 @@ _NOTED: ContextVar[Absent | None] = ContextVar("noted", default=None)
 
 @contextlib.contextmanager
 def absent_noted() -> Iterator[Absent]:
-    """While the block lasts, readers go on without the rows whose file is not there, and note them here."""
+    """Within this block readers leave out the rows whose file is missing, and note them in the value yielded."""
     noted = Absent()
     token = _NOTED.set(noted)
     try:
@@ -53,12 +52,12 @@ def absent_noted() -> Iterator[Absent]:
 
 
 def leave_out(rows: Iterable[Problem], *, refuse: bool, summary: Problem | None = None) -> None:
-    """What a reader says of rows whose file is not there, before it leaves them out.
+    """Refuse, or note, the rows whose file is missing; the reader then leaves them out.
 
     Args:
-        rows: a problem for each; read only where somebody wants to know.
-        refuse: whether such rows are wrong.
-        summary: stands before them in a refusal.
+        rows: a problem for each; only read where it is raised or noted.
+        refuse: whether such rows are an error.
+        summary: comes first in the error.
 
     Raises:
         DataError: `refuse`, and there is a row; not within `absent_noted`.
@@ -106,23 +105,25 @@ def finished_index(
             a file that is not there (see `leave_out`).
     """
     problems = []
+
+    def wrong(found: str, allowed: str) -> None:
+        problems.append(Problem(found=found, allowed=allowed, path=table))
+
     if frame.empty:
         raise DataError("no usable row", allowed="at least one image with its row", path=table)
     for image_id in frame.loc[frame["image_id"].duplicated(), "image_id"].unique()[:5]:
-        problems.append(Problem(found=f"image '{image_id}' is listed twice", allowed="each image once", path=table))
+        wrong(f"image '{image_id}' is listed twice", "each image once")
     paths = frame["path"].tolist()
     for path in paths:
         if path.startswith("/") or (".." in path and ".." in path.split("/")):
-            problems.append(Problem(found=f"path '{path}' leads outside the root", allowed=f"below {root}", path=table))
+            wrong(f"path '{path}' leads outside the root", f"below {root}")
     for split in sorted(set(frame["split"].unique()) - set(SPLITS)):
-        problems.append(Problem(found=f"unknown split '{split}'", allowed=", ".join(SPLITS[:3]), path=table))
+        wrong(f"unknown split '{split}'", ", ".join(SPLITS[:3]))
     used = frame[frame["split"] != ""]
     spread = used.groupby("patient_id")["split"].nunique()
     for patient in spread[spread > 1].index[:5]:
         splits = ", ".join(sorted(used.loc[used["patient_id"] == patient, "split"].unique()))
-        problems.append(
-            Problem(found=f"patient '{patient}' is in {splits}", allowed="one split per patient", path=table)
-        )
+        wrong(f"patient '{patient}' is in {splits}", "one split per patient")
     if problems:
         raise DataError(problems)
     found = sizes() if sizes else shared_out(file_sizes, paths, str(root), worth=50_000)
@@ -137,7 +138,7 @@ def finished_index(
 
 
 def not_there(count: int, total: int, root: Path, *, what: str = "images") -> Problem:
-    """So many of all are missing, and what can be done about it."""
+    """How many of all are missing, and what the user can do about it."""
     found = f"{count} of {total} {what} are not there (missing=skip leaves them out)"
     return Problem(found=found, path=root)
 
@@ -162,14 +163,11 @@ def finished_boxes(frame: pd.DataFrame, *, path: Path) -> pd.DataFrame:
     right, bottom = values["left"] + values["width"], values["top"] + values["height"]
     good = (values["width"] > 0) & (values["height"] > 0) & (values[["left", "top"]].min(axis=1) >= -0.02)
     good &= (right <= 1.02) & (bottom <= 1.02)
-    problems = [
-        Problem(
-            found=f"box of '{row['image_id']}' at {', '.join(str(row[side]) for side in sides)}",
-            allowed="left, top, width, height within the image, as shares of its sides",
-            path=path,
-        )
-        for _, row in frame[~good].head(20).iterrows()
-    ]
+    problems = []
+    for _, row in frame[~good].head(20).iterrows():
+        found = f"box of '{row['image_id']}' at {', '.join(str(row[side]) for side in sides)}"
+        allowed = "left, top, width, height within the image, as shares of its sides"
+        problems.append(Problem(found=found, allowed=allowed, path=path))
     if problems:
         raise DataError(problems)
     frame = frame.assign(**{side: values[side].astype(float) for side in sides})
@@ -185,7 +183,7 @@ def patient_split(patients: pd.Series, *, dataset: str, seed: int) -> pd.Series:
 
 
 def patient_part(patients: pd.Series, *, dataset: str, seed: int, share: float) -> pd.Series:
-    """Whether each image belongs to a seeded share of the patients: True for a validation part, say."""
+    """Whether each image belongs to a seeded share of the patients, such as those of a validation split."""
     names = sorted(patients.unique(), key=lambda name: identity.seed("patient part", dataset, seed, str(name)))
     return patients.isin(names[: round(share * len(names))])
 
@@ -207,13 +205,9 @@ def patient_folds(
         fold: the one that is tested, in [0, folds).
     """
     belongs = strata.groupby(patients).max()
-    number: dict[Any, int] = {}
-    dealt = 0
-    for stratum in sorted(belongs.unique()):
-        names = belongs.index[belongs == stratum]
-        for name in sorted(names, key=lambda one: identity.seed("patient folds", dataset, seed, str(one))):
-            number[name] = dealt % folds
-            dealt += 1
+    order = sorted(belongs.index, key=lambda one: identity.seed("patient folds", dataset, seed, str(one)))
+    dealt = belongs[order].sort_values(kind="stable").index
+    number = {name: place % folds for place, name in enumerate(dealt)}
     what = {fold: "test", (fold + 1) % folds: "val"}
     return patients.map(lambda name: what.get(number[name], "train"))
 
@@ -265,6 +259,5 @@ def _quoted(texts: list[str]) -> list[str]:
     everything = "".join(texts)
     if not any(sign in everything for sign in _QUOTED_FOR):
         return texts
-    return [
-        '"' + text.replace('"', '""') + '"' if any(sign in text for sign in _QUOTED_FOR) else text for text in texts
-    ]
+    doubled = (text.replace('"', '""') if any(sign in text for sign in _QUOTED_FOR) else None for text in texts)
+    return [text if inner is None else f'"{inner}"' for text, inner in zip(texts, doubled, strict=True)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,17 @@ from refers_bench.errors import DataError, Problem
 from refers_bench.files import making, publish_bytes, publish_json, read_json, staged_folder
 from refers_bench.machine import shared_out
 
-#: Images per unit of work: what a killed preparation loses at most.
+#: Images per unit of work: a killed preparation loses at most these, for each process.
 CHUNK = 64
-#: Chunks that repay the start of another process.
+#: Chunks that are worth the start of another process.
 WORTH = 4
+#: Called with (items done, items in all).
+Progress = Callable[[int, int], None]
 PIXELS, INDEX, META = "images.u8", "index.parquet", "meta.json"
+
+
+def silent(done: int, total: int) -> None:
+    """Report no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class PreparedImages:
         """
         if not (folder / META).is_file():
             raise DataError("no prepared images here", allowed="run 'refers-bench data prepare'", path=folder)
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = read_json(folder / META)
         shape = (meta["count"], meta["size"], meta["size"])
         found = (folder / PIXELS).stat().st_size
         if found != int(np.prod(shape)):
@@ -68,31 +73,23 @@ def resized(grey_HW: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None))
 
 
-def _chunk(paths: list[str], *, root: str, size: int, dicom: Reading, target: str) -> list[tuple[str, str]]:
-    """Decode a chunk into one file; returns (path, reason) of what could not be read."""
-    pixels = np.zeros((len(paths), size, size), np.uint8)
-    unreadable = []
-    for row, path in enumerate(paths):
-        try:
-            pixels[row] = resized(decode(Path(root) / path, dicom=dicom), size)
-        except DataError as error:
-            unreadable.append((path, error.problems[0].found))
-    publish_bytes(Path(target + ".json"), json.dumps(unreadable).encode())
-    publish_bytes(Path(target), pixels.tobytes())
-    return unreadable
+def _decoded(chunks: Sequence[tuple[list[str], Path]], root: Path, size: int, dicom: Reading) -> list[None]:
+    """Decode each chunk of images into its file; the file beside it lists (path, reason) of what could not be read."""
+    for paths, file in chunks:
+        pixels, unreadable = np.zeros((len(paths), size, size), np.uint8), []
+        for row, path in enumerate(paths):
+            try:
+                pixels[row] = resized(decode(root / path, dicom=dicom), size)
+            except DataError as error:
+                unreadable.append((path, error.problems[0].found))
+        publish_bytes(_reasons(file), json.dumps(unreadable).encode())
+        publish_bytes(file, pixels.tobytes())
+    return [None] * len(chunks)
 
 
-def _chunks(chunks: list[tuple[list[str], str]], root: str, size: int, dicom: Reading) -> list[list[tuple[str, str]]]:
-    """Decode chunks into their files; what could not be read of each."""
-    return [_chunk(paths, root=root, size=size, dicom=dicom, target=target) for paths, target in chunks]
-
-
-def _todo(paths: list[str], work: Path) -> Iterator[tuple[list[str], Path]]:
-    for start in range(0, len(paths), CHUNK):
-        chunk = paths[start : start + CHUNK]
-        # A chunk's name holds its content's names: a changed index never picks up stale pixels.
-        name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:12]
-        yield chunk, work / f"{start:08d}-{name}.u8"
+def _reasons(file: Path) -> Path:
+    """The list beside a chunk's pixels."""
+    return file.with_name(f"{file.name}.json")
 
 
 def prepare(
@@ -106,12 +103,12 @@ def prepare(
     allow_missing: int = 0,
     lacking: Callable[[Sequence[str]], Path] | None = None,
     dicom: Reading = "standard",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
     waiting: Callable[[str], None] = lambda who: None,
 ) -> dict[str, Any]:
     """Decode every image of an index once and publish the store atomically; a second call continues a killed one.
 
-    One process at a time does so for a folder. One that had to wait for another takes the store that the other made,
+    One process at a time does so for a folder. A process that had to wait takes the store that the other one made,
     unless there was one before.
 
     Args:
@@ -122,10 +119,10 @@ def prepare(
         size: side of the stored images, in pixels.
         workers: processes at most, this one among them; fewer where there are fewer cores or images.
         allow_missing: how many unreadable files are tolerated (their rows are dropped).
-        lacking: paths of those -> where a store without them appears instead; None for the same folder.
+        lacking: paths of unreadable files -> where a store without them appears instead; None for the same folder.
         dicom: how DICOM files are read (`refers_bench.data.dicom`).
         progress: called with (images done, images in all).
-        waiting: told who prepares them now, where this process has to wait for that.
+        waiting: called with the process that prepares them now, where this one has to wait for it.
 
     Returns:
         The store's ``meta.json``.
@@ -139,81 +136,54 @@ def prepare(
         if not before and (folder / META).is_file():
             made: dict[str, Any] = read_json(folder / META)
             return made
-        todo = list(_todo(index["path"].tolist(), work / f"{size}-{dicom}"))
-        _decode(todo, root=root, size=size, dicom=dicom, workers=workers, progress=progress)
-        meta = _publish(index, todo, folder=folder, lacking=lacking, size=size, allow_missing=allow_missing, root=root)
+        paths = index["path"].tolist()
+        chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+        # A chunk's file is named after the images in it: a changed index never picks up stale pixels.
+        names = [hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:12] for chunk in chunks]
+        files = [work / f"{size}-{dicom}" / f"{CHUNK * i:08d}-{name}.u8" for i, name in enumerate(names)]
+        missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
+        there, total = len(paths) - sum(len(chunk) for chunk, _ in missing), len(paths)
+        progress(there, total)
+        shared_out(
+            _decoded,
+            missing,
+            root,
+            size,
+            dicom,
+            worth=WORTH,
+            processes=max(1, workers),
+            pieces=max(1, len(missing)),  # a chunk at a time: a process that has finished one takes the next
+            told=lambda done: progress(min(total, there + done * CHUNK), total),
+        )
+        unreadable = dict(item for file in files for item in read_json(_reasons(file)))
+        if len(unreadable) > allow_missing:
+            for file in files:
+                if read_json(_reasons(file)):
+                    file.unlink()  # the user may replace what is in it: read it again next time
+            problems = [Problem(found=reason, path=root / path) for path, reason in unreadable.items()]
+            more = f"{len(unreadable)} of {total} images cannot be used; allowed: {allow_missing} (--allow-missing)"
+            raise DataError([*written(problems, work / "unreadable.txt"), Problem(found=more, path=root)])
+        target = lacking(list(unreadable)) if lacking and unreadable else folder
+        with making(target) if target != folder else contextlib.nullcontext():
+            meta = _publish(index, files, unreadable, target=target, size=size)
         shutil.rmtree(work, ignore_errors=True)
     return meta
 
 
-def _decode(
-    todo: Sequence[tuple[list[str], Path]],
-    *,
-    root: Path,
-    size: int,
-    dicom: Reading,
-    workers: int,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Decode the chunks that an earlier call has not finished."""
-    missing = [(chunk, str(file)) for chunk, file in todo if not file.is_file()]
-    total = sum(len(chunk) for chunk, _ in todo)
-    there = total - sum(len(chunk) for chunk, _ in missing)
-    progress(there, total)
-    ends = [0, *itertools.accumulate(len(chunk) for chunk, _ in missing)]
-    # A chunk at a time: whoever is done takes the next one.
-    shared_out(
-        _chunks,
-        missing,
-        str(root),
-        size,
-        dicom,
-        worth=WORTH,
-        pieces=max(1, len(missing)),
-        processes=max(1, workers),
-        told=lambda done: progress(there + ends[done], total),
-    )
-
-
 def _publish(
-    index: pd.DataFrame,
-    todo: Sequence[tuple[list[str], Path]],
-    *,
-    folder: Path,
-    lacking: Callable[[Sequence[str]], Path] | None,
-    size: int,
-    allow_missing: int,
-    root: Path,
+    index: pd.DataFrame, files: Sequence[Path], unreadable: dict[str, str], *, target: Path, size: int
 ) -> dict[str, Any]:
-    unreadable = dict(tuple(item) for _, file in todo for item in json.loads(Path(f"{file}.json").read_bytes()))
-    if len(unreadable) > allow_missing:
-        problems = [Problem(found=reason, path=root / path) for path, reason in unreadable.items()]
-        whole = todo[0][1].parents[1] / "unreadable.txt"  # in the work folder, which goes when all is well
-        more = f"{len(unreadable)} of {len(index)} images cannot be used; allowed: {allow_missing} (--allow-missing)"
-        for _, file in todo:  # a mended file is to be read again
-            if json.loads(Path(f"{file}.json").read_bytes()):
-                file.unlink(missing_ok=True)
-        raise DataError([*written(problems, whole), Problem(found=more, path=root)])
-    keep = ~index["path"].isin(list(unreadable)).to_numpy()
-    digest = hashlib.sha256()
-    target = lacking(list(unreadable)) if lacking and unreadable else folder
-    alone = making(target) if target != folder else contextlib.nullcontext()
-    with alone, staged_folder(target, replace=True) as stage:
+    """Publish the store of all images but the unreadable ones; returns its ``meta.json``."""
+    keep, digest = ~index["path"].isin(list(unreadable)).to_numpy(), hashlib.sha256()
+    with staged_folder(target, replace=True) as stage:
         with (stage / PIXELS).open("wb") as out:
-            start = 0
-            for chunk, file in todo:
-                pixels = np.fromfile(file, np.uint8).reshape(len(chunk), size, size)
-                kept = np.ascontiguousarray(pixels[keep[start : start + len(chunk)]])
-                digest.update(kept.data)
-                out.write(kept.tobytes())
-                start += len(chunk)
+            for number, file in enumerate(files):
+                pixels = np.fromfile(file, np.uint8).reshape(-1, size, size)
+                kept = pixels[keep[CHUNK * number : CHUNK * (number + 1)]].tobytes()
+                digest.update(kept)
+                out.write(kept)
         index[keep].reset_index(drop=True).to_parquet(stage / INDEX, index=False)
-        meta = {
-            "version": 1,
-            "count": int(keep.sum()),
-            "size": size,
-            "digest": digest.hexdigest(),
-            "unreadable": [list(item) for item in unreadable.items()],
-        }
+        meta = {"version": 1, "count": int(keep.sum()), "size": size, "digest": digest.hexdigest()}
+        meta |= {"unreadable": [list(item) for item in unreadable.items()]}
         publish_json(stage / META, meta)
     return meta

@@ -1,6 +1,6 @@
-"""Makes the pairs that restoring methods learn from: flips, and the whole recipes of Models Genesis and TransVW.
+"""Makes the image pairs of restoration methods: flips, and the whole recipes of Models Genesis and TransVW.
 
-What is drawn for a batch (on the CPU) and how it is applied (on the images' device) are functions of their own.
+Drawing random numbers for a batch (on the CPU) and applying them (on the images' device) are separate functions.
 
 Source: methods-and-datasets.md 1 B and C.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from refers_bench.data import distortions
 from refers_bench.data.distortions import Shuffles
 from refers_bench.data.windows import Windows, moved
 
-#: Side of the crops, in pixels, at which TransVW states the strength of its warp.
+#: Side of the crops, in pixels, for which TransVW states the strength of its warp.
 WARP_AT = 64
 
 
@@ -83,12 +84,43 @@ class Distortion:
     painting: Painting | None
 
 
-def _curves(chosen_N: Tensor, generator: torch.Generator) -> Curves | None:
-    images = torch.nonzero(chosen_N)[:, 0]
-    if not len(images):
-        return None
-    control, inverted = distortions.draw_curves(len(images), generator)
-    return Curves(images=images, control=control, inverted=inverted)
+def _drawn(
+    shuffled_N: Tensor,
+    curved_N: Tensor,
+    kind_N: Tensor,
+    generator: torch.Generator,
+    *,
+    size: int,
+    windows: int,
+    most: int = 5,
+    displacement: Tensor | None = None,
+) -> Distortion:
+    """Draw shuffling, painting and curves, in this order, for the images that are to have them.
+
+    Args:
+        shuffled_N: whether an image is shuffled.
+        curved_N: whether its intensities are changed.
+        kind_N: of its painting.
+        generator: on the CPU.
+        size: of the images.
+        windows: shuffled windows an image.
+        most: painted blocks, and windows that are kept, at most.
+        displacement: drawn before.
+    """
+    (shuffled, curved), N = (torch.nonzero(chosen)[:, 0] for chosen in (shuffled_N, curved_N)), len(kind_N)
+    shuffles = curves = None
+    if len(shuffled):
+        shuffles = distortions.draw_shuffles(len(shuffled), size, windows=windows, generator=generator)
+    painting = Painting(
+        inside=distortions.draw_inpainting(N, size, generator, most=most),
+        outside=distortions.draw_outpainting(N, size, generator, most=most),
+        kind=kind_N,
+        noise=distortions.draw_noise((N, size, size), generator),
+    )
+    if len(curved):
+        control, inverted = distortions.draw_curves(len(curved), generator)
+        curves = Curves(images=curved, control=control, inverted=inverted)
+    return Distortion(displacement=displacement, shuffled=shuffled, shuffles=shuffles, curves=curves, painting=painting)
 
 
 def _on(x_NHW: Tensor, images_M: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
@@ -152,18 +184,8 @@ def draw_genesis(
         inpaint: probability of in-painting where there is painting; out-painting otherwise.
     """
     chance = torch.rand(4, count, generator=generator)
-    shuffled = torch.nonzero(chance[0] < shuffle)[:, 0]
-    shuffles = None
-    if len(shuffled):
-        shuffles = distortions.draw_shuffles(len(shuffled), size, windows=windows, generator=generator)
-    painting = Painting(
-        inside=distortions.draw_inpainting(count, size, generator),
-        outside=distortions.draw_outpainting(count, size, generator),
-        kind=torch.where(chance[3] < inpaint, 1, 2) * (chance[2] < paint),
-        noise=distortions.draw_noise((count, size, size), generator),
-    )
-    curves = _curves(chance[1] < intensity, generator)
-    return Distortion(shuffled=shuffled, shuffles=shuffles, curves=curves, painting=painting)
+    kind = torch.where(chance[3] < inpaint, 1, 2) * (chance[2] < paint)
+    return _drawn(chance[0] < shuffle, chance[1] < intensity, kind, generator, size=size, windows=windows)
 
 
 def flips(x_NHW: Tensor, generator: torch.Generator) -> Tensor:
@@ -171,28 +193,9 @@ def flips(x_NHW: Tensor, generator: torch.Generator) -> Tensor:
     return apply_flips(x_NHW, draw_flips(len(x_NHW), generator))
 
 
-def genesis(
-    x_NHW: Tensor,
-    generator: torch.Generator,
-    *,
-    windows: int,
-    shuffle: float,
-    intensity: float,
-    paint: float,
-    inpaint: float,
-) -> Tensor:
-    """Models Genesis' distortions of flipped images in [0, 1]; see `draw_genesis`."""
-    drawn = draw_genesis(
-        len(x_NHW),
-        x_NHW.shape[-1],
-        generator,
-        windows=windows,
-        shuffle=shuffle,
-        intensity=intensity,
-        paint=paint,
-        inpaint=inpaint,
-    )
-    return apply_distortion(x_NHW, drawn)
+def genesis(x_NHW: Tensor, generator: torch.Generator, **chances: Any) -> Tensor:
+    """Models Genesis' distortions of flipped images in [0, 1]; for `chances` see `draw_genesis`."""
+    return apply_distortion(x_NHW, draw_genesis(len(x_NHW), x_NHW.shape[-1], generator, **chances))
 
 
 def branches(chance_N: Tensor) -> Tensor:
@@ -213,24 +216,8 @@ def draw_visual_words(count: int, size: int, generator: torch.Generator, *, wind
         windows: shuffled windows a crop.
     """
     which = branches(torch.rand(count, generator=generator, dtype=torch.float64))
-    displacement = distortions.draw_noise((count, 2, size, size), generator)
-    shuffled = torch.nonzero(which == 0)[:, 0]
-    shuffles = None
-    if len(shuffled):
-        shuffles = distortions.draw_shuffles(len(shuffled), size, windows=windows, generator=generator)
-    painting = Painting(
-        inside=distortions.draw_inpainting(count, size, generator, most=1),
-        outside=distortions.draw_outpainting(count, size, generator, most=1),
-        kind=(which - 1).clamp(min=0),
-        noise=distortions.draw_noise((count, size, size), generator),
-    )
-    return Distortion(
-        displacement=displacement,
-        shuffled=shuffled,
-        shuffles=shuffles,
-        curves=_curves(which == 1, generator),
-        painting=painting,
-    )
+    noise, kind = distortions.draw_noise((count, 2, size, size), generator), (which - 1).clamp(min=0)
+    return _drawn(which == 0, which == 1, kind, generator, size=size, windows=windows, most=1, displacement=noise)
 
 
 def visual_words(x_NHW: Tensor, generator: torch.Generator, *, windows: int, alpha: float, sigma: float) -> Tensor:

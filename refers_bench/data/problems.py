@@ -1,4 +1,4 @@
-"""How are more problems told than anybody reads on a terminal: the first ones, and the file that holds all?"""
+"""Shortens a long list of problems to its first ones and the file that holds them all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from refers_bench.errors import Problem
 from refers_bench.files import publish_bytes
 
-#: Problems that a message names.
+#: Problems that a message lists.
 SHOWN = 20
 
 
 def first(problems: Sequence[Problem], path: Path) -> list[Problem]:
-    """The first problems, and where all of them are told when there are more.
+    """The first problems and, when there are more, the file that holds all of them.
 
     Args:
         problems: all of them.

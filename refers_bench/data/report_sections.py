@@ -1,26 +1,25 @@
-"""Which sections does a radiology report have, and which of its words does pre-training read?
+"""Divides radiology reports into sections, and chooses and cleans the text that pre-training reads.
 
-Pure functions. The section rules are those of the MIMIC-CXR owners' parser, stated as facts: what counts as a
+The section rules are those of the MIMIC-CXR owners' parser, stated as facts: what counts as a
 header, how its wording maps to a section, and what happens when neither findings nor impression is there. The
-owners also list 23 section names and 31 character ranges by hand; whoever needs exactly those writes
-``mimic_cxr_sectioned.csv`` with the owners' code, which the reader of MIMIC-CXR-JPG takes instead.
+owners also list 23 section names and 31 character ranges by hand. To use exactly those, write
+``mimic_cxr_sectioned.csv`` with the owners' code; the reader of MIMIC-CXR-JPG takes that file instead.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 FINDINGS, IMPRESSION, LAST_PARAGRAPH = "findings", "impression", "last_paragraph"
 PREAMBLE, FULL_REPORT = "preamble", "full report"
-#: A header: a new line, one space, capitals and a few signs, a colon, white space.
+#: A header: a new line, one space, capital letters and a few signs, a colon, white space.
 _HEADER = re.compile(r"\n ([A-Z ()/,-]+):\s")
 #: What separates paragraphs: a line that holds one space, as body lines start with one.
 _BLANK_LINE = "\n \n"
 
-#: Header wordings, in lower case, that say something else than they contain.
+#: Header wordings, in lower case, whose section is not the one that they name.
 _WORDINGS = {
     "conclusion": IMPRESSION,
     "conclusions": IMPRESSION,
@@ -36,30 +35,16 @@ _WORDINGS = {
 #: A header that contains one of these is that section; the first hit counts.
 _CONTAINED = (IMPRESSION, FINDINGS, "history", "comparison", "addendum")
 #: A header that names the examination stands before findings.
-_EXAMINATIONS = (
-    "chest",
-    "portable",
-    "pa and lat",
-    "lateral and pa",
-    "ap and lat",
-    "lateral and ap",
-    "frontal and lat",
-    "two views",
-    "one view",
-    "frontal view",
-    "pa view",
-    "ap view",
-    "lateral view",
-    "frontal upright",
-    "semi-upright",
-    "ribs",
+_EXAMINATIONS = re.compile(
+    "chest|portable|pa and lat|lateral and pa|ap and lat|lateral and ap|frontal and lat|two views|one view|frontal view"
+    "|pa view|ap view|lateral view|frontal upright|semi-upright|ribs"
 )
 #: Letters that a misspelt 'impression' or 'findings' may be away from it.
 _TYPOS = 2
 
-#: A word or number that stands for something removed to protect people, with the sign that ties it to its neighbour.
+#: The mark of something removed to protect people, with the sign that ties it to its neighbour.
 _DEIDENTIFIED = re.compile(r"[-/]?(?:_{2,}|X{4,})(?:'[a-z]\b|[-/])?")
-#: What is left around a removed word: empty brackets, spaces before signs, signs without a word between them.
+#: Repairs of what a removed word leaves: empty brackets, spaces before signs, signs without a word between them.
 _MENDED = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
@@ -110,7 +95,7 @@ def section_name(header: str) -> str:
     for known in (IMPRESSION, FINDINGS):
         if _edits(name, known, limit=_TYPOS) <= _TYPOS:
             return known
-    return FINDINGS if any(words in name for words in _EXAMINATIONS) else name
+    return FINDINGS if _EXAMINATIONS.search(name) else name
 
 
 def sections(report: str) -> tuple[Section, ...]:
@@ -151,16 +136,11 @@ def sections(report: str) -> tuple[Section, ...]:
     return tuple(Section(name, text.strip()) for name, text in found)
 
 
-def by_name(parts: Iterable[Section]) -> dict[str, str]:
-    """Section name -> text; of a name that repeats, the last."""
-    return {part.name: part.text for part in parts}
-
-
 def study_text(texts: dict[str, str], *, deidentified: str = "remove") -> str:
     """What pre-training reads of a study: findings and impression, else the last paragraph, cleaned; '' for nothing.
 
     Args:
-        texts: section name -> text, see `by_name`.
+        texts: section name -> text; of a name that repeats in a report, the last (``dict(sections(report))``).
         deidentified: see `cleaned`.
     """
     chosen = [texts.get(FINDINGS, ""), texts.get(IMPRESSION, "")]
@@ -183,7 +163,7 @@ def cleaned(text: str, *, deidentified: str = "remove") -> str:
     """
     if deidentified == "remove" and _DEIDENTIFIED.search(text):
         before, text = "", _DEIDENTIFIED.sub(" ", text)
-        while before != text:  # what is taken away may leave the next thing to mend
+        while before != text:  # one repair may make the next one necessary
             before = text
             for pattern, instead in _MENDED:
                 text = pattern.sub(instead, text)

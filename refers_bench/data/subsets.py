@@ -1,4 +1,4 @@
-"""Draws the labelled images that a label ratio leaves: the same for every method, nested across ratios."""
+"""Draws the images whose labels a label ratio allows: the same for every method, nested across ratios."""
 
 from __future__ import annotations
 
@@ -63,18 +63,14 @@ def subset(
     if train.empty:
         raise ValueError(f"{dataset}/{task}: the training split is empty")
     units = train["patient_id" if by_patient else "image_id"].to_numpy(str)
-    # Each unit's place is a hash of its own name: adding images elsewhere does not reshuffle the rest.
+    # Each unit's place in the order is a hash of its own name: adding images does not reshuffle the others.
     place = {unit: identity.seed("label subset", dataset, task, seed, str(unit)) for unit in np.unique(units)}
     order = np.array([place[unit] for unit in units], dtype=np.uint64)
     wanted = max(1, round(label_ratio * len(train)))
     last = np.sort(order)[wanted - 1]
     chosen = train[order <= last]
     ids = tuple(sorted(chosen["image_id"]))
-    positives = {name: int((chosen[f"{task}:{name}"] == 1).sum()) for name in classes}
-    return Subset(
-        image_ids=ids,
-        digest=hashlib.sha256("\n".join(ids).encode()).hexdigest(),
-        positives=positives,
-        negatives={name: int((chosen[f"{task}:{name}"] == 0).sum()) for name in classes},
-        empty=tuple(name for name, count in positives.items() if not count),
-    )
+    counts = [{name: int((chosen[f"{task}:{name}"] == label).sum()) for name in classes} for label in (0, 1)]
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    empty = tuple(name for name, count in counts[1].items() if not count)
+    return Subset(image_ids=ids, digest=digest, positives=counts[1], negatives=counts[0], empty=empty)

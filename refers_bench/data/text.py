@@ -1,4 +1,4 @@
-"""How does report text become tokens, and what happens to left and right when a radiograph is flipped?"""
+"""Turns report text into tokens, and swaps left and right for flipped radiographs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPECIAL = ("<unk>", "[SOS]", "[EOS]", "[MASK]")
 PAD, SOS, EOS, MASK = range(4)
 #: How sides are swapped with a flip; see `swap_sides`.
 READINGS = ("paper", "official_code")
-#: Version of what a tokenizer makes of the same reports: raised when it gives other tokens.
+#: Version of the tokenization: raised when the same reports give other tokens.
 RULES = 1
 _WORD = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _SWAP = {"left": "right", "right": "left"}
@@ -69,9 +69,8 @@ class ReportTokenizer:
             vocabulary: pieces at most, special ones included.
         """
         tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[0]))
-        tokenizer.normalizer = normalizers.Sequence(
-            [normalizers.Lowercase(), normalizers.NFKD(), normalizers.StripAccents()]
-        )
+        steps = [normalizers.Lowercase(), normalizers.NFKD(), normalizers.StripAccents()]
+        tokenizer.normalizer = normalizers.Sequence(steps)
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False)

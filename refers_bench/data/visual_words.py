@@ -9,6 +9,7 @@ Source: methods-and-datasets.md 1 C.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import StudyBatch, step_indices
+from refers_bench.data.batches import StudyBatch, spans, step_indices
 from refers_bench.data.transfer import together
 
+Floats = npt.NDArray[np.float64]
 #: Columns of a table of crops: number of the word, place in the store of prepared images, the patient, the split
 #: ("train" or "val"), and the square, as shares of the image's side.
 COLUMNS = ("word", "place", "patient_id", "split", "top", "left", "side")
 
-#: References tried before words are said not to fit at their distance.
+#: Places tried before an error reports that the words do not fit at their distance.
 TRIES = 10_000
 
 
@@ -35,13 +37,13 @@ def frontal(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~lateral].sort_values("image_id").drop_duplicates("patient_id")
 
 
-def centres(count: int, *, border: float, distance: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def centres(count: int, *, border: float, distance: float, rng: np.random.Generator) -> Floats:
     """Places (count, 2) as shares of the side: uniform inside the border, no two nearer than `distance` on both axes.
 
     Raises:
         ValueError: they do not fit.
     """
-    chosen: list[npt.NDArray[np.float64]] = []
+    chosen: list[Floats] = []
     for _ in range(TRIES):
         place = rng.uniform(border, 1 - border, 2)
         if all(np.abs(place - other).max() >= distance for other in chosen):
@@ -65,7 +67,7 @@ def discovered(
     distance: float,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Words and the crops that show them.
+    """Visual words and the crops that show them.
 
     Args:
         rows: P radiographs, one of each patient, with `place`, `patient_id` and `split` ("train" or "val").
@@ -87,15 +89,18 @@ def discovered(
     if words > len(train):
         raise ValueError(f"{words} visual words need as many reference patients; there are {len(train)}")
     references = rng.permutation(train)[:words]
+    middles = centres(words, border=border, distance=distance, rng=rng)
     found = []
-    for word, (reference, centre) in enumerate(
-        zip(references, centres(words, border=border, distance=distance, rng=rng), strict=True)
-    ):
+    for word, (reference, centre) in enumerate(zip(references, middles, strict=True)):
         corner = np.clip(centre - side / 2, 0, 1 - side)
         for group, most in ((train, patients), (val, val_patients)):
             for example in group[nearest(features_PF[group], features_PF[reference], most=most)]:
                 first = rows.iloc[int(example)]
-                for (top, left), share in _crops(corner, side, scales=scales, jitter=jitter, rng=rng):
+                crops = [(corner, side)]
+                for _ in range(2):
+                    shift, scale = rng.uniform(-jitter, jitter, 2), float(rng.uniform(*scales))
+                    crops.append(further_crop(corner, side, shift=shift, scale=scale))
+                for (top, left), share in crops:
                     found.append((word, int(first["place"]), first["patient_id"], first["split"], top, left, share))
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -108,23 +113,7 @@ def nearest(
     return np.argsort(gap, kind="stable")[:most]
 
 
-def _crops(
-    corner: npt.NDArray[np.float64],
-    side: float,
-    *,
-    scales: tuple[float, float],
-    jitter: float,
-    rng: np.random.Generator,
-) -> Iterator[tuple[npt.NDArray[np.float64], float]]:
-    """The word's own square, and two of other sizes beside it: first row and column, and side."""
-    yield corner, side
-    for _ in range(2):
-        yield further_crop(corner, side, shift=rng.uniform(-jitter, jitter, 2), scale=float(rng.uniform(*scales)))
-
-
-def further_crop(
-    corner: npt.NDArray[np.float64], side: float, *, shift: npt.NDArray[np.float64], scale: float
-) -> tuple[npt.NDArray[np.float64], float]:
+def further_crop(corner: Floats, side: float, *, shift: Floats, scale: float) -> tuple[Floats, float]:
     """A square of another size beside a word's own: its first row and column, and its side.
 
     Args:
@@ -155,18 +144,16 @@ def cropped(x_NHW: Tensor, top_N: Tensor, left_N: Tensor, side_N: Tensor, *, siz
     steps = (torch.arange(size, device=x_NHW.device) + 0.5) / size
     rows = 2 * (top_N[:, None] + steps * side_N[:, None]) - 1
     columns = 2 * (left_N[:, None] + steps * side_N[:, None]) - 1
-    grid = torch.stack(
-        [columns[:, None, :].expand(-1, size, -1), rows[:, :, None].expand(-1, -1, size)], dim=-1
-    ).float()
-    return F.grid_sample(x_NHW[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[
-        :, 0
-    ]
+    grid = torch.stack([columns[:, None].expand(-1, size, -1), rows[:, :, None].expand(-1, -1, size)], dim=-1).float()
+    crops = F.grid_sample(x_NHW[:, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return crops[:, 0]
 
 
+@dataclass
 class CropSource:
     """Crops of visual words with the number of their word, for pre-training; nothing else is augmented.
 
-    Args:
+    Attributes:
         images_NHW: uint8 store.
         crops: rows of `COLUMNS`, all of one split.
         augment: its size, channels and normalisation.
@@ -174,38 +161,31 @@ class CropSource:
         key: names the random streams.
     """
 
-    def __init__(
-        self,
-        images_NHW: npt.NDArray[np.uint8],
-        crops: pd.DataFrame,
-        *,
-        augment: Augment,
-        device: torch.device,
-        key: str,
-    ) -> None:
-        self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
-        self.places = crops["place"].to_numpy(np.int64)
-        self.squares = torch.from_numpy(crops[["top", "left", "side"]].to_numpy(np.float32, copy=True))
-        self.words = torch.from_numpy(crops["word"].to_numpy(np.int64, copy=True))
+    images_NHW: npt.NDArray[np.uint8]
+    crops: pd.DataFrame
+    _: KW_ONLY
+    augment: Augment
+    device: torch.device
+    key: str
+
+    def __post_init__(self) -> None:
+        self.places = self.crops["place"].to_numpy(np.int64)
+        self.squares = self.crops[["top", "left", "side"]].to_numpy(np.float32)
+        self.words = self.crops["word"].to_numpy(np.float32)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.crops)
 
     def _batch(self, which: npt.NDArray[np.int64]) -> StudyBatch:
         pixels, squares, words = together(
-            self.device, self.images_NHW[self.places[which]], self.squares[which], self.words[which, None].float()
+            self.device, self.images_NHW[self.places[which]], self.squares[which], self.words[which, None]
         )
         top, left, side = squares.unbind(1)
         images = self.augment.normalised(cropped(pixels, top, left, side, size=self.augment.size) / 255)
         empty = torch.zeros(len(which), 0, dtype=torch.long, device=self.device)
-        return StudyBatch(
-            images_BVCHW=images[:, None],
-            tokens_BT=empty,
-            lengths_B=empty.new_zeros(len(which)),
-            text_ids_BT=empty,
-            text_mask_BT=empty,
-            labels_BK=words,
-        )
+        no_text = dict.fromkeys(("tokens_BT", "text_ids_BT", "text_mask_BT"), empty)
+        lengths = empty.new_zeros(len(which))
+        return StudyBatch(images_BVCHW=images[:, None], lengths_B=lengths, labels_BK=words, **no_text)
 
     def draw(self, step: int, *, batch_size: int) -> StudyBatch:
         """The training batch of a step."""
@@ -213,5 +193,4 @@ class CropSource:
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All crops in order."""
-        for start in range(0, len(self), batch_size):
-            yield self._batch(np.arange(start, min(len(self), start + batch_size)))
+        return (self._batch(which) for which in spans(len(self), batch_size))

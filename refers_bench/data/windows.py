@@ -1,6 +1,6 @@
 """Rectangles of batches of images: their masks, their pixels, and which of them covers each pixel last.
 
-Rectangles are drawn on the CPU; masks and pixels are made on the images' device, without waiting for it.
+Rectangles are drawn on the CPU; masks and pixels are computed on the images' device, without waiting for it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def moved(x: Tensor, device: torch.device) -> Tensor:
-    """A drawn tensor on the images' device; through pinned memory to a GPU, so that nothing waits for the copy."""
+    """A drawn tensor on the images' device; copied to a GPU from pinned memory, so that nothing waits for the copy."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 

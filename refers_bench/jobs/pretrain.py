@@ -96,7 +96,7 @@ def pretrain(job: Mapping[str, Any], context: JobContext) -> None:
         train_rows, val_rows = crops[crops["split"] == "train"], crops[crops["split"] == "val"]
         source_of: Callable[..., Any] = crop_sources(images, spec)
     else:
-        source_of = study_sources(images, spec, params=params, words=words, classes=classes)
+        source_of = study_sources(images, spec, method=method, params=params, words=words, classes=classes)
     training = source_of(train_rows, device=device, key=key)
     validation = source_of(val_rows, device=device, key=key) if len(val_rows) else None
     select = section["select"] if validation else "last"
@@ -222,6 +222,7 @@ def study_source(
     *,
     images: PreparedImages,
     spec: Mapping[str, Any],
+    method: Method,
     params: Any,
     words: Tokenizers | None,
     classes: tuple[str, ...],
@@ -230,8 +231,8 @@ def study_source(
 ) -> StudySource:
     """Studies (or single radiographs, or crops of one, as the method looks at them) as batches."""
     section = spec["pretrain"]
-    crops = getattr(params, "crops", 0)
-    views = crops or getattr(params, "views", 1)
+    crops = method.crops(params)
+    views = crops or method.views(params)
     return StudySource(
         images.images_NHW,
         rows,
@@ -246,7 +247,7 @@ def study_source(
         view_sampling=section["view_sampling"],
         # Crops of one radiograph are flipped each on its own, as the released code flips views.
         report_flip="official_code" if crops else section["report_flip"],
-        shuffled=getattr(params, "report_pairing", "study") == "shuffled",
+        shuffled=method.report_pairing(params) == "shuffled",
         augment=Augment.of(spec["image"], "pretrain_augment"),
         device=device,
         key=key,

@@ -14,7 +14,7 @@ from refers_bench import plugins
 from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.files import publish_json
 from refers_bench.jobs.pretrain import usable_rows
-from refers_bench.jobs.setup import rows_of_task
+from refers_bench.jobs.setup import load_method, rows_of_task
 from refers_bench.plan.forecast.cost_model import batch_size
 
 #: Crops that a probe of a pre-training on visual words draws from, by split.
@@ -64,7 +64,10 @@ def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int
     if spec["kind"] != "finetune":
         counts["test"] = 0
     total = sum(counts.values())
-    views = int(spec["params"].get("views", 1)) if spec["kind"] == "pretrain" else 1
+    views = 1
+    if spec["kind"] == "pretrain":
+        method, params = load_method(spec)
+        views = method.views(params)
     split = np.repeat(list(counts), list(counts.values()))
     starts = np.repeat(np.cumsum([0, *counts.values()])[:-1], list(counts.values()))
     # Studies are of one split.
@@ -95,7 +98,9 @@ def words(folder: Path, *, spec: Mapping[str, Any]) -> pd.DataFrame:
     """
     index = PreparedImages.open(folder).index
     rng, parts = np.random.default_rng(0), []
-    side, classes = float(spec["params"]["side"]), int(spec["params"]["words"])
+    method, params = load_method(spec)
+    settings = method.discovery(params) if method.discovery else {}
+    side, classes = float(settings["side"]), int(settings["words"])
     for split, count in CROPS.items():
         places = np.flatnonzero((index["split"] == split).to_numpy())
         if not len(places):

@@ -1,4 +1,4 @@
-"""Do the names in a manifest name something, do their parameters fit, and is nothing asked for twice?
+"""Checks what a manifest's schema cannot: that names exist, parameters fit, and nothing is asked for twice.
 
 Each part is checked by itself, so that one wrong entry hides no other.
 """
@@ -6,25 +6,21 @@ Each part is checked by itself, so that one wrong entry hides no other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from refers_bench import plugins
-from refers_bench.errors import Problem, nearest
+from refers_bench.errors import Problem
 from refers_bench.manifest.part import Part
 from refers_bench.manifest.schema import DataPart, MethodPart, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
 
 #: Folders below the results that are no manifest's.
-RESERVED = ("store", "work", "logs", "probes", "published", "report")
+RESERVED = ("store", "work", "logs", "probes", "published", "report", "data", "statistics")
 
 P = TypeVar("P", bound=Part)
-
-
-def available(kind: str, name: str) -> bool:
-    """Whether there is a method or dataset of that name."""
-    return name in plugins.names(kind)
 
 
 def part_of(model: type[P], content: Any) -> P | None:
@@ -35,12 +31,10 @@ def part_of(model: type[P], content: Any) -> P | None:
         return None
 
 
-def parts_of(model: type[P], content: Any) -> Iterator[tuple[int, P]]:
+def parts_of(model: type[P], content: Any) -> list[tuple[int, P]]:
     """Index and value of each entry of a list that the schema accepts."""
-    for index, item in enumerate(content if isinstance(content, list) else []):
-        part = part_of(model, item)
-        if part is not None:
-            yield index, part
+    parts = enumerate(part_of(model, item) for item in (content if isinstance(content, list) else []))
+    return [(index, part) for index, part in parts if part is not None]
 
 
 def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem]:
@@ -50,132 +44,125 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
         content: merged values; methods as mappings.
         document: the same with places.
     """
-    seeds = content.get("seeds")
-    targets = list(parts_of(TargetPart, content.get("targets")))
-    datasets = list(dict.fromkeys(target.dataset for _, target in targets))
-    yield from _methods(content.get("methods"), document, len(seeds) if isinstance(seeds, list) else 0, datasets)
-    yield from _unused(content.get("methods"), targets, document)
-    source = part_of(SourcePart, content.get("source"))
-    if source is not None:
-        yield from _plugin(document, "dataset", source.dataset, source.params, ("source",), "dataset")
-    yield from _targets(targets, source, document)
-    used = {source.dataset} if source else set()
-    yield from _data(content.get("data"), used | {target.dataset for _, target in targets}, document)
+    checks = _Checks(
+        document=document,
+        source=part_of(SourcePart, content.get("source")),
+        targets=parts_of(TargetPart, content.get("targets")),
+        methods=parts_of(MethodPart, content.get("methods")),
+    )
+    seeds, methods, tables = content.get("seeds"), content.get("methods"), content.get("tables")
+    yield from checks.of_methods(len(seeds) if isinstance(seeds, list) else 0)
+    if isinstance(methods, list) and len(checks.methods) == len(methods):
+        yield from checks.of_unused_targets()
+    if checks.source is not None:
+        yield from checks.of_plugin("dataset", checks.source.dataset, checks.source.params, ("source",), "dataset")
+    yield from checks.of_targets()
+    yield from checks.of_data(content.get("data"))
     known = list(plugins.names("report"))
-    tables = content.get("tables")
     for i, table in enumerate(tables if isinstance(tables, list) else []):
         if isinstance(table, str) and table not in known:
-            yield unknown(document, ("tables", i), "report", table, known)
+            yield document.unknown(("tables", i), "report", table, known)
 
 
-def unknown(document: Document, loc: Loc, kind: str, name: str, known: list[str]) -> Problem:
-    """The `Problem` of a name that is none of the known ones."""
-    return document.problem(loc, f"unknown {kind} '{name}'", allowed=", ".join(known), nearest=nearest(name, known))
+@dataclass(frozen=True, kw_only=True)
+class _Checks:
+    """The parts of a manifest that the schema accepts, methods and targets with their indices."""
 
+    document: Document
+    source: SourcePart | None
+    targets: list[tuple[int, TargetPart]]
+    methods: list[tuple[int, MethodPart]]
 
-def _methods(content: Any, document: Document, seeds: int, datasets: list[str]) -> Iterator[Problem]:
-    rows: dict[str, int] = {}
-    parts = list(parts_of(MethodPart, content))
-    names = {part.name or part.id for _, part in parts}
-    for i, method in parts:
-        yield from _plugin(document, "method", method.id, method.params, ("methods", i), "id")
-        row = method.name or method.id
-        if row in rows:
-            found = f"row name '{row}' is used by methods {rows[row] + 1} and {i + 1}"
-            yield document.problem(("methods", i), found, allowed="a name of its own for each row")
-        rows[row] = i
-        if method.best_of in names:
-            found = f"best_of is '{method.best_of}', which is a row itself"
-            yield document.problem(("methods", i, "best_of"), found, allowed="a name that no row has")
-        for j, dataset in enumerate(method.targets or ()):
-            if dataset not in datasets:
-                yield unknown(document, ("methods", i, "targets", j), "dataset among the targets", dataset, datasets)
-        if seeds and len(method.pretrain_seeds) not in (1, seeds):
-            found = f"{len(method.pretrain_seeds)} pretrain_seeds for {seeds} seeds"
-            where: Loc = ("methods", i, "pretrain_seeds")
-            yield document.problem(where, found, allowed=f"one, or {seeds}: one for each seed")
+    def of_methods(self, seeds: int) -> Iterator[Problem]:
+        rows: dict[str, int] = {}
+        names = {part.name or part.id for _, part in self.methods}
+        datasets = list(dict.fromkeys(target.dataset for _, target in self.targets))
+        for i, method in self.methods:
+            here: Loc = ("methods", i)
+            yield from self.of_plugin("method", method.id, method.params, here, "id")
+            row = method.name or method.id
+            if row in rows:
+                found = f"row name '{row}' is used by methods {rows[row] + 1} and {i + 1}"
+                yield self.document.problem(here, found, allowed="a name of its own for each row")
+            rows[row] = i
+            if method.best_of in names:
+                found = f"best_of is '{method.best_of}', which is a row itself"
+                yield self.document.problem((*here, "best_of"), found, allowed="a name that no row has")
+            for j, name in enumerate(method.targets or ()):
+                if name not in datasets:
+                    yield self.document.unknown((*here, "targets", j), "dataset among the targets", name, datasets)
+            if seeds and len(method.pretrain_seeds) not in (1, seeds):
+                found = f"{len(method.pretrain_seeds)} pretrain_seeds for {seeds} seeds"
+                allowed = f"one, or {seeds}: one for each seed"
+                yield self.document.problem((*here, "pretrain_seeds"), found, allowed=allowed)
 
+    def of_unused_targets(self) -> Iterator[Problem]:
+        """Targets that every row leaves out."""
+        rows = [method.targets for _, method in self.methods]
+        for i, target in self.targets:
+            if rows and not any(row is None or target.dataset in row for row in rows):
+                found, allowed = f"no row is for {target.dataset}", "a target that a method's 'targets' names"
+                yield self.document.problem(("targets", i), found, allowed=allowed)
 
-def _unused(methods: Any, targets: list[tuple[int, TargetPart]], document: Document) -> Iterator[Problem]:
-    """Targets that every row leaves out."""
-    rows = [method.targets for _, method in parts_of(MethodPart, methods)]
-    if not rows or len(rows) < len(methods) or None in rows:
-        return
-    wanted = {dataset for row in rows for dataset in row or ()}
-    for i, target in targets:
-        if target.dataset not in wanted:
-            found = f"no row is for {target.dataset}"
-            yield document.problem(("targets", i), found, allowed="a target that a method's 'targets' names")
+    def of_targets(self) -> Iterator[Problem]:
+        first: dict[str, int] = {}
+        cells: set[tuple[str, str, float]] = set()
+        for i, target in self.targets:
+            name, here = target.dataset, ("targets", i)
+            yield from self.of_plugin("dataset", name, target.params, here, "dataset")
+            if self.source and name == self.source.dataset and target.params != self.source.params:
+                # Another split of the same images could put test patients into pre-training.
+                found = f"source and target are both {name}, with different params"
+                yield self.document.problem((*here, "params"), found, allowed="the same params for both")
+            same = first.setdefault(name, i)
+            if target.params != dict(self.targets)[same].params:
+                # Cells are told apart by dataset, task, ratio and seed.
+                found = f"targets {same + 1} and {i + 1} are both {name}, with different params"
+                yield self.document.problem((*here, "params"), found, allowed="one manifest for each")
+            known = list(plugins.load("dataset", name).tasks) if name in plugins.names("dataset") else target.tasks
+            for j, task in enumerate(target.tasks):
+                if task not in known:
+                    yield self.document.unknown((*here, "tasks", j), f"task of {name}", task, known)
+                for k, ratio in enumerate(target.label_ratios):
+                    if (name, task, ratio) in cells:
+                        found = f"{name} {task} at {ratio * 100:g}% is asked for twice"
+                        twice = ("tasks", j) if task in target.tasks[:j] else ("label_ratios", k)
+                        yield self.document.problem((*here, *twice), found, allowed="each task and label ratio once")
+                    cells.add((name, task, ratio))
 
+    def of_data(self, content: Any) -> Iterator[Problem]:
+        used = {target.dataset for _, target in self.targets} | ({self.source.dataset} if self.source else set())
+        for name, item in (content if isinstance(content, dict) else {}).items():
+            here = ("data", name)
+            if name not in used:
+                yield self.document.unknown(here, "dataset, or one that is not used here", name, sorted(used))
+            part = part_of(DataPart, item)
+            if part is not None and part.phantom is not None:
+                if part.root:
+                    yield self.document.problem(here, "both 'root' and 'phantom'", allowed="one of them")
+                model = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
+                yield from self.of_params(model, part.phantom, (*here, "phantom"))
 
-def _targets(targets: list[tuple[int, TargetPart]], source: SourcePart | None, document: Document) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    cells: dict[tuple[str, str, float], int] = {}
-    for i, target in targets:
-        yield from _plugin(document, "dataset", target.dataset, target.params, ("targets", i), "dataset")
-        if source and target.dataset == source.dataset and target.params != source.params:
-            # Another split of the same images could put test patients into pre-training.
-            found = f"source and target are both {target.dataset}, with different params"
-            yield document.problem(("targets", i, "params"), found, allowed="the same params for both")
-        same = first.setdefault(target.dataset, i)
-        if target.params != dict(targets)[same].params:
-            # Cells are told apart by dataset, task, ratio and seed.
-            found = f"targets {same + 1} and {i + 1} are both {target.dataset}, with different params"
-            yield document.problem(("targets", i, "params"), found, allowed="one manifest for each")
-        known = list(plugins.load("dataset", target.dataset).tasks) if available("dataset", target.dataset) else None
-        for j, task in enumerate(target.tasks):
-            if known is not None and task not in known:
-                yield unknown(document, ("targets", i, "tasks", j), f"task of {target.dataset}", task, known)
-        for j, task in enumerate(target.tasks):
-            for k, ratio in enumerate(target.label_ratios):
-                if (target.dataset, task, ratio) in cells:
-                    found = f"{target.dataset} {task} at {ratio * 100:g}% is asked for twice"
-                    twice = ("tasks", j) if task in target.tasks[:j] else ("label_ratios", k)
-                    yield document.problem(("targets", i, *twice), found, allowed="each task and label ratio once")
-                cells[target.dataset, task, ratio] = i
+    def of_plugin(self, kind: str, name: str, params: Mapping[str, Any], loc: Loc, key: str) -> Iterator[Problem]:
+        if name in plugins.names(kind):
+            yield from self.of_params(plugins.load(kind, name).Params, params, (*loc, "params"))
+        else:
+            yield self.document.unknown((*loc, key), kind, name, list(plugins.names(kind)))
 
+    def of_params(self, model: type[BaseModel], params: Mapping[str, Any], loc: Loc) -> Iterator[Problem]:
+        """What a plug-in's parameter model refuses."""
+        try:
+            model.model_validate(params)
+        except ValidationError as error:
+            for detail in error.errors():
+                yield self.of_param(detail, model, (*loc, *detail["loc"]))
 
-def _data(content: Any, used: set[str], document: Document) -> Iterator[Problem]:
-    for name, item in (content if isinstance(content, dict) else {}).items():
-        if name not in used:
-            yield unknown(document, ("data", name), "dataset, or one that is not used here", name, sorted(used))
-        part = part_of(DataPart, item)
-        if part is None:
-            continue
-        if part.root and part.phantom is not None:
-            yield document.problem(("data", name), "both 'root' and 'phantom'", allowed="one of them")
-        if part.phantom is not None:
-            model = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
-            yield from params_problems(model, part.phantom, document, ("data", name, "phantom"))
-
-
-def _plugin(
-    document: Document, kind: str, name: str, params: Mapping[str, Any], loc: Loc, key: str
-) -> Iterator[Problem]:
-    if available(kind, name):
-        yield from params_problems(plugins.load(kind, name).Params, params, document, (*loc, "params"))
-    else:
-        yield unknown(document, (*loc, key), kind, name, list(plugins.names(kind)))
-
-
-def params_problems(model: type[BaseModel], params: Mapping[str, Any], document: Document, loc: Loc) -> list[Problem]:
-    """What a plug-in's parameter model refuses."""
-    try:
-        model.model_validate(params)
-    except ValidationError as error:
-        return [_param_problem(detail, model, document, loc) for detail in error.errors()]
-    return []
-
-
-def _param_problem(detail: Any, model: type[BaseModel], document: Document, loc: Loc) -> Problem:
-    here = (*loc, *detail["loc"])
-    known = sorted(model.model_fields)
-    if detail["type"] == "extra_forbidden":
-        name = str(detail["loc"][-1])
-        allowed = ", ".join(known) or "no parameter"
-        return document.problem(here, f"unknown parameter '{name}'", allowed=allowed, nearest=nearest(name, known))
-    name = ".".join(map(str, detail["loc"]))
-    found = f"parameter '{name}' is missing" if detail["type"] == "missing" else f"{name} is {detail['input']!r}"[:200]
-    if not name:
-        found = "parameters that do not fit together"
-    return document.problem(here, found, allowed=detail["msg"].removeprefix("Value error, "))
+    def of_param(self, detail: Any, model: type[BaseModel], here: Loc) -> Problem:
+        if detail["type"] == "extra_forbidden":
+            name = str(detail["loc"][-1])
+            return self.document.unknown(here, "parameter", name, sorted(model.model_fields), none="no parameter")
+        name = ".".join(map(str, detail["loc"]))
+        found = f"{name} is {detail['input']!r}"[:200] if name else "parameters that do not fit together"
+        if detail["type"] == "missing":
+            found = f"parameter '{name}' is missing"
+        return self.document.problem(here, found, allowed=detail["msg"].removeprefix("Value error, "))

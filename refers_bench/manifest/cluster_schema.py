@@ -1,4 +1,4 @@
-"""What may a manifest, or the user config file of a site, say about a cluster? Nothing here changes a result."""
+"""Declares what a manifest, or a site's user config file, may say about a Slurm cluster; no result depends on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from refers_bench.errors import Problem
 from refers_bench.manifest import schema_errors
-from refers_bench.manifest.part import Duration, Part
+from refers_bench.manifest.part import Duration, Part, empty, optional
 from refers_bench.manifest.ray_schema import RayPart
 from refers_bench.manifest.yaml_text import Document
 
@@ -24,20 +24,20 @@ Kind = Literal["prepare", "discover", "pretrain", "finetune"]
 class SlurmResources(Part):
     """What an array task asks for; a key that is not given is not asked for."""
 
-    partition: Word | None = Field(default=None, description="or several, with commas")
+    partition: Word | None = optional("or several, with commas")
     qos: Word | None = None
-    constraint: Line | None = Field(default=None, description="node features, as for sbatch")
-    gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        default=None, description="per array task; 1 by default, 0 for prepare; pre-training takes one per process"
+    constraint: Line | None = optional("node features, as for sbatch")
+    gpus: Annotated[int, Field(ge=0, le=64)] | None = optional(
+        "per array task; 1 by default, 0 for prepare; pre-training takes one per process"
     )
-    gpu_type: Word | None = Field(default=None, description="such as a100, where the cluster has several")
-    cpus: Annotated[int, Field(ge=1, le=1024)] | None = Field(default=None, description="as many as threads by default")
-    memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = Field(
-        default=None, description="of the node: 16G; megabytes without a unit"
+    gpu_type: Word | None = optional("such as a100, where the cluster has several")
+    cpus: Annotated[int, Field(ge=1, le=1024)] | None = optional("as many as threads by default")
+    memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = optional(
+        "of the node: 16G; megabytes without a unit"
     )
-    time: Duration | None = Field(default=None, description="limit of an array task; the partition's by default")
-    cells_per_task: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="jobs that one array task runs after each other; 1 by default"
+    time: Duration | None = optional("limit of an array task; the partition's by default")
+    cells_per_task: Annotated[int, Field(ge=1, le=10_000)] | None = optional(
+        "jobs that one array task runs after each other; 1 by default"
     )
 
 
@@ -45,23 +45,19 @@ class SlurmPart(SlurmResources):
     """How jobs are sent to Slurm."""
 
     account: Word | None = None
-    throttle: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="tasks of an array at a time; jobs with the same needs and resources are one array"
+    throttle: Annotated[int, Field(ge=1, le=10_000)] | None = optional(
+        "tasks of an array at a time; jobs with the same needs and resources are one array"
     )
-    signal: Duration | None = Field(
-        default=None, description="before its limit a task saves its state and goes on in a new one; 120s by default"
+    signal: Duration | None = optional(
+        "before its limit a task saves its state and goes on in a new one; 120s by default"
     )
-    container: list[Word] | None = Field(
-        default=None, description="what comes before the command: apptainer, exec, --nv, image.sif"
+    container: list[Word] | None = optional("what comes before the command: apptainer, exec, --nv, image.sif")
+    setup: list[Line] | None = optional("shell lines of the batch script: module load cuda")
+    python: Word | None = optional("interpreter on the nodes; the one at hand by default")
+    extra: list[Annotated[str, Field(pattern=r"^--?[^\n]+$")]] | None = optional(
+        "further sbatch options: --reservation=course"
     )
-    setup: list[Line] | None = Field(default=None, description="shell lines of the batch script: module load cuda")
-    python: Word | None = Field(default=None, description="interpreter on the nodes; the one at hand by default")
-    extra: list[Annotated[str, Field(pattern=r"^--?[^\n]+$")]] | None = Field(
-        default=None, description="further sbatch options: --reservation=course"
-    )
-    kinds: dict[Kind, SlurmResources] = Field(
-        default_factory=dict, description="other resources for a kind of job, key by key"
-    )
+    kinds: dict[Kind, SlurmResources] = empty(dict, "other resources for a kind of job, key by key")
 
 
 #: Engine name -> what may be said about it.

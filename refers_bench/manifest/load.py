@@ -1,9 +1,9 @@
-"""Is this manifest right, and what does it ask for? All errors at once, each with its place."""
+"""Reads and checks a manifest; everything that is wrong with it is reported at once, each thing with its place."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,7 @@ def load(path: Path) -> Manifest:
         problems.append(document.problem(("name",), f"the name '{name}'", allowed=allowed))
     if problems or schema is None:
         raise UserError(_in_order(problems, path))
-    return Manifest(
-        path=path, name=name, content=schema, document=document, overrides=tuple(overrides), method_overrides=own
-    )
+    return Manifest(path=path, name=name, content=schema, document=document, overrides=overrides, method_overrides=own)
 
 
 def _in_order(problems: list[Problem], path: Path) -> list[Problem]:
@@ -77,57 +75,41 @@ def _in_order(problems: list[Problem], path: Path) -> list[Problem]:
 
 def _constants(
     content: Mapping[str, Any], document: Document, problems: list[Problem]
-) -> tuple[list[protocols.Override], dict[str, tuple[protocols.Override, ...]]]:
+) -> tuple[tuple[protocols.Override, ...], dict[str, tuple[protocols.Override, ...]]]:
     """Overrides of the protocol and of each row; what is wrong with them goes to `problems`."""
-    overrides: list[protocols.Override] = []
+
+    def known(part: ProtocolPart | MethodPart, *loc: str | int) -> tuple[protocols.Override, ...]:
+        overrides, wrong = protocols.flat_overrides(part.overrides, document, (*loc, "overrides"))
+        problems.extend(wrong)
+        return tuple(overrides)
+
     protocol = checks.part_of(ProtocolPart, content.get("protocol"))
-    if protocol is not None:
-        overrides, wrong = protocols.flat_overrides(protocol.overrides, document, ("protocol", "overrides"))
-        problems += wrong
-    own: dict[str, tuple[protocols.Override, ...]] = {}
-    for i, method in checks.parts_of(MethodPart, content.get("methods")):
-        found, wrong = protocols.flat_overrides(method.overrides, document, ("methods", i, "overrides"))
-        problems += wrong
-        own[method.name or method.id] = tuple(found)
-    if protocol is not None and protocol.preset not in protocols.names():
+    overrides = known(protocol, "protocol") if protocol else ()
+    methods = checks.parts_of(MethodPart, content.get("methods"))
+    own = {method.name or method.id: known(method, "methods", i) for i, method in methods}
+    if protocol and protocol.preset not in protocols.names():
         where: Loc = ("protocol", "preset")
-        problems.append(checks.unknown(document, where, "protocol preset", protocol.preset, protocols.names()))
-    elif protocol is not None:
-        problems += _values(protocol.preset, _target_ids(content), overrides, own)
+        problems.append(document.unknown(where, "protocol preset", protocol.preset, protocols.names()))
+    elif protocol:
+        # Of a wrong type or range, or that do not fit together: for the protocol, and for each row.
+        targets = content.get("targets")
+        ids = [item.get("dataset") for item in (targets if isinstance(targets, list) else []) if isinstance(item, dict)]
+        for extra in [(), *filter(None, own.values())]:
+            for dataset in dict.fromkeys(["", *(name for name in ids if isinstance(name, str))]):
+                try:
+                    protocols.resolve(protocol.preset, [*overrides, *extra], dataset=dataset)
+                except UserError as error:
+                    problems.extend(error.problems)
     return overrides, own
-
-
-def _target_ids(content: Mapping[str, Any]) -> list[str]:
-    targets = content.get("targets")
-    ids = [item.get("dataset") for item in (targets if isinstance(targets, list) else []) if isinstance(item, dict)]
-    return ["", *(name for name in ids if isinstance(name, str))]
-
-
-def _values(
-    preset: str,
-    targets: list[str],
-    overrides: list[protocols.Override],
-    own: Mapping[str, tuple[protocols.Override, ...]],
-) -> Iterator[Problem]:
-    """Constants of a wrong type or range, or that do not fit together, for the protocol and for each row."""
-    for extra in [(), *(some for some in own.values() if some)]:
-        for dataset in dict.fromkeys(targets):
-            try:
-                protocols.resolve(preset, [*overrides, *extra], dataset=dataset)
-            except UserError as error:
-                yield from error.problems
 
 
 def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place | None = None) -> Document:
     """The file with its includes beneath it: mappings are merged key by key, everything else is replaced."""
     if path.resolve() in chain:
-        where = place or Place(path, 1, 1)
         names = " -> ".join(item.name for item in (*chain, path))
-        raise UserError(Problem(found=f"include cycle {names}", path=where.path, line=where.line, column=where.column))
+        raise UserError((place or Place(path)).problem(f"include cycle {names}"))
     if place and not path.is_file():
-        raise UserError(
-            Problem(found=f"included file {path} does not exist", path=place.path, line=place.line, column=place.column)
-        )
+        raise UserError(place.problem(f"included file {path} does not exist"))
     document, wrong = protocols.with_dotted_overrides(read(path))
     problems += wrong
     includes = document.content.get("include", [])

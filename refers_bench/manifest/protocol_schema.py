@@ -5,8 +5,8 @@ A field with a default came later: at its default it is left out of specificatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,12 +17,10 @@ Whole = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
-Optimizer = Literal["sgd", "adam", "adamw"]
-DecayRule = Literal["no_norm_bias", "official_code", "all"]
-Schedule = Literal["cosine", "linear", "constant", "multistep"]
-Order = Literal["before_step", "after_step"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Ends = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+AtMostOne = Annotated[float, Field(gt=0, le=1)]
+Size = Annotated[int, Field(ge=16, le=2048)]
 Reading = Literal["paper", "official_code"]
 
 
@@ -36,21 +34,21 @@ class Augmentation(Section):
     """See `refers_bench.data.augment.Augment`."""
 
     crop: Literal["random", "resized", "none"]
-    scale: Range
-    ratio: Range
+    scale: Ends
+    ratio: Ends
     rotation_degrees: Annotated[float, Field(ge=0, le=180)]
     rotation_order: Literal["before_crop", "after_crop"] = "before_crop"
     flip_probability: Share
-    brightness: Range
-    contrast: Range
+    brightness: Ends
+    contrast: Ends
     jitter_probability: Share
 
 
 class ImageSection(Section):
     """From prepared image to network input; sizes in pixels, mean and std of values in [0, 1]."""
 
-    prepared_size: Annotated[int, Field(ge=16, le=2048)]
-    size: Annotated[int, Field(ge=16, le=2048)]
+    prepared_size: Size
+    size: Size
     channels: Literal[1, 3]
     mean: list[Share]
     std: list[Positive]
@@ -58,16 +56,21 @@ class ImageSection(Section):
     finetune_augment: Augmentation
 
 
-class NetworkSection(Section):
-    """See `refers_bench.nets.radiograph_transformer.RadiographTransformer`."""
+class TransformerSection(Section):
+    """Sizes that every transformer has."""
 
-    reading: Reading
-    patch_size: Count
     width: Count
     depth: Count
     heads: Count
     mlp_width: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: BelowOne
+
+
+class NetworkSection(TransformerSection):
+    """See `refers_bench.nets.radiograph_transformer.RadiographTransformer`."""
+
+    reading: Reading
+    patch_size: Count
     activation: Literal["relu", "gelu"]
     position: Literal["concatenated", "added"]
     aggregation: Literal["concatenated", "added", "none"]
@@ -76,25 +79,15 @@ class NetworkSection(Section):
     init_path_name: str
 
 
-class TextEncoderSection(Section):
+class TextEncoderSection(TransformerSection):
     """BERT: a data root (`path_name`) or the sizes of one trained from scratch."""
 
     path_name: str
-    width: Count
-    depth: Count
-    heads: Count
-    mlp_width: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
-class DecoderSection(Section):
+class DecoderSection(TransformerSection):
     """See `refers_bench.nets.report_transformer.ReportTransformer`."""
 
-    width: Count
-    depth: Count
-    heads: Count
-    mlp_width: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
     activation: Literal["relu", "gelu"]
 
 
@@ -106,18 +99,18 @@ class TrainingSection(Section):
 
     steps: Count
     batch_size: Count
-    optimizer: Optimizer
+    optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: NotNegative
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: BelowOne
     weight_decay: NotNegative
-    decay_rule: DecayRule
+    decay_rule: Literal["no_norm_bias", "official_code", "all"]
     warmup_steps: Whole
-    schedule: Schedule
+    schedule: Literal["cosine", "linear", "constant", "multistep"]
     milestones: list[Share] = []
-    milestone_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    schedule_order: Order
+    milestone_factor: AtMostOne = 0.1
+    schedule_order: Literal["before_step", "after_step"]
     clip_norm: NotNegative
-    precision: Precision
+    precision: Literal["fp32", "bf16", "fp16"]
     accumulate: Count
     validate_every: Whole
     patience: Whole
@@ -142,7 +135,7 @@ class PretrainSection(TrainingSection):
     text_learning_rate: NotNegative
     decoder_learning_rate: NotNegative
     lookahead_steps: Whole
-    lookahead_alpha: Annotated[float, Field(gt=0, le=1)]
+    lookahead_alpha: AtMostOne
     select: Literal["best_validation", "last"]
     temperature: Positive
     image_to_text_weight: Share
@@ -188,56 +181,46 @@ def in_specifications(name: str, value: Any) -> bool:
     return bool(info.is_required() or value != info.default)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clash:
-    """Constants that are each right and do not fit together."""
+Rule = tuple[Callable[..., bool], str]
+AT_MOST: Rule = (operator.le, "the first at most the second")
+MULTIPLE: Rule = (lambda whole, part: whole % part == 0, "the first a multiple of the second")
+PER_CHANNEL: Rule = (lambda numbers, channels: len(numbers) == channels, "one number for each channel")
+RANGE: Rule = (lambda ends: ends[0] <= ends[1], "the smaller number first")
+AREA: Rule = (lambda ends: ends[1] <= 1, "shares of the image's area, at most 1")
+ASCENDING: Rule = (lambda falls: falls == sorted(falls), "shares of the steps in ascending order")
+MILESTONE: Rule = (lambda schedule, falls: schedule != "multistep" or bool(falls), "at least one milestone")
+ROOT: Rule = (lambda init, name: init != "imagenet" or bool(name), "the data root of the weight file")
 
-    names: tuple[str, ...]
-    found: str
-    allowed: str
+#: Constants, and the rule that their values must satisfy together: what `ProtocolSchema` cannot see.
+RELATIONS: tuple[tuple[str, Rule], ...] = (
+    ("image.size image.prepared_size", AT_MOST),
+    ("pretrain.warmup_steps pretrain.steps", AT_MOST),
+    ("finetune.warmup_steps finetune.steps", AT_MOST),
+    ("image.size network.patch_size", MULTIPLE),
+    ("network.width network.heads", MULTIPLE),
+    ("pretrain.text_encoder.width pretrain.text_encoder.heads", MULTIPLE),
+    ("pretrain.decoder.width pretrain.decoder.heads", MULTIPLE),
+    ("image.mean image.channels", PER_CHANNEL),
+    ("image.std image.channels", PER_CHANNEL),
+    *((f"image.pretrain_augment.{name}", RANGE) for name in ("scale", "ratio", "brightness", "contrast")),
+    ("image.pretrain_augment.scale", AREA),
+    *((f"image.finetune_augment.{name}", RANGE) for name in ("scale", "ratio", "brightness", "contrast")),
+    ("image.finetune_augment.scale", AREA),
+    ("pretrain.milestones", ASCENDING),
+    ("pretrain.schedule pretrain.milestones", MILESTONE),
+    ("finetune.milestones", ASCENDING),
+    ("finetune.schedule finetune.milestones", MILESTONE),
+    ("network.init network.init_path_name", ROOT),
+)
 
 
-def clashes(values: Mapping[str, Any]) -> Iterator[Clash]:
-    """What `ProtocolSchema` cannot see: relations between constants.
+def clashes(values: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
+    """Names of constants that are each right and do not fit together, their values in words, and what is allowed.
 
     Args:
         values: dotted name -> value, each of its right type.
     """
-
-    def clash(names: tuple[str, ...], allowed: str) -> Clash:
-        found = ", ".join(f"{name} is {values[name]!r}" for name in names)
-        return Clash(names=names, found=found, allowed=allowed)
-
-    for small, large in (
-        ("image.size", "image.prepared_size"),
-        ("pretrain.warmup_steps", "pretrain.steps"),
-        ("finetune.warmup_steps", "finetune.steps"),
-    ):
-        if values[small] > values[large]:
-            yield clash((small, large), "the first at most the second")
-    for whole, part in (
-        ("image.size", "network.patch_size"),
-        ("network.width", "network.heads"),
-        ("pretrain.text_encoder.width", "pretrain.text_encoder.heads"),
-        ("pretrain.decoder.width", "pretrain.decoder.heads"),
-    ):
-        if values[whole] % values[part]:
-            yield clash((whole, part), "the first a multiple of the second")
-    for name in ("image.mean", "image.std"):
-        if len(values[name]) != values["image.channels"]:
-            yield clash((name, "image.channels"), "one number for each channel")
-    for part in ("image.pretrain_augment", "image.finetune_augment"):
-        for name in ("scale", "ratio", "brightness", "contrast"):
-            low, high = values[f"{part}.{name}"]
-            if low > high:
-                yield clash((f"{part}.{name}",), "the smaller number first")
-        if values[f"{part}.scale"][1] > 1:
-            yield clash((f"{part}.scale",), "shares of the image's area, at most 1")
-    for part in ("pretrain", "finetune"):
-        name, falls = f"{part}.milestones", values[f"{part}.milestones"]
-        if falls != sorted(falls):
-            yield clash((name,), "shares of the steps in ascending order")
-        if values[f"{part}.schedule"] == "multistep" and not falls:
-            yield clash((f"{part}.schedule", name), "at least one milestone")
-    if values["network.init"] == "imagenet" and not values["network.init_path_name"]:
-        yield clash(("network.init", "network.init_path_name"), "the data root of the weight file")
+    for constants, (fits, allowed) in RELATIONS:
+        names = constants.split()
+        if not fits(*(values[name] for name in names)):
+            yield names, ", ".join(f"{name} is {values[name]!r}" for name in names), allowed

@@ -1,8 +1,8 @@
-"""Resolves training constants: preset, its parents, a target's own values, the manifest's overrides."""
+"""Resolves the training constants: a preset, its parents, a target's own values, and the manifest's overrides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from refers_bench import identity
 from refers_bench.errors import Problem, UserError, nearest, unknown
 from refers_bench.manifest import yaml_text
 from refers_bench.manifest.protocol_schema import CONSTANTS, ProtocolSchema, clashes, in_specifications
@@ -55,19 +56,6 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def field_names() -> list[str]:
-    """Dotted names of all constants."""
-    return sorted(CONSTANTS)
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
-    for name, value in node.items():
-        if isinstance(value, dict) and "value" not in value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 @cache
 def full_size(preset: str) -> bool:
     """Whether a preset's networks and images have the paper's size, so that recipes of other sources apply."""
@@ -84,28 +72,34 @@ def _preset(name: str) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
     if name not in names():
         raise UserError(unknown("protocol preset", name, names()))
     content = dict(yaml_text.read(FOLDER / f"{name}.yaml").content)
-
-    def value_of(leaf: Mapping[str, Any]) -> Value:
-        return Value(
-            value=leaf["value"],
-            origin=f"{name}: {leaf['source']}",
-            stated=not leaf.get("unstated", False),
-            deviation=leaf.get("deviation", ""),
-        )
-
     parent, own_special = content.pop("based_on", None), content.pop("finetune_for", {})
-    content.pop("name")
-    content.pop("title")
-    content.pop("full_size", None)
+    for about in ("name", "title", "full_size"):
+        content.pop(about, None)
     inherited, inherited_special = _preset(parent) if parent else ({}, {})
-    own = {key: value_of(leaf) for key, leaf in _leaves(content)}
+    own = _stated(name, content)
     special = {
         dataset: {key: value for key, value in entries.items() if key not in own}
         for dataset, entries in inherited_special.items()
     }
     for dataset, entries in own_special.items():
-        special.setdefault(dataset, {}).update({f"finetune.{key}": value_of(leaf) for key, leaf in entries.items()})
+        special.setdefault(dataset, {}).update(_stated(name, {"finetune": entries}))
     return inherited | own, special
+
+
+def _stated(preset: str, content: Mapping[str, Any]) -> dict[str, Value]:
+    """Dotted name -> value of the constants in a preset's file, each with its source."""
+    leaves: dict[str, dict[str, Any]] = {}
+    for path, said in identity.flat(content):
+        leaves.setdefault(".".join(path[:-1]), {})[path[-1]] = said
+    return {
+        name: Value(
+            value=leaf["value"],
+            origin=f"{preset}: {leaf['source']}",
+            stated=not leaf.get("unstated", False),
+            deviation=leaf.get("deviation", ""),
+        )
+        for name, leaf in leaves.items()
+    }
 
 
 def with_dotted_overrides(document: yaml_text.Document) -> tuple[yaml_text.Document, list[Problem]]:
@@ -127,19 +121,14 @@ def _dotted(
     """Leaves of nested or dotted mappings; one that is set twice is a problem."""
     found: dict[str, Override] = {}
     problems: list[Problem] = []
-
-    def walk(node: Mapping[str, Any], prefix: str, where: yaml_text.Loc) -> None:
-        for name, value in node.items():
-            dotted, here = f"{prefix}{name}", (*where, name)
-            if isinstance(value, dict):
-                walk(value, f"{dotted}.", here)
-                continue
-            if dotted in found:
-                text = f"'{dotted}' is set here and in line {found[dotted].place.line}"
-                problems.append(document.problem(here, text, allowed="each constant once"))
-            found[dotted] = Override(name=dotted, value=value, place=document.place(here))
-
-    walk(tree, "", loc)
+    for path, value in identity.flat(tree):
+        if value == {}:
+            continue
+        name, place = ".".join(path), document.place((*loc, *path))
+        if name in found:
+            text = f"'{name}' is set here and in line {found[name].place.line}"
+            problems.append(place.problem(text, allowed="each constant once"))
+        found[name] = Override(name=name, value=value, place=place)
     return list(found.values()), problems
 
 
@@ -147,39 +136,26 @@ def flat_overrides(
     tree: Mapping[str, Any], document: yaml_text.Document, loc: yaml_text.Loc
 ) -> tuple[list[Override], list[Problem]]:
     """Nested or dotted overrides of a manifest -> dotted ones, and those that name no constant."""
-    known = field_names()
     overrides, problems = _dotted(tree, document, loc)
-    for item in overrides:
-        inside = [name for name in known if name.startswith(f"{item.name}.")]
-        if inside:
-            place = item.place
-            problems.append(
-                Problem(
-                    found=f"{item.name} is {item.value!r}",
-                    allowed=f"a mapping of {', '.join(name.removeprefix(f'{item.name}.') for name in inside)}",
-                    path=place.path,
-                    line=place.line,
-                    column=place.column,
-                )
-            )
-        elif item.name not in known:
-            problems.append(_no_constant(item, known))
-    return [item for item in overrides if item.name in known], problems
+    problems += [_no_constant(item) for item in overrides if item.name not in CONSTANTS]
+    return [item for item in overrides if item.name in CONSTANTS], problems
 
 
-def _no_constant(item: Override, known: list[str]) -> Problem:
+def _no_constant(item: Override) -> Problem:
+    """What is wrong with an override of a group of constants, or of none."""
+    if inside := _inside(item.name):
+        return item.place.problem(f"{item.name} is {item.value!r}", allowed=f"a mapping of {', '.join(inside)}")
     group = item.name.rpartition(".")[0]
-    while group and not any(name.startswith(f"{group}.") for name in known):
+    while group and not _inside(group):
         group = group.rpartition(".")[0]
-    inside = [name.removeprefix(f"{group}.") for name in known if name.startswith(f"{group}.")]
-    return Problem(
-        found=f"unknown constant '{item.name}'",
-        allowed=f"in {group}: {', '.join(inside)}" if group else f"names that begin with {', '.join(SECTIONS)}",
-        nearest=nearest(item.name, known),
-        path=item.place.path,
-        line=item.place.line,
-        column=item.place.column,
-    )
+    allowed = f"in {group}: {', '.join(_inside(group))}" if group else f"names that begin with {', '.join(SECTIONS)}"
+    close = nearest(item.name, sorted(CONSTANTS))
+    return item.place.problem(f"unknown constant '{item.name}'", allowed=allowed, nearest=close)
+
+
+def _inside(group: str) -> list[str]:
+    """Names of the constants of a group, without its own."""
+    return sorted(name.removeprefix(f"{group}.") for name in CONSTANTS if name.startswith(f"{group}."))
 
 
 def resolve(
@@ -207,35 +183,25 @@ def resolve(
     except ValidationError as error:
         raise UserError([_problem(detail, values, places, preset) for detail in error.errors()]) from error
     misfits = []
-    for clash in clashes({name: value.value for name, value in values.items()}):
-        blamed = [name for name in clash.names if name in places] or clash.names
-        misfits.append(_placed(blamed, clash.found, clash.allowed, places, preset))
+    for blamed, found, allowed in clashes({name: value.value for name, value in values.items()}):
+        place = next((places[name] for name in blamed if name in places), _file(preset))
+        misfits.append(place.problem(found, allowed=allowed))
     if misfits:
         raise UserError(misfits)
     return values
 
 
 def _problem(detail: Any, values: Mapping[str, Value], places: Mapping[str, yaml_text.Place], preset: str) -> Problem:
+    """At the manifest's override of the constant, or in the preset's file."""
     parts = [str(part) for part in detail["loc"]]
-    name = next(
-        (n for n in (".".join(parts[:end]) for end in range(len(parts), 0, -1)) if n in values), ".".join(parts)
-    )
+    whole = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    name = next((one for one in whole if one in values), ".".join(parts))
     found = f"{name} is {detail['input']!r}" if detail["type"] != "missing" else f"{name} is missing"
-    return _placed([name], found, detail["msg"], places, preset)
+    return places.get(name, _file(preset)).problem(found, allowed=detail["msg"])
 
 
-def _placed(
-    names: Sequence[str], found: str, allowed: str, places: Mapping[str, yaml_text.Place], preset: str
-) -> Problem:
-    """At the manifest's override of the first of these constants, or in the preset's file."""
-    place = places.get(names[0])
-    return Problem(
-        found=found,
-        allowed=allowed,
-        path=place.path if place else FOLDER / f"{preset}.yaml",
-        line=place.line if place else None,
-        column=place.column if place else None,
-    )
+def _file(preset: str) -> yaml_text.Place:
+    return yaml_text.Place(FOLDER / f"{preset}.yaml", None, None)
 
 
 def _nested(values: Mapping[str, Value]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where on this machine is the data root of that name?"""
+"""Finds data roots on this machine by name, from the environment and the user config file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import Problem, UserError, nearest
+from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import yaml_text
 
 PREFIX = "REFERS_BENCH_ROOT_"
@@ -85,57 +85,49 @@ def load_roots(environment: Mapping[str, str] | None = None) -> Roots:
     Raises:
         UserError: the config file is malformed.
     """
-    environment = os.environ if environment is None else environment
-    paths: dict[str, Path] = {}
-    origins: dict[str, str] = {}
-    folders: dict[str, Path] = {}
-    engines: dict[str, Mapping[str, Any]] = {}
     config = config_path()
-    if config.is_file():
-        paths, origins, folders, engines = _configured(yaml_text.read(config))
-    for variable, value in environment.items():
+    roots = _configured(yaml_text.read(config)) if config.is_file() else Roots()
+    paths, origins = dict(roots.paths), dict(roots.origins)
+    for variable, value in (os.environ if environment is None else environment).items():
         if variable.startswith(PREFIX) and value:
             name = variable.removeprefix(PREFIX).lower()
             paths[name], origins[name] = Path(value).expanduser().absolute(), f"${variable}"
-    return Roots(
-        paths=paths, origins=origins, cache=folders.get("cache"), results=folders.get("results"), engines=engines
-    )
+    return replace(roots, paths=paths, origins=origins)
 
 
-_Configured = tuple[dict[str, Path], dict[str, str], dict[str, Path], dict[str, Mapping[str, Any]]]
-
-
-def _configured(document: yaml_text.Document) -> _Configured:
-    """Data roots, where each is set, further folders, and sections about engines, from the config file."""
+def _configured(document: yaml_text.Document) -> Roots:
+    """Data roots, further folders, and sections about engines, as the config file sets them."""
     engines: dict[str, Mapping[str, Any]] = {}
-    paths: dict[str, Path] = {}
-    origins: dict[str, str] = {}
-    folders: dict[str, Path] = {}
+    paths: dict[yaml_text.Loc, Path] = {}
     problems: list[Problem] = []
 
-    def path_at(loc: yaml_text.Loc, value: object) -> Path | None:
+    def set_path(loc: yaml_text.Loc, value: object) -> None:
         if isinstance(value, str) and value:
-            return (document.path.parent / Path(value).expanduser()).absolute()
-        problems.append(document.problem(loc, f"{'.'.join(map(str, loc))} is {value!r}", allowed="a path"))
-        return None
+            paths[loc] = (document.path.parent / Path(value).expanduser()).absolute()
+        else:
+            problems.append(document.problem(loc, f"{'.'.join(map(str, loc))} is {value!r}", allowed="a path"))
 
     for name, value in document.content.items():
         if name not in KEYS:
-            close = nearest(name, KEYS)
-            problems.append(document.problem((name,), f"unknown key '{name}'", allowed=", ".join(KEYS), nearest=close))
+            problems.append(document.unknown((name,), "key", name, list(KEYS)))
         elif name in ENGINES:
             from refers_bench.manifest import cluster_schema  # light commands do not load pydantic
 
             engines[name], wrong = cluster_schema.section(name, value, document)
             problems += wrong
         elif name != "data_roots":
-            folders |= {name: path} if (path := path_at((name,), value)) else {}
+            set_path((name,), value)
         elif not isinstance(value, dict):
             problems.append(document.problem((name,), "not a mapping", allowed="name: folder, a line each"))
         else:
             for root, given in value.items():
-                if path := path_at((name, root), given):
-                    paths[root], origins[root] = path, str(document.place((name, root)))
+                set_path((name, root), given)
     if problems:
         raise UserError(problems)
-    return paths, origins, folders, engines
+    return Roots(
+        paths={str(loc[1]): path for loc, path in paths.items() if len(loc) > 1},
+        origins={str(loc[1]): str(document.place(loc)) for loc in paths if len(loc) > 1},
+        cache=paths.get(("cache",)),
+        results=paths.get(("results",)),
+        engines=engines,
+    )

@@ -1,4 +1,4 @@
-"""What may a manifest say?"""
+"""Declares what a manifest may say."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from pydantic import BeforeValidator, Field, field_validator
 from refers_bench import plugins
 from refers_bench.errors import nearest
 from refers_bench.manifest.cluster_schema import SlurmPart
-from refers_bench.manifest.part import Duration, Name, Part
+from refers_bench.manifest.part import Duration, Name, Part, empty, optional
 from refers_bench.manifest.ray_schema import RayPart
 
 
 def share(value: Any) -> Any:
     """The share that "1%" or 0.01 states: 0.01."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)
-        if not match:
-            raise ValueError("a share in (0, 1] or a percentage such as 1%")
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)):
         value = round(float(match[1]) / 100, 12)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ValueError("a share in (0, 1] or a percentage such as 1%")
@@ -29,6 +26,7 @@ def share(value: Any) -> Any:
 #: The environment holds roots in capitals, so their names have none.
 RootName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
+SmallFile = Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -36,16 +34,14 @@ class ProtocolPart(Part):
     """Which preset of training constants, and what differs from it."""
 
     preset: str
-    overrides: dict[str, Any] = Field(
-        default_factory=dict, description="nested or dotted: finetune.learning_rate: 0.01"
-    )
+    overrides: dict[str, Any] = empty(dict, "nested or dotted: finetune.learning_rate: 0.01")
 
 
 class DataPart(Part):
     """Where a dataset's files are: a data root by name, or procedural radiographs in its layout."""
 
-    root: RootName | None = Field(default=None, description="data root; the dataset's id by default")
-    phantom: dict[str, Any] | None = Field(default=None, description="parameters of procedural radiographs")
+    root: RootName | None = optional("data root; the dataset's id by default")
+    phantom: dict[str, Any] | None = optional("parameters of procedural radiographs")
 
 
 class SourcePart(Part):
@@ -59,15 +55,12 @@ class MethodPart(Part):
     """A table row: a method with its parameters."""
 
     id: str
-    name: Name | None = Field(default=None, description="row name; the id by default")
+    name: Name | None = optional("row name; the id by default")
     label: str | None = Field(default=None, max_length=200, description="row title; the method's own by default")
     params: dict[str, Any] = Field(default_factory=dict)
-    overrides: dict[str, Any] = Field(
-        default_factory=dict, description="training constants for this row only; footnoted"
-    )
-    best_of: Name | None = Field(
-        default=None,
-        description="rows with the same value compete for one row of that name: the best on validation in each column",
+    overrides: dict[str, Any] = empty(dict, "training constants for this row only; footnoted")
+    best_of: Name | None = optional(
+        "rows with the same value compete for one row of that name: the best on validation in each column"
     )
     targets: list[str] | None = Field(
         default=None, min_length=1, description="datasets of 'targets' that this row is for; all by default"
@@ -97,11 +90,11 @@ class ExecutionPart(Part):
     """How jobs run; none of it changes a result."""
 
     executor: str = Field(default="local", description="where: local, slurm, ray, or an engine of another package")
-    cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="workers without a GPU")
+    cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = optional("workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    prepare_processes: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="that prepare images, at most; as many as the machine or the allocation offers"
+    prepare_processes: Annotated[int, Field(ge=1, le=1024)] | None = optional(
+        "that prepare images, at most; as many as the machine or the allocation offers"
     )
     arithmetic: Literal["native", "portable"] = Field(
         default="native",
@@ -122,13 +115,9 @@ class ExecutionPart(Part):
         description="equal parts that each batch is processed in, for want of memory; the effective batch stays, and "
         "out of memory makes them more",
     )
-    slurm: SlurmPart = Field(
-        default_factory=SlurmPart, description="of the executor slurm; beside the user config file"
-    )
-    ray: RayPart = Field(default_factory=RayPart, description="of the executor ray; beside the user config file")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="of the executor of another package, as it documents them"
-    )
+    slurm: SlurmPart = empty(SlurmPart, "of the executor slurm; beside the user config file")
+    ray: RayPart = empty(RayPart, "of the executor ray; beside the user config file")
+    options: dict[str, Any] = empty(dict, "of the executor of another package, as it documents them")
 
     @field_validator("executor")
     @classmethod
@@ -149,11 +138,11 @@ class ManifestSchema(Part):
     """Methods x targets x label ratios x seeds."""
 
     version: Literal[1]
-    name: Name | None = Field(default=None, description="the file's name by default")
+    name: Name | None = optional("the file's name by default")
     title: str = Field(default="", max_length=300)
-    include: list[str] = Field(
-        default_factory=list,
-        description="files (relative to this one) read first, in order; mappings are completed key by key, lists and "
+    include: list[str] = empty(
+        list,
+        "files (relative to this one) read first, in order; mappings are completed key by key, lists and "
         "single values replaced; 'name' is not taken over",
     )
     protocol: ProtocolPart
@@ -162,11 +151,10 @@ class ManifestSchema(Part):
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
-    files: dict[RootName, Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]] = Field(
-        default_factory=dict,
-        description="data roots that travel with the manifest: name -> small file beside it; one of the machine wins",
+    files: dict[RootName, SmallFile] = empty(
+        dict, "data roots that travel with the manifest: name -> small file beside it; one of the machine wins"
     )
-    tables: list[str] = Field(default_factory=list, description="reports this manifest is for")
+    tables: list[str] = empty(list, "reports this manifest is for")
     execution: ExecutionPart = Field(default_factory=ExecutionPart)
 
     @field_validator("seeds", "tables", "include")

@@ -1,4 +1,4 @@
-"""What is wrong with a YAML file that does not fit its schema, and where does it stand?"""
+"""Says in words, with a place, where a YAML file does not fit its schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from refers_bench.errors import Problem, nearest
+from refers_bench.errors import Problem
 from refers_bench.manifest.yaml_text import Document, Loc
 
 #: What pydantic says, in words for somebody who writes YAML.
@@ -24,7 +24,7 @@ def problems(error: ValidationError, document: Document, model: type[BaseModel],
     Args:
         error: of `model`.
         document: the file.
-        model: that was asked to read a part of it.
+        model: the schema of a part of it.
         at: place of that part.
     """
     return [_problem(detail, document, model, at) for detail in error.errors()]
@@ -32,13 +32,9 @@ def problems(error: ValidationError, document: Document, model: type[BaseModel],
 
 def _problem(detail: Any, document: Document, model: type[BaseModel], at: Loc) -> Problem:
     inside: Loc = tuple(part for part in detail["loc"] if part != "[key]")
-    loc = (*at, *inside)
-    kind, last = detail["type"], detail["loc"][-1] if detail["loc"] else ""
+    loc, kind, last = (*at, *inside), detail["type"], detail["loc"][-1] if detail["loc"] else ""
     if kind == "extra_forbidden":
-        known = keys_at(model, inside[:-1])
-        return document.problem(
-            loc, f"unknown key '{last}'", allowed=", ".join(known), nearest=nearest(str(last), known)
-        )
+        return document.unknown(loc, "key", str(last), _keys_at(model, inside[:-1]))
     if kind == "missing":
         return document.problem(loc[:-1], f"key '{last}' is missing", allowed=f"'{last}' must be given")
     allowed = _WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
@@ -48,17 +44,14 @@ def _problem(detail: Any, document: Document, model: type[BaseModel], at: Loc) -
         allowed = "lower-case letters, digits and '_', beginning with a letter"
     elif kind == "string_pattern_mismatch" and "slurm" in loc:
         allowed = f"text that matches {detail['ctx']['pattern']}"
-    found = f"{'.'.join(map(str, loc))} is {detail['input']!r}"
-    return document.problem(loc, found[:200], allowed=allowed)
+    return document.problem(loc, f"{'.'.join(map(str, loc))} is {detail['input']!r}"[:200], allowed=allowed)
 
 
-def keys_at(model: Any, loc: Loc) -> list[str]:
+def _keys_at(model: Any, loc: Loc) -> list[str]:
     """Names of the fields of the part of a schema at a place."""
     for part in loc:
         if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
             model = model.model_fields[str(part)].annotation
         else:  # an index of a list, or a key of a mapping: its last type argument is the part's model
             model = get_args(model)[-1] if get_args(model) else model
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return sorted(model.model_fields)
-    return []
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -1,4 +1,4 @@
-"""What stands in a YAML file, and on which line and column does each value stand?"""
+"""Reads a YAML file as plain values, and remembers on which line and column each of them stands."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from refers_bench.errors import Problem, UserError
+from refers_bench.errors import nearest as nearest_of
 
 Loc = tuple[str | int, ...]
 
@@ -26,14 +27,18 @@ MOST_VALUES = 100_000
 
 @dataclass(frozen=True)
 class Place:
-    """A value's file, 1-based line and column."""
+    """A value's file, 1-based line and column; None where they are not known."""
 
     path: Path
-    line: int
-    column: int
+    line: int | None = 1
+    column: int | None = 1
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.column}"
+
+    def problem(self, found: str, *, allowed: str = "", nearest: str = "") -> Problem:
+        """A `Problem` at this place."""
+        return Problem(**vars(self), found=found, allowed=allowed, nearest=nearest)
 
 
 @dataclass(frozen=True)
@@ -52,17 +57,25 @@ class Document:
 
     def place(self, loc: Loc) -> Place:
         """Place of a value, or of the nearest thing around it."""
-        for end in range(len(loc), -1, -1):
-            if loc[:end] in self.places:
-                return self.places[loc[:end]]
-        return Place(self.path, 1, 1)
+        around = (loc[:end] for end in range(len(loc), -1, -1))
+        return next((self.places[outer] for outer in around if outer in self.places), Place(self.path))
 
     def problem(self, loc: Loc, found: str, *, allowed: str = "", nearest: str = "") -> Problem:
         """A `Problem` at a value."""
-        place = self.place(loc)
-        return Problem(
-            found=found, allowed=allowed, nearest=nearest, path=place.path, line=place.line, column=place.column
-        )
+        return self.place(loc).problem(found, allowed=allowed, nearest=nearest)
+
+    def unknown(self, loc: Loc, found: str, name: str, known: list[str], *, none: str = "") -> Problem:
+        """The `Problem` of a name that is not one of the known ones.
+
+        Args:
+            loc: of the name.
+            found: what the name is of, before it.
+            name: as given.
+            known: names that are allowed, in the order in which they are listed.
+            none: what to say where no name is allowed.
+        """
+        allowed = ", ".join(known) or none
+        return self.problem(loc, f"unknown {found} '{name}'", allowed=allowed, nearest=nearest_of(name, known))
 
 
 def read(path: Path) -> Document:
@@ -75,7 +88,7 @@ def read(path: Path) -> Document:
     content = _parsed(path, _text(path))
     if not isinstance(content, CommentedMap):
         found = "an empty file" if content is None else f"a {type(content).__name__.removeprefix('Commented').lower()}"
-        raise UserError(Problem(found=found, allowed="a mapping of keys to values", path=path, line=1, column=1))
+        raise UserError(Place(path).problem(found, allowed="a mapping of keys to values"))
     reader = _Plain(path)
     plain = reader.value(content, ())
     if reader.problems:
@@ -90,7 +103,7 @@ def _text(path: Path) -> str:
         raise UserError("no such file", allowed="a YAML file", path=path) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(Problem(found="not UTF-8 text", allowed="UTF-8", path=path, line=line, column=1)) from error
+        raise UserError(Place(path, line).problem("not UTF-8 text", allowed="UTF-8")) from error
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", path=path) from error
 
@@ -98,9 +111,9 @@ def _text(path: Path) -> str:
 def _parsed(path: Path, text: str) -> Any:
     """What ruamel makes of the text: its own kinds of mappings and lists, which know lines and columns."""
 
-    def problem(found: str, mark: Any = None, allowed: str = "") -> UserError:
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        return UserError(Problem(found=found, allowed=allowed, path=path, line=line, column=column))
+    def refused(found: str, mark: Any = None, allowed: str = "") -> UserError:
+        place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
+        return UserError(place.problem(found, allowed=allowed))
 
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = False
@@ -111,20 +124,19 @@ def _parsed(path: Path, text: str) -> Any:
             return yaml.load(text)
     except DuplicateKeyError as error:
         found = str(error.problem).splitlines()[0].partition(" with ")[0]
-        raise problem(found, error.problem_mark, "each key once") from error
+        raise refused(found, error.problem_mark, "each key once") from error
     except MarkedYAMLError as error:
         found = " ".join(str(error.problem or error.context).split())
-        raise problem(f"not YAML: {found}", error.problem_mark or error.context_mark) from error
+        raise refused(f"not YAML: {found}", error.problem_mark or error.context_mark) from error
     except ReaderError as error:
         before = text[: error.position]
-        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        place = Place(path, before.count("\n") + 1, error.position - before.rfind("\n"))
         code = error.character if isinstance(error.character, int) else ord(error.character)
-        found = f"not YAML: the control character U+{code:04X}"
-        raise UserError(Problem(found=found, path=path, line=line, column=column)) from error
+        raise UserError(place.problem(f"not YAML: the control character U+{code:04X}")) from error
     except (YAMLError, ValueError, TypeError) as error:
-        raise problem(f"not YAML: {' '.join(str(error).split())}") from error
+        raise refused(f"not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise problem("nested too deeply") from error
+        raise refused("nested too deeply") from error
 
 
 @dataclass
@@ -138,25 +150,21 @@ class _Plain:
     def value(self, node: Any, loc: Loc) -> Any:
         """The plain value at `loc`."""
         if len(self.places) > MOST_VALUES:
-            raise UserError(Problem(found=f"more than {MOST_VALUES} values", path=self.path, line=1, column=1))
+            raise UserError(Place(self.path).problem(f"more than {MOST_VALUES} values"))
         tag = getattr(getattr(node, "tag", None), "value", None)
         if (tag and not str(tag).startswith("tag:yaml.org,2002:")) or type(node).__name__ == "TaggedScalar":
             return self.refuse(loc, f"the tag '{tag}'", "plain YAML values")
         if isinstance(node, CommentedMap):
-            for name in node:
-                if name in (node.lc.data or {}):
-                    self.note((*loc, str(name)), *node.lc.key(name))
+            self.note(loc, {str(name): node.lc.key(name) for name in node if name in (node.lc.data or {})})
             return {str(name): self.value(item, (*loc, str(name))) for name, item in node.items()}
         if isinstance(node, CommentedSeq):
-            for index in range(len(node)):
-                if index in (node.lc.data or {}):
-                    self.note((*loc, index), *node.lc.item(index))
+            self.note(loc, {at: node.lc.item(at) for at in range(len(node)) if at in (node.lc.data or {})})
             return [self.value(item, (*loc, index)) for index, item in enumerate(node)]
         return self.scalar(node, loc)
 
-    def note(self, loc: Loc, line: int, column: int) -> None:
-        """Remember the place of a value; ruamel counts from 0."""
-        self.places[loc] = Place(self.path, line + 1, column + 1)
+    def note(self, loc: Loc, marks: Mapping[Any, tuple[int, int]]) -> None:
+        """Remember the places of the values of a mapping or list; ruamel counts from 0."""
+        self.places |= {(*loc, name): Place(self.path, line + 1, column + 1) for name, (line, column) in marks.items()}
 
     def scalar(self, node: Any, loc: Loc) -> Any:
         """A string, number, boolean or None; ruamel's own subclasses keep formatting we do not need."""
@@ -170,7 +178,7 @@ class _Plain:
                 return kind(node)
         return node if node is None else self.refuse(loc, f"a {type(node).__name__}", "plain YAML values")
 
-    def refuse(self, loc: Loc, found: str, allowed: str = "") -> None:
+    def refuse(self, loc: Loc, found: str, allowed: str) -> None:
         """Note a problem; the value becomes None."""
         here = Document(self.path, {}, self.places).problem(loc, found, allowed=allowed)
         if here not in self.problems[-1:]:

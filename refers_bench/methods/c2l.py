@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.plugins import LENGTHS_AT, Method
+from refers_bench.plugins import LENGTHS_AT, Method, Section
 
 if TYPE_CHECKING:
     from refers_bench.nets.facts import SourceFacts
     from refers_bench.nets.momentum_contrast import MomentumContrast
-    from refers_bench.nets.radiograph_transformer import RadiographTransformer
 
 
 class Params(BaseModel):
@@ -76,20 +75,8 @@ RECIPE: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
-    """The protocol's radiograph transformer."""
-    from refers_bench.nets.radiograph_transformer import build
-
-    return build(network, image)
-
-
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: RadiographTransformer,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: Any
 ) -> MomentumContrast:
     """The mean of the plain, the homogeneous and the heterogeneous contrast."""
     from refers_bench.data.distortions import cutout
@@ -118,7 +105,6 @@ METHOD = Method(
     source="Zhou et al., MICCAI 2020; github.com/funnyzhou/C2L_MICCAI2020",
     impl=2,
     Params=Params,
-    build_encoder=build_encoder,
     build_objective=build_objective,
     constants=VIEWS,
     recipe=RECIPE,
@@ -131,5 +117,6 @@ METHOD = Method(
     parts="features",
     # Queries of the plain and the mixed view, and their keys.
     passes=lambda params: (2.0, 2.0),
+    crops=lambda params: params.crops,
     footnotes=footnotes,
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.plugins import Method
+from refers_bench.plugins import Method, Section
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +33,7 @@ class Params(BaseModel):
     source: str = Field(default="", max_length=300, description="where the weights come from, for the footnote")
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> nn.Module:
+def build_encoder(params: Params, network: Section, image: Section) -> nn.Module:
     """The protocol's radiograph transformer or a ResNet, to be filled from the file."""
     from refers_bench.nets import convnet, radiograph_transformer
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from refers_bench.plugins import LENGTHS_AT, Method
+from refers_bench.plugins import LENGTHS_AT, Method, Section
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from refers_bench.nets.facts import SourceFacts
-    from refers_bench.nets.radiograph_transformer import RadiographTransformer
     from refers_bench.nets.restoration import RestorationObjective
 
 
@@ -76,20 +75,8 @@ def distort(x_NHW: Tensor, generator: Any, *, swaps: int, side: tuple[int, int])
     return apply_swaps(x_NHW, drawn)
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
-    """The protocol's radiograph transformer."""
-    from refers_bench.nets.radiograph_transformer import build
-
-    return build(network, image)
-
-
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: RadiographTransformer,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: Any
 ) -> RestorationObjective:
     """Mean squared error between restored and clean grey levels, over all pixels."""
     from refers_bench.nets.restoration import RestorationObjective, decoder_of
@@ -107,8 +94,8 @@ METHOD = Method(
     source="Chen et al., Medical Image Analysis 2019; sizes and number of swaps are our reading",
     impl=2,
     Params=Params,
-    build_encoder=build_encoder,
     build_objective=build_objective,
     constants=SEEN,
     parts="examples",
+    decoder=lambda params: params.decoder,
 )

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.plugins import Method
+from refers_bench.plugins import Method, Section
 
 if TYPE_CHECKING:
     from refers_bench.nets.facts import SourceFacts
-    from refers_bench.nets.radiograph_transformer import RadiographTransformer
     from refers_bench.nets.stand_in import ShapeObjective
 
 
@@ -41,20 +40,8 @@ class Params(BaseModel):
     views: int = Field(default=1, ge=1, le=1, description="images per example of the stand-in")
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
-    """The protocol's radiograph transformer."""
-    from refers_bench.nets.radiograph_transformer import build
-
-    return build(network, image)
-
-
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: RadiographTransformer,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: Any
 ) -> ShapeObjective:
     """Of the stand-in: cross-entropy over the shapes of procedural photographs."""
     from refers_bench.data.phantoms.natural import SHAPES, scenes
@@ -92,7 +79,6 @@ METHOD = Method(
     source="Dosovitskiy et al., ICLR 2021; weights as timm or the JAX release distribute them",
     impl=1,
     Params=Params,
-    build_encoder=build_encoder,
     build_objective=build_objective,
     source_values=SOURCE_VALUES,
     parts="examples",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.plugins import Method
+from refers_bench.plugins import Method, Section
 
 if TYPE_CHECKING:
     from refers_bench.nets.convnet import ConvNet
@@ -26,7 +26,7 @@ class Params(BaseModel):
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> ConvNet:
+def build_encoder(params: Params, network: Section, image: Section) -> ConvNet:
     """A ResNet; the protocol's `network` section describes transformers and is not used."""
     from refers_bench.nets.convnet import build
 
@@ -34,12 +34,7 @@ def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str
 
 
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: ConvNet,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: ConvNet
 ) -> LabelObjective:
     """BCE over the source's labels, the study's labels standing for each of its radiographs."""
     from refers_bench.nets.study_objective import LabelObjective

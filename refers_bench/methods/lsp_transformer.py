@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from refers_bench.plugins import Method
+from refers_bench.plugins import Method, Section
 
 if TYPE_CHECKING:
     from refers_bench.nets.facts import SourceFacts
-    from refers_bench.nets.radiograph_transformer import RadiographTransformer
     from refers_bench.nets.study_objective import LabelObjective
 
 
@@ -23,20 +21,8 @@ class Params(BaseModel):
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
-    """The protocol's radiograph transformer."""
-    from refers_bench.nets.radiograph_transformer import build
-
-    return build(network, image)
-
-
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: RadiographTransformer,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: Any
 ) -> LabelObjective:
     """BCE over the source's labels, the study's labels standing for each of its radiographs."""
     from refers_bench.nets.study_objective import LabelObjective
@@ -49,7 +35,6 @@ METHOD = Method(
     source="paper, Table 2 and Methods (label-supervised pre-training); no code released",
     impl=1,
     Params=Params,
-    build_encoder=build_encoder,
     build_objective=build_objective,
     parts="examples",
     needs=frozenset({"labels"}),

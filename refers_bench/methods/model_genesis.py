@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from refers_bench.plugins import Method
+from refers_bench.plugins import Method, Section
 
 if TYPE_CHECKING:
     from refers_bench.nets.facts import SourceFacts
-    from refers_bench.nets.radiograph_transformer import RadiographTransformer
     from refers_bench.nets.restoration import RestorationObjective
 
 
@@ -85,20 +84,8 @@ SEEN: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def build_encoder(params: Params, network: Mapping[str, Any], image: Mapping[str, Any]) -> RadiographTransformer:
-    """The protocol's radiograph transformer."""
-    from refers_bench.nets.radiograph_transformer import build
-
-    return build(network, image)
-
-
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: RadiographTransformer,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: Any
 ) -> RestorationObjective:
     """Mean squared error between restored and flipped clean grey levels, over all pixels."""
     from refers_bench.data.pretext import flips, genesis
@@ -139,7 +126,7 @@ METHOD = Method(
     constants=SEEN,
     source_values={**SEEN, **SOURCE_VALUES},
     Params=Params,
-    build_encoder=build_encoder,
     build_objective=build_objective,
     parts="examples",
+    decoder=lambda params: params.decoder,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from refers_bench.plugins import Method
+from refers_bench.plugins import Method, Section
 
 if TYPE_CHECKING:
     from refers_bench.nets.convnet import ConvNet
@@ -73,9 +73,7 @@ class Params(BaseModel):
         return feature if feature != "auto" else "aggregation_embedding" if contrasted else "patches"
 
 
-def build_encoder(
-    params: Params, network: Mapping[str, Any], image: Mapping[str, Any]
-) -> RadiographTransformer | ConvNet:
+def build_encoder(params: Params, network: Section, image: Section) -> RadiographTransformer | ConvNet:
     """The protocol's radiograph transformer, or a plain ViT that reads out what its pre-training trains."""
     from refers_bench.nets import convnet, radiograph_transformer
 
@@ -88,12 +86,7 @@ def build_encoder(
 
 
 def build_objective(
-    params: Params,
-    facts: SourceFacts,
-    network: Mapping[str, Any],
-    image: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    encoder: RadiographTransformer | ConvNet,
+    params: Params, facts: SourceFacts, network: Section, image: Section, pretrain: Section, encoder: Any
 ) -> StudyObjective:
     """Both report tasks over fused views, as the parameters switch them."""
     from refers_bench.nets import text_encoder
@@ -178,6 +171,9 @@ METHOD = Method(
     build_objective=build_objective,
     parts="features",
     needs=frozenset({"reports"}),
+    views=lambda params: params.views,
+    report_tasks=lambda params: params.tasks,
+    report_pairing=lambda params: params.report_pairing,
     architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else params.backbone,
     footnotes=footnotes,
 )

@@ -1,33 +1,30 @@
-"""In which layout did others store these weights, and how do they become ours?"""
+"""Converts weights that others stored, PyTorch state dicts or JAX arrays, to the names and shapes of our encoders.
+
+The tables of names stand in ``foreign_layouts.toml``. timm's own filters are no substitute: they convert to a model of
+timm's and resample positions by another rule than the released code.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from refers_bench.nets import official_layouts
+from refers_bench.errors import UserError
 
 #: Entries that hold the state dict in checkpoints of common trainers.
 _NESTED = ("model", "state_dict", "teacher", "student", "encoder", "model_state", "net", "module")
-#: Prefixes in front of an image encoder, longest first.
-_PREFIXES = (
-    "module.momentum_encoder.",
-    "module.base_encoder.",
-    "module.encoder_q.",
-    "base_encoder.",
-    "encoder_q.",
-    "image_encoder.",
-    "backbone.",
-    "module.",
-    "_orig_mod.",
-    "model.",
-    "encoder.",
-)
+#: Prefixes of MoCo's trained encoder, which is taken and not the one that follows it.
+_TRAINED = ("module.base_encoder.", "base_encoder.", "module.encoder_q.", "encoder_q.")
+#: Further prefixes in front of an image encoder.
+_PREFIXES = ("module.momentum_encoder.", "image_encoder.", "backbone.", "module.", "_orig_mod.", "model.", "encoder.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +33,89 @@ class Layout:
 
     Attributes:
         name: for people.
-        mark: a name that every state dict of this layout has.
-        convert: state dict -> our names; what has no place keeps its own name.
+        mark: pattern of a name that every state dict of this layout has.
+        prefixes: taken off every name.
+        older: name of a newer version -> the name that stands in `names`.
+        names: our name -> theirs; several are stacked.
+        bare: whether embeddings have no batch axis, and the patch map no bias.
         backbone: "radiograph_transformer" or "resnet".
         remark: what the conversion loses; '' for nothing.
     """
 
     name: str
     mark: str
-    convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    prefixes: Sequence[str] = ()
+    older: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    bare: bool = False
     backbone: str = "radiograph_transformer"
     remark: str = ""
+
+    def convert(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict under our names; what has no place keeps its own name.
+
+        Also right for gradients.
+
+        Raises:
+            KeyError: a tensor that this layout must have is not there.
+            RuntimeError, IndexError, TypeError: one has a shape that it cannot have.
+        """
+        if self.backbone == "resnet":
+            return {f"net.{name.removeprefix('net.')}": value for name, value in weights.items()}
+        out = _renamed({self._stripped(name): value for name, value in weights.items()}, self.older)
+        for ours, theirs in self.names.items():
+            if not isinstance(theirs, str):
+                out = _stacked(out, theirs, ours)
+        out = _renamed(out, {theirs: ours for ours, theirs in self.names.items() if isinstance(theirs, str)})
+        if self.bare:
+            out["aggregation_embedding"] = out["aggregation_embedding"].reshape(1, 1, -1)
+            out["position_embedding"] = out["position_embedding"][None]
+            out["patch_embedding.bias"] = torch.zeros(len(out["patch_embedding.weight"]), dtype=torch.float32)
+        return out
+
+    def _stripped(self, name: str) -> str:
+        for prefix in self.prefixes:
+            name = name.removeprefix(prefix)
+        return name
+
+
+def _pattern(name: str) -> str:
+    """Pattern of a name of the tables; its groups are the number of the block, and the kind of a map's tensor."""
+    return re.escape(name).replace(r"\#", r"(?P<block>\d+)") + ("(?P<kind>weight|bias)" if name[-1] in "._" else "")
+
+
+def _replacement(name: str) -> str:
+    return name.replace("#", r"\g<block>") + (r"\g<kind>" if name[-1] in "._" else "")
+
+
+def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Names of the tables, each name of `weights` by the first that fits; others stay."""
+    rules = [(re.compile(_pattern(old)), _replacement(new)) for old, new in names.items()]
+
+    def renamed(name: str) -> str:
+        return next((found.expand(new) for old, new in rules if (found := old.fullmatch(name))), name)
+
+    return {renamed(name): value for name, value in weights.items()}
+
+
+def _stacked(weights: Mapping[str, Tensor], parts: Sequence[str], whole: str) -> dict[str, Tensor]:
+    """With separate maps (query, key and value) as one."""
+    out = dict(weights)
+    for name in weights:
+        if found := re.fullmatch(_pattern(parts[0]), name):
+            tensors = [out.pop(found.expand(_replacement(part))) for part in parts]
+            out[found.expand(_replacement(whole))] = torch.cat(tensors)
+    return out
+
+
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+LAYOUTS = tuple(Layout(**table) for table in _TABLES["layouts"])
+
+
+def recognised(weights: Mapping[str, Tensor]) -> Layout | None:
+    """The layout of a state dict, or None."""
+    fitting = (layout for layout in LAYOUTS if any(re.fullmatch(layout.mark, name) for name in weights))
+    return next(fitting, None)
 
 
 def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -62,148 +131,85 @@ def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
     tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if recognised(tensors):
         return tensors
-    for prefix in ("module.base_encoder.", "base_encoder.", "module.encoder_q.", "encoder_q."):
-        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        if own:
-            return own
-    for prefix in _PREFIXES:
-        if tensors and sum(name.startswith(prefix) for name in tensors) > len(tensors) / 2:
-            inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    for prefix in (*_TRAINED, *_PREFIXES):
+        inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        if inside and prefix in _TRAINED:
+            return inside
+        if len(inside) > len(tensors) / 2:
             return unwrapped(inside)
     return tensors
 
 
-def _renamed(weights: Mapping[str, Tensor], rules: Mapping[str, str]) -> dict[str, Tensor]:
-    """Apply the first rule (pattern -> replacement) that matches a whole name."""
-    out = {}
-    for name, value in weights.items():
-        for pattern, replacement in rules.items():
-            if re.fullmatch(pattern, name):
-                name = re.sub(pattern, replacement, name)
-                break
-        out[name] = value
-    return out
-
-
-_TIMM = {
-    r"cls_token": "aggregation_embedding",
-    r"pos_embed": "position_embedding",
-    r"patch_embed\.proj\.(weight|bias)": r"patch_embedding.\1",
-    r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)": r"blocks.\1.attention.qkv.\2",
-    r"blocks\.(\d+)\.attn\.proj\.(weight|bias)": r"blocks.\1.attention.out.\2",
-    r"blocks\.(\d+)\.mlp\.fc([12])\.(weight|bias)": r"blocks.\1.fc\2.\3",
-}
-_TORCHVISION = {
-    r"class_token": "aggregation_embedding",
-    r"encoder\.pos_embedding": "position_embedding",
-    r"conv_proj\.(weight|bias)": r"patch_embedding.\1",
-    r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(weight|bias)": r"blocks.\1.norm\2.\3",
-    r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(weight|bias)": r"blocks.\1.attention.qkv.\2",
-    r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(weight|bias)": r"blocks.\1.attention.out.\2",
-    r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(weight|bias)": r"blocks.\1.fc1.\2",
-    r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(weight|bias)": r"blocks.\1.fc2.\2",
-    r"encoder\.ln\.(weight|bias)": r"norm.\1",
-}
-_OPEN_CLIP = {
-    r"visual\.class_embedding": "aggregation_embedding",
-    r"visual\.positional_embedding": "position_embedding",
-    r"visual\.conv1\.weight": "patch_embedding.weight",
-    r"visual\.transformer\.resblocks\.(\d+)\.ln_([12])\.(weight|bias)": r"blocks.\1.norm\2.\3",
-    r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)": r"blocks.\1.attention.qkv.\2",
-    r"visual\.transformer\.resblocks\.(\d+)\.attn\.out_proj\.(weight|bias)": r"blocks.\1.attention.out.\2",
-    r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_fc\.(weight|bias)": r"blocks.\1.fc1.\2",
-    r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(weight|bias)": r"blocks.\1.fc2.\2",
-    r"visual\.ln_post\.(weight|bias)": r"norm.\1",
-}
-_HUGGING_FACE = {
-    r"embeddings\.cls_token": "aggregation_embedding",
-    r"embeddings\.position_embeddings": "position_embedding",
-    r"embeddings\.patch_embeddings\.projection\.(weight|bias)": r"patch_embedding.\1",
-    r"encoder\.layer\.(\d+)\.layernorm_before\.(weight|bias)": r"blocks.\1.norm1.\2",
-    r"encoder\.layer\.(\d+)\.layernorm_after\.(weight|bias)": r"blocks.\1.norm2.\2",
-    r"encoder\.layer\.(\d+)\.attention\.output\.dense\.(weight|bias)": r"blocks.\1.attention.out.\2",
-    r"encoder\.layer\.(\d+)\.intermediate\.dense\.(weight|bias)": r"blocks.\1.fc1.\2",
-    r"encoder\.layer\.(\d+)\.output\.dense\.(weight|bias)": r"blocks.\1.fc2.\2",
-    r"layernorm\.(weight|bias)": r"norm.\1",
-}
-#: Names since transformers 5, in memory; files on disk mostly have the older ones.
-_HUGGING_FACE_5 = {
-    r"layers\.(\d+)\.layernorm_(before|after)\.(weight|bias)": r"encoder.layer.\1.layernorm_\2.\3",
-    r"layers\.(\d+)\.attention\.q_proj\.(weight|bias)": r"encoder.layer.\1.attention.attention.query.\2",
-    r"layers\.(\d+)\.attention\.k_proj\.(weight|bias)": r"encoder.layer.\1.attention.attention.key.\2",
-    r"layers\.(\d+)\.attention\.v_proj\.(weight|bias)": r"encoder.layer.\1.attention.attention.value.\2",
-    r"layers\.(\d+)\.attention\.o_proj\.(weight|bias)": r"encoder.layer.\1.attention.output.dense.\2",
-    r"layers\.(\d+)\.mlp\.fc1\.(weight|bias)": r"encoder.layer.\1.intermediate.dense.\2",
-    r"layers\.(\d+)\.mlp\.fc2\.(weight|bias)": r"encoder.layer.\1.output.dense.\2",
+#: Part of a block in Google's layout -> in that of the REFERS release.
+_JAX_BLOCK = {
+    "LayerNorm_0": "attention_norm",
+    "LayerNorm_2": "ffn_norm",
+    **{f"MultiHeadDotProductAttention_1/{part}": f"attn.{part}" for part in ("query", "key", "value", "out")},
+    "MlpBlock_3/Dense_0": "ffn.fc1",
+    "MlpBlock_3/Dense_1": "ffn.fc2",
 }
 
 
-def _open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The image tower; its patch map has no bias and its embeddings no batch axis. Text entries keep their names."""
-    out = _renamed(weights, _OPEN_CLIP)
-    out["aggregation_embedding"] = out["aggregation_embedding"].reshape(1, 1, -1)
-    out["position_embedding"] = out["position_embedding"][None]
-    out["patch_embedding.bias"] = torch.zeros(len(out["patch_embedding.weight"]), dtype=torch.float32)
-    return out
+def from_jax(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Arrays of Google's ``ViT-B_16.npz`` layout -> names of the REFERS release; other arrays keep their own.
+
+    Raises:
+        KeyError: an array that this layout must have is not there.
+        RuntimeError, IndexError, TypeError: one has a shape or type that it cannot have.
+
+    Source: VisionTransformer.load_from of the released code.
+    """
+    used: set[str] = set()
+
+    def array(name: str) -> Tensor:
+        used.add(name)
+        return torch.from_numpy(arrays[name].copy())
+
+    out = {
+        "transformer.embeddings.cls_token": array("cls"),
+        "transformer.embeddings.patch_embeddings.weight": array("embedding/kernel").permute(3, 2, 0, 1),
+        "transformer.embeddings.patch_embeddings.bias": array("embedding/bias"),
+        "transformer.embeddings.position_embeddings": array("Transformer/posembed_input/pos_embedding"),
+        "transformer.encoder.encoder_norm.weight": array("Transformer/encoder_norm/scale"),
+        "transformer.encoder.encoder_norm.bias": array("Transformer/encoder_norm/bias"),
+    }
+    for i in {int(m[1]) for name in arrays if (m := re.match(r"Transformer/encoderblock_(\d+)/", name))}:
+        for theirs, ours in _JAX_BLOCK.items():
+            place, name = f"Transformer/encoderblock_{i}/{theirs}", f"transformer.encoder.layer.{i}.{ours}"
+            bias = array(f"{place}/bias").flatten()
+            if "Norm" in theirs:
+                weight = array(f"{place}/scale")
+            elif "Attention" in theirs:
+                weight = array(f"{place}/kernel").reshape(len(bias), len(bias)).T
+            else:
+                weight = array(f"{place}/kernel").T
+            out |= {f"{name}.weight": weight, f"{name}.bias": bias}
+    if "head/kernel" in arrays:
+        out |= {"head.weight": array("head/kernel").T, "head.bias": array("head/bias")}
+    out |= {name: array(name) for name in arrays if name not in used and arrays[name].dtype.kind in "fiub"}
+    return {name: value.contiguous() for name, value in out.items()}
 
 
-def _hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value are separate maps."""
-    flat = _renamed({name.removeprefix("vit."): value for name, value in weights.items()}, _HUGGING_FACE_5)
-    out: dict[str, Tensor] = {}
-    rest = dict(flat)
-    for name in flat:
-        if found := re.fullmatch(r"encoder\.layer\.(\d+)\.attention\.attention\.query\.(weight|bias)", name):
-            parts = [f"encoder.layer.{found[1]}.attention.attention.{p}.{found[2]}" for p in ("query", "key", "value")]
-            out[f"blocks.{found[1]}.attention.qkv.{found[2]}"] = torch.cat([flat[part] for part in parts])
-            for part in parts:
-                del rest[part]
-    return out | _renamed(rest, _HUGGING_FACE)
+def resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """Resample a (1, 1+n*n, D) position embedding to (1, 1+grid*grid, D); the first position is kept.
 
+    Bilinear with aligned corners, as ``scipy.ndimage.zoom`` of order 1, without that function's artefact of zeros
+    in the last row and column at some sizes.
 
-def _resnet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"net.{name}" if not name.startswith("net.") else name: value for name, value in weights.items()}
+    Raises:
+        UserError: the old grid is not square.
 
-
-LAYOUTS = (
-    Layout(name="refers-bench", mark=r"blocks\.0\.attention\.qkv\.weight", convert=dict),
-    Layout(name="refers-bench ResNet", mark=r"net\.conv1\.weight", convert=_resnet, backbone="resnet"),
-    Layout(
-        name="REFERS release",
-        mark=r"(visual\.vit\.)?transformer\.embeddings\.cls_token",
-        convert=official_layouts.with_rest,
-    ),
-    Layout(
-        name="timm ViT (also MAE, MoCo v3, DINO)",
-        mark=r"blocks\.0\.attn\.qkv\.weight",
-        convert=lambda weights: _renamed(weights, _TIMM),
-    ),
-    Layout(
-        name="torchvision ViT",
-        mark=r"encoder\.layers\.encoder_layer_0\.ln_1\.weight",
-        convert=lambda weights: _renamed(weights, _TORCHVISION),
-    ),
-    Layout(
-        name="open_clip image tower",
-        mark=r"visual\.transformer\.resblocks\.0\.ln_1\.weight",
-        convert=_open_clip,
-        remark="the layer norm before the first block (ln_pre) and the projection have no place here",
-    ),
-    Layout(
-        name="Hugging Face ViT",
-        mark=r"(vit\.)?(encoder\.layer|layers)\.0\.layernorm_before\.weight",
-        convert=_hugging_face,
-    ),
-    Layout(name="ResNet (timm, torchvision)", mark=r"layer1\.0\.conv1\.weight", convert=_resnet, backbone="resnet"),
-)
-
-
-def recognised(weights: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a state dict, or None."""
-    for layout in LAYOUTS:
-        if any(re.fullmatch(layout.mark, name) for name in weights):
-            return layout
-    return None
+    Source: VisionTransformer.load_from of the released code.
+    """
+    first, rest = positions[:, :1], positions[:, 1:]
+    old = round(rest.shape[1] ** 0.5)
+    if old * old != rest.shape[1]:
+        raise UserError(f"a position embedding of {rest.shape[1]} patches has no square grid")
+    if old == grid:
+        return positions
+    plane = rest.reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(plane, size=(grid, grid), mode="bilinear", align_corners=True)
+    return torch.cat([first, resized.permute(0, 2, 3, 1).reshape(1, grid * grid, -1)], dim=1)
 
 
 def adding_projection(positions: Tensor) -> dict[str, Tensor]:
@@ -254,13 +260,5 @@ def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if any(name.startswith("position_projection") for name in weights):
         weights = folded(weights)
-    back = {
-        r"aggregation_embedding": "cls_token",
-        r"position_embedding": "pos_embed",
-        r"patch_embedding\.(weight|bias)": r"patch_embed.proj.\1",
-        r"blocks\.(\d+)\.attention\.qkv\.(weight|bias)": r"blocks.\1.attn.qkv.\2",
-        r"blocks\.(\d+)\.attention\.out\.(weight|bias)": r"blocks.\1.attn.proj.\2",
-        r"blocks\.(\d+)\.fc([12])\.(weight|bias)": r"blocks.\1.mlp.fc\2.\3",
-        r"net\.(.*)": r"\1",
-    }
-    return _renamed(weights, back)
+    timm: Any = next(layout for layout in LAYOUTS if layout.name.startswith("timm")).names
+    return {name.removeprefix("net."): value for name, value in _renamed(weights, timm).items()}

@@ -1,4 +1,4 @@
-"""Which data does a plan stand on: root or phantom, and its identity?"""
+"""Finds the data of a plan, on disk or procedural, and what identifies them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,11 @@ from refers_bench import identity, plugins
 from refers_bench.data.problems import written
 from refers_bench.errors import DataError, Problem, UserError
 from refers_bench.machine import shared_out
-from refers_bench.manifest.checks import available
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
 DIGEST = "refers_bench.data.index:digest"
-#: Images of datasets as their owners count them, for estimates before they are on disk.
-DOCUMENTED_IMAGES = {
-    "mimic_cxr_jpg": 377_110,
-    "openi": 7_470,
-    "nih_chestxray14": 112_120,
-    "vinbigdata_cxr": 15_000,
-    "shenzhen_tb": 662,
-    "covid19_idc": 929,
-}
-
-
 #: Of an index: its digest and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
 
@@ -94,7 +82,7 @@ def planned_data(
     found = [_known(manifest, roots, dataset, params, cache) for dataset, params in wanted]
     unread = {place: one for place, one in enumerate(found) if isinstance(one, _Unread)}
     # The longest first, which is read here; the rest by another process.
-    places = sorted(unread, key=lambda place: -DOCUMENTED_IMAGES.get(unread[place].planned.dataset, 0))
+    places = sorted(unread, key=lambda place: -unread[place].planned.images)
     parts = [[unread[place] for place in part] for part in (places[:1], places[1:]) if part]
     answers = [answer for part in shared_out(_read_parts, parts, worth=1) for answer in part]
     problems: list[Problem] = []
@@ -104,10 +92,8 @@ def planned_data(
             index_memo.keep(one.memo, answer)
             found[place] = replace(one.planned, **answer)
         else:
-            whole = cache / "problems" / f"{one.planned.dataset}.txt" if cache else None
-            problems += [
-                problem for problem in (written(answer, whole) if whole else answer) if problem not in problems
-            ]
+            listed = written(answer, cache / "problems" / f"{one.planned.dataset}.txt") if cache else answer
+            problems += [problem for problem in listed if problem not in problems]
     if problems:
         raise UserError(problems)
     return [one for one in found if isinstance(one, PlannedData)]
@@ -117,31 +103,22 @@ def _known(
     manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any], cache: Path | None
 ) -> PlannedData | _Unread:
     """A dataset as far as it is known without reading its index."""
-    if not available("dataset", dataset_id):
-        return PlannedData(
-            dataset=dataset_id,
-            params=dict(params),
-            unavailable=f"dataset {dataset_id}: not available in this version",
-            images=DOCUMENTED_IMAGES.get(dataset_id, 0),
-        )
     dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
-    part = manifest.content.data.get(dataset_id)
-    model = dataset.Params(**params)
-    resolved = model.model_dump(mode="json")
+    part, model = manifest.content.data.get(dataset_id), dataset.Params(**params)
+    resolved, images = model.model_dump(mode="json"), dataset.documented_images(model)
+    planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, images=images)
     if part is not None and part.phantom is not None:
-        return _phantom(dataset_id, dataset, model, resolved, part.phantom)
-    root = part.root if part and part.root else dataset_id
-    names, lists = {root: dataset_id}, dataset.lists(model)
-    if lists:
-        names[lists] = lists
-    planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, roots=names)
+        return _phantom(planned, dataset, model, part.phantom)
+    root, lists = (part and part.root) or dataset_id, dataset.lists(model)
+    names = {root: dataset_id, **({lists: lists} if lists else {})}
     for name in names:
         if reason := roots.why_not(name, folder=True):
-            return replace(planned, unavailable=reason, images=DOCUMENTED_IMAGES.get(dataset_id, 0))
+            return replace(planned, roots=names, unavailable=reason)
     folders = {name: roots.paths[name] for name in names}
-    memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": resolved}, folders)
+    memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": planned.params}, folders)
+    planned = replace(planned, roots=names, **(found or {}))
     if found is not None:
-        return replace(planned, **found)
+        return planned
     return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
 
 
@@ -159,26 +136,20 @@ def _read(unread: _Unread) -> Answer:
     return {"digest": plugins.resolve(DIGEST)(index), "images": len(index)}
 
 
-def _phantom(
-    dataset_id: str, dataset: plugins.Dataset, model: Any, params: Mapping[str, Any], given: Mapping[str, Any]
-) -> PlannedData:
+def _phantom(planned: PlannedData, dataset: plugins.Dataset, model: Any, given: Mapping[str, Any]) -> PlannedData:
     """Procedural radiographs: their parameters are their identity, nothing needs to be on disk."""
     phantoms = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
-    settings = {
-        **phantoms(**given).model_dump(mode="json"),
-        "impl": plugins.resolve("refers_bench.data.phantoms.radiographs:IMPL"),
-    }
+    impl = plugins.resolve("refers_bench.data.phantoms.radiographs:IMPL")
+    settings = {**phantoms(**given).model_dump(mode="json"), "impl": impl}
     unavailable = ""
     if dataset.write_layout is None:
-        unavailable = f"dataset {dataset_id} cannot be written as phantoms"
+        unavailable = f"dataset {planned.dataset} cannot be written as phantoms"
     elif dataset.lists(model):
-        unavailable = f"dataset {dataset_id}: phantoms have no released lists; leave 'lists' out"
-    return PlannedData(
-        dataset=dataset_id,
-        params=params,
-        impl=dataset.impl,
+        unavailable = f"dataset {planned.dataset}: phantoms have no released lists; leave 'lists' out"
+    return replace(
+        planned,
         phantom=settings,
         unavailable=unavailable,
-        digest=identity.key({"dataset": dataset_id, "impl": dataset.impl, "phantom": settings}),
+        digest=identity.key({"dataset": planned.dataset, "impl": dataset.impl, "phantom": settings}),
         images=settings["studies"] * settings["views"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from refers_bench import identity, plugins
 from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
+from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
-from refers_bench.plan import fairness, left_out, own_sources, parameters, weights
+from refers_bench.plan import fairness, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.lock import Cell, Job, Plan, cell_name
 from refers_bench.store.collection import without_collection
@@ -48,7 +49,8 @@ class _Row:
     model: Any
     params: Mapping[str, Any]
     unavailable: str
-    constants: Mapping[str, protocols.Value]
+    pretrains: bool
+    constants: Mapping[str, Value]
 
     @classmethod
     def of(cls, part: MethodPart, *, preset: str) -> _Row:
@@ -62,45 +64,11 @@ class _Row:
             model=model,
             params=model.model_dump(mode="json"),
             unavailable=plugin.unavailable(model),
+            pretrains=plugin.pretrains(model),
             constants={
-                name: protocols.Value(value=value, origin=f"{part.id}: {source}")
-                for name, (value, source) in own.items()
+                name: Value(value=value, origin=f"{part.id}: {source}") for name, (value, source) in own.items()
             },
         )
-
-    @property
-    def impl(self) -> int:
-        return self.plugin.impl
-
-    @property
-    def pretrains(self) -> bool:
-        return self.plugin.pretrains(self.model)
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What many specifications have in common: their keys need its canonical texts, made once."""
-
-    values: Mapping[str, Any]
-    texts: Mapping[str, str]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> _Shared:
-        return cls(values, _texts(values))
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: identity.canonical_json(value) for name, value in values.items()}
-
-
-def _kind(kind: str) -> dict[str, Any]:
-    """What the specifications of a kind of job begin with."""
-    return {"kind": kind, "recipe": IMPL[kind]}
-
-
-def _crop(augment: Mapping[str, Any]) -> dict[str, int]:
-    """What a specification says of the version of its crop; nothing of a first one."""
-    return {"crop_impl": CROP_IMPL[augment["crop"]]} if augment["crop"] in CROP_IMPL else {}
 
 
 class _Expansion:
@@ -116,7 +84,7 @@ class _Expansion:
         self.data: dict[str, PlannedData] = {}
         self.images: dict[str, int] = {}
         self.weights: dict[str, str] = {}
-        self.pretrained: dict[str, dict[int, Job]] = {}
+        self.pretrained: dict[tuple[str, int], Job] = {}
 
     def plan(self) -> Plan:
         self.read_data()
@@ -141,14 +109,15 @@ class _Expansion:
         )
 
     def read_data(self) -> None:
-        """Every dataset that is needed, once; what is wrong with any of them is told together."""
+        """Every dataset that is needed, once; what is wrong with any of them is reported together."""
         wanted = [(target.dataset, target.params) for target in self.content.targets]
         if any(row.pretrains for row in self.rows):
             wanted.insert(0, (self.content.source.dataset, self.content.source.params))
         named = {identity.canonical_json(list(one)): one for one in wanted}
-        self.data = dict(
-            zip(named, planned_data(self.manifest, self.roots, named.values(), cache=self.cache), strict=True)
-        )
+        found = planned_data(self.manifest, self.roots, named.values(), cache=self.cache)
+        self.data = dict(zip(named, found, strict=True))
+
+    # --- values and where they come from ----------------------------------------------------------------------------
 
     def note_values(self) -> None:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""
@@ -158,31 +127,30 @@ class _Expansion:
         for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
-                    self.values[f"{name} [{dataset}]"] = value.recorded()
-        for i, row in enumerate(self.rows):
-            own = self.manifest.method_overrides[row.name]
+                    self.note(name, dataset, value)
+        for number, row in enumerate(self.rows):
             resolved, kept = self.resolved(row)
-            names = dict.fromkeys([*row.constants, *(item.name for item in own), *kept])
-            self.values |= {f"{name} [{row.name}]": resolved[name].recorded() for name in names}
+            for name in (*row.constants, *(item.name for item in self.manifest.method_overrides[row.name]), *kept):
+                self.note(name, row.name, resolved[name])
             self.note_updates(row, resolved)
-            self.note_sources(row, resolved)
-            self.note_parameters(row, i)
+            for name, said in parameters.statements(row.plugin, pretrains=row.pretrains).items():
+                key = f"{name} [{row.name}]"
+                self.values[key] = {**self.values.get(key, resolved[name].recorded()), "source": said}
+            self.note_parameters(row, number)
 
-    def note_updates(self, row: _Row, resolved: Mapping[str, protocols.Value]) -> None:
+    def note(self, name: str, where: str, value: Value, /, **more: Any) -> None:
+        """The value that one target or row has of its own."""
+        self.values[f"{name} [{where}]"] = {**value.recorded(), **more}
+
+    def note_updates(self, row: _Row, resolved: Mapping[str, Value]) -> None:
         """Batch and number of updates of a row that has a batch size, or a source, of its own."""
-        by = "pretrain.own_batch_size" if resolved["pretrain.own_batch_size"].value else "pretrain.budget"
-        if row.pretrains and (by == "pretrain.own_batch_size" or row.plugin.source_values):
-            section = protocols.sections_of(resolved)["pretrain"]
+        own = resolved["pretrain.own_batch_size"].value
+        if row.pretrains and (own or row.plugin.source_values):
+            by = "pretrain.own_batch_size" if own else "pretrain.budget"
+            origin, section = f"by {by}: {resolved[by].origin}", protocols.sections_of(resolved)["pretrain"]
             for name, value in fairness.sized(row.plugin, row.model, section).items():
                 if value != section[name]:
-                    noted = protocols.Value(value=value, origin=f"by {by}: {resolved[by].origin}")
-                    self.values[f"pretrain.{name} [{row.name}]"] = noted.recorded()
-
-    def note_sources(self, row: _Row, resolved: Mapping[str, protocols.Value]) -> None:
-        """What the method's own source says, beside the row's values of these constants."""
-        for name, said in own_sources.statements(row.plugin, pretrains=row.pretrains).items():
-            key = f"{name} [{row.name}]"
-            self.values[key] = {**self.values.get(key, resolved[name].recorded()), "source": said}
+                    self.note(f"pretrain.{name}", row.name, Value(value=value, origin=origin))
 
     def note_parameters(self, row: _Row, number: int) -> None:
         """Every parameter of a row's method with its origin, and the value its source states where it states one."""
@@ -190,7 +158,7 @@ class _Expansion:
             given = one.name in row.part.params
             place = self.manifest.document.place(("methods", number, "params", one.name))
             default = f"{row.part.id} ({row.plugin.source}): {one.description}"
-            value = protocols.Value(
+            value = Value(
                 value=one.value,
                 origin=f"manifest {place}" if given else default,
                 stated=one.stated,
@@ -198,35 +166,15 @@ class _Expansion:
                 deviation=one.deviation,
             )
             stated = {"official": one.official, "where": row.plugin.source} if one.stated else {}
-            self.values[f"{parameters.PREFIX}{one.name} [{row.name}]"] = {**value.recorded(), **stated}
+            self.note(f"{parameters.PREFIX}{one.name}", row.name, value, **stated)
 
-    def add(
-        self,
-        kind: str,
-        name: str,
-        spec: Mapping[str, Any],
-        *,
-        shared: _Shared | None = None,
-        needs: Iterable[str] = (),
-        unavailable: str = "",
-    ) -> Job:
-        shared = shared or _Shared.of(_kind(kind))
-        key = identity.key_of({**shared.texts, **_texts(spec)})
-        if key not in self.jobs:
-            blocked = unavailable or next(
-                (self.jobs[need].unavailable for need in needs if self.jobs[need].unavailable), ""
-            )
-            whole = {**shared.values, **spec}
-            self.jobs[key] = Job(key=key, kind=kind, name=name, needs=tuple(needs), spec=whole, unavailable=blocked)
-        return self.jobs[key]
-
-    def resolved(self, row: _Row, dataset: str = "") -> tuple[dict[str, protocols.Value], dict[str, protocols.Value]]:
+    def resolved(self, row: _Row, dataset: str = "") -> tuple[dict[str, Value], dict[str, Value]]:
         """Constants of one row (and one target), and those of them that it keeps of its weights' network."""
         values = self.of_protocol(row, dataset)
         kept = weights.kept(row.plugin, row.model, values, self.roots)
         return values | kept, kept
 
-    def of_protocol(self, row: _Row, dataset: str = "") -> dict[str, protocols.Value]:
+    def of_protocol(self, row: _Row, dataset: str = "") -> dict[str, Value]:
         """Constants of one row (and one target) whatever weights it starts from."""
         overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
         return protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset, method=row.constants)
@@ -238,9 +186,40 @@ class _Expansion:
         network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
         return sections
 
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        *,
+        needs: Sequence[Job] = (),
+        unavailable: str = "",
+        texts: Mapping[str, str] | None = None,
+    ) -> Job:
+        """The job of a specification, which is made once.
+
+        Args:
+            name: for people.
+            spec: all that decides the result.
+            needs: jobs whose results it reads; what makes one of them unavailable does so with this one.
+            unavailable: why it cannot run here.
+            texts: canonical texts of the values that many specifications have in common, made once for all of them.
+        """
+        known = texts or {}
+        own = {name: identity.canonical_json(value) for name, value in spec.items() if name not in known}
+        key = identity.key_of({**known, **own})
+        if key not in self.jobs:
+            needed = tuple([need.key for need in needs])
+            why = next(filter(None, (unavailable, *(need.unavailable for need in needs))), "")
+            self.jobs[key] = Job(key=key, kind=spec["kind"], name=name, needs=needed, spec=spec, unavailable=why)
+        return self.jobs[key]
+
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
         spec = {
+            "kind": "prepare",
+            "recipe": IMPL["prepare"],
             "dataset": dataset,
             "params": data.params,
             "impl": data.impl,
@@ -248,18 +227,47 @@ class _Expansion:
             "phantom": data.phantom,
             "prepared_size": size,
         }
-        gone = left_out.recall(self.cache, {**_kind("prepare"), **spec})
+        gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
-        job = self.add("prepare", f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        job = self.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
         self.images[job.key] = data.images - len(gone)
         return job, data
+
+    def training(
+        self, kind: str, row: _Row, sections: Mapping[str, Any], found: Mapping[str, str], **own: Any
+    ) -> dict[str, Any]:
+        """The specification of a pre-training or fine-tuning.
+
+        Args:
+            kind: "pretrain" or "finetune".
+            row: whose.
+            sections: its constants.
+            found: data root -> digest of the weights that it starts from; remembered for the plan.
+            own: what only this kind has.
+        """
+        self.weights |= found
+        loading = weights.loading(row.plugin, row.model, sections["network"], self.roots) if found else 0
+        crop = CROP_IMPL.get(sections["image"][f"{kind}_augment"]["crop"], 0)
+        discover = own.pop("discover", "")
+        some = {"weights": found, "discover": discover, "loading": loading, "crop_impl": crop}
+        return {
+            "kind": kind,
+            "recipe": IMPL[kind],
+            "method": row.part.id,
+            "params": row.params,
+            "impl": row.plugin.impl,
+            "network": sections["network"],
+            "image": sections["image"],
+            kind: sections[kind],
+            **own,
+            **{name: value for name, value in some.items() if value},
+        }
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
         images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
-        self.weights |= found
         dataset = plugins.load("dataset", source.dataset)
         drawn_from = {
             "dataset": source.dataset,
@@ -268,42 +276,30 @@ class _Expansion:
             "task": dataset.source_task_of(dataset.Params(**source.params)),
             "has_reports": dataset.has_reports,
         }
-        words = self.discovery(row, drawn_from, seed)
-        spec = {
-            "method": row.part.id,
-            "params": row.params,
-            "impl": row.impl,
-            "network": sections["network"],
-            "image": sections["image"],
-            "pretrain": sections["pretrain"],
-            "seed": seed,
-            "source": drawn_from,
-            **({"weights": found} if found else {}),
-            **({"discover": words.key} if words else {}),
-            **weights.loading(row.plugin, row.model, sections["network"], self.roots),
-            **_crop(sections["image"]["pretrain_augment"]),
-        }
-        name = f"pretrain.{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
-        unavailable = row.unavailable or self._source_lacks(row) or images.unavailable or missing
-        needs = (images.key, *([words.key] if words else []))
-        return self.add("pretrain", name, spec, needs=needs, unavailable=unavailable)
+        place = f"{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
+        words = self.discovery(row, f"discover.{place}", drawn_from, images, seed)
+        spec = self.training(
+            "pretrain", row, sections, found, seed=seed, source=drawn_from, discover=words[0].key if words else ""
+        )
+        unavailable = row.unavailable or self.source_lacks(row) or images.unavailable or missing
+        return self.add(f"pretrain.{place}", spec, needs=(images, *words), unavailable=unavailable)
 
-    def discovery(self, row: _Row, drawn_from: Mapping[str, Any], seed: int) -> Job | None:
+    def discovery(self, row: _Row, name: str, drawn_from: Mapping[str, Any], images: Job, seed: int) -> tuple[Job, ...]:
         """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
         if row.plugin.discovery is None:
-            return None
-        name = f"discover.{row.name}.{drawn_from['dataset']}" + (f".p{seed}" if seed else "")
-        source = {name: drawn_from[name] for name in ("dataset", "params", "prepare")}
+            return ()
         spec = {
+            "kind": "discover",
+            "recipe": IMPL["discover"],
             "method": row.part.id,
-            "impl": row.impl,
+            "impl": row.plugin.impl,
             "discovery": dict(row.plugin.discovery(row.model)),
             "seed": seed,
-            "source": source,
+            "source": {name: drawn_from[name] for name in ("dataset", "params", "prepare")},
         }
-        return self.add("discover", name, spec, needs=(source["prepare"],), unavailable=row.unavailable)
+        return (self.add(name, spec, needs=(images,), unavailable=row.unavailable),)
 
-    def _source_lacks(self, row: _Row) -> str:
+    def source_lacks(self, row: _Row) -> str:
         source = self.content.source.dataset
         dataset = plugins.load("dataset", source)
         has = {"reports": dataset.has_reports, "labels": bool(dataset.source_task)}
@@ -316,11 +312,9 @@ class _Expansion:
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))
-        brought, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
+        found, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
         if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
-        self.weights |= brought
-        loading = weights.loading(row.plugin, row.model, sections["network"], self.roots)
         where: dict[str, Any] = {
             "method": row.name,
             "label": row.part.label or row.plugin.label,
@@ -330,43 +324,30 @@ class _Expansion:
             "best_of": row.part.best_of or "",
         }
         for task in target.tasks:
-            shared = _Shared.of(
-                {
-                    **_kind("finetune"),
-                    "method": row.part.id,
-                    "params": row.params,
-                    "impl": row.impl,
-                    "network": sections["network"],
-                    "image": sections["image"],
-                    "finetune": sections["finetune"],
-                    "dataset": target.dataset,
-                    "prepare": images.key,
-                    "task": task,
-                    "classes": list(dataset.tasks[task].classes),
-                    **({"weights": brought} if brought else {}),
-                    **(loading if brought else {}),
-                    **_crop(sections["image"]["finetune_augment"]),
-                }
-            )
+            classes = list(dataset.tasks[task].classes)
+            own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
+            common = self.training("finetune", row, sections, found, **own)
+            texts = {name: identity.canonical_json(value) for name, value in common.items()}
             for ratio in target.label_ratios:
                 for seed, encoder in encoders:
                     job = self.add(
-                        "finetune",
                         cell_name(row.name, target.dataset, task, ratio, seed),
-                        {"label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None},
-                        shared=shared,
-                        needs=(images.key, *([encoder.key] if encoder else [])),
+                        {**common, "label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None},
+                        needs=(images, encoder) if encoder else (images,),
                         unavailable=row.unavailable or missing,
+                        texts=texts,
                     )
                     self.cells.append(Cell(**where, task=task, label_ratio=ratio, seed=seed, key=job.key))
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
         given = row.part.pretrain_seeds
-        if row.name not in self.pretrained:
-            self.pretrained[row.name] = {one: self.pretrain(row, one) for one in given} if row.pretrains else {}
+        if row.pretrains and (row.name, given[0]) not in self.pretrained:
+            self.pretrained |= {(row.name, one): self.pretrain(row, one) for one in given}
         for i, seed in enumerate(self.content.seeds):
-            yield seed, self.pretrained[row.name].get(given[i] if len(given) > 1 else given[0])
+            yield seed, self.pretrained.get((row.name, given[i] if len(given) > 1 else given[0]))
+
+    # --- footnotes --------------------------------------------------------------------------------------------------
 
     def lacking(self, images: Job, encoders: Iterable[tuple[int, Job | None]]) -> Iterator[str]:
         """What a table must say of prepared images, the target's and the source's, that lack unreadable files."""

@@ -1,4 +1,4 @@
-"""Which jobs explain a finished cell: its maps, and the boxes that a threshold makes of them?"""
+"""Plans the jobs that explain a finished cell: its attention maps, and the boxes that a threshold makes of them."""
 
 from __future__ import annotations
 
@@ -52,13 +52,10 @@ def check(plan: Plan, cells: Sequence[Cell], store: ResultStore) -> None:
             found = f"{cell.name}: dataset {cell.dataset} has no annotated boxes"
             problems.append(Problem(found=found, allowed=", ".join(having)))
         elif state != "done":
-            why = jobs[cell.key].unavailable or state
-            problems.append(
-                Problem(
-                    found=f"{cell.name} has no result ({why})",
-                    allowed=f"a finished cell: refers-bench run {plan.manifest_path} --only '{jobs[cell.key].name}'",
-                )
-            )
+            job = jobs[cell.key]
+            found = f"{cell.name} has no result ({job.unavailable or state})"
+            allowed = f"a finished cell: refers-bench run {plan.manifest_path} --only '{job.name}'"
+            problems.append(Problem(found=found, allowed=allowed))
     if problems:
         raise UserError(problems)
 

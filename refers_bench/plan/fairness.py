@@ -1,4 +1,4 @@
-"""Sizes batches, or numbers of updates, so that every method may use as much as REFERS does."""
+"""Sizes batches, or numbers of updates, by the fairness budget: every method may use as much as REFERS does."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ WITH_GRADIENT = 3.0
 
 
 def batch_size(method: Method, params: Any, pretrain: Mapping[str, Any]) -> int:
-    """Examples of an update.
+    """Examples of an update under the fairness budget.
 
     Args:
         method: whose batch it is.
-        params: its parameters; `views` radiographs make an example, or one.
-        pretrain: section of a resolved protocol: `batch_size` of `budget_views` radiographs each, the `budget`, and
-            the `processes` among which a batch is shared equally.
+        params: its parameters.
+        pretrain: section of a resolved protocol: `batch_size` of `budget_views` radiographs each, the fairness
+            `budget`, and the `processes` among which a batch is shared equally.
 
     Example:
         With REFERS at 32 studies of 3 views, single radiographs come in batches of 96, and C2L's, which take two
@@ -30,7 +30,7 @@ def batch_size(method: Method, params: Any, pretrain: Mapping[str, Any]) -> int:
     processes: int = pretrain["processes"]
     if pretrain["budget"] == "updates":
         return _multiple(size, processes)
-    radiographs: float = size * pretrain["budget_views"] / getattr(params, "views", 1)
+    radiographs: float = size * pretrain["budget_views"] / method.views(params)
     if pretrain["budget"] == "compute":
         gradient, plain = method.passes(params)
         radiographs *= WITH_GRADIENT / (WITH_GRADIENT * gradient + plain)
@@ -42,7 +42,7 @@ UPDATES = ("steps", "warmup_steps", "validate_every")
 
 
 def sized(method: Method, params: Any, pretrain: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with the method's batch size: that of the budget, or its own with as many updates as the budget buys.
+    """The section with the batch size of the fairness budget, or the method's own and as many updates as that buys.
 
     Args:
         method: whose batch it is.

@@ -1,4 +1,4 @@
-"""What was a dataset's index when it was last read, if no file that it is read from has changed since?
+"""Remembers what planning needs of a dataset's index, until a file that the index is read from changes.
 
 Reading the index of a large dataset takes seconds to minutes, and planning needs two numbers of it. They are
 remembered under a fingerprint of the root: sizes and times of its tables, lists, reports and archives, in whatever

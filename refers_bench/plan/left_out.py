@@ -1,4 +1,4 @@
-"""Which files of a dataset were left out of its prepared images as unreadable, so that keys tell them apart?
+"""Remembers which files of a dataset were left out of its prepared images as unreadable, so that keys tell them apart.
 
 `data prepare --allow-missing` notes the files beside the prepared images. Planning then puts them into the
 specification of the preparation: what was computed without them has a key of its own, and is not taken for what is

@@ -1,4 +1,4 @@
-"""Which planned job does somebody mean by a name, a pattern or a key?"""
+"""Finds the planned job that a name, a pattern or a key stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order do jobs complete whole table rows, and which rows does a budget pay for?"""
+"""Orders jobs so that whole table rows are completed, and says which rows a spending limit (`--budget`) pays for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from refers_bench.errors import UserError
 from refers_bench.plan.forecast.schedule import chains
 from refers_bench.plan.lock import Job, Plan
 
-#: Unit of a budget -> (what is counted: '' for slots, seconds of one unit).
+#: Unit of a spending limit -> (what is counted: '' for slots, seconds of one unit).
 UNITS: Mapping[str, tuple[str, float]] = {
     "gpuh": ("gpu", 3600.0),
     "gpumin": ("gpu", 60.0),
@@ -39,13 +39,13 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What a row takes of a budget.
+    """What a row takes of a spending limit.
 
     Attributes:
         row: which.
         cost_s: seconds of slots its jobs take, by the forecast, earlier rows' jobs not among them.
         until_s: with all rows before.
-        fits: whether that is within the budget.
+        fits: whether that is within the limit.
     """
 
     row: Row
@@ -57,23 +57,21 @@ class Share:
 def rows(plan: Plan) -> tuple[Row, ...]:
     """Table rows in the manifest's order, each with the jobs that it is the first to need."""
     needs = {job.key: job.needs for job in plan.jobs}
-    place = {job.key: number for number, job in enumerate(plan.jobs)}
     cells: dict[str, dict[str, None]] = {}
     for cell in plan.cells:
         cells.setdefault(cell.best_of or cell.method, {})[cell.key] = None
-    taken: set[str] = set()
-    found = []
+    own: dict[str, list[str]] = {name: [] for name in cells}
+    row_of: dict[str, str] = {}
     for name, keys in cells.items():
-        own: set[str] = set()
         waiting = list(keys)
         while waiting:
-            key = waiting.pop()
-            if key not in taken and key not in own:
-                own.add(key)
+            if (key := waiting.pop()) not in row_of:
+                row_of[key] = name
                 waiting += needs[key]
-        taken |= own
-        found.append(Row(name=name, keys=tuple(sorted(own, key=place.__getitem__)), cells=tuple(keys)))
-    return tuple(found)
+    for key in needs:
+        if key in row_of:
+            own[row_of[key]].append(key)
+    return tuple([Row(name=name, keys=tuple(own[name]), cells=tuple(keys)) for name, keys in cells.items()])
 
 
 def row_by_row(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
@@ -98,19 +96,19 @@ def longest_first(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
     return {key: -chain for key, chain in chains(whole, {job.key: job.needs for job in plan.jobs}).items()}
 
 
-def shares(plan: Plan, costs: Mapping[str, float], budget_s: float) -> tuple[Share, ...]:
-    """What each row takes of a budget, in the order in which they are run.
+def shares(plan: Plan, costs: Mapping[str, float], limit_s: float) -> tuple[Share, ...]:
+    """What each row takes of a spending limit, in the order in which they are run.
 
     Args:
         plan: of a manifest.
         costs: seconds of slots of the jobs that are still to run.
-        budget_s: seconds of slots.
+        limit_s: seconds of slots.
     """
     until, found = 0.0, []
     for row in rows(plan):
         cost = sum(costs.get(key, 0.0) for key in row.keys)
         until += cost
-        found.append(Share(row=row, cost_s=cost, until_s=until, fits=until <= budget_s))
+        found.append(Share(row=row, cost_s=cost, until_s=until, fits=until <= limit_s))
     return tuple(found)
 
 
@@ -130,7 +128,7 @@ def slots_of(job: Job, *, device: str, gpus: float = 1.0, shared_by: int = 1) ->
 
 
 def budget_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 1) -> float:
-    """Seconds of slots that a budget such as "40gpuh", "90cpumin", "3h" or "45m" pays for.
+    """Seconds of slots that a spending limit such as "40gpuh", "90cpumin", "3h" or "45m" pays for.
 
     Args:
         text: number and unit; h and m count slots, whatever they are.

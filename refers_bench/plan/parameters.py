@@ -1,8 +1,8 @@
-"""Lists the parameters of a row's method, with what its source says of each and what a table must say."""
+"""Lists what the source of a row's method says of its parameters and training constants, and what a table must say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,16 @@ from refers_bench.plugins import Method
 
 #: Of their names in the lock: "params.queue [c2l]", with the row's name behind.
 PREFIX = "params."
+#: Constants of a pre-training on which the source of any method would have a word. All others belong to REFERS' own
+#: objective or to the shared budget, or depend on one of these.
+TRAINING: Mapping[str, str] = {
+    "pretrain": "steps batch_size optimizer learning_rate momentum weight_decay decay_rule warmup_steps schedule "
+    "clip_norm lookahead_steps select patience",
+    "image.pretrain_augment": "crop rotation_degrees flip_probability jitter_probability",
+}
+
+#: Sections that a row which does not pre-train has no use for.
+PRETRAINING = ("pretrain.", "image.pretrain_augment.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +83,21 @@ def footnotes(method: Method, model: BaseModel) -> Iterator[str]:
             default = type(model).model_fields[one.name].get_default(call_default_factory=True)
             if one.default is None or method.footnotes(model.model_copy(update={one.name: default})) == own:
                 yield one.note
+
+
+def statements(method: Method, *, pretrains: bool) -> dict[str, Mapping[str, Any]]:
+    """Dotted constant -> {"value", "where"}; nothing in it for a constant that the source leaves open.
+
+    Nothing for a method without a source of its own: REFERS' paper is the reference of its rows.
+
+    Args:
+        method: see `Method.source_values`.
+        pretrains: whether the row pre-trains at all.
+    """
+    if not method.source_values:
+        return {}
+    found = {name: {"value": value, "where": where} for name, (value, where) in method.source_values.items()}
+    if not pretrains:
+        return {name: said for name, said in found.items() if not name.startswith(PRETRAINING)}
+    silent = [f"{section}.{name}" for section, names in TRAINING.items() for name in names.split()]
+    return {name: found.get(name, {}) for name in dict.fromkeys([*silent, *found])}

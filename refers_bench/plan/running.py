@@ -1,4 +1,4 @@
-"""Which jobs run right now, where, for whom, and how far are they: from the files that every machine sees?"""
+"""Finds the jobs that run right now, where and how far they are, from files that every machine sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which jobs of a plan are done, running, to do, failed or unavailable, what do manifests share, what do they need?"""
+"""Tells the state of each job of a plan, what manifests share, what they need on disk, and why a job is stale."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from refers_bench import identity
 from refers_bench.errors import UserError, nearest
 from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
 from refers_bench.store.context import prepared_folder
@@ -58,15 +59,9 @@ def state_in(job: Job, seen: Seen, cache: Path) -> str:
 
 def state_of(job: Job, store: ResultStore, cache: Path) -> str:
     """`state_in` for one job, from its own files."""
-    state = store.state(job.key)
-    if state == "done" and not _has_pixels(job, cache):
-        state = "to do"
-    if state == "done":
-        return state
-    if job.unavailable:
-        return "unavailable"
-    owner = owner_of(job.key, store)
-    return "running" if owner is not None and not owner.get("queued") else state
+    owner, found, own = owner_of(job.key, store), store.state(job.key), frozenset({job.key})
+    listing = Listing(**{found: own}) if found in ("done", "failed") else Listing()
+    return state_in(job, Seen(listing=listing, owners={job.key: owner} if owner else {}), cache)
 
 
 def _has_pixels(job: Job, cache: Path) -> bool:
@@ -135,15 +130,13 @@ def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, c
         close = nearest(pattern, names)
         raise UserError(f"no job is called '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
     chosen = {job.name for job in plan.jobs if job.key in matching}
-    finished = _Past(
-        {job.name: job for job in _finished(chosen, plan, store)},
-        lambda key: _told(record, key) if (record := store.record(key)) else None,
-    )
+    now = _Now(plan, store, cache)
+    finished = _Past({job.name: job for job in now.finished(chosen)}, now.recorded)
     plans = [one for one in (before, last(store.results / plan.name / PREVIOUS)) if one is not None]
     past = [_Past({job.name: job for job in one.jobs}, {job.key: job for job in one.jobs}.get) for one in plans]
     for job in plan.jobs:
         if job.key in matching:
-            yield from _explained(job, plan, finished, past, store, cache)
+            yield from now.explained(job, [finished, *past])
 
 
 @dataclass(frozen=True)
@@ -154,68 +147,66 @@ class _Past:
     keyed: Callable[[str], Job | None]
 
 
-def _told(record: Mapping[str, Any], key: str) -> Job:
-    """A finished job, as its record tells it."""
-    return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"])
+class _Now:
+    """What there is now, for the explanations of its jobs."""
 
+    def __init__(self, plan: Plan, store: ResultStore, cache: Path) -> None:
+        self.plan, self.store, self.cache = plan, store, cache
+        self.jobs = {job.key: job for job in plan.jobs}
 
-def _finished(names: set[str], plan: Plan, store: ResultStore) -> Iterator[Job]:
-    """Finished jobs of these names, the newest last; not those that another plan holds now under the same name."""
-    others = {
-        key for path in store.results.glob(f"*/{LOCK}") if path.parent.name != plan.name for key in keys(path) or ()
-    }
-    own = {job.key for job in plan.jobs}
-    found: dict[tuple[str, str], Job] = {}
-    for key in store.listing().done - (others - own):
-        record = store.record(key)
-        if record and record.get("name") in names:
-            found[str(record.get("started", "")), key] = _told(record, key)
-    return (found[place] for place in sorted(found))
+    def recorded(self, key: str) -> Job | None:
+        """A finished job, from its record; None where there is none."""
+        record = self.store.record(key)
+        return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"]) if record else None
 
+    def finished(self, names: set[str]) -> list[Job]:
+        """Finished jobs of these names, the newest last; not those that another plan has now under the same name."""
+        locks = [path for path in self.store.results.glob(f"*/{LOCK}") if path.parent.name != self.plan.name]
+        others = {key for path in locks for key in keys(path) or ()}
+        found: dict[tuple[str, str], Job] = {}
+        for key in self.store.listing().done - (others - set(self.jobs)):
+            record = self.store.record(key)
+            if record and record.get("name") in names and (job := self.recorded(key)):
+                found[str(record.get("started", "")), key] = job
+        return [found[place] for place in sorted(found)]
 
-def _explained(
-    job: Job, plan: Plan, finished: _Past, plans: list[_Past], store: ResultStore, cache: Path
-) -> Iterator[str]:
-    state = state_of(job, store, cache)
-    yield f"{job.name}: {state} ({job.key})"
-    if job.unavailable:
-        yield f"  unavailable: {job.unavailable}"
-    elif state == "failed":
-        failure = store.failure(job.key) or {}
-        yield f"  failed ({failure.get('category', 'unknown')}): {failure.get('message', '')}".rstrip(": ")
-    for need in plan.jobs:
-        if need.key in job.needs and not job.unavailable and (waits := state_of(need, store, cache)) != "done":
-            yield f"  waits for {need.name} ({waits})"
-    past = plans if state == "done" else [finished, *plans]
-    old = [(one, one.named.get(job.name)) for one in past]
-    for one, was in old:
-        if was is not None and was.key != job.key:
-            yield f"  was {was.key}; changed:"
-            yield from _changes(job, was, plan, one)
-            return
-    yield (
-        f"  unchanged since the last plan (key {job.key})"
-        if any(was for _, was in old)
-        else ("  no earlier plan holds this cell")
-    )
+    def explained(self, job: Job, past: list[_Past]) -> Iterator[str]:
+        state = state_of(job, self.store, self.cache)
+        yield f"{job.name}: {state} ({job.key})"
+        if job.unavailable:
+            yield f"  unavailable: {job.unavailable}"
+        elif state == "failed":
+            failure = self.store.failure(job.key) or {}
+            yield f"  failed ({failure.get('category', 'unknown')}): {failure.get('message', '')}".rstrip(": ")
+        for need in [] if job.unavailable else self.plan.jobs:
+            if need.key in job.needs and (waits := state_of(need, self.store, self.cache)) != "done":
+                yield f"  waits for {need.name} ({waits})"
+        asked = past[1:] if state == "done" else past
+        earlier = [(one, one.named[job.name]) for one in asked if job.name in one.named]
+        for one, was in earlier:
+            if was.key != job.key:
+                yield f"  was {was.key}; changed:"
+                yield from self.changes(job, was, one)
+                return
+        yield f"  unchanged since the last plan (key {job.key})" if earlier else "  no earlier plan holds this cell"
 
-
-def _changes(job: Job, old: Job, plan: Plan, before: _Past, indent: str = "    ") -> Iterator[str]:
-    """Differences of two specifications; those of a needed job are followed to their own inputs."""
-    now_jobs = {item.key: item for item in plan.jobs}
-    new_flat, old_flat = flat(job.spec), flat(old.spec)
-    for name in sorted({*new_flat, *old_flat}):
-        new, was = new_flat.get(name), old_flat.get(name)
-        if new == was:
-            continue
-        needed = now_jobs.get(new) if isinstance(new, str) else None
-        earlier = before.keyed(was) if needed and isinstance(was, str) else None
-        if needed and earlier:
-            yield f"{indent}{name}: {needed.name} changed"
-            yield from _changes(needed, earlier, plan, before, indent + "  ")
-            continue
-        origin = _MEANING.get(name) or _origin(name, job, plan.values)
-        yield f"{indent}{name}: {_shown(was)} -> {_shown(new)}" + (f" ({origin})" if origin else "")
+    def changes(self, job: Job, old: Job, before: _Past, indent: str = "    ") -> Iterator[str]:
+        """Differences of two specifications; those of a needed job are followed to their own inputs."""
+        new_values, old_values = (
+            {name: value for name, value in identity.dotted(one.spec).items() if value != {}} for one in (job, old)
+        )
+        for name in sorted({*new_values, *old_values}):
+            new, was = new_values.get(name), old_values.get(name)
+            if new == was:
+                continue
+            needed = self.jobs.get(new) if isinstance(new, str) else None
+            earlier = before.keyed(was) if needed and isinstance(was, str) else None
+            if needed and earlier:
+                yield f"{indent}{name}: {needed.name} changed"
+                yield from self.changes(needed, earlier, before, indent + "  ")
+                continue
+            origin = _MEANING.get(name) or _origin(name, job, self.plan.values)
+            yield f"{indent}{name}: {_shown(was)} -> {_shown(new)}" + (f" ({origin})" if origin else "")
 
 
 def _shown(value: Any) -> str:
@@ -245,10 +236,3 @@ def _origin(name: str, job: Job, values: Mapping[str, Mapping[str, Any]]) -> str
         if f"{name}{where}" in values:
             return str(values[f"{name}{where}"].get("origin", ""))
     return ""
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted names."""
-    if not isinstance(node, Mapping):
-        return {prefix.rstrip("."): node}
-    return {name: value for key, part in node.items() for name, value in flat(part, f"{prefix}{key}.").items()}

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import StorageError
-from refers_bench.files import publish_json, read_json, sha256_of
+from refers_bench.files import read_json, sha256_of
 from refers_bench.identity import KEY_LENGTH, key
 from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots
 from refers_bench.nets.weight_headers import ACTIVATIONS, Origin, origin
+from refers_bench.plan import index_memo
 from refers_bench.plugins import Method
 
 #: Version of how positions of weights are adapted to a network that joins them otherwise: raised when numbers change.
@@ -81,10 +81,10 @@ def as_trained(one: Origin, values: Mapping[str, Value], *, root: str) -> dict[s
     }
 
 
-def loading(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> dict[str, int]:
-    """What a specification holds where positions of weights have to be adapted; {} where weights fit as they are."""
+def loading(method: Method, params: Any, network: Mapping[str, Any], roots: Roots) -> int:
+    """Version of how positions of weights are adapted where they have to be; 0 where weights fit as they are."""
     adapted = any(one.position != network["position"] for _, one in _origins(method, params, network, roots))
-    return {"loading": LOADING} if adapted else {}
+    return LOADING if adapted else 0
 
 
 def footnotes(method: Method, params: Any, values: Mapping[str, Value], roots: Roots) -> Iterator[str]:
@@ -154,6 +154,5 @@ def _hash(cache: Path | None, place: str, *unchanged: int) -> str:
         if known["unchanged"] == list(unchanged):
             return str(known["sha256"])
     found = sha256_of(Path(place))
-    with contextlib.suppress(StorageError, OSError):  # a cache that cannot be written is no reason to fail a plan
-        publish_json(memo, {"unchanged": unchanged, "sha256": found})
+    index_memo.keep(memo, {"unchanged": unchanged, "sha256": found})
     return found

@@ -279,7 +279,7 @@ def test_row(results: Results, title: str, tests: Sequence[Comparison], *, refer
 
 def unread_remarks(results: Results) -> tuple[str, ...]:
     """One sentence that names what of an imported source was not read; nothing where all of it was."""
-    unread = (results.lock.get("manifest") or {}).get("unread") or ()
+    unread = results.plan.manifest.get("unread") or ()
     if not unread:
         return ()
     more = f" and {len(unread) - MOST_NAMED} more, all named in plan.lock.json" if len(unread) > MOST_NAMED else ""

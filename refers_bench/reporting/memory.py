@@ -46,12 +46,12 @@ def _texts(results: Results, method: str, target: Target) -> Iterator[str]:
         yield f"{text}{which}; {SAME}."
     for key in needed:
         if text := in_parts(results.records.get(key, {})):
-            yield f"{ABOUT.get(str(results.jobs[key].get('kind')), '')}{text}; {SAME}."
+            yield f"{ABOUT.get(results.jobs[key].kind, '')}{text}; {SAME}."
 
 
 def _needed(results: Results, key: str) -> Iterator[str]:
     """Keys of all jobs that a job needs, directly or not."""
-    for need in results.jobs.get(key, {}).get("needs", ()):
+    for need in results.jobs[key].needs if key in results.jobs else ():
         yield need
         yield from _needed(results, need)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from refers_bench import plugins
-from refers_bench.analysis.results import Results, known_names, load
+from refers_bench.analysis.results import Results, load
 from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.files import publish_bytes
 from refers_bench.render.drawing import Drawings
@@ -14,6 +14,7 @@ from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table, slug
 from refers_bench.store.collection import without_collection
+from refers_bench.store.plan import known_names
 
 FORMATS = ("html", "latex", "markdown", "csv", "json")
 #: Formats with figures.
@@ -214,7 +215,7 @@ def progress(results: Path, names: Sequence[str] | None = None) -> tuple[int, in
     done = total = failed = 0
     for name in known_names(results) if names is None else names:
         one = load(results, name)
-        runnable = [key for key, job in one.jobs.items() if not job.get("unavailable")]
+        runnable = [key for key, job in one.jobs.items() if not job.unavailable]
         total += len(runnable)
         done += sum(key in one.records for key in runnable)
         failed += sum(key in one.failures for key in runnable)

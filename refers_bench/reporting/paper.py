@@ -134,7 +134,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     targets = [find_target(results, column) for column in declaration.columns]
     methods = [find_method(results, row) for row in declaration.rows]
     covers = None not in targets and methods[0] is not None and sum(method is not None for method in methods) > 1
-    if not (covers or (f"table{declaration.number}" in results.lock.get("tables", ()) and any(methods))):
+    if not (covers or (f"table{declaration.number}" in results.plan.tables and any(methods))):
         return None
     lines = [grid.Line(title=row.title, method=method) for row, method in zip(declaration.rows, methods, strict=True)]
     rows = grid.grid_rows(results, [*lines, *_own_lines(results, methods)], targets)

@@ -12,6 +12,7 @@ from refers_bench.analysis.image_statistics import ImageStatistics, image_statis
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
+from refers_bench.identity import dotted
 from refers_bench.render.duration import duration
 from refers_bench.render.page import Detail
 from refers_bench.reporting import grid
@@ -69,22 +70,13 @@ def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str
 
 def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
     """Resolved values of the first run, and those of the pre-training it needs; the seeds differ in the seed alone."""
-    jobs = [results.jobs.get(run.run.key, {}) for run in runs]
-    spec: Mapping[str, Any] = next((job["spec"] for job in jobs if job.get("spec")), {})
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in flat(spec) if name != "seed"]
-    needed = results.jobs.get(str(spec.get("pretrain", "")), {}).get("spec", {})
+    specs = (results.spec(run.run.key) for run in runs)
+    spec: Mapping[str, Any] = next((one for one in specs if one), {})
+    own = [(name, value) for name, value in dotted(spec).items() if name != "seed"]
+    needed = results.spec(str(spec.get("pretrain", "")))
     # What both have in common stands once.
-    own = {name: value for name, value in flat(needed) if name.startswith("pretrain.") or name == "source"}
-    return "\n".join([*lines, *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in own.items())])
-
-
-def flat(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(dotted name, value) of nested settings."""
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    its = [(name, value) for name, value in dotted(needed).items() if name.startswith("pretrain.") or name == "source"]
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in [*own, *its])
 
 
 def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
@@ -115,16 +107,17 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
         if provenance:
             where = (git_text(provenance), hardware_text(provenance), packages_text(provenance))
             environments[where] = None
-        spec = results.jobs.get(run.key, {}).get("spec", {})
+        spec = results.spec(run.key)
         if spec.get("pretrain"):
             pretrained[str(spec["pretrain"])] = None
         if spec.get("prepare"):
             pretrained.setdefault(str(spec["prepare"]))
     for key in pretrained:
-        job, record = results.jobs.get(key, {}), results.records.get(key, {})
-        yield str(job.get("kind", "needs")), f"{job.get('name', '')} | key {key}{_cost(record)}"
+        job, record = results.jobs.get(key), results.records.get(key, {})
+        kind, name = (job.kind, job.name) if job else ("needs", "")
+        yield kind, f"{name} | key {key}{_cost(record)}"
         if text := _memory.in_parts(record):
-            yield f"{job.get('kind', 'needs')}, memory", text
+            yield f"{kind}, memory", text
     for git, hardware, packages in environments:
         yield from (
             (name, text) for name, text in (("code", git), ("machine", hardware), ("packages", packages)) if text
@@ -152,7 +145,7 @@ def _tracebacks(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
         failure = results.failures[key]
         tail = failure.get("traceback") or [failure.get("message") or "", *_printed(results, key)]
         text = "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail)
-        name = results.jobs.get(key, {}).get("name", key)
+        name = results.jobs[key].name
         yield f"{name}: {failure.get('category', 'unknown')}\n{text}".rstrip()
 
 
@@ -166,10 +159,10 @@ def _printed(results: Results, key: str) -> list[str]:
 
 def commands(results: Results) -> tuple[str, ...]:
     """How to make the results again, and the page from them."""
-    imported = (results.lock.get("manifest") or {}).get("command")
+    imported = results.plan.manifest.get("command")
     if imported:
         return (str(imported), f"refers-bench report {shlex.quote(results.name)}")
-    path = results.lock.get("manifest_path") or f"manifests/{results.name}.yaml"
+    path = results.plan.manifest_path or f"manifests/{results.name}.yaml"
     manifest = shlex.quote(str(path))
     explained = (_explain(manifest, one) for one in explanations.read(results.store.parent, results.name))
     return (f"refers-bench run {manifest}", *explained, f"refers-bench report {manifest}")

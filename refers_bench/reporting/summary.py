@@ -20,7 +20,7 @@ def sentences(results: Results, items: Sequence[Table | Figure]) -> list[str]:
     """The summary of one manifest, a sentence each."""
     total = len(results.planned)
     done = sum(planned.run.counts for planned in results.planned)
-    found = [str(results.lock["title"])] if results.lock.get("title") else []
+    found = [results.plan.title] if results.plan.title else []
     found.append(f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed).")
     if results.synthetic:
         names = sorted({f"{target.dataset}: {target.task}" for target in results.synthetic})
@@ -33,7 +33,7 @@ def _leading(results: Results) -> Iterable[str]:
     """Where the reference method leads, and where the test over seeds says so."""
     if len(results.methods) < 2:
         return
-    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    reference = results.reference
     baselines = [method for method in results.methods if method != reference]
     tests = grid.comparisons(results, results.targets, reference=reference, baselines=baselines)
     compared = [test for test in tests if test.baseline and test.target and test.same_images]

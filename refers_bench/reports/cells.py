@@ -15,7 +15,7 @@ def build(results: Results) -> Table | None:
     targets = results.targets
     titles = grid.titles(results, results.methods)
     rows = grid.grid_rows(results, [grid.Line(title=title, method=method) for method, title in titles.items()], targets)
-    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    reference = results.reference
     baselines = [method for method in results.methods if method != reference]
     tests: list[grid.Comparison] = []
     if baselines:

@@ -84,8 +84,8 @@ def counted(outcomes: Sequence[Outcome]) -> str:
 
 def _row(claim: Claim, outcomes: list[Outcome], columns: list[str]) -> Row:
     note = (Note(text=claim.note),) if claim.note else ()
-    low, high = (None if math.isinf(end) else end for end in (claim.low, claim.high))
-    strict = "ends excluded" if claim.strict else ""
+    low, high = (None if math.isinf(end) else end for end in claim.bounds[:2])
+    strict = "ends excluded" if claim.bounds[2] else ""
     demanded = Cell(text=claim.bound, kind="text", title=claim.text, low=low, high=high, word=strict)
     cells = (_cell(found, INTERVALS.get(column, "")) for found, column in zip(outcomes, columns, strict=True))
     return Row(title=f"{claim.id}: {claim.statement} ({claim.place})", cells=(demanded, *cells), notes=note)

@@ -18,7 +18,7 @@ def build(results: Results) -> list[Table]:
     """One table for each column with several classes and a best other method; none where all have one seed."""
     if len(results.methods) < 2:
         return []
-    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    reference = results.reference
     baselines = [method for method in results.methods if method != reference]
     tables = []
     for test in grid.comparisons(results, results.targets, reference=reference, baselines=baselines):

@@ -26,7 +26,7 @@ def build(results: Results) -> Table | None:
     The source of a row's parameters, and of the training constants on which its method has a source of its own, is that
     source; of all other values it is REFERS' paper.
     """
-    values = dict(_values(results.lock))
+    values = dict(_values(results))
     if not values:
         return None
     targets = {target.dataset for target in results.targets}
@@ -68,10 +68,10 @@ def build(results: Results) -> Table | None:
     )
 
 
-def _values(lock: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _values(results: Results) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """(name, {"value", "origin", "stated", "overridden"}) of every resolved value, in the order of the lock."""
-    for name, entry in (lock.get("values") or {}).items():
-        if isinstance(entry, Mapping) and "value" in entry:
+    for name, entry in results.plan.values.items():
+        if "value" in entry:
             yield name, entry
 
 

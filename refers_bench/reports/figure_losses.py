@@ -34,12 +34,12 @@ def build(results: Results) -> Figure | None:
 def _pretraining(results: Results) -> list[Panel]:
     panels = []
     for key, job in results.jobs.items():
-        if job.get("kind") != "pretrain" or key not in results.records:
+        if job.kind != "pretrain" or key not in results.records:
             continue
         curves = results.history(key, PRETRAIN)
         series = tuple(_series(name, *curve) for name, curve in curves.items())
         if series:
-            title = f"pre-training: {job.get('name', key)}"
+            title = f"pre-training: {job.name}"
             panels.append(Panel(title=title, x_label="step", y_label="loss", series=series))
     return panels
 

@@ -21,8 +21,8 @@ def build(results: Results) -> Table | None:
     rows = [
         row
         for key, job in results.jobs.items()
-        if job.get("kind") in KINDS and key in results.records
-        for row in _rows(results, key, str(job.get("name", key)))
+        if job.kind in KINDS and key in results.records
+        for row in _rows(results, key, job.name)
     ]
     if not rows:
         return None

@@ -17,10 +17,10 @@ def build(results: Results) -> list[Table]:
 
 
 def _cost(results: Results) -> Table:
-    kinds = dict.fromkeys(str(job.get("kind", "")) for job in results.jobs.values())
+    kinds = dict.fromkeys(job.kind for job in results.jobs.values())
     rows = []
     for kind in kinds:
-        planned = [key for key, job in results.jobs.items() if job.get("kind") == kind]
+        planned = [key for key, job in results.jobs.items() if job.kind == kind]
         done = [results.records[key] for key in planned if key in results.records]
         seconds = [float(record.get("wall_s") or 0) for record in done]
         memory = [float(record.get("peak_mem_bytes") or 0) for record in done]

@@ -34,7 +34,7 @@ def build(results: Results) -> Table | None:
     """One row per column of the manifest; None when there is nothing to compare."""
     if len(results.methods) < 2:
         return None
-    reference = "refers" if "refers" in results.methods else next(iter(results.methods))
+    reference = results.reference
     baselines = [method for method in results.methods if method != reference]
     targets = results.targets
     student = grid.comparisons(results, targets, reference=reference, baselines=baselines)

@@ -36,7 +36,7 @@ DECLARATION = PaperTable(
 def build(results: Results) -> Table | None:
     """Table 3, when the manifest says so or has rows of it that the other tables do not have."""
     ablations = DECLARATION.rows[1:4] + DECLARATION.rows[5:]
-    named = "table3" in results.lock.get("tables", ())
+    named = "table3" in results.plan.tables
     if not named and not any(paper.find_method(results, row) for row in ablations):
         return None
     return paper.build(results, DECLARATION)

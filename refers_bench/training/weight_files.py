@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench.errors import DataError, UserError
-from refers_bench.nets import foreign_layouts, official_layouts, weight_headers
+from refers_bench.nets import foreign_layouts, weight_headers
 from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
 from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
@@ -76,7 +76,7 @@ def _torch(path: Path) -> Mapping[str, Any]:
 def _jax(path: Path) -> Mapping[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return official_layouts.from_jax(arrays)
+            return foreign_layouts.from_jax(arrays)
     except KeyError as error:
         raise DataError(f"no array {error}", allowed="the layout of ViT-B_16.npz", path=path) from error
     except (RuntimeError, TypeError, IndexError, AttributeError) as error:
@@ -160,7 +160,7 @@ def _positions_met(weights: dict[str, Tensor], encoder: RadiographTransformer, *
         return weights
     positions = weights["position_embedding"]
     try:
-        positions = official_layouts.resize_positions(positions, encoder.grid)
+        positions = foreign_layouts.resize_positions(positions, encoder.grid)
     except (RuntimeError, IndexError, UserError) as error:
         found = f"a position embedding of shape {tuple(positions.shape)}"
         raise DataError(found, allowed="(1, 1 + n * n, width) for n x n patches", path=path) from error

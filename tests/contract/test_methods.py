@@ -69,7 +69,7 @@ class Case:
     def batch(self, step: int = 0) -> StudyBatch:
         """Smooth images, so that there is something to restore; labels as the method reads them."""
         generator = torch.Generator().manual_seed(100 + step)
-        views = getattr(self.params, "crops", 0) or getattr(self.params, "views", 1)
+        views = self.method.crops(self.params) or self.method.views(self.params)
         coarse = torch.rand(BATCH * views, 1, 4, 4, generator=generator)
         grey = nn.functional.interpolate(coarse, size=self.image["size"], mode="bilinear")
         images = (grey.expand(-1, self.image["channels"], -1, -1) - 0.5) / 0.25

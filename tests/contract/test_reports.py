@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +24,16 @@ import pytest
 from explained_cells import explain
 from refers_bench import plugins
 from refers_bench.analysis.results import Results, load
-from refers_bench.data.imported.predictions import ImportedRun
+from refers_bench.contracts.reports import *  # noqa: F403
+from refers_bench.contracts.reports import LABELS, REPORTS, cells_of, imported_runs, rendered
 from refers_bench.jobs.imports.predictions import publish
 from refers_bench.render import html, latex, markdown, spreadsheet, structured, terminal
 from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page, Section
-from refers_bench.render.table import NO_VALUE, Cell, Table
+from refers_bench.render.table import Table
 from refers_bench.reporting import page as _page
 from refers_bench.store import schemas
 from results_folder import Folder
-
-REPORTS = sorted(plugins.names("report"))
-#: Formats of tables, and of figures.
-FORMATS = {Table: {"html", "tex", "md", "csv", "json", "txt"}, Figure: {"html", "tex", "md", "json", "svg"}}
-
-
-def rendered(results: Results, name: str) -> dict[str, bytes]:
-    """What a report writes: "id.format" -> bytes, of every item in every format; of figures in those that hold them."""
-    written: dict[str, str | bytes] = {}
-    for item in _page.items(results, (name,)):
-        page = Page(title="t", sections=(Section(id="s", title="s", items=(item,)),))
-        if isinstance(item, Figure):
-            written[f"{item.id}.svg"] = svg = draw(item)
-            written[f"{item.id}.html"] = html.page(page, drawing=lambda figure, svg=svg: svg)
-            written[f"{item.id}.tex"] = latex.document(page, figure_paths={item.id: "f.pdf"})
-            written[f"{item.id}.md"] = markdown.page(page, figure_paths={item.id: "f.svg"})
-        else:
-            written[f"{item.id}.html"] = html.page(page)
-            written[f"{item.id}.tex"] = latex.table(item)
-            written[f"{item.id}.md"] = markdown.table(item)
-            written[f"{item.id}.csv"] = spreadsheet.table(item)
-            written[f"{item.id}.txt"] = terminal.table(item)
-        written[f"{item.id}.json"] = structured.page(page, cells=(), classes=())
-    return {name: text if isinstance(text, bytes) else text.encode() for name, text in written.items()}
 
 
 def digests(results: Path, name: str) -> dict[str, dict[str, str]]:
@@ -67,18 +45,9 @@ def digests(results: Path, name: str) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.mark.parametrize("name", REPORTS)
-def test_is_a_report_with_a_label(name: str) -> None:
-    report = plugins.load("report", name)
-    assert isinstance(report, plugins.Report) and report.label and isinstance(report.order, int)
-
-
 def test_private_modules_are_no_plug_ins() -> None:
     assert {"table1", "table2", "table3", "cells"} <= set(REPORTS)
     assert not any(name.startswith("_") for name in REPORTS)
-
-
-LABELS = (np.arange(150)[:, None] % np.array([3, 4]) == 0).astype(np.int8)
 
 
 @pytest.fixture(scope="module")
@@ -89,25 +58,11 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     explained cells, settings that differ, a failed cell. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
-    rng = np.random.default_rng(0)
-
-    def scores() -> Any:
-        """Of the positive images always the same: rows that share scores."""
-        drawn = np.where(LABELS == 1, np.random.default_rng(1).random((150, 2)) + 0.2, rng.random((150, 2)))
-        return np.round(drawn / 2, 3).astype(np.float32)
-
-    runs = [
-        ImportedRun(
-            method=method, label=method, dataset="vinbigdata_cxr", task="findings", label_ratio=ratio, seed=seed,
-            classes=("Mass", "Nodule"), image_ids=tuple(f"i{n}" for n in range(150)), patient_ids=("",) * 150,
-            labels_NK=LABELS, scores_NK=scores(),
-        )
-        for ratio in (1.0, 0.1) for method in ("refers", "model_genesis", "transvw") for seed in range(3)
-    ]  # fmt: skip
+    runs = imported_runs()
     more: dict[str, Any] = {"title": "", "results": folder.results, "command": "c"}
     publish(runs[:9:3], name="refers-release", origin="released", **more)
     publish(runs, name=folder.name, origin="imported", tables=("table1", "table2", "table3"), **more)
-    imported = load(folder.results, folder.name).lock
+    imported = asdict(load(folder.results, folder.name).plan)
     folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": list(imported["cells"]), "version": 1}
     folder.lock["values"] = {
         "finetune.steps": {"value": 77, "origin": "manifest", "stated": False, "overridden": True},
@@ -124,57 +79,12 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder.save(), folder.name
 
 
-@pytest.fixture(scope="module")
-def rich(rich_folder: tuple[Path, str]) -> Results:
-    return load(*rich_folder)
-
-
-@pytest.fixture(scope="module")
-def written(rich: Results) -> dict[str, dict[str, bytes]]:
-    """Report -> file -> what it writes of the rich results."""
-    return {name: rendered(rich, name) for name in REPORTS}
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_has_content_in_every_format(name: str, rich: Results, written: dict[str, dict[str, bytes]]) -> None:
-    items = _page.items(rich, (name,))
-    assert items, f"report '{name}' makes nothing of the results in `rich_folder`: add to these what it shows"
-    for item in items:
-        assert item.caption.strip()
-        found = {file.removeprefix(f"{item.id}.") for file in written[name] if file.startswith(f"{item.id}.")}
-        assert found == FORMATS[type(item)]
-        if isinstance(item, Table):
-            assert item.rows, f"table '{item.id}' of report '{name}' has no rows: add to `rich_folder` what it lists"
-            shown = [cell.figure for row in item.rows for cell in row.cells if cell.figure not in ("", NO_VALUE)]
-            assert shown, f"table '{item.id}' of report '{name}' has empty cells alone"
-            for form, title in (("txt", item.rows[0].title), ("csv", item.rows[-1].title)):
-                assert title in written[name][f"{item.id}.{form}"].decode().replace('""', '"')
-            continue
-        for panel in item.panels:
-            assert panel.picture is not None or any(series.x for series in panel.series), f"'{item.id}' draws nothing"
-        read = json.loads(written[name][f"{item.id}.json"])["sections"][0]["figures"][0]
-        assert (read["id"], read["caption"]) == (item.id, item.caption) and len(read["panels"]) == len(item.panels)
-
-
 def test_labels_and_ids_are_distinct(rich: Results) -> None:
     labels = [plugins.load("report", name).label for name in REPORTS]
     assert len(set(labels)) == len(labels)
     ids = [item.id for name in REPORTS for item in _page.items(rich, (name,))]
     # `items` refuses an id that two reports take.
     assert sorted(ids) == sorted(item.id for item in _page.items(rich)) and len(set(ids)) == len(ids)
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_writes_the_same_bytes_of_results_that_are_loaded_again(
-    name: str, again: Results, written: dict[str, dict[str, bytes]]
-) -> None:
-    assert rendered(again, name) == written[name]
-
-
-@pytest.fixture(scope="module")
-def again(rich_folder: tuple[Path, str], written: object) -> Results:
-    """The rich results once more, when all reports have been written: what was computed is read back by now."""
-    return load(*rich_folder)
 
 
 #: Runs in another process, where folders are listed in another order.
@@ -223,76 +133,6 @@ def test_writes_the_same_bytes_in_another_process(
         for report, files in written.items()
     }
     assert json.loads(done.stdout.splitlines()[-1]) == expected
-
-
-#: A number as people read it, and words that stand beside numbers in a cell.
-NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
-BESIDE = re.compile(
-    r"\b(to|and|of|at|least|most|holds|fails|undecided|unstated|no data|images?|patients?|seeds?|s|min|h|GiB|MiB)\b"
-    r"|[\s%()<>:;\u00b1\u2264\u2265]"
-)
-
-
-def numbers_shown(text: str) -> list[str]:
-    """The numbers of a text that is numbers and little else; none of prose and names, as those of seeds are."""
-    if re.fullmatch(r"seeds? [\d, ]+", text):
-        return []
-    found: list[str] = NUMBER.findall(text)
-    return found if found and not BESIDE.sub("", NUMBER.sub("", text)) else []
-
-
-def shows(shown: str, number: float) -> bool:
-    """Whether a text is a number, rounded to the digits of the text."""
-    mantissa, _, exponent = shown.replace(",", "").partition("e")
-    digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
-    return abs(float(shown.replace(",", "")) - number) <= 0.500001 * 10.0**-digits
-
-
-def cells_of(results: Results, name: str) -> Iterator[tuple[Table, str, Cell]]:
-    """(table, column title, cell) of one report."""
-    for item in _page.items(results, (name,)):
-        if isinstance(item, Table):
-            for row in item.rows:
-                yield from ((item, column.title, cell) for column, cell in zip(item.columns, row.cells, strict=True))
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_numbers_that_are_shown_are_numbers_for_programs(name: str, rich: Results) -> None:
-    """A text that is numbers comes with these, unrounded; times, which are words, in seconds."""
-    for table, title, cell in cells_of(rich, name):
-        for shown in numbers_shown(cell.figure):
-            known = cell.word == "seconds" or any(shows(shown, number) for number in cell.numbers)
-            assert known, f"{table.id}, {title}: '{cell.figure}' is no number of the cell: {cell.numbers}"
-        if cell.kind == "p" and cell.numbers:
-            assert cell.value is not None and cell.test and cell.n, f"{table.id}, {title}: a P-value without test and n"
-        assert not numbers_shown(cell.word), f"{table.id}, {title}: numbers among the words: '{cell.word}'"
-
-
-NUMERIC = ("value", "sd", "low", "high", "n", "n_2", "df", "unadjusted")
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_csv_and_json_hold_the_numbers_and_no_display_strings(name: str, rich: Results) -> None:
-    for item in _page.items(rich, (name,)):
-        if not isinstance(item, Table):
-            continue
-        page = Page(title="t", sections=(Section(id="s", title="s", items=(item,)),))
-        written = json.loads(structured.page(page, cells=(), classes=()))["sections"][0]["tables"][0]
-        read = [cell for row in written["rows"] for cell in row["cells"]]
-        lines = list(csv.DictReader(spreadsheet.table(item).splitlines(keepends=True)))
-        cells = [cell for row in item.rows for cell in row.cells]
-        for cell, line, as_json in zip(cells, lines, read, strict=True):
-            n = [*cell.n, None, None][:2]
-            expected = (cell.value, cell.sd, cell.low, cell.high, *n, cell.df, cell.unadjusted)
-            assert [line[column] and float(line[column]) for column in NUMERIC] == [
-                "" if number is None else number for number in expected
-            ]
-            assert [as_json[column] for column in ("value", "sd", "low", "high", "df", "unadjusted")] == [
-                cell.value, cell.sd, cell.low, cell.high, cell.df, cell.unadjusted,
-            ]  # fmt: skip
-            assert as_json["n"] == list(cell.n) and as_json["test"] == line["test"] == cell.test
-            for text in (line["text"], as_json["text"]):
-                assert text != NO_VALUE and not numbers_shown(text), f"{item.id}: '{text}' stands for numbers"
 
 
 def test_the_results_of_these_tests_fill_the_reports_of_numbers(rich: Results) -> None:
@@ -587,11 +427,11 @@ def _expected_aucs(results: Results) -> dict[tuple[str, float], list[dict[str, f
     found: dict[tuple[str, float], list[dict[str, float]]] = {}
     from sklearn.metrics import roc_auc_score
 
-    for cell in results.lock["cells"]:
-        if cell["dataset"] == "vinbigdata_cxr":
-            frame = pd.read_parquet(results.store / cell["key"] / "predictions.parquet")
+    for cell in results.plan.cells:
+        if cell.dataset == "vinbigdata_cxr":
+            frame = pd.read_parquet(results.store / cell.key / "predictions.parquet")
             aucs = {name: 100 * roc_auc_score(some["label"], some["logit"]) for name, some in frame.groupby("class")}
-            found.setdefault((cell["method"], cell["label_ratio"]), []).append(aucs)
+            found.setdefault((cell.method, cell.label_ratio), []).append(aucs)
     return found
 
 

@@ -19,8 +19,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+import official_checkpoints
 from refers_bench.errors import UserError
-from refers_bench.nets import official_layouts as layouts
+from refers_bench.nets import foreign_layouts
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import masked_bce, report_generation, study_report_contrast
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
@@ -133,7 +134,7 @@ def test_case_01_encoder(golden: Path) -> None:
     case = Case(golden, "case01")
     net = encoder(case.hparams, case.under("param/"))
     weights = {f"transformer.{n.removeprefix('transformer.')}": v for n, v in case.under("param/").items()}
-    filled(net, layouts.encoder_weights(weights))
+    filled(net, official_checkpoints.encoder_weights(weights))
     images = case["in/images"].clone().requires_grad_()
     embedded = net.embed(images)  # type: ignore[operator]
     same(embedded, case["out/embeddings"], "embeddings")
@@ -144,7 +145,7 @@ def test_case_01_encoder(golden: Path) -> None:
     same(loss, case["out/loss"], "loss")
     loss.backward()
     stored = {f"transformer.{n.removeprefix('transformer.')}": v for n, v in case.under("grad/").items()}
-    same_gradients(gradients(net), layouts.encoder_weights(stored), case.largest_gradient)
+    same_gradients(gradients(net), official_checkpoints.encoder_weights(stored), case.largest_gradient)
     same_gradients({"images": images.grad}, case.under("grad_in/"), case.largest_gradient)
 
 
@@ -162,7 +163,7 @@ def test_case_03_view_fusion(golden: Path) -> None:
         net,
         {
             n.removeprefix("view_fusion."): v
-            for n, v in layouts.objective_weights(fused_names(case.under("param/"))).items()
+            for n, v in official_checkpoints.objective_weights(fused_names(case.under("param/"))).items()
         },
     )
     tokens = [case[f"in/tokens_view{v}"].clone().requires_grad_() for v in (1, 2, 3)]
@@ -180,7 +181,7 @@ def test_case_03_view_fusion(golden: Path) -> None:
     memory.square().sum().backward()
     stored = {
         n.removeprefix("view_fusion."): v
-        for n, v in layouts.objective_weights(fused_names(case.under("grad/"))).items()
+        for n, v in official_checkpoints.objective_weights(fused_names(case.under("grad/"))).items()
     }
     same_gradients(gradients(net), stored, case.largest_gradient)
     same_gradients(
@@ -242,7 +243,7 @@ def test_case_05_report_transformer(golden: Path) -> None:
 
 def of_decoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = {f"textual.{name.removeprefix('textual.')}": value for name, value in weights.items()}
-    return {n.removeprefix("report_transformer."): v for n, v in layouts.objective_weights(named).items()}
+    return {n.removeprefix("report_transformer."): v for n, v in official_checkpoints.objective_weights(named).items()}
 
 
 def find(case: Case, ending: str) -> Tensor:
@@ -291,7 +292,7 @@ def check_objective(
 
 def check_objective_gradients(case: Case, net: StudyObjective, groups: Mapping[str, str]) -> None:
     found = gradients(net)
-    same_gradients(found, layouts.objective_weights(case.under("grad/")), case.largest_gradient)
+    same_gradients(found, official_checkpoints.objective_weights(case.under("grad/")), case.largest_gradient)
     for theirs, ours in groups.items():
         norm = (
             torch.stack([g.square().sum() for n, g in found.items() if g is not None and n.startswith(ours)])
@@ -306,7 +307,7 @@ def test_case_06a_objective_end_to_end(golden: Path) -> None:
     h = case.hparams
     text = case["in/text_feature"].clone().requires_grad_()
     net = objective(encoder(h, case.under("param/")), h["hidden"], h, GivenFeature(text))
-    filled(net, layouts.objective_weights(case.under("param/")))
+    filled(net, official_checkpoints.objective_weights(case.under("param/")))
     batch = batch_of(case)
     memory, study = net.fuse(batch.images_BVCHW)
     losses = net(batch)
@@ -326,7 +327,7 @@ def test_case_06b_objective_of_given_tokens(golden: Path) -> None:
     text = case["in/text_feature"].clone().requires_grad_()
     width = case.hparams["dim"]
     net = objective(patcher(width), width, case.hparams, GivenFeature(text))
-    net.load_state_dict(layouts.objective_weights(case.under("param/")), strict=False)
+    net.load_state_dict(official_checkpoints.objective_weights(case.under("param/")), strict=False)
     tokens = [case[f"in/visual_tokens{v}"].clone().requires_grad_() for v in (1, 2, 3)]
     memory, study = net.fuse_tokens(torch.stack(tokens, 1))
     losses = net.losses_of(memory, study, batch_of(case, images=False))
@@ -345,8 +346,8 @@ def labels_of(case: Case) -> Tensor:
 
 def classifier_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
-        **{f"encoder.{name}": value for name, value in layouts.encoder_weights(weights).items()},
-        **layouts.head_weights(weights),
+        **{f"encoder.{name}": value for name, value in official_checkpoints.encoder_weights(weights).items()},
+        **official_checkpoints.head_weights(weights),
     }
 
 
@@ -376,7 +377,7 @@ def test_case_08_fine_tuning_models(golden: Path, number: str) -> None:
 
 def jax(path: Path) -> dict[str, Tensor]:
     with np.load(path) as arrays:
-        return layouts.from_jax(arrays)
+        return foreign_layouts.from_jax(arrays)
 
 
 def same_positions(found: Tensor, expected: Tensor, old: int, new: int) -> None:
@@ -401,7 +402,7 @@ def test_case_08d_other_image_sizes(golden: Path) -> None:
     for grid in h["new_grids"]:
         weights = classifier_weights(official)
         expected = case[f"grid{grid}/out/position_embeddings"]
-        found = layouts.resize_positions(weights["encoder.position_embedding"], grid)
+        found = foreign_layouts.resize_positions(weights["encoder.position_embedding"], grid)
         same_positions(found, expected, h["grid"], grid)
         net = Classifier(encoder(h, official, grid=grid), h["classes"]).eval()
         filled(net, {**weights, "encoder.position_embedding": expected})
@@ -414,7 +415,7 @@ def test_case_08d_position_embeddings(golden: Path) -> None:
     case = Case(golden, "case08d")
     assert case.hparams["extra"]
     for old, new in case.hparams["extra"]:
-        found = layouts.resize_positions(case[f"resize_{old}_to_{new}/in/position_embeddings"], new)
+        found = foreign_layouts.resize_positions(case[f"resize_{old}_to_{new}/in/position_embeddings"], new)
         same_positions(found, case[f"resize_{old}_to_{new}/out/position_embeddings"], old, new)
 
 
@@ -450,7 +451,7 @@ def test_case_14a_pretraining_checkpoint(golden: Path) -> None:
     text = bert(h, content["model"], prefix="b_")
     # The checkpoint is of case 12, which names the constants of the loss.
     net = objective(encoder(h, content["model"]), h["hidden"], h, text, constants=Case(golden, "case12").hparams)
-    filled(net, layouts.objective_weights(layouts.unwrapped(content)))
+    filled(net, official_checkpoints.objective_weights(official_checkpoints.unwrapped(content)))
     batch = batch_of(case)
     same(net.encoder(case["in/image"]), case["out/visual_tokens"], "tokens")
     same(text(batch.text_ids_BT, batch.text_mask_BT), case["out/text_feature"], "text feature")
@@ -470,16 +471,19 @@ def test_case_14a_pretraining_checkpoint(golden: Path) -> None:
 )
 def test_case_14b_fine_tuning_checkpoints(golden: Path, file: str, with_head: bool) -> None:
     case = Case(golden, "case14b")
-    official = layouts.unwrapped(torch.load(golden / file, weights_only=True))
+    official = official_checkpoints.unwrapped(torch.load(golden / file, weights_only=True))
     net = Classifier(encoder(case.hparams, official), case.hparams["classes"]).eval()
-    filled(net.encoder, layouts.encoder_weights(official))
+    filled(net.encoder, official_checkpoints.encoder_weights(official))
     same(net.encoder(case["in/images"]), case["out/tokens"], "tokens")
-    head = layouts.head_weights(official) or {"head.weight": case["head/weight"], "head.bias": case["head/bias"]}
-    assert bool(layouts.head_weights(official)) == with_head
+    head = official_checkpoints.head_weights(official) or {
+        "head.weight": case["head/weight"],
+        "head.bias": case["head/bias"],
+    }
+    assert bool(official_checkpoints.head_weights(official)) == with_head
     net.head.load_state_dict({name.removeprefix("head."): value for name, value in head.items()})
     same(net(case["in/images"]), case["out/logits"], "logits")
 
 
 def test_a_checkpoint_of_something_else_is_refused() -> None:
     with pytest.raises(UserError, match=r"no weight of a radiograph transformer among 1 entries"):
-        layouts.encoder_weights({"conv1.weight": torch.zeros(1)})
+        official_checkpoints.encoder_weights({"conv1.weight": torch.zeros(1)})

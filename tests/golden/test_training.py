@@ -14,12 +14,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from official_checkpoints import encoder_weights, head_weights, objective_weights
 from refers_bench.data.batches import RadiographBatch, StudyBatch
 from refers_bench.manifest import protocols
 from refers_bench.nets import text_encoder
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import masked_bce
-from refers_bench.nets.official_layouts import encoder_weights, head_weights, objective_weights
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
 from refers_bench.nets.report_transformer import ReportTransformer
 from refers_bench.nets.study_objective import StudyObjective

@@ -60,7 +60,7 @@ def found(real_data: Path, tmp_path: Path, part: str) -> tuple[Path, tuple[Findi
         pytest.skip(f"no released predictions in {real_data}")
     folder = tmp_path / "Results_of_fine-tuning" / "NIH ChestX-ray"
     shutil.copytree(source, folder / part)
-    runs = read_release(tmp_path, {("nih_chestxray14", "findings"): DATASET.tasks["findings"].classes}).runs
+    runs, _ = read_release(tmp_path, {("nih_chestxray14", "findings"): DATASET.tasks["findings"].classes})
     publish(runs, results=tmp_path / "r", name="x", title="", origin="released", command="c")
     return source, findings(load(tmp_path / "r", "x"))
 

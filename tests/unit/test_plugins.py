@@ -106,10 +106,33 @@ def test_a_method_says_nothing_more_than_it_was_given() -> None:
     said = (method.weights(0), method.weights_hint(0), method.coverage(0), method.architecture(0), method.passes(0))
     assert said == ("", "", 1.0, "transformer", (1.0, 0.0))
     assert (method.footnotes(0), method.unavailable(0), method.discovery, method.parts) == ((), "", None, "")
+    assert (method.views(0), method.crops(0), method.report_pairing(0), method.decoder(0)) == (1, 0, "study", "")
+    assert method.report_tasks(0) == ("report_generation", "study_report_consistency")
     assert not method.pretrains(0), "it has no objective"
     objective = {**vars(method), "build_objective": print}
     assert plugins.Method(**objective).pretrains(0)
     assert not plugins.Method(**{**objective, "weights": lambda params: "a root"}).pretrains(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "images"),
+    [
+        ("mimic_cxr_jpg", {}, 377_110),
+        ("mimic_cxr_jpg", {"views": ("PA",)}, 377_110),  # of these views nobody says how many there are
+        ("openi", {}, 7_470),
+        ("nih_chestxray14", {}, 112_120),
+        ("nih_chestxray14", {"views": ("PA",)}, 67_310),
+        ("vinbigdata_cxr", {}, 15_000),
+        ("shenzhen_tb", {"split": "seeded"}, 662),
+        ("covid19_idc", {}, 664 + 93 + 172),  # those of the released lists
+        ("phantom", {}, 0),
+    ],
+)
+def test_images_of_a_dataset_that_is_not_here_are_those_of_its_card(
+    name: str, params: dict[str, Any], images: int
+) -> None:
+    dataset: plugins.Dataset = plugins.load("dataset", name)
+    assert dataset.documented_images(dataset.Params(**params)) == images
 
 
 def test_a_dataset_says_its_task_and_counts_for_its_parameters() -> None:
@@ -121,6 +144,7 @@ def test_a_dataset_says_its_task_and_counts_for_its_parameters() -> None:
     )
     assert (asked.source_task_of(5), asked.expected_of(5)) == ("task 5", {"images": 5})
     bare = plugins.Dataset(**common, index=print)
+    assert [one.documented_images(5) for one in (plain, asked, bare)] == [3, 5, 0]
     assert (bare.lists(0), bare.dicom(0), bare.boxes, bare.source_task_of(0), bare.has_reports, bare.synthetic) == (
         "", "standard", None, "", False, False,
     )  # fmt: skip

@@ -160,7 +160,7 @@ def compare(
         only=(tuple(name for name in one if name not in other), tuple(name for name in other if name not in one)),
         cells=cells,
         means=tuple(means),
-        settings=tuple(_settings(first.lock, second.lock)),
+        settings=tuple(_settings(first.plan.values, second.plan.values)),
         specifications=tuple(_specifications(first, second, [(one[name], other[name]) for name in both])),
         notes=tuple(_notes(first, second)),
     )
@@ -182,12 +182,9 @@ def _cell(first: Results, second: Results, one: PlannedRun, other: PlannedRun) -
 
 def _scores(one: Predictions, other: Predictions) -> tuple[str, float | None]:
     """(verdict, largest absolute difference) of the scores of two runs."""
-    if one.image_ids != other.image_ids or set(one.classes) != set(other.classes):
+    if one.differs(other):
         return OTHER_IMAGES, None
-    other = other.sorted(one.classes)
-    if not np.array_equal(one.labels_NK, other.labels_NK):
-        return OTHER_IMAGES, None
-    a, b = one.scores_NK.astype(np.float64), other.scores_NK.astype(np.float64)
+    a, b = (found.scores_NK.astype(np.float64) for found in (one, other.sorted(one.classes)))
     if np.array_equal(a, b, equal_nan=True):
         return EQUAL, 0.0
     with np.errstate(invalid="ignore"):
@@ -234,7 +231,7 @@ def _images(
         return None
     reference = loaded[0][0]
     for found in (*loaded[0], *loaded[1]):
-        if _scores(reference, found)[0] == OTHER_IMAGES or np.isnan(found.scores_NK).any():
+        if reference.differs(found) or np.isnan(found.scores_NK).any():
             return None
     scores = np.stack([found.sorted(reference.classes).scores_NK for side in loaded for found in side])
     split = len(loaded[0])
@@ -261,11 +258,10 @@ def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[
 
 
 def _settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[SettingDifference]:
-    sides = [lock.get("values") or {} for lock in (first, second)]
-    if not all(sides):
+    if not (first and second):
         return
-    for name in dict.fromkeys((*sides[0], *sides[1])):
-        entries = [side.get(name) or {} for side in sides]
+    for name in dict.fromkeys((*first, *second)):
+        entries = [side.get(name) or {} for side in (first, second)]
         values = (entries[0].get("value"), entries[1].get("value"))
         if values[0] != values[1] or bool(entries[0]) != bool(entries[1]):
             origins = (str(entries[0].get("origin", "")), str(entries[1].get("origin", "")))
@@ -299,17 +295,17 @@ def _flat(results: Results, key: str) -> dict[str, Any]:
                 add(part, f"{prefix}{name}.")
         elif isinstance(node, str) and node in results.jobs:
             needed = results.jobs[node]
-            add(needed.get("spec") or {}, f"{needed.get('kind', 'needed')}: ")
+            add(needed.spec, f"{needed.kind}: ")
         else:
             found[prefix.rstrip(".")] = node
 
-    add(results.jobs.get(key, {}).get("spec") or {}, "")
+    add(results.spec(key), "")
     return found
 
 
 def _notes(first: Results, second: Results) -> Iterator[str]:
     for side, results in zip("AB", (first, second), strict=True):
-        if not results.lock.get("values"):
+        if not results.plan.values:
             yield f"{side} names no settings, so none are compared."
     if first.origin != second.origin:
         yield f"A holds results of origin '{first.origin}', B of origin '{second.origin}'."

@@ -11,10 +11,12 @@ from typing import Any
 
 from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.compare.bands import FIXED, STATED, BandTest, band_tests, stored_band
-from refers_bench.analysis.results import Results, read_json
+from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
 from refers_bench.errors import Problem, UserError
+from refers_bench.store.plan import Plan
+from refers_bench.store.reading import read_json
 
 VERSION = 1
 SAME, DRIFT, INCOMPLETE, FAILED_JOBS = "same", "drift", "incomplete", "failed"
@@ -191,7 +193,7 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
             )
         )
     name = str(baseline.get("manifest", ""))
-    return Results(name=name, lock={"name": name}, store=Path("no-store"), planned=tuple(planned))
+    return Results(name=name, plan=Plan(name=name), store=Path("no-store"), planned=tuple(planned))
 
 
 def _is_number(value: Any) -> bool:

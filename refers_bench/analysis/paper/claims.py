@@ -6,13 +6,17 @@ import ast
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from refers_bench import plugins
-from refers_bench.analysis.paper.expression import REDUCTIONS, ExpressionError, Leaf, class_of, leaves, parse, value
+from refers_bench.analysis.paper.expression import REDUCTIONS, Leaf, class_of, leaves, parse, value
 from refers_bench.analysis.paper.figures import Evidence, Figure, Missing, Undecidable
 from refers_bench.analysis.paper.propagation import ALPHA, Limits, limits, linear, reduced, shared
 from refers_bench.analysis.paper.published import METHODS, TARGETS, published_values
@@ -35,76 +39,145 @@ COLUMNS = (
     ("covid-t2", 1.0),
 )
 _BOUNDS = ("about", "tolerance", "at_least", "at_most", "above", "below")
-_KEYS = ("id", "place", "statement", "expression", "columns", "classes", "over", "note", *_BOUNDS)
+_Text = Annotated[str, Field(min_length=1)]
 #: Row titles of P-values in the published tables.
 P_ROWS = ("REFERS vs best baseline", "REFERS vs LSP (Transformer)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One quantitative statement.
+def _classes(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
+        raise ValueError("classes: a list of class names")
+    return tuple(dict.fromkeys(given))
+
+
+def _columns(given: Any) -> tuple[tuple[str, float], ...]:
+    if given == "all":
+        return COLUMNS
+    if not isinstance(given, list) or not given:
+        raise ValueError("columns: 'all', or a list of targets or [target, ratio]")
+    found: list[tuple[str, float]] = []
+    for one in given:
+        match one:
+            case [str() as target, int() | float() as ratio]:
+                columns = [column for column in COLUMNS if column == (target, float(ratio))]
+            case str() as target:
+                columns = [column for column in COLUMNS if column[0] == target]
+            case _:
+                raise ValueError(f"columns: {one!r} is neither a target nor [target, ratio]")
+        if not columns:
+            known = tuple(dict.fromkeys(name for name, _ in COLUMNS))
+            near = nearest(target, known)
+            raise ValueError(
+                f"columns: no column {one!r}; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
+            )
+        found += columns
+    return tuple(dict.fromkeys(found))
+
+
+def _check(leaf: Leaf) -> None:
+    kind, row, target = leaf[:3]
+    rows = P_ROWS if kind == "p" else tuple(METHODS)
+    checks: list[tuple[str, Sequence[str], str]] = [(row, rows, "row"), (target, tuple(TARGETS), "target")]
+    if (finding := class_of(leaf)) and target in TARGETS:
+        dataset, task = TARGETS[target]
+        checks.append((finding, plugins.load("dataset", dataset).tasks[task].classes, f"class of {target}"))
+    for given, known, what in checks:
+        if given not in known:
+            near = nearest(given, known)
+            raise ValueError(
+                f"unknown {what} '{given}'; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
+            )
+
+
+class Claim(BaseModel):
+    """One quantitative statement, as it stands in the file.
 
     Attributes:
         id: name.
         place: where the paper says it.
         statement: in our words.
-        tree: the expression; AUCs in per cent.
-        text: the expression as written.
+        text: the expression as written; AUCs in per cent.
         columns: (target, ratio) that it is taken over; () when it names its own.
         classes: class names that it is taken over, in each column; () when it names its own, or none.
-        over: "min", "max" or "mean" of the values in all columns and classes.
-        low: the value must not lie below this; minus infinity for no bound.
-        high: nor above this.
-        strict: whether a value on a bound fails.
+        over: how the values in all columns and classes become one.
         note: what a reader must know.
+        about, tolerance, at_least, at_most, above, below: what is demanded of the value.
     """
 
-    id: str
-    place: str
-    statement: str
-    tree: ast.expr
-    text: str
-    columns: tuple[tuple[str, float], ...]
-    classes: tuple[str, ...]
-    over: str
-    low: float
-    high: float
-    strict: bool
-    note: str
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    id: _Text
+    place: _Text
+    statement: _Text
+    text: _Text = Field(alias="expression")
+    columns: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_columns)] = ()
+    classes: Annotated[tuple[str, ...], BeforeValidator(_classes)] = ()
+    over: Literal["min", "max", "mean"] = "min"
+    note: str = ""
+    about: float | None = None
+    tolerance: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _understood(self) -> Claim:
+        """The bounds fit each other, and every figure that the expression asks for can be there."""
+        _ = self.bounds
+        for leaf in dict.fromkeys(leaf for place in self.places for leaf in leaves(self.tree, place)):
+            _check(leaf)
+        return self
+
+    @cached_property
+    def tree(self) -> ast.expr:
+        """The expression, parsed."""
+        return parse(self.text, self.places[0])
+
+    @cached_property
+    def places(self) -> tuple[Mapping[str, Any], ...]:
+        """Values of the expression's free names in every column and class that it is taken over."""
+        columns = [{"target": target, "ratio": ratio} for target, ratio in self.columns] or [{}]
+        classes = [{"finding": finding} for finding in self.classes] or [{}]
+        return tuple({**column, **finding} for column, finding in product(columns, classes))
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, bool]:
+        """(low, high, strict): the value must lie between them; where strict, on neither of them."""
+        given = {name: bound for name in _BOUNDS if (bound := getattr(self, name)) is not None}
+        if set(given) == {"about", "tolerance"}:
+            return given["about"] - given["tolerance"], given["about"] + given["tolerance"], False
+        if set(given) <= {"at_least", "at_most"} and given:
+            return given.get("at_least", -math.inf), given.get("at_most", math.inf), False
+        if set(given) <= {"above", "below"} and given:
+            return given.get("above", -math.inf), given.get("below", math.inf), True
+        raise ValueError("needs about and tolerance, or at_least and/or at_most, or above and/or below")
 
     @property
     def bound(self) -> str:
         """What is demanded, in words."""
-        less, more = ("<", ">") if self.strict else ("at most", "at least")
-        if math.isinf(self.low):
-            return f"{less} {self.high:g}"
-        return f"{more} {self.low:g}" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
-
-    @property
-    def places(self) -> tuple[Mapping[str, Any], ...]:
-        """Values of the expression's free names in every column and class that it is taken over."""
-        columns, classes = self.columns or (("", 0.0),), self.classes or ("",)
-        return tuple(
-            {"target": target, "ratio": ratio, "finding": finding}
-            for (target, ratio), finding in product(columns, classes)
-        )
+        low, high, strict = self.bounds
+        less, more = ("<", ">") if strict else ("at most", "at least")
+        if math.isinf(low):
+            return f"{less} {high:g}"
+        return f"{more} {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
     @property
     def _slack(self) -> float:
         """Rounding of sums of one-decimal figures that is forgiven."""
-        return -1e-9 if self.strict else 1e-9
+        return -1e-9 if self.bounds[2] else 1e-9
 
-    def below(self, number: float) -> bool:
+    def too_low(self, number: float) -> bool:
         """Whether a value lies below what is demanded."""
-        return number < self.low - self._slack
+        return number < self.bounds[0] - self._slack
 
-    def above(self, number: float) -> bool:
+    def too_high(self, number: float) -> bool:
         """Whether a value lies above what is demanded."""
-        return number > self.high + self._slack
+        return number > self.bounds[1] + self._slack
 
     def contains(self, number: float) -> bool:
         """Whether a value satisfies the claim."""
-        return not self.below(number) and not self.above(number)
+        return not self.too_low(number) and not self.too_high(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,108 +236,31 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
     problems: list[Problem] = []
     for number, entry in enumerate(content["claims"]):
         try:
-            found.append(_claim(entry, {claim.id for claim in found}))
-        except (ExpressionError, ValueError) as error:
-            problems.append(text.problem(("claims", number), str(error)))
+            claim = Claim.model_validate(entry)
+            if any(claim.id == other.id for other in found):
+                problems.append(text.problem(("claims", number), f"the id '{claim.id}' is taken"))
+            found.append(claim)
+        except ValidationError as error:
+            problems += [text.problem(("claims", number), _said(detail)) for detail in error.errors()]
     if problems:
         raise UserError(problems)
     return tuple(found)
 
 
-def _claim(entry: Any, taken: set[str]) -> Claim:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"a claim is a mapping, got {type(entry).__name__}")
-    for key in entry:
-        if key not in _KEYS:
-            raise ValueError(f"unknown key '{key}'; allowed: {', '.join(_KEYS)}")
-    if missing := [key for key in ("id", "place", "statement", "expression") if not entry.get(key)]:
-        raise ValueError(f"needs {', '.join(missing)}")
-    if entry["id"] in taken:
-        raise ValueError(f"the id '{entry['id']}' is taken")
-    columns, classes = _columns(entry.get("columns")), _classes(entry.get("classes"))
-    over = str(entry.get("over", "min"))
-    if over not in ("min", "max", "mean"):
-        raise ValueError(f"over '{over}'; allowed: min, max, mean")
-    names: dict[str, Any] = dict(zip(("target", "ratio"), columns[0], strict=True)) if columns else {}
-    tree = parse(str(entry["expression"]), names | ({"finding": classes[0]} if classes else {}))
-    low, high, strict = _bounds(entry)
-    claim = Claim(
-        id=str(entry["id"]),
-        place=str(entry["place"]),
-        statement=str(entry["statement"]),
-        tree=tree,
-        text=str(entry["expression"]),
-        columns=columns,
-        classes=classes,
-        over=over,
-        low=low,
-        high=high,
-        strict=strict,
-        note=str(entry.get("note", "")),
-    )
-    for leaf in dict.fromkeys(leaf for place in claim.places for leaf in leaves(tree, place)):
-        _check(leaf)
-    return claim
-
-
-def _classes(given: Any) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
-        raise ValueError("classes: a list of class names")
-    return tuple(dict.fromkeys(given))
-
-
-def _columns(given: Any) -> tuple[tuple[str, float], ...]:
-    if given is None:
-        return ()
-    if given == "all":
-        return COLUMNS
-    if not isinstance(given, list) or not given:
-        raise ValueError("columns: 'all', or a list of targets or [target, ratio]")
-    found: list[tuple[str, float]] = []
-    for one in given:
-        match one:
-            case [str() as target, int() | float() as ratio]:
-                columns = [column for column in COLUMNS if column == (target, float(ratio))]
-            case str() as target:
-                columns = [column for column in COLUMNS if column[0] == target]
-            case _:
-                raise ValueError(f"columns: {one!r} is neither a target nor [target, ratio]")
-        if not columns:
-            known = tuple(dict.fromkeys(name for name, _ in COLUMNS))
-            near = nearest(target, known)
-            raise ValueError(
-                f"columns: no column {one!r}; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
-            )
-        found += columns
-    return tuple(dict.fromkeys(found))
-
-
-def _check(leaf: Leaf) -> None:
-    kind, row, target = leaf[:3]
-    rows = P_ROWS if kind == "p" else tuple(METHODS)
-    checks: list[tuple[str, Sequence[str], str]] = [(row, rows, "row"), (target, tuple(TARGETS), "target")]
-    if (finding := class_of(leaf)) and target in TARGETS:
-        dataset, task = TARGETS[target]
-        checks.append((finding, plugins.load("dataset", dataset).tasks[task].classes, f"class of {target}"))
-    for given, known, what in checks:
-        if given not in known:
-            near = nearest(given, known)
-            raise ValueError(
-                f"unknown {what} '{given}'; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
-            )
-
-
-def _bounds(entry: Mapping[str, Any]) -> tuple[float, float, bool]:
-    given = {key: float(entry[key]) for key in _BOUNDS if key in entry}
-    if set(given) == {"about", "tolerance"}:
-        return given["about"] - given["tolerance"], given["about"] + given["tolerance"], False
-    if set(given) <= {"at_least", "at_most"} and given:
-        return given.get("at_least", -math.inf), given.get("at_most", math.inf), False
-    if set(given) <= {"above", "below"} and given:
-        return given.get("above", -math.inf), given.get("below", math.inf), True
-    raise ValueError("needs about and tolerance, or at_least and/or at_most, or above and/or below")
+def _said(detail: ErrorDetails) -> str:
+    """What does not fit, in the words of the file."""
+    key = ".".join(map(str, detail["loc"]))
+    match detail["type"]:
+        case "model_type":
+            return f"a claim is a mapping, got {type(detail['input']).__name__}"
+        case "extra_forbidden":
+            known = (field.alias or name for name, field in Claim.model_fields.items())
+            return f"unknown key '{key}'; allowed: {', '.join(known)}"
+        case "missing" | "string_too_short":
+            return f"needs {key}"
+        case "value_error":
+            return detail["msg"].removeprefix("Value error, ")
+    return f"{key} {detail['input']!r}: {detail['msg']}"
 
 
 def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
@@ -296,7 +292,7 @@ def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
         if absent:
             # What is missing may lie further out on one side.
             low, high = (-math.inf, high) if claim.over == "min" else (low, math.inf)
-        fails = claim.below(high) or claim.above(low)
+        fails = claim.too_low(high) or claim.too_high(low)
         refuting = _refuting(claim, here, found, evidence) if fails else ()
     except Missing as missing:
         return Outcome(verdict=UNDECIDED, reason=str(missing))
@@ -347,7 +343,7 @@ def _refuting(
             for place in places
             if place not in refuted
         ]
-        more = [p for p, low, high in ends if (claim.below(high) if claim.over == "min" else claim.above(low))]
+        more = [p for p, low, high in ends if (claim.too_low(high) if claim.over == "min" else claim.too_high(low))]
         if not more:
             return tuple(_title(place) for place in places if place in refuted)
         refuted += more
@@ -355,5 +351,5 @@ def _refuting(
 
 def _title(place: Mapping[str, Any]) -> str:
     """A column, and a class, in words: "nih 1 %, Mass"."""
-    column = f"{place['target']} {place['ratio'] * 100:g} %" if place["target"] else ""
-    return ", ".join(part for part in (column, place["finding"]) if part)
+    column = [f"{place['target']} {place['ratio'] * 100:g} %"] if "target" in place else []
+    return ", ".join([*column, *([place["finding"]] if "finding" in place else [])])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,10 +23,10 @@ REDUCTIONS: Mapping[str, Callable[[list[float]], float]] = {
     "abs": lambda values: abs(values[0]),
 }
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: a / b,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
 }
 #: A figure that an expression asks for: ("auc", row title, target, label ratio), of one class with its name at the end.
 Leaf = tuple[str, str, str, float] | tuple[str, str, str, float, str]
@@ -58,8 +59,10 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> ast.expr:
     return tree
 
 
-def leaves(tree: ast.expr, names: Mapping[str, Any]) -> tuple[Leaf, ...]:
-    """The figures the expression asks for, each once.
+def leaves(
+    tree: ast.expr, names: Mapping[str, Any], taken: Mapping[ast.expr, ast.expr] | None = None
+) -> tuple[Leaf, ...]:
+    """The figures the expression asks for, each once; arguments as those of `value`.
 
     Raises:
         ExpressionError: something that is not allowed.
@@ -72,33 +75,42 @@ def leaves(tree: ast.expr, names: Mapping[str, Any]) -> tuple[Leaf, ...]:
 
     # With every figure at 1 a denominator may be 0; whether it is, the figures will tell.
     with contextlib.suppress(ZeroDivisionError):
-        value(tree, note, names)
+        value(tree, note, names, taken)
     return tuple(found)
 
 
-def value(tree: ast.expr, figure: Callable[[Leaf], float], names: Mapping[str, Any]) -> float:
+def value(
+    tree: ast.expr,
+    figure: Callable[[Leaf], float],
+    names: Mapping[str, Any],
+    taken: Mapping[ast.expr, ast.expr] | None = None,
+) -> float:
     """The value of the expression.
 
     Args:
         tree: from `parse`.
         figure: gives each figure.
         names: values of the free names.
+        taken: parts of the expression -> what is evaluated in their place.
 
     Raises:
         ExpressionError: something that is not allowed.
         ZeroDivisionError: a denominator is 0.
     """
+    while taken and tree in taken:
+        tree = taken[tree]
     match tree:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -value(operand, figure, names)
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
-            return _OPERATORS[type(operator)](value(left, figure, names), value(right, figure, names))
+            return -value(operand, figure, names, taken)
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+            one, other = (value(side, figure, names, taken) for side in (left, right))
+            return _OPERATORS[type(sign)](one, other)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FIGURES:
             return figure(_leaf(name, arguments, names))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in REDUCTIONS and arguments:
-            return REDUCTIONS[name]([value(argument, figure, names) for argument in arguments])
+            return REDUCTIONS[name]([value(argument, figure, names, taken) for argument in arguments])
     raise ExpressionError(
         f"'{ast.unparse(tree)}' is not allowed: numbers, + - * /, {', '.join(REDUCTIONS)}, "
         'auc("row", "target", ratio), auc("row", "target", ratio, "class"), p("row", "target", ratio)'

@@ -53,22 +53,33 @@ def limits(
     Raises:
         Undecidable: the evidence has no error for the figures together.
     """
-    choice = next((node for node in ast.walk(tree) if _is_choice(node)), None)
-    if not isinstance(choice, ast.Call) or not isinstance(choice.func, ast.Name):
-        known = {leaf: found[leaf] for leaf in leaves(tree, names)}
-        return linear(lambda figures: value(tree, figures.__getitem__, names), known, evidence, tails=tails)
+    return _limits(tree, found, names, evidence, tails, {})
+
+
+def _limits(
+    tree: ast.expr,
+    found: Mapping[Leaf, Figure],
+    names: Mapping[str, Any],
+    evidence: Evidence,
+    tails: Tails,
+    taken: Mapping[ast.expr, ast.expr],
+) -> Limits:
+    """`limits`, where some minima and maxima have the value of the argument that stands in `taken`."""
+    choice = _outermost_choice(tree, taken)
+    if choice is None:
+        known = {leaf: found[leaf] for leaf in leaves(tree, names, taken)}
+        return linear(lambda figures: value(tree, figures.__getitem__, names, taken), known, evidence, tails=tails)
+    call, over = choice
     figures = {leaf: figure.value for leaf, figure in found.items()}
-    here = value(choice, figures.__getitem__, names)
+    here = value(call, figures.__getitem__, names, taken)
     step = 1e-3 * max(1.0, abs(here))
     below, above = (
-        value(_replaced(tree, choice, ast.Constant(here + move)), figures.__getitem__, names) for move in (-step, step)
+        value(tree, figures.__getitem__, names, {**taken, call: ast.Constant(here + move)}) for move in (-step, step)
     )
     # Where the expression falls as the largest rises, as in "REFERS minus the best baseline", it takes the smallest.
-    taken = choice.func.id if above >= below else {"min": "max", "max": "min"}[choice.func.id]
-    each = shared(tails, over=taken, count=len(choice.args))
-    return reduced(
-        [limits(_replaced(tree, choice, one), found, names, evidence, tails=each) for one in choice.args], over=taken
-    )
+    over = over if above >= below else {"min": "max", "max": "min"}[over]
+    each = shared(tails, over=over, count=len(call.args))
+    return reduced([_limits(tree, found, names, evidence, each, {**taken, call: one}) for one in call.args], over=over)
 
 
 def linear(
@@ -95,29 +106,14 @@ def linear(
     return centre - low, centre + high
 
 
-def _is_choice(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
-
-
-def _replaced(tree: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
-    """The expression with another in the place of one of its parts."""
-
-    class Replace(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> Any:
-            return new if node is old else _with_children(node, self.visit)
-
-    replaced: ast.expr = Replace().visit(tree)
-    return replaced
-
-
-def _with_children(node: ast.AST, change: Callable[[ast.AST], Any]) -> ast.AST:
-    """A copy of a node whose children were changed; the node itself stays as it is."""
-    fields = {
-        name: [change(one) for one in old]
-        if isinstance(old, list)
-        else change(old)
-        if isinstance(old, ast.AST)
-        else old
-        for name, old in ast.iter_fields(node)
-    }
-    return type(node)(**fields)
+def _outermost_choice(tree: ast.expr, taken: Mapping[ast.expr, ast.expr]) -> tuple[ast.Call, str] | None:
+    """The first minimum or maximum from the outside, and its name; None where none is left."""
+    nodes: list[Any] = [tree]
+    for node in nodes:  # grows as it is read
+        while node in taken:
+            node = taken[node]
+        match node:
+            case ast.Call(func=ast.Name(id="min" | "max" as name)):
+                return node, name
+        nodes += ast.iter_child_nodes(node)
+    return None

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.published import TARGETS, PublishedValue, published_values, row_of
-from refers_bench.analysis.results import LOCK, Results, load
+from refers_bench.analysis.results import Results, load
 from refers_bench.analysis.statistics.replication import Replication, replication
 from refers_bench.analysis.statistics.seeds import SeedSummary
 from refers_bench.analysis.statistics.significance import Refusal
+from refers_bench.store.plan import LOCK
 
 #: Plan that holds the released prediction files, below the results folder, once they were imported.
 RELEASE = "refers-release"

@@ -7,7 +7,7 @@ from predictions agrees to the last bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,8 +152,3 @@ def places(scores_P: npt.NDArray[Any], ordered_Q: npt.NDArray[Any]) -> tuple[_In
 def area(won_P: _Integers, n_neg: int) -> float:
     """AUC from `pairs_won` of the positives over the negatives; needs one of each."""
     return int(won_P.sum()) / (2 * len(won_P) * n_neg)
-
-
-def undefined_classes(classes: Sequence[str], scored: ClassAucs) -> dict[str, str]:
-    """Class name -> reason, for the classes without an AUC."""
-    return {name: reason for name, reason in zip(classes, scored.undefined, strict=True) if reason}

@@ -6,10 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: What can be said of one seed of one cell.
 DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
@@ -152,16 +148,3 @@ def summarise(runs: Sequence[SeedRun]) -> SeedSummary:
         n_defined=len(frozenset.intersection(*counted)) if counted else 0,
         n_classes=max((run.n_classes for run in ordered), default=0),
     )
-
-
-def summary_frame(summaries: dict[tuple[str, str, str, float], SeedSummary]) -> pd.DataFrame:
-    """One row per (method, dataset, task, label ratio): the tidy form for notebooks and CSV."""
-    import pandas as pd
-
-    columns = ["method", "dataset", "task", "label_ratio"]
-    figures = ["mean_auc", "sd", "n_seeds", "n_planned", "n_classes_defined", "n_classes", "state"]
-    rows = [
-        (*where, cell.mean, cell.sd, cell.n, cell.n_planned, cell.n_defined, cell.n_classes, cell.state)
-        for where, cell in summaries.items()
-    ]
-    return pd.DataFrame(rows, columns=columns + figures)

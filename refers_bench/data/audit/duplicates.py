@@ -1,8 +1,8 @@
-"""Which prepared images show the same radiograph, unchanged, re-encoded, mirrored or inverted?
+"""Finds prepared images of the same radiograph: unchanged, re-encoded, mirrored or inverted.
 
-Two steps. A difference hash of 480 bits (is a cell of a 16 x 16 grid brighter than its right, and its lower
-neighbour?) finds candidates among all pairs: exclusive or and population count. A candidate is confirmed by the
-agreement of fine structure: the correlation of 64 x 64 images after local mean and contrast are taken out.
+There are two steps. A difference hash of 480 bits (is a cell of a 16 x 16 grid brighter than its right, and its lower
+neighbour?) finds candidates among all pairs, by exclusive or and population count. A candidate is confirmed by the
+agreement of fine structure, which is the correlation of 64 x 64 images after local mean and contrast are taken out.
 
 Measured on 1,000 NIH and 699 COVID-19 radiographs: JPEG at quality 50, resizing through 180 px, a burnt-in label,
 gamma 0.7 to 1.5 and histogram equalisation move a median radiograph by 1 to 8 bits, and leave an agreement of at
@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from refers_bench.data.prepare import Progress, silent
+
+Images = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
 #: Side of the grid whose neighbours are compared; bits of a hash, and the 64-bit words that hold them.
 GRID, BITS, WORDS = 16, 480, 8
 #: Bits that two images of one radiograph differ by at most; agreement from which a pair counts as confirmed.
@@ -30,36 +34,18 @@ FINE, WINDOW = 64, 9
 #: Words compared for every pair; the others only where these differ by no more than the limit.
 _FIRST = 4
 _BATCH, _BLOCK_A, _BLOCK_B = 512, 256, 4096
+#: Set bits of each 8-bit number, for numpy before 2.0.
+_SET_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
-#: Ways in which a radiograph may come again -> how to undo it.
-VARIANTS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+#: Ways in which a copy of a radiograph may differ -> how to undo it.
+VARIANTS: dict[str, Callable[[Images], Images]] = {
     "same": lambda images_NHW: images_NHW,
     "mirrored": lambda images_NHW: images_NHW[:, :, ::-1],
     "inverted": lambda images_NHW: 255 - images_NHW,
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Near-duplicates between two sets of images.
-
-    Attributes:
-        a_P: places in the first set.
-        b_P: places in the second.
-        distance_P: bits that differ.
-        variant_P: key of `VARIANTS`: how the second image came to be.
-    """
-
-    a_P: npt.NDArray[np.int64]
-    b_P: npt.NDArray[np.int64]
-    distance_P: npt.NDArray[np.int64]
-    variant_P: npt.NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.a_P)
-
-
-def _means(images_NHW: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float32]:
+def _means(images_NHW: Images, side: int) -> npt.NDArray[np.float32]:
     """Means of the cells of a side x side grid, whatever the images' size."""
     count, *sizes = images_NHW.shape
     if all(size % side == 0 and size // side <= 257 for size in sizes):  # eight times faster, and the usual case
@@ -74,7 +60,7 @@ def _means(images_NHW: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float
     return np.asarray(summed / (heights[:, None] * widths[None, :]), np.float32)
 
 
-def hashes(images_NHW: npt.NDArray[np.uint8], *, places: npt.NDArray[np.int64], variant: str = "same") -> Hashes:
+def hashes(images_NHW: Images, *, places: Places, variant: str = "same") -> Hashes:
     """Difference hashes.
 
     Args:
@@ -103,20 +89,15 @@ def hashes(images_NHW: npt.NDArray[np.uint8], *, places: npt.NDArray[np.int64], 
     return out
 
 
-_COUNTS = np.array([bin(value).count("1") for value in range(1 << 16)], np.uint8)
-
-
-def popcount(words: Hashes) -> npt.NDArray[np.uint8]:
+def popcount(words: Hashes) -> Images:
     """Set bits of each 64-bit word."""
     if hasattr(np, "bitwise_count"):
-        counts: npt.NDArray[np.uint8] = np.bitwise_count(words)
-        return counts
-    halves = np.ascontiguousarray(words).view(np.uint16).reshape(*words.shape, 4)  # numpy before 2.0
-    summed: npt.NDArray[np.uint8] = _COUNTS[halves].sum(axis=-1, dtype=np.uint8)
-    return summed
+        return np.asarray(np.bitwise_count(words), np.uint8)
+    octets = np.ascontiguousarray(words).view(np.uint8).reshape(*words.shape, 8)  # numpy before 2.0
+    return np.asarray(_SET_BITS[octets].sum(axis=-1, dtype=np.uint8))
 
 
-def _block(a_NW: Hashes, b_MW: Hashes, distance: int) -> tuple[npt.NDArray[np.int64], ...]:
+def _block(a_NW: Hashes, b_MW: Hashes, distance: int) -> tuple[Places, Places, Places]:
     """Rows and distances of one block; few pairs survive the first words."""
     partial = popcount(a_NW[:, None, 0] ^ b_MW[None, :, 0])
     for word in range(1, _FIRST):
@@ -128,13 +109,8 @@ def _block(a_NW: Hashes, b_MW: Hashes, distance: int) -> tuple[npt.NDArray[np.in
 
 
 def matches(
-    a_NW: Hashes,
-    b_MW: Hashes,
-    *,
-    distance: int = DISTANCE,
-    threads: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    a_NW: Hashes, b_MW: Hashes, *, distance: int = DISTANCE, threads: int = 1, progress: Progress = silent
+) -> tuple[Places, Places, Places]:
     """All pairs of hashes that differ by at most `distance` bits: none is missed.
 
     Args:
@@ -153,37 +129,33 @@ def matches(
     if not 0 <= distance <= 200:
         raise ValueError(f"distance must be between 0 and 200 bits, got {distance}")
     starts = list(itertools.product(range(0, len(a_NW), _BLOCK_A), range(0, len(b_MW), _BLOCK_B)))
-    done, found = 0, []
+    found, total = [(np.zeros(0, np.int64),) * 3], len(a_NW) * len(b_MW)
 
-    def one(at: tuple[int, int]) -> tuple[npt.NDArray[np.int64], ...]:
+    def one(at: tuple[int, int]) -> tuple[Places, Places, Places]:
         i, j = at
         rows, columns, distances = _block(a_NW[i : i + _BLOCK_A], b_MW[j : j + _BLOCK_B], distance)
         return rows + i, columns + j, distances
 
     with concurrent.futures.ThreadPoolExecutor(max(1, threads)) as pool:
-        for part in pool.map(one, starts):
+        for done, part in enumerate(pool.map(one, starts), start=1):
             found.append(part)
-            done += 1
-            progress(min(done * _BLOCK_A * _BLOCK_B, len(a_NW) * len(b_MW)), len(a_NW) * len(b_MW))
-    if not found:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty
-    a, b, bits = (np.concatenate([part[i] for part in found]) for i in range(3))
+            progress(min(done * _BLOCK_A * _BLOCK_B, total), total)
+    a, b, bits = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((b, a))
     return a[order], b[order], bits[order]
 
 
 def near_duplicates(
-    a_NHW: npt.NDArray[np.uint8],
-    b_MHW: npt.NDArray[np.uint8],
+    a_NHW: Images,
+    b_MHW: Images,
     *,
-    a_places: npt.NDArray[np.int64],
-    b_places: npt.NDArray[np.int64],
+    a_places: Places,
+    b_places: Places,
     distance: int = DISTANCE,
     variants: tuple[str, ...] = tuple(VARIANTS),
     threads: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Pairs:
+    progress: Progress = silent,
+) -> pd.DataFrame:
     """Pairs of images of two sets whose hashes are near, under each variant; of a pair, the nearest variant.
 
     Args:
@@ -197,32 +169,23 @@ def near_duplicates(
         progress: called with (pairs done, pairs in all), over all variants.
 
     Returns:
-        Places in the stores, the nearest pair first.
+        Places `a` and `b` in the stores, `distance` in bits and `variant` of each pair, the nearest pair first.
     """
-    a_hashes = hashes(a_NHW, places=a_places)
-    total = len(a_places) * len(b_places) * len(variants)
-    parts: list[tuple[npt.NDArray[np.int64], ...]] = []
-    names: list[str] = []
+    a_hashes, found, each = hashes(a_NHW, places=a_places), [], len(a_places) * len(b_places)
     for number, variant in enumerate(variants):
-        before = number * len(a_places) * len(b_places)
-        b_hashes = hashes(b_MHW, places=b_places, variant=variant)
         rows, columns, bits = matches(
             a_hashes,
-            b_hashes,
+            hashes(b_MHW, places=b_places, variant=variant),
             distance=distance,
             threads=threads,
-            progress=lambda done, _, before=before: progress(before + done, total),  # type: ignore[misc]
+            progress=lambda done, _, before=number * each: progress(before + done, len(variants) * each),  # type: ignore[misc]
         )
-        parts.append((a_places[rows], b_places[columns], bits))
-        names += [variant] * len(rows)
-    a, b, bits = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    order = np.lexsort((b, a, bits))
-    first = np.unique(np.stack([a[order], b[order]], axis=1), axis=0, return_index=True)[1]
-    order = order[np.sort(first)]
-    return Pairs(a_P=a[order], b_P=b[order], distance_P=bits[order], variant_P=np.array(names, dtype=np.str_)[order])
+        found.append(pd.DataFrame({"a": a_places[rows], "b": b_places[columns], "distance": bits, "variant": variant}))
+    nearest = pd.concat(found).sort_values(["distance", "a", "b"], kind="stable")
+    return nearest.drop_duplicates(["a", "b"], ignore_index=True)
 
 
-def _fine(images_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _fine(images_NHW: Images) -> npt.NDArray[np.float32]:
     """Unit vectors of fine structure (N, side**2); 0 for a flat image."""
     side = min(FINE, *images_NHW.shape[1:])
     cells = _means(images_NHW, side)
@@ -231,8 +194,7 @@ def _fine(images_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     residual /= np.sqrt(_local_mean(residual**2) + 4)
     flat = residual.reshape(len(cells), -1)
     flat -= flat.mean(axis=1, keepdims=True)
-    vectors: npt.NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-3)
-    return vectors
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-3))
 
 
 def _local_mean(cells_NHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -241,29 +203,28 @@ def _local_mean(cells_NHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     padded = np.pad(cells_NHW, ((0, 0), (half, half), (half, half)), mode="edge")
     for axis in (1, 2):
         windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=axis)
-        padded = windows.mean(axis=-1, dtype=np.float32)
-    means: npt.NDArray[np.float32] = padded
-    return means
+        padded = np.asarray(windows.mean(axis=-1, dtype=np.float32))
+    return padded
 
 
-def agreement(a_NHW: npt.NDArray[np.uint8], b_MHW: npt.NDArray[np.uint8], pairs: Pairs) -> npt.NDArray[np.float64]:
+def agreement(a_NHW: Images, b_MHW: Images, pairs: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Correlation of the fine structure of each pair, after the variant is undone: 1 for the same pixels.
+
+    Args:
+        a_NHW: uint8 store.
+        b_MHW: uint8 store.
+        pairs: P rows of `near_duplicates`.
 
     Returns:
         (P,) in [-1, 1]; 0 where an image is flat.
     """
     out = np.zeros(len(pairs))
-    for start, stop in _ranges(len(pairs)):
-        a = _fine(np.asarray(a_NHW[pairs.a_P[start:stop]]))
-        b_raw = np.asarray(b_MHW[pairs.b_P[start:stop]])
-        for variant in np.unique(pairs.variant_P[start:stop]):
-            rows = np.flatnonzero(pairs.variant_P[start:stop] == variant)
+    for start in range(0, len(pairs), _BATCH):
+        batch = pairs.iloc[start : start + _BATCH]
+        a, b_raw = _fine(np.asarray(a_NHW[batch["a"].to_numpy()])), np.asarray(b_MHW[batch["b"].to_numpy()])
+        for variant, rows in batch.groupby("variant").indices.items():
             b = _fine(VARIANTS[str(variant)](b_raw[rows]))
             if a.shape[1] != b.shape[1]:
                 raise ValueError("stores of less than 64 pixels a side must have the same size")
-            out[start + rows] = np.einsum("pd,pd->p", a[rows], b)
+            out[start + np.asarray(rows)] = np.einsum("pd,pd->p", a[rows], b)
     return out
-
-
-def _ranges(count: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(count, start + _BATCH)) for start in range(0, count, _BATCH))

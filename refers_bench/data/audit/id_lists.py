@@ -1,4 +1,4 @@
-"""Which images stand in two lists, whoever made them and whatever folder and file ending they write?"""
+"""Finds the images that two lists share, whatever folders and file endings the lists write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from refers_bench.data.index import read_table
 from refers_bench.errors import DataError
 
-#: Endings of image files: what is left is the image's id.
+#: Endings of image files; without them and the folder, a name is the image's id.
 ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gz", ".nii", ".npy", ".tif", ".tiff", ".bmp")
 #: Shared ids that a summary names.
 SHOWN = 10
@@ -118,7 +118,7 @@ def repeated(one: IdList) -> tuple[str, ...]:
 def overlaps(lists: Sequence[IdList]) -> list[Overlap]:
     """What any two lists share, in the order given; pairs that share nothing are kept: they were compared.
 
-    The patients of an image that one list knows hold for all lists.
+    Where one list knows the patient of an image, this patient is used for all lists.
     """
     patients: dict[str, str] = {}
     for one in lists:
@@ -126,11 +126,9 @@ def overlaps(lists: Sequence[IdList]) -> list[Overlap]:
     sets = [{plain(name) for name in one.ids} for one in lists]
     people = [_patients(ids, patients) for ids in sets]
     found = []
-    for i, j in itertools.combinations(range(len(lists)), 2):
-        both = None if (first := people[i]) is None or (second := people[j]) is None else tuple(sorted(first & second))
-        found.append(
-            Overlap(first=lists[i].name, second=lists[j].name, ids=tuple(sorted(sets[i] & sets[j])), patients=both)
-        )
+    for (one, ids, who), (other, more, whom) in itertools.combinations(zip(lists, sets, people, strict=True), 2):
+        both = None if who is None or whom is None else tuple(sorted(who & whom))
+        found.append(Overlap(first=one.name, second=other.name, ids=tuple(sorted(ids & more)), patients=both))
     return found
 
 

@@ -1,13 +1,10 @@
-"""Is a dataset on disk what its owners document, and can every image of it be read?"""
+"""Compares a dataset on disk with what its owners document, and reads every image of it."""
 
 from __future__ import annotations
 
-import concurrent.futures
-import functools
-import multiprocessing
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,12 @@ import pandas as pd
 
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import Reading
+from refers_bench.data.prepare import Progress, silent
 from refers_bench.data.problems import first
 from refers_bench.errors import DataError, Problem
+from refers_bench.machine import shared_out
 
-#: Images that a decoding process takes at a time.
+#: Images that a decoding process takes at a time, and that are worth the start of another process.
 CHUNK = 64
 #: Documented counts that can be compared: "images", "val studies", "listed test images", "studies with text".
 _COUNTABLE = re.compile(r"(?:(listed) )?(?:(train|val|test|unused) )?(images|studies|patients)( with text)?")
@@ -28,16 +27,21 @@ _COLUMNS = {"images": "image_id", "studies": "study_id", "patients": "patient_id
 
 @dataclass(frozen=True, kw_only=True)
 class Documented:
-    """A count of the card, and what was found; None when it cannot be counted with these parameters."""
+    """A count documented on the dataset's card, and the one found; None where it cannot be counted."""
 
     what: str
     documented: int
     found: int | None
 
+    @property
+    def same(self) -> bool | None:
+        """Whether as many were found; None where they cannot be counted."""
+        return None if self.found is None else self.found == self.documented
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was found out about a dataset's folder.
+    """What was found in a dataset's folder.
 
     Attributes:
         dataset: id.
@@ -47,10 +51,10 @@ class Verification:
         splits: split ("unused" for none) -> counts of images, studies, patients and studies with text.
         classes: split -> label column -> [positive, negative, unknown].
         documented: counts of the card.
-        problems: what is wrong: refused by the reader, or unreadable images.
-        missing: how many of the problems are files that are not there.
-        skipped: rows that the reader was told to leave out, since their file is not there.
-        read: images that were decoded; None when they were not to be.
+        problems: refused by the reader, or unreadable images.
+        missing: how many of the problems are missing files.
+        skipped: rows left out, as the reader's parameters ask, because their file is missing.
+        read: number of images that were decoded; None where decoding was not asked for.
     """
 
     dataset: str
@@ -68,11 +72,11 @@ class Verification:
     @property
     def differing(self) -> tuple[Documented, ...]:
         """Documented counts that were not found."""
-        return tuple(one for one in self.documented if one.found not in (None, one.documented))
+        return tuple(one for one in self.documented if one.same is False)
 
 
 def count(frame: pd.DataFrame, what: str, *, listed: bool) -> int | None:
-    """What a documented count is here; None when `what` is nothing that an index tells.
+    """What a documented count is in this index; None where an index cannot give it.
 
     Args:
         frame: a dataset's index.
@@ -107,59 +111,49 @@ def split_counts(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 def class_counts(frame: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     """Positive, negative and unknown labels of each split and class."""
+
+    def counts(labels: pd.Series) -> list[int]:
+        return [int((labels == 1).sum()), int((labels == 0).sum()), int(labels.isna().sum())]
+
     columns = [name for name in frame.columns if ":" in name]
-    return {
-        str(split) or "unused": {
-            name: [int((rows[name] == 1).sum()), int((rows[name] == 0).sum()), int(rows[name].isna().sum())]
-            for name in columns
-        }
-        for split, rows in frame.groupby("split", sort=True)
-    }
+    groups = frame.groupby("split", sort=True)
+    return {str(split) or "unused": {name: counts(rows[name]) for name in columns} for split, rows in groups}
 
 
-def _unreadable(paths: list[str], *, root: str, dicom: Reading) -> list[Problem]:
-    problems: list[Problem] = []
+def _problems(paths: Sequence[str], root: Path, dicom: Reading) -> list[tuple[Problem, ...]]:
+    """The problems of each of these images: none for one that can be read."""
+    found: list[tuple[Problem, ...]] = []
     for path in paths:
         try:
-            decode(Path(root) / path, dicom=dicom)
+            decode(root / path, dicom=dicom)
+            found.append(())
         except DataError as error:
-            problems += error.problems
-    return problems
+            found.append(error.problems)
+    return found
 
 
 def unreadable(
-    paths: list[str],
-    *,
-    root: Path,
-    workers: int = 0,
-    dicom: Reading = "standard",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    paths: list[str], *, root: Path, workers: int = 0, dicom: Reading = "standard", progress: Progress = silent
 ) -> list[Problem]:
     """Decode every image; returns what cannot be read, in the order of the paths.
 
     Args:
         paths: relative to `root`.
         root: the dataset's folder.
-        workers: processes; 0 decodes in this one.
+        workers: processes at most, this one among them; fewer where there are fewer cores or images.
         dicom: how DICOM files are read.
         progress: called with (images done, images in all).
     """
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    check, problems, done = functools.partial(_unreadable, root=str(root), dicom=dicom), list[Problem](), 0
+    total = len(paths)
 
-    def results() -> Iterator[list[Problem]]:
-        if workers and len(chunks) > workers:
-            context = multiprocessing.get_context("spawn")
-            with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-                yield from pool.map(check, chunks)
-        else:
-            yield from map(check, chunks)
+    def counted(done: int) -> None:
+        if done < total:
+            progress(done, total)
 
-    for chunk, found in zip(chunks, results(), strict=True):
-        problems += found
-        done += len(chunk)
-        progress(done, len(paths))
-    return problems
+    pieces, processes = max(1, total // CHUNK), max(1, workers)
+    found = shared_out(_problems, paths, root, dicom, worth=CHUNK, pieces=pieces, processes=processes, told=counted)
+    progress(total, total)
+    return [problem for problems in found for problem in problems]
 
 
 def record(found: Verification) -> dict[str, Any]:
@@ -176,15 +170,7 @@ def record(found: Verification) -> dict[str, Any]:
             split: {name: dict(zip(_LABELS, values, strict=True)) for name, values in columns.items()}
             for split, columns in found.classes.items()
         },
-        "documented": [
-            {
-                "what": one.what,
-                "documented": one.documented,
-                "found": one.found,
-                "same": None if one.found is None else one.found == one.documented,
-            }
-            for one in found.documented
-        ],
+        "documented": [{**asdict(one), "same": one.same} for one in found.documented],
         "images_read": found.read,
         "missing": found.missing,
         "skipped": [problem_record(problem) for problem in found.skipped],
@@ -194,24 +180,18 @@ def record(found: Verification) -> dict[str, Any]:
 
 def problem_record(problem: Problem) -> dict[str, Any]:
     """A problem as plain values."""
-    return {
-        "found": problem.found,
-        "allowed": problem.allowed,
-        "path": None if problem.path is None else str(problem.path),
-        "line": problem.line,
-        "column": problem.column,
-    }
+    values = asdict(problem) | {"path": None if problem.path is None else str(problem.path)}
+    return {name: value for name, value in values.items() if name != "nearest"}
 
 
 def lines(found: Verification, *, whole: Path | None = None) -> Iterator[str]:
     """The verification for people, a line at a time.
 
     Args:
-        found: what is told.
-        whole: file that names all problems and rows left out, where only the first ones are to be told here.
+        found: what is reported.
+        whole: file that lists all problems and rows left out; None lists them all here.
     """
-    counts = list(found.splits.values())
-    images = sum(count["images"] for count in counts)
+    images = sum(count["images"] for count in found.splits.values())
     yield f"{found.label} ({found.dataset}): {images} images in {found.root}"
     if found.params:
         yield "  read with " + ", ".join(f"{name}={value}" for name, value in found.params.items())
@@ -221,13 +201,7 @@ def lines(found: Verification, *, whole: Path | None = None) -> Iterator[str]:
             note = "  NO POSITIVE" if split != "unused" and not positive else ""
             yield f"    {name}: {positive} positive, {negative} negative, {unknown} unknown{note}"
     for one in found.documented:
-        state = (
-            "not counted here"
-            if one.found is None
-            else "found"
-            if one.found == one.documented
-            else f"FOUND {one.found}"
-        )
+        state = {None: "not counted here", True: "found", False: f"FOUND {one.found}"}[one.same]
         yield f"  documented {one.what}: {one.documented}, {state}"
     if found.splits:
         gone = found.missing + len(found.skipped)

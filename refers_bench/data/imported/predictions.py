@@ -1,4 +1,4 @@
-"""Holds other people's predictions once they have been read, whatever files they came from."""
+"""Holds imported predictions, whatever files they were read from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImportedRun:
         scores_NK: float32, higher means more likely positive; NaN where the source has NaN.
         merged: scores that differ in the source and are one float32, summed over the classes.
         files: path below the source -> SHA-256.
-        footnotes: what a table must say of the row.
+        footnotes: shown with the row in every table.
     """
 
     method: str
@@ -62,7 +62,8 @@ class ImportedRun:
         return found.hexdigest()
 
 
-def as_float32(scores_N: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], int]:
-    """Scores as they are stored, and how many distinct ones fell together."""
-    stored_N = scores_N.astype(np.float32)
-    return stored_N, len(np.unique(scores_N)) - len(np.unique(stored_N))
+def as_float32(scores_NK: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], int]:
+    """Scores as they are stored, and how many that differed within a class became equal, over all classes."""
+    stored_NK = scores_NK.astype(np.float32)
+    pairs = zip(scores_NK.T, stored_NK.T, strict=True)
+    return stored_NK, sum(len(np.unique(given)) - len(np.unique(stored)) for given, stored in pairs)

@@ -1,16 +1,16 @@
 """Reads the prediction files of the REFERS release.
 
 ``Results_of_fine-tuning/<target>/[code/]<ratio or task>/<method>/<class>.txt``, one line ``label score`` for each test
-image in the order of the released lists; one run of each method. Of viral against bacterial pneumonia
-(``bacterial_viral/<method>/bacterial_viral.txt``, 1 = viral) the release has no REFERS file, and no list of the images.
+image in the order of the released lists; one run of each method. For viral against bacterial pneumonia
+(``bacterial_viral/<method>/bacterial_viral.txt``, 1 = viral) the release has no REFERS file and no list of the images.
 
 Source: the prediction files of the REFERS release, as measured in the files themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.files import sha256_of
 
 #: Folder name -> (row name, row title).
@@ -46,31 +46,18 @@ PARTS: Mapping[str, tuple[str, float]] = {
     "covid_others": ("covid19_vs_other", 1.0),
     "bacterial_viral": ("viral_vs_bacterial", 1.0),
 }
-#: Names of single-class files whose class is called otherwise here.
+#: Names of single-class files -> the name of their class here.
 CLASSES: Mapping[str, str] = {"covid_others": "COVID-19", "bacterial_viral": "Viral"}
 #: The released fine-tuning code writes sigmoid scores (``label_prob/``).
 PROBABILITIES = True
-#: Files that an error names.
+#: Files that an error lists.
 MOST_NAMED = 20
 FOOTNOTE = "the prediction files of the REFERS release: one run; which code wrote them is not stated there"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """What was read.
-
-    Attributes:
-        runs: in the order of datasets, parts and methods above.
-        unread: files below the folder that were not read, as relative paths.
-    """
-
-    runs: tuple[ImportedRun, ...]
-    unread: tuple[str, ...]
-
-
 def read_release(
     root: Path, classes: Mapping[tuple[str, str], tuple[str, ...]], *, allow_unread: bool = False
-) -> Release:
+) -> tuple[tuple[ImportedRun, ...], tuple[str, ...]]:
     """Read every prediction file.
 
     Args:
@@ -79,6 +66,10 @@ def read_release(
         allow_unread: whether files may be there that no rule reads. Hidden ones (``.DS_Store``,
             ``.ipynb_checkpoints/``), which the release has in many folders, always may: they hold no predictions.
 
+    Returns:
+        The runs, in the order of datasets, parts and methods above; and the files that were not read, as relative
+        paths.
+
     Raises:
         UserError: no prediction file, a file that no rule reads, a line that is not ``label score``, an unknown or
             missing class, or files of one run with different numbers of lines.
@@ -86,42 +77,27 @@ def read_release(
     root = root / "Results_of_fine-tuning" if (root / "Results_of_fine-tuning").is_dir() else root
     if not root.is_dir():
         raise UserError("no such folder", allowed="the release's Results_of_fine-tuning", path=root)
-    groups: dict[tuple[str, str, str], dict[str, Path]] = {}
-    unread = []
-    for path in sorted(root.rglob("*")):
-        if not path.is_file():
-            continue
-        where = _where(path.relative_to(root).parts)
-        if where is None:
-            unread.append(str(path.relative_to(root)))
-        else:
+    order = list(itertools.product(DATASETS, PARTS, METHODS))
+    groups: dict[tuple[str, ...], dict[str, Path]] = {}
+    unread, visible = [], []
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        inner = path.relative_to(root)
+        where = tuple(part for part in inner.parts[:-1] if part != "code")
+        if where in order and path.name.endswith(".txt"):
             groups.setdefault(where, {})[path.stem] = path
+            continue
+        unread.append(str(inner))
+        if not any(part.startswith(".") for part in inner.parts):
+            visible.append(str(inner))
     if not groups:
         allowed = "<target>/<ratio or task>/<method>/<class>.txt with the targets " + ", ".join(DATASETS)
         raise UserError("no prediction file", allowed=allowed, path=root)
-    if not allow_unread:
-        _refuse_unread([path for path in unread if not any(part[0] == "." for part in Path(path).parts)], root)
-    order = [(d, p, m) for d in DATASETS for p in PARTS for m in METHODS]
-    runs = tuple(_run(where, groups[where], root, classes) for where in order if where in groups)
-    return Release(runs=runs, unread=tuple(unread))
-
-
-def _refuse_unread(paths: Sequence[str], root: Path) -> None:
-    """A misspelt folder would otherwise drop a whole column of a table."""
-    if paths:
-        more = f", and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-        found = f"{len(paths)} file{'s' * (len(paths) > 1)} that no rule reads: {', '.join(paths[:MOST_NAMED])}{more}"
+    if visible and not allow_unread:  # a misspelt folder would otherwise drop a whole column of a table
+        more = f", and {len(visible) - MOST_NAMED} more" if len(visible) > MOST_NAMED else ""
+        found = f"{len(visible)} file{'s' * (len(visible) > 1)} that no rule reads: {', '.join(visible[:MOST_NAMED])}"
         allowed = "<target>/<ratio or task>/<method>/<class>.txt alone; --allow-unread takes the rest in without them"
-        raise UserError(found, allowed=allowed, path=root)
-
-
-def _where(parts: tuple[str, ...]) -> tuple[str, str, str] | None:
-    """(dataset folder, part folder, method folder) of a prediction file; None for any other file."""
-    names = [part for part in parts[:-1] if part != "code"]
-    if len(names) != 3 or not parts[-1].endswith(".txt"):
-        return None
-    known = names[0] in DATASETS and names[1] in PARTS and names[2] in METHODS
-    return (names[0], names[1], names[2]) if known else None
+        raise UserError(found + more, allowed=allowed, path=root)
+    return tuple(_run(where, groups[where], root, classes) for where in order if where in groups), tuple(unread)
 
 
 def _plain(name: str) -> str:
@@ -129,7 +105,7 @@ def _plain(name: str) -> str:
 
 
 def _run(
-    where: tuple[str, str, str], files: Mapping[str, Path], root: Path, known: Mapping[tuple[str, str], tuple[str, ...]]
+    where: tuple[str, ...], files: Mapping[str, Path], root: Path, known: Mapping[tuple[str, str], tuple[str, ...]]
 ) -> ImportedRun:
     dataset, (task, ratio), (method, label) = DATASETS[where[0]], PARTS[where[1]], METHODS[where[2]]
     classes = known[dataset, task]
@@ -145,13 +121,10 @@ def _run(
         raise UserError(f"no file of {', '.join(missing)}", allowed="one file per class", path=folder)
     lengths = {len(labels): path for labels, _, path in columns.values()}
     if len(lengths) > 1:
-        raise UserError(
-            "files of one run with " + ", ".join(f"{n} ({path.name})" for n, path in lengths.items()),
-            allowed="one line per test image in every file",
-            path=folder,
-        )
-    stored = [as_float32(columns[name][1]) for name in classes]
-    images = next(iter(lengths))
+        found = "files of one run with " + ", ".join(f"{count} ({path.name})" for count, path in lengths.items())
+        raise UserError(found, allowed="one line per test image in every file", path=folder)
+    scores_NK, merged = as_float32(np.stack([columns[name][1] for name in classes], axis=1))
+    images = len(scores_NK)
     return ImportedRun(
         method=method,
         label=label,
@@ -163,8 +136,8 @@ def _run(
         image_ids=tuple(f"line {number:06d}" for number in range(1, images + 1)),
         patient_ids=("",) * images,
         labels_NK=np.stack([columns[name][0] for name in classes], axis=1),
-        scores_NK=np.stack([scores for scores, _ in stored], axis=1),
-        merged=sum(merged for _, merged in stored),
+        scores_NK=scores_NK,
+        merged=merged,
         files={path.relative_to(root).as_posix(): sha256_of(path) for path in files.values()},
         footnotes=(FOOTNOTE,),
     )
@@ -179,14 +152,13 @@ def read_file(path: Path) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]
     import pyarrow as pa
     import pyarrow.csv as csv
 
+    types, delimiter = dict.fromkeys(("label", "score"), pa.float64()), csv.ParseOptions(delimiter=" ")
     try:
         table = csv.read_csv(
             path,
-            read_options=csv.ReadOptions(column_names=["label", "score"]),
-            parse_options=csv.ParseOptions(delimiter=" "),
-            convert_options=csv.ConvertOptions(
-                column_types={"label": pa.float64(), "score": pa.float64()}, null_values=[]
-            ),
+            read_options=csv.ReadOptions(column_names=list(types)),
+            parse_options=delimiter,
+            convert_options=csv.ConvertOptions(column_types=types, null_values=[]),
         )
     except pa.ArrowInvalid as error:
         raise _bad_line(path, error) from error
@@ -198,20 +170,15 @@ def read_file(path: Path) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]
 
 def _bad_line(path: Path, error: Any) -> UserError:
     """The first line that cannot be read, with its number."""
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            label, score = line.split(" ")
-            float(score)
-            wrong = float(label) not in (0, 1)
-        except ValueError:
-            wrong = True
-        if wrong:
-            problem = Problem(found=repr(line[:80]), allowed="'LABEL SCORE', label 0 or 1", path=path, line=number)
-            return UserError(problem)
-    return UserError(f"cannot read: {error}", allowed="lines 'LABEL SCORE'", path=path)
-
-
-def _lines(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            yield line.rstrip("\r\n")
+        for number, line in enumerate((line.rstrip("\r\n") for line in file), start=1):
+            try:
+                label, score = line.split(" ")
+                float(score)
+                wrong = float(label) not in (0, 1)
+            except ValueError:
+                wrong = True
+            if wrong:
+                allowed = "'LABEL SCORE', label 0 or 1"
+                return UserError(repr(line[:80]), allowed=allowed, path=path, line=number)
+    return UserError(f"cannot read: {error}", allowed="lines 'LABEL SCORE'", path=path)

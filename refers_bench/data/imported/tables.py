@@ -1,4 +1,4 @@
-"""Reads predictions from anybody's CSV or Parquet file.
+"""Reads predictions from CSV and Parquet files of any origin.
 
 One row per image and class. Columns: ``method, dataset, task, label_ratio, class, image_id, label, score``, and
 where known ``seed`` (0), ``patient_id`` ('') and ``method_label`` (the row's title). Label: 1, 0 or empty for unknown.
@@ -19,9 +19,16 @@ from refers_bench.files import sha256_of
 if TYPE_CHECKING:
     import pandas as pd
 
+KEYS = ("method", "dataset", "task", "label_ratio", "seed")
 NEEDED = ("method", "dataset", "task", "label_ratio", "class", "image_id", "label", "score")
 OPTIONAL = ("seed", "patient_id", "method_label")
 TEXTS = ("method", "dataset", "task", "class", "image_id", "patient_id", "method_label")
+#: Column of numbers, its least and largest value, and the allowed values in words.
+NUMBERS = (
+    ("label_ratio", 0.0, 1.0, "above 0, at most 1"),
+    ("seed", 0.0, 2.0**31, "0, 1, 2, ..."),
+    ("label", 0.0, 1.0, "1, 0 or empty"),
+)
 FORMATS = ("csv", "parquet")
 FOOTNOTE = "imported predictions: not run here"
 #: Longest name of a method, dataset, task or class.
@@ -37,18 +44,12 @@ def read_table(path: Path, *, format: str) -> tuple[tuple[ImportedRun, ...], tup
     """
     frame = _frame(path, format)
     if missing := [name for name in NEEDED if name not in frame.columns]:
-        raise UserError(
-            f"no column {', '.join(missing)}",
-            allowed=f"{', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}",
-            path=path,
-        )
+        allowed = f"{', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}"
+        raise UserError(f"no column {', '.join(missing)}", allowed=allowed, path=path)
     ignored = tuple(str(name) for name in frame.columns if name not in (*NEEDED, *OPTIONAL))
-    frame = _checked(frame, path)
+    groups = _checked(frame, path).groupby(list(KEYS), sort=False)
     digest = {path.name: sha256_of(path)}
-    runs = []
-    for where, rows in frame.groupby(["method", "dataset", "task", "label_ratio", "seed"], sort=False):
-        runs.append(_run(where, rows, path, digest))
-    return tuple(runs), ignored
+    return tuple(_run(where, rows, path, digest) for where, rows in groups), ignored
 
 
 def _frame(path: Path, format: str) -> pd.DataFrame:  # noqa: A002
@@ -57,7 +58,7 @@ def _frame(path: Path, format: str) -> pd.DataFrame:  # noqa: A002
     try:
         if format == "parquet":
             return pd.read_parquet(path)
-        # As text first: a label "x" is then reported with its line instead of a type nobody asked for.
+        # As text first: a label "x" is then reported with its line, and not as an unexpected type.
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError("no such file", allowed=f"a {format} file", path=path) from error
@@ -78,16 +79,12 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         if name in NEEDED:
             _refuse(found[name].eq(""), frame[name], path, name, "a name")
         _refuse(found[name].str.len() > LONGEST, found[name], path, name, f"at most {LONGEST} characters")
-    for name, low, high in (("label_ratio", 0.0, 1.0), ("seed", 0.0, 2.0**31), ("label", 0.0, 1.0)):
+    for name, low, high, allowed in NUMBERS:
         given = frame[name] if name in frame.columns else pd.Series("0", index=frame.index)
         values = pd.to_numeric(given, errors="coerce").astype(float)
         empty = given.isna() | given.astype(str).eq("") if name == "label" else pd.Series(False, index=frame.index)
         wrong = ~empty & ~values.between(low, high)
-        if name == "label_ratio":
-            wrong |= values == 0
-        else:
-            wrong |= ~empty & (values % 1 != 0)
-        allowed = {"label_ratio": "above 0, at most 1", "seed": "0, 1, 2, ...", "label": "1, 0 or empty"}[name]
+        wrong |= values == 0 if name == "label_ratio" else ~empty & (values % 1 != 0)
         _refuse(wrong, given, path, name, allowed)
         found[name] = values.fillna(-1)
     scores = pd.to_numeric(frame["score"], errors="coerce").astype(float)
@@ -121,14 +118,9 @@ def _run(where: Any, rows: pd.DataFrame, path: Path, files: dict[str, str]) -> I
         short = held.index[held.to_numpy() < len(classes)][0]
         text = f"{name}: image '{short}' has rows of {int(held[short])} of {len(classes)} classes"
         raise UserError(text, allowed="every image with every class", path=path)
-    row = rows["image_id"].map({image: place for place, image in enumerate(images)}).to_numpy()
-    column = rows["class"].map({label: place for place, label in enumerate(classes)}).to_numpy()
-    labels_NK = np.full((len(images), len(classes)), -1, np.int8)
-    labels_NK[row, column] = rows["label"].to_numpy().astype(np.int8)
-    wide_NK = np.zeros(labels_NK.shape)
-    wide_NK[row, column] = rows["score"].to_numpy()
-    stored = [as_float32(wide_NK[:, place]) for place in range(len(classes))]
-    patients = rows.drop_duplicates("image_id")["patient_id"]
+    cells = rows.set_index(["image_id", "class"])[["label", "score"]].unstack()
+    labels_NK, wide_NK = (cells[name].loc[list(images), list(classes)].to_numpy() for name in ("label", "score"))
+    scores_NK, merged = as_float32(wide_NK)
     titles = [title for title in dict.fromkeys(rows["method_label"]) if title]
     return ImportedRun(
         method=str(method),
@@ -139,10 +131,10 @@ def _run(where: Any, rows: pd.DataFrame, path: Path, files: dict[str, str]) -> I
         seed=int(seed),
         classes=classes,
         image_ids=images,
-        patient_ids=tuple(patients),
-        labels_NK=labels_NK,
-        scores_NK=np.stack([scores for scores, _ in stored], axis=1),
-        merged=sum(merged for _, merged in stored),
+        patient_ids=tuple(rows.drop_duplicates("image_id")["patient_id"]),
+        labels_NK=labels_NK.astype(np.int8),
+        scores_NK=scores_NK,
+        merged=merged,
         files=files,
         footnotes=(FOOTNOTE,),
     )

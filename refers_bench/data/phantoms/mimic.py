@@ -1,10 +1,9 @@
-"""What do procedural studies look like in the layout of MIMIC-CXR-JPG: folders, tables, reports with headers?"""
+"""Writes procedural studies in the layout of MIMIC-CXR-JPG: folders, tables, reports with headers."""
 
 from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,9 @@ LABELS = {
     "Pneumothorax": ("Pneumothorax",),
     "Interstitial": ("Edema",),
 }
-#: Kinds of reports, with their shares: what of findings and impression they have, and where the text stands.
+#: Kinds of reports and their shares, named after the sections that hold the text.
 KINDS = {"both": 0.62, "impression": 0.15, "findings": 0.1, "last_paragraph": 0.07, "addendum": 0.04, "nothing": 0.02}
+_VIEW_CODES = {"L": "lateral", "PA": "postero-anterior", "AP": "antero-posterior"}
 SPLITS = {"train": "train", "val": "validate", "test": "test"}
 _RULE = " ______________________________________________________________________________"
 
@@ -41,12 +41,15 @@ def dicom_id(study: str, number: int) -> str:
     return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
 
 
+def _examination(study: radiographs.PhantomStudy) -> str:
+    return "CHEST (PA AND LAT)" if len(study.views) > 1 else "CHEST (PORTABLE AP)"
+
+
 def report(study: radiographs.PhantomStudy, *, kind: str) -> str:
     """A report file: lines of at most 79 characters, each body line after one space."""
     findings, _, impression = study.report.partition(" Impression: ")
-    examination = "CHEST (PA AND LAT)" if len(study.views) > 1 else "CHEST (PORTABLE AP)"
     blocks = [
-        f"EXAMINATION:  {examination}",
+        f"EXAMINATION:  {_examination(study)}",
         "INDICATION:  ___-year-old with cough.  Referred by Dr. ___.",
         "COMPARISON:  ___.",
     ]
@@ -61,20 +64,16 @@ def report(study: radiographs.PhantomStudy, *, kind: str) -> str:
     top = ["                                 FINAL REPORT"]
     if kind == "addendum":
         top = ["                                 ADDENDUM", " The report was read by ___.", _RULE, *top]
-    return "\n".join([*top, *_lines(blocks)]) + "\n"
+    return "\n".join([*top, "\n \n".join(_wrapped(block) for block in blocks), ""])
 
 
-def _lines(blocks: list[str]) -> Iterator[str]:
-    for number, block in enumerate(blocks):
-        if number:
-            yield " "
-        for paragraph in block.split("\n"):
-            for line in textwrap.wrap(paragraph, width=78) or [""]:
-                yield f" {line}"
+def _wrapped(block: str) -> str:
+    lines = (line for part in block.split("\n") for line in textwrap.wrap(part, width=78) or [""])
+    return "\n".join(f" {line}" for line in lines)
 
 
 def label_row(study: radiographs.PhantomStudy, *, rng: np.random.Generator) -> dict[str, str]:
-    """What a labeller would say: positive, sometimes uncertain; negative where the report denies; else blank."""
+    """What a labeller would write: positive, sometimes uncertain; negative where the report denies it; else blank."""
     row = dict.fromkeys(FINDINGS_14, BLANK)
     for name, names in LABELS.items():
         doubt = rng.random() < 0.12
@@ -119,20 +118,15 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
 def _metadata(
     view: radiographs.PhantomView, study: radiographs.PhantomStudy, *, rng: np.random.Generator
 ) -> dict[str, str]:
-    lateral = view.view == "L"
-    side = len(view.pixels_HW)
+    side = str(len(view.pixels_HW))
     return {
-        "PerformedProcedureStepDescription": "CHEST (PA AND LAT)" if len(study.views) > 1 else "CHEST (PORTABLE AP)",
-        "ViewPosition": str(rng.choice(["LATERAL", "LL"])) if lateral else view.view,
-        "Rows": str(side),
-        "Columns": str(side),
+        "PerformedProcedureStepDescription": _examination(study),
+        "ViewPosition": str(rng.choice(["LATERAL", "LL"])) if view.view == "L" else view.view,
+        "Rows": side,
+        "Columns": side,
         "StudyDate": str(21_800_101 + study.number % 28),
         "StudyTime": f"{study.number % 24:02d}1500.000",
         "ProcedureCodeSequence_CodeMeaning": "CHEST (PA AND LAT)",
-        "ViewCodeSequence_CodeMeaning": "lateral"
-        if lateral
-        else "postero-anterior"
-        if view.view == "PA"
-        else "antero-posterior",
+        "ViewCodeSequence_CodeMeaning": _VIEW_CODES[view.view],
         "PatientOrientationCodeSequence_CodeMeaning": "Erect",
     }

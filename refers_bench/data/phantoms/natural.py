@@ -1,7 +1,7 @@
-"""What stands in for natural photographs: procedural coloured scenes of textured shapes, with the shape as the label.
+"""Draws coloured scenes of textured shapes, labelled by shape, in place of natural photographs.
 
 They have what radiographs have not (colour, hard edges, objects anywhere) and share with photographs a 1/f background.
-They stand in for ImageNet where no weights are at hand, always said so; no result on them says anything about ImageNet.
+They replace ImageNet where no weights are available. Results on them are marked as such and do not apply to ImageNet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHAPES = ("disc", "square", "triangle", "cross", "ring", "bar", "stripes", "chec
 
 
 def _root(x: Tensor) -> Tensor:
-    """Square roots of numbers on the CPU, correctly rounded on every processor; torch's are MKL's, which are not."""
+    """Square roots on the CPU, correctly rounded on every processor, unlike those of torch (from MKL)."""
     return torch.from_numpy(np.sqrt(x.numpy()))
 
 
@@ -35,15 +35,16 @@ def background(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 def masks(labels_N: Tensor, u_NHW: Tensor, v_NHW: Tensor) -> Tensor:
     """Pixels of each shape in coordinates in which it fills about [-1, 1] x [-1, 1]; bool (N, H, W)."""
-    radius, inside = _root(u_NHW**2 + v_NHW**2), (u_NHW.abs() < 1) & (v_NHW.abs() < 1)
+    u, v, radius = u_NHW.abs(), v_NHW.abs(), _root(u_NHW**2 + v_NHW**2)
+    inside = (u < 1) & (v < 1)
     every = torch.stack(
         [
             radius < 1,
-            inside & (u_NHW.abs() < 0.85) & (v_NHW.abs() < 0.85),
-            inside & (u_NHW.abs() < (v_NHW + 1) / 2),
-            inside & ((u_NHW.abs() < 0.3) | (v_NHW.abs() < 0.3)),
+            inside & (u < 0.85) & (v < 0.85),
+            inside & (u < (v_NHW + 1) / 2),
+            inside & ((u < 0.3) | (v < 0.3)),
             (radius < 1) & (radius > 0.6),
-            inside & (u_NHW.abs() < 0.3),
+            inside & (u < 0.3),
             inside & (torch.remainder(u_NHW * 2, 1) < 0.5),
             inside & ((torch.floor(u_NHW * 2) + torch.floor(v_NHW * 2)).remainder(2) < 0.5),
         ]

@@ -1,12 +1,13 @@
-"""What does a procedural radiograph with a finding look like, and what would its report say?
+"""Draws procedural radiographs with findings, and writes their reports.
 
-Nothing here imitates a real person's image: lungs, heart, ribs and findings are drawn from formulas, so that
-every reader and every method can be exercised anywhere. Results on phantoms are always labelled synthetic.
+Lungs, heart, ribs and findings are drawn from formulas, not from any person's image, so that every reader and every
+method can be run anywhere. Results on phantoms are always labelled synthetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,48 +80,18 @@ class PhantomStudy:
         return frozenset(lesion.finding for lesion in self.lesions)
 
 
-#: Finding -> how it is worded; {side} is the laterality.
-WORDS: Mapping[str, tuple[str, ...]] = {
-    "Cardiomegaly": (
-        "The heart is enlarged.",
-        "Cardiomegaly is present.",
-        "The cardiac silhouette is increased in size.",
-    ),
-    "Effusion": ("There is a {side} pleural effusion.", "A {side} sided pleural effusion layers at the base."),
-    "Nodule": ("A small nodule projects over the {side} lung.", "There is a {side} pulmonary nodule."),
-    "Consolidation": ("There is a consolidation in the {side} lung.", "A {side} airspace consolidation is seen."),
-    "Pneumothorax": ("There is a {side} apical pneumothorax.", "A {side} pneumothorax is noted at the apex."),
-    "Interstitial": ("Reticular interstitial markings are increased.", "There is a diffuse interstitial pattern."),
-}
-NORMAL: Mapping[str, tuple[str, ...]] = {
-    "Cardiomegaly": ("The heart size is normal.", "The cardiac silhouette is not enlarged."),
-    "Effusion": ("No pleural effusion.", "The costophrenic angles are sharp."),
-    "Nodule": ("No nodule is seen.",),
-    "Consolidation": ("No focal consolidation.", "The lungs are clear of consolidation."),
-    "Pneumothorax": ("No pneumothorax.",),
-    "Interstitial": ("The interstitial markings are normal.",),
-}
-DISTRACTORS = (
-    "The bony thorax is intact.",
-    "The trachea is midline.",
-    "Mediastinal contours are unremarkable.",
-    "The visualised upper abdomen is normal.",
-    "Comparison is made with the prior study.",
-    "Inspiration is adequate.",
-)
+_SENTENCES = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8"))
+#: Finding -> sentences of a report that states it, and of one that denies it; and sentences of neither kind.
+WORDS: Mapping[str, Sequence[str]] = _SENTENCES["present"]
+NORMAL: Mapping[str, Sequence[str]] = _SENTENCES["absent"]
+DISTRACTORS: Sequence[str] = _SENTENCES["other"]["sentences"]
 FINDINGS = tuple(WORDS)
-
-
-def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
-    return axis[None, :], axis[:, None]
 
 
 def _blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
     """A smooth disc of height 1."""
     distance = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
-    blob: np.ndarray = np.exp(-(distance**2))
-    return blob
+    return np.asarray(np.exp(-(distance**2)))
 
 
 def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: float, lateral: bool) -> np.ndarray:
@@ -131,22 +102,19 @@ def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: f
     image += 0.18 * _blob(x, y, 0.8 if lateral else 0.5, 0.5, 0.06, 0.7)
     phase, curve = rng.uniform(0, 0.09), rng.uniform(0.2, 0.5)
     ribs = np.sin((y - phase + curve * (x - 0.5) ** 2) * 2 * np.pi / 0.09) ** 8
-    ribbed: np.ndarray = image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42)
-    return ribbed
+    return np.asarray(image + 0.05 * ribs * (np.abs(x - 0.5) < 0.42))
 
 
-def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, dx: float, lateral: bool, contrast: float) -> np.ndarray:
+def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, lateral: bool, contrast: float) -> np.ndarray:
     bx, by, bw, bh = lesion.box
-    cx, cy = (0.5 + (bx + bw / 2 - 0.5) * (0.3 if lateral else 1)) + dx, by + bh / 2
+    cx, cy = 0.5 + (bx + bw / 2 - 0.5) * (0.3 if lateral else 1), by + bh / 2
     if lesion.finding == "Effusion":
-        layer: np.ndarray = contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40))
-        return layer
+        return np.asarray(contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40)))
     if lesion.finding == "Pneumothorax":
         return -0.8 * contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
     if lesion.finding == "Interstitial":
         lungs = _blob(x, y, 0.3, 0.45, 0.17, 0.33) + _blob(x, y, 0.7, 0.45, 0.17, 0.33)
-        reticular: np.ndarray = 0.5 * contrast * np.sin(x * 70) * np.sin(y * 70) * lungs
-        return reticular
+        return np.asarray(0.5 * contrast * np.sin(x * 70) * np.sin(y * 70) * lungs)
     return contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
 
 
@@ -174,15 +142,14 @@ def _lesions(rng: np.random.Generator, names: frozenset[str]) -> tuple[Lesion, .
 
 
 def _report(rng: np.random.Generator, lesions: tuple[Lesion, ...]) -> str:
-    """Findings and impression, in random order and wording, with negations and sentences that say nothing."""
+    """Findings and impression, in random order and wording, with negations and sentences without a finding."""
     sentences = [str(rng.choice(WORDS[item.finding])).format(side=item.side) for item in lesions]
-    positives = list(sentences)
+    impression = " ".join(sentences) or "No acute cardiopulmonary abnormality."
     absent = [name for name in FINDINGS if name not in {item.finding for item in lesions}]
     mentioned = [str(name) for name in rng.permutation(absent)[: rng.integers(1, 4)]] if absent else []
     sentences += [str(rng.choice(NORMAL[name])) for name in mentioned]
     sentences += [str(sentence) for sentence in rng.choice(DISTRACTORS, rng.integers(1, 3), replace=False)]
     findings = " ".join(str(sentence) for sentence in rng.permutation(sentences))
-    impression = " ".join(positives) or "No acute cardiopulmonary abnormality."
     return f"{findings} Impression: {impression}"
 
 
@@ -204,7 +171,8 @@ def study(
     lesions = _lesions(rng, names)
     report = _report(rng, lesions)
     heart = 1.55 if "Cardiomegaly" in names else 1.0
-    x, y = _grid(params.size)
+    axis = (np.arange(params.size, dtype=np.float32) + 0.5) / params.size
+    x, y = axis[None, :], axis[:, None]
     views = []
     for index in range(int(rng.integers(1, params.views + 1))):
         view = "L" if index == 1 else str(rng.choice(["PA", "AP"]))
@@ -214,18 +182,12 @@ def study(
         for lesion in lesions:
             if lesion.finding != "Cardiomegaly":
                 strength = params.contrast * rng.uniform(0.15, 0.3)
-                image = image + _draw(lesion, u, v, dx=0.0, lateral=view == "L", contrast=strength)
+                image = image + _draw(lesion, u, v, lateral=view == "L", contrast=strength)
         image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
         pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
         views.append(PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy)))
-    return PhantomStudy(
-        number=number,
-        patient=patient,
-        views=tuple(views),
-        lesions=lesions,
-        report=report,
-        split="train" if share < 0.7 else "val" if share < 0.8 else "test",
-    )
+    split, found = "train" if share < 0.7 else "val" if share < 0.8 else "test", tuple(views)
+    return PhantomStudy(number=number, patient=patient, split=split, views=found, lesions=lesions, report=report)
 
 
 def studies(

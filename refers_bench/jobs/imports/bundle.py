@@ -12,14 +12,15 @@ from typing import Any
 
 from refers_bench.analysis import bundle
 from refers_bench.analysis.predictions import FILE
-from refers_bench.analysis.results import LOCK, Results, load, read_json
+from refers_bench.analysis.results import Results, load
 from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes, sha256_of
+from refers_bench.manifest.checks import RESERVED
 from refers_bench.store.archive import verify
+from refers_bench.store.plan import LOCK
+from refers_bench.store.reading import read_json
 from refers_bench.store.results import RECORD, ResultStore
 
-#: Names of folders below the results that no plan may have.
-RESERVED = ("store", "work", "report", "statistics")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
@@ -93,7 +94,7 @@ def publish(
     moved, known, left = [], 0, 0
     for key in found.records:
         folder = found.store / key
-        kind = str(found.jobs[key].get("kind", ""))
+        kind = found.jobs[key].kind
         if not _complete(kind, folder):
             left += 1
         elif store.state(key) == "done":
@@ -107,7 +108,7 @@ def publish(
         raise UserError(f"a plan '{name}' with other content is here", allowed="another name: --name", path=target)
     for key in moved:
         with store.publish(key) as stage:
-            kind = str(found.jobs[key].get("kind", ""))
+            kind = found.jobs[key].kind
             for file in (found.store / key).iterdir():
                 if bundle.travels(kind, file.name, checkpoints=True):
                     shutil.copyfile(file, stage / file.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,8 +137,10 @@ def batch_size(spec: Mapping[str, Any]) -> int:
 
 def radiographs(spec: Mapping[str, Any]) -> int:
     """Radiographs of an update, as a throughput counts them: crops of one radiograph are one each."""
-    params = spec.get("params", {}) if spec["kind"] == "pretrain" else {}
-    return batch_size(spec) * int(params.get("crops") or params.get("views") or 1)
+    if spec["kind"] != "pretrain":
+        return batch_size(spec)
+    method, params = _method(spec)
+    return batch_size(spec) * (method.crops(params) or method.views(params))
 
 
 def encoder_flops(spec: Mapping[str, Any]) -> float:
@@ -185,10 +187,10 @@ def _objective(spec: Mapping[str, Any], forward: float) -> tuple[float, float]:
     """Operations of an update and of an evaluation, for one example of a pre-training."""
     method, params = _method(spec)
     gradient, plain = method.passes(params)
-    views = getattr(params, "views", 1)
+    views = method.views(params)
     images = views * forward
-    rest = _reports(spec, params, views) if "reports" in method.needs else 0.0
-    if getattr(params, "decoder", "") == "convolutional":
+    rest = _reports(spec, method.report_tasks(params), views) if "reports" in method.needs else 0.0
+    if method.decoder(params) == "convolutional":
         rest += _pixel_decoder(spec)
     return images * (WITH_GRADIENT * gradient + plain) + WITH_GRADIENT * rest, images * (gradient + plain) + rest
 
@@ -197,16 +199,16 @@ def _transforms(spec: Mapping[str, Any], device: Device) -> float:
     """Seconds of one process in which the images of an update are augmented and distorted."""
     section = spec[spec["kind"]]
     pixels = radiographs(spec) / section.get("processes", 1) * spec["image"]["size"] ** 2
-    distorted = spec["kind"] == "pretrain" and getattr(_method(spec)[1], "decoder", "") == "convolutional"
+    method, params = _method(spec)
+    distorted = spec["kind"] == "pretrain" and method.decoder(params) == "convolutional"
     speed = 1 if device.kind == "cuda" else device.threads
     return float(pixels * TRANSFORM_S[device.kind] * (DISTORTED if distorted else 1.0) / speed)
 
 
-def _reports(spec: Mapping[str, Any], params: Any, views: int) -> float:
+def _reports(spec: Mapping[str, Any], tasks: Collection[str], views: int) -> float:
     """Operations of report transformer and text encoder over one study, forward."""
     section, net = spec["pretrain"], spec["network"]
-    tokens, tasks = section["text_tokens"], getattr(params, "tasks", ("report_generation", "study_report_consistency"))
-    total = 0.0
+    tokens, total = section["text_tokens"], 0.0
     if "study_report_consistency" in tasks:
         text = section["text_encoder"]
         total += text["depth"] * transformer_layer(tokens, text["width"], text["mlp_width"])
@@ -261,7 +263,7 @@ def _peak(spec: Mapping[str, Any], device: Device, weights: int) -> int:
     examples = section["batch_size"] / section["accumulate"] / section.get("processes", 1)
     if spec["kind"] == "pretrain":
         method, params = _method(spec)
-        each *= getattr(params, "views", 1) * method.passes(params)[0]
+        each *= method.views(params) * method.passes(params)[0]
     return int(_base(device) + 4 * weights * (2 + MOMENTS.get(section["optimizer"], 2)) + each * examples)
 
 

@@ -1,4 +1,4 @@
-"""What is a device to a forecast: its name, its memory, and how fast it is where nothing has been measured?"""
+"""Describes a device to a forecast: its name, its memory, and how fast it is where nothing has been measured."""
 
 from __future__ import annotations
 
@@ -81,18 +81,19 @@ class Device:
         """
         if self.kind != "cuda":
             return CPU_THREAD * self.threads
-        peaks = next((peak for part, peak in PEAKS.items() if part.lower() in self.name.lower()), UNKNOWN_PEAKS)
         which = 1 if precision == "fp32" else 0
-        return 1e12 * peaks[which] * REACHED[which]
+        return 1e12 * (self._peaks() or UNKNOWN_PEAKS)[which] * REACHED[which]
+
+    def _peaks(self) -> tuple[float, float] | None:
+        return next((peaks for part, peaks in PEAKS.items() if part.lower() in self.name.lower()), None)
 
     def stated(self) -> str:
         """What the model assumes, in words."""
         if self.kind != "cuda":
             return f"{CPU_THREAD / 1e9:g} GFLOP/s a thread"
-        listed = any(part.lower() in self.name.lower() for part in PEAKS)
-        return f"{self.flops('bf16') / 1e12:.0f} TFLOP/s in 16 bit, {self.flops('fp32') / 1e12:.0f} in float32" + (
-            "" if listed else " (a GPU that is not listed)"
-        )
+        half, single = self.flops("bf16") / 1e12, self.flops("fp32") / 1e12
+        unlisted = "" if self._peaks() else " (a GPU that is not listed)"
+        return f"{half:.0f} TFLOP/s in 16 bit, {single:.0f} in float32{unlisted}"
 
 
 def recorded_on(provenance: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from refers_bench.plan.forecast.cost_model import Cost, modelled, saving_share
 from refers_bench.plan.forecast.devices import Device
-from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned, with_bytes
+from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned
 from refers_bench.plan.forecast.schedule import Schedule, schedule
 from refers_bench.plan.forecast.shapes import Shapes
 from refers_bench.plan.forecast.splits import Splits
@@ -55,7 +56,8 @@ class Forecast:
         undisturbed: the same where probes measured what others were doing on this machine, with processor time in place
             of theirs.
         unknown: jobs of kinds that nothing is forecast of.
-        assumed: preparations whose splits were assumed, not counted.
+        uncounted: preparations whose number of images nobody knows: they have no forecast.
+        assumed: preparations of as many images as documented, whose splits were assumed.
         costs: shape -> its cost.
         processes: in which images are prepared.
     """
@@ -65,6 +67,7 @@ class Forecast:
     schedule: Schedule
     undisturbed: Schedule
     unknown: tuple[Job, ...] = ()
+    uncounted: tuple[Job, ...] = ()
     assumed: tuple[str, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
     processes: int = 1
@@ -73,6 +76,11 @@ class Forecast:
     def wall_s(self) -> float:
         """When the last job ends, workers' start included."""
         return self.schedule.wall_s + (START_S if self.jobs else 0.0)
+
+    @property
+    def to_run(self) -> int:
+        """Jobs that are still to run, with a forecast or without one."""
+        return len(self.jobs) + len(self.unknown) + len(self.uncounted)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -98,7 +106,7 @@ def measured(plan: Plan, shapes: Shapes, store: ResultStore, device: Device, *, 
     """
     costs = {}
     for name, jobs in shapes.groups().items():
-        records = with_bytes(records_of((job.key for job in jobs if job.key in done), store, device), store)
+        records = records_of((job.key for job in jobs if job.key in done), store, device)
         cost = recorded(records) or probed(store.results, shapes.shapes[name], device)
         if cost is not None:
             costs[name] = cost
@@ -144,12 +152,15 @@ def forecast(
         processes: in which images are prepared.
     """
     found: dict[str, JobForecast] = {}
-    unknown, assumed = [], set()
+    unknown, uncounted, assumed = [], [], set()
     each = _Each(plan, splits, processes)
     for job in jobs:
         shape = shapes.of[job.key]
         if not shape:
             unknown.append(job)
+            continue
+        if job.kind == "prepare" and not plan.images.get(job.key):
+            uncounted.append(job)
             continue
         found[job.key] = each.of(job, costs[shape])
         if job.kind in ("pretrain", "finetune") and not splits.of(job.spec).counted:
@@ -168,7 +179,8 @@ def forecast(
         schedule=planned,
         undisturbed=undisturbed,
         unknown=tuple(unknown),
-        assumed=tuple(sorted(assumed)),
+        uncounted=tuple(uncounted),
+        assumed=tuple(sorted(key for key in assumed if plan.images.get(key))),
         costs=costs,
         processes=processes,
     )
@@ -241,30 +253,28 @@ class Group:
     """
 
     name: str
-    jobs: int = 0
-    seconds: float = 0.0
-    longest_s: float = 0.0
-    peak_bytes: int = 0
-    disk_bytes: int = 0
-    sources: Mapping[str, int] = field(default_factory=dict)
-
-    def plus(self, one: JobForecast) -> Group:
-        """With one job more."""
-        return replace(
-            self,
-            jobs=self.jobs + 1,
-            seconds=self.seconds + one.seconds,
-            longest_s=max(self.longest_s, one.seconds),
-            peak_bytes=max(self.peak_bytes, one.peak_bytes),
-            disk_bytes=self.disk_bytes + one.disk_bytes,
-            sources={**self.sources, one.source: self.sources.get(one.source, 0) + 1},
-        )
+    jobs: int
+    seconds: float
+    longest_s: float
+    peak_bytes: int
+    disk_bytes: int
+    sources: Mapping[str, int]
 
 
 def grouped(jobs: Iterable[JobForecast], name_of: Callable[[JobForecast], Any]) -> list[Group]:
     """Jobs added up by name, in the order in which the names come."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, list[JobForecast]] = {}
     for one in jobs:
-        name = str(name_of(one))
-        groups[name] = groups.get(name, Group(name=name)).plus(one)
-    return list(groups.values())
+        groups.setdefault(str(name_of(one)), []).append(one)
+    return [
+        Group(
+            name=name,
+            jobs=len(group),
+            seconds=sum(one.seconds for one in group),
+            longest_s=max(one.seconds for one in group),
+            peak_bytes=max(one.peak_bytes for one in group),
+            disk_bytes=sum(one.disk_bytes for one in group),
+            sources=Counter(one.source for one in group),
+        )
+        for name, group in groups.items()
+    ]

@@ -1,15 +1,15 @@
-"""What did jobs of a shape take on a device: as finished ones recorded it, or as a probe measured it?"""
+"""Reads what jobs of a shape took on a device, as finished ones recorded it or as a probe measured it."""
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from refers_bench import identity
-from refers_bench.errors import StorageError
-from refers_bench.files import read_json
+from refers_bench.files import read_json, storage_errors
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.cost_model import Cost, batch_size, radiographs
 from refers_bench.plan.forecast.devices import Device, recorded_on
@@ -39,16 +39,8 @@ def probed(results: Path, shape: Mapping[str, Any], device: Device) -> Cost | No
     # Processes of a job are not counted, so there is nothing to compare in that case.
     alone = device.kind == "cpu" and content["shape"].get("training", {}).get("processes", 1) == 1
     busy = max(1.0, found["wall_s"] / found["processor_s"]) if alone and found["processor_s"] else 1.0
-    return Cost(
-        step_s=found["step_s"],
-        evaluation_s=found["evaluation_s"],
-        fixed_s=found["fixed_s"],
-        peak_bytes=found["peak_bytes"],
-        checkpoint_bytes=found["checkpoint_bytes"],
-        source="probed",
-        note=found["data"],
-        busy=busy,
-    )
+    figures = ("step_s", "evaluation_s", "fixed_s", "peak_bytes", "checkpoint_bytes")
+    return Cost(**{name: found[name] for name in figures}, source="probed", note=found["data"], busy=busy)
 
 
 def recorded(records: Sequence[Mapping[str, Any]]) -> Cost | None:
@@ -57,8 +49,7 @@ def recorded(records: Sequence[Mapping[str, Any]]) -> Cost | None:
     Args:
         records: contents of their ``run.json``, all of one shape and of one device.
     """
-    found = [one for one in (_of_record(record) for record in records) if one is not None]
-    if not found:
+    if not (found := [one for record in records if (one := _of_record(record)) is not None]):
         return None
     return Cost(
         step_s=statistics.mean(one.step_s for one in found),
@@ -73,16 +64,9 @@ def recorded(records: Sequence[Mapping[str, Any]]) -> Cost | None:
     )
 
 
-def records_of(keys: Iterable[str], store: ResultStore, device: Device) -> Iterator[Mapping[str, Any]]:
-    """Records of these jobs that ran on the device, `RECORDS` at most."""
-    count = 0
-    for key in keys:
-        record = store.record(key)
-        if record is not None and recorded_on(record.get("provenance", {})) == device.label:
-            yield record
-            count += 1
-            if count == RECORDS:
-                return
+def records_of(keys: Iterable[str], store: ResultStore, device: Device) -> list[Mapping[str, Any]]:
+    """Records of these jobs that ran on the device, `RECORDS` at most, with the size of the checkpoint beside each."""
+    return list(itertools.islice(_on(device, keys, store), RECORDS))
 
 
 def scanned(store: ResultStore, device: Device, wanted: set[str], *, most: int) -> dict[str, list[Mapping[str, Any]]]:
@@ -95,23 +79,22 @@ def scanned(store: ResultStore, device: Device, wanted: set[str], *, most: int) 
         most: records that are read at most.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
-    if not wanted:
-        return found
-    folders = store.root.iterdir() if store.root.is_dir() else iter(())
-    for _, folder in zip(range(most), folders, strict=False):
-        record = store.record(folder.name) if folder.is_dir() and folder.name[0] != "." else None
-        if record is None or recorded_on(record.get("provenance", {})) != device.label:
-            continue
+    folders = store.root.iterdir() if wanted and store.root.is_dir() else iter(())
+    keys = (one.name for one in itertools.islice(folders, most) if one.is_dir() and one.name[0] != ".")
+    for record in _on(device, keys, store):
         shape = _shape(record)
         if shape in wanted and len(found.setdefault(shape, [])) < RECORDS:
-            record["bytes"] = _checkpoint_bytes(folder)
             found[shape].append(record)
     return found
 
 
-def with_bytes(records: Iterable[Mapping[str, Any]], store: ResultStore) -> list[Mapping[str, Any]]:
-    """Records with the size of the checkpoint beside each."""
-    return [{**record, "bytes": _checkpoint_bytes(store.folder(record["key"]))} for record in records]
+def _on(device: Device, keys: Iterable[str], store: ResultStore) -> Iterator[Mapping[str, Any]]:
+    """Records of jobs that ran on a device, with the size of the checkpoint beside each."""
+    for key in keys:
+        record = store.record(key)
+        if record is not None and recorded_on(record.get("provenance", {})) == device.label:
+            checkpoint = store.folder(key) / "checkpoint.safetensors"
+            yield {**record, "bytes": checkpoint.stat().st_size if checkpoint.is_file() else 0}
 
 
 def forget(paths: Iterable[Path]) -> None:
@@ -121,10 +104,8 @@ def forget(paths: Iterable[Path]) -> None:
         StorageError: they cannot be removed.
     """
     for path in paths:
-        try:
+        with storage_errors(path):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def _shape(record: Mapping[str, Any]) -> str:
@@ -134,11 +115,6 @@ def _shape(record: Mapping[str, Any]) -> str:
     except KeyError:
         return ""
     return identity.key(shape) if shape is not None else ""
-
-
-def _checkpoint_bytes(folder: Path) -> int:
-    path = folder / "checkpoint.safetensors"
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _of_record(record: Mapping[str, Any]) -> Cost | None:

@@ -1,4 +1,4 @@
-"""Which shapes have to be probed before a forecast, with how many steps, and which cannot be?"""
+"""Decides which shapes of jobs are probed before a forecast, with how many steps, and which cannot be."""
 
 from __future__ import annotations
 
@@ -100,8 +100,5 @@ def _seconds(job: Job, guess: Cost, steps: int, sample: Mapping[str, int]) -> fl
     if job.kind == "prepare":
         return guess.fixed_s + DECODED * guess.step_s
     # Three validations, and the final prediction.
-    return (
-        guess.fixed_s
-        + steps * (guess.step_s + guess.transform_s)
-        + (3 * sample["val"] + sample["val"] + sample["test"]) * (guess.evaluation_s)
-    )
+    evaluated = 3 * sample["val"] + sample["val"] + sample["test"]
+    return guess.fixed_s + steps * (guess.step_s + guess.transform_s) + evaluated * guess.evaluation_s

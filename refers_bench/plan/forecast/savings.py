@@ -51,13 +51,12 @@ def _proposed(jobs: Sequence[Job], hours: Callable[[Job], float]) -> Iterator[Sa
         every = {job.spec[kind]["validate_every"] for job in trained}
         # One constant for all of them: where targets differ, it would be wrong for some.
         if len(every) == 1 and (value := every.pop()):
-            steps = min(job.spec[kind]["steps"] for job in trained)
-            if steps >= KEPT * RARER * value:
-                name = f"{kind}.validate_every"
+            rarer = RARER * value
+            if min(job.spec[kind]["steps"] for job in trained) >= KEPT * rarer:
                 yield Saving(
                     row="",
-                    overrides={name: RARER * value},
-                    hours=_saved(trained, kind, RARER * value, hours),
+                    overrides={f"{kind}.validate_every": rarer},
+                    hours=sum(_saved(job, hours, validate_every=rarer) for job in trained),
                     why=f"every {RARER}th validation of {len(trained)} {kind} jobs is enough to choose weights by",
                 )
     rows: dict[str, list[Job]] = {}
@@ -68,7 +67,7 @@ def _proposed(jobs: Sequence[Job], hours: Callable[[Job], float]) -> Iterator[Sa
         yield Saving(
             row=row,
             overrides={"pretrain.validate_every": 0},
-            hours=_saved(trained, "pretrain", 0, hours),
+            hours=sum(_saved(job, hours, validate_every=0) for job in trained),
             why="its last weights are kept: validation before the end chooses nothing",
         )
 
@@ -85,13 +84,11 @@ def by_patience(jobs: Sequence[Job], hours: Callable[[Job], float]) -> float:
         section = job.spec.get(job.kind, {})
         if section.get("patience") and section["validate_every"]:
             steps = min(section["steps"], (1 + section["patience"]) * section["validate_every"])
-            total += hours(job) - hours(replace(job, spec={**job.spec, job.kind: {**section, "steps": steps}}))
+            total += _saved(job, hours, steps=steps)
     return total
 
 
-def _saved(jobs: Sequence[Job], kind: str, every: int, hours: Callable[[Job], float]) -> float:
-    """Hours by which these jobs take less with another `validate_every`."""
-    return sum(
-        hours(job) - hours(replace(job, spec={**job.spec, kind: {**job.spec[kind], "validate_every": every}}))
-        for job in jobs
-    )
+def _saved(job: Job, hours: Callable[[Job], float], **changes: int) -> float:
+    """Hours by which a training takes less with some of its constants changed."""
+    changed = {**job.spec, job.kind: {**job.spec[job.kind], **changes}}
+    return hours(job) - hours(replace(job, spec=changed))

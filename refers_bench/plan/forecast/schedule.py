@@ -1,10 +1,11 @@
-"""Says when each job starts, on so many slots, if the longest chain of waiting jobs always goes first."""
+"""Schedules jobs on a number of slots; the longest chain of waiting jobs goes first."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 Needs = Mapping[str, Sequence[str]]
 
@@ -43,19 +44,14 @@ def in_order(seconds: Mapping[str, float], needs: Needs) -> list[str]:
     Raises:
         ValueError: jobs need each other.
     """
-    waits, children = _graph(seconds, needs)
-    ready = [job for job, count in waits.items() if not count]
-    found: list[str] = []
-    while ready:
-        job = ready.pop()
-        found.append(job)
-        for child in children.get(job, ()):
-            waits[child] -= 1
-            if not waits[child]:
-                ready.append(child)
-    if len(found) < len(seconds):
-        raise ValueError(f"jobs need each other: {sorted(set(seconds) - set(found))[:3]}")
-    return found
+    try:
+        return list(_sorter(seconds, needs).static_order())
+    except CycleError as error:
+        raise ValueError(f"jobs need each other: {error.args[1][:3]}") from error
+
+
+def _sorter(seconds: Mapping[str, float], needs: Needs) -> TopologicalSorter[str]:
+    return TopologicalSorter({job: [need for need in needs.get(job, ()) if need in seconds] for job in seconds})
 
 
 def chains(seconds: Mapping[str, float], needs: Needs) -> dict[str, float]:
@@ -93,34 +89,26 @@ def schedule(
         raise ValueError("no slot, no schedule")
     longest = chains(seconds, needs)
     ranks = {job: -chain for job, chain in longest.items()} if ranks is None else ranks
-    waits, children = _graph(seconds, needs)
     places = {job: place for place, job in enumerate(seconds)}
     room, beside = {True: 1, False: slots}, set(apart)
-    ready: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
-
-    def can_start(job: str) -> None:
-        heapq.heappush(ready[job in beside], (ranks.get(job, 0.0), places[job], job))
-
-    for job in seconds:
-        if not waits[job]:
-            can_start(job)
+    waiting: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
     running: list[tuple[float, int, str]] = []
     starts: dict[str, float] = {}
-    now = 0.0
-    while any(ready.values()) or running:
-        for where, waiting in ready.items():
-            while waiting and room[where]:
-                _, place, job = heapq.heappop(waiting)
+    now, sorter = 0.0, _sorter(seconds, needs)
+    sorter.prepare()
+    while sorter.is_active():
+        for job in sorter.get_ready():
+            heapq.heappush(waiting[job in beside], (ranks.get(job, 0.0), places[job], job))
+        for where, ready in waiting.items():
+            while ready and room[where]:
+                _, place, job = heapq.heappop(ready)
                 starts[job] = now
                 room[where] -= 1
                 heapq.heappush(running, (now + seconds[job], place, job))
         now, _, job = heapq.heappop(running)
         room[job in beside] += 1
-        for child in children.get(job, ()):
-            waits[child] -= 1
-            if not waits[child]:
-                can_start(child)
-    path = _critical(longest, seconds, children)
+        sorter.done(job)
+    path = _critical(longest, needs)
     return Schedule(
         slots=slots,
         starts=starts,
@@ -132,23 +120,11 @@ def schedule(
     )
 
 
-def _graph(seconds: Mapping[str, float], needs: Needs) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """How many each job waits for, and who waits for it."""
-    waits, children = dict.fromkeys(seconds, 0), dict[str, list[str]]()
-    for job in seconds:
-        for need in dict.fromkeys(needs.get(job, ())):
-            if need in seconds:
-                waits[job] += 1
-                children.setdefault(need, []).append(job)
-    return waits, children
-
-
-def _critical(
-    longest: Mapping[str, float], seconds: Mapping[str, float], children: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
+def _critical(longest: Mapping[str, float], needs: Needs) -> tuple[str, ...]:
+    """The longest chain: what begins it, then whatever has waited longest for the one before."""
     path: list[str] = []
-    candidates: Sequence[str] = list(seconds)
+    candidates = list(longest)
     while candidates:
-        path.append(max(candidates, key=lambda job: longest[job]))
-        candidates = children.get(path[-1], ())
+        path.append(max(candidates, key=longest.__getitem__))
+        candidates = [job for job in longest if path[-1] in needs.get(job, ())]
     return tuple(path)

@@ -1,4 +1,4 @@
-"""Which jobs cost alike: what of a specification decides how long an update takes and how much memory it needs?"""
+"""Groups jobs that cost alike, by what decides how long an update takes and how much memory it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many images does a job train on, validate on and predict, as far as that is known before it runs?"""
+"""Counts the images that a job trains on, validates on and predicts, as far as that is known before it runs."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ class Splits:
             self.known[marks] = self._counted(data, by=by, task=task)
         counts = self.known[marks]
         if "discover" in spec and kind == "pretrain":  # crops: each word has a few in each patient
-            params = spec["params"]
-            crops = {split: 3 * params["words"] * params[f"{name}patients"] for split, name in _PATIENTS.items()}
+            method, params = _method(spec)
+            words = method.discovery(params) if method.discovery else {}
+            crops = {split: 3 * words["words"] * words[f"{name}patients"] for split, name in _PATIENTS.items()}
             return Counts(train=crops["train"], val=crops["val"] if counts.val else 0, test=0, counted=counts.counted)
         return counts
 
@@ -66,8 +67,9 @@ class Splits:
             return "image_id", spec["task"]
         if spec["kind"] == "discover":
             return "patient_id", ""
-        needs = plugins.load("method", spec["method"]).needs
-        studies = "reports" in needs or spec["params"].get("views", 1) > 1
+        method, params = _method(spec)
+        needs = method.needs
+        studies = "reports" in needs or method.views(params) > 1
         return "study_id" if studies else "image_id", (
             "-" if "reports" in needs else spec["source"]["task"] if "labels" in needs else ""
         )
@@ -92,6 +94,11 @@ class Splits:
             path: Path = self.store.folder(data) / "index.parquet"
             self.indices[data] = pd.read_parquet(path) if path.is_file() else None
         return self.indices[data]
+
+
+def _method(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:
+    method: plugins.Method = plugins.load("method", spec["method"])
+    return method, method.Params(**spec["params"])
 
 
 _PATIENTS = {"train": "", "val": "val_"}

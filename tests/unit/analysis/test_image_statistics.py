@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 
 from refers_bench.analysis import image_statistics as room
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.kept import FOLDER
 from refers_bench.analysis.results import load
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, mean_aucs
 from refers_bench.analysis.statistics.delong import DELONG, delong, pair
@@ -169,7 +170,7 @@ def test_kept_and_read_back_and_computed_again_for_other_predictions(tmp_path: P
     first = statistics(tmp_path, *runs)
     monkeypatch.setattr(room, "mean_aucs", lambda *args, **more: pytest.fail("computed again"))
     assert statistics(tmp_path, *runs) == first
-    (kept,) = (tmp_path / room.FOLDER).iterdir()
-    kept.write_text(json.dumps({"target": {}}))
+    (file,) = (tmp_path / FOLDER).iterdir()
+    file.write_text(json.dumps({"target": {}}))
     with pytest.raises(BaseException, match="computed again"):
         statistics(tmp_path, *runs)

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.results import known_names, load
+from refers_bench.analysis.results import load
 from refers_bench.errors import UserError
 from refers_bench.store import schemas
+from refers_bench.store.plan import known_names
 
 TARGET = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0)
 
@@ -82,7 +82,7 @@ def test_tidy_frames(folder: Any) -> None:
     folder.cell()
     folder.cell(seed=1, state="missing")
     results = folder.load()
-    cells, classes = results.cells_frame(), results.metrics_frame()
+    cells, classes = pd.DataFrame(results.cell_rows()), results.metrics_frame()
     assert list(cells["state"]) == ["done", "missing"] and cells["mean_auc"].isna().tolist() == [False, True]
     assert len(classes) == 4 and set(classes["class"]) == {"normal", "opacity"}
 
@@ -124,13 +124,13 @@ def test_a_broken_or_foreign_table_is_named(folder: Any) -> None:
 
 def test_the_lock_may_hold_nothing(folder: Any) -> None:
     results = folder.load()
-    assert results.planned == () and results.targets == () and json.dumps(results.lock)
+    assert results.planned == () and results.targets == () and results.plan.jobs == ()
 
 
 def test_a_cell_that_cannot_be_planned_gives_its_reason_unless_it_is_done(folder: Any) -> None:
     for method, state in (("a", "done"), ("b", "missing"), ("c", "failed")):
         folder.cell(method, state=state)
-        folder.lock["cells"][-1]["unavailable"] = "needs a licence"
+        folder.lock["jobs"][-1]["unavailable"] = "needs a licence"
     runs = {planned.method: planned.run for planned in folder.load().planned}
     assert {method: (run.state, run.reason) for method, run in runs.items()} == {
         "a": ("done", ""),
@@ -165,7 +165,7 @@ def test_validation_metrics_neither_count_nor_are_missing_from_the_frame(folder:
     assert planned.validation_auc == pytest.approx(0.15)
     frame = results.metrics_frame()
     assert list(zip(frame["class"], frame["split"], strict=True)) == [(name, split) for name, _, split in rows]
-    assert list(results.cells_frame()["mean_auc"]) == [0.9] and list(results.cells_frame()["n_classes_defined"]) == [1]
+    assert [(row["mean_auc"], row["n_classes_defined"]) for row in results.cell_rows()] == [(0.9, 1)]
 
 
 def test_runs_with_predictions_are_named_by_row_and_by_seed_where_there_are_several(folder: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,12 @@ def test_nothing_to_run_and_no_known_memory(tmp_path: Path) -> None:
         "",
         "row   jobs  CPU-hours       longest     memory  figures",
     ]
+    unheard_of = replace(empty, uncounted=(PREPARE,))
+    text = list(forecast_view.lines(plan(), Made(forecast=unheard_of, done=9, refused={}, failed={}), tmp_path))
+    assert text[0].startswith("table1: 1 jobs to run")
+    assert text[7] == (
+        "  note           images is not counted, nor what depends on its images: nothing says how many there are"
+    )
     small = Forecast(
         jobs={"is": JobForecast(job=PREPARE, seconds=1.0, peak_bytes=MIB, disk_bytes=0, source="probed")},
         device=Device(kind="cpu", name=""),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
+import torch
 
 from refers_bench.data.prefetch import Prefetch
 
@@ -57,3 +61,43 @@ def test_leaving_early_does_not_hang() -> None:
     with Prefetch(lambda step: step, steps=10**9, ahead=True) as batches:
         batches(0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+@dataclass
+class Batch:
+    """What a source draws."""
+
+    x: torch.Tensor
+
+
+def test_who_trains_waits_for_the_stream_on_which_a_batch_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def record_event(self) -> str:
+            told.append(f"{self.name} records")
+            return f"event of {self.name}"
+
+        def wait_event(self, event: str) -> None:
+            told.append(f"{self.name} waits for {event}")
+
+    @contextlib.contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        told.append(f"on {stream.name}")
+        yield
+        told.append(f"off {stream.name}")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side"))
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("main"))
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: told.append(f"kept for {stream.name}"))
+    batches = Prefetch(
+        lambda step: told.append(f"draw {step}") or Batch(torch.ones(1)), steps=5, ahead=False, device=torch.device("cuda")
+    )  # fmt: skip
+    assert isinstance(batches.handed_over(*batches.made(3)), Batch)
+    assert told == [
+        "on side", "draw 3", "side records", "off side", "main waits for event of side", "kept for main"
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,19 +52,19 @@ def test_resumed_equals_uninterrupted(
     collection: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
     whole = run(collection, tmp_path / "a")
-    real, calls = room._chunk, []
+    real, calls = room._decoded, []
 
-    def dying(paths: list[str], **how: str) -> list[tuple[str, str]]:
+    def dying(chunks: list[tuple[list[str], Path]], *how: Any) -> list[None]:
         if len(calls) == killed_after:
             raise KeyboardInterrupt
-        calls.append(paths)
-        return real(paths, **how)  # type: ignore[arg-type]
+        calls.append(chunks)
+        return real(chunks, *how)
 
-    monkeypatch.setattr(room, "_chunk", dying)
+    monkeypatch.setattr(room, "_decoded", dying)
     with pytest.raises(KeyboardInterrupt):
         run(collection, tmp_path / "b")
     assert not (tmp_path / "b").exists()
-    monkeypatch.setattr(room, "_chunk", real)
+    monkeypatch.setattr(room, "_decoded", real)
     resumed = run(collection, tmp_path / "b")
     assert (tmp_path / "a" / room.PIXELS).read_bytes() == (tmp_path / "b" / room.PIXELS).read_bytes()
     assert whole.meta == resumed.meta

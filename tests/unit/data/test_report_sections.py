@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refers_bench.data.report_sections import by_name, cleaned, section_name, sections, study_text, token_count
+from refers_bench.data.report_sections import cleaned, section_name, sections, study_text, token_count
 
 TITLE = "                                 FINAL REPORT\n"
 #: What is tried -> the report, and (section, text) in their order without what stands before the first header.
@@ -137,7 +137,7 @@ def test_without_headers(what: str) -> None:
     ],
 )
 def test_what_pretraining_reads(report: str, text: str) -> None:
-    assert study_text(by_name(sections(report))) == text
+    assert study_text(dict(sections(report))) == text
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, StudySource
 from refers_bench.data.text import ReportTokenizer
-from refers_bench.data.transfer import ALIGNMENT, SideStream, packed, together, unpacked
+from refers_bench.data.transfer import ALIGNMENT, packed, together, unpacked
 from refers_bench.data.visual_words import CropSource
 
 META = torch.device("meta")
@@ -93,42 +91,3 @@ def test_on_a_cpu_nothing_is_copied() -> None:
     pixels, labels = np.arange(4, dtype=np.uint8), torch.ones(2)
     here = together(torch.device("cpu"), pixels, labels)
     assert here[0].numpy().ctypes.data == pixels.ctypes.data and here[1] is labels
-
-
-@dataclass
-class Batch:
-    """What a source draws."""
-
-    x: torch.Tensor
-
-
-def test_who_trains_waits_for_the_stream_on_which_a_batch_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-
-    class Stream:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def record_event(self) -> str:
-            told.append(f"{self.name} records")
-            return f"event of {self.name}"
-
-        def wait_event(self, event: str) -> None:
-            told.append(f"{self.name} waits for {event}")
-
-    @contextlib.contextmanager
-    def on(stream: Stream) -> Iterator[None]:
-        told.append(f"on {stream.name}")
-        yield
-        told.append(f"off {stream.name}")
-
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side"))
-    monkeypatch.setattr(torch.cuda, "stream", on)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("main"))
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: told.append(f"kept for {stream.name}"))
-    beside = SideStream(torch.device("cuda"))
-    made = beside.made(lambda step: told.append(f"draw {step}") or Batch(torch.ones(1)), 3)
-    assert isinstance(beside.handed_over(made), Batch)
-    assert told == [
-        "on side", "draw 3", "side records", "off side", "main waits for event of side", "kept for main"
-    ]  # fmt: skip

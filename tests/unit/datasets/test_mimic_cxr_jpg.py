@@ -17,7 +17,7 @@ from refers_bench.data.decode import decode
 from refers_bench.data.index import absent_noted
 from refers_bench.data.phantoms.mimic import ids, write_layout
 from refers_bench.data.phantoms.radiographs import PhantomParams, PhantomStudy, studies
-from refers_bench.data.report_sections import by_name, cleaned, sections
+from refers_bench.data.report_sections import cleaned, sections
 from refers_bench.datasets.mimic_cxr_jpg import (
     COUNTS,
     DATASET,
@@ -91,7 +91,7 @@ def test_texts_are_findings_and_impression_or_the_last_paragraph(
     for study_id, rows in frame.groupby("study_id"):
         study, text = drawn[str(study_id)], rows["report"].iloc[0]
         findings, _, impression = study.report.partition(" Impression: ")
-        names = by_name(sections((original / "files" / folder_of(*ids(study))).with_suffix(".txt").read_text()))
+        names = dict(sections((original / "files" / folder_of(*ids(study))).with_suffix(".txt").read_text()))
         has = "both" if {"findings", "impression"} <= set(names) else next(
             (name for name in ("findings", "impression", "last_paragraph") if name in names), "")  # fmt: skip
         if names.get("impression") == "___.":
@@ -195,7 +195,7 @@ def test_reports_may_stay_in_their_archive(copy: Path, frame: pd.DataFrame) -> N
 def test_the_owners_table_of_sections(copy: Path, frame: pd.DataFrame) -> None:
     rows = []
     for path in (copy / "files").rglob("*.txt"):
-        names = by_name(sections(path.read_text()))
+        names = dict(sections(path.read_text()))
         rows.append(
             {
                 "study": path.stem,

@@ -66,7 +66,8 @@ def test_each_radiograph_of_a_study_is_drawn_equally_often_with_the_studys_repor
     words = ReportTokenizer.train(NAMES, vocabulary=200)
     source = study_source(
         rows, images=PreparedImages(images_NHW=pixels, index=rows, meta={}),
-        spec={"pretrain": section, "image": image, "source": {"task": ""}}, params=row_3(),
+        spec={"pretrain": section, "image": image, "source": {"task": ""}},
+        method=plugins.load("method", "refers"), params=row_3(),
         words=Tokenizers(reports=words, text=words, bert_path=None), classes=(), device=torch.device("cpu"), key="k",
     )  # fmt: skip
     assert len(source) == len(NAMES), "an epoch has each report once"

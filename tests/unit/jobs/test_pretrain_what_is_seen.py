@@ -257,7 +257,7 @@ def test_batches_are_as_the_method_and_the_protocol_look_at_studies(
     words = tokenizers(list(rows["report"]), spec["pretrain"], JobContext(results=tmp_path, cache=tmp_path))
     source = pretrain.study_source(
         rows, images=PreparedImages(images_NHW=pixels, index=rows, meta={}), spec=spec,
-        params=plugin.Params(**spec["params"]), words=words if "reports" in plugin.needs else None,
+        method=plugin, params=plugin.Params(**spec["params"]), words=words if "reports" in plugin.needs else None,
         classes=("Effusion", "Nodule") if "labels" in plugin.needs else (), device=torch.device("cpu"), key="k",
     )  # fmt: skip
     found: dict[str, Any] = {"alike": True, "repeats": False, "own": True}

@@ -58,11 +58,9 @@ def test_a_name_may_be_given(tmp_path: Path) -> None:
     assert load(path).name == "base"
     path.write_text(BASE.replace("name: base\n", ""))
     (said,) = problems(path)
-    allowed = (
-        "letters, digits, '_' and '-', and none of store, work, logs, probes, published, report; or give it a 'name'"
-    )
+    allowed = "letters, digits, '_' and '-', and none of store, work, logs, probes, published, report, data, statistics; or give it a 'name'"
     assert said == f"a b.yaml:1:1: the name 'a b'; allowed: {allowed}"
-    for reserved in ("store", "work", "logs", "probes", "published", "report"):
+    for reserved in ("store", "work", "logs", "probes", "published", "report", "data", "statistics"):
         path.write_text(BASE.replace("name: base", f"name: {reserved}"))
         assert problems(path) == [f"a b.yaml:2:1: the name '{reserved}'; allowed: {allowed}"]
         own = tmp_path / f"{reserved}.yaml"

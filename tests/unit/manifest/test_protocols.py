@@ -19,7 +19,7 @@ HERE = Place(Path("m.yaml"), 3, 5)
 @pytest.mark.parametrize("preset", protocols.names())
 def test_every_constant_has_a_value_and_a_source(preset: str) -> None:
     values = resolve(preset)
-    assert sorted(values) == protocols.field_names()
+    assert sorted(values) == sorted(protocols.CONSTANTS)
     for name, value in values.items():
         origin, _, source = value.origin.partition(": ")
         assert origin in protocols.names(), name
@@ -119,7 +119,7 @@ def test_an_unknown_constant_is_told_those_beside_it(given: str, group: str) -> 
     content = {"protocol": {"overrides": {given: 1}}}
     document = yaml_text.Document(HERE.path, content, {("protocol", "overrides", given): HERE})
     found, (problem,) = protocols.flat_overrides({given: 1}, document, ("protocol", "overrides"))
-    beside = [name.removeprefix(f"{group}.") for name in protocols.field_names() if name.startswith(f"{group}.")]
+    beside = [name.removeprefix(f"{group}.") for name in sorted(protocols.CONSTANTS) if name.startswith(f"{group}.")]
     assert found == [] and len(beside) > 1
     assert (problem.found, problem.allowed) == (f"unknown constant '{given}'", f"in {group}: {', '.join(beside)}")
     assert (problem.path, problem.line, problem.column) == (HERE.path, 3, 5)

@@ -328,7 +328,7 @@ def moved(name: str) -> set[str]:
 FIXED = {"finetune.loss"}
 
 
-@pytest.mark.parametrize("name", sorted(set(protocols.field_names()) - FIXED))
+@pytest.mark.parametrize("name", sorted(set(protocols.CONSTANTS) - FIXED))
 def test_every_constant_of_the_protocol_changes_the_keys_of_its_jobs(
     changed: Callable[..., set[str]], name: str
 ) -> None:

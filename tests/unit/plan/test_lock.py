@@ -69,6 +69,36 @@ def test_keeps_the_lock_before_when_the_jobs_change(plan_of: PlanOf, tmp_path: P
     assert {job.key for job in before.jobs} == {job.key for job in plan_of().jobs}
 
 
+def test_two_manifests_of_one_name_do_not_overwrite_each_others_plan(plan_of: PlanOf, tmp_path: Path) -> None:
+    named, more = ("version: 1", "version: 1\nname: shared"), ("seeds: [0, 1]", "seeds: [0, 1, 2]")
+    one, other = plan_of(named, name="one"), plan_of(named, more, name="other")
+    path = lock.write(one, tmp_path)
+    content = path.read_bytes()
+    with pytest.raises(UserError) as refused:
+        lock.write(other, tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}/other.yaml: the name 'shared' is that of the plan of {tmp_path}/one.yaml; "
+        f"allowed: another 'name' in one of the two manifests, or to remove {path} first"
+    )
+    assert path.read_bytes() == content and not path.with_name(lock.PREVIOUS).exists()
+    lock.write(plan_of(named, more, name="one"), tmp_path)  # the same file, with other jobs
+    lock.write(plan_of(named, more, name="copy"), tmp_path)  # a copy of it
+    path.unlink()
+    lock.write(one, tmp_path)
+
+
+def test_a_manifest_that_was_moved_keeps_its_plan(plan_of: PlanOf, tmp_path: Path) -> None:
+    named, more = ("version: 1", "version: 1\nname: shared"), ("seeds: [0, 1]", "seeds: [0, 1, 2]")
+    path = lock.write(plan_of(named, name="one"), tmp_path)
+    other = plan_of(named, more, name="other")
+    (tmp_path / "one.yaml").unlink()
+    lock.write(other, tmp_path)
+    # Locks that do not say from which file they are stay valid.
+    lock.write(replace(other, manifest_path=""), tmp_path)
+    assert lock.read(lock.write(plan_of(named, name="third"), tmp_path)).cells
+    assert path == tmp_path / "shared" / lock.LOCK
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -99,7 +99,7 @@ def test_constants_of_a_definition_fit_every_preset(name: str, preset: str) -> N
     constants = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
     method = {one: protocols.Value(value=value, origin=source) for one, (value, source) in constants.items()}
     resolved = protocols.resolve(preset, method=method)
-    assert sorted(resolved) == protocols.field_names()
+    assert sorted(resolved) == sorted(protocols.CONSTANTS)
     assert all(resolved[one].value == value and source for one, (value, source) in constants.items())
 
 
@@ -197,7 +197,7 @@ def test_a_manifest_replaces_what_a_recipe_sets(plan_of: PlanOf) -> None:
 @pytest.mark.parametrize("name", sorted(plugins.names("method")))
 def test_what_a_source_says_is_said_of_constants_that_there_are(name: str) -> None:
     plugin: plugins.Method = plugins.load("method", name)
-    assert set(plugin.recipe) | set(plugin.source_values) <= set(protocols.field_names())
+    assert set(plugin.recipe) | set(plugin.source_values) <= set(protocols.CONSTANTS)
     assert all(len(source) >= 3 for _, source in plugin.source_values.values())
 
 

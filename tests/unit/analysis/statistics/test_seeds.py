@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from refers_bench.analysis.statistics.seeds import SeedRun, mean_sd, summarise, summary_frame
+from refers_bench.analysis.statistics.seeds import SeedRun, mean_sd, summarise
 
 
 def _run(seed: int, auc: float = math.nan, *, state: str = "done", defined: tuple[str, ...] = ("a",)) -> SeedRun:
@@ -44,11 +44,6 @@ def test_state_without_any_figure_is_the_worst() -> None:
 
 def test_identical_values_have_an_sd_of_exactly_zero() -> None:
     assert mean_sd([0.1 + 0.2] * 3) == (0.1 + 0.2, 0.0)
-
-
-def test_summary_frame_is_tidy() -> None:
-    frame = summary_frame({("refers", "nih", "findings", 0.1): summarise([_run(0, 0.7), _run(1, 0.9)])})
-    assert frame.loc[0, "n_seeds"] == 2 and frame.loc[0, "state"] == "done" and len(frame) == 1
 
 
 def test_a_cell_without_a_figure_is_called_by_the_worst_of_its_seeds() -> None:

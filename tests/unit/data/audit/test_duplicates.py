@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,9 +74,7 @@ def distorted(store: np.ndarray, how: str) -> np.ndarray:
 def test_batches_do_not_mix_pairs_up(store: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs of one image with itself agree fully, those of different radiographs do not, in whatever batch they are."""
     others = np.array([3, 1, 7, 2, 5])
-    pairs = duplicates.Pairs(
-        a_P=np.array([3, 0, 7, 4, 5]), b_P=others, variant_P=np.array(["same"] * 5), distance_P=np.zeros(5, int)
-    )
+    pairs = pd.DataFrame({"a": [3, 0, 7, 4, 5], "b": others, "distance": 0, "variant": "same"})
     whole = agreement(store, store, pairs)
     monkeypatch.setattr(duplicates, "_BATCH", 2)
     np.testing.assert_allclose(agreement(store, store, pairs), whole, atol=1e-6)
@@ -152,10 +151,10 @@ def test_copies_are_found_and_confirmed(how: str, store: np.ndarray) -> None:
     places = everywhere(store)
     copies = distorted(store, how)
     pairs = near_duplicates(store, copies, a_places=places, b_places=places, variants=("same",))
-    found = {(int(a), int(b)) for a, b in zip(pairs.a_P, pairs.b_P, strict=True)}
+    found = {(int(a), int(b)) for a, b in zip(pairs["a"], pairs["b"], strict=True)}
     # Phantoms are flatter and noisier than radiographs: a few may be further from their copy than the limit.
     assert len({(i, i) for i in range(COUNT)} & found) >= 0.98 * COUNT
-    own = pairs.a_P == pairs.b_P
+    own = pairs["a"] == pairs["b"]
     agreed = agreement(store, copies, pairs)
     assert agreed[own].min() > AGREEMENT
     assert agreed[own].min() > agreed[~own].max(initial=-1), "another phantom agrees better than a copy"
@@ -168,10 +167,10 @@ def test_mirrored_and_inverted_copies(
     places = everywhere(store)
     copies = np.ascontiguousarray(undo(store))
     pairs = near_duplicates(store, copies, a_places=places, b_places=places)
-    own = pairs.a_P == pairs.b_P
+    own = pairs["a"] == pairs["b"]
     assert own.sum() == COUNT
-    assert set(pairs.variant_P[own]) == {variant}
-    assert (pairs.distance_P[own] == 0).all()
+    assert set(pairs["variant"][own]) == {variant}
+    assert (pairs["distance"][own] == 0).all()
     assert agreement(store, copies, pairs)[own] == pytest.approx(1, abs=1e-5)
     assert not len(near_duplicates(store, copies, a_places=places[:1], b_places=places[:1], variants=("same",)))
 
@@ -179,21 +178,21 @@ def test_mirrored_and_inverted_copies(
 def test_the_nearest_pair_comes_first_and_once(store: np.ndarray) -> None:
     copies = np.concatenate([distorted(store[:20], "jpeg"), store[:20]])
     pairs = near_duplicates(store, copies, a_places=np.arange(20), b_places=np.arange(40))
-    assert (np.diff(pairs.distance_P) >= 0).all()
-    assert len({*zip(pairs.a_P.tolist(), pairs.b_P.tolist(), strict=True)}) == len(pairs)
-    assert (pairs.distance_P[:20] == 0).all()
+    assert (np.diff(pairs["distance"]) >= 0).all()
+    assert len({*zip(pairs["a"].tolist(), pairs["b"].tolist(), strict=True)}) == len(pairs)
+    assert (pairs["distance"][:20] == 0).all()
 
 
 def test_places_point_into_the_stores(store: np.ndarray) -> None:
     some = np.array([3, 50, 7])
     pairs = near_duplicates(store, store, a_places=some, b_places=np.array([7, 90, 3]), distance=0)
-    assert sorted(zip(pairs.a_P.tolist(), pairs.b_P.tolist(), strict=True)) == [(3, 3), (7, 7)]
+    assert sorted(zip(pairs["a"].tolist(), pairs["b"].tolist(), strict=True)) == [(3, 3), (7, 7)]
 
 
 def test_stores_of_different_sizes_compare(store: np.ndarray) -> None:
     smaller = np.stack([resized(image, 100) for image in store[:30]])
     pairs = near_duplicates(store, smaller, a_places=np.arange(30), b_places=np.arange(30))
-    own = pairs.a_P == pairs.b_P
+    own = pairs["a"] == pairs["b"]
     assert own.sum() >= 29
     assert agreement(store, smaller, pairs)[own].min() > AGREEMENT
 
@@ -238,7 +237,7 @@ def test_real_radiographs_published_twice(covid: tuple[np.ndarray, list[str]]) -
     agreed = agreement(images, images, pairs)
     found = {
         (names[a], names[b])
-        for a, b, right in zip(pairs.a_P, pairs.b_P, agreed >= AGREEMENT, strict=True)
+        for a, b, right in zip(pairs["a"], pairs["b"], agreed >= AGREEMENT, strict=True)
         if a < b and right
     }
     assert ("16660_4_1.jpg", "covid-19-rapidly-progressive-acute-respiratory-distress-syndrome-ards-day-2.jpg") in found
@@ -254,7 +253,7 @@ def test_different_real_patients_are_told_apart(real_data: Path) -> None:
     images = np.stack([resized(decode(path), 256) for path in list(first.values())[:150]])
     places = np.arange(len(images))
     pairs = near_duplicates(images, images, a_places=places, b_places=places, distance=DISTANCE)
-    assert [(int(a), int(b)) for a, b in zip(pairs.a_P, pairs.b_P, strict=True)] == [(i, i) for i in places]
+    assert [(int(a), int(b)) for a, b in zip(pairs["a"], pairs["b"], strict=True)] == [(i, i) for i in places]
 
 
 def test_variants_are_listed() -> None:

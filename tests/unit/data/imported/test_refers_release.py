@@ -38,16 +38,16 @@ def test_runs_in_the_order_of_datasets_parts_and_methods(release: Path) -> None:
     hidden = release / "Results_of_fine-tuning" / "NIH ChestX-ray" / ".ipynb_checkpoints" / "x.txt"
     hidden.parent.mkdir()
     hidden.write_text("?")
-    found = read_release(release, CLASSES)
-    inside = read_release(release / "Results_of_fine-tuning", CLASSES)
-    assert [run.files for run in inside.runs] == [run.files for run in found.runs]
-    assert found.unread == ("NIH ChestX-ray/.ipynb_checkpoints/x.txt",)
-    assert [(run.method, run.label, run.dataset, run.task, run.label_ratio, run.seed) for run in found.runs] == [
+    runs, unread = read_release(release, CLASSES)
+    inside, _ = read_release(release / "Results_of_fine-tuning", CLASSES)
+    assert [run.files for run in inside] == [run.files for run in runs]
+    assert unread == ("NIH ChestX-ray/.ipynb_checkpoints/x.txt",)
+    assert [(run.method, run.label, run.dataset, run.task, run.label_ratio, run.seed) for run in runs] == [
         ("refers", "REFERS", "nih_chestxray14", "findings", 0.01, 0),
         ("transvw", "TransVW", "nih_chestxray14", "findings", 0.1, 0),
         ("c2l", "C2L", "covid19_idc", "covid19_vs_other", 1.0, 0),
     ]
-    run = found.runs[1]
+    run = runs[1]
     assert run.classes == ("Mass", "Pleural Thickening")
     assert run.image_ids == ("line 000001", "line 000002", "line 000003") and run.patient_ids == ("",) * 3
     assert run.labels_NK.tolist() == [[0, 1], [1, 1], [0, 0]]
@@ -55,7 +55,7 @@ def test_runs_in_the_order_of_datasets_parts_and_methods(release: Path) -> None:
     assert run.files == {
         name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items() if "data10" in name
     }
-    assert found.runs[2].classes == ("COVID-19",) and found.runs[2].merged == 0
+    assert runs[2].classes == ("COVID-19",) and runs[2].merged == 0
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_other_files_may_be_allowed_and_20_are_named(release: Path) -> None:
         (release / "Results_of_fine-tuning" / f"note{number:02d}.md").write_text("")
     with pytest.raises(UserError, match=r"22 files that no rule reads: note00\.md, .*note19\.md, and 2 more;"):
         read_release(release, CLASSES)
-    found = read_release(release, CLASSES, allow_unread=True)
-    assert len(found.runs) == 3 and len(found.unread) == 22
+    runs, unread = read_release(release, CLASSES, allow_unread=True)
+    assert len(runs) == 3 and len(unread) == 22
 
 
 def test_no_folder_and_no_file(tmp_path: Path) -> None:

@@ -262,6 +262,19 @@ def test_the_model_fills_what_was_never_measured_and_is_named(plan_of: PlanOf, t
     assert sources == {"prepare": {"model": 1}, "pretrain": {"probed": 2}, "finetune": {"model": 12}}
 
 
+def test_a_preparation_of_nobody_knows_how_many_images_has_no_forecast(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = replace(plan_of(), images={})
+    shapes = Shapes(plan.jobs)
+    found = forecast(
+        plan, plan.jobs, costs=completed({}, shapes, CPU), shapes=shapes, splits=Splits(plan, ResultStore(tmp_path)),
+        device=CPU, slots=1,
+    )  # fmt: skip
+    assert [job.kind for job in found.uncounted] == ["prepare"]
+    assert not {job.key for job in found.uncounted} & set(found.jobs)
+    assert found.to_run == len(plan.jobs)
+    assert found.assumed == (), "no splits are assumed of images that nobody counted"
+
+
 def test_hours_are_those_of_the_gpus_a_worker_occupies(plan_of: PlanOf, tmp_path: Path) -> None:
     plan = plan_of()
     one = forecast_with(plan, tmp_path, {}, device=A100)

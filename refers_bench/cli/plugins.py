@@ -1,0 +1,70 @@
+"""List plug-ins, and check them by the contract tests of their kind."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from refers_bench import plugins
+from refers_bench.contracts.checked import CHECKED
+from refers_bench.errors import UserError
+
+#: Kind of plug-in -> module of its contract tests.
+CONTRACTS = {"method": "methods", "dataset": "datasets", "report": "reports", "engine": "engines"}
+
+
+@click.group("plugins")
+def command() -> None:
+    """Methods, datasets, reports and engines: which there are, and whether they keep their contracts."""
+
+
+@command.command("list")
+def list_plugins() -> None:
+    """List what is found, in the package and elsewhere, with the module or file of each."""
+    for kind in CONTRACTS:
+        for name, module in (plugins.engines() if kind == "engine" else plugins.names(kind)).items():
+            click.echo(f"{kind:<8} {name:<24} {module}")
+
+
+@command.command("check")
+@click.argument("what", metavar="FILE|PACKAGE|NAME")
+def check(what: str) -> None:
+    """Run the contract tests on the plug-ins of a file, of another package, or of one name.
+
+    \b
+    Exit codes: 0 all hold, 1 at least one fails, 2 no such plug-in, or pytest is not installed.
+    """
+    if importlib.util.find_spec("pytest") is None:
+        raise UserError("pytest is not installed", allowed="pip install 'refers-bench[contracts]'")
+    if what.endswith(".py"):
+        known = os.environ.get(plugins.PLUGINS, "")
+        os.environ[plugins.PLUGINS] = os.pathsep.join(filter(None, (known, str(Path(what).absolute()))))
+        plugins.names.cache_clear()
+    found = [(kind, name) for kind in CONTRACTS for name in _asked(kind, what)]
+    if not found:
+        allowed = "a file with METHOD, DATASET or REPORT, a package with entry points, or a name of 'plugins list'"
+        raise UserError(f"'{what}' holds no plug-in", allowed=allowed)
+    click.echo(f"checking {', '.join(f'{kind} {name}' for kind, name in found)}", err=True)
+    folder = Path(importlib.util.find_spec("refers_bench.contracts").submodule_search_locations[0])  # type: ignore[union-attr,index]
+    files = [str(folder / f"{module}.py") for kind, module in CONTRACTS.items() if kind in dict(found)]
+    with tempfile.TemporaryDirectory() as empty:
+        (Path(empty) / "pytest.ini").write_text("[pytest]\n")
+        how = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", f"{empty}/pytest.ini"]
+        program = [sys.executable, "-m", "pytest", *how, f"--rootdir={folder}", *files]
+        environment = {**os.environ, CHECKED: ",".join(map(":".join, found)), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(program, env=environment, check=False)
+    sys.exit(min(done.returncode, 1))
+
+
+def _asked(kind: str, what: str) -> list[str]:
+    """Names of the plug-ins of a kind that lie in a file or a package, or that have this name."""
+    known = plugins.engines() if kind == "engine" else plugins.names(kind)
+    if what.endswith(".py"):
+        return [name for name, module in known.items() if module == str(Path(what).absolute())]
+    return [name for name, module in known.items() if name == what or module.partition(":")[0].split(".")[0] == what]

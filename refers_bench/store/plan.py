@@ -1,0 +1,216 @@
+"""Holds a plan, its jobs and its cells as typed records, and reads them from the plan's file.
+
+Planning writes the file (`refers_bench.plan.lock`); execution, analysis and the command line read it here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refers_bench.errors import Problem, UserError
+from refers_bench.store import plan_file
+from refers_bench.store.collection import without_collection
+
+#: Name of a plan's file, in the manifest's folder below the results.
+LOCK = "plan.lock.json"
+
+
+def known_names(results: Path) -> list[str]:
+    """Names of all planned manifests below a results folder."""
+    return sorted(path.parent.name for path in results.glob(f"*/{LOCK}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One unit of execution.
+
+    Attributes:
+        key: content key of `spec`.
+        kind: "prepare", "discover", "pretrain" or "finetune" ("noop" in tests).
+        name: for people.
+        needs: keys of jobs whose results it reads.
+        spec: all that decides the result.
+        unavailable: why it cannot run here; '' when it can.
+    """
+
+    key: str
+    kind: str
+    name: str
+    needs: tuple[str, ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    unavailable: str = ""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Job:
+        """The job that JSON holds."""
+        return cls(**{**content, "needs": tuple(content["needs"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One fine-tune result a table asks for: row name x task x label ratio x seed, and the job that gives it.
+
+    Attributes:
+        method: row name.
+        label: row title.
+        dataset: target id.
+        task: of the target.
+        label_ratio: share of the training images, in (0, 1].
+        seed: of label subset, order, augmentation and head.
+        key: of the job; other cells and manifests may share it.
+        synthetic: whether procedural radiographs are involved.
+        footnotes: what a table must say of it.
+        best_of: name of the row it competes for; '' for none.
+    """
+
+    method: str
+    label: str
+    dataset: str
+    task: str
+    label_ratio: float
+    seed: int
+    key: str
+    synthetic: bool = False
+    footnotes: tuple[str, ...] = ()
+    best_of: str = ""
+
+    @property
+    def name(self) -> str:
+        """As its job is called, but with this cell's own row name."""
+        return cell_name(self.method, self.dataset, self.task, self.label_ratio, self.seed)
+
+
+def cell_name(method: str, dataset: str, task: str, label_ratio: float, seed: int) -> str:
+    """Name of a cell, and of the job that gives it."""
+    return f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A manifest, expanded.
+
+    Attributes:
+        name: folder below the results.
+        title: of the report.
+        manifest_path: as the user gave it (not part of any key).
+        manifest: its content, for the record.
+        jobs: each once, needed ones first.
+        cells: in the manifest's order.
+        values: name -> {"value", "origin", "stated", "overridden"} of every resolved constant, with "deviation" where
+            there is one; a row's parameters also have "official" and "where" of their source, its constants a "source",
+            {"value", "where"}, where its method has one of its own.
+        roots: data-root names its jobs read, with the id each stands for.
+        execution: how jobs are to run.
+        tables: reports this manifest is for.
+        images: key of a prepare job -> images it has, as far as known.
+    """
+
+    name: str
+    title: str = ""
+    manifest_path: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    roots: Mapping[str, str] = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    tables: tuple[str, ...] = ()
+    images: Mapping[str, int] = field(default_factory=dict)
+
+
+def last(path: Path) -> Plan | None:
+    """The lock at `path`; None where there is none that this version can read."""
+    try:
+        return read(path)
+    except UserError:
+        return None
+
+
+def keys(path: Path) -> set[str] | None:
+    """Keys of the jobs of the lock at `path`, or None when there is none that this version can read."""
+    return keys_of(held(path))
+
+
+def keys_of(content: Mapping[str, Any]) -> set[str] | None:
+    """Keys of the jobs of a lock's content, or None where it is no complete one."""
+    try:
+        return {job["key"] for job in content["jobs"]}
+    except (KeyError, TypeError):
+        return None
+
+
+def held(path: Path) -> dict[str, Any]:
+    """The content of the lock at `path`; nothing when there is none that this version can read."""
+    try:
+        return _content(path)
+    except UserError:
+        return {}
+
+
+def read(path: Path) -> Plan:
+    """Read a lock.
+
+    Raises:
+        UserError: missing, not JSON, or of another version.
+    """
+    with _complete(path), without_collection():
+        content = plan_file.unpacked(_content(path))
+        content.pop("version")
+        jobs = tuple([Job.of(job) for job in content.pop("jobs")])
+        cells = tuple([Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells")])
+        return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content.get("tables", ()))})
+
+
+def outline(path: Path) -> Plan:
+    """The name, the title and the jobs of a lock, without specifications: a view of the progress needs no more.
+
+    Raises:
+        UserError: missing, not JSON, or of another version.
+    """
+    with _complete(path), without_collection():
+        content = _content(path)
+        jobs = [
+            Job(
+                key=job["key"],
+                kind=job["kind"],
+                name=job["name"],
+                needs=tuple(job["needs"]),
+                unavailable=job.get("unavailable", ""),
+            )
+            for job in content["jobs"]
+        ]
+        return Plan(name=content["name"], title=content.get("title", ""), jobs=tuple(jobs))
+
+
+@contextlib.contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """Raises what is missing in a file, or of another type, as a `UserError`."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"no complete plan ({error})", allowed="plan the manifest again", path=path) from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What the file holds.
+
+    Raises:
+        UserError: missing, not JSON, or of another version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError("no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path) from error
+    except json.JSONDecodeError as error:
+        problem = Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
+        raise UserError(problem) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read: {error}", allowed="a plan", path=path) from error
+    if not isinstance(content, dict) or content.get("version") not in plan_file.READABLE:
+        raise UserError("a plan of another version", allowed="plan the manifest again", path=path)
+    return content

@@ -1,0 +1,24 @@
+"""Reads stored JSON objects; what cannot be read is reported with its path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from refers_bench.errors import UserError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: no such file, or it holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
+    if not isinstance(value, dict):
+        raise UserError(f"holds a {type(value).__name__}", allowed="a JSON object", path=path)
+    return value
