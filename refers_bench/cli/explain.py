@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +105,8 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], *, device: str, sl
     todo = [job for job in jobs if state_of(job, settings.store, settings.cache) != "done"]
     options = run_options(settings, plan, todo, slots_here(plan, device, slots))
     click.echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
-    view = progress.view(len(todo))
-    try:
+    with contextlib.closing(progress.view(len(todo))) as view:
         return local.execute(jobs, options, view)
-    finally:
-        view.close()
 
 
 def _show(settings: Settings, plan: Plan, *, write: bool) -> None:

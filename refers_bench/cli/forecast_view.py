@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from refers_bench.render.duration import duration
 
 #: Jobs of the critical path that are named.
 NAMED = 4
-#: From which ratio of all jobs' time to that of a machine of one's own the latter is shown.
+#: Ratio of the jobs' total time to their time on an otherwise idle machine above which the latter is shown, too.
 BUSY = 1.1
 #: Where figures come from, best first.
 SOURCES = ("recorded", "probed", "model")
@@ -33,7 +33,7 @@ class Made:
         refused: job of a shape -> why it was not probed.
         failed: job of a shape -> how its probe ended.
         savings: what can be left out.
-        patience_hours: by which less is taken if each training stops as soon as its patience allows.
+        patience_hours: device hours that are saved if each training stops as early as its patience allows.
     """
 
     forecast: Forecast
@@ -45,7 +45,7 @@ class Made:
 
 
 def sources_of(forecast: Forecast) -> str:
-    """How many jobs' figures come from where."""
+    """How many jobs have figures from which source."""
     counts = {one.name: one.jobs for one in grouped(forecast.jobs.values(), lambda one: one.source)}
     return ", ".join(f"{counts.get(source, 0)} jobs {source}" for source in SOURCES)
 
@@ -80,7 +80,7 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
 
 
 def disturbed(forecast: Forecast) -> bool:
-    """Whether probes say that others were at work on this machine."""
+    """Whether probes found other load on this machine."""
     return forecast.schedule.total_s > BUSY * forecast.undisturbed.total_s
 
 
@@ -90,7 +90,7 @@ def by_kind(forecast: Forecast) -> list[Group]:
 
 
 def by_row(plan: Plan, forecast: Forecast) -> list[Group]:
-    """Jobs added up by table row: data under a name of their own, the rest where it is first needed."""
+    """Jobs added up by table row: preparations as a row of their own, any other job in the first that needs it."""
     row_of = {key: row.name for row in rows(plan) for key in row.keys}
 
     def name_of(one: JobForecast) -> str:
@@ -100,7 +100,7 @@ def by_row(plan: Plan, forecast: Forecast) -> list[Group]:
 
 
 def notes(plan: Plan, made: Made) -> Iterator[str]:
-    """What a reader must know of the figures."""
+    """What a reader must know about the figures."""
     forecast = made.forecast
     if any(one.source == "model" for one in forecast.jobs.values()):
         yield f"the model assumes {forecast.device.stated()}; decoding, augmentation and pretext transforms are counted"
@@ -154,9 +154,9 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
         },
         "peak_memory_bytes": max((one.peak_bytes for one in forecast.jobs.values()), default=0),
         "disk_bytes": sum(one.disk_bytes for one in forecast.jobs.values()),
-        "kinds": [asdict(one) for one in by_kind(forecast)],
-        "rows": [asdict(one) for one in by_row(plan, forecast)],
-        "savings": [asdict(one) for one in made.savings],
+        "kinds": [vars(one) for one in by_kind(forecast)],
+        "rows": [vars(one) for one in by_row(plan, forecast)],
+        "savings": [vars(one) for one in made.savings],
         "notes": list(notes(plan, made)),
         "not_probed": dict(made.refused),
         "probes_failed": dict(made.failed),

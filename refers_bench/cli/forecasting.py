@@ -101,7 +101,7 @@ def forecast_of(settings: Settings, plan: Plan, jobs: Sequence[Job], how: Foreca
 
 
 def _processes(plan: Plan, *, elsewhere: bool = False) -> int:
-    """In which images are prepared."""
+    """Number of processes that prepare images."""
     offered = CORES_ELSEWHERE if elsewhere else machine.cores()
     return min(offered, plan.execution.get("prepare_processes") or offered)
 
@@ -156,18 +156,11 @@ def running_order(
     shapes, store = Shapes(plan.jobs), settings.store
     done = {job.key for job in plan.jobs} - {job.key for job in jobs}
     costs = estimate.measured(plan, shapes, store, device, done=done)
-    if limit is None and not costs:  # nothing is known of these jobs
+    if limit is None and not costs:  # nothing was measured: keep the order of the plan
         return {}
-    made = estimate.forecast(
-        plan,
-        jobs,
-        costs=estimate.completed(costs, shapes, device),
-        shapes=shapes,
-        splits=Splits(plan, store),
-        device=device,
-        slots=len(how.slots),
-        processes=_processes(plan),
-    )
+    costs, splits = estimate.completed(costs, shapes, device), Splits(plan, store)
+    known: dict[str, Any] = {"costs": costs, "shapes": shapes, "splits": splits, "device": device}
+    made = estimate.forecast(plan, jobs, **known, slots=len(how.slots), processes=_processes(plan))
     if limit is None:
         return {"order": order.longest_first(plan, made.seconds)}
     changes: dict[str, Any] = {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}

@@ -13,6 +13,7 @@ from refers_bench.cli.planning import name_of
 from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
+from refers_bench.render.table import slug
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
@@ -84,7 +85,6 @@ def verify(file: Path) -> None:
 def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
     """A bundle of somebody's results: checked as 'results verify' does, then put into the store."""
     from refers_bench.jobs.imports.bundle import publish
-    from refers_bench.render.table import slug
     from refers_bench.reports import printed
 
     if name is not None and slug(name) != name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,18 +105,15 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], how: Mapping[str, 
     order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=executor == "local")
     where = f"{len(options.slots)} at a time" if executor == "local" else f"on {executor}"
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
-    view = progress.view(len(todo))
+    with contextlib.closing(progress.view(len(todo))) as view:
 
-    def cancel(question: str) -> bool:
-        view.close()
-        return confirmed(question)
+        def cancel(question: str) -> bool:
+            view.close()
+            return confirmed(question)
 
-    options = dataclasses.replace(options, **order, cancel=cancel)
-    place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
-    try:
+        options = dataclasses.replace(options, **order, cancel=cancel)
+        place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
         return coordinator.execute(jobs, place, options, view)
-    finally:
-        view.close()
 
 
 def _report(settings: Settings, plan: Plan) -> None:

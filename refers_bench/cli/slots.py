@@ -21,7 +21,7 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
     Args:
         plan: says how many jobs share a GPU, and how many GPUs pre-train together.
         device: "auto", "cpu" or "cuda".
-        slots: how many are asked for; None for all there are.
+        slots: how many the user asks for; None for all of this machine.
     """
     from refers_bench.execution.engine import Slot
     from refers_bench.execution.gpus import visible_gpus
