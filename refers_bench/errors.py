@@ -1,8 +1,8 @@
-"""How do we tell somebody what went wrong, where, and what they can do about it?
+"""Defines errors that say what is wrong, where, and what the user can do about it.
 
-Three kinds: a `UserError` (bad manifest, missing folder: one line per problem, exit code 2, no
-traceback), a `DataError` (an image or label file that cannot be used: fails the job that reads it,
-category ``data_error``), and anything else, which is a bug and keeps its traceback.
+Three kinds: a `UserError` (bad manifest, missing folder: one line per problem, exit code 2, no traceback), a
+`DataError` (an image or label file that cannot be used: fails the job that reads it, category ``data_error``), and any
+other exception, which is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,20 +11,31 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
-#: Why a job ended; ``ok`` is the only one that counts as done. ``preempted``: it was told to make room, has saved its
-#: state and goes on later. ``lost``: its node or worker went away without a word. ``cancelled``: somebody took it out
-#: of a cluster's queue, which is no reason to put it back.
+#: Why a job ended; ``ok`` is the only one that counts as done. ``preempted``: it has saved its state and resumes later.
+#: ``lost``: its node or worker disappeared. ``cancelled``: somebody removed it from a cluster's queue, so it is not
+#: submitted again.
 CATEGORIES = ("ok", "cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost", "preempted", "cancelled")
+
+
+class _Fields(TypedDict, total=False):
+    """Fields of a `Problem` besides what was found."""
+
+    allowed: str
+    nearest: str
+    path: Path | str | None
+    line: int | None
+    column: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing a user can mend.
+    """One thing that a user can correct.
 
     Attributes:
-        found: what stands there ("unknown method 'referss'").
-        allowed: what may stand there; empty when there is nothing to list.
+        found: what was found ("unknown method 'referss'").
+        allowed: what is allowed; empty when there is nothing to list.
         nearest: the known name closest to a misspelt one.
         path: the file or folder concerned.
         line: 1-based line in `path`.
@@ -52,26 +63,15 @@ class UserError(Exception):
     """Bad input: every problem found, each with its place; the command ends with exit code 2.
 
     Args:
-        problems: the problems; or what was found, for a single one, whose other fields follow.
-        allowed: see `Problem`, like the rest.
-        nearest: the known name closest to a misspelt one.
-        path: the file or folder concerned.
-        line: 1-based line in `path`.
+        problems: the problems; or what was found, for a single one.
+        fields: the other fields of a single `Problem`.
     """
 
     exit_code = 2
 
-    def __init__(
-        self,
-        problems: Problem | str | Iterable[Problem],
-        *,
-        allowed: str = "",
-        nearest: str = "",
-        path: Path | str | None = None,
-        line: int | None = None,
-    ) -> None:
+    def __init__(self, problems: Problem | str | Iterable[Problem], **fields: Unpack[_Fields]) -> None:
         if isinstance(problems, str):
-            problems = Problem(found=problems, allowed=allowed, nearest=nearest, path=path, line=line)
+            problems = Problem(found=problems, **fields)
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
@@ -85,7 +85,7 @@ class NotFiniteLoss(Exception):
 
 
 class Interrupted(Exception):
-    """A job was told to make room; its state is saved and it goes on later (category ``preempted``, no failure)."""
+    """A job was preempted; its state is saved and it resumes later (category ``preempted``, no failure)."""
 
 
 class StorageError(UserError):
@@ -103,12 +103,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return close[0] if close else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], **place: object) -> Problem:
+def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
     """The `Problem` of a name that is not one of the known ones."""
     names = sorted(known)
-    return Problem(
-        found=f"unknown {kind} '{name}'",
-        allowed=", ".join(names),
-        nearest=nearest(name, names),
-        **place,  # type: ignore[arg-type]
-    )
+    found = f"unknown {kind} '{name}'"
+    return Problem(found=found, allowed=", ".join(names), nearest=nearest(name, names))

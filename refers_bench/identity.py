@@ -1,4 +1,4 @@
-"""What makes two computations the same one: canonical JSON, content keys and named seeds."""
+"""Makes content keys and named seeds from canonical JSON: what makes two computations the same one."""
 
 from __future__ import annotations
 

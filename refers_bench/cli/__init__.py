@@ -1,4 +1,4 @@
-"""What did the user type, and what do we print? (click lives only here)."""
+"""The command line: finds the command that was asked for and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from refers_bench import __version__
+from refers_bench.cli.options import FOLDER
 from refers_bench.errors import UserError
 
 #: Command -> one line of help. The module is ``refers_bench.cli.<command>`` and its value ``command``;
@@ -51,9 +52,7 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Like click's, with the nearest name for a misspelt command (click cannot know lazy ones)."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -67,19 +66,15 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--results",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="REFERS_BENCH_RESULTS",
-    help="Folder of plans, results and reports.  [default: results, or 'results' of the config file]",
-)
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="REFERS_BENCH_CACHE",
-    help="Folder of prepared images.  [default: refers-bench in the user's cache folder]",
-)
+#: Every command shows its defaults.
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+RESULTS = "Folder of plans, results and reports.  [default: results, or 'results' of the config file]"
+CACHE = "Folder of prepared images.  [default: refers-bench in the user's cache folder]"
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.option("--results", type=FOLDER, envvar="REFERS_BENCH_RESULTS", help=RESULTS)
+@click.option("--cache", type=FOLDER, envvar="REFERS_BENCH_CACHE", help=CACHE)
 @click.version_option(__version__, prog_name="refers-bench")
 @click.pass_context
 def group(ctx: click.Context, results: Path | None, cache: Path | None) -> None:
@@ -100,7 +95,7 @@ def group(ctx: click.Context, results: Path | None, cache: Path | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: user errors end with one line each and exit code 2, bugs with their traceback and 1."""
+    """Entry point: user errors end with a line for each problem and exit code 2, bugs with their traceback and 1."""
     try:
         status: Any = group.main(args=arguments, prog_name="refers-bench", standalone_mode=False)
     except UserError as error:
@@ -113,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; run the same command again to go on", err=True)
+        click.echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # `refers-bench status | head`: the reader left, which is not an error of ours.

@@ -1,4 +1,4 @@
-"""Compare results with a stored baseline, for CI."""
+"""Compares results with a stored baseline, for CI."""
 
 from __future__ import annotations
 
@@ -6,35 +6,25 @@ from pathlib import Path
 
 import click
 
-from refers_bench.cli.report import name_of
+from refers_bench.cli.options import FILE, PLAN
+from refers_bench.cli.planning import name_of
 from refers_bench.cli.settings import Settings
+from refers_bench.files import publish_bytes, publish_json
 
 #: Outcome of `refers_bench.analysis.compare.regression` -> exit code.
 CODES = {"same": 0, "incomplete": 3, "failed": 4, "drift": 5}
+BANDS = "With --update: the tolerance for every class, or 1.96 standard errors of each class AUC where that is more."
+TOLERANCE = "With --update: allowed difference of a class AUC."
 
 
 @click.command("check")
-@click.argument("manifest")
-@click.option(
-    "--baseline", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSON made by --update."
-)
+@PLAN
+@click.option("--baseline", required=True, type=FILE, help="JSON made by --update.")
 @click.option("--update", is_flag=True, help="Write the baseline from the results instead of comparing.")
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0, 1),
-    default=0.02,
-    show_default=True,
-    help="With --update: allowed difference of a class AUC.",
-)
-@click.option(
-    "--bands",
-    type=click.Choice(["fixed", "test-images"]),
-    default="fixed",
-    show_default=True,
-    help="With --update: the tolerance for every class, or 1.96 standard errors of each class AUC where that is more.",
-)
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML summary.")
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a Markdown summary.")
+@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.02, help=TOLERANCE)
+@click.option("--bands", type=click.Choice(["fixed", "test-images"]), default="fixed", help=BANDS)
+@click.option("--junit", type=FILE, help="Write a JUnit XML summary.")
+@click.option("--markdown", type=FILE, help="Write a Markdown summary.")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -48,19 +38,18 @@ def command(
 ) -> int:
     """Compare the results of MANIFEST with a stored baseline: per-class AUCs within their bands, coverage, failures.
 
-    The bands decide, cell by cell. Over the seeds of a row, two one-sided tests say besides whether a class is
-    equivalent to the baseline within its band; where too few seeds or no variance allow none, the reason is given.
+    The bands decide, cell by cell. In addition, two one-sided tests over the seeds of a row say whether a class is
+    equivalent to the baseline within its band; where there are too few seeds or no variance, the reason is given.
 
     \b
     Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift.
     """
     from refers_bench.analysis.compare import regression
     from refers_bench.analysis.results import load
-    from refers_bench.files import publish_bytes, publish_json
     from refers_bench.render import check
     from refers_bench.render.escape import printable
 
-    results = load(settings.results, name_of(settings, manifest))
+    results = load(settings.results, name_of(manifest))
     if update:
         publish_json(baseline, regression.make_baseline(results, tolerance=tolerance, bands=bands))
         click.echo(f"baseline: {baseline}")
@@ -73,9 +62,7 @@ def command(
     for finding in comparison.findings:
         if finding.outcome != regression.SAME:
             click.echo(f"{finding.outcome}: {printable(finding.cell)}: {printable('; '.join(finding.messages))}")
-    if comparison.remark:
-        click.echo(comparison.remark)
-    if tests := check.tests_line(comparison):
-        click.echo(tests)
-    click.echo(check.summary_line(comparison))
+    for line in (comparison.remark, check.tests_line(comparison), check.summary_line(comparison)):
+        if line:
+            click.echo(line)
     return CODES[comparison.outcome]

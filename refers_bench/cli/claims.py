@@ -1,4 +1,4 @@
-"""Evaluate the paper's statements on published, released and reproduced figures."""
+"""Evaluates the paper's statements on published, released and reproduced figures."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli.planning import name_of
 from refers_bench.cli.settings import Settings
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE_HELP = "Claims of your own, as YAML.  [default: those of the REFERS paper]"
 
 
 @click.command("claims")
 @click.argument("manifest", required=False)
-@click.option(
-    "--file",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Claims of your own, as YAML.  [default: those of the REFERS paper]",
-)
+@click.option("--file", "path", type=FILE, help=FILE_HELP)
 @click.option("--fail", is_flag=True, help="Exit with 5 when a claim fails on the figures measured here.")
 @click.pass_obj
 def command(settings: Settings, manifest: str | None, path: Path | None, fail: bool) -> None:
@@ -30,7 +29,6 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
     from refers_bench.analysis.paper.figures import Evidence
     from refers_bench.analysis.paper.references import RELEASE
     from refers_bench.analysis.results import load as load_results
-    from refers_bench.cli.report import name_of
     from refers_bench.render.escape import printable
     from refers_bench.reports.claims import SOURCES, counted, evidence, text
     from refers_bench.store.plan import known_names
@@ -38,7 +36,7 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
     claims = load(path)
     columns: dict[str, Evidence] = {SOURCES[0]: Published()}
     if manifest is not None:
-        columns = evidence(load_results(settings.results, name_of(settings, manifest)))
+        columns = evidence(load_results(settings.results, name_of(manifest)))
     elif RELEASE in known_names(settings.results):
         columns[SOURCES[1]] = Released(load_results(settings.results, RELEASE))
     outcomes = {title: [evaluate(claim, source) for claim in claims] for title, source in columns.items()}

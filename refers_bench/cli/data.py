@@ -1,17 +1,22 @@
-"""List datasets; prepare, verify or audit one."""
+"""Lists datasets; prepares, verifies or audits one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
 import click
 
-from refers_bench.cli.datasets import show_datasets
+from refers_bench import plugins
+from refers_bench.cli.datasets import list_datasets
+from refers_bench.cli.options import FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.files import publish_bytes, publish_json, work_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +25,6 @@ if TYPE_CHECKING:
     from refers_bench.data.audit.verification import Verification
     from refers_bench.data.index import Absent
     from refers_bench.data.prepare import PreparedImages
-    from refers_bench.plugins import Dataset
 
 
 @click.group("data")
@@ -28,11 +32,7 @@ def command() -> None:
     """List datasets; prepare, verify or audit one."""
 
 
-@command.command("list")
-@click.option("--cards", is_flag=True, help="Whole cards: licence, citation, expected counts, quirks.")
-def list_data(cards: bool) -> None:
-    """List the datasets with their tasks."""
-    show_datasets(cards=cards)
+command.add_command(list_datasets)
 
 
 def _params(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -42,27 +42,25 @@ def _params(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
     return {name: value for name, _, value in (value.partition("=") for value in values)}
 
 
-PARAM = click.option(
-    "--param",
-    multiple=True,
-    callback=_params,
-    metavar="NAME=VALUE",
-    help="Reader parameter (repeatable): missing=skip, views=PA,AP.",
-)
+#: A repeatable option NAME=VALUE.
+_given_by = partial(click.option, multiple=True, callback=_params, metavar="NAME=VALUE")
+PARAM = _given_by("--param", help="Reader parameter (repeatable): missing=skip, views=PA,AP.")
+SIZE, NOT_NEGATIVE = click.IntRange(16, 2048), click.IntRange(min=0)
+REPORT_HELP = "Folder of the two report files; <results>/data/<dataset> by default."
+REPORT = click.option("--report", "report_folder", type=FOLDER, help=REPORT_HELP)
+STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for any deviation, not only for errors.")
 
 
 def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
-    """Values of NAME=VALUE in YAML; where a field takes several, one alone or a list without brackets will do.
+    """Values of NAME=VALUE in YAML; a field that takes several also takes one alone, or a list without brackets.
 
-    Scalars stay text, which the model reads as what it needs.
+    Scalars stay text, which the model converts.
 
     Raises:
         UserError: not YAML.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
-
-    from refers_bench.errors import UserError
 
     values: dict[str, Any] = {}
     for name, text in param.items():
@@ -78,69 +76,83 @@ def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _dataset(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, dict[str, Path]]:
-    """The dataset, its parameters, its root and that of its lists, or a user error."""
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """A dataset on this machine: its reader's parameters, its root, and the further roots of its lists."""
+
+    name: str
+    plugin: plugins.Dataset
+    params: Any
+    root: Path
+    lists: dict[str, Path]
+
+    def index(self, settings: Settings) -> pd.DataFrame:
+        """Its index; problems are also written to a file."""
+        from refers_bench.data.problems import written
+
+        try:
+            return self.plugin.index(self.root, self.params, self.lists)
+        except DataError as error:
+            raise DataError(written(error.problems, settings.cache / "problems" / f"{self.name}.txt")) from error
+
+    def preparation(self, index: pd.DataFrame, *, size: int) -> dict[str, Any]:
+        """The specification of the preparation of all these images, equal to the one that planning makes."""
+        from refers_bench.data.index import digest
+        from refers_bench.plan.expand import IMPL
+
+        return {
+            "kind": "prepare",
+            "recipe": IMPL["prepare"],
+            "dataset": self.name,
+            "params": self.params.model_dump(mode="json"),
+            "impl": self.plugin.impl,
+            "digest": digest(index),
+            "phantom": None,
+            "prepared_size": size,
+        }
+
+
+def _source(settings: Settings, name: str, param: Mapping[str, str]) -> _Source:
+    """The dataset of that name under these reader parameters.
+
+    Raises:
+        UserError: unknown dataset or parameter, or a data root that is not there.
+    """
     from pydantic import ValidationError
 
-    from refers_bench import plugins
-    from refers_bench.errors import Problem, UserError
-
-    dataset: Dataset = plugins.load("dataset", name)
+    dataset: plugins.Dataset = plugins.load("dataset", name)
     try:
         params = dataset.Params(**_given(dataset.Params, param))
     except ValidationError as error:
         allowed = ", ".join(dataset.Params.model_fields) or "none"
-        raise UserError(
-            [
-                Problem(found=f"--param {'.'.join(map(str, d['loc']))}: {d['msg']}", allowed=allowed)
-                for d in error.errors()
-            ]
-        ) from error
+        found = [f"--param {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise UserError([Problem(found=text, allowed=allowed) for text in found]) from error
     roots, lists = settings.roots(), dataset.lists(params)
     reasons = [reason for root in (name, lists) if root and (reason := roots.why_not(root))]
     if reasons:
         raise UserError([Problem(found=reason) for reason in reasons])
-    return dataset, params, roots.paths[name], {lists: roots.paths[lists]} if lists else {}
-
-
-def _index(settings: Settings, name: str, param: dict[str, str]) -> tuple[Dataset, Any, Path, pd.DataFrame]:
-    """The dataset, its parameters, its root and its index, or a user error."""
-    from refers_bench.data.problems import written
-    from refers_bench.errors import DataError
-
-    dataset, params, root, lists = _dataset(settings, name, param)
-    try:
-        return dataset, params, root, dataset.index(root, params, lists)
-    except DataError as error:
-        raise DataError(written(error.problems, settings.cache / "problems" / f"{name}.txt")) from error
+    further = {lists: roots.paths[lists]} if lists else {}
+    return _Source(name=name, plugin=dataset, params=params, root=roots.paths[name], lists=further)
 
 
 @command.command("prepare")
 @click.argument("dataset")
 @PARAM
-@click.option(
-    "--size",
-    type=click.IntRange(16, 2048),
-    default=256,
-    show_default=True,
-    help="Side of the stored images, in pixels.",
-)
-@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Decoding processes.")
-@click.option(
-    "--allow-missing", type=click.IntRange(min=0), default=0, show_default=True, help="Unreadable files tolerated."
-)
+@click.option("--size", type=SIZE, default=256, help="Side of the stored images, in pixels.")
+@click.option("--workers", type=NOT_NEGATIVE, default=2, help="Decoding processes.")
+@click.option("--allow-missing", type=NOT_NEGATIVE, default=0, help="Unreadable files tolerated.")
 @click.pass_obj
 def prepare(
     settings: Settings, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int
 ) -> None:
     """Decode DATASET once into a memory-mapped store that 'run' finds; resumes after a kill."""
     from refers_bench.data.prepare import prepare as prepare_images
-    from refers_bench.files import work_of
     from refers_bench.plan import index_memo, left_out
 
-    plugin, params, root, index = _index(settings, dataset, param)
+    source = _source(settings, dataset, param)
+    index = source.index(settings)
     index_memo.forget(settings.cache, dataset)
-    spec = _preparation(dataset, plugin, params, index, size=size)
+    spec = source.preparation(index, size=size)
     folder = left_out.prepared(settings.cache, spec)
 
     def lacking(paths: Sequence[str]) -> Path:
@@ -148,14 +160,14 @@ def prepare(
 
     meta = prepare_images(
         index,
-        root=root,
+        root=source.root,
         folder=folder,
         work=work_of(folder),
         size=size,
         workers=workers,
         allow_missing=allow_missing,
         lacking=lacking,
-        dicom=plugin.dicom(params),
+        dicom=source.plugin.dicom(source.params),
         progress=counted("images", conclude=True),
         waiting=lambda who: click.echo(f"waiting for {who}, which prepares these images", err=True),
     )
@@ -166,39 +178,10 @@ def prepare(
     click.echo(f"{meta['count']} images in {lacking(unreadable)}")
 
 
-def _preparation(name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int) -> dict[str, Any]:
-    """The specification of the preparation of all these images, as planning makes it, too."""
-    from refers_bench.data.index import digest
-    from refers_bench.plan.expand import IMPL
-
-    return {
-        "kind": "prepare",
-        "recipe": IMPL["prepare"],
-        "dataset": name,
-        "params": params.model_dump(mode="json"),
-        "impl": plugin.impl,
-        "digest": digest(index),
-        "phantom": None,
-        "prepared_size": size,
-    }
-
-
-def _store(
-    settings: Settings, name: str, plugin: Dataset, params: BaseModel, index: pd.DataFrame, *, size: int
-) -> Path:
-    """Where the prepared images of this index are: the place that jobs look at, too."""
-    from refers_bench.plan import left_out
-
-    spec = _preparation(name, plugin, params, index, size=size)
-    return left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
-
-
 def _publish(
     folder: Path, name: str, lines: Iterable[str], record: dict[str, Any], *, shown: Iterable[str] | None = None
 ) -> None:
-    """Write a report beside its machine-readable form, and print it, or what is to be shown of it."""
-    from refers_bench.files import publish_bytes, publish_json
-
+    """Write a report beside its machine-readable form, and print its lines, or those of `shown`."""
     lines = list(lines)
     publish_bytes(folder / f"{name}.txt", ("\n".join(lines) + "\n").encode())
     publish_json(folder / f"{name}.json", record)
@@ -207,88 +190,69 @@ def _publish(
     click.echo(f"written to {folder / name}.txt and .json")
 
 
-REPORT = click.option(
-    "--report",
-    "report_folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the two report files; <results>/data/<dataset> by default.",
-)
-STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for whatever deviates, not only for what is wrong.")
-WORKERS = click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Processes.")
-
-
 @command.command("verify")
 @click.argument("dataset")
 @PARAM
-@click.option("--decode/--no-decode", default=True, show_default=True, help="Read every image, not only its name.")
-@WORKERS
+@click.option("--decode/--no-decode", default=True, help="Read every image, not only its name.")
+@click.option("--workers", type=NOT_NEGATIVE, default=2, help="Processes.")
 @REPORT
 @STRICT
 @click.pass_obj
 def verify(
-    settings: Settings,
-    dataset: str,
-    param: dict[str, str],
-    decode: bool,
-    workers: int,
-    report_folder: Path | None,
-    strict: bool,
+    settings: Settings, /, dataset: str, param: dict[str, str], report_folder: Path | None, strict: bool, **how: Any
 ) -> int:
     """Check DATASET: counts against its card, class counts, missing and unreadable files, duplicates, leaks.
 
-    Duplicate ids, patients in two splits and missing files are looked for, too. Writes verify.txt and verify.json,
-    which name every file that is missing or unreadable. Exit code 2 when something is wrong with it; with --strict
-    also when a count of the card differs.
+    Also finds duplicate ids, patients in two splits and missing files. Writes verify.txt and verify.json, which name
+    every file that is missing or unreadable. Exit code 2 when there is an error; with --strict also when a count of
+    the card differs.
     """
-    from refers_bench.data.audit import verification
     from refers_bench.data.index import absent_noted
-    from refers_bench.errors import DataError
 
-    folder = report_folder or settings.results / "data" / dataset
-    plugin, params, root, lists = _dataset(settings, dataset, param)
-    about: dict[str, Any] = {
-        "dataset": dataset,
-        "label": plugin.label,
-        "root": root,
-        "params": params.model_dump(mode="json"),
-    }
+    source = _source(settings, dataset, param)
     with absent_noted() as absent:
-        try:
-            index = plugin.index(root, params, lists)
-        except DataError as error:
-            found = verification.Verification(**about, problems=(*absent.refused, *error.problems))
-            return _verified(found, folder, absent, strict=strict)
+        found = _verification(source, absent, **how)
+    return _verified(found, report_folder or settings.results / "data" / dataset, absent, strict=strict)
+
+
+def _verification(source: _Source, absent: Absent, *, decode: bool, workers: int) -> Verification:
+    """What is found in a dataset's folder, while files that are not there are noted in `absent`."""
+    from refers_bench.data.audit import verification
+
+    dataset, params = source.plugin, source.params
+    about = verification.Verification(
+        dataset=source.name, label=dataset.label, root=source.root, params=params.model_dump(mode="json")
+    )
+    try:
+        index = dataset.index(source.root, params, source.lists)
+    except DataError as error:
+        return replace(about, problems=(*absent.refused, *error.problems))
     unreadable = []
     if decode:
-        paths = index["path"].tolist()
-        unreadable = verification.unreadable(
-            paths, root=root, workers=workers, dicom=plugin.dicom(params), progress=counted("images read")
-        )
-    found = verification.Verification(
-        **about,
+        how: dict[str, Any] = {"workers": workers, "dicom": dataset.dicom(params), "progress": counted("images read")}
+        unreadable = verification.unreadable(index["path"].tolist(), root=source.root, **how)
+    documented = []
+    for what, number in dataset.expected_of(params).items():
+        found = verification.count(index, what, listed=bool(source.lists))
+        documented.append(verification.Documented(what=what, documented=number, found=found))
+    return replace(
+        about,
         splits=verification.split_counts(index),
         classes=verification.class_counts(index),
-        documented=tuple(
-            verification.Documented(
-                what=what, documented=number, found=verification.count(index, what, listed=bool(lists))
-            )
-            for what, number in plugin.expected_of(params).items()
-        ),
+        documented=tuple(documented),
         problems=(*absent.refused, *unreadable),
         read=len(index) if decode else None,
     )
-    return _verified(found, folder, absent, strict=strict)
 
 
 def _verified(found: Verification, folder: Path, absent: Absent, *, strict: bool) -> int:
-    """Tell what a verification found, with the files that the reader missed; the exit code.
+    """Report what a verification found, with the files that the reader missed; the exit code.
 
     Raises:
         DataError: something is wrong.
     """
     from refers_bench.data.audit import verification
     from refers_bench.data.problems import first
-    from refers_bench.errors import DataError
 
     found, whole = replace(found, missing=len(absent.refused), skipped=tuple(absent.skipped)), folder / "verify.txt"
     shown = verification.lines(found, whole=whole)
@@ -307,59 +271,43 @@ def _list(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) 
     return found
 
 
+LIST_HELP = "A list of images: a CSV with a header, or an image a line (repeatable)."
+DISTANCE_HELP = "Largest difference, in bits of 480, between the hashes of two images of one radiograph."
+
+
 @command.command("audit")
 @click.argument("dataset", required=False)
 @PARAM
 @click.option("--with", "other", metavar="DATASET", help="Compare with this dataset, too.")
-@click.option(
-    "--with-param", multiple=True, callback=_params, metavar="NAME=VALUE", help="Reader parameter of the other dataset."
-)
-@click.option(
-    "--list",
-    "lists",
-    multiple=True,
-    callback=_list,
-    metavar="FILE[:COLUMN]",
-    help="A list of images: a CSV with a header, or an image a line (repeatable).",
-)
-@click.option("--images/--no-images", default=True, show_default=True, help="Compare pixels, not only ids.")
-@click.option(
-    "--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="Side of the prepared images."
-)
-@click.option(
-    "--distance",
-    type=click.IntRange(0, 200),
-    default=40,
-    show_default=True,
-    help="Bits of 480 that the hashes of two images of one radiograph differ by at most.",
-)
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads.")
+@_given_by("--with-param", help="Reader parameter of the other dataset.")
+@click.option("--list", "lists", multiple=True, callback=_list, metavar="FILE[:COLUMN]", help=LIST_HELP)
+@click.option("--images/--no-images", default=True, help="Compare pixels, not only ids.")
+@click.option("--size", type=SIZE, default=256, help="Side of the prepared images.")
+@click.option("--distance", type=click.IntRange(0, 200), default=40, help=DISTANCE_HELP)
+@click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads.")
 @REPORT
 @STRICT
 @click.pass_obj
 def audit(
     settings: Settings,
+    /,
     dataset: str | None,
     param: dict[str, str],
     other: str | None,
     with_param: dict[str, str],
     lists: list[tuple[Path, str]],
-    images: bool,
-    size: int,
-    distance: int,
-    workers: int,
     report_folder: Path | None,
     strict: bool,
+    **how: Any,
 ) -> int:
-    """Look for images that come twice: across the splits of DATASET, in another dataset, in any two lists.
+    """Find images that occur twice: across the splits of DATASET, in another dataset, in any two lists.
 
     Pixels are compared by perceptual hash, so that re-encoded, mirrored and inverted copies are found; for that the
     datasets must be prepared. Ids are compared without folders and file endings. Writes audit.txt and audit.json.
-    With --strict, exit code 2 when anything comes twice.
+    With --strict, exit code 2 when anything occurs twice.
     """
-    from refers_bench.data.audit import repeats as audits
+    from refers_bench.data.audit import repeats
     from refers_bench.data.audit.id_lists import of_index, overlaps, read_ids, record, repeated
-    from refers_bench.errors import UserError
 
     names = [(name, given) for name, given in ((dataset, param), (other, with_param)) if name]
     if not names and len(lists) < 2:
@@ -368,41 +316,45 @@ def audit(
         raise UserError("--with takes another dataset than the first; splits of one are compared without it")
     stores, id_lists = [], []
     for name, given in names:
-        plugin, params, _, index = _index(settings, name, given)
+        source = _source(settings, name, given)
+        index = source.index(settings)
         id_lists += of_index(index, name=name)
-        if images:
-            stores.append(_opened(_store(settings, name, plugin, params, index, size=size), name, given, size))
+        if how["images"]:
+            stores.append(_prepared(settings, source, index, given, size=how["size"]))
     id_lists += [read_ids(path, column=column) for path, column in lists]
     shared = overlaps(id_lists)
-    lines = list(audits.overlap_lines(id_lists, shared, {one.name: repeated(one) for one in id_lists}))
-    result: dict[str, Any] = {"version": 1, "datasets": [name for name, _ in names], **record(id_lists, shared)}
+    lines = list(repeats.overlap_lines(id_lists, shared, {one.name: repeated(one) for one in id_lists}))
+    compare: dict[str, Any] = {"distance": how["distance"], "threads": how["workers"], "progress": counted("pairs")}
     compared = {}
     if stores:
-        compared[f"splits of {dataset}"] = audits.across_splits(
-            stores[0], distance=distance, threads=workers, progress=counted("pairs")
-        )
+        compared[f"splits of {dataset}"] = repeats.across_splits(stores[0], **compare)
     if len(stores) == 2:
-        compared[f"{dataset} and {other}"] = audits.across_datasets(
-            stores[0], stores[1], distance=distance, threads=workers, progress=counted("pairs")
-        )
+        compared[f"{dataset} and {other}"] = repeats.across_datasets(*stores, **compare)
     for title, pairs in compared.items():
-        lines += audits.pair_lines(title, pairs)
-    result["images"] = {title: audits.pairs_record(pairs) for title, pairs in compared.items()}
+        lines += repeats.pair_lines(title, pairs)
+    result: dict[str, Any] = {"version": 1, "datasets": [name for name, _ in names], **record(id_lists, shared)}
+    result["images"] = {title: repeats.pairs_record(pairs) for title, pairs in compared.items()}
     folder = report_folder or settings.results / "data" / ("-".join(name for name, _ in names) or "lists")
     _publish(folder, "audit", lines, result)
-    twice = any(one.ids or one.patients for one in shared) or any(
-        pairs["confirmed"].any() for pairs in compared.values()
-    )
-    return 2 if strict and twice else 0
+    twice = [one.ids or one.patients for one in shared] + [pairs["confirmed"].any() for pairs in compared.values()]
+    return 2 if strict and any(twice) else 0
 
 
-def _opened(folder: Path, name: str, given: dict[str, str], size: int) -> PreparedImages:
-    """The prepared images of a dataset, or what to do first."""
+def _prepared(
+    settings: Settings, source: _Source, index: pd.DataFrame, given: Mapping[str, str], *, size: int
+) -> PreparedImages:
+    """The prepared images of a dataset, from the folder in which jobs look for them.
+
+    Raises:
+        UserError: they are not prepared; says how to do that.
+    """
     from refers_bench.data.prepare import META, PreparedImages
-    from refers_bench.errors import UserError
+    from refers_bench.plan import left_out
 
+    spec = source.preparation(index, size=size)
+    folder = left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
     if not (folder / META).is_file():
-        words = " ".join(f"--param {key}={value}" for key, value in given.items())
-        todo = f"'refers-bench data prepare {name} {words + ' ' if words else ''}--size {size}' first, or --no-images"
-        raise UserError(f"the images of {name} are not prepared at {size} px", allowed=todo)
+        words = "".join(f"--param {key}={value} " for key, value in given.items())
+        todo = f"'refers-bench data prepare {source.name} {words}--size {size}' first, or --no-images"
+        raise UserError(f"the images of {source.name} are not prepared at {size} px", allowed=todo)
     return PreparedImages.open(folder)

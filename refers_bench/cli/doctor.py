@@ -1,37 +1,21 @@
-"""What can this machine run: torch, devices, data roots, disk?"""
+"""Shows what this machine can run: packages, devices, folders, data roots."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
-from pathlib import Path
 
 import click
 
 from refers_bench.cli.settings import Settings
+from refers_bench.plugins import resolve
+from refers_bench.store.provenance import version
 
 PACKAGES = ("torch", "transformers", "tokenizers", "timm", "torchvision", "pandas", "pyarrow", "pydicom")
 
 
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
-def _packages() -> None:
-    for name in PACKAGES:
-        try:
-            click.echo(f"  {name:<14}{importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            click.echo(f"  {name:<14}not installed")
-
-
 def _devices() -> None:
-    from refers_bench.plugins import resolve
-
     torch = resolve("torch:cuda")
     if not torch.is_available():
         click.echo("  CUDA          none: jobs run on the CPU")
@@ -39,13 +23,6 @@ def _devices() -> None:
     for index in range(torch.device_count()):
         free, total = torch.mem_get_info(index)
         click.echo(f"  cuda:{index}        {torch.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free")
-
-
-def _folders(settings: Settings) -> None:
-    for name, folder in (("results", settings.results), ("cache", settings.cache)):
-        place = _existing(folder)
-        writable = "writable" if os.access(place, os.W_OK) else "NOT WRITABLE"
-        click.echo(f"  {name:<14}{folder}  ({writable}, {shutil.disk_usage(place).free >> 30} GiB free)")
 
 
 @click.command("doctor")
@@ -58,21 +35,21 @@ def command(settings: Settings, no_torch: bool) -> None:
     """
     click.echo(f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
     click.echo("packages")
-    _packages()
+    for name in PACKAGES:
+        click.echo(f"  {name:<14}{version(name) or 'not installed'}")
     if not no_torch:
         click.echo("devices")
         _devices()
     click.echo("folders")
-    _folders(settings)
+    for name, folder in (("results", settings.results), ("cache", settings.cache)):
+        place = next(each for each in (folder, *folder.parents) if each.exists())
+        writable = "writable" if os.access(place, os.W_OK) else "NOT WRITABLE"
+        click.echo(f"  {name:<14}{folder}  ({writable}, {shutil.disk_usage(place).free >> 30} GiB free)")
     click.echo("data roots")
-    roots = settings.roots()
-    missing = []
-    for name, (path, origin) in sorted(roots.all().items()):
-        present = path.is_dir() or path.is_file()
-        click.echo(f"  {name:<20}{path}  ({origin}){'' if present else '  MISSING'}")
-        if not present:
-            missing.append(name)
-    if not roots.all():
+    roots = settings.roots().all()
+    for name, (path, origin) in sorted(roots.items()):
+        click.echo(f"  {name:<20}{path}  ({origin}){'' if path.exists() else '  MISSING'}")
+    if not roots:
         click.echo("  none set: REFERS_BENCH_ROOT_<NAME>=FOLDER, or data_roots in the config file")
-    if missing:
+    if not all(path.exists() for path, _ in roots.values()):
         raise click.exceptions.Exit(2)

@@ -1,4 +1,4 @@
-"""What does a run need to know and to ask when its jobs run elsewhere?"""
+"""Finds the slots of an executor, and asks whether queued jobs are to be cancelled."""
 
 from __future__ import annotations
 

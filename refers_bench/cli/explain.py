@@ -1,62 +1,49 @@
-"""Show where the networks of finished cells look, and how far that meets annotated boxes."""
+"""Shows where the networks of finished cells look, and how far that meets annotated boxes."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from refers_bench.analysis.localisation import MAPS, THRESHOLD
-from refers_bench.cli.planning import job_roots
-from refers_bench.cli.report import name_of
+from refers_bench.cli.options import PLAN, POSITIVE
+from refers_bench.cli.planning import job_roots, name_of, run_options
 from refers_bench.cli.settings import Settings
+from refers_bench.cli.slots import slots_here
+from refers_bench.errors import UserError
+from refers_bench.plan import explanation, lock
+from refers_bench.plan.lock import Cell, Job, Plan
+from refers_bench.plan.states import state_of
+from refers_bench.store import explanations
+from refers_bench.store.explanations import Explained
+from refers_bench.store.results import ResultStore
 
 if TYPE_CHECKING:
     from refers_bench.execution.engine import Outcome
-    from refers_bench.plan.lock import Cell, Job, Plan
-    from refers_bench.store.explanations import Explained
-    from refers_bench.store.results import ResultStore
 
 FAILED, INCOMPLETE = 4, 3
+CELL = "Finished cells by name, such as 'refers.nih_chestxray14.findings.100%.s0' (repeatable; * for any part)."
+MAP = "Attention rollout, the class activation of each annotated class, or both."
+CUT = click.FloatRange(0, 1, min_open=True, max_open=True)
+THRESHOLD_HELP = "Cut of a map that is stretched to 0 to 1; boxes surround what reaches it."
+IMAGES = "Radiographs of each cell that the report shows; 0 keeps them out of store and report."
 
 
 @click.command("explain")
-@click.argument("manifest")
-@click.option(
-    "--cell",
-    "patterns",
-    multiple=True,
-    required=True,
-    metavar="PATTERN",
-    help="Finished cells by name, such as 'refers.nih_chestxray14.findings.100%.s0' (repeatable; * for any part).",
-)
-@click.option(
-    "--map",
-    "kind",
-    type=click.Choice([*MAPS, "both"]),
-    default="both",
-    show_default=True,
-    help="Attention rollout, the class activation of each annotated class, or both.",
-)
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=THRESHOLD,
-    show_default=True,
-    help="Cut of a map that is stretched to 0 to 1; boxes surround what reaches it.",
-)
-@click.option(
-    "--images",
-    type=click.IntRange(0, 12),
-    default=6,
-    show_default=True,
-    help="Radiographs of each cell that the report shows; 0 keeps them out of store and report.",
-)
-@click.option("--slots", type=click.IntRange(min=1), help="Worker processes.  [default: as 'run']")
+@PLAN
+@click.option("--cell", "patterns", multiple=True, required=True, metavar="PATTERN", help=CELL)
+@click.option("--map", "kind", type=click.Choice([*MAPS, "both"]), default="both", help=MAP)
+@click.option("--threshold", type=CUT, default=THRESHOLD, help=THRESHOLD_HELP)
+@click.option("--images", type=click.IntRange(0, 12), default=6, help=IMAGES)
+@click.option("--slots", type=POSITIVE, help="Worker processes.  [default: as 'run']")
 @click.option("--no-report", is_flag=True, help="Do not write the report at the end.")
 @click.pass_obj
-def command(settings: Settings, /, manifest: str, patterns: tuple[str, ...], no_report: bool, **how: Any) -> int:
+def command(
+    settings: Settings, /, manifest: str, patterns: tuple[str, ...], slots: int | None, no_report: bool, **how: Any
+) -> int:
     """Explain finished cells of MANIFEST (a file, or the name of a plan) on the annotated test images.
 
     Each cell is fine-tuned once more (its result keeps predictions, not weights) and must give its stored
@@ -69,17 +56,12 @@ def command(settings: Settings, /, manifest: str, patterns: tuple[str, ...], no_
     \b
     Exit codes: 0 done, 2 user error, 3 incomplete, 4 failed jobs.
     """
-    from refers_bench.plan import explanation, lock
-    from refers_bench.store import explanations
-    from refers_bench.store.results import ResultStore
-
-    # What is explained is what was run: the plan as it stands, not the manifest as it may have become.
-    plan = lock.read(settings.results / name_of(settings, manifest) / lock.LOCK)
-    store = ResultStore(settings.results)
+    # Explain what was run: the plan that is stored, not the manifest as it may have changed since.
+    plan, store = lock.read(settings.results / name_of(manifest) / lock.LOCK), settings.store
     cells = explanation.cells_of(plan, patterns)
     explanation.check(plan, cells, store)
-    jobs, asked = _jobs(settings, plan, cells, **how)
-    outcome = _execute(settings, plan, jobs, device=_device(cells, store), slots=how["slots"])
+    jobs, asked = _jobs(plan, cells, job_roots(settings, plan), **how)
+    outcome = _execute(settings, plan, jobs, device=_device(cells, store), slots=slots)
     done = [one for one in asked if store.state(one.localise) == "done"]
     explanations.add(settings.results, plan.name, done)
     if done:
@@ -88,36 +70,25 @@ def command(settings: Settings, /, manifest: str, patterns: tuple[str, ...], no_
 
 
 def _jobs(
-    settings: Settings,
-    plan: Plan,
-    cells: Sequence[Cell],
-    *,
-    kind: str,
-    threshold: float,
-    images: int,
-    slots: int | None,
+    plan: Plan, cells: Sequence[Cell], roots: dict[str, str], *, kind: str, threshold: float, images: int
 ) -> tuple[list[Job], list[Explained]]:
     """Jobs of all cells, each once, and what the report will look for."""
-    from refers_bench.plan.explanation import jobs_of
-
-    roots, maps = job_roots(settings, plan), list(MAPS) if kind == "both" else [kind]
+    maps = list(MAPS) if kind == "both" else [kind]
     jobs: dict[str, Job] = {}
     asked = []
     for cell in cells:
-        found, explained = jobs_of(plan, cell, roots, maps=maps, threshold=threshold, images=images)
+        found, explained = explanation.jobs_of(plan, cell, roots, maps=maps, threshold=threshold, images=images)
         jobs |= {job.key: job for job in found}
         asked.append(explained)
     return list(jobs.values()), asked
 
 
 def _device(cells: Sequence[Cell], store: ResultStore) -> str:
-    """Where the cells were trained: elsewhere their last bits would differ.
+    """The kind of device that the cells were trained on: on another one, last bits would differ.
 
     Raises:
         UserError: on different kinds of devices.
     """
-    from refers_bench.errors import UserError
-
     found: dict[str, str] = {}
     for cell in cells:
         record = store.record(cell.key) or {}
@@ -129,30 +100,13 @@ def _device(cells: Sequence[Cell], store: ResultStore) -> str:
 
 
 def _execute(settings: Settings, plan: Plan, jobs: list[Job], *, device: str, slots: int | None) -> Outcome:
-    from refers_bench.cli.slots import slots_here
-    from refers_bench.execution import engine, local, progress
-    from refers_bench.plan.states import state_of
-    from refers_bench.store.results import ResultStore
+    from refers_bench.execution import local, progress
 
-    store = ResultStore(settings.results)
-    todo = [job for job in jobs if state_of(job, store, settings.cache) != "done"]
-    light = not any(job.kind == "attend" for job in todo)
-    settings_of_run = engine.Settings(
-        results=settings.results,
-        cache=settings.cache,
-        roots=job_roots(settings, plan),
-        preload=engine.PRELOAD if light else (*engine.PRELOAD, *engine.HEAVY),
-        slots=slots_here(plan, device, slots),
-        threads=plan.execution["threads"],
-        arithmetic=plan.execution.get("arithmetic", "native"),
-        retries=plan.execution["retries"],
-    )
+    todo = [job for job in jobs if state_of(job, settings.store, settings.cache) != "done"]
+    options = run_options(settings, plan, todo, slots_here(plan, device, slots))
     click.echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
-    view = progress.view(len(todo))
-    try:
-        return local.execute(jobs, settings_of_run, view)
-    finally:
-        view.close()
+    with contextlib.closing(progress.view(len(todo))) as view:
+        return local.execute(jobs, options, view)
 
 
 def _show(settings: Settings, plan: Plan, *, write: bool) -> None:
@@ -160,20 +114,20 @@ def _show(settings: Settings, plan: Plan, *, write: bool) -> None:
     from refers_bench.analysis.results import load
     from refers_bench.render import terminal
     from refers_bench.render.table import Table
-    from refers_bench.reporting import page as _page
+    from refers_bench.reporting import page as pages
 
-    for item in _page.items(load(settings.results, plan.name), ("attention",)):
+    for item in pages.items(load(settings.results, plan.name), ("attention",)):
         if isinstance(item, Table):
             click.echo(terminal.table(item))
     if write:
-        (page,) = _page.write(settings.results, [plan.name], ("html",))
+        (page,) = pages.write(settings.results, [plan.name], ("html",))
         click.echo(f"report: {page}")
 
 
 def _ended(outcome: Outcome, jobs: Sequence[Job], store: ResultStore) -> int:
     names = {job.key: job.name for job in jobs}
     for key, category in outcome.failed.items():
-        # The view cuts what it shows of a job; why a cell cannot be explained is said in full.
+        # The view shortens what it shows of a job; why a cell cannot be explained is written in full.
         message = (store.failure(key) or {}).get("message", "")
         click.echo(f"failed ({category}): {names[key]}: {message}", err=True)
     if outcome.failed:

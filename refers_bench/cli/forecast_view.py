@@ -7,19 +7,17 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from refers_bench.plan.forecast.estimate import START_S
+from refers_bench.plan.forecast.estimate import START_S, Forecast, Group, JobForecast, grouped
+from refers_bench.plan.forecast.savings import Saving
+from refers_bench.plan.lock import Plan
+from refers_bench.plan.order import rows
 from refers_bench.render.duration import duration
-
-if TYPE_CHECKING:
-    from refers_bench.plan.forecast.estimate import Forecast, Group
-    from refers_bench.plan.forecast.savings import Saving
-    from refers_bench.plan.lock import Plan
 
 #: Jobs of the critical path that are named.
 NAMED = 4
-#: From which ratio of all jobs' time to that of a machine of one's own the latter is shown.
+#: Ratio of the jobs' total time to their time on an otherwise idle machine above which the latter is shown, too.
 BUSY = 1.1
 #: Where figures come from, best first.
 SOURCES = ("recorded", "probed", "model")
@@ -35,7 +33,7 @@ class Made:
         refused: job of a shape -> why it was not probed.
         failed: job of a shape -> how its probe ended.
         savings: what can be left out.
-        patience_hours: by which less is taken if each training stops as soon as its patience allows.
+        patience_hours: device hours that are saved if each training stops as early as its patience allows.
     """
 
     forecast: Forecast
@@ -47,9 +45,7 @@ class Made:
 
 
 def sources_of(forecast: Forecast) -> str:
-    """How many jobs' figures come from where."""
-    from refers_bench.plan.forecast.estimate import grouped
-
+    """How many jobs have figures from which source."""
     counts = {one.name: one.jobs for one in grouped(forecast.jobs.values(), lambda one: one.source)}
     return ", ".join(f"{counts.get(source, 0)} jobs {source}" for source in SOURCES)
 
@@ -84,30 +80,27 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
 
 
 def disturbed(forecast: Forecast) -> bool:
-    """Whether probes say that others were at work on this machine."""
+    """Whether probes found other load on this machine."""
     return forecast.schedule.total_s > BUSY * forecast.undisturbed.total_s
 
 
 def by_kind(forecast: Forecast) -> list[Group]:
     """Jobs added up by kind."""
-    from refers_bench.plan.forecast.estimate import grouped
-
     return grouped(forecast.jobs.values(), lambda one: one.job.kind)
 
 
 def by_row(plan: Plan, forecast: Forecast) -> list[Group]:
-    """Jobs added up by table row: data under a name of their own, the rest where it is first needed."""
-    from refers_bench.plan.forecast.estimate import grouped
-    from refers_bench.plan.order import rows
-
+    """Jobs added up by table row: preparations as a row of their own, any other job in the first that needs it."""
     row_of = {key: row.name for row in rows(plan) for key in row.keys}
-    return grouped(
-        forecast.jobs.values(), lambda one: "(data)" if one.job.kind == "prepare" else row_of.get(one.job.key, "(none)")
-    )
+
+    def name_of(one: JobForecast) -> str:
+        return "(data)" if one.job.kind == "prepare" else row_of.get(one.job.key, "(none)")
+
+    return grouped(forecast.jobs.values(), name_of)
 
 
 def notes(plan: Plan, made: Made) -> Iterator[str]:
-    """What a reader must know of the figures."""
+    """What a reader must know about the figures."""
     forecast = made.forecast
     if any(one.source == "model" for one in forecast.jobs.values()):
         yield f"the model assumes {forecast.device.stated()}; decoding, augmentation and pretext transforms are counted"
@@ -120,10 +113,8 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
         yield f"splits of {len(forecast.assumed)} datasets assumed as 7 : 1 : 2: nothing is prepared"
     early = sum(one.job.spec.get(one.job.kind, {}).get("patience", 0) > 0 for one in forecast.jobs.values())
     if early:
-        least = (
-            f"by {made.patience_hours:.2f} {forecast.device.unit}-hours if each stops as soon as its patience allows"
-        )
-        yield f"{early} trainings may stop early and take less, {least}"
+        least = f"by {made.patience_hours:.2f} {forecast.device.unit}-hours"
+        yield f"{early} trainings may stop early and take less, {least} if each stops as soon as its patience allows"
     unavailable = [one for one in forecast.jobs.values() if one.job.unavailable]
     if unavailable:
         hours = sum(one.seconds for one in unavailable) * forecast.device.units / 3600
@@ -163,8 +154,8 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
         },
         "peak_memory_bytes": max((one.peak_bytes for one in forecast.jobs.values()), default=0),
         "disk_bytes": sum(one.disk_bytes for one in forecast.jobs.values()),
-        "kinds": [_group(one) for one in by_kind(forecast)],
-        "rows": [_group(one) for one in by_row(plan, forecast)],
+        "kinds": [vars(one) for one in by_kind(forecast)],
+        "rows": [vars(one) for one in by_row(plan, forecast)],
         "savings": [vars(one) for one in made.savings],
         "notes": list(notes(plan, made)),
         "not_probed": dict(made.refused),
@@ -183,10 +174,6 @@ def as_json(plan: Plan, made: Made) -> dict[str, Any]:
             for key, one in forecast.jobs.items()
         ],
     }
-
-
-def _group(group: Group) -> dict[str, Any]:
-    return {**vars(group), "sources": dict(group.sources)}
 
 
 def _path(forecast: Forecast) -> str:
@@ -229,11 +216,6 @@ def _table(title: str, groups: list[Group], forecast: Forecast) -> Iterator[str]
     for one in groups:
         beside = forecast.device.kind == "cuda" and one.name in ("prepare", "(data)")
         spent = 0.0 if beside else one.seconds * forecast.device.units / 3600
-        yield (
-            f"{one.name:<{wide}} {one.jobs:>6} {spent:>10.2f} {duration(one.longest_s):>13} {size(one.peak_bytes):>10}"
-            f"  {_sources(one.sources)}"
-        )
-
-
-def _sources(sources: Mapping[str, int]) -> str:
-    return ", ".join(f"{sources[source]} {source}" for source in SOURCES if source in sources)
+        sources = ", ".join(f"{one.sources[source]} {source}" for source in SOURCES if source in one.sources)
+        sizes = f"{one.jobs:>6} {spent:>10.2f} {duration(one.longest_s):>13} {size(one.peak_bytes):>10}"
+        yield f"{one.name:<{wide}} {sizes}  {sources}"

@@ -1,21 +1,20 @@
-"""Show what a job printed, while it runs and after."""
+"""Shows what a job printed, while it runs and after."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
 from refers_bench.cli.settings import Settings
+from refers_bench.plan import lookup
+from refers_bench.plan.lock import Job
+from refers_bench.plan.running import whose
+from refers_bench.plan.states import owner_of, state_of
+from refers_bench.store.job_logs import Follower, tail
 
-if TYPE_CHECKING:
-    from refers_bench.plan.lock import Job
-    from refers_bench.store.job_logs import Follower
-    from refers_bench.store.results import ResultStore
-
-#: Seconds between looks, and for how long nobody may be at a job that was seen running before it counts as over:
-#: between two attempts there is a moment in which nobody is.
+#: Seconds between looks, and for how long no process may hold a job that was seen running before it counts as over:
+#: between two attempts there is a moment in which none does.
 LOOK_S, OVER_S = 0.5, 3.0
 #: Exit codes of following, as of `run`.
 INCOMPLETE, FAILED = 3, 4
@@ -24,42 +23,33 @@ INCOMPLETE, FAILED = 3, 4
 @click.command("logs")
 @click.argument("cell", metavar="CELL")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends (Ctrl-C ends this, not the job).")
-@click.option(
-    "--lines", type=click.IntRange(min=0), default=200, show_default=True, metavar="N", help="The last N; 0 for all."
-)
+@click.option("--lines", type=click.IntRange(min=0), default=200, metavar="N", help="The last N; 0 for all.")
 @click.pass_obj
 def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
     """Show what the job of CELL (a name, a pattern or a key) printed, over all its attempts.
 
-    Everything that its worker, its libraries and their child processes wrote stands in RESULTS/logs/<key>.txt, with the
-    start and end of each attempt; of more than a megabyte the middle is left out. Works from any machine that sees
+    RESULTS/logs/<key>.txt holds everything that its worker, its libraries and their child processes wrote, with the
+    start and end of each attempt; a log of more than a megabyte loses its middle. Works from any machine that sees
     the results.
 
     \b
     Exit codes with -f: 0 done, 3 nobody runs it any more, 4 failed.
     """
-    from refers_bench.plan import lookup
-    from refers_bench.store.job_logs import Follower, tail
-    from refers_bench.store.results import ResultStore
-
-    found = lookup.one(settings.results, cell)
-    store = ResultStore(settings.results)
-    path = store.log(found.job.key)
+    job = lookup.one(settings.results, cell).job
+    path = settings.store.log(job.key)
     follower = Follower(path)
     if path.is_file():
         follower.seen = path.stat().st_size
         for line in tail(path, lines):
             click.echo(line)
     elif not follow:
-        click.echo(f"no log: {_standing(found.job, store, settings)[0]}", err=True)
-    return _follow(settings, found.job, store, follower) if follow else 0
+        click.echo(f"no log: {_standing(settings, job)[0]}", err=True)
+    return _follow(settings, job, follower) if follow else 0
 
 
-def _standing(job: Job, store: ResultStore, settings: Settings) -> tuple[str, str, bool]:
-    """What is to be said of a job (who runs it, or why it failed or cannot run), its state, whether it is claimed."""
-    from refers_bench.plan.running import whose
-    from refers_bench.plan.states import owner_of, state_of
-
+def _standing(settings: Settings, job: Job) -> tuple[str, str, bool]:
+    """A sentence on a job (who runs it, or why it failed or cannot run), its state, whether a process has leased it."""
+    store = settings.store
     owner, state = owner_of(job.key, store), state_of(job, store, settings.cache)
     if owner and state != "done":
         return f"{job.name} {whose(owner)}", state, True
@@ -68,18 +58,18 @@ def _standing(job: Job, store: ResultStore, settings: Settings) -> tuple[str, st
     return f"{job.name} is {state}" + (f": {job.unavailable}" if state == "unavailable" else ""), state, False
 
 
-def _follow(settings: Settings, job: Job, store: ResultStore, follower: Follower) -> int:
+def _follow(settings: Settings, job: Job, follower: Follower) -> int:
     """Print what comes until the job is over; the exit code."""
     said, began, alone_since = "", False, time.monotonic()
     while True:
-        text, state, claimed = _standing(job, store, settings)
+        text, state, leased = _standing(settings, job)
         began = began or state == "running"
-        alone_since = time.monotonic() if claimed else alone_since
+        alone_since = time.monotonic() if leased else alone_since
         alone = time.monotonic() - alone_since > OVER_S
         over = state in ("done", "unavailable") or (alone and (began or state == "failed"))
         for line in follower.new(rest=over):
             click.echo(line)
-        if text != said and (over or claimed or not began):
+        if text != said and (over or leased or not began):
             click.echo(text, err=True)
             said = text
         if over:

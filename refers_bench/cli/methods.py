@@ -1,4 +1,4 @@
-"""Which pre-training methods are there?"""
+"""Lists the pre-training methods."""
 
 from __future__ import annotations
 

@@ -1,38 +1,34 @@
-"""Show the jobs of a manifest by state, what is shared, what it will take, and why a cell is stale."""
+"""Shows the jobs of a manifest by state, what is shared, what they will take, and why a cell is stale."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from refers_bench.cli.planning import MANIFEST, counted, planned, selected, show_counts
+from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
+from refers_bench.cli.planning import planned, selected, show_counts
 from refers_bench.cli.settings import Settings
+from refers_bench.plan import left_out, lock, states
 
-if TYPE_CHECKING:
-    from refers_bench.plan.lock import Plan
-
-
-#: Options of a forecast that are called otherwise than their variable.
+#: Options of a forecast whose names differ from their variables.
 OPTIONS = {"other": "--on", "no_probe": "--no-probe", "probe_again": "--probe-again", "as_json": "--json"}
+EXPLAIN = "Why is this cell (a name or pattern) stale: which input changed since the last plan?"
 
 
 @click.command("plan")
-@click.argument("manifest", type=MANIFEST)
-@click.option(
-    "--explain",
-    metavar="CELL",
-    help="Why is this cell (a name or pattern) stale: which input changed since the last plan?",
-)
+@MANIFEST
+@click.option("--explain", metavar="CELL", help=EXPLAIN)
 @click.option("--jobs", "list_jobs", is_flag=True, help="List every job with its state.")
 @click.option("--no-write", is_flag=True, help="Do not write plan.lock.json.")
 @click.option("--forecast", is_flag=True, help="Say what it will take: hours, wall time, memory, disk. Needs no data.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Forecast: jobs that run --only PATTERN would take.")
-@click.option("--slots", type=click.IntRange(min=1), help="Forecast: jobs at a time.  [default: this machine's]")
-@click.option("--threads", type=click.IntRange(min=1), help="Forecast: of a worker.  [default: the manifest's, else 1]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--slots", type=POSITIVE, help="Forecast: jobs at a time.  [default: this machine's]")
+@click.option("--threads", type=POSITIVE, help="Forecast: of a worker.  [default: the manifest's, else 1]")
+@DEVICE
 @click.option("--on", "other", metavar="GPU", help="Forecast: of a GPU that is not here, by the model: 'A100 80GB'.")
 @click.option("--no-probe", is_flag=True, help="Forecast: where nothing was measured, use the model.")
 @click.option("--probe-again", is_flag=True, help="Forecast: forget earlier probes.")
@@ -50,19 +46,15 @@ def command(
 ) -> None:
     """Show the jobs of MANIFEST by state: done, to do, failed, unavailable.
 
-    Writes RESULTS/<name>/plan.lock.json, every resolved value with its origin; --explain leaves the one that was
-    there, and compares with the last finished job of that name, or else with the plan.
+    Writes RESULTS/<name>/plan.lock.json, with every resolved value and its origin; --explain does not write it, and
+    compares with the last finished job of that name, or else with the plan that is there.
 
     --forecast says what the jobs that are still to run will take, from what finished jobs recorded; else from a probe
     of 20 updates of each shape of job on the device at hand (kept in RESULTS/probes); else from a stated model.
     """
-    from refers_bench.plan import left_out, lock, states
-    from refers_bench.store.results import ResultStore
-
     if not forecast and (given := [name for name, value in how.items() if value not in (None, False, (), "auto")]):
         raise click.UsageError(f"{', '.join(OPTIONS.get(name, f'--{name}') for name in given)}: only with --forecast")
-    plan = planned(settings, manifest)
-    store = ResultStore(settings.results)
+    plan, store = planned(settings, manifest), settings.store
     path = settings.results / plan.name / lock.LOCK
     if explain:
         before = lock.read(path) if path.is_file() else None
@@ -72,15 +64,12 @@ def command(
     if forecast:
         _forecast(settings, plan, **how)
         return
+    found = states.states(plan, store, settings.cache)
     if list_jobs:
         for job in plan.jobs:
-            click.echo(f"{states.state_of(job, store, settings.cache):<12} {job.kind:<9} {job.key}  {job.name}")
-    show_counts(counted(plan, store, settings.cache))
-    reasons: dict[str, int] = {}
-    for job in plan.jobs:
-        if job.unavailable:
-            reasons[job.unavailable] = reasons.get(job.unavailable, 0) + 1
-    for reason, count in reasons.items():
+            click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.key}  {job.name}")
+    show_counts(plan, found)
+    for reason, count in Counter(job.unavailable for job in plan.jobs if job.unavailable).items():
         click.echo(f"unavailable ({count} jobs): {reason}")
     for job in plan.jobs:
         if gone := left_out.count(job.spec):
@@ -94,33 +83,11 @@ def command(
         click.echo(f"plan: {lock.write(plan, settings.results)}")
 
 
-def _forecast(
-    settings: Settings,
-    plan: Plan,
-    *,
-    slots: int | None,
-    threads: int | None,
-    device: str,
-    other: str | None,
-    no_probe: bool,
-    probe_again: bool,
-    as_json: bool,
-    only: tuple[str, ...],
-) -> None:
+def _forecast(settings: Settings, plan: lock.Plan, *, as_json: bool, only: tuple[str, ...], **how: Any) -> None:
     from refers_bench.cli import forecast_view
-    from refers_bench.cli.forecasting import forecast_of
+    from refers_bench.cli.forecasting import ForecastOptions, forecast_of
 
-    made = forecast_of(
-        settings,
-        plan,
-        selected(plan, only),
-        device=device,
-        slots=slots,
-        threads=threads,
-        probe=not no_probe,
-        again=probe_again,
-        other=other,
-    )
+    made = forecast_of(settings, plan, selected(plan, only), ForecastOptions(**how))
     if as_json:
         click.echo(json.dumps(forecast_view.as_json(plan, made), indent=1, ensure_ascii=False))
         return

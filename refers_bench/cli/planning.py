@@ -1,22 +1,25 @@
-"""How does a command get from a manifest's path to its plan?"""
+"""Leads from a manifest to its plan, and from a plan to the jobs that are wanted and their states."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError, nearest
+from refers_bench.plan.lock import Job, Plan
+from refers_bench.plan.states import STATES
 
 if TYPE_CHECKING:
-    from refers_bench.plan.lock import Job, Plan
-    from refers_bench.store.results import ResultStore
+    from refers_bench.execution.engine import Settings as RunOptions
+    from refers_bench.execution.engine import Slot
 
-MANIFEST = click.Path(dir_okay=False, path_type=Path)
+#: Kinds of jobs without a network.
+WITHOUT_NETWORK = ("prepare", "localise")
 
 
 def planned(settings: Settings, manifest: Path) -> Plan:
@@ -25,6 +28,17 @@ def planned(settings: Settings, manifest: Path) -> Plan:
     from refers_bench.plan.expand import expand
 
     return expand(load(manifest), settings.roots(), cache=settings.cache)
+
+
+def name_of(manifest: str) -> str:
+    """The plan's name of a manifest given as a file or by name."""
+    path = Path(manifest)
+    if path.suffix not in (".yaml", ".yml"):
+        return manifest
+    from refers_bench.manifest.yaml_text import read
+
+    given = read(path).content.get("name")
+    return given if isinstance(given, str) else path.stem
 
 
 def job_roots(settings: Settings, plan: Plan) -> dict[str, str]:
@@ -36,6 +50,29 @@ def job_roots(settings: Settings, plan: Plan) -> dict[str, str]:
     return paths | {known: paths[name] for name, known in plan.roots.items() if name in paths}
 
 
+def run_options(settings: Settings, plan: Plan, todo: Iterable[Job], slots: Sequence[Slot], **how: Any) -> RunOptions:
+    """How jobs run: as the plan says, but for `how`.
+
+    Args:
+        settings: folders and data roots.
+        plan: of a manifest.
+        todo: jobs that are still to run: only networks need torch to be loaded before workers start.
+        slots: of this machine.
+        how: further fields of the options, or other values than the plan's.
+    """
+    from refers_bench.execution import engine
+
+    networks = any(job.kind not in WITHOUT_NETWORK for job in todo)
+    planned = {
+        "threads": plan.execution["threads"],
+        "arithmetic": plan.execution.get("arithmetic", "native"),
+        "retries": plan.execution["retries"],
+        "preload": (*engine.PRELOAD, *(engine.HEAVY if networks else ())),
+    }
+    folders = {"results": settings.results, "cache": settings.cache, "roots": job_roots(settings, plan)}
+    return engine.Settings(**{**folders, "slots": slots, **planned, **how})
+
+
 def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
     """Jobs whose name matches a pattern, with everything they need; all without a pattern.
 
@@ -43,49 +80,31 @@ def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
         UserError: a pattern matches no job.
     """
     jobs = {job.key: job for job in plan.jobs}
-    if not patterns:
-        return list(jobs.values())
-    chosen: set[str] = set()
+    waiting = [] if patterns else list(jobs)
     for pattern in patterns:
-        matching = [job for job in plan.jobs if fnmatch(job.name, pattern)]
+        matching = [job.key for job in plan.jobs if fnmatch(job.name, pattern)]
         if not matching:
             close = nearest(pattern, [job.name for job in plan.jobs])
             raise UserError(f"--only {pattern} matches no job" + (f"; did you mean '{close}'?" if close else ""))
-        waiting = [job.key for job in matching]
-        while waiting:
-            key = waiting.pop()
-            chosen.add(key)
-            waiting += [need for need in jobs[key].needs if need not in chosen]
+        waiting += matching
+    chosen: set[str] = set()
+    while waiting:
+        key = waiting.pop()
+        chosen.add(key)
+        waiting += [need for need in jobs[key].needs if need not in chosen]
     return [job for job in plan.jobs if job.key in chosen]
 
 
-def counted(plan: Plan, store: ResultStore, cache: Path) -> dict[str, dict[str, int]]:
-    """Kind -> state -> number of jobs."""
-    from refers_bench.plan import states
-
-    return tallied(plan, states.states(plan, store, cache))
-
-
-def tallied(plan: Plan, found: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Kind -> state -> number of jobs.
+def show_counts(plan: Plan, states: Mapping[str, str]) -> None:
+    """Print how many jobs of each kind are in each state.
 
     Args:
         plan: its jobs.
-        found: key -> state of each.
+        states: key -> state of each.
     """
-    from refers_bench.plan.states import STATES
-
-    table: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for job in plan.jobs:
-        row = table.setdefault(job.kind, dict.fromkeys(STATES, 0))
-        row[found[job.key]] += 1
-    return table
-
-
-def show_counts(table: dict[str, dict[str, int]]) -> None:
-    """Print `counted` as a table."""
-    from refers_bench.plan.states import STATES
-
+        counts.setdefault(job.kind, dict.fromkeys(STATES, 0))[states[job.key]] += 1
     click.echo(f"{'jobs':<12}" + "".join(f"{state:>13}" for state in STATES))
-    for kind, row in table.items():
-        click.echo(f"{kind:<12}" + "".join(f"{row[state]:>13}" for state in STATES))
+    for kind, row in counts.items():
+        click.echo(f"{kind:<12}" + "".join(f"{count:>13}" for count in row.values()))

@@ -1,22 +1,32 @@
-"""Take in other people's predictions; pack, check and compare results."""
+"""Takes in other people's predictions; packs, checks and compares results."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench import plugins
 from refers_bench.cli import results_bundle, results_diff, results_tensorboard
+from refers_bench.cli.options import FILE_OR_FOLDER
+from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import UserError
+from refers_bench.render.escape import printable
 
 if TYPE_CHECKING:
     from refers_bench.data.imported.predictions import ImportedRun
 
 _NAME = click.option("--name", help="Name of the plan below RESULTS.  [default: from the source]")
 _REPORT = click.option("--report", is_flag=True, help="Then compute all statistics and write the report.")
+_UNREAD = "Leave out files that no rule reads, instead of refusing them."
+_COLUMNS = (
+    "One row per image and class: method, dataset, task, label_ratio, class, image_id, label, score; "
+    "optional seed, patient_id, method_label."
+)
+_PROBABILITIES = "Declare the scores so: outside 0 to 1 is then a finding."
 
 
 @click.group("results")
@@ -30,9 +40,9 @@ def import_() -> None:
 
 
 @import_.command("refers-release")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=FILE_OR_FOLDER)
 @_NAME
-@click.option("--allow-unread", is_flag=True, help="Leave out files that no rule reads, instead of refusing them.")
+@click.option("--allow-unread", is_flag=True, help=_UNREAD)
 @_REPORT
 @click.pass_obj
 def refers_release(settings: Settings, folder: Path, name: str | None, allow_unread: bool, report: bool) -> None:
@@ -40,9 +50,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None, allow_unr
 
     A file below FOLDER that no rule reads is an error; hidden ones are named and left out.
     """
-    from refers_bench import plugins
     from refers_bench.data.imported.refers_release import DATASETS, PROBABILITIES, read_release
-    from refers_bench.render.escape import printable
 
     classes = {
         (dataset, task): card.classes
@@ -61,47 +69,40 @@ def refers_release(settings: Settings, folder: Path, name: str | None, allow_unr
         tables=("table1",),
         unread=unread,
         probabilities=PROBABILITIES,
-        command=f"refers-bench results import refers-release {shlex.quote(folder.name)}"
-        + (" --allow-unread" if allow_unread else ""),
+        command=_command("refers-release", folder, "--allow-unread" if allow_unread else ""),
         report=report,
     )
 
 
-def _table(format: str) -> Callable[..., None]:  # noqa: A002
-    @click.argument("file", type=click.Path(path_type=Path))
-    @_NAME
-    @click.option("--probabilities", is_flag=True, help="Declare the scores so: outside 0 to 1 is then a finding.")
-    @_REPORT
-    @click.pass_obj
-    def read(settings: Settings, file: Path, name: str | None, probabilities: bool, report: bool) -> None:
-        from refers_bench.data.imported.tables import read_table
-        from refers_bench.render.escape import printable
+@click.command(help=_COLUMNS)
+@click.argument("file", type=FILE_OR_FOLDER)
+@_NAME
+@click.option("--probabilities", is_flag=True, help=_PROBABILITIES)
+@_REPORT
+@click.pass_context
+def _table(ctx: click.Context, file: Path, name: str | None, probabilities: bool, report: bool) -> None:
+    """Take in a table, of the format that the command is called by."""
+    from refers_bench.data.imported.tables import read_table
 
-        runs, ignored = read_table(file, format=format)
-        if ignored:
-            click.echo(printable(f"columns not read: {', '.join(ignored)}"))
-        _publish(
-            settings,
-            runs,
-            name=name or file.stem,
-            title=f"Imported predictions: {file.name}",
-            origin="imported",
-            unread=tuple(f"column {column}" for column in ignored),
-            probabilities=probabilities,
-            command=f"refers-bench results import {format} {shlex.quote(file.name)}"
-            + (" --probabilities" if probabilities else ""),
-            report=report,
-        )
-
-    read.__doc__ = (
-        "One row per image and class: method, dataset, task, label_ratio, class, image_id, label, score; "
-        "optional seed, patient_id, method_label."
+    kind = str(ctx.info_name)
+    runs, ignored = read_table(file, format=kind)
+    if ignored:
+        click.echo(printable(f"columns not read: {', '.join(ignored)}"))
+    _publish(
+        ctx.obj,
+        runs,
+        name=name or file.stem,
+        title=f"Imported predictions: {file.name}",
+        origin="imported",
+        unread=tuple(f"column {column}" for column in ignored),
+        probabilities=probabilities,
+        command=_command(kind, file, "--probabilities" if probabilities else ""),
+        report=report,
     )
-    return read
 
 
-import_.command("csv")(_table("csv"))
-import_.command("parquet")(_table("parquet"))
+import_.add_command(_table, "csv")
+import_.add_command(_table, "parquet")
 import_.add_command(results_bundle.import_bundle)
 command.add_command(results_bundle.bundle)
 command.add_command(results_bundle.verify)
@@ -109,15 +110,17 @@ command.add_command(results_diff.diff)
 command.add_command(results_tensorboard.tensorboard)
 
 
+def _command(what: str, path: Path, option: str) -> str:
+    """How the import is done again."""
+    return f"refers-bench results import {what} {shlex.quote(path.name)} {option}".rstrip()
+
+
 def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, report: bool, **more: Any) -> None:
     """Store the runs, then print their means and the findings."""
     from refers_bench.analysis.integrity import findings
     from refers_bench.analysis.results import load
-    from refers_bench.cli.progress import counted
-    from refers_bench.errors import UserError
     from refers_bench.jobs.imports.predictions import publish
     from refers_bench.manifest.checks import RESERVED
-    from refers_bench.render.escape import printable
     from refers_bench.render.table import slug
     from refers_bench.reports import printed, write
 
@@ -125,8 +128,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
         raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one")
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))
-    loaded = load(settings.results, name)
-    found = findings(loaded)
+    found = findings(load(settings.results, name))
     click.echo(f"{len(found)} findings about the files; facts, not judgements:" if found else "no findings")
     for one in found:
         where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %"

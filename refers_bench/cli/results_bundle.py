@@ -1,40 +1,49 @@
-"""Put the results of a manifest into one archive, check one, and take one in."""
+"""Puts the results of a manifest into one archive, checks one, and takes one in."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from refers_bench.cli.options import FILE, FILE_OR_FOLDER, PLAN
+from refers_bench.cli.planning import name_of
+from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import UserError
+from refers_bench.render.table import slug
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder, removed at the end of its block."""
+    return tempfile.TemporaryDirectory(prefix="refers-bench-")
 
 
 @click.command("bundle")
-@click.argument("manifest")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: <name>.tar.gz]")
+@PLAN
+@click.option("--out", type=FILE, help="The archive.  [default: <name>.tar.gz]")
 @click.option("--checkpoints", is_flag=True, help="With pre-trained weights, which may be large.")
 @click.pass_obj
 def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: bool) -> None:
     """Write one archive: manifest, lock, environment, predictions, metrics, records, label subsets, report, checksums.
 
-    Equal results give equal bytes. Absolute paths of this machine are replaced, and how many is said; prepared images,
-    report text and (unless asked for) weights stay here. The archive unpacks to a results folder of its own.
+    Equal results give equal bytes. Absolute paths of this machine are replaced and counted; prepared images, report
+    text and (unless asked for) weights are left out. The archive unpacks to a results folder of its own.
     """
     from refers_bench.analysis import bundle as room
     from refers_bench.analysis.paper.references import release_of
     from refers_bench.analysis.results import load
-    from refers_bench.cli.progress import counted
-    from refers_bench.cli.report import name_of
     from refers_bench.reporting.provenance import commands
     from refers_bench.reports import write
     from refers_bench.store import archive
 
-    results = load(settings.results, name_of(settings, manifest))
+    results = load(settings.results, name_of(manifest))
     contents = room.gather(results, cache=settings.cache, checkpoints=checkpoints)
-    with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
+    with scratch_folder() as scratch:
         staged = room.stage(contents, Path(scratch))
-        # The report is written from what travels alone, so that it says no more than the archive does.
+        # The report is written from the archive's content alone, so that it says no more than the archive does.
         room.lend(results, release_of(results), staged)
         for path in write(staged, [results.name], ("html", "latex", "csv", "json"), progress=counted):
             contents.members[f"report/{path.name}"] = path
@@ -45,54 +54,47 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
     jobs = ", ".join(f"{count} {kind}" for kind, count in contents.jobs.items()) or "no finished job"
     click.echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {len(contents.members)} files ({jobs})")
     click.echo(f"sha256 {digest}")
-    if contents.replaced:
-        texts = ", ".join(f"{count} x {name}" for name, count in sorted(contents.replaced.items()))
-        click.echo(f"absolute paths replaced: {texts}")
-    if contents.left_out:
-        click.echo(
-            "not in the archive: " + ", ".join(f"{count} x {n}" for n, count in sorted(contents.left_out.items()))
-        )
+    _echo_counts("absolute paths replaced", contents.replaced)
+    _echo_counts("not in the archive", contents.left_out)
+
+
+def _echo_counts(title: str, counts: Mapping[str, int]) -> None:
+    if counts:
+        click.echo(f"{title}: {', '.join(f'{count} x {name}' for name, count in sorted(counts.items()))}")
 
 
 @click.command("verify")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.pass_obj
-def verify(settings: Settings, file: Path) -> None:
+@click.argument("file", type=FILE_OR_FOLDER)
+def verify(file: Path) -> None:
     """Check a bundle: every file's checksum, every key, and every AUC against its predictions. Nothing is taken in."""
-    from refers_bench.cli.progress import counted
     from refers_bench.jobs.imports.bundle import checked
 
-    with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
+    with scratch_folder() as scratch:
         results, recomputed = checked(file, Path(scratch), progress=counted("runs recomputed"))
         done = sum(planned.run.counts for planned in results.planned)
-        click.echo(
-            f"{file}: sound; {results.name}, {done} of {len(results.planned)} cells with a figure; AUCs of "
-            f"{recomputed} runs computed again from their predictions"
-        )
+    cells = f"{done} of {len(results.planned)} cells with a figure"
+    click.echo(
+        f"{file}: sound; {results.name}, {cells}; AUCs of {recomputed} runs computed again from their predictions"
+    )
 
 
 @click.command("bundle")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE_OR_FOLDER)
 @click.option("--name", help="Name of the plan below RESULTS.  [default: the bundle's]")
 @click.pass_obj
 def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
     """A bundle of somebody's results: checked as 'results verify' does, then put into the store."""
-    from refers_bench.cli.progress import counted
-    from refers_bench.errors import UserError
     from refers_bench.jobs.imports.bundle import publish
-    from refers_bench.render.table import slug
     from refers_bench.reports import printed
 
     if name is not None and slug(name) != name:
         raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'")
-    with tempfile.TemporaryDirectory(prefix="refers-bench-") as scratch:
+    with scratch_folder() as scratch:
         progress = counted("runs recomputed")
         found = publish(file, results=settings.results, scratch=Path(scratch), name=name, progress=progress)
     click.echo(printed(settings.results, found.name))
-    click.echo(
-        f"{found.added} results added, {found.known} were here with the same predictions; AUCs of {found.recomputed} "
-        "runs computed again"
-    )
+    known = f"{found.known} were here with the same predictions"
+    click.echo(f"{found.added} results added, {known}; AUCs of {found.recomputed} runs computed again")
     if found.left:
         click.echo(f"{found.left} records of preparation and pre-training not taken in: their results do not travel")
     click.echo(f"report: refers-bench report {found.name}")

@@ -1,15 +1,19 @@
-"""Compare two sets of results: plans, results folders, bundles or baselines of `check`."""
+"""Compares two sets of results: plans, results folders, bundles or baselines of `check`."""
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from refers_bench.cli.planning import name_of
+from refers_bench.cli.progress import counted
+from refers_bench.cli.results_bundle import scratch_folder
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import UserError
+from refers_bench.store.plan import LOCK, known_names
 
 if TYPE_CHECKING:
     from refers_bench.analysis.results import Results
@@ -31,15 +35,13 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) ->
     Exit codes: 0 same, 1 bug, 2 user error, 5 different.
     """
     from refers_bench.analysis.compare.difference import compare
-    from refers_bench.cli.progress import counted
     from refers_bench.render import difference
 
     with contextlib.ExitStack() as stack:
         sides = [_side(settings, given, stack) for given in (a, b)]
         found = compare(*sides, names=(a, b), progress=counted("table cells compared"))
-    click.echo(
-        difference.as_json(found) if as_json else difference.text(found, limit=0 if everything else 20), nl=False
-    )
+    text = difference.as_json(found) if as_json else difference.text(found, limit=0 if everything else 20)
+    click.echo(text, nl=False)
     return 0 if found.same else 5
 
 
@@ -47,15 +49,11 @@ def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Result
     """The results that a user means."""
     from refers_bench.analysis.compare import regression
     from refers_bench.analysis.results import load
-    from refers_bench.cli.report import name_of
-    from refers_bench.errors import UserError
     from refers_bench.jobs.imports.bundle import checked
-    from refers_bench.store.plan import LOCK, known_names
 
     path = Path(given)
     if given.endswith((".tar.gz", ".tgz")):
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="refers-bench-"))
-        return checked(path, Path(scratch))[0]
+        return checked(path, Path(stack.enter_context(scratch_folder())))[0]
     if path.suffix == ".json":
         return regression.as_results(regression.read_baseline(path))
     if (path / LOCK).is_file():
@@ -66,4 +64,4 @@ def _side(settings: Settings, given: str, stack: contextlib.ExitStack) -> Result
             allowed = f"FOLDER/PLAN, one of {', '.join(names)}" if names else "a folder with <plan>/plan.lock.json"
             raise UserError(f"{len(names)} plans in this folder", allowed=allowed, path=path)
         return load(path.absolute(), names[0])
-    return load(settings.results, name_of(settings, given))
+    return load(settings.results, name_of(given))

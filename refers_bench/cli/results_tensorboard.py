@@ -1,4 +1,4 @@
-"""Convert stored curves into event files for TensorBoard."""
+"""Converts stored curves into event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench.cli.options import FOLDER, PLAN
+from refers_bench.cli.planning import name_of
+from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import UserError
+from refers_bench.plan import lock
 
 if TYPE_CHECKING:
     from refers_bench.render.event_files import Scalar
@@ -19,10 +24,8 @@ CURVES = "history.parquet"
 
 
 @click.command("tensorboard")
-@click.argument("manifest")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: RESULTS/<name>/tensorboard]"
-)
+@PLAN
+@click.option("--out", type=FOLDER, help="Folder.  [default: RESULTS/<name>/tensorboard]")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches (repeatable).")
 @click.pass_obj
 def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple[str, ...]) -> None:
@@ -31,21 +34,16 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
     Losses, learning rate, validation metrics and speed, one run a job; writing again replaces them. The stored curves
     have no times: each job's points are spread evenly from its start to its end. Needs the extra 'tensorboard'.
     """
-    from refers_bench.cli.progress import counted
-    from refers_bench.cli.report import name_of
-    from refers_bench.errors import UserError
-    from refers_bench.plan import lock
     from refers_bench.render import event_files
-    from refers_bench.store.results import ResultStore
 
     event_files.check()
-    name, store = name_of(settings, manifest), ResultStore(settings.results)
+    name, store = name_of(manifest), settings.store
     plan, done = lock.outline(settings.results / name / lock.LOCK), store.listing().done
     chosen = [
         job
         for job in plan.jobs
         if job.key in done
-        and (not only or any(fnmatchcase(job.name, each) for each in only))
+        and any(fnmatchcase(job.name, each) for each in only or ("*",))
         and (store.folder(job.key) / CURVES).is_file()
     ]
     if not chosen:
@@ -61,7 +59,7 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
 
 
 def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[Scalar]:
-    """The curves of one job, in the order of recording; what was not finite has no value and is left out."""
+    """The curves of one job, in the order of recording; a value that was not finite is left out."""
     from refers_bench.render.event_files import Scalar
     from refers_bench.store.schemas import read_table
 

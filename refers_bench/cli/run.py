@@ -1,57 +1,49 @@
-"""Run a manifest: what is missing or failed, then tables and report."""
+"""Runs a manifest: what is missing or failed, then tables and report."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from refers_bench.cli.executors import confirmed, slots_of
-from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, selected, show_counts
+from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
+from refers_bench.cli.planning import planned, run_options, selected, show_counts
 from refers_bench.cli.settings import Settings
+from refers_bench.plan import lock
+from refers_bench.plan.lock import Job, Plan
+from refers_bench.plan.states import state_of, states
 
 if TYPE_CHECKING:
     from refers_bench.execution.engine import Outcome
-    from refers_bench.plan.lock import Job, Plan
 
 #: Exit codes.
 INCOMPLETE, FAILED = 3, 4
+ONLY = "Jobs whose name matches, with what they need (repeatable)."
+EXECUTOR = "Where jobs run: local, slurm, ray, or an engine of another package.  [default: the manifest's, else local]"
+BUDGET = "Spending limit, after which no job starts (40gpuh, 90cpumin, 3h or 45m of slots); whole table rows go first."
+SLOTS = "Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]"
+THREADS = "Torch threads of a worker.  [default: the manifest's, else 1]"
+TIME_LIMIT = "Of one job, such as 90s, 15m, 2h.  [default: the manifest's]"
+MICRO_BATCHES = "Split each batch into N micro-batches to save memory.  [default: the manifest's, else 1]"
 
 
 @click.command("run")
-@click.argument("manifest", type=MANIFEST)
+@MANIFEST
 @click.option("--dry-run", is_flag=True, help="Show which jobs would run; run and write nothing.")
-@click.option(
-    "--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches, with what they need (repeatable)."
-)
-@click.option(
-    "--executor",
-    metavar="NAME",
-    help="Where jobs run: local, slurm, ray, or an engine of another package.  [default: the manifest's, else local]",
-)
+@click.option("--only", multiple=True, metavar="PATTERN", help=ONLY)
+@click.option("--executor", metavar="NAME", help=EXECUTOR)
 @click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
-@click.option(
-    "--budget",
-    metavar="HOURS",
-    help="Whole table rows first; start no job once it is spent: 40gpuh, 90cpumin, 3h or 45m of slots.",
-)
-@click.option(
-    "--slots",
-    type=click.IntRange(min=1),
-    help="Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]",
-)
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="Torch threads of a worker.  [default: the manifest's, else 1]"
-)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--time-limit", metavar="DURATION", help="Of one job, such as 90s, 15m, 2h.  [default: the manifest's]")
-@click.option(
-    "--accumulate",
-    type=click.IntRange(min=1),
-    metavar="PARTS",
-    help="Process each batch in so many parts, for want of memory.  [default: the manifest's, else 1]",
-)
+@click.option("--budget", metavar="HOURS", help=BUDGET)
+@click.option("--slots", type=POSITIVE, help=SLOTS)
+@click.option("--threads", type=POSITIVE, help=THREADS)
+@DEVICE
+@click.option("--time-limit", metavar="DURATION", help=TIME_LIMIT)
+@click.option("--accumulate", type=POSITIVE, metavar="N", help=MICRO_BATCHES)
 @click.option("--no-report", is_flag=True, help="Do not print tables and write the report at the end.")
 @click.pass_obj
 def command(
@@ -59,93 +51,69 @@ def command(
 ) -> int:
     """Run what MANIFEST still needs, print its tables and write its report.
 
-    Finished jobs are never run again; failed ones are tried again. Interrupt it at any time: the same
-    command goes on where it stopped.
+    Finished jobs are never run again; failed ones are retried. Interrupt it at any time: the same command resumes
+    where it stopped.
 
     \b
     Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs.
     """
-    from refers_bench.plan import lock
-    from refers_bench.plan.states import state_of
-    from refers_bench.store.results import ResultStore
-
     plan = planned(settings, manifest)
     jobs = selected(plan, only)
-    store = ResultStore(settings.results)
     if dry_run:
+        found = states(plan, settings.store, settings.cache)
         for job in jobs:
-            click.echo(f"{state_of(job, store, settings.cache):<12} {job.kind:<9} {job.name}")
-        show_counts(counted(plan, store, settings.cache))
+            click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.name}")
+        show_counts(plan, found)
         return 0
     lock.write(plan, settings.results)
-    outcome = _execute(settings, plan, jobs, **how)
+    outcome = _execute(settings, plan, jobs, how)
     if not no_report:
         _report(settings, plan)
     return _ended(plan, outcome, jobs)
 
 
-def _execute(
-    settings: Settings,
-    plan: Plan,
-    jobs: list[Job],
-    *,
-    max_jobs: int | None,
-    slots: int | None,
-    threads: int | None,
-    device: str,
-    time_limit: str | None,
-    budget: str | None,
-    accumulate: int | None,
-    executor: str | None,
-) -> Outcome:
-    import dataclasses
+def _execute(settings: Settings, plan: Plan, jobs: list[Job], how: Mapping[str, Any]) -> Outcome:
+    """Run the jobs.
 
+    Args:
+        settings: folders and data roots.
+        plan: of the manifest, which says how jobs run where `how` does not.
+        jobs: that are wanted, done or not.
+        how: option -> its value; None where it was not given.
+    """
     from refers_bench.cli.forecasting import running_order
-    from refers_bench.execution import coordinator, engine, engines, progress
+    from refers_bench.execution import coordinator, engines, progress
     from refers_bench.manifest.part import seconds
-    from refers_bench.plan.states import state_of
-    from refers_bench.store.results import ResultStore
 
     try:
-        limit = seconds(time_limit) if time_limit else plan.execution["time_limit"]
+        limit = seconds(how["time_limit"]) if how["time_limit"] else plan.execution["time_limit"]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--time-limit") from error
-    executor = executor or plan.execution["executor"]
-    store = ResultStore(settings.results)
-    todo = [job for job in jobs if not job.unavailable and state_of(job, store, settings.cache) != "done"]
-    preload = [*engine.PRELOAD, *(engine.HEAVY if any(job.kind != "prepare" for job in todo) else ())]
-    how = engine.Settings(
-        results=settings.results,
-        cache=settings.cache,
-        roots=job_roots(settings, plan),
-        preload=preload,
-        slots=slots_of(plan, executor, device, slots),
-        device=device,
+    executor = how["executor"] or plan.execution["executor"]
+    todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
+    options = run_options(
+        settings,
+        plan,
+        todo,
+        slots_of(plan, executor, how["device"], how["slots"]),
+        device=how["device"],
+        max_jobs=how["max_jobs"],
         time_limit=limit,
-        threads=threads or plan.execution["threads"],
         processes=plan.execution["prepare_processes"],
-        arithmetic=plan.execution["arithmetic"],
-        retries=plan.execution["retries"],
-        max_jobs=max_jobs,
-        accumulate=accumulate or plan.execution["accumulate"],
+        **{name: how[name] or plan.execution[name] for name in ("threads", "accumulate")},
     )
-    order = running_order(settings, plan, todo, how, budget=budget, fixed=executor == "local")
-    how = dataclasses.replace(how, **order)
-    where = f"{len(how.slots)} at a time" if executor == "local" else f"on {executor}"
+    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=executor == "local")
+    where = f"{len(options.slots)} at a time" if executor == "local" else f"on {executor}"
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
-    view = progress.view(len(todo))
+    with contextlib.closing(progress.view(len(todo))) as view:
 
-    def cancel(question: str) -> bool:
-        view.close()
-        return confirmed(question)
+        def cancel(question: str) -> bool:
+            view.close()
+            return confirmed(question)
 
-    place = engines.make(
-        executor, dataclasses.replace(how, cancel=cancel), plan.execution, site=settings.roots().engines
-    )
-    try:
-        return coordinator.execute(jobs, place, how, view)
-    finally:
-        view.close()
+        options = dataclasses.replace(options, **order, cancel=cancel)
+        place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
+        return coordinator.execute(jobs, place, options, view)
 
 
 def _report(settings: Settings, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Where are results, cache and data roots: option, environment, config file, default, in this order."""
+"""Finds results, cache and data roots: option, environment, config file and default, in this order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refers_bench.store.results import ResultStore
+
 if TYPE_CHECKING:
     from refers_bench.manifest.roots import Roots
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the group's options said; the config file is read only when a command asks."""
+    """The CLI settings, from the group's options; the config file is read only when a command asks for it."""
 
     results_option: Path | None
     cache_option: Path | None
@@ -29,6 +31,11 @@ class Settings:
     def results(self) -> Path:
         """Folder of plans, results and reports."""
         return (self.results_option or self.roots().results or Path("results")).absolute()
+
+    @property
+    def store(self) -> ResultStore:
+        """The results themselves."""
+        return ResultStore(self.results)
 
     @cached_property
     def cache(self) -> Path:

@@ -1,4 +1,4 @@
-"""Which places for jobs does this machine have?"""
+"""Finds the slots of this machine: places that run one job at a time, and what they compute on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from refers_bench import machine
+from refers_bench.plan.forecast.devices import Device
+from refers_bench.plan.lock import Plan
+from refers_bench.store.provenance import hardware
+
 if TYPE_CHECKING:
     from refers_bench.execution.engine import Slot
-    from refers_bench.plan.forecast.devices import Device
-    from refers_bench.plan.lock import Plan
 
 
 def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
@@ -18,11 +21,10 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
     Args:
         plan: says how many jobs share a GPU, and how many GPUs pre-train together.
         device: "auto", "cpu" or "cuda".
-        slots: how many are asked for; None for all there are.
+        slots: how many the user asks for; None for all of this machine.
     """
     from refers_bench.execution.engine import Slot
     from refers_bench.execution.gpus import visible_gpus
-    from refers_bench.machine import cores
 
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
@@ -32,11 +34,11 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
         if together > len(gpus):
             raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
         groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
-        places = [
-            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for _ in range(per_gpu) for group in groups
-        ]
+        places: list[Slot] = [
+            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for group in groups
+        ] * per_gpu
         return places[:slots] if slots else places
-    count = slots or plan.execution["cpu_slots"] or max(1, cores() // 2)
+    count = slots or plan.execution["cpu_slots"] or max(1, machine.cores() // 2)
     return [Slot(device="cpu")] * count
 
 
@@ -48,18 +50,11 @@ def gpus_together(plan: Plan) -> int:
 def device_of(plan: Plan, slot: Slot, *, threads: int) -> Device:
     """What a worker in this slot computes on."""
     from refers_bench.execution.gpus import gpu_models
-    from refers_bench.plan.forecast.devices import Device
-    from refers_bench.store.provenance import hardware
 
     if slot.device == "cuda":
         name, memory = next(iter(gpu_models()), ("GPU of unknown name", 0))
         gpus = gpus_together(plan) / plan.execution["jobs_per_gpu"]
         return Device(kind="cuda", name=name, memory_bytes=memory, gpus=gpus)
-    machine = hardware()
-    return Device(
-        kind="cpu",
-        name=machine["cpu"],
-        memory_bytes=machine["memory_bytes"],
-        threads=threads,
-        cores=machine["cores"] or 0,
-    )
+    here = hardware()
+    memory, cores = here["memory_bytes"], here["cores"] or 0
+    return Device(kind="cpu", name=here["cpu"], memory_bytes=memory, threads=threads, cores=cores)

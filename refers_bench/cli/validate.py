@@ -1,4 +1,4 @@
-"""Check manifests, all errors at once; export the JSON Schema."""
+"""Checks manifests, all errors at once; exports the JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from refers_bench.cli.planning import MANIFEST
+from refers_bench.cli.options import FILE
+from refers_bench.errors import Problem, UserError
 
 
 @click.command("validate")
-@click.argument("manifests", nargs=-1, type=MANIFEST)
+@click.argument("manifests", nargs=-1, type=FILE)
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of manifests, for editors.")
 def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
     """Check MANIFESTS: every error of every file as file:line:col, exit code 2 if there is one."""
@@ -22,20 +23,16 @@ def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
         return
     if not manifests:
         raise click.UsageError("name a manifest, or ask for --json-schema")
-    from refers_bench.errors import Problem, UserError
     from refers_bench.manifest.load import load
 
     problems: list[Problem] = []
     for path in manifests:
         try:
-            manifest = load(path)
+            found = load(path).content
         except UserError as error:
             problems += error.problems
         else:
-            content = manifest.content
-            click.echo(
-                f"{path}: right ({len(content.methods)} methods, {len(content.targets)} targets, "
-                f"{len(content.seeds)} seeds)"
-            )
+            counts = f"{len(found.methods)} methods, {len(found.targets)} targets, {len(found.seeds)} seeds"
+            click.echo(f"{path}: right ({counts})")
     if problems:
         raise UserError(problems)

@@ -1,24 +1,27 @@
-"""Look into weight files, convert them, and export pre-trained encoders."""
+"""Looks into weight files, converts them, and exports pre-trained encoders."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from refers_bench.cli.planning import MANIFEST, planned
+from refers_bench import plugins
+from refers_bench.cli.options import FILE, MANIFEST
+from refers_bench.cli.planning import planned
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import UserError, unknown
+from refers_bench.files import publish_json, read_json
 
-if TYPE_CHECKING:
-    from refers_bench.plan.lock import Job
-
-FILE = click.Path(dir_okay=False, path_type=Path)
-LAYOUT = click.option(
-    "--layout", type=click.Choice(["timm", "refers-bench"]), default="timm", show_default=True, help="Names to write."
-)
+LAYOUTS = click.Choice(["timm", "refers-bench"])
+LAYOUT = click.option("--layout", type=LAYOUTS, default="timm", help="Names to write.")
+#: Names that are printed of tensors.
+NAMED = 8
+#: What reads and writes weights needs torch, and is reached by its name.
+ROOM = "refers_bench.training.weight_files"
 
 
 @click.group("weights")
@@ -28,12 +31,11 @@ def command() -> None:
 
 @command.command("inspect")
 @click.argument("file", type=FILE)
-@click.option("--preset", default="official_code", show_default=True, help="Protocol whose network is to be filled.")
+@click.option("--preset", default="official_code", help="Protocol whose network is to be filled.")
 @click.option("--depth", type=click.Choice(["18", "50", "101"]), help="Compare with a ResNet of this depth instead.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     """Say which layout FILE has and how much of a network it fills; what is missing and what has no place."""
-    from refers_bench import plugins
     from refers_bench.manifest.protocols import resolve, sections_of
     from refers_bench.nets.weight_headers import origin
     from refers_bench.plan.weights import as_trained, sentence
@@ -45,23 +47,23 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     method = plugins.load("method", "checkpoint")
     params = method.Params(backbone=f"resnet{depth}" if depth else "radiograph_transformer")
     encoder = method.build_encoder(params, sections["network"], sections["image"])
-    coverage, layout = plugins.resolve("refers_bench.training.weight_files:load")(encoder, file, minimum=0.0)
+    coverage, layout = plugins.resolve(f"{ROOM}:load")(encoder, file, minimum=0.0)
     network = f"ResNet-{depth}" if depth else f"radiograph transformer of '{preset}'"
-    found = {
-        "file": str(file),
-        "layout": layout.name,
-        "remark": layout.remark,
-        "network": network,
-        "kept": {name: one.value for name, one in kept.items()},
-        "coverage": round(coverage.share, 4),
-        "loaded": len(coverage.loaded),
-        "derived": list(coverage.derived),
-        "missing": list(coverage.missing),
-        "unexpected": list(coverage.unexpected),
-        "other_blocks": list(coverage.other_blocks),
-        "differ_from_random": coverage.changed,
-    }
     if as_json:
+        found = {
+            "file": str(file),
+            "layout": layout.name,
+            "remark": layout.remark,
+            "network": network,
+            "kept": {name: one.value for name, one in kept.items()},
+            "coverage": round(coverage.share, 4),
+            "loaded": len(coverage.loaded),
+            "derived": list(coverage.derived),
+            "missing": list(coverage.missing),
+            "unexpected": list(coverage.unexpected),
+            "other_blocks": list(coverage.other_blocks),
+            "differ_from_random": coverage.changed,
+        }
         click.echo(json.dumps(found, indent=1))
         return
     click.echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
@@ -76,7 +78,7 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
         ("refused in a row, blocks of another network", coverage.other_blocks),
     ):
         if names:
-            click.echo(f"{what} ({len(names)}): {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+            click.echo(f"{what} ({len(names)}): {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
 
 
 @command.command("convert")
@@ -85,18 +87,15 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
 @LAYOUT
 def convert(file: Path, out: Path, layout: str) -> None:
     """Write the encoder in FILE, of any known layout, to OUT (safetensors)."""
-    from refers_bench import plugins
-
-    room = "refers_bench.training.weight_files"
-    everything, found = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(file), path=file)
-    weights = plugins.resolve(f"{room}:encoder_only")(everything)
+    everything, found = _converted(file)
+    weights = plugins.resolve(f"{ROOM}:encoder_only")(everything)
     written = _write(out, weights, layout, {"converted_from": found.name})
     rest = len(everything) - len(weights)
     click.echo(f"{out}: {written} tensors, {found.name} -> {layout}" + (f"; {rest} more left out" if rest else ""))
 
 
 @command.command("export")
-@click.argument("manifest", type=MANIFEST)
+@MANIFEST
 @click.argument("row")
 @click.argument("out", type=FILE)
 @LAYOUT
@@ -106,20 +105,17 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
 
     OUT.json holds what a user of the weights must know: input size, mean and SD, method, source, licence.
     """
-    from refers_bench import plugins
-    from refers_bench.errors import UserError
-    from refers_bench.files import publish_json, read_json
-    from refers_bench.store.results import ResultStore
-
-    job, store = _pretraining(settings, manifest, row), ResultStore(settings.results)
-    path = store.folder(job.key) / "checkpoint.safetensors"
+    plan = planned(settings, manifest)
+    jobs = {job.name.split(".")[1]: job for job in plan.jobs if job.kind == "pretrain"}
+    if row not in jobs:
+        raise UserError(unknown("pre-trained row", row, jobs))
+    job, folder = jobs[row], settings.store.folder(jobs[row].key)
+    path = folder / "checkpoint.safetensors"
     if not path.is_file():
         raise UserError(f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
-    room = "refers_bench.training.weight_files"
-    weights, _ = plugins.resolve(f"{room}:converted")(plugins.resolve(f"{room}:read")(path), path=path)
-    record: Mapping[str, Any] = read_json(store.folder(job.key) / "run.json")
+    weights, _ = _converted(path)
     sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(
-        record,
+        read_json(folder / "run.json"),
         method=plugins.load("method", job.spec["method"]),
         layout=layout,
         source=plugins.load("dataset", job.spec["source"]["dataset"]),
@@ -131,21 +127,16 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
     click.echo(f"{out}: {written} tensors\n{sheet_path}: data sheet")
 
 
-def _pretraining(settings: Settings, manifest: Path, row: str) -> Job:
-    from refers_bench.errors import UserError, unknown
-
-    plan = planned(settings, manifest)
-    jobs = {job.name.split(".")[1]: job for job in plan.jobs if job.kind == "pretrain"}
-    if row not in jobs:
-        raise UserError(unknown("pre-trained row", row, jobs))
-    return jobs[row]
+def _converted(path: Path) -> tuple[Mapping[str, Any], Any]:
+    """Tensors of a file of any known layout under our names, and the layout that was found."""
+    found: tuple[Mapping[str, Any], Any] = plugins.resolve(f"{ROOM}:converted")(
+        plugins.resolve(f"{ROOM}:read")(path), path=path
+    )
+    return found
 
 
 def _write(out: Path, weights: Mapping[str, Any], layout: str, metadata: Mapping[str, str]) -> int:
     """Publish the weights under the names of a layout; how many tensors these are."""
-    from refers_bench import plugins
-    from refers_bench.errors import UserError
-
     if out.suffix != ".safetensors":
         raise UserError(f"'{out.suffix}'", allowed="a file that ends in .safetensors", path=out)
     if layout == "timm":

@@ -1,4 +1,4 @@
-"""When is Python's search for reference cycles only in the way?"""
+"""Pauses cyclic garbage collection while large plans and reports are built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles inside: hundreds of thousands of small objects are made and none of them is garbage."""
+    """No cyclic garbage collection inside: hundreds of thousands of small objects are made, and none is garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:

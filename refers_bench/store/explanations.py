@@ -1,4 +1,4 @@
-"""Which explanations has somebody asked for, of which cells of a manifest: one small file beside its plan?"""
+"""Keeps the list of explained cells of a manifest, in a small file beside its plan."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Explained:
 
 
 def read(results: Path, name: str) -> tuple[Explained, ...]:
-    """The explanations of a manifest's cells; none where nobody has asked for any.
+    """The explanations of a manifest's cells; empty where none was made.
 
     Raises:
         UserError: the file is damaged, or of another version.
@@ -52,9 +52,8 @@ def read(results: Path, name: str) -> tuple[Explained, ...]:
             raise ValueError(f"version {content['version']}")
         return tuple(Explained(**{**one, "maps": tuple(one["maps"])}) for one in content["explained"])
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"no readable list of explanations ({error})", allowed="explain the cells again", path=path
-        ) from error
+        found = f"no readable list of explanations ({error})"
+        raise UserError(found, allowed="explain the cells again", path=path) from error
 
 
 def add(results: Path, name: str, new: Sequence[Explained]) -> None:

@@ -1,8 +1,8 @@
-"""What has a job printed, over all its attempts, and how does that file stay small?
+"""Reads and shortens the logs of jobs: what a job printed, over all its attempts.
 
 Every job has one log, ``<results>/logs/<key>.txt``, whether it runs, is done or has failed. Attempts follow one
-another; each begins and ends with a line of its own. What is too much is left out of the middle: the beginning says how
-it came to run, the end says how it ended. Logs are for people: no result depends on them, and they may be deleted.
+another; each begins and ends with a line of its own. A log that becomes too long loses its middle: the beginning says
+how the job came to run, the end how it ended. Logs are for people: no result depends on them, and they may be deleted.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Bytes a log may have before its middle is left out, and what is kept of its beginning and its end.
+#: Bytes a log may have before its middle is removed, and bytes that are kept of its beginning and of its end.
 MOST, FIRST, LAST = 1 << 20, 1 << 17, 1 << 19
-#: Bytes in which the end of a line is looked for; progress bars have none.
+#: Bytes in which the end of a line is searched; progress bars have none.
 LINE = 1 << 12
-#: Lines of ours in a log begin with it.
+#: Lines that this package writes into a log begin with it.
 MARK = "== "
 
 
 def shorten(path: Path) -> bool:
-    """Leave out the middle of a log that has become too long, in place: whoever writes goes on at its end.
+    """Remove the middle of a log that has become too long, in place: a process that writes goes on at its end.
 
-    What is written in the moment between reading and cutting is lost with the middle.
+    What is written between reading and cutting is lost with the middle.
 
     Returns:
         Whether it was too long.
@@ -55,7 +55,7 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 class Follower:
-    """Hands out what a log has gained, in whole lines; its beginning counts as seen.
+    """Returns the lines that a log has gained.
 
     Args:
         path: of the log, which need not exist yet.
@@ -74,7 +74,7 @@ class Follower:
         try:
             with self.path.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)
-                if size < self.seen:  # the middle was left out, or somebody deleted the log
+                if size < self.seen:  # the middle was removed, or the log was deleted
                     yield f"{MARK}the log was shortened; it goes on at its end"
                     self.seen = size
                 log.seek(self.seen)

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import subprocess
 from pathlib import Path
@@ -57,13 +58,10 @@ def packages() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores and memory; GPUs are added by the job, which has torch loaded."""
-    model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    found = re.search(r"^model name[^:\n]*:(.*)$", text, flags=re.MULTILINE)
+    model = found[1].strip() if found else platform.processor() or platform.machine()
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {"cpu": model, "cores": os.cpu_count(), "memory_bytes": pages * size, "platform": platform.platform()}
 
@@ -73,14 +71,9 @@ def scheduler() -> dict[str, Any]:
     if "SLURM_JOB_ID" not in os.environ:
         return {}
     array, number = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return {
-        "scheduler": {
-            "name": "slurm",
-            "task": f"{array}_{number}" if array else os.environ["SLURM_JOB_ID"],
-            "node": os.environ.get("SLURMD_NODENAME", ""),
-            "restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
-        }
-    }
+    task = f"{array}_{number}" if array else os.environ["SLURM_JOB_ID"]
+    node, restarts = os.environ.get("SLURMD_NODENAME", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    return {"scheduler": {"name": "slurm", "task": task, "node": node, "restarts": restarts}}
 
 
 def peak_memory_bytes() -> int:

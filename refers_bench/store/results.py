@@ -1,4 +1,4 @@
-"""Where do results live, and when does a job count as done?"""
+"""Keeps results, one folder for each job that is done, and records of jobs that failed."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class ResultStore:
         return self.results / "work" / key
 
     def progress(self, key: str) -> Path:
-        """What a running job says of itself, at most once a second."""
+        """What a running job reports of itself, at most once a second."""
         return self.work_folder(key) / "progress.json"
 
     def said(self, key: str) -> dict[str, Any]:
-        """What is in `progress` now; empty before a job has said anything, or where it was cut off."""
+        """The last report in `progress`; empty before the first one, or where it was cut off."""
         try:
             return _read(self.progress(key)) or {}
         except json.JSONDecodeError:
@@ -73,7 +73,7 @@ class ResultStore:
         return _read(self._failure(key))
 
     def failed_at(self, key: str) -> int:
-        """When that was recorded: ns of the folder's own clock; 0 where there is none."""
+        """Time of that record, in ns of the file system's clock; 0 where there is none."""
         try:
             return self._failure(key).stat().st_mtime_ns
         except FileNotFoundError:
@@ -83,13 +83,13 @@ class ResultStore:
         return self.root / f"{key}{FAILURE}"
 
     def listing(self) -> Listing:
-        """Every key's state at once: a result's folder appears with its record in it, so its name says enough."""
+        """The state of every key, from one listing: a result's folder appears with its record in it."""
         done, failed = set(), set()
         with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
             for entry in entries:
                 if entry.name.endswith(FAILURE):
                     failed.add(entry.name.removesuffix(FAILURE))
-                elif not entry.name.startswith(".") and entry.is_dir():  # those are staged
+                elif not entry.name.startswith(".") and entry.is_dir():  # names with a dot are staged
                     done.add(entry.name)
         return Listing(done=frozenset(done), failed=frozenset(failed - done))
 

@@ -26,7 +26,7 @@ COMMANDS = {
         "--slots INTEGER RANGE  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]  [x>=1]",
         "--threads INTEGER RANGE  [default: the manifest's, else 1]  [x>=1]",
         "--device [auto|cpu|cuda]  [default: auto]", "--time-limit DURATION  [default: the manifest's]",
-        "--accumulate PARTS  [default: the manifest's, else 1]  [x>=1]", "--no-report",
+        "--accumulate N  [default: the manifest's, else 1]  [x>=1]", "--no-report",
     ],
     "plan MANIFEST": [
         "--explain CELL", "--jobs", "--no-write", "--forecast", "--only PATTERN",
@@ -76,6 +76,9 @@ COMMANDS = {
         "--images / --no-images  [default: images]", SIZE, "--distance INTEGER RANGE  [default: 40; 0<=x<=200]",
         f"--workers INTEGER RANGE  [default: {CORES}; x>=1]", "--report DIRECTORY", "--strict",
     ],
+    "plugins COMMAND [ARGS]...": [],
+    "plugins check FILE|PACKAGE|NAME": [],
+    "plugins list": [],
     "methods COMMAND [ARGS]...": [],
     "methods list": ["--json"],
     "datasets COMMAND [ARGS]...": [],
@@ -134,7 +137,7 @@ def test_a_commands_help_states_its_options_and_exit_codes(cli: Commands, usage:
 
 def test_every_command_is_listed_above(cli: Commands) -> None:
     names = {re.sub(r" ?[A-Z\[{].*", "", usage) for usage in COMMANDS} - {""}
-    for group in ("", "results", "results import", "data", "methods", "datasets", "weights"):
+    for group in ("", "results", "results import", "data", "methods", "datasets", "plugins", "weights"):
         out, _ = cli(*group.split(), "--help")
         listed = re.findall(r"^  ([a-z\-]+) ", out.partition("Commands:\n")[2], flags=re.MULTILINE)
         assert sorted(listed) == sorted({

@@ -87,7 +87,8 @@ def test_logs_of_a_job_that_waits_runs_and_is_done(orchestrator: Any, follow: Fo
     reader = follow(results, "logs", "slow", "-f")
     until(lambda: reader.err)
     running = orchestrator.start(jobs, workers=1)
-    until(lambda: store.log(jobs[0].key).is_file())
+    log = store.log(jobs[0].key)
+    until(lambda: log.is_file() and log.stat().st_size)  # it is there before its first line
     code, out, _ = command_in(results, "logs", "sl*w")
     assert code == 0
     assert re.match(r"== \S+ start slow \(\w{20}\), attempt 1, host \S+, process \d+, device cpu, threads 1\n", out)

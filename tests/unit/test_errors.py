@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_an_error_holds_every_problem_a_line_each() -> None:
 )
 def test_the_nearest_of_the_known_names(name: str, close: str) -> None:
     assert nearest(name, iter(["c2l", "refers", "transvw"])) == close
-    problem = unknown("method", name, {"transvw": 1, "refers": 2, "c2l": 3}, path="m.yaml", line=2)
+    problem = replace(unknown("method", name, {"transvw": 1, "refers": 2, "c2l": 3}), path="m.yaml", line=2)
     hint = f"; did you mean '{close}'?" if close else ""
     assert str(problem) == f"m.yaml:2: unknown method '{name}'; allowed: c2l, refers, transvw{hint}"
 
