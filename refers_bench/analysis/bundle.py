@@ -1,4 +1,4 @@
-"""What goes into an archive of one manifest's results, what does not, and does it say the same once it is read back?"""
+"""Gathers what goes into an archive of one manifest's results, and checks an archive that is read back."""
 
 from __future__ import annotations
 

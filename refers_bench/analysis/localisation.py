@@ -1,4 +1,4 @@
-"""Does a map over a radiograph point at the finding: from map to boxes, how far do they overlap the annotated ones?
+"""Turns a map over a radiograph into boxes, and measures how far they overlap the annotated ones.
 
 A map is stretched to [0, 1], cut at a fixed threshold, and each connected part above it gets a box. The overlap of an
 image and a class is the intersection over union of two areas: all predicted boxes together, all annotated ones

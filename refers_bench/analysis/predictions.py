@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench.analysis.statistics.placements import Units
 from refers_bench.errors import UserError
 from refers_bench.store.reading import read_table
 
 FILE = "predictions.parquet"
 #: Label of an image whose label is not known.
 UNKNOWN = -1
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +44,11 @@ class Predictions:
     def patients_known(self) -> bool:
         """Whether every image says whose it is."""
         return bool(self.patient_ids) and all(self.patient_ids)
+
+    @cached_property
+    def units(self) -> Units:
+        """What was drawn independently: patients where they are known, else images."""
+        return Units.of(len(self.image_ids), self.patients)
 
     @property
     def patients(self) -> tuple[str, ...] | None:
@@ -72,6 +81,24 @@ class Predictions:
             labels_NK=np.ascontiguousarray(self.labels_NK[order][:, columns]),
             scores_NK=np.ascontiguousarray(self.scores_NK[order][:, columns]),
         )
+
+
+def stacked(
+    runs: Mapping[_Row, Sequence[Predictions]], classes: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], dict[_Row, list[int]]]:
+    """Scores of R runs on the same images, and each row's places in them.
+
+    Args:
+        runs: row -> its runs, at least one run in all.
+        classes: their order in the result.
+
+    Returns:
+        (scores_RNK, row -> places).
+    """
+    several = [one if one.classes == tuple(classes) else one.sorted(classes) for some in runs.values() for one in some]
+    ends = accumulate(map(len, runs.values()), initial=0)
+    places = {row: list(range(start, end)) for row, (start, end) in zip(runs, pairwise(ends), strict=True)}
+    return np.stack([one.scores_NK for one in several]), places
 
 
 def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = None) -> Predictions:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
-from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
 from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
@@ -265,11 +264,10 @@ def of_plan(planned: Plan, *, store: Path, name: str) -> Results:
 
 
 def _planned(cell: Cell, results: Results, found: ClassMetrics) -> PlannedRun:
-    test = [place for place, split in enumerate(found.splits) if split == "test"]
-    defined = tuple(found.names[place] for place in test if found.aucs[place] is not None)
+    defined = found.defined("test")
     state, reason = _state(cell.key, results)
     if state == DONE and not defined:
-        reasons = dict.fromkeys(found.undefined[place] for place in test if found.undefined[place])
+        reasons = dict.fromkeys(one.undefined for one in found if one.split == "test" and one.undefined)
         reason = "no class has an AUC: " + ", ".join(reasons)
     return PlannedRun(
         method=cell.method,
@@ -284,9 +282,9 @@ def _planned(cell: Cell, results: Results, found: ClassMetrics) -> PlannedRun:
             key=cell.key,
             state=state,
             reason=reason,
-            mean_auc=mean_over_classes(found.aucs[place] for place in test),
+            mean_auc=found.mean("test"),
             defined=defined,
-            n_classes=len(test) or len(results.spec(cell.key).get("classes", ())),
+            n_classes=found.splits.count("test") or len(results.spec(cell.key).get("classes", ())),
         ),
     )
 

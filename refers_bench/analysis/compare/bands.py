@@ -1,4 +1,4 @@
-"""How far may a class AUC be from a baseline's, why so far, and is it within that band over all seeds?"""
+"""Sets the band within which a class AUC may differ from a baseline's, and tests over all seeds that it does not."""
 
 from __future__ import annotations
 

@@ -13,10 +13,9 @@ import numpy as np
 from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
 from refers_bench.analysis.compare import pairs
 from refers_bench.analysis.held_out import DIFFER as DIFFER_IMAGES
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
-from refers_bench.analysis.statistics.placements import Units
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.analysis.statistics.significance import Refusal, TTest, t_test
 from refers_bench.files import sha256_of
@@ -246,13 +245,12 @@ def _images(
     for found in (*loaded[0], *loaded[1]):
         if reference.differs(found) or np.isnan(found.scores_NK).any():
             return None
-    scores = np.stack([found.sorted(reference.classes).scores_NK for side in loaded for found in side])
-    split = len(loaded[0])
+    scores_RNK, places = stacked(dict(enumerate(loaded)), reference.classes)
     try:
-        means = mean_aucs(reference.labels_NK, scores, units=Units.of(len(reference.image_ids), reference.patients))
+        means = mean_aucs(reference.labels_NK, scores_RNK, units=reference.units)
     except ValueError:
         return None
-    return means.difference(list(range(split, len(scores))), list(range(split)))
+    return means.difference(places[1], places[0])
 
 
 def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[str, tuple[float | None, float | None]]:

@@ -13,7 +13,6 @@ from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, T
 from refers_bench.analysis.compare import pairs
 from refers_bench.analysis.compare.bands import FIXED, STATED, BandTest, band_tests, stored_band
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
 from refers_bench.errors import Problem, UserError
 from refers_bench.store.plan import Plan
@@ -163,23 +162,17 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
         method, dataset, task, ratio, seed = match.groups()
         metrics = ClassMetrics.of(
             ClassMetric(
-                name=label,
-                split=pairs.SPLIT,
-                auc=stored.get("auc"),
-                n_pos=int(stored["n_pos"]),
-                n_neg=int(stored["n_neg"]),
-                undefined=str(stored.get("undefined", "")),
+                label, pairs.SPLIT, one.get("auc"), int(one["n_pos"]), int(one["n_neg"]), str(one.get("undefined", ""))
             )
-            for label, stored in cell["classes"].items()
+            for label, one in cell["classes"].items()
         )
-        defined = tuple(metric.name for metric in metrics if metric.auc is not None)
         run = SeedRun(
             seed=int(seed),
             key=str(cell.get("key", "")),
             state=DONE,
-            defined=defined,
+            defined=metrics.defined(pairs.SPLIT),
             n_classes=len(metrics),
-            mean_auc=mean_over_classes(metric.auc for metric in metrics),
+            mean_auc=metrics.mean(pairs.SPLIT),
         )
         target = Target(dataset=dataset, task=task, label_ratio=round(float(ratio) / 100, 12))
         planned.append(

@@ -1,4 +1,4 @@
-"""Which figures did the paper publish?
+"""Holds the figures that the paper published.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3; notes on the transcription in
 ``results/published/README.md``.

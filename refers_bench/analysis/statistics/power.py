@@ -1,4 +1,4 @@
-"""Which true difference does a two-sided t-test find, and how often: power and minimum detectable difference?"""
+"""Computes the power of a two-sided t-test, and the smallest true difference that it detects."""
 
 from __future__ import annotations
 
