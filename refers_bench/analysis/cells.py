@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from refers_bench.analysis.statistics.auc import mean_over_classes
-from refers_bench.analysis.statistics.seeds import SeedRun
-from refers_bench.store.plan import cell_name
+from refers_bench.analysis.statistics.seeds import DONE, SeedRun
+from refers_bench.store.plan import Cell, cell_name
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -92,6 +92,31 @@ class PlannedRun:
     run: SeedRun
     metrics: ClassMetrics = NO_METRICS
     best_of: str = ""
+
+    @classmethod
+    def of(
+        cls, cell: Cell, metrics: ClassMetrics, *, state: str = DONE, reason: str = "", n_classes: int = 0
+    ) -> PlannedRun:
+        """A cell of a plan with its metrics; `n_classes` counts where it has none."""
+        run = SeedRun(
+            seed=cell.seed,
+            key=cell.key,
+            state=state,
+            reason=reason,
+            mean_auc=metrics.mean("test"),
+            defined=metrics.defined("test"),
+            n_classes=metrics.splits.count("test") or n_classes,
+        )
+        return cls(
+            method=cell.method,
+            label=cell.label,
+            target=Target(dataset=cell.dataset, task=cell.task, label_ratio=cell.label_ratio),
+            synthetic=cell.synthetic,
+            footnotes=cell.footnotes,
+            run=run,
+            metrics=metrics,
+            best_of=cell.best_of,
+        )
 
     @property
     def validation_auc(self) -> float:

@@ -64,7 +64,7 @@ class ClassTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStatistics:
-    """What the test images say of one column.
+    """Statistics of one column over its test images.
 
     Attributes:
         target: the column.

@@ -42,7 +42,7 @@ class Predictions:
 
     @property
     def patients_known(self) -> bool:
-        """Whether every image says whose it is."""
+        """Whether the patient of every image is known."""
         return bool(self.patient_ids) and all(self.patient_ids)
 
     @cached_property

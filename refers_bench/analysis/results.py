@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
-from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
+from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedSummary, summarise
 from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.store import plan
@@ -118,7 +118,7 @@ class Results:
 
     @cached_property
     def footnotes(self) -> dict[str, tuple[str, ...]]:
-        """Row name -> what must be said of that row."""
+        """Row name -> footnotes of that row."""
         notes: dict[str, dict[str, None]] = {}
         for run in self.planned:
             notes.setdefault(run.method, {}).update(dict.fromkeys(run.footnotes))
@@ -179,12 +179,22 @@ class Results:
         # Column by column: millions of rows as dictionaries would not fit a laptop.
         columns: dict[str, list[Any]] = {}
         for planned in self.planned:
-            found = planned.metrics
-            for name, value in (*_where(self.name, planned).items(), ("key", planned.run.key)):
-                columns.setdefault(name, []).extend([value] * len(found))
-            for name, attribute in METRIC_COLUMNS.items():
-                columns.setdefault(name, []).extend(getattr(found, attribute))
+            for name, values in self._metric_columns(planned).items():
+                columns.setdefault(name, []).extend(values)
         return pd.DataFrame(columns)
+
+    def metric_rows(self) -> Iterable[dict[str, Any]]:
+        """Rows of `metrics_frame`."""
+        for planned in self.planned:
+            columns = self._metric_columns(planned)
+            yield from (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+
+    def _metric_columns(self, planned: PlannedRun) -> dict[str, Sequence[Any]]:
+        """Columns of the metrics of one seed."""
+        found = planned.metrics
+        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned).items()}
+        own = {name: getattr(found, attribute) for name, attribute in METRIC_COLUMNS.items()}
+        return {**repeated, **own, "key": (planned.run.key,) * len(found)}
 
     def cell_rows(self) -> Iterable[dict[str, Any]]:
         """Tidy: one row per method x target x seed."""
@@ -199,13 +209,6 @@ class Results:
                 "n_classes": run.n_classes,
                 "key": run.key,
             }
-
-    def metric_rows(self) -> Iterable[dict[str, Any]]:
-        """Rows of `metrics_frame`."""
-        for planned in self.planned:
-            where, columns = _where(self.name, planned), [getattr(planned.metrics, a) for a in METRIC_COLUMNS.values()]
-            for values in zip(*columns, strict=True):
-                yield {**where, **dict(zip(METRIC_COLUMNS, values, strict=True)), "key": planned.run.key}
 
 
 def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
@@ -264,29 +267,12 @@ def of_plan(planned: Plan, *, store: Path, name: str) -> Results:
 
 
 def _planned(cell: Cell, results: Results, found: ClassMetrics) -> PlannedRun:
-    defined = found.defined("test")
     state, reason = _state(cell.key, results)
-    if state == DONE and not defined:
+    if state == DONE and not found.defined("test"):
         reasons = dict.fromkeys(one.undefined for one in found if one.split == "test" and one.undefined)
         reason = "no class has an AUC: " + ", ".join(reasons)
-    return PlannedRun(
-        method=cell.method,
-        label=cell.label,
-        target=Target(dataset=cell.dataset, task=cell.task, label_ratio=cell.label_ratio),
-        synthetic=cell.synthetic,
-        footnotes=cell.footnotes,
-        best_of=cell.best_of,
-        metrics=found,
-        run=SeedRun(
-            seed=cell.seed,
-            key=cell.key,
-            state=state,
-            reason=reason,
-            mean_auc=found.mean("test"),
-            defined=defined,
-            n_classes=found.splits.count("test") or len(results.spec(cell.key).get("classes", ())),
-        ),
-    )
+    n_classes = len(results.spec(cell.key).get("classes", ()))
+    return PlannedRun.of(cell, found, state=state, reason=reason, n_classes=n_classes)
 
 
 def _state(key: str, results: Results) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.analysis.statistics.significance import Refusal, TTest, t_test
 from refers_bench.files import sha256_of
 
-#: What can be said of the predictions of a cell that both sides have.
+#: How the predictions of a cell that both sides have compare.
 IDENTICAL, EQUAL, DIFFER, OTHER_IMAGES, NONE = (
     "same bytes",
     "same scores",
@@ -109,7 +109,7 @@ class Difference:
     """All that differs.
 
     Attributes:
-        names: of the two sides, as they were asked for.
+        names: of the two sides, as the user gave them.
         only: names of the cells that A alone, and B alone, has.
         cells: that both have.
         means: table cells that both have a figure of.
@@ -128,7 +128,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs; what could not be compared is no difference, but stands in the notes."""
+        """Whether nothing differs; what could not be compared is no difference, but is in the notes."""
         alike = all(cell.same for cell in self.cells) and all(mean.same for mean in self.means)
         return alike and not any(self.only) and not self.settings and not self.specifications
 
@@ -146,7 +146,7 @@ def compare(
         first: A.
         second: B.
         names: what to call them.
-        progress: told (done, total) of the table cells.
+        progress: called with (done, total) table cells.
     """
     paired = pairs.cells(first, second)
     both = [(one, other) for one, other in paired.values() if one is not None and other is not None]
@@ -293,7 +293,7 @@ def _specifications(
 
 
 def _flat(results: Results, key: str) -> dict[str, Any]:
-    """Specification of a job and of the jobs it needs, as dotted names; needed jobs stand under their kind."""
+    """Specification of a job and of the jobs it needs, as dotted names; needed jobs are listed under their kind."""
     found: dict[str, Any] = {}
 
     def add(node: Any, prefix: str) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, Target
+from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun
 from refers_bench.analysis.compare import pairs
 from refers_bench.analysis.compare.bands import FIXED, STATED, BandTest, band_tests, stored_band
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
+from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE
 from refers_bench.errors import Problem, UserError
-from refers_bench.store.plan import Plan
+from refers_bench.store.plan import Cell, Plan
 from refers_bench.store.reading import read_json
 
 VERSION = 1
@@ -152,7 +152,7 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
     """A baseline's cells as results without records or predictions, to be compared with others.
 
     Raises:
-        UserError: a cell's name says no row, column and seed.
+        UserError: a cell's name does not give row, column and seed.
     """
     planned = []
     for name, cell in baseline["cells"].items():
@@ -166,20 +166,9 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
             )
             for label, one in cell["classes"].items()
         )
-        run = SeedRun(
-            seed=int(seed),
-            key=str(cell.get("key", "")),
-            state=DONE,
-            defined=metrics.defined(pairs.SPLIT),
-            n_classes=len(metrics),
-            mean_auc=metrics.mean(pairs.SPLIT),
-        )
-        target = Target(dataset=dataset, task=task, label_ratio=round(float(ratio) / 100, 12))
-        planned.append(
-            PlannedRun(
-                method=method, label=method, target=target, synthetic=False, footnotes=(), run=run, metrics=metrics
-            )
-        )
+        where: dict[str, Any] = {"method": method, "label": method, "dataset": dataset, "task": task}
+        share, key = round(float(ratio) / 100, 12), str(cell.get("key", ""))
+        planned.append(PlannedRun.of(Cell(**where, label_ratio=share, seed=int(seed), key=key), metrics))
     name = str(baseline.get("manifest", ""))
     return Results(name=name, plan=Plan(name=name), store=Path("no-store"), planned=tuple(planned))
 
@@ -206,8 +195,8 @@ def _cell_problems(cell: Any) -> list[str]:
 def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
     """Compare every class AUC of every cell with the baseline's.
 
-    A cell the baseline lacks is as incomplete as one the results lack: a check that passes over what it does
-    not know would pass for ever.
+    A cell that the baseline lacks is as incomplete as one that the results lack: a check that ignores unknown cells
+    would always pass.
 
     Args:
         results: of the same manifest.

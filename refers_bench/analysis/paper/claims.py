@@ -1,10 +1,10 @@
-"""Reads the statements of a paper from YAML and says which of them hold on a column of evidence."""
+"""Reads the statements of a paper from YAML and decides which of them hold on a column of evidence."""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -27,17 +27,7 @@ HOLDS, FAILS, UNDECIDED, NO_DATA = "holds", "fails", "undecided", "no data"
 #: In the order in which they are counted.
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NO_DATA)
 #: Columns of Tables 1 and 2, in the paper's order: what "all" means in a claim's ``columns``.
-COLUMNS = (
-    ("nih", 0.01),
-    ("nih", 0.1),
-    ("nih", 1.0),
-    ("vinbigdata", 0.01),
-    ("vinbigdata", 0.1),
-    ("vinbigdata", 1.0),
-    ("shenzhen", 1.0),
-    ("covid-t1", 1.0),
-    ("covid-t2", 1.0),
-)
+COLUMNS = (*product(("nih", "vinbigdata"), (0.01, 0.1, 1.0)), *product(("shenzhen", "covid-t1", "covid-t2"), (1.0,)))
 _BOUNDS = ("about", "tolerance", "at_least", "at_most", "above", "below")
 _Text = Annotated[str, Field(min_length=1)]
 #: Row titles of P-values in the published tables.
@@ -65,11 +55,7 @@ def _columns(given: Any) -> tuple[tuple[str, float], ...]:
             case _:
                 raise ValueError(f"columns: {one!r} is neither a target nor [target, ratio]")
         if not columns:
-            known = tuple(dict.fromkeys(name for name, _ in COLUMNS))
-            near = nearest(target, known)
-            raise ValueError(
-                f"columns: no column {one!r}; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
-            )
+            raise ValueError(f"columns: no column {one!r}{_allowed(target, dict(COLUMNS))}")
         found += columns
     return tuple(dict.fromkeys(found))
 
@@ -83,18 +69,21 @@ def _check(leaf: Leaf) -> None:
         checks.append((finding, plugins.load("dataset", dataset).tasks[task].classes, f"class of {target}"))
     for given, known, what in checks:
         if given not in known:
-            near = nearest(given, known)
-            raise ValueError(
-                f"unknown {what} '{given}'; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
-            )
+            raise ValueError(f"unknown {what} '{given}'{_allowed(given, known)}")
+
+
+def _allowed(given: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known names, and the one nearest to what was given."""
+    near = nearest(given, known)
+    return f"; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
 
 
 class Claim(BaseModel):
-    """One quantitative statement, as it stands in the file.
+    """One quantitative statement, as the file has it.
 
     Attributes:
         id: name.
-        place: where the paper says it.
+        place: where in the paper.
         statement: in our words.
         text: the expression as written; AUCs in per cent.
         columns: (target, ratio) that it is taken over; () when it names its own.
@@ -248,7 +237,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def _said(detail: ErrorDetails) -> str:
-    """What does not fit, in the words of the file."""
+    """What does not fit the schema, as an error message."""
     key = ".".join(map(str, detail["loc"]))
     match detail["type"]:
         case "model_type":

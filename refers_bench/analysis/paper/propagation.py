@@ -27,7 +27,7 @@ Limits = tuple[float, float]
 
 
 def shared(tails: Tails, *, over: str, count: int) -> Tails:
-    """The levels at which each of `count` values is asked, so that their "min" or "max" keeps `tails`."""
+    """The levels at which each of `count` values is tested, so that their "min" or "max" keeps `tails`."""
     low, high = tails
     return (low, high / count) if over == "min" else (low / count, high)
 

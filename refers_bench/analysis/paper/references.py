@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.published import TARGETS, PublishedValue, published_values, row_of
+from refers_bench.analysis.paper.published import PublishedValue, column, published_values, row_of
 from refers_bench.analysis.results import Results, load
 from refers_bench.analysis.statistics.replication import Replication, replication
 from refers_bench.analysis.statistics.seeds import SeedSummary
@@ -60,12 +60,6 @@ def differences_of_release(results: Results) -> tuple[float, ...]:
     return tuple(one.released - one.published.value for one in references(results) if one.released is not None)
 
 
-def column_of(value: PublishedValue) -> Target:
-    """The table column a published figure stands in."""
-    dataset, task = TARGETS[value.target]
-    return Target(dataset=dataset, task=task, label_ratio=value.label_ratio)
-
-
 def _references(results: Results) -> Iterator[Reference]:
     release = release_of(results)
     ours = results.origin != "released"
@@ -74,7 +68,7 @@ def _references(results: Results) -> Iterator[Reference]:
         # Table 2 prints REFERS' figures of Table 1 again.
         if value.statistic != "mean_auc_percent" or (value.table == 2 and value.method == "REFERS"):
             continue
-        target = column_of(value)
+        target = column(value.target, value.label_ratio)
         # Table 3 prints figures of Tables 1 and 2 again.
         figure = (row_of(value.method, results.methods), target, value.value)
         if figure[0] is not None and figure in seen:

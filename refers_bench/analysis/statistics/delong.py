@@ -107,22 +107,6 @@ def delong(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units | Non
     )
 
 
-def pair(found: Delong | Refusal, first: int, second: int) -> DelongTest | Refusal:
-    """The test of two of the methods; refused where their difference has no variance.
-
-    Args:
-        found: from `delong`.
-        first: place of the first method.
-        second: place of the second.
-    """
-    if isinstance(found, Refusal):
-        return found
-    weights_M = np.zeros(len(found.auc_M))
-    weights_M[first] += 1
-    weights_M[second] -= 1
-    return contrast(found, weights_M)
-
-
 def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | Refusal:
     """The test of a weighted sum of AUCs against 0, such as the mean over one method's seeds minus another's.
 

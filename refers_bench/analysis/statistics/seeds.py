@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-#: What can be said of one seed of one cell.
+#: State of one seed of one cell.
 DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
 STATES = (DONE, FAILED, UNAVAILABLE, MISSING)
 
@@ -86,7 +86,7 @@ class SeedSummary:
 
     @property
     def state(self) -> str:
-        """`DONE` when any seed counts; else the worst thing that can be said."""
+        """`DONE` when any seed counts; else the worst state of a seed."""
         if self.n:
             return DONE
         for state in (FAILED, UNAVAILABLE):
