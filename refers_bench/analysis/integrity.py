@@ -112,17 +112,14 @@ class _Pair:
         return self.relation.kind, self.relation.part, self.images, self.relation.unit
 
 
-#: Of related scores: (kind of relation, part of the images) -> kind of finding.
-RELATED = {
-    (IDENTICAL, ALL): IDENTICAL,
-    (IDENTICAL, POSITIVE): f"{IDENTICAL} of the positive images",
-    (IDENTICAL, NEGATIVE): f"{IDENTICAL} of the negative images",
-    **{(kind, part): kind for kind in (AFFINE, NEAR) for part in (ALL, POSITIVE, NEGATIVE)},
-}
+#: Part of the images -> kind of finding about identical scores; for other relations the part makes no difference.
+SAME = {ALL: IDENTICAL, **{part: f"{IDENTICAL} of the {part} images" for part in (POSITIVE, NEGATIVE)}}
 KINDS = (
     "labels differ",
     "test lists differ",
-    *dict.fromkeys(RELATED.values()),
+    *SAME.values(),
+    AFFINE,
+    NEAR,
     "constant scores",
     "quantised scores",
     "NaN scores",
@@ -183,13 +180,9 @@ def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
 
 def _lists(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:
     """Differences between the runs' test images and labels."""
-    names = list(predictions)
-    if not names:
-        return
-    first = predictions[names[0]]
-    for name in names[1:]:
-        other = predictions[name]
-        runs = (names[0], name)
+    (name, first), *others = predictions.items()
+    for other_name, other in others:
+        runs = (name, other_name)
         if other.image_ids != first.image_ids or other.classes != first.classes:
             shared = len(set(first.image_ids) & set(other.image_ids))
             text = f"{len(first.image_ids)} and {len(other.image_ids)} test images, {shared} in both"
@@ -258,7 +251,7 @@ def _groups(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[
             held = {one.label for several in inside.values() for one in several}
             closeness = _closeness(inside, unit)
             yield Finding(
-                kind=RELATED[kind, part],
+                kind=SAME[part] if kind == IDENTICAL else kind,
                 target=target,
                 runs=runs,
                 classes=tuple(name for name in _classes(predictions) if name in held),

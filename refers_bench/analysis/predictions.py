@@ -135,19 +135,19 @@ def _pivot(table: Any, *, path: Path, classes: Sequence[str] | None) -> Predicti
     patients, patient_of_row = _codes(table["patient_id"])
     # A dictionary may hold values that only rows of another split use.
     used = np.unique(image_of_row)
-    used = used[np.argsort(np.array([images[code] for code in used], dtype=object))] if len(used) else used
+    used = used[np.argsort(np.array([images[code] for code in used], dtype=object))]
     place = np.full(len(images), -1, np.int64)
     place[used] = np.arange(len(used))
     wanted = (
         tuple(classes) if classes is not None else tuple(dict.fromkeys(names[c] for c in dict.fromkeys(class_of_row)))
     )
     column = np.array([wanted.index(name) if name in wanted else -1 for name in names], np.int64)
-    rows, columns = place[image_of_row], column[class_of_row] if len(class_of_row) else class_of_row
+    rows, columns = place[image_of_row], column[class_of_row]
     if len(columns) and (columns < 0).any():
         stray = names[int(class_of_row[int(np.argmax(columns < 0))])]
         raise UserError(f"holds the class '{stray}'", allowed=", ".join(wanted), path=path)
     shape = (len(used), len(wanted))
-    times = np.bincount(rows * len(wanted) + columns, minlength=shape[0] * shape[1]) if wanted else np.zeros(0, int)
+    times = np.bincount(rows * len(wanted) + columns, minlength=shape[0] * shape[1])
     if (times != 1).any():
         row, wrong = divmod(int(np.argmax(times != 1)), len(wanted))
         text = f"image '{images[used[row]]}' has {times[row * len(wanted) + wrong]} rows of the class '{wanted[wrong]}'"

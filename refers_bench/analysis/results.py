@@ -150,19 +150,16 @@ class Results:
         path = self.store / key / "history.parquet"
         if not path.is_file():
             return {}
-        curves: dict[str, tuple[list[int], list[float]]] = {}
+        curves: dict[str, list[tuple[int, float]]] = {}
         for row in read_table(path, "history").to_pylist():
             if row["value"] is not None:
-                steps, values = curves.setdefault(row["name"], ([], []))
-                steps.append(int(row["step"]))
-                values.append(float(row["value"]))
-        wanted = [
-            found
-            for name in names
-            for found in curves
-            if found == name or (name.endswith("/") and found.startswith(name))
-        ]
-        return {name: (tuple(curves[name][0]), tuple(curves[name][1])) for name in dict.fromkeys(wanted)}
+                curves.setdefault(row["name"], []).append((int(row["step"]), float(row["value"])))
+        wanted: dict[str, None] = {}
+        for name in names:
+            alike = (found for found in curves if found.startswith(name)) if name.endswith("/") else (name,)
+            wanted |= dict.fromkeys(found for found in alike if found in curves)
+        columns = {name: zip(*curves[name], strict=True) for name in wanted}
+        return {name: (steps, values) for name, (steps, values) in columns.items()}
 
     def failed_needs(self, key: str) -> tuple[str, ...]:
         """Keys of the failed jobs that keep a job from being done: itself, or jobs it needs."""

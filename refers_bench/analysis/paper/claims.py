@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from refers_bench import plugins
-from refers_bench.analysis.paper.expression import REDUCTIONS, Leaf, class_of, leaves, parse, value
+from refers_bench.analysis.paper.expression import REDUCTIONS, Expression, Leaf, class_of, parse
 from refers_bench.analysis.paper.figures import Evidence, Figure, Missing, Undecidable
 from refers_bench.analysis.paper.propagation import ALPHA, Limits, limits, linear, reduced, shared
 from refers_bench.analysis.paper.published import METHODS, TARGETS, published_values
@@ -28,6 +26,8 @@ HOLDS, FAILS, UNDECIDED, NO_DATA = "holds", "fails", "undecided", "no data"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NO_DATA)
 #: Columns of Tables 1 and 2, in the paper's order: what "all" means in a claim's ``columns``.
 COLUMNS = (*product(("nih", "vinbigdata"), (0.01, 0.1, 1.0)), *product(("shenzhen", "covid-t1", "covid-t2"), (1.0,)))
+#: The claims that come with the package.
+OF_THE_PAPER = Path(__file__).with_name("claim_files") / "refers2022.yaml"
 _BOUNDS = ("about", "tolerance", "at_least", "at_most", "above", "below")
 _Text = Annotated[str, Field(min_length=1)]
 #: Row titles of P-values in the published tables.
@@ -114,14 +114,17 @@ class Claim(BaseModel):
     def _understood(self) -> Claim:
         """The bounds fit each other, and every figure that the expression asks for can be there."""
         _ = self.bounds
-        for leaf in dict.fromkeys(leaf for place in self.places for leaf in leaves(self.tree, place)):
+        for leaf in dict.fromkeys(leaf for place in self.places for leaf in self.at(place).leaves()):
             _check(leaf)
         return self
 
     @cached_property
-    def tree(self) -> ast.expr:
-        """The expression, parsed."""
+    def _expression(self) -> Expression:
         return parse(self.text, self.places[0])
+
+    def at(self, place: Mapping[str, Any]) -> Expression:
+        """The expression in one of `places`."""
+        return replace(self._expression, names=place)
 
     @cached_property
     def places(self) -> tuple[Mapping[str, Any], ...]:
@@ -212,12 +215,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
     Raises:
         UserError: not YAML, an unknown key, an expression or name that is not understood; with line and column.
     """
-    if path is None:
-        with resources.as_file(
-            resources.files("refers_bench.analysis.paper").joinpath("claim_files/refers2022.yaml")
-        ) as own:
-            return load(own)
-    text = read(path)
+    text = read(OF_THE_PAPER if path is None else path)
     content = text.content
     if not isinstance(content, Mapping) or not isinstance(content.get("claims"), list):
         raise UserError("no list 'claims'", allowed="version, source, claims", path=path)
@@ -268,7 +266,7 @@ def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
     absent: list[Missing] = []
     for place in claim.places:
         try:
-            found |= {leaf: evidence.figure(leaf) for leaf in leaves(claim.tree, place)}
+            found |= {leaf: evidence.figure(leaf) for leaf in claim.at(place).leaves()}
             here.append(place)
         except Missing as missing:
             absent.append(missing)
@@ -304,7 +302,7 @@ def _why(absent: Sequence[Missing]) -> str:
 
 
 def _total(claim: Claim, places: Sequence[Mapping[str, Any]], figures: Mapping[Leaf, float]) -> float:
-    return REDUCTIONS[claim.over]([value(claim.tree, figures.__getitem__, place) for place in places])
+    return REDUCTIONS[claim.over]([claim.at(place).value(figures.__getitem__) for place in places])
 
 
 def _interval(
@@ -315,7 +313,7 @@ def _interval(
         tails = (ALPHA, ALPHA)
         return linear(lambda figures: _total(claim, places, figures), found, evidence, tails=tails)
     tails = shared((ALPHA, ALPHA), over=claim.over, count=len(claim.places))
-    return reduced([limits(claim.tree, found, place, evidence, tails=tails) for place in places], over=claim.over)
+    return reduced([limits(claim.at(place), found, evidence, tails=tails) for place in places], over=claim.over)
 
 
 def _refuting(
@@ -328,9 +326,7 @@ def _refuting(
     while True:
         tails = shared((ALPHA, ALPHA), over=claim.over, count=max(1, len(claim.places) - len(refuted)))
         ends = [
-            (place, *limits(claim.tree, found, place, evidence, tails=tails))
-            for place in places
-            if place not in refuted
+            (place, *limits(claim.at(place), found, evidence, tails=tails)) for place in places if place not in refuted
         ]
         more = [p for p, low, high in ends if (claim.too_low(high) if claim.over == "min" else claim.too_high(low))]
         if not more:

@@ -14,7 +14,7 @@ from refers_bench.analysis.paper.expression import Leaf, class_of
 from refers_bench.analysis.paper.figures import Error, Evidence, Figure, Missing, Undecidable, combined
 from refers_bench.analysis.paper.published import BASELINES, column, row_of
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd
+from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd, without_spread
 from refers_bench.analysis.statistics.significance import Refusal, best, compare
 
 
@@ -84,10 +84,9 @@ class Reproduced(_OfResults):
         values = {leaf: self._values(leaf) for leaf in weights}
         seeds = list(next(iter(values.values())))
         sums = [math.fsum(weight * values[leaf][seed] for leaf, weight in weights.items()) for seed in seeds]
-        _, sd = mean_sd(sums)
-        if sd <= 1e-12 * max(1.0, *map(abs, sums)):
+        if without_spread(sums):
             raise Undecidable("zero variance of the difference over seeds")
-        return Error(se=sd / math.sqrt(len(sums)), df=len(sums) - 1)
+        return Error(se=mean_sd(sums)[1] / math.sqrt(len(sums)), df=len(sums) - 1)
 
     def _values(self, leaf: Leaf) -> dict[int, float]:
         """Seed -> AUC in per cent, of all planned seeds."""
@@ -184,19 +183,13 @@ class Released(_OfResults):
         return math.sqrt(variance) * 100
 
     def _covariance(self, target: Target, finding: str) -> ImageCovariance:
-        where = (target.dataset, target.task, finding)
-        if where not in self._known:
-            self._known[where] = self._computed(target, finding)
-        found = self._known[where]
-        if isinstance(found, Refusal):
-            raise Undecidable(f"no interval over test images: {found.reason}")
-        return found
-
-    def _computed(self, target: Target, finding: str) -> ImageCovariance | Refusal:
         task = (target.dataset, target.task)
         if task not in self._read:
             self._read[task] = read_together(self.results, *task)
-        read = self._read[task]
-        if isinstance(read, Refusal):
-            return read
-        return read.of_class(finding) if finding else read.of_means()
+        same, where = self._read[task], (*task, finding)
+        if isinstance(same, SameImages) and where not in self._known:
+            self._known[where] = same.of_class(finding) if finding else same.of_means()
+        found = same if isinstance(same, Refusal) else self._known[where]
+        if isinstance(found, Refusal):
+            raise Undecidable(f"no interval over test images: {found.reason}")
+        return found

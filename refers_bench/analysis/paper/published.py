@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import product
 
 from refers_bench.analysis.cells import Target
 
@@ -102,9 +103,6 @@ def published(
 
 def row_of(title: str, names: Iterable[str]) -> str | None:
     """The row of a manifest that a published row title means, or None."""
-    known = list(names)
-    for wanted in METHODS.get(title, ()):
-        for name in known:
-            if name == wanted or (wanted.endswith("_") and name.startswith(wanted)):
-                return name
-    return None
+    pairs = product(METHODS.get(title, ()), names)
+    meant = (name for wanted, name in pairs if name == wanted or (wanted[-1] == "_" and name.startswith(wanted)))
+    return next(meant, None)

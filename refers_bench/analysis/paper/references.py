@@ -77,8 +77,7 @@ def _references(results: Results) -> Iterator[Reference]:
         summary = _summary(results, value, target) if ours else None
         files = _summary(release, value, target) if release is not None and value.table != 3 else None
         # The release fills the column where our manifest has the target, or where it is the subject.
-        wanted = summary is not None or (files is not None and (not ours or target in results.targets))
-        if not wanted:
+        if summary is None and (files is None or (ours and target not in results.targets)):
             continue
         yield Reference(
             published=value,
@@ -90,10 +89,7 @@ def _references(results: Results) -> Iterator[Reference]:
 
 
 def _summary(results: Results | None, value: PublishedValue, target: Target) -> SeedSummary | None:
-    if results is None:
-        return None
-    row = row_of(value.method, results.methods)
-    return None if row is None else results.cells.get((row, target))
+    return None if results is None else results.cells.get((row_of(value.method, results.methods) or "", target))
 
 
 def _verdict(

@@ -118,6 +118,11 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def without_spread(values: Sequence[float]) -> bool:
+    """Whether values differ by rounding alone, which may leave 1e-17 between values that are the same."""
+    return mean_sd(values)[1] <= 1e-12 * max(1.0, *map(abs, values))
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """95 % interval of the mean by the t distribution with n - 1 degrees of freedom.
 
