@@ -1,1 +1,1 @@
-"""What do the stored predictions say: AUCs, seed statistics, tests?"""
+"""What the stored predictions say: AUCs, summaries over seeds, tests, comparisons, the paper's claims."""

@@ -1,4 +1,4 @@
-"""What goes into an archive of one manifest's results, what does not, and does it say the same once it is read back?"""
+"""Gathers what goes into an archive of one manifest's results, and checks an archive that is read back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,15 +40,15 @@ class Contents:
 
     Attributes:
         members: name -> content, or the file that holds it.
-        replaced: placeholder -> how many absolute paths it stands for.
+        replaced: placeholder -> how many absolute paths it replaces.
         jobs: finished jobs by kind.
         left_out: weights and other files that stay behind, by name -> number.
     """
 
     members: dict[str, bytes | Path] = field(default_factory=dict)
     replaced: Mapping[str, int] = field(default_factory=dict)
-    jobs: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    jobs: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def _json(value: Any) -> bytes:
@@ -69,7 +70,7 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
     """Lock, records, predictions, metrics, label subsets, curves, failures and environment of a manifest.
 
     Absolute paths in JSON files are replaced (`Contents.replaced`). Prepared images, indices (which hold report text),
-    tokenizers (made from reports) and, unless asked for, checkpoints stay behind.
+    tokenizers (made from reports) and, by default, checkpoints are left out.
 
     Args:
         results: of the manifest.
@@ -124,10 +125,10 @@ def _gather_job(
     results: Results, key: str, record: Mapping[str, Any], contents: Contents, scrub: Scrubber, *, checkpoints: bool
 ) -> None:
     kind = results.jobs[key].kind
-    contents.jobs[kind] = contents.jobs.get(kind, 0) + 1
+    contents.jobs[kind] += 1
     for path in sorted((results.store / key).iterdir()):
         if not travels(kind, path.name, checkpoints=checkpoints):
-            contents.left_out[path.name] = contents.left_out.get(path.name, 0) + 1
+            contents.left_out[path.name] += 1
             continue
         if path.name == FILE:
             _check_ids(path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from refers_bench.analysis.statistics.auc import mean_over_classes
-from refers_bench.analysis.statistics.seeds import SeedRun
+from refers_bench.analysis.statistics.seeds import DONE, SeedRun
+from refers_bench.store.plan import Cell, cell_name
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -18,8 +20,7 @@ class Target:
     label_ratio: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassMetric:
+class ClassMetric(NamedTuple):
     """AUC of one class in one fine-tune result.
 
     Attributes:
@@ -36,7 +37,7 @@ class ClassMetric:
     undefined: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ClassMetrics:
     """The metrics of one result, by column: a hundred thousand results as objects of their own would not fit a laptop.
 
@@ -44,48 +45,39 @@ class ClassMetrics:
         names, splits, aucs, n_pos, n_neg, undefined: one value per class and split, see `ClassMetric`.
     """
 
-    names: tuple[str, ...]
-    splits: tuple[str, ...]
-    aucs: tuple[float | None, ...]
-    n_pos: tuple[int, ...]
-    n_neg: tuple[int, ...]
-    undefined: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, place: int) -> ClassMetric:
-        return ClassMetric(
-            name=self.names[place],
-            split=self.splits[place],
-            auc=self.aucs[place],
-            n_pos=self.n_pos[place],
-            n_neg=self.n_neg[place],
-            undefined=self.undefined[place],
-        )
-
-    def __iter__(self) -> Iterator[ClassMetric]:
-        return map(self.__getitem__, range(len(self.names)))
-
-    def by_class(self, split: str) -> dict[str, ClassMetric]:
-        """Class name -> its metric on one split; of a name that repeats, the last."""
-        return {self.names[place]: self[place] for place, found in enumerate(self.splits) if found == split}
+    names: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    aucs: tuple[float | None, ...] = ()
+    n_pos: tuple[int, ...] = ()
+    n_neg: tuple[int, ...] = ()
+    undefined: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, metrics: Iterable[ClassMetric]) -> ClassMetrics:
         """Single metrics as columns."""
-        rows = tuple(metrics)
-        return cls(
-            names=tuple(one.name for one in rows),
-            splits=tuple(one.split for one in rows),
-            aucs=tuple(one.auc for one in rows),
-            n_pos=tuple(one.n_pos for one in rows),
-            n_neg=tuple(one.n_neg for one in rows),
-            undefined=tuple(one.undefined for one in rows),
-        )
+        return cls(*zip(*metrics, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[ClassMetric]:
+        return map(ClassMetric, self.names, self.splits, self.aucs, self.n_pos, self.n_neg, self.undefined)
+
+    def by_class(self, split: str) -> dict[str, ClassMetric]:
+        """Class name -> its metric on one split; of a name that repeats, the last."""
+        return {one.name: one for one in self if one.split == split}
+
+    def mean(self, split: str) -> float:
+        """Mean AUC over the classes that have one on a split; NaN where none has."""
+        return mean_over_classes(auc for auc, found in zip(self.aucs, self.splits, strict=True) if found == split)
+
+    def defined(self, split: str) -> tuple[str, ...]:
+        """Names of the classes that have an AUC on a split."""
+        columns = zip(self.names, self.splits, self.aucs, strict=True)
+        return tuple(name for name, found, auc in columns if found == split and auc is not None)
 
 
-NO_METRICS = ClassMetrics.of(())
+NO_METRICS = ClassMetrics()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +93,38 @@ class PlannedRun:
     metrics: ClassMetrics = NO_METRICS
     best_of: str = ""
 
+    @classmethod
+    def of(
+        cls, cell: Cell, metrics: ClassMetrics, *, state: str = DONE, reason: str = "", n_classes: int = 0
+    ) -> PlannedRun:
+        """A cell of a plan with its metrics; `n_classes` counts where it has none."""
+        run = SeedRun(
+            seed=cell.seed,
+            key=cell.key,
+            state=state,
+            reason=reason,
+            mean_auc=metrics.mean("test"),
+            defined=metrics.defined("test"),
+            n_classes=metrics.splits.count("test") or n_classes,
+        )
+        return cls(
+            method=cell.method,
+            label=cell.label,
+            target=Target(dataset=cell.dataset, task=cell.task, label_ratio=cell.label_ratio),
+            synthetic=cell.synthetic,
+            footnotes=cell.footnotes,
+            run=run,
+            metrics=metrics,
+            best_of=cell.best_of,
+        )
+
     @property
     def validation_auc(self) -> float:
         """Mean over the classes that have an AUC on the validation images; NaN where none has."""
-        return mean_over_classes(metric.auc for metric in self.metrics if metric.split == "val")
+        return self.metrics.mean("val")
 
     @property
     def name(self) -> str:
         """Human name: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
         where = self.target
-        return f"{self.method}.{where.dataset}.{where.task}.{where.label_ratio * 100:g}%.s{self.run.seed}"
+        return cell_name(self.method, where.dataset, where.task, where.label_ratio, self.run.seed)

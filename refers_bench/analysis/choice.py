@@ -1,4 +1,4 @@
-"""Which of the rows that compete for one row of a table stands there?"""
+"""Chooses, of the rows that compete for one row of a table, the best on validation images in each column."""
 
 from __future__ import annotations
 

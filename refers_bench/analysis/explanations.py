@@ -1,11 +1,11 @@
-"""What is known of where each method looked: which cells were explained, how far do boxes meet, what is to be shown?"""
+"""Gathers where each method looked: the cells that were explained, how far boxes overlap, and what is to be shown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,11 @@ from refers_bench.store.explanations import Explained
 from refers_bench.store.reading import read_json
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overlap:
-    """Map, image and class: how far the map's boxes, and a centred box, meet the annotated ones (IoU in [0, 1])."""
+class Overlap(NamedTuple):
+    """Map, image and class: how far the map's boxes, and a centred box, meet the annotated ones (IoU in [0, 1]).
+
+    The fields are the columns of the stored table, in its order.
+    """
 
     kind: str
     image: str
@@ -30,6 +32,10 @@ class Overlap:
     n_predicted: int
     iou: float
     centred: float
+
+
+#: Columns of the stored table of overlaps.
+OVERLAPS = ["map", "image_id", "patient_id", "class", "n_annotated", "n_predicted", "iou", "centred_iou"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,20 +124,8 @@ def explanations(results: Results) -> tuple[CellExplanation, ...]:
         if one is None or not (results.store / one.localise / "run.json").is_file():
             continue
         facts = read_json(results.store / one.localise / "run.json")["facts"]
-        rows = read_table(results.store / one.localise / "overlaps.parquet", "overlaps").to_pylist()
-        overlaps = tuple(
-            Overlap(
-                kind=row["map"],
-                image=row["image_id"],
-                patient=row["patient_id"],
-                name=row["class"],
-                n_annotated=row["n_annotated"],
-                n_predicted=row["n_predicted"],
-                iou=row["iou"],
-                centred=row["centred_iou"],
-            )
-            for row in rows
-        )
+        table = read_table(results.store / one.localise / "overlaps.parquet", "overlaps").select(OVERLAPS)
+        overlaps = tuple(Overlap(*row.values()) for row in table.to_pylist())
         found.append(CellExplanation(planned=planned, explained=one, facts=facts, overlaps=overlaps))
     return tuple(found)
 

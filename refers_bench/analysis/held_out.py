@@ -11,12 +11,12 @@ from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.predictions import FILE, read
 from refers_bench.analysis.results import Results
 
-#: What is said where they were not.
+#: Reported where they were not.
 DIFFER = "tested on other images, or with other labels"
 
 
 def same_images(results: Results, methods: Iterable[str], target: Target) -> bool:
-    """Whether the finished runs of some methods on a column have the same test images, as far as they say."""
+    """Whether the finished runs of some methods on a column have the same test images, as far as is known."""
     runs = (run for method in methods for run in results.runs(method, target) if run.run.counts)
     return len({images_of(results, run) for run in runs} - {""}) < 2
 

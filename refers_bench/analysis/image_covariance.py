@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import images_of
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import mean_aucs
 from refers_bench.analysis.statistics.delong import delong
-from refers_bench.analysis.statistics.placements import Units
 from refers_bench.analysis.statistics.significance import Refusal
 
 #: Row name and column.
@@ -55,14 +54,10 @@ class SameImages:
     def _places(self) -> dict[Where, int]:
         return {where: place for place, where in enumerate(self.runs)}
 
-    @cached_property
-    def _units(self) -> Units:
-        return Units.of(len(self.first.image_ids), self.first.patients)
-
     def of_means(self) -> ImageCovariance | Refusal:
         """Covariance of the mean AUCs, from the errors of the table of test images."""
         try:
-            found = mean_aucs(self.first.labels_NK, self.scores_RNK, units=self._units)
+            found = mean_aucs(self.first.labels_NK, self.scores_RNK, units=self.first.units)
         except ValueError as error:
             return Refusal(reason=str(error))
         rows = list(self.runs.values())
@@ -83,7 +78,7 @@ class SameImages:
         k = self.first.classes.index(name)
         if np.isnan(self.scores_RNK[:, np.isin(self.first.labels_NK[:, k], (0, 1)), k]).any():
             return Refusal(reason="NaN scores")
-        found = delong(self.first.labels_NK[:, k], self.scores_RNK[:, :, k], self._units)
+        found = delong(self.first.labels_NK[:, k], self.scores_RNK[:, :, k], self.first.units)
         if isinstance(found, Refusal):
             return found
         # A row's figure is the mean of its seeds'.
@@ -109,11 +104,6 @@ def read_together(results: Results, dataset: str, task: str) -> SameImages | Ref
                 loaded[method, target] = [read(results.store / one.run.key / FILE) for one in runs]
     if not loaded:
         return Refusal(reason="no stored predictions")
-    several = [one for some in loaded.values() for one in some]
-    first = several[0]
-    scores = [one.scores_NK if one.classes == first.classes else one.sorted(first.classes).scores_NK for one in several]
-    places, start = {}, 0
-    for where, some in loaded.items():
-        places[where] = range(start, start + len(some))
-        start += len(some)
-    return SameImages(first=first, scores_RNK=np.stack(scores), runs=places)
+    first = next(iter(loaded.values()))[0]
+    scores_RNK, places = stacked(loaded, first.classes)
+    return SameImages(first=first, scores_RNK=scores_RNK, runs=places)

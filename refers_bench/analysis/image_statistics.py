@@ -17,11 +17,11 @@ import numpy as np
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.kept import kept
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
-from refers_bench.analysis.statistics.delong import LEAST, Delong, contrast, delong
-from refers_bench.analysis.statistics.permutation import permutation_test
+from refers_bench.analysis.statistics.delong import LEAST, Delong, DelongTest, contrast, delong
+from refers_bench.analysis.statistics.permutation import PermutationTest, permutation_test
 from refers_bench.analysis.statistics.placements import Units
 from refers_bench.analysis.statistics.significance import Refusal, holm
 
@@ -64,7 +64,7 @@ class ClassTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStatistics:
-    """What the test images say of one column.
+    """Statistics of one column over its test images.
 
     Attributes:
         target: the column.
@@ -116,14 +116,10 @@ def _computed(
         if reason:
             refusals[method] = reason
         else:
-            alike[method] = [one if one.classes == first.classes else one.sorted(first.classes) for one in several]
-    scores_MNK = np.array([one.scores_NK for several in alike.values() for one in several])
-    places: dict[str, list[int]] = {}
-    for method, several in alike.items():
-        start = sum(map(len, places.values()))
-        places[method] = list(range(start, start + len(several)))
+            alike[method] = several
+    scores_MNK, places = stacked(alike, first.classes) if alike else (np.zeros(0), {})
     compared = {method: rows for method, rows in places.items() if method in complete}
-    units = Units.of(len(first.image_ids), first.patients)
+    units = first.units
     means: dict[str, Interval] = {}
     differences: dict[str, Interval] = {}
     n_units, n_classes = units.count, 0
@@ -136,12 +132,8 @@ def _computed(
     else:
         n_units, n_classes = found.n_units, len(found.classes)
         means = {method: found.mean(*rows) for method, rows in places.items()}
-        if reference in compared:
-            differences = {
-                method: found.difference(places[reference], rows)
-                for method, rows in compared.items()
-                if method != reference
-            }
+        others = [method for method in compared if method != reference] if reference in compared else []
+        differences = {method: found.difference(places[reference], places[method]) for method in others}
     return ImageStatistics(
         target=target,
         reference=reference if reference in places else "",
@@ -165,7 +157,7 @@ def _tests(
         labels_N, scores_MN = first.labels_NK[:, k], np.ascontiguousarray(scores_MNK[:, :, k])
         found = delong(labels_N, scores_MN, units)
         counts = [labels_N == label for label in (1, 0)]
-        what = {
+        what: dict[str, Any] = {
             "name": name,
             "n_pos": int(counts[0].sum()),
             "n_neg": int(counts[1].sum()),
@@ -173,33 +165,26 @@ def _tests(
         }
         for method, rows in places.items():
             if method != reference:
-                tests.append(_test(what, method, labels_N, scores_MN, units, found, (places[reference], rows)))
+                outcome = _outcome(labels_N, scores_MN, units, found, (places[reference], rows))
+                tests.append(ClassTest(method=method, **what, **outcome))
     adjusted = holm([test.p for test in tests])
     return [replace(test, p_holm=p) for test, p in zip(tests, adjusted, strict=True)]
 
 
-def _test(
-    what: Mapping[str, Any],
-    method: str,
-    labels_N: Any,
-    scores_MN: Any,
-    units: Units,
-    found: Delong | Refusal,
-    sides: tuple[Sequence[int], Sequence[int]],
-) -> ClassTest:
-    """DeLong's test of one class, or the exact one where DeLong's approximation does not hold."""
-    if min(what["units"]) < LEAST:
+def _outcome(
+    labels_N: Any, scores_MN: Any, units: Units, found: Delong | Refusal, sides: tuple[Sequence[int], Sequence[int]]
+) -> dict[str, Any]:
+    """DeLong's test of one class, or the exact one where DeLong's approximation does not hold, as fields of a test."""
+    test: DelongTest | PermutationTest | Refusal
+    if isinstance(found, Refusal) or min(found.units) < LEAST:
         one, other = (scores_MN[list(rows)] for rows in sides)
-        exact = permutation_test(labels_N, one, other, units=units)
-        if isinstance(exact, Refusal):
-            return ClassTest(method=method, refused=exact.reason, **what)
-        return ClassTest(method=method, difference=exact.difference, p=exact.p, test=exact.test, **what)
-    weights_M = np.zeros(len(scores_MN))
-    for sign, rows in zip((1, -1), sides, strict=True):
-        weights_M[list(rows)] = sign / len(rows)
-    test = contrast(found, weights_M)
+        test = permutation_test(labels_N, one, other, units=units)
+    else:
+        weights_M = np.zeros(len(scores_MN))
+        for sign, rows in zip((1, -1), sides, strict=True):
+            weights_M[list(rows)] = sign / len(rows)
+        test = contrast(found, weights_M)
     if isinstance(test, Refusal):
-        return ClassTest(method=method, refused=test.reason, **what)
-    return ClassTest(
-        method=method, difference=test.difference, low=test.low, high=test.high, p=test.p, test=test.test, **what
-    )
+        return {"refused": test.reason}
+    ends = {"low": test.low, "high": test.high} if isinstance(test, DelongTest) else {}
+    return {"difference": test.difference, "p": test.p, "test": test.test, **ends}

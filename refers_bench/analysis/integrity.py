@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ IMPL = 1
 
 #: Scores that equal multiples of ten to the minus this many are called quantised.
 MOST_DECIMALS = 4
-#: Images that two test lists must share for the scores of their runs to be compared.
+#: Images that two runs must share for the scores of their runs to be compared.
 FEWEST_SHARED = 10
 _Floats = npt.NDArray[np.float64]
 
@@ -72,8 +73,8 @@ class Finding:
     Attributes:
         kind: what was looked for; one of `KINDS`.
         target: the table column.
-        runs: names of the methods, or "method, seed 1" where a manifest has several seeds; for what is said of single
-            runs, all of which it is true; for related scores, a group in which every run is related to every other.
+        runs: names of the methods, or "method, seed 1" where a manifest has several seeds; for facts about single
+            runs, all runs they hold for; for related scores, a group in which every run is related to every other.
         classes: where it was found, in the order of the task.
         text: the fact in words.
         methods: row names of the runs, each once.
@@ -111,17 +112,14 @@ class _Pair:
         return self.relation.kind, self.relation.part, self.images, self.relation.unit
 
 
-#: Of related scores: (kind of relation, part of the images) -> kind of finding.
-RELATED = {
-    (IDENTICAL, ALL): IDENTICAL,
-    (IDENTICAL, POSITIVE): f"{IDENTICAL} of the positive images",
-    (IDENTICAL, NEGATIVE): f"{IDENTICAL} of the negative images",
-    **{(kind, part): kind for kind in (AFFINE, NEAR) for part in (ALL, POSITIVE, NEGATIVE)},
-}
+#: Part of the images -> kind of finding about identical scores; for other relations the part makes no difference.
+SAME = {ALL: IDENTICAL, **{part: f"{IDENTICAL} of the {part} images" for part in (POSITIVE, NEGATIVE)}}
 KINDS = (
     "labels differ",
     "test lists differ",
-    *dict.fromkeys(RELATED.values()),
+    *SAME.values(),
+    AFFINE,
+    NEAR,
     "constant scores",
     "quantised scores",
     "NaN scores",
@@ -181,14 +179,10 @@ def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _lists(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[Finding]:
-    """Do all runs hold the same images with the same labels?"""
-    names = list(predictions)
-    if not names:
-        return
-    first = predictions[names[0]]
-    for name in names[1:]:
-        other = predictions[name]
-        runs = (names[0], name)
+    """Differences between the runs' test images and labels."""
+    (name, first), *others = predictions.items()
+    for other_name, other in others:
+        runs = (name, other_name)
         if other.image_ids != first.image_ids or other.classes != first.classes:
             shared = len(set(first.image_ids) & set(other.image_ids))
             text = f"{len(first.image_ids)} and {len(other.image_ids)} test images, {shared} in both"
@@ -208,7 +202,7 @@ def _lists(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[F
 
 
 def _alone(target: Target, predictions: Mapping[str, Predictions], *, probabilities: bool) -> Iterator[Finding]:
-    """What can be said of the scores of one run."""
+    """Facts about the scores of single runs."""
     for name, found in predictions.items():
         for k, label in enumerate(found.classes):
             scores = found.scores_NK[:, k].astype(np.float64)
@@ -257,7 +251,7 @@ def _groups(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[
             held = {one.label for several in inside.values() for one in several}
             closeness = _closeness(inside, unit)
             yield Finding(
-                kind=RELATED[kind, part],
+                kind=SAME[part] if kind == IDENTICAL else kind,
                 target=target,
                 runs=runs,
                 classes=tuple(name for name in _classes(predictions) if name in held),
@@ -267,7 +261,7 @@ def _groups(target: Target, predictions: Mapping[str, Predictions]) -> Iterator[
 
 
 def _said(one: _Pair, known: Mapping[tuple[tuple[str, str], str, str, str], int]) -> bool:
-    """Whether a relation follows from that of all images; near ones are said of the parts, where these are related."""
+    """Whether a relation follows from that of all images; near relations are a fact about the parts."""
     whole, *parts = (known.get((one.runs, one.label, one.images, part), 0) for part in (ALL, POSITIVE, NEGATIVE))
     if one.relation.part:
         return one.relation.kind != NEAR and whole >= STRENGTH[one.relation.kind]
@@ -318,12 +312,10 @@ def _pairs(predictions: Mapping[str, Predictions]) -> Iterator[_Pair]:
                 groups.setdefault(found.image_ids, []).append(name)
         for images, names in groups.items():
             yield from _pairs_on(predictions, label, images, [names])
-        lists = list(groups)
-        for place, images in enumerate(lists):
-            for other in lists[place + 1 :]:
-                shared = tuple(sorted(set(images) & set(other)))
-                if len(shared) >= FEWEST_SHARED:
-                    yield from _pairs_on(predictions, label, shared, [groups[images], groups[other]])
+        for images, other in combinations(groups, 2):
+            both = tuple(sorted(set(images) & set(other)))
+            if len(both) >= FEWEST_SHARED:
+                yield from _pairs_on(predictions, label, both, [groups[images], groups[other]])
 
 
 def _pairs_on(

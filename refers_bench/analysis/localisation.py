@@ -1,4 +1,4 @@
-"""Does a map over a radiograph point at the finding: from map to boxes, how far do they overlap the annotated ones?
+"""Turns a map over a radiograph into boxes, and measures how far they overlap the annotated ones.
 
 A map is stretched to [0, 1], cut at a fixed threshold, and each connected part above it gets a box. The overlap of an
 image and a class is the intersection over union of two areas: all predicted boxes together, all annotated ones
@@ -158,14 +158,9 @@ def mean_difference(differences: Sequence[float], units: Sequence[str]) -> MeanD
     values = np.asarray(differences, float)
     names, place = np.unique(np.asarray(units, dtype=str), return_inverse=True)
     mean, count = float(values.mean()), len(names)
-    if count < 2:
-        return MeanDifference(
-            mean=mean, low=math.nan, high=math.nan, n=len(values), units=count, reason="fewer than two patients"
-        )
     # Linearised variance of a ratio: sum over a patient's differences, over how many there are.
     rest = np.bincount(place, weights=values - mean, minlength=count)
-    se = math.sqrt(count / (count - 1) * float((rest**2).sum())) / len(values)
-    if se == 0:
-        return MeanDifference(mean=mean, low=math.nan, high=math.nan, n=len(values), units=count, reason="no variance")
-    reach = float(stats.t.ppf(0.975, count - 1)) * se
-    return MeanDifference(mean=mean, low=mean - reach, high=mean + reach, n=len(values), units=count)
+    se = math.sqrt(count / max(1, count - 1) * float((rest**2).sum())) / len(values)
+    reason = "fewer than two patients" if count < 2 else "" if se else "no variance"
+    reach = math.nan if reason else float(stats.t.ppf(0.975, count - 1)) * se
+    return MeanDifference(mean=mean, low=mean - reach, high=mean + reach, n=len(values), units=count, reason=reason)

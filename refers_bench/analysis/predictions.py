@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench.analysis.statistics.placements import Units
 from refers_bench.errors import UserError
 
 FILE = "predictions.parquet"
 #: Label of an image whose label is not known.
 UNKNOWN = -1
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,8 +41,13 @@ class Predictions:
 
     @property
     def patients_known(self) -> bool:
-        """Whether every image says whose it is."""
+        """Whether the patient of every image is known."""
         return bool(self.patient_ids) and all(self.patient_ids)
+
+    @cached_property
+    def units(self) -> Units:
+        """What was drawn independently: patients where they are known, else images."""
+        return Units.of(len(self.image_ids), self.patients)
 
     @property
     def patients(self) -> tuple[str, ...] | None:
@@ -71,6 +80,24 @@ class Predictions:
             labels_NK=np.ascontiguousarray(self.labels_NK[order][:, columns]),
             scores_NK=np.ascontiguousarray(self.scores_NK[order][:, columns]),
         )
+
+
+def stacked(
+    runs: Mapping[_Row, Sequence[Predictions]], classes: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], dict[_Row, list[int]]]:
+    """Scores of R runs on the same images, and each row's places in them.
+
+    Args:
+        runs: row -> its runs, at least one run in all.
+        classes: their order in the result.
+
+    Returns:
+        (scores_RNK, row -> places).
+    """
+    several = [one if one.classes == tuple(classes) else one.sorted(classes) for some in runs.values() for one in some]
+    ends = accumulate(map(len, runs.values()), initial=0)
+    places = {row: list(range(start, end)) for row, (start, end) in zip(runs, pairwise(ends), strict=True)}
+    return np.stack([one.scores_NK for one in several]), places
 
 
 def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = None) -> Predictions:
@@ -109,19 +136,19 @@ def _pivot(table: Any, *, path: Path, classes: Sequence[str] | None) -> Predicti
     patients, patient_of_row = _codes(table["patient_id"])
     # A dictionary may hold values that only rows of another split use.
     used = np.unique(image_of_row)
-    used = used[np.argsort(np.array([images[code] for code in used], dtype=object))] if len(used) else used
+    used = used[np.argsort(np.array([images[code] for code in used], dtype=object))]
     place = np.full(len(images), -1, np.int64)
     place[used] = np.arange(len(used))
     wanted = (
         tuple(classes) if classes is not None else tuple(dict.fromkeys(names[c] for c in dict.fromkeys(class_of_row)))
     )
     column = np.array([wanted.index(name) if name in wanted else -1 for name in names], np.int64)
-    rows, columns = place[image_of_row], column[class_of_row] if len(class_of_row) else class_of_row
+    rows, columns = place[image_of_row], column[class_of_row]
     if len(columns) and (columns < 0).any():
         stray = names[int(class_of_row[int(np.argmax(columns < 0))])]
         raise UserError(f"holds the class '{stray}'", allowed=", ".join(wanted), path=path)
     shape = (len(used), len(wanted))
-    times = np.bincount(rows * len(wanted) + columns, minlength=shape[0] * shape[1]) if wanted else np.zeros(0, int)
+    times = np.bincount(rows * len(wanted) + columns, minlength=shape[0] * shape[1])
     if (times != 1).any():
         row, wrong = divmod(int(np.argmax(times != 1)), len(wanted))
         text = f"image '{images[used[row]]}' has {times[row * len(wanted) + wrong]} rows of the class '{wanted[wrong]}'"

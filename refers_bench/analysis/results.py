@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
-from refers_bench.analysis.statistics.auc import mean_over_classes
-from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedRun, SeedSummary, summarise
+from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedSummary, summarise
 from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.store import plan
@@ -119,7 +118,7 @@ class Results:
 
     @cached_property
     def footnotes(self) -> dict[str, tuple[str, ...]]:
-        """Row name -> what must be said of that row."""
+        """Row name -> footnotes of that row."""
         notes: dict[str, dict[str, None]] = {}
         for run in self.planned:
             notes.setdefault(run.method, {}).update(dict.fromkeys(run.footnotes))
@@ -151,21 +150,18 @@ class Results:
         path = self.store / key / "history.parquet"
         if not path.is_file():
             return {}
-        curves: dict[str, tuple[list[int], list[float]]] = {}
         from refers_bench.store.schemas import read_table
 
+        curves: dict[str, list[tuple[int, float]]] = {}
         for row in read_table(path, "history").to_pylist():
             if row["value"] is not None:
-                steps, values = curves.setdefault(row["name"], ([], []))
-                steps.append(int(row["step"]))
-                values.append(float(row["value"]))
-        wanted = [
-            found
-            for name in names
-            for found in curves
-            if found == name or (name.endswith("/") and found.startswith(name))
-        ]
-        return {name: (tuple(curves[name][0]), tuple(curves[name][1])) for name in dict.fromkeys(wanted)}
+                curves.setdefault(row["name"], []).append((int(row["step"]), float(row["value"])))
+        wanted: dict[str, None] = {}
+        for name in names:
+            alike = (found for found in curves if found.startswith(name)) if name.endswith("/") else (name,)
+            wanted |= dict.fromkeys(found for found in alike if found in curves)
+        columns = {name: zip(*curves[name], strict=True) for name in wanted}
+        return {name: (steps, values) for name, (steps, values) in columns.items()}
 
     def failed_needs(self, key: str) -> tuple[str, ...]:
         """Keys of the failed jobs that keep a job from being done: itself, or jobs it needs."""
@@ -182,12 +178,22 @@ class Results:
         # Column by column: millions of rows as dictionaries would not fit a laptop.
         columns: dict[str, list[Any]] = {}
         for planned in self.planned:
-            found = planned.metrics
-            for name, value in (*_where(self.name, planned).items(), ("key", planned.run.key)):
-                columns.setdefault(name, []).extend([value] * len(found))
-            for name, attribute in METRIC_COLUMNS.items():
-                columns.setdefault(name, []).extend(getattr(found, attribute))
+            for name, values in self._metric_columns(planned).items():
+                columns.setdefault(name, []).extend(values)
         return pd.DataFrame(columns)
+
+    def metric_rows(self) -> Iterable[dict[str, Any]]:
+        """Rows of `metrics_frame`."""
+        for planned in self.planned:
+            columns = self._metric_columns(planned)
+            yield from (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+
+    def _metric_columns(self, planned: PlannedRun) -> dict[str, Sequence[Any]]:
+        """Columns of the metrics of one seed."""
+        found = planned.metrics
+        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned).items()}
+        own = {name: getattr(found, attribute) for name, attribute in METRIC_COLUMNS.items()}
+        return {**repeated, **own, "key": (planned.run.key,) * len(found)}
 
     def cell_rows(self) -> Iterable[dict[str, Any]]:
         """Tidy: one row per method x target x seed."""
@@ -202,13 +208,6 @@ class Results:
                 "n_classes": run.n_classes,
                 "key": run.key,
             }
-
-    def metric_rows(self) -> Iterable[dict[str, Any]]:
-        """Rows of `metrics_frame`."""
-        for planned in self.planned:
-            where, columns = _where(self.name, planned), [getattr(planned.metrics, a) for a in METRIC_COLUMNS.values()]
-            for values in zip(*columns, strict=True):
-                yield {**where, **dict(zip(METRIC_COLUMNS, values, strict=True)), "key": planned.run.key}
 
 
 def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
@@ -267,30 +266,12 @@ def of_plan(planned: Plan, *, store: Path, name: str) -> Results:
 
 
 def _planned(cell: Cell, results: Results, found: ClassMetrics) -> PlannedRun:
-    test = [place for place, split in enumerate(found.splits) if split == "test"]
-    defined = tuple(found.names[place] for place in test if found.aucs[place] is not None)
     state, reason = _state(cell.key, results)
-    if state == DONE and not defined:
-        reasons = dict.fromkeys(found.undefined[place] for place in test if found.undefined[place])
+    if state == DONE and not found.defined("test"):
+        reasons = dict.fromkeys(one.undefined for one in found if one.split == "test" and one.undefined)
         reason = "no class has an AUC: " + ", ".join(reasons)
-    return PlannedRun(
-        method=cell.method,
-        label=cell.label,
-        target=Target(dataset=cell.dataset, task=cell.task, label_ratio=cell.label_ratio),
-        synthetic=cell.synthetic,
-        footnotes=cell.footnotes,
-        best_of=cell.best_of,
-        metrics=found,
-        run=SeedRun(
-            seed=cell.seed,
-            key=cell.key,
-            state=state,
-            reason=reason,
-            mean_auc=mean_over_classes(found.aucs[place] for place in test),
-            defined=defined,
-            n_classes=len(test) or len(results.spec(cell.key).get("classes", ())),
-        ),
-    )
+    n_classes = len(results.spec(cell.key).get("classes", ()))
+    return PlannedRun.of(cell, found, state=state, reason=reason, n_classes=n_classes)
 
 
 def _state(key: str, results: Results) -> tuple[str, str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 IDENTICAL, AFFINE, NEAR = "identical scores", "affinely related scores", "nearly identical scores"
-#: The parts of a test list that are looked at by themselves; '' is all of it.
+#: The parts of the test images that are analysed separately; '' is all of it.
 ALL, POSITIVE, NEGATIVE = "", "positive", "negative"
 #: Distinct scores that a run needs at least: fewer agree by chance.
 FEWEST = {IDENTICAL: 2, AFFINE: 4, NEAR: 10}
@@ -87,31 +88,27 @@ def _of_part(
     norms = np.linalg.norm(centred, axis=1)
     products = centred @ centred.T
     sample = np.unique(np.linspace(0, centred.shape[1] - 1, _SAMPLE).astype(int))
-    for a, one in enumerate(rows):
-        for b in range(a + 1, len(rows)):
-            other = rows[b]
-            runs, unit = (one, other), units[other]
-            if np.array_equal(scores[one][sample], scores[other][sample]) and np.array_equal(
-                scores[one], scores[other]
-            ):
-                yield Relation(kind=IDENTICAL, part=part, runs=runs, r=1.0, residual=0.0, unit=unit)
-                continue
-            few = min(distinct[one], distinct[other])
-            if few < FEWEST[AFFINE]:
-                continue
-            # The least-squares line of the second over the first.
-            slope, r = products[a, b] / norms[a] ** 2, products[a, b] / (norms[a] * norms[b])
-            affine = 1.01 * (abs(slope) * _half(scores[one], units[one]) + _half(scores[other], unit))
-            span = float(np.ptp(scores[other]))
-            near = max(MOST_UNITS * (unit or 0.0), MOST_OF_RANGE * span)
-            near = near if abs(r) >= LEAST_R and few >= FEWEST[NEAR] else 0.0
-            if np.abs(slope * centred[a, sample] - centred[b, sample]).max() > max(affine, near):
-                continue
-            residual = float(np.abs(slope * centred[a] - centred[b]).max())
-            if residual <= max(affine, near):
-                kind = AFFINE if residual <= affine else NEAR
-                scaled = residual / (unit or 1e-3 * span)
-                yield Relation(kind=kind, part=part, runs=runs, r=float(r), residual=scaled, unit=unit)
+    for (a, one), (b, other) in combinations(enumerate(rows), 2):
+        runs, unit = (one, other), units[other]
+        if np.array_equal(scores[one][sample], scores[other][sample]) and np.array_equal(scores[one], scores[other]):
+            yield Relation(kind=IDENTICAL, part=part, runs=runs, r=1.0, residual=0.0, unit=unit)
+            continue
+        few = min(distinct[one], distinct[other])
+        if few < FEWEST[AFFINE]:
+            continue
+        # The least-squares line of the second over the first.
+        slope, r = products[a, b] / norms[a] ** 2, products[a, b] / (norms[a] * norms[b])
+        affine = 1.01 * (abs(slope) * _half(scores[one], units[one]) + _half(scores[other], unit))
+        span = float(np.ptp(scores[other]))
+        near = max(MOST_UNITS * (unit or 0.0), MOST_OF_RANGE * span)
+        near = near if abs(r) >= LEAST_R and few >= FEWEST[NEAR] else 0.0
+        if np.abs(slope * centred[a, sample] - centred[b, sample]).max() > max(affine, near):
+            continue
+        residual = float(np.abs(slope * centred[a] - centred[b]).max())
+        if residual <= max(affine, near):
+            kind = AFFINE if residual <= affine else NEAR
+            scaled = residual / (unit or 1e-3 * span)
+            yield Relation(kind=kind, part=part, runs=runs, r=float(r), residual=scaled, unit=unit)
 
 
 def _half(scores_N: _Floats, unit: float | None) -> float:
@@ -120,7 +117,7 @@ def _half(scores_N: _Floats, unit: float | None) -> float:
 
 
 def cliques(pairs: Iterable[tuple[str, str]], order: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups whose members are all related to each other; every pair stands in at least one, none can be enlarged.
+    """Groups whose members are all related to each other; every pair is in at least one, and none can be enlarged.
 
     Args:
         pairs: related names.

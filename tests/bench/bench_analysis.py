@@ -23,7 +23,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from refers_bench.analysis.statistics.auc import class_aucs
-from refers_bench.analysis.statistics.delong import delong, pair
+from refers_bench.analysis.statistics.delong import contrast, delong
 from refers_bench.store import schemas
 
 IMAGES, CLASSES, METHODS = 22_433, 14, 6
@@ -56,7 +56,7 @@ def predictions() -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
 def pairwise(labels_N: npt.NDArray[np.int8], scores_MN: npt.NDArray[np.float32]) -> list[object]:
     """Every pair of methods, its variance computed from the pair alone."""
     return [
-        pair(delong(labels_N, scores_MN[[a, b]]), 0, 1)
+        contrast(delong(labels_N, scores_MN[[a, b]]), (1, -1))
         for a in range(len(scores_MN))
         for b in range(a + 1, len(scores_MN))
     ]

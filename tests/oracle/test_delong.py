@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from delong_pairs import pair
 from refers_bench.analysis.statistics.auc import class_aucs
-from refers_bench.analysis.statistics.delong import DELONG, Delong, DelongTest, delong, pair
+from refers_bench.analysis.statistics.delong import DELONG, Delong, DelongTest, delong
 from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units
 from refers_bench.analysis.statistics.significance import Refusal
 

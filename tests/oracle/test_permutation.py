@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import rankdata
 
-from refers_bench.analysis.statistics.delong import Delong, delong, pair
+from delong_pairs import pair
+from refers_bench.analysis.statistics.delong import Delong, delong
 from refers_bench.analysis.statistics.permutation import PERMUTATION, PermutationTest, permutation_test
 from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units
 from refers_bench.analysis.statistics.significance import Refusal

@@ -1,4 +1,4 @@
-"""How far may a class AUC be from a baseline's, why so far, and is it within that band over all seeds?"""
+"""Sets the band within which a class AUC may differ from a baseline's, and tests over all seeds that it does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refers_bench.analysis.statistics.significance import Refusal
 
 #: Where the band of a class comes from: one figure for all, or as much as its test images leave open.
 FIXED, TEST_IMAGES = "fixed", "test-images"
-#: What is said of a baseline that names no source.
+#: Source of the band where the baseline names none.
 STATED = "the baseline's tolerance for every class"
 _Z = 1.959963984540054
 
@@ -37,7 +37,7 @@ class BandTest:
 
 
 def stored_band(stored: Mapping[str, Any], tolerance: float, bands: str) -> dict[str, Any]:
-    """Band of a class and its source; {} where the baseline's own tolerance stands for it."""
+    """Band of a class and its source; {} where the baseline's own tolerance applies."""
     if bands == FIXED or stored["auc"] is None:
         return {}
     error = standard_error(stored["auc"], n_pos=stored["n_pos"], n_neg=stored["n_neg"])

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refers_bench.analysis.cells import PlannedRun, Target
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.cells import ClassMetric, PlannedRun, Target
+from refers_bench.analysis.compare import pairs
+from refers_bench.analysis.held_out import DIFFER as DIFFER_IMAGES
+from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
-from refers_bench.analysis.statistics.placements import Units
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.analysis.statistics.significance import Refusal, TTest, t_test
 from refers_bench.files import sha256_of
 
-#: What can be said of the predictions of a cell that both sides have.
+#: How the predictions of a cell that both sides have compare.
 IDENTICAL, EQUAL, DIFFER, OTHER_IMAGES, NONE = (
     "same bytes",
     "same scores",
@@ -106,7 +109,7 @@ class Difference:
     """All that differs.
 
     Attributes:
-        names: of the two sides, as they were asked for.
+        names: of the two sides, as the user gave them.
         only: names of the cells that A alone, and B alone, has.
         cells: that both have.
         means: table cells that both have a figure of.
@@ -125,7 +128,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs; what could not be compared is no difference, but stands in the notes."""
+        """Whether nothing differs; what could not be compared is no difference, but is in the notes."""
         alike = all(cell.same for cell in self.cells) and all(mean.same for mean in self.means)
         return alike and not any(self.only) and not self.settings and not self.specifications
 
@@ -143,11 +146,11 @@ def compare(
         first: A.
         second: B.
         names: what to call them.
-        progress: told (done, total) of the table cells.
+        progress: called with (done, total) table cells.
     """
-    one, other = ({planned.name: planned for planned in results.planned} for results in (first, second))
-    both = [name for name in one if name in other]
-    cells = tuple(_cell(first, second, one[name], other[name]) for name in both)
+    paired = pairs.cells(first, second)
+    both = [(one, other) for one, other in paired.values() if one is not None and other is not None]
+    cells = tuple(_cell(first, second, one, other) for one, other in both)
     changed = {cell.name: cell.predictions for cell in cells if cell.predictions not in ("", *SAME_PREDICTIONS)}
     where = [where for where in first.cells if where in second.cells]
     means = []
@@ -157,27 +160,38 @@ def compare(
         progress(place + 1, len(where))
     return Difference(
         names=names,
-        only=(tuple(name for name in one if name not in other), tuple(name for name in other if name not in one)),
+        only=(
+            tuple(name for name, (_, other) in paired.items() if other is None),
+            tuple(name for name, (one, _) in paired.items() if one is None),
+        ),
         cells=cells,
         means=tuple(means),
         settings=tuple(_settings(first.plan.values, second.plan.values)),
-        specifications=tuple(_specifications(first, second, [(one[name], other[name]) for name in both])),
+        specifications=tuple(_specifications(first, second, both)),
         notes=tuple(_notes(first, second)),
     )
 
 
 def _cell(first: Results, second: Results, one: PlannedRun, other: PlannedRun) -> CellDifference:
-    states = (one.run.state, other.run.state)
-    same_key = one.run.key == other.run.key
-    if not (one.run.key in first.records and other.run.key in second.records):
-        return CellDifference(name=one.name, states=states, same_key=same_key)
-    paths = [results.store / planned.run.key / FILE for results, planned in ((first, one), (second, other))]
-    if not all(path.is_file() for path in paths):
-        return CellDifference(name=one.name, states=states, same_key=same_key, predictions=NONE)
-    if paths[0].samefile(paths[1]) or sha256_of(paths[0]) == sha256_of(paths[1]):
-        return CellDifference(name=one.name, states=states, same_key=same_key, predictions=IDENTICAL, largest=0.0)
-    verdict, largest = _scores(*(read(path) for path in paths))
-    return CellDifference(name=one.name, states=states, same_key=same_key, predictions=verdict, largest=largest)
+    verdict, largest = "", None
+    if one.run.key in first.records and other.run.key in second.records:
+        verdict, largest = _predictions(first.store / one.run.key / FILE, second.store / other.run.key / FILE)
+    return CellDifference(
+        name=one.name,
+        states=(one.run.state, other.run.state),
+        same_key=one.run.key == other.run.key,
+        predictions=verdict,
+        largest=largest,
+    )
+
+
+def _predictions(one: Path, other: Path) -> tuple[str, float | None]:
+    """(verdict, largest absolute difference) of two files of predictions."""
+    if not (one.is_file() and other.is_file()):
+        return NONE, None
+    if one.samefile(other) or sha256_of(one) == sha256_of(other):
+        return IDENTICAL, 0.0
+    return _scores(read(one), read(other))
 
 
 def _scores(one: Predictions, other: Predictions) -> tuple[str, float | None]:
@@ -204,10 +218,8 @@ def _mean(
     if one.defined != other.defined or not (one.same_classes and other.same_classes):
         seeds = Refusal(reason="the means are over different classes")
     if any(changed.get(planned.name) == OTHER_IMAGES for planned in runs[0]):
-        seeds = Refusal(reason="tested on other images, or with other labels")
-    images = None
-    if any(planned.name in changed for planned in runs[0]):
-        images = _images(first, second, runs)
+        seeds = Refusal(reason=DIFFER_IMAGES)
+    images = _images(first, second, runs) if any(planned.name in changed for planned in runs[0]) else None
     return MeanDifference(
         method=method,
         target=target,
@@ -233,28 +245,23 @@ def _images(
     for found in (*loaded[0], *loaded[1]):
         if reference.differs(found) or np.isnan(found.scores_NK).any():
             return None
-    scores = np.stack([found.sorted(reference.classes).scores_NK for side in loaded for found in side])
-    split = len(loaded[0])
+    scores_RNK, places = stacked(dict(enumerate(loaded)), reference.classes)
     try:
-        means = mean_aucs(reference.labels_NK, scores, units=Units.of(len(reference.image_ids), reference.patients))
+        means = mean_aucs(reference.labels_NK, scores_RNK, units=reference.units)
     except ValueError:
         return None
-    return means.difference(list(range(split, len(scores))), list(range(split)))
+    return means.difference(places[1], places[0])
 
 
 def _classes(first: Sequence[PlannedRun], second: Sequence[PlannedRun]) -> dict[str, tuple[float | None, float | None]]:
     """Class -> mean AUC over the seeds that have one, of both."""
-    sides = []
-    for runs in (first, second):
-        values: dict[str, list[float]] = {}
-        for run in runs:
-            for metric in run.metrics:
-                if metric.split == "test":
-                    values.setdefault(metric.name, [])
-                    if metric.auc is not None:
-                        values[metric.name].append(metric.auc)
-        sides.append({name: mean_sd(aucs)[0] if aucs else None for name, aucs in values.items()})
-    return {name: (sides[0].get(name), sides[1].get(name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
+    one, other = ([run.metrics.by_class(pairs.SPLIT) for run in runs] for runs in (first, second))
+
+    def mean(runs: Sequence[Mapping[str, ClassMetric]], name: str) -> float | None:
+        aucs = [run[name].auc for run in runs if name in run]
+        return mean_sd(defined)[0] if (defined := [auc for auc in aucs if auc is not None]) else None
+
+    return {name: (mean(one, name), mean(other, name)) for run in (*one, *other) for name in run}
 
 
 def _settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[SettingDifference]:
@@ -269,24 +276,24 @@ def _settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[S
 
 
 def _specifications(
-    first: Results, second: Results, pairs: Sequence[tuple[PlannedRun, PlannedRun]]
+    first: Results, second: Results, both: Sequence[tuple[PlannedRun, PlannedRun]]
 ) -> Iterator[tuple[str, str, str, int]]:
     """What differs in the jobs behind cells of one name, except keys of needed jobs: those differ for a reason."""
-    counts: dict[tuple[str, str, str], int] = {}
-    for one, other in pairs:
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for one, other in both:
         if one.run.key == other.run.key:
             continue
         specs = [_flat(results, planned.run.key) for results, planned in ((first, one), (second, other))]
         for name in dict.fromkeys((*specs[0], *specs[1])):
             values = tuple(repr(spec[name]) if name in spec else "none" for spec in specs)
             if values[0] != values[1]:
-                counts[name, values[0], values[1]] = counts.get((name, values[0], values[1]), 0) + 1
+                counts[name, values[0], values[1]] += 1
     for (name, was, now), count in counts.items():
         yield name, was, now, count
 
 
 def _flat(results: Results, key: str) -> dict[str, Any]:
-    """Specification of a job and of the jobs it needs, as dotted names; needed jobs stand under their kind."""
+    """Specification of a job and of the jobs it needs, as dotted names; needed jobs are listed under their kind."""
     found: dict[str, Any] = {}
 
     def add(node: Any, prefix: str) -> None:

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, Target
+from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun
+from refers_bench.analysis.compare import pairs
 from refers_bench.analysis.compare.bands import FIXED, STATED, BandTest, band_tests, stored_band
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.auc import mean_over_classes
-from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE, SeedRun
+from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE
 from refers_bench.errors import Problem, UserError
-from refers_bench.store.plan import Plan
+from refers_bench.store.plan import Cell, Plan
 from refers_bench.store.reading import read_json
 
 VERSION = 1
 SAME, DRIFT, INCOMPLETE, FAILED_JOBS = "same", "drift", "incomplete", "failed"
 #: From harmless to worst: the worst finding names the outcome.
 _ORDER = (SAME, DRIFT, INCOMPLETE, FAILED_JOBS)
-#: What is compared; "val" is recorded in the store, but no table shows it.
-SPLIT = "test"
+#: What a baseline stores of a class.
+_STORED = ("auc", "n_pos", "n_neg", "undefined")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +90,8 @@ def make_baseline(results: Results, *, tolerance: float = 0.02, bands: str = FIX
         raise UserError(f"tolerance {tolerance}", allowed="a difference of AUCs in [0, 1)")
     absent = [planned for planned in results.planned if planned.run.state not in (DONE, UNAVAILABLE)]
     if absent:
-        raise UserError(
-            [
-                Problem(found=f"cell {planned.name}: {planned.run.reason}", allowed="only finished cells in a baseline")
-                for planned in absent
-            ]
-        )
+        allowed = "only finished cells in a baseline"
+        raise UserError([Problem(found=f"cell {one.name}: {one.run.reason}", allowed=allowed) for one in absent])
     done = [planned for planned in results.planned if planned.run.state == DONE]
     if not done:
         raise UserError(f"manifest '{results.name}' has no finished cell", allowed="at least one")
@@ -119,11 +115,9 @@ def make_baseline(results: Results, *, tolerance: float = 0.02, bands: str = FIX
 
 
 def _classes(planned: PlannedRun) -> dict[str, dict[str, Any]]:
-    return {
-        metric.name: {"auc": metric.auc, "n_pos": metric.n_pos, "n_neg": metric.n_neg, "undefined": metric.undefined}
-        for metric in planned.metrics
-        if metric.split == SPLIT
-    }
+    """Class -> what a baseline stores of it."""
+    found = planned.metrics.by_class(pairs.SPLIT)
+    return {name: {count: getattr(metric, count) for count in _STORED} for name, metric in found.items()}
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
@@ -158,7 +152,7 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
     """A baseline's cells as results without records or predictions, to be compared with others.
 
     Raises:
-        UserError: a cell's name says no row, column and seed.
+        UserError: a cell's name does not give row, column and seed.
     """
     planned = []
     for name, cell in baseline["cells"].items():
@@ -168,30 +162,13 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
         method, dataset, task, ratio, seed = match.groups()
         metrics = ClassMetrics.of(
             ClassMetric(
-                name=label,
-                split=SPLIT,
-                auc=stored.get("auc"),
-                n_pos=int(stored["n_pos"]),
-                n_neg=int(stored["n_neg"]),
-                undefined=str(stored.get("undefined", "")),
+                label, pairs.SPLIT, one.get("auc"), int(one["n_pos"]), int(one["n_neg"]), str(one.get("undefined", ""))
             )
-            for label, stored in cell["classes"].items()
+            for label, one in cell["classes"].items()
         )
-        defined = tuple(metric.name for metric in metrics if metric.auc is not None)
-        run = SeedRun(
-            seed=int(seed),
-            key=str(cell.get("key", "")),
-            state=DONE,
-            defined=defined,
-            n_classes=len(metrics),
-            mean_auc=mean_over_classes(metric.auc for metric in metrics),
-        )
-        target = Target(dataset=dataset, task=task, label_ratio=round(float(ratio) / 100, 12))
-        planned.append(
-            PlannedRun(
-                method=method, label=method, target=target, synthetic=False, footnotes=(), run=run, metrics=metrics
-            )
-        )
+        where: dict[str, Any] = {"method": method, "label": method, "dataset": dataset, "task": task}
+        share, key = round(float(ratio) / 100, 12), str(cell.get("key", ""))
+        planned.append(PlannedRun.of(Cell(**where, label_ratio=share, seed=int(seed), key=key), metrics))
     name = str(baseline.get("manifest", ""))
     return Results(name=name, plan=Plan(name=name), store=Path("no-store"), planned=tuple(planned))
 
@@ -218,35 +195,34 @@ def _cell_problems(cell: Any) -> list[str]:
 def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
     """Compare every class AUC of every cell with the baseline's.
 
-    A cell the baseline lacks is as incomplete as one the results lack: a check that passes over what it does
-    not know would pass for ever.
+    A cell that the baseline lacks is as incomplete as one that the results lack: a check that ignores unknown cells
+    would always pass.
 
     Args:
         results: of the same manifest.
         baseline: from `read_baseline` or `make_baseline`.
     """
-    tolerance = float(baseline["tolerance"])
-    source = str(baseline.get("tolerance_source", STATED))
-    stored_cells: Mapping[str, Any] = baseline["cells"]
+    tolerance, stored_cells = float(baseline["tolerance"]), baseline["cells"]
     findings: list[Finding] = []
     differences: list[float] = []
-    for planned in results.planned:
-        stored = stored_cells.get(planned.name)
-        outcome, messages = _absent(planned, stored is not None)
-        if not messages and stored is not None:
-            messages = _deviations(planned, stored, tolerance, differences)
+    for name, (now, before) in pairs.cells(results, as_results(baseline)).items():
+        if now is None:
+            messages = ["in the baseline, but not in the manifest"]
+            findings.append(Finding(cell=name, outcome=INCOMPLETE, messages=tuple(messages)))
+            continue
+        outcome, messages = _absent(now, before is not None)
+        if not messages and before is not None:
+            stored = stored_cells[name]
+            messages = list(_deviations(now, before, stored["classes"], tolerance))
+            both = [(one.auc, other.auc) for one, other in pairs.classes(now, before).values() if one and other]
+            differences += [abs(auc - was) for auc, was in both if auc is not None and was is not None]
             outcome = DRIFT if messages else SAME
-            if not messages and stored.get("key") not in (None, planned.run.key):
+            if not messages and stored.get("key") not in (None, now.run.key):
                 messages = ["its recipe has changed since the baseline (another key), its figures have not"]
-        seconds = float(results.records.get(planned.run.key, {}).get("wall_s") or 0.0)
-        findings.append(Finding(cell=planned.name, outcome=outcome, messages=tuple(messages), seconds=seconds))
-    known = {planned.name for planned in results.planned}
+        seconds = float(results.records.get(now.run.key, {}).get("wall_s") or 0.0)
+        findings.append(Finding(cell=name, outcome=outcome, messages=tuple(messages), seconds=seconds))
     drifted = any(finding.outcome == DRIFT for finding in findings)
-    findings += [
-        Finding(cell=name, outcome=INCOMPLETE, messages=("in the baseline, but not in the manifest",))
-        for name in stored_cells
-        if name not in known
-    ]
+    source = str(baseline.get("tolerance_source", STATED))
     return Comparison(
         manifest=results.name,
         tolerance=tolerance,
@@ -303,33 +279,30 @@ def _absent(planned: PlannedRun, in_baseline: bool) -> tuple[str, list[str]]:
 
 
 def _deviations(
-    planned: PlannedRun, stored: Mapping[str, Any], tolerance: float, differences: list[float]
-) -> list[str]:
-    """One line per class that is not as stored; absolute differences are appended to `differences`."""
-    now = _classes(planned)
-    messages = [f"class '{name}' is gone" for name in stored["classes"] if name not in now]
-    for name, metric in now.items():
-        before = stored["classes"].get(name)
-        if before is None:
-            messages.append(f"class '{name}' is new")
+    now: PlannedRun, before: PlannedRun, stored: Mapping[str, Mapping[str, Any]], tolerance: float
+) -> Iterator[str]:
+    """One line per class that is not as stored, up to its band."""
+    paired = pairs.classes(now, before)
+    yield from (f"class '{name}' is gone" for name, (one, _) in paired.items() if one is None)
+    for name, (one, was) in paired.items():
+        if was is None:
+            yield f"class '{name}' is new"
+        if one is None or was is None:
             continue
         for count in ("n_pos", "n_neg"):
-            if metric[count] != before[count]:
-                messages.append(f"class '{name}': {count} was {before[count]}, is {metric[count]}")
-        if metric["auc"] is None or before["auc"] is None:
-            if metric["auc"] is not before["auc"]:
-                was = "undefined" if before["auc"] is None else f"{before['auc']:.4f}"
-                now_is = f"undefined ({metric['undefined']})" if metric["auc"] is None else f"{metric['auc']:.4f}"
-                messages.append(f"class '{name}': AUC was {was}, is {now_is}")
+            if getattr(one, count) != getattr(was, count):
+                yield f"class '{name}': {count} was {getattr(was, count)}, is {getattr(one, count)}"
+        if one.auc is None or was.auc is None:
+            if one.auc is not was.auc:
+                old = "undefined" if was.auc is None else f"{was.auc:.4f}"
+                new = f"undefined ({one.undefined})" if one.auc is None else f"{one.auc:.4f}"
+                yield f"class '{name}': AUC was {old}, is {new}"
             continue
-        difference = abs(metric["auc"] - before["auc"])
-        differences.append(difference)
+        difference, band = abs(one.auc - was.auc), float(stored[name].get("tolerance", tolerance))
         # One part in 10**9: 0.72 - 0.70 is a little more than 0.02 in binary.
-        band = float(before.get("tolerance", tolerance))
         if difference > band + 1e-9:
-            allowed = f"{band:g}" + (f": {before['tolerance_source']}" if "tolerance_source" in before else "")
-            messages.append(
-                f"class '{name}': AUC was {before['auc']:.4f}, is {metric['auc']:.4f} "
-                f"(differs by {difference:.4f}, allowed {allowed})"
+            allowed = f"{band:g}" + (
+                f": {stored[name]['tolerance_source']}" if "tolerance_source" in stored[name] else ""
             )
-    return messages
+            changed = f"AUC was {was.auc:.4f}, is {one.auc:.4f}"
+            yield f"class '{name}': {changed} (differs by {difference:.4f}, allowed {allowed})"

@@ -1,13 +1,11 @@
-"""Reads the statements of a paper from YAML and says which of them hold on a column of evidence."""
+"""Reads the statements of a paper from YAML and decides which of them hold on a column of evidence."""
 
 from __future__ import annotations
 
-import ast
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from refers_bench import plugins
-from refers_bench.analysis.paper.expression import REDUCTIONS, Leaf, class_of, leaves, parse, value
+from refers_bench.analysis.paper.expression import REDUCTIONS, Expression, Leaf, class_of, parse
 from refers_bench.analysis.paper.figures import Evidence, Figure, Missing, Undecidable
 from refers_bench.analysis.paper.propagation import ALPHA, Limits, limits, linear, reduced, shared
 from refers_bench.analysis.paper.published import METHODS, TARGETS, published_values
@@ -27,17 +25,9 @@ HOLDS, FAILS, UNDECIDED, NO_DATA = "holds", "fails", "undecided", "no data"
 #: In the order in which they are counted.
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NO_DATA)
 #: Columns of Tables 1 and 2, in the paper's order: what "all" means in a claim's ``columns``.
-COLUMNS = (
-    ("nih", 0.01),
-    ("nih", 0.1),
-    ("nih", 1.0),
-    ("vinbigdata", 0.01),
-    ("vinbigdata", 0.1),
-    ("vinbigdata", 1.0),
-    ("shenzhen", 1.0),
-    ("covid-t1", 1.0),
-    ("covid-t2", 1.0),
-)
+COLUMNS = (*product(("nih", "vinbigdata"), (0.01, 0.1, 1.0)), *product(("shenzhen", "covid-t1", "covid-t2"), (1.0,)))
+#: The claims that come with the package.
+OF_THE_PAPER = Path(__file__).with_name("claim_files") / "refers2022.yaml"
 _BOUNDS = ("about", "tolerance", "at_least", "at_most", "above", "below")
 _Text = Annotated[str, Field(min_length=1)]
 #: Row titles of P-values in the published tables.
@@ -65,11 +55,7 @@ def _columns(given: Any) -> tuple[tuple[str, float], ...]:
             case _:
                 raise ValueError(f"columns: {one!r} is neither a target nor [target, ratio]")
         if not columns:
-            known = tuple(dict.fromkeys(name for name, _ in COLUMNS))
-            near = nearest(target, known)
-            raise ValueError(
-                f"columns: no column {one!r}; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
-            )
+            raise ValueError(f"columns: no column {one!r}{_allowed(target, dict(COLUMNS))}")
         found += columns
     return tuple(dict.fromkeys(found))
 
@@ -83,18 +69,21 @@ def _check(leaf: Leaf) -> None:
         checks.append((finding, plugins.load("dataset", dataset).tasks[task].classes, f"class of {target}"))
     for given, known, what in checks:
         if given not in known:
-            near = nearest(given, known)
-            raise ValueError(
-                f"unknown {what} '{given}'; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
-            )
+            raise ValueError(f"unknown {what} '{given}'{_allowed(given, known)}")
+
+
+def _allowed(given: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known names, and the one nearest to what was given."""
+    near = nearest(given, known)
+    return f"; allowed: {', '.join(known)}{f'; near: {near}' if near else ''}"
 
 
 class Claim(BaseModel):
-    """One quantitative statement, as it stands in the file.
+    """One quantitative statement, as the file has it.
 
     Attributes:
         id: name.
-        place: where the paper says it.
+        place: where in the paper.
         statement: in our words.
         text: the expression as written; AUCs in per cent.
         columns: (target, ratio) that it is taken over; () when it names its own.
@@ -125,14 +114,17 @@ class Claim(BaseModel):
     def _understood(self) -> Claim:
         """The bounds fit each other, and every figure that the expression asks for can be there."""
         _ = self.bounds
-        for leaf in dict.fromkeys(leaf for place in self.places for leaf in leaves(self.tree, place)):
+        for leaf in dict.fromkeys(leaf for place in self.places for leaf in self.at(place).leaves()):
             _check(leaf)
         return self
 
     @cached_property
-    def tree(self) -> ast.expr:
-        """The expression, parsed."""
+    def _expression(self) -> Expression:
         return parse(self.text, self.places[0])
+
+    def at(self, place: Mapping[str, Any]) -> Expression:
+        """The expression in one of `places`."""
+        return replace(self._expression, names=place)
 
     @cached_property
     def places(self) -> tuple[Mapping[str, Any], ...]:
@@ -223,12 +215,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
     Raises:
         UserError: not YAML, an unknown key, an expression or name that is not understood; with line and column.
     """
-    if path is None:
-        with resources.as_file(
-            resources.files("refers_bench.analysis.paper").joinpath("claim_files/refers2022.yaml")
-        ) as own:
-            return load(own)
-    text = read(path)
+    text = read(OF_THE_PAPER if path is None else path)
     content = text.content
     if not isinstance(content, Mapping) or not isinstance(content.get("claims"), list):
         raise UserError("no list 'claims'", allowed="version, source, claims", path=path)
@@ -248,7 +235,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def _said(detail: ErrorDetails) -> str:
-    """What does not fit, in the words of the file."""
+    """What does not fit the schema, as an error message."""
     key = ".".join(map(str, detail["loc"]))
     match detail["type"]:
         case "model_type":
@@ -279,7 +266,7 @@ def evaluate(claim: Claim, evidence: Evidence) -> Outcome:
     absent: list[Missing] = []
     for place in claim.places:
         try:
-            found |= {leaf: evidence.figure(leaf) for leaf in leaves(claim.tree, place)}
+            found |= {leaf: evidence.figure(leaf) for leaf in claim.at(place).leaves()}
             here.append(place)
         except Missing as missing:
             absent.append(missing)
@@ -315,7 +302,7 @@ def _why(absent: Sequence[Missing]) -> str:
 
 
 def _total(claim: Claim, places: Sequence[Mapping[str, Any]], figures: Mapping[Leaf, float]) -> float:
-    return REDUCTIONS[claim.over]([value(claim.tree, figures.__getitem__, place) for place in places])
+    return REDUCTIONS[claim.over]([claim.at(place).value(figures.__getitem__) for place in places])
 
 
 def _interval(
@@ -326,7 +313,7 @@ def _interval(
         tails = (ALPHA, ALPHA)
         return linear(lambda figures: _total(claim, places, figures), found, evidence, tails=tails)
     tails = shared((ALPHA, ALPHA), over=claim.over, count=len(claim.places))
-    return reduced([limits(claim.tree, found, place, evidence, tails=tails) for place in places], over=claim.over)
+    return reduced([limits(claim.at(place), found, evidence, tails=tails) for place in places], over=claim.over)
 
 
 def _refuting(
@@ -339,9 +326,7 @@ def _refuting(
     while True:
         tails = shared((ALPHA, ALPHA), over=claim.over, count=max(1, len(claim.places) - len(refuted)))
         ends = [
-            (place, *limits(claim.tree, found, place, evidence, tails=tails))
-            for place in places
-            if place not in refuted
+            (place, *limits(claim.at(place), found, evidence, tails=tails)) for place in places if place not in refuted
         ]
         more = [p for p, low, high in ends if (claim.too_low(high) if claim.over == "min" else claim.too_high(low))]
         if not more:

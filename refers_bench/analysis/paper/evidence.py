@@ -12,13 +12,40 @@ from refers_bench.analysis.held_out import DIFFER, same_images
 from refers_bench.analysis.image_covariance import ImageCovariance, SameImages, read_together
 from refers_bench.analysis.paper.expression import Leaf, class_of
 from refers_bench.analysis.paper.figures import Error, Evidence, Figure, Missing, Undecidable, combined
-from refers_bench.analysis.paper.published import BASELINES, TARGETS, row_of
+from refers_bench.analysis.paper.published import BASELINES, column, row_of
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd
+from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd, without_spread
 from refers_bench.analysis.statistics.significance import Refusal, best, compare
 
 
-class Reproduced(Evidence):
+class _OfResults(Evidence):
+    """Evidence that rests on results."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    def method(self, row: str) -> str:
+        """Row name of a published row title; `Missing` without one."""
+        method = row_of(row, self.results.methods)
+        if method is None:
+            raise Missing(f"not there: {row}")
+        return method
+
+    def cell(self, row: str, target: Target) -> SeedSummary:
+        """Seeds of a published row title in a column; `Missing` without any."""
+        found = self.results.cells.get((row_of(row, self.results.methods) or "", target))
+        if found is None:
+            raise Missing(f"not there: {row}, {target.dataset} {target.task} at {target.label_ratio * 100:g} %")
+        return found
+
+    def check_images(self, rows: Iterable[str], target: Target) -> None:
+        """`Undecidable` where some of the rows were tested on other images."""
+        methods = [method for row in rows if (method := row_of(row, self.results.methods)) is not None]
+        if not same_images(self.results, methods, target):
+            raise Undecidable(DIFFER)
+
+
+class Reproduced(_OfResults):
     """Our seeds: the mean, with the standard error over seeds.
 
     Runs of one seed on one target share their training images where these are a part of all: a label subset depends on
@@ -26,13 +53,10 @@ class Reproduced(Evidence):
     paired, seed by seed. Runs on all labels share nothing that the seed draws, and neither do targets.
     """
 
-    def __init__(self, results: Results) -> None:
-        self.results = results
-
     def figure(self, leaf: Leaf) -> Figure:
         """Mean AUC with its error, or the P-value of our own test."""
         kind, row, name, ratio = leaf[:4]
-        target = _target(name, ratio)
+        target = column(name, ratio)
         if target in self.results.synthetic:
             raise Missing("synthetic data")
         if kind == "p":
@@ -43,7 +67,7 @@ class Reproduced(Evidence):
         mean, sd = mean_sd(values)
         if not sd > 0:
             raise Undecidable(f"zero variance over seeds: {row}")
-        _check_images(self.results, (row, "REFERS"), target)
+        self.check_images((row, "REFERS"), target)
         return Figure(value=mean, se=sd / math.sqrt(len(values)), df=len(values) - 1)
 
     def error(self, weights: Mapping[Leaf, float]) -> Error:
@@ -60,16 +84,15 @@ class Reproduced(Evidence):
         values = {leaf: self._values(leaf) for leaf in weights}
         seeds = list(next(iter(values.values())))
         sums = [math.fsum(weight * values[leaf][seed] for leaf, weight in weights.items()) for seed in seeds]
-        _, sd = mean_sd(sums)
-        if sd <= 1e-12 * max(1.0, *map(abs, sums)):
+        if without_spread(sums):
             raise Undecidable("zero variance of the difference over seeds")
-        return Error(se=sd / math.sqrt(len(sums)), df=len(sums) - 1)
+        return Error(se=mean_sd(sums)[1] / math.sqrt(len(sums)), df=len(sums) - 1)
 
     def _values(self, leaf: Leaf) -> dict[int, float]:
         """Seed -> AUC in per cent, of all planned seeds."""
         _, row, name, ratio = leaf[:4]
-        target, finding = _target(name, ratio), class_of(leaf)
-        found = _cell(self.results, row, target)
+        target, finding = column(name, ratio), class_of(leaf)
+        found = self.cell(row, target)
         if finding:
             return self._class_values(row, target, finding, found.n_planned)
         if not found.complete:
@@ -80,7 +103,7 @@ class Reproduced(Evidence):
 
     def _class_values(self, row: str, target: Target, finding: str, planned: int) -> dict[int, float]:
         values = {}
-        for planned_run in self.results.runs(_method(self.results, row), target):
+        for planned_run in self.results.runs(self.method(row), target):
             metric = planned_run.metrics.by_class("test").get(finding)
             if metric is not None and metric.auc is not None:
                 values[planned_run.run.seed] = metric.auc * 100
@@ -90,18 +113,18 @@ class Reproduced(Evidence):
 
     def _p(self, row: str, target: Target) -> float:
         titles = BASELINES if row == "REFERS vs best baseline" else ("LSP (Transformer)",)
-        cells = {title: _cell(self.results, title, target) for title in titles}
+        cells = {title: self.cell(title, target) for title in titles}
         winners = best(cells)
         if len([cell for cell in cells.values() if cell.complete]) < len(cells):
             raise Missing("a baseline is not complete")
-        _check_images(self.results, ("REFERS", *titles), target)
-        outcome = compare(_cell(self.results, "REFERS", target), cells[winners[0]])
+        self.check_images(("REFERS", *titles), target)
+        outcome = compare(self.cell("REFERS", target), cells[winners[0]])
         if isinstance(outcome, Refusal):
             raise Missing(f"no P-value: {outcome.reason}")
         return outcome.p
 
 
-class Released(Evidence):
+class Released(_OfResults):
     """The released prediction files: one run each, with the error over test images.
 
     Figures of one task, whatever their row and label ratio, are measured on the same images: their errors are paired,
@@ -109,7 +132,7 @@ class Released(Evidence):
     """
 
     def __init__(self, results: Results) -> None:
-        self.results = results
+        super().__init__(results)
         self._read: dict[tuple[str, str], SameImages | Refusal] = {}
         self._known: dict[tuple[str, str, str], ImageCovariance | Refusal] = {}
 
@@ -120,9 +143,9 @@ class Released(Evidence):
             raise Missing("the files hold one run: no t-test over seeds")
         if row.startswith("row "):
             raise Missing("the files hold no ablation")
-        target, finding = _target(name, ratio), class_of(leaf)
-        found = _cell(self.results, row, target)
-        method = _method(self.results, row)
+        target, finding = column(name, ratio), class_of(leaf)
+        found = self.cell(row, target)
+        method = self.method(row)
         if not any(run.run.key in self.results.predicted for run in self.results.runs(method, target)):
             raise Missing(f"no such files: {row}")
         together = self._covariance(target, finding)
@@ -142,17 +165,17 @@ class Released(Evidence):
         """
         groups: dict[tuple[str, str], dict[str, dict[Leaf, float]]] = {}
         for leaf, weight in weights.items():
-            target = _target(leaf[2], leaf[3])
+            target = column(leaf[2], leaf[3])
             classes = groups.setdefault((target.dataset, target.task), {})
             classes.setdefault(class_of(leaf), {})[leaf] = weight
         return combined(Error(se=sum(map(self._paired, classes.values()))) for classes in groups.values())
 
     def _paired(self, weights: Mapping[Leaf, float]) -> float:
         one = next(iter(weights))
-        together = self._covariance(_target(one[2], one[3]), class_of(one))
+        together = self._covariance(column(one[2], one[3]), class_of(one))
         weights_M = np.zeros(len(together.covariance_MM))
         for leaf, weight in weights.items():
-            weights_M[together.places[_method(self.results, leaf[1]), _target(leaf[2], leaf[3])]] += weight
+            weights_M[together.places[self.method(leaf[1]), column(leaf[2], leaf[3])]] += weight
         variance = float(weights_M @ together.covariance_MM @ weights_M)
         # Rounding leaves a little between methods that order the images alike.
         if variance <= 1e-12 * float(weights_M**2 @ np.diag(together.covariance_MM)):
@@ -160,46 +183,13 @@ class Released(Evidence):
         return math.sqrt(variance) * 100
 
     def _covariance(self, target: Target, finding: str) -> ImageCovariance:
-        where = (target.dataset, target.task, finding)
-        if where not in self._known:
-            self._known[where] = self._computed(target, finding)
-        found = self._known[where]
-        if isinstance(found, Refusal):
-            raise Undecidable(f"no interval over test images: {found.reason}")
-        return found
-
-    def _computed(self, target: Target, finding: str) -> ImageCovariance | Refusal:
         task = (target.dataset, target.task)
         if task not in self._read:
             self._read[task] = read_together(self.results, *task)
-        read = self._read[task]
-        if isinstance(read, Refusal):
-            return read
-        return read.of_class(finding) if finding else read.of_means()
-
-
-def _target(name: str, ratio: float) -> Target:
-    dataset, task = TARGETS[name]
-    return Target(dataset=dataset, task=task, label_ratio=ratio)
-
-
-def _check_images(results: Results, rows: Iterable[str], target: Target) -> None:
-    """`Undecidable` where some of the rows were tested on other images."""
-    methods = [method for row in rows if (method := row_of(row, results.methods)) is not None]
-    if not same_images(results, methods, target):
-        raise Undecidable(DIFFER)
-
-
-def _method(results: Results, row: str) -> str:
-    method = row_of(row, results.methods)
-    if method is None:
-        raise Missing(f"not there: {row}")
-    return method
-
-
-def _cell(results: Results, row: str, target: Target) -> SeedSummary:
-    method = row_of(row, results.methods)
-    found = results.cells.get((method, target)) if method is not None else None
-    if found is None:
-        raise Missing(f"not there: {row}, {target.dataset} {target.task} at {target.label_ratio * 100:g} %")
-    return found
+        same, where = self._read[task], (*task, finding)
+        if isinstance(same, SameImages) and where not in self._known:
+            self._known[where] = same.of_class(finding) if finding else same.of_means()
+        found = same if isinstance(same, Refusal) else self._known[where]
+        if isinstance(found, Refusal):
+            raise Undecidable(f"no interval over test images: {found.reason}")
+        return found

@@ -11,6 +11,7 @@ import contextlib
 import math
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: Name -> numbers of positional arguments that a figure takes; a fourth one names a class.
@@ -41,80 +42,94 @@ def class_of(leaf: Leaf) -> str:
     return leaf[4] if len(leaf) == 5 else ""
 
 
-def parse(text: str, names: Mapping[str, Any] | None = None) -> ast.expr:
-    """The expression as a tree, checked.
+@dataclass(frozen=True)
+class Expression:
+    """An expression with the values of its free names.
+
+    Attributes:
+        tree: as Python parses it.
+        names: values of the free names ("target", "ratio", "finding").
+        taken: parts of the tree -> what is evaluated in their place.
+    """
+
+    tree: ast.expr
+    names: Mapping[str, Any]
+    taken: Mapping[ast.expr, ast.expr] = field(default_factory=dict)
+
+    def taking(self, part: ast.expr, instead: ast.expr) -> Expression:
+        """The expression with another in the place of one of its parts."""
+        return replace(self, taken={**self.taken, part: instead})
+
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The figures the expression asks for, each once.
+
+        Raises:
+            ExpressionError: something that is not allowed.
+        """
+        found: dict[Leaf, float] = {}
+        # With every figure at 1 a denominator may be 0; whether it is, only the figures show.
+        with contextlib.suppress(ZeroDivisionError):
+            self.value(lambda leaf: found.setdefault(leaf, 1.0))
+        return tuple(found)
+
+    def choice(self) -> tuple[ast.Call, str] | None:
+        """The first minimum or maximum from the outside, and its name; None without any."""
+        nodes: list[Any] = [self.tree]
+        for node in nodes:  # grows as it is read
+            match here := self._at(node):
+                case ast.Call(func=ast.Name(id="min" | "max" as name)):
+                    return here, name
+            nodes += ast.iter_child_nodes(here)
+        return None
+
+    def value(self, figure: Callable[[Leaf], float]) -> float:
+        """The value of the expression, with each figure as `figure` gives it.
+
+        Raises:
+            ExpressionError: something that is not allowed.
+            ZeroDivisionError: a denominator is 0.
+        """
+        return self._value(self.tree, figure)
+
+    def _at(self, node: Any) -> Any:
+        while node in self.taken:
+            node = self.taken[node]
+        return node
+
+    def _value(self, part: ast.expr, figure: Callable[[Leaf], float]) -> float:
+        match tree := self._at(part):
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                return float(number)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self._value(operand, figure)
+            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+                return _OPERATORS[type(sign)](self._value(left, figure), self._value(right, figure))
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FIGURES:
+                return figure(_leaf(name, arguments, self.names))
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in REDUCTIONS and arguments:
+                return REDUCTIONS[name]([self._value(argument, figure) for argument in arguments])
+        raise ExpressionError(
+            f"'{ast.unparse(tree)}' is not allowed: numbers, + - * /, {', '.join(REDUCTIONS)}, "
+            'auc("row", "target", ratio), auc("row", "target", ratio, "class"), p("row", "target", ratio)'
+        )
+
+
+def parse(text: str, names: Mapping[str, Any] | None = None) -> Expression:
+    """The expression, checked.
 
     Args:
         text: the expression.
-        names: values of the free names ("target", "ratio", "finding").
+        names: values of the free names.
 
     Raises:
         ExpressionError: not an expression, or one with something that is not allowed.
     """
     try:
-        tree = ast.parse(text, mode="eval").body
+        found = Expression(ast.parse(text, mode="eval").body, names or {})
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(f"not an expression: {error}") from error
-    leaves(tree, names or {})
-    return tree
-
-
-def leaves(
-    tree: ast.expr, names: Mapping[str, Any], taken: Mapping[ast.expr, ast.expr] | None = None
-) -> tuple[Leaf, ...]:
-    """The figures the expression asks for, each once; arguments as those of `value`.
-
-    Raises:
-        ExpressionError: something that is not allowed.
-    """
-    found: dict[Leaf, float] = {}
-
-    def note(leaf: Leaf) -> float:
-        found[leaf] = 1.0
-        return 1.0
-
-    # With every figure at 1 a denominator may be 0; whether it is, the figures will tell.
-    with contextlib.suppress(ZeroDivisionError):
-        value(tree, note, names, taken)
-    return tuple(found)
-
-
-def value(
-    tree: ast.expr,
-    figure: Callable[[Leaf], float],
-    names: Mapping[str, Any],
-    taken: Mapping[ast.expr, ast.expr] | None = None,
-) -> float:
-    """The value of the expression.
-
-    Args:
-        tree: from `parse`.
-        figure: gives each figure.
-        names: values of the free names.
-        taken: parts of the expression -> what is evaluated in their place.
-
-    Raises:
-        ExpressionError: something that is not allowed.
-        ZeroDivisionError: a denominator is 0.
-    """
-    while taken and tree in taken:
-        tree = taken[tree]
-    match tree:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return float(number)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -value(operand, figure, names, taken)
-        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
-            one, other = (value(side, figure, names, taken) for side in (left, right))
-            return _OPERATORS[type(sign)](one, other)
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FIGURES:
-            return figure(_leaf(name, arguments, names))
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in REDUCTIONS and arguments:
-            return REDUCTIONS[name]([value(argument, figure, names, taken) for argument in arguments])
-    raise ExpressionError(
-        f"'{ast.unparse(tree)}' is not allowed: numbers, + - * /, {', '.join(REDUCTIONS)}, "
-        'auc("row", "target", ratio), auc("row", "target", ratio, "class"), p("row", "target", ratio)'
-    )
+    found.leaves()
+    return found
 
 
 def _leaf(name: str, arguments: list[ast.expr], names: Mapping[str, Any]) -> Leaf:

@@ -37,7 +37,7 @@ class Missing(Exception):
 
 
 class Undecidable(Missing):
-    """The figures are there, but nothing says how far chance could move them; the message says why."""
+    """The figures are there, but not how far chance could move them; the message says why."""
 
 
 class Evidence:

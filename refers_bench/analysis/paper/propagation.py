@@ -13,9 +13,9 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
-from refers_bench.analysis.paper.expression import REDUCTIONS, Leaf, leaves, value
+from refers_bench.analysis.paper.expression import REDUCTIONS, Expression, Leaf
 from refers_bench.analysis.paper.figures import Evidence, Figure
 
 #: Level of either limit: together they are a 95 % interval.
@@ -27,7 +27,7 @@ Limits = tuple[float, float]
 
 
 def shared(tails: Tails, *, over: str, count: int) -> Tails:
-    """The levels at which each of `count` values is asked, so that their "min" or "max" keeps `tails`."""
+    """The levels at which each of `count` values is tested, so that their "min" or "max" keeps `tails`."""
     low, high = tails
     return (low, high / count) if over == "min" else (low / count, high)
 
@@ -38,48 +38,33 @@ def reduced(limits: Sequence[Limits], *, over: str) -> Limits:
     return reduce([low for low, _ in limits]), reduce([high for _, high in limits])
 
 
-def limits(
-    tree: ast.expr, found: Mapping[Leaf, Figure], names: Mapping[str, Any], evidence: Evidence, *, tails: Tails
-) -> Limits:
+def limits(expression: Expression, found: Mapping[Leaf, Figure], evidence: Evidence, *, tails: Tails) -> Limits:
     """The confidence limits of an expression.
 
     Args:
-        tree: the expression.
+        expression: the expression.
         found: its figures.
-        names: values of its free names.
         evidence: where the figures come from: it knows how they vary together.
         tails: levels of the two limits.
 
     Raises:
         Undecidable: the evidence has no error for the figures together.
     """
-    return _limits(tree, found, names, evidence, tails, {})
-
-
-def _limits(
-    tree: ast.expr,
-    found: Mapping[Leaf, Figure],
-    names: Mapping[str, Any],
-    evidence: Evidence,
-    tails: Tails,
-    taken: Mapping[ast.expr, ast.expr],
-) -> Limits:
-    """`limits`, where some minima and maxima have the value of the argument that stands in `taken`."""
-    choice = _outermost_choice(tree, taken)
+    choice = expression.choice()
     if choice is None:
-        known = {leaf: found[leaf] for leaf in leaves(tree, names, taken)}
-        return linear(lambda figures: value(tree, figures.__getitem__, names, taken), known, evidence, tails=tails)
+        known = {leaf: found[leaf] for leaf in expression.leaves()}
+        return linear(lambda figures: expression.value(figures.__getitem__), known, evidence, tails=tails)
     call, over = choice
     figures = {leaf: figure.value for leaf, figure in found.items()}
-    here = value(call, figures.__getitem__, names, taken)
+    here = replace(expression, tree=call).value(figures.__getitem__)
     step = 1e-3 * max(1.0, abs(here))
-    below, above = (
-        value(tree, figures.__getitem__, names, {**taken, call: ast.Constant(here + move)}) for move in (-step, step)
-    )
+    moved = (expression.taking(call, ast.Constant(here + move)) for move in (-step, step))
+    below, above = (one.value(figures.__getitem__) for one in moved)
     # Where the expression falls as the largest rises, as in "REFERS minus the best baseline", it takes the smallest.
     over = over if above >= below else {"min": "max", "max": "min"}[over]
     each = shared(tails, over=over, count=len(call.args))
-    return reduced([_limits(tree, found, names, evidence, each, {**taken, call: one}) for one in call.args], over=over)
+    arguments = (expression.taking(call, one) for one in call.args)
+    return reduced([limits(one, found, evidence, tails=each) for one in arguments], over=over)
 
 
 def linear(
@@ -104,16 +89,3 @@ def linear(
         float(ndtri(1 - tail) if math.isinf(error.df) else stdtrit(error.df, 1 - tail)) * error.se for tail in tails
     )
     return centre - low, centre + high
-
-
-def _outermost_choice(tree: ast.expr, taken: Mapping[ast.expr, ast.expr]) -> tuple[ast.Call, str] | None:
-    """The first minimum or maximum from the outside, and its name; None where none is left."""
-    nodes: list[Any] = [tree]
-    for node in nodes:  # grows as it is read
-        while node in taken:
-            node = taken[node]
-        match node:
-            case ast.Call(func=ast.Name(id="min" | "max" as name)):
-                return node, name
-        nodes += ast.iter_child_nodes(node)
-    return None

@@ -1,4 +1,4 @@
-"""Which figures did the paper publish?
+"""Holds the figures that the paper published.
 
 Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3; notes on the transcription in
 ``results/published/README.md``.
@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import product
+
+from refers_bench.analysis.cells import Target
 
 #: Target name in the published figures -> (dataset, task).
 TARGETS: Mapping[str, tuple[str, str]] = {
@@ -42,6 +45,12 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 BASELINES = ("Model Genesis", "C2L", "Context Restoration", "TransVW", "ImageNet pre-training")
 
 
+def column(name: str, label_ratio: float) -> Target:
+    """The table column that a target name and a label ratio of the published figures mean."""
+    dataset, task = TARGETS[name]
+    return Target(dataset=dataset, task=task, label_ratio=label_ratio)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PublishedValue:
     """One published figure.
@@ -51,7 +60,6 @@ class PublishedValue:
         method: row title as in the paper.
         target: "nih", "vinbigdata", "shenzhen", "covid-t1" or "covid-t2".
         label_ratio: in (0, 1].
-        n_train: nominal number of training images ("800"), or "all".
         statistic: "mean_auc_percent" or "p_value".
         value: the figure.
         text: the figure as printed ("8.35e-4").
@@ -61,7 +69,6 @@ class PublishedValue:
     method: str
     target: str
     label_ratio: float
-    n_train: str
     statistic: str
     value: float
     text: str
@@ -77,7 +84,6 @@ def published_values() -> tuple[PublishedValue, ...]:
             method=row["method"],
             target=row["target"],
             label_ratio=float(row["label_ratio"]),
-            n_train=row["n_train_nominal"],
             statistic=row["statistic"],
             value=float(row["value"]),
             text=row["value"],
@@ -90,18 +96,13 @@ def published(
     *, table: int, method: str, target: str, label_ratio: float, statistic: str = "mean_auc_percent"
 ) -> PublishedValue | None:
     """One published figure, or None where the paper has none."""
-    for row in published_values():
-        where = (row.table, row.method, row.target, row.label_ratio, row.statistic)
-        if where == (table, method, target, label_ratio, statistic):
-            return row
-    return None
+    wanted = (table, method, target, label_ratio, statistic)
+    places = ((row.table, row.method, row.target, row.label_ratio, row.statistic) for row in published_values())
+    return next((row for row, place in zip(published_values(), places, strict=True) if place == wanted), None)
 
 
 def row_of(title: str, names: Iterable[str]) -> str | None:
     """The row of a manifest that a published row title means, or None."""
-    known = list(names)
-    for wanted in METHODS.get(title, ()):
-        for name in known:
-            if name == wanted or (wanted.endswith("_") and name.startswith(wanted)):
-                return name
-    return None
+    pairs = product(METHODS.get(title, ()), names)
+    meant = (name for wanted, name in pairs if name == wanted or (wanted[-1] == "_" and name.startswith(wanted)))
+    return next(meant, None)

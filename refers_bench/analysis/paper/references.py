@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.published import TARGETS, PublishedValue, published_values, row_of
+from refers_bench.analysis.paper.published import PublishedValue, column, published_values, row_of
 from refers_bench.analysis.results import Results, load
 from refers_bench.analysis.statistics.replication import Replication, replication
 from refers_bench.analysis.statistics.seeds import SeedSummary
@@ -60,12 +60,6 @@ def differences_of_release(results: Results) -> tuple[float, ...]:
     return tuple(one.released - one.published.value for one in references(results) if one.released is not None)
 
 
-def column_of(value: PublishedValue) -> Target:
-    """The table column a published figure stands in."""
-    dataset, task = TARGETS[value.target]
-    return Target(dataset=dataset, task=task, label_ratio=value.label_ratio)
-
-
 def _references(results: Results) -> Iterator[Reference]:
     release = release_of(results)
     ours = results.origin != "released"
@@ -74,7 +68,7 @@ def _references(results: Results) -> Iterator[Reference]:
         # Table 2 prints REFERS' figures of Table 1 again.
         if value.statistic != "mean_auc_percent" or (value.table == 2 and value.method == "REFERS"):
             continue
-        target = column_of(value)
+        target = column(value.target, value.label_ratio)
         # Table 3 prints figures of Tables 1 and 2 again.
         figure = (row_of(value.method, results.methods), target, value.value)
         if figure[0] is not None and figure in seen:
@@ -83,8 +77,7 @@ def _references(results: Results) -> Iterator[Reference]:
         summary = _summary(results, value, target) if ours else None
         files = _summary(release, value, target) if release is not None and value.table != 3 else None
         # The release fills the column where our manifest has the target, or where it is the subject.
-        wanted = summary is not None or (files is not None and (not ours or target in results.targets))
-        if not wanted:
+        if summary is None and (files is None or (ours and target not in results.targets)):
             continue
         yield Reference(
             published=value,
@@ -96,10 +89,7 @@ def _references(results: Results) -> Iterator[Reference]:
 
 
 def _summary(results: Results | None, value: PublishedValue, target: Target) -> SeedSummary | None:
-    if results is None:
-        return None
-    row = row_of(value.method, results.methods)
-    return None if row is None else results.cells.get((row, target))
+    return None if results is None else results.cells.get((row_of(value.method, results.methods) or "", target))
 
 
 def _verdict(

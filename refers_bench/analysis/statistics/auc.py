@@ -40,13 +40,8 @@ class ClassAucs:
     undefined: tuple[str, ...]
 
     @property
-    def n_defined(self) -> int:
-        """Classes that have an AUC."""
-        return sum(reason == DEFINED for reason in self.undefined)
-
-    @property
     def mean(self) -> float:
-        """`mean_over_classes`; show it with `n_defined`."""
+        """`mean_over_classes`."""
         return mean_over_classes(self.auc_K.tolist())
 
 

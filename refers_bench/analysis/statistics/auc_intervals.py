@@ -7,7 +7,7 @@ t interval on the logit scale, with the standard error se / (A (1 - A)), and sta
 difference takes its ends from those of the two means and their correlation, so that it is as skewed as they are.
 
 What is estimated is the mean of the true AUCs of the classes that have positive and negative test images. A class with
-very few positive (or negative) units says little or nothing of its own variance: each class's is mixed with that of all
+very few positive (or negative) units hardly shows its own variance: each class's is mixed with that of all
 classes, in proportion to what normal scores let expect at its AUC, as if `_BORROWED` more unit had shown that. The
 degrees of freedom are Satterthwaite's over the classes' positives and negatives.
 
@@ -187,7 +187,7 @@ def mean_aucs(labels_NK: npt.ArrayLike, scores_MNK: npt.ArrayLike, *, units: Uni
 
     Raises:
         ValueError: shapes differ, a score of a labelled image is NaN, no class has an AUC, or every class has its
-            positives, or its negatives, in one unit alone, so that nothing says how much they vary.
+            positives, or its negatives, in one unit alone, so that their spread is unknown.
     """
     labels, scores = np.asarray(labels_NK), np.asarray(scores_MNK)
     if labels.ndim != 2 or scores.ndim != 3 or labels.shape != scores.shape[1:]:

@@ -86,9 +86,7 @@ def best_of(values: tuple[float, ...], others: tuple[tuple[float, ...], ...]) ->
     )
 
 
-def max_t(
-    values: tuple[float, ...], others: tuple[tuple[float, ...], ...], *, permutations: int = PERMUTATIONS
-) -> float:
+def max_t(values: tuple[float, ...], others: tuple[tuple[float, ...], ...]) -> float:
     """P-value for "lower than the best of the others", by permutation.
 
     The statistic is the largest t of the others minus the row, with the variance pooled over all rows.
@@ -96,23 +94,22 @@ def max_t(
     Args:
         values: of the row, one per seed, two or more.
         others: of each other row, two or more each.
-        permutations: deals, beside the one that was observed.
     """
     sizes = (len(values), *map(len, others))
     observed = np.array([value for group in (values, *others) for value in group])
     statistic = _largest_t(observed[None], sizes)[0]
-    dealt_B = _largest_t(observed[_deals(len(observed), permutations)], sizes)
+    dealt_B = _largest_t(observed[_deals(len(observed))], sizes)
     # Rounding must not make a deal that equals the observed one smaller.
     reached = int((dealt_B >= statistic - 1e-9 * max(1.0, abs(statistic))).sum())
-    return (1 + reached) / (1 + permutations)
+    return (1 + reached) / (1 + PERMUTATIONS)
 
 
 # The same for every column with as many seeds.
 @functools.lru_cache(maxsize=8)
-def _deals(count: int, permutations: int) -> npt.NDArray[np.intp]:
-    """Orders (permutations, count) of so many values."""
+def _deals(count: int) -> npt.NDArray[np.intp]:
+    """Orders (`PERMUTATIONS`, count) of so many values."""
     rng = np.random.default_rng(identity.seed("max-t", str(count)))
-    orders: npt.NDArray[np.intp] = rng.permuted(np.tile(np.arange(count), (permutations, 1)), axis=1)
+    orders: npt.NDArray[np.intp] = rng.permuted(np.tile(np.arange(count), (PERMUTATIONS, 1)), axis=1)
     return orders
 
 

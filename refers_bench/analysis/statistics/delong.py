@@ -53,8 +53,6 @@ class DelongTest:
     """Two methods compared on one class; the statistic is normal, so there are no degrees of freedom.
 
     Attributes:
-        n_pos: images labelled 1.
-        n_neg: images labelled 0.
         difference: AUC of the first minus AUC of the second, in [-1, 1].
         se: standard error of the difference.
         low: lower end of its 95 % confidence interval.
@@ -64,8 +62,6 @@ class DelongTest:
         test: one of `DELONG`.
     """
 
-    n_pos: int
-    n_neg: int
     difference: float
     se: float
     low: float
@@ -88,13 +84,14 @@ def delong(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units | Non
     """
     drawn = Units.of(len(np.asarray(labels_N))) if units is None else units
     found = class_errors(labels_N, scores_MN, drawn)
-    counts = (len(found.positive.units_I), len(found.negative.units_I))
+    positive, negative = found.groups
+    counts = (len(positive.units_I), len(negative.units_I))
     if min(counts) < 2:
         return Refusal(reason=f"needs two {drawn.name}s each, positive and negative, has {counts[0]} and {counts[1]}")
     whole_MU = np.zeros((len(found.auc_M), drawn.count))
     for group in found.groups:
         group.add_to(whole_MU)
-    both = len(np.union1d(found.positive.units_I, found.negative.units_I))
+    both = len(np.union1d(positive.units_I, negative.units_I))
     # The products of a group with itself have the group's correction, those between the groups that of all units.
     between = both / (both - 1)
     covariance = between * (whole_MU @ whole_MU.T)
@@ -103,27 +100,11 @@ def delong(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units | Non
     return Delong(
         auc_M=found.auc_M,
         covariance_MM=covariance,
-        n_pos=found.positive.images,
-        n_neg=found.negative.images,
+        n_pos=positive.images,
+        n_neg=negative.images,
         unit=drawn.name,
         units=counts,
     )
-
-
-def pair(found: Delong | Refusal, first: int, second: int) -> DelongTest | Refusal:
-    """The test of two of the methods; refused where their difference has no variance.
-
-    Args:
-        found: from `delong`.
-        first: place of the first method.
-        second: place of the second.
-    """
-    if isinstance(found, Refusal):
-        return found
-    weights_M = np.zeros(len(found.auc_M))
-    weights_M[first] += 1
-    weights_M[second] -= 1
-    return contrast(found, weights_M)
 
 
 def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | Refusal:
@@ -154,8 +135,6 @@ def contrast(found: Delong | Refusal, weights_M: npt.ArrayLike) -> DelongTest | 
     se = math.sqrt(variance)
     z = difference / se
     return DelongTest(
-        n_pos=found.n_pos,
-        n_neg=found.n_neg,
         difference=difference,
         se=se,
         low=difference - _Z * se,

@@ -86,18 +86,11 @@ class ClassErrors:
 
     Attributes:
         auc_M: in [0, 1], as `auc.class_aucs` gives them.
-        positive: images labelled 1.
-        negative: images labelled 0.
+        groups: images labelled 1, and those labelled 0.
     """
 
     auc_M: _Floats
-    positive: Group
-    negative: Group
-
-    @property
-    def groups(self) -> tuple[Group, Group]:
-        """Both."""
-        return self.positive, self.negative
+    groups: tuple[Group, Group]
 
 
 def placements(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike) -> tuple[_Floats, _Floats, _Floats]:
@@ -155,7 +148,7 @@ def class_errors(labels_N: npt.ArrayLike, scores_MN: npt.ArrayLike, units: Units
     v10, v01, auc_M = placements(labels, scores_MN)
     positive = _group(v10 - auc_M[:, None], units, np.flatnonzero(labels == 1))
     negative = _group(v01 - auc_M[:, None], units, np.flatnonzero(labels == 0))
-    return ClassErrors(auc_M=auc_M, positive=positive, negative=negative)
+    return ClassErrors(auc_M=auc_M, groups=(positive, negative))
 
 
 def _group(errors_MP: _Floats, units: Units, images_P: _Integers) -> Group:

@@ -1,4 +1,4 @@
-"""Which true difference does a two-sided t-test find, and how often: power and minimum detectable difference?"""
+"""Computes the power of a two-sided t-test, and the smallest true difference that it detects."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ ALPHA, POWER = 0.05, 0.8
 _FAR = 7.0
 
 
-def power(difference: float, *, error: float, df: float, alpha: float = ALPHA) -> float:
+def power(difference: float, *, error: float, df: float) -> float:
     """Probability that the test finds a true difference.
 
     Args:
         difference: true difference of the means.
         error: standard error of the observed difference, above 0.
         df: degrees of freedom of the test, above 0.
-        alpha: two-sided level.
 
     Raises:
-        ValueError: error or df not above 0, a level outside (0, 1).
+        ValueError: error or df not above 0.
 
     Example:
         >>> round(power(2.0, error=(2 / 3) ** 0.5, df=4), 2)  # 2 SD between two groups of three seeds
@@ -30,9 +29,7 @@ def power(difference: float, *, error: float, df: float, alpha: float = ALPHA) -
 
     if not error > 0 or not df > 0:
         raise ValueError(f"needs a standard error and degrees of freedom above 0, got {error} and {df}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"a level lies between 0 and 1, got {alpha}")
-    critical = float(stdtrit(df, 1 - alpha / 2))
+    critical = float(stdtrit(df, 1 - ALPHA / 2))
     shift = abs(difference) / error
     missed = float(nctdtr(df, shift, critical))
     if math.isnan(missed):
@@ -41,18 +38,16 @@ def power(difference: float, *, error: float, df: float, alpha: float = ALPHA) -
     return 1 - missed + (float(nctdtr(df, shift, -critical)) if shift < _FAR else 0.0)
 
 
-def detectable(*, error: float, df: float, alpha: float = ALPHA, wanted: float = POWER) -> float:
-    """Smallest true difference that a share `wanted` of repetitions finds.
+def detectable(*, error: float, df: float) -> float:
+    """Smallest true difference that a share `POWER` of repetitions finds.
 
     Raises:
-        ValueError: as `power`, or `wanted` outside (alpha, 1).
+        ValueError: as `power`.
     """
-    if not alpha < wanted < 1:
-        raise ValueError(f"a power lies between the level {alpha} and 1, got {wanted}")
     low, high = 0.0, error
-    while power(high, error=error, df=df, alpha=alpha) < wanted:
+    while power(high, error=error, df=df) < POWER:
         low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, error=error, df=df, alpha=alpha) < wanted else (low, middle)
+        low, high = (middle, high) if power(middle, error=error, df=df) < POWER else (low, middle)
     return high

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-#: What can be said of one seed of one cell.
+#: State of one seed of one cell.
 DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
 STATES = (DONE, FAILED, UNAVAILABLE, MISSING)
 
@@ -86,7 +86,7 @@ class SeedSummary:
 
     @property
     def state(self) -> str:
-        """`DONE` when any seed counts; else the worst thing that can be said."""
+        """`DONE` when any seed counts; else the worst state of a seed."""
         if self.n:
             return DONE
         for state in (FAILED, UNAVAILABLE):
@@ -116,6 +116,11 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     if len(values) == 1:
         return mean, math.nan
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def without_spread(values: Sequence[float]) -> bool:
+    """Whether values differ by rounding alone, which may leave 1e-17 between values that are the same."""
+    return mean_sd(values)[1] <= 1e-12 * max(1.0, *map(abs, values))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from refers_bench.analysis.statistics.power import detectable, power
-from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd
+from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd, without_spread
 
 #: Names of the tests, as they are printed.
 STUDENT = "independent two-sample t-test, pooled variance"
@@ -78,10 +78,7 @@ def spread(values: Sequence[float], figure: float) -> tuple[float, float] | Refu
         return Refusal(reason="a value is not finite")
     if len(values) < 2:
         return Refusal(reason=f"needs at least two seeds, has {len(values)}")
-    mean, sd = mean_sd(values)
-    if sd <= 1e-12 * max(1.0, *map(abs, values)):
-        return Refusal(reason="zero variance over seeds")
-    return mean, sd
+    return Refusal(reason="zero variance over seeds") if without_spread(values) else mean_sd(values)
 
 
 def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = False) -> TTest | Refusal:
@@ -130,16 +127,11 @@ def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = Fal
 
 
 def _refusal(first: Sequence[float], second: Sequence[float]) -> str:
-    for values in (first, second):
-        if not all(math.isfinite(value) for value in values):
-            return "a value is not finite"
+    if not all(math.isfinite(value) for value in (*first, *second)):
+        return "a value is not finite"
     if min(len(first), len(second)) < 2:
         return f"needs at least two seeds each, has {len(first)} and {len(second)}"
-    for values in (first, second):
-        # Rounding may leave 1e-17 between values that are the same.
-        if mean_sd(values)[1] <= 1e-12 * max(1.0, *map(abs, values)):
-            return "zero variance over seeds"
-    return ""
+    return "zero variance over seeds" if without_spread(first) or without_spread(second) else ""
 
 
 def compare(first: SeedSummary, second: SeedSummary, *, welch: bool = False) -> TTest | Refusal:

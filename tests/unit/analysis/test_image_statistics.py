@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
+from delong_pairs import pair
 from refers_bench.analysis import image_statistics as room
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.kept import FOLDER
 from refers_bench.analysis.results import load
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, mean_aucs
-from refers_bench.analysis.statistics.delong import DELONG, delong, pair
+from refers_bench.analysis.statistics.delong import DELONG, delong
 from refers_bench.analysis.statistics.permutation import PERMUTATION, permutation_test
 from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units
 from refers_bench.data.imported.predictions import ImportedRun

@@ -22,7 +22,7 @@ from refers_bench.analysis.paper.claims import (
     load,
 )  # fmt: skip
 from refers_bench.analysis.paper.evidence import Released, Reproduced
-from refers_bench.analysis.paper.expression import ExpressionError, Leaf, leaves, parse, value
+from refers_bench.analysis.paper.expression import ExpressionError, Leaf, parse
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.results import load as load_results
 from refers_bench.errors import UserError
@@ -282,10 +282,10 @@ def test_nothing_else_is_understood(text: str) -> None:
 
 
 def test_expressions() -> None:
-    tree = parse('min(auc("A", target, ratio), 2) / 4 + mean(1, 3) * -abs(-2)', {"target": "t", "ratio": 0.1})
     names = {"target": "t", "ratio": 0.1}
-    assert leaves(tree, names) == (("auc", "A", "t", 0.1),)
-    assert value(tree, lambda leaf: 10.0, names) == 2 / 4 - 4
+    expression = parse('min(auc("A", target, ratio), 2) / 4 + mean(1, 3) * -abs(-2)', names)
+    assert expression.leaves() == (("auc", "A", "t", 0.1),)
+    assert expression.value(lambda leaf: 10.0) == 2 / 4 - 4
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from refers_bench.analysis.paper.expression import Leaf, leaves, parse
+from refers_bench.analysis.paper.expression import Leaf, parse
 from refers_bench.analysis.paper.figures import Evidence, Figure
 from refers_bench.analysis.paper.propagation import ALPHA, limits, reduced, shared
 
@@ -26,9 +26,9 @@ def found(text: str, tails: tuple[float, float] = (0.025, 0.05)) -> tuple[float,
     names = {"target": "t", "ratio": 1.0}
     for name in FIGURES:
         text = text.replace(name, f'auc("{name}", target, ratio)')
-    tree = parse(text, names)
-    known = {leaf: FIGURES[leaf[1]] for leaf in leaves(tree, names)}
-    return limits(tree, known, names, Known(), tails=tails)
+    expression = parse(text, names)
+    known = {leaf: FIGURES[leaf[1]] for leaf in expression.leaves()}
+    return limits(expression, known, Known(), tails=tails)
 
 
 def ends(value: float, se: float, df: float, low: float, high: float, near: float = 1e-6) -> tuple[float, float]:

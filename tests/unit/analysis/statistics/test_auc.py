@@ -46,7 +46,7 @@ def test_takes_nullable_frames() -> None:
 
 def test_mean_is_over_defined_classes_and_says_how_many() -> None:
     scored = class_aucs([[1, 0], [0, 0]], [[1.0, 0.0], [0.0, 0.0]])
-    assert (scored.mean, scored.n_defined) == (1.0, 1)
+    assert (scored.mean, scored.undefined.count("")) == (1.0, 1)
 
 
 def test_nan_logits_are_refused_with_their_place() -> None:
