@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
         raise DataError("missing table", allowed="the dataset's folder as downloaded", path=path) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path) from error
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(f"a damaged file ({error})", allowed="a whole .csv or .csv.gz", path=path) from error
     missing = [name for name in required if name not in frame.columns]
     if missing:
         found = f"no column '{missing[0]}'"

@@ -9,47 +9,35 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.index import finished_index, leave_out, patient_folds, patient_split, read_table
+from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
-from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.errors import DataError, Problem, unknown
 from refers_bench.plugins import Dataset, Task
 
 TABLE = "metadata.csv"
-BACTERIAL = (
-    "Streptococcus",
-    "Klebsiella",
-    "E.Coli",
-    "Legionella",
-    "Mycoplasma",
-    "Chlamydophila",
-    "Nocardia",
-    "Staphylococcus",
-    "Staphylococcus/MRSA",
-)
-VIRAL = ("SARS", "MERS-CoV", "Influenza", "Influenza/H1N1", "Varicella", "Herpes")
-FUNGAL = ("Pneumocystis", "Aspergillosis", "Aspergillosis/H1N1")
-#: Finding, in either spelling and without the path, -> class of the `findings` task.
-GROUPS: Mapping[str, str] = {
-    **dict.fromkeys(("COVID-19", "COVID-19, ARDS"), "COVID-19"),
-    **dict.fromkeys(VIRAL, "Other viral"),
-    **dict.fromkeys((*BACTERIAL, "Bacterial", "Mycoplasma Bacterial Pneumonia"), "Bacterial"),
-    **dict.fromkeys(FUNGAL, "Fungal"),
-    **dict.fromkeys(("Lipoid", "Aspiration", "Pneumonia", "ARDS", "Tuberculosis"), "Other disease"),
-    "No Finding": "No finding",
+#: Class of the `findings` task -> its findings, in either spelling and without the path, separated by semicolons.
+FINDINGS: Mapping[str, str] = {
+    "COVID-19": "COVID-19; COVID-19, ARDS",
+    "Other viral": "SARS; MERS-CoV; Influenza; Influenza/H1N1; Varicella; Herpes",
+    "Bacterial": "Streptococcus; Klebsiella; E.Coli; Legionella; Mycoplasma; Chlamydophila; Nocardia; Staphylococcus; "
+    "Staphylococcus/MRSA; Bacterial; Mycoplasma Bacterial Pneumonia",
+    "Fungal": "Pneumocystis; Aspergillosis; Aspergillosis/H1N1",
+    "Other disease": "Lipoid; Aspiration; Pneumonia; ARDS; Tuberculosis",
+    "No finding": "No Finding",
 }
+CLASSES = tuple(FINDINGS)
+GROUPS = {finding: name for name, findings in FINDINGS.items() for finding in findings.split("; ")}
 #: Rows nobody has labelled.
 UNLABELLED = ("todo", "Unknown", "")
-CLASSES = ("COVID-19", "Other viral", "Bacterial", "Fungal", "Other disease", "No finding")
 _PREFIXES = ("Pneumonia/Viral/", "Pneumonia/Bacterial/", "Pneumonia/Fungal/", "Pneumonia/")
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """What counts as an image, and where the splits come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     modalities: tuple[Literal["X-ray", "CT"], ...] = Field(
         default=("CT", "X-ray"), min_length=1, description="the released lists hold CT slices, too"
@@ -94,10 +82,8 @@ def group_of(finding: str) -> str | None:
     finding = finding.strip()
     if finding in UNLABELLED:
         return None
-    for prefix in _PREFIXES:
-        if finding.startswith(prefix):
-            return GROUPS[finding.removeprefix(prefix)]
-    return GROUPS[finding]
+    prefix = next((prefix for prefix in _PREFIXES if finding.startswith(prefix)), "")
+    return GROUPS[finding.removeprefix(prefix)]
 
 
 def read_lists(folder: Path) -> pd.DataFrame:
@@ -122,8 +108,7 @@ def read_lists(folder: Path) -> pd.DataFrame:
                 problems.append(Problem(found=found, allowed="each image once", path=path, line=number))
             seen[parts[0]] = path.name
             rows.append({"name": parts[0], "split": split, "listed": int(parts[2])})
-    if problems:
-        raise DataError(problems[:20])
+    refuse(problems)
     return pd.DataFrame(rows, columns=["name", "split", "listed"])
 
 
@@ -134,19 +119,9 @@ def _labelled(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
         try:
             groups.append(group_of(finding))
         except KeyError:
-            groups.append(None)
-            known = sorted({*GROUPS, *UNLABELLED} - {""})
-            problems.append(
-                Problem(
-                    found=f"unknown finding '{finding}'",
-                    allowed=", ".join(known),
-                    nearest=nearest(finding, known),
-                    path=table,
-                    line=line,
-                )
-            )
-    if problems:
-        raise DataError(problems[:20])
+            known = {*GROUPS, *UNLABELLED} - {""}
+            problems.append(unknown("finding", finding, known, path=table, line=line))
+    refuse(problems)
     return frame.assign(group=pd.Series(groups, index=frame.index, dtype=object))
 
 
@@ -171,11 +146,11 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         frame = frame[frame["view"].isin(params.views)]
     if params.lists:
         listed = read_lists(lists[params.lists])
-        unknown = ~listed["name"].isin(read_table(table, required=("filename",))["filename"])
+        beside = ~listed["name"].isin(read_table(table, required=("filename",))["filename"])
         both = frame.merge(listed, left_on="filename", right_on="name", how="left")
-        extra = listed[unknown]
-        extra = extra.assign(
-            filename=extra["name"], patientid=extra["name"], offset="", view="", clinical_notes="", group=None
+        names = listed.loc[beside, "name"]
+        extra = listed[beside].assign(
+            filename=names, patientid=names, offset="", view="", clinical_notes="", group=None
         )
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
@@ -213,10 +188,8 @@ def _seeded(frame: pd.DataFrame, params: Params) -> pd.Series:
 
 def _columns(frame: pd.DataFrame) -> pd.DataFrame:
     group = frame["group"]
-    known = group.notna()
-    covid = pd.Series(np.where(known, group == "COVID-19", np.nan), index=frame.index)
-    covid = frame["listed"].astype(float).where(frame["listed"].notna(), covid)
-    viral = group.isin(["COVID-19", "Other viral"])
+    findings = {name: (group == name).astype(float).where(group.notna()) for name in CLASSES}
+    viral = group.map({"COVID-19": 1.0, "Other viral": 1.0, "Bacterial": 0.0})
     columns = {
         "image_id": frame["filename"],
         "path": "images/" + frame["filename"],
@@ -225,18 +198,14 @@ def _columns(frame: pd.DataFrame) -> pd.DataFrame:
         "view": frame["view"],
         "split": frame["split"],
         "report": frame["clinical_notes"].str.strip().replace("", None),
-        "covid19_vs_other:COVID-19": covid,
-        "viral_vs_bacterial:Viral": pd.Series(
-            np.where(viral, 1.0, np.where(group == "Bacterial", 0.0, np.nan)), index=frame.index
-        ),
-        **{
-            f"findings:{name}": pd.Series(np.where(known, group == name, np.nan), index=frame.index) for name in CLASSES
-        },
+        "covid19_vs_other:COVID-19": frame["listed"].astype(float).fillna(findings["COVID-19"]),
+        "viral_vs_bacterial:Viral": viral.astype(float),
+        **{f"findings:{name}": values for name, values in findings.items()},
     }
     # A study's text is the first one its rows carry.
     out = pd.DataFrame(columns)
     out["report"] = out.groupby("study_id")["report"].transform("first")
-    return out.astype({name: "Int8" for name in out.columns if ":" in name})
+    return out
 
 
 #: What a phantom study of this layout has, by class: procedural findings.

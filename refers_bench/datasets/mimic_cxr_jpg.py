@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14, labels
 from refers_bench.data.folders import file_sizes
 from refers_bench.data.index import finished_index, leave_out, missing_images, not_there, read_table
+from refers_bench.data.official_tables import refuse, table_path, wrong_cells
 from refers_bench.data.phantoms import mimic
 from refers_bench.data.report_files import read_reports
 from refers_bench.data.report_sections import study_text, token_count
@@ -34,10 +34,8 @@ VIEWS = {"LATERAL": "L", "LL": "L"}
 COUNTS = {"train": (368_960, 222_758, 64_586), "val": (2_991, 1_808, 500), "test": (5_159, 3_269, 293)}
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which texts, labels, views and splits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: Literal["paper", "official"] = Field(
         default="paper", description="paper: official validate and test are the held-out validation"
@@ -67,18 +65,15 @@ class Params(BaseModel):
     missing: Literal["skip", "refuse"] = Field(default="refuse", description="images and reports that are not there")
 
 
-def table_path(root: Path, stem: str) -> Path:
-    """The CSV of that name, gzipped or not."""
-    plain = root / f"{stem}.csv"
-    return plain if plain.is_file() else root / f"{stem}.csv.gz"
-
-
 def _table(root: Path, stem: str, *, required: tuple[str, ...]) -> tuple[pd.DataFrame, Path]:
-    path = table_path(root, stem)
-    try:
-        return read_table(path, required=required), path
-    except (EOFError, zlib.error, OSError) as error:
-        raise DataError(f"a damaged file ({error})", allowed="a whole .csv.gz", path=path) from error
+    path = table_path(root, f"{stem}.csv.gz")
+    return read_table(path, required=required), path
+
+
+def _twice(frame: pd.DataFrame, column: str, what: str, path: Path) -> Iterator[Problem]:
+    """Of images or studies that are listed twice."""
+    wrong, found, allowed = frame[column].duplicated(), f"{what} '{{}}' is listed twice", f"each {what} once"
+    return wrong_cells(frame[column], wrong, found=found, allowed=allowed, path=path)
 
 
 def images_of(root: Path) -> tuple[pd.DataFrame, Path]:
@@ -90,21 +85,16 @@ def images_of(root: Path) -> tuple[pd.DataFrame, Path]:
     keys = ("dicom_id", "study_id", "subject_id")
     split, path = _table(root, PREFIX + "split", required=(*keys, "split"))
     facts, facts_path = _table(root, PREFIX + "metadata", required=(*keys, "ViewPosition"))
-    problems = []
+    problems: list[Problem] = []
     for frame, where in ((split, path), (facts, facts_path)):
-        for row in np.flatnonzero(frame["dicom_id"].duplicated().to_numpy())[:5]:
-            found = f"image '{frame['dicom_id'].iloc[row]}' is listed twice"
-            problems.append(Problem(found=found, allowed="each image once", path=where, line=int(row) + 2))
+        problems += _twice(frame, "dicom_id", "image", where)
         for column in ("study_id", "subject_id"):
-            wrong = [text for text in frame[column].unique() if not (len(text) == 8 and text.isdecimal())]
-            for row in np.flatnonzero(frame[column].isin(wrong).to_numpy())[:5] if wrong else ():
-                found = f"{column} '{frame[column].iloc[row]}'"
-                problems.append(Problem(found=found, allowed="eight digits", path=where, line=int(row) + 2))
-    for row in np.flatnonzero(~split["split"].isin(OFFICIAL_SPLITS).to_numpy())[:5]:
-        found, allowed = f"unknown split '{split['split'].iloc[row]}'", ", ".join(OFFICIAL_SPLITS)
-        problems.append(Problem(found=found, allowed=allowed, path=path, line=int(row) + 2))
-    if problems:
-        raise DataError(problems)
+            # Few ids are many rows: each is looked at once.
+            odd = frame[column].isin([text for text in frame[column].unique() if not re.fullmatch(r"[0-9]{8}", text)])
+            problems += wrong_cells(frame[column], odd, found=f"{column} '{{}}'", allowed="eight digits", path=where)
+    odd, allowed = ~split["split"].isin(OFFICIAL_SPLITS), ", ".join(OFFICIAL_SPLITS)
+    problems += wrong_cells(split["split"], odd, found="unknown split '{}'", allowed=allowed, path=path)
+    refuse(problems)
     # By image, then compared: a join on three columns of text takes ten times as long.
     place = pd.Index(facts["dicom_id"]).get_indexer(split["dicom_id"])
     beside = facts.iloc[place].reset_index(drop=True)
@@ -114,8 +104,7 @@ def images_of(root: Path) -> tuple[pd.DataFrame, Path]:
     for row in np.flatnonzero(apart)[:5]:
         found = f"no row for image '{split['dicom_id'].iloc[row]}' of study {split['study_id'].iloc[row]}"
         problems.append(Problem(found=found, allowed=f"every image of {path.name}", path=facts_path))
-    if problems:
-        raise DataError(problems)
+    refuse(problems)
     return split.assign(ViewPosition=beside["ViewPosition"]), path
 
 
@@ -152,7 +141,7 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
         DataError: no reports, or one that is not text; with ``missing: refuse``, one that is not there.
     """
     if params.reports == "sectioned":
-        return dict(_sectioned(root, params=params))
+        return _sectioned(root, params=params)
     pairs = zip(studies["subject_id"].tolist(), studies["study_id"].tolist(), strict=True)
     places = [folder_of(subject, study) for subject, study in pairs]
     source = _report_source(root, places)
@@ -169,8 +158,7 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
             absent.append(place)
         else:
             problems.append(Problem(found=f"report {place}.txt: {text.problem}", allowed="text in UTF-8", path=root))
-    if problems:
-        raise DataError(problems)
+    refuse(problems)
     leave_out(
         (Problem(found=f"no report {place}.txt", allowed="one for each study", path=root) for place in absent),
         refuse=params.missing == "refuse",
@@ -179,16 +167,14 @@ def report_texts(root: Path, studies: pd.DataFrame, *, params: Params) -> dict[s
     return texts
 
 
-def _sectioned(root: Path, *, params: Params) -> Iterator[tuple[str, str]]:
+def _sectioned(root: Path, *, params: Params) -> dict[str, str]:
     columns = ("study", "impression", "findings", "last_paragraph")
     frame, path = _table(root, SECTIONED, required=columns)
     names = frame["study"].str.removeprefix("s")
-    if names.duplicated().any():
-        twice = names[names.duplicated()].iloc[0]
-        raise DataError(f"study '{twice}' is listed twice", allowed="each study once", path=path)
-    parts = [frame[name].tolist() for name in columns[1:]]
-    for study, *texts in zip(names, *parts, strict=True):
-        yield study, study_text(dict(zip(columns[1:], texts, strict=True)), deidentified=params.deidentified)
+    refuse(list(_twice(frame.assign(study=names), "study", "study", path)))
+    sections: list[Any] = frame[list(columns[1:])].to_dict("records")
+    texts = (study_text(section, deidentified=params.deidentified) for section in sections)
+    return dict(zip(names, texts, strict=True))
 
 
 def held_out(folder: Path, studies: pd.Series) -> set[str]:
@@ -208,8 +194,7 @@ def held_out(folder: Path, studies: pd.Series) -> set[str]:
         elif line.strip():
             allowed = "a study's folder, such as files/p10/p10000032/s50414267, of the split table"
             problems.append(Problem(found=f"'{line.strip()}'", allowed=allowed, path=path, line=number))
-    if problems:
-        raise DataError(problems[:20])
+    refuse(problems)
     return found
 
 
@@ -226,14 +211,11 @@ def splits(frame: pd.DataFrame, *, params: Params, listed: set[str] | None) -> p
 def _labels(root: Path, frame: pd.DataFrame, *, params: Params) -> pd.DataFrame:
     """Label columns of both tasks for each image; null where the labeller has no row for the study."""
     table, path = _table(root, PREFIX + params.labeler, required=("subject_id", "study_id", *FINDINGS_14))
-    if table["study_id"].duplicated().any():
-        row = int(np.flatnonzero(table["study_id"].duplicated().to_numpy())[0])
-        found = f"study '{table['study_id'].iloc[row]}' is listed twice"
-        raise DataError(found, allowed="each study once", path=path, line=row + 2)
+    refuse(list(_twice(table, "study_id", "study", path)))
     values = labels(table, uncertain=params.uncertain, blank=params.blank, path=path).set_index(table["study_id"])
     values = values.reindex(frame["study_id"]).set_index(frame.index)
-    columns = {f"findings12:{name}": values[name] for name in FINDINGS_12}
-    return pd.DataFrame({**columns, **{f"findings14:{name}": values[name] for name in FINDINGS_14}})
+    both = (values[list(FINDINGS_12)].add_prefix("findings12:"), values[list(FINDINGS_14)].add_prefix("findings14:"))
+    return pd.concat(both, axis=1)
 
 
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:

@@ -9,22 +9,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.folders import files_by_name
-from refers_bench.data.index import (
-    finished_boxes,
-    finished_index,
-    leave_out,
-    not_there,
-    patient_part,
-    patient_split,
-    read_table,
-)
+from refers_bench.data.index import finished_boxes, finished_index, patient_part, patient_split, read_table
+from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
-from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.errors import DataError, Problem, unknown
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
@@ -49,14 +42,14 @@ NO_FINDING = "No Finding"
 TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
 BOXES = "BBox_List_2017.csv"
 TRAIN_VAL, TEST = "train_val_list.txt", "test_list.txt"
+#: Folders that may hold the tables and lists.
+FOLDERS = ("", "CXR8", "LongTailCXR")
 #: Side of the images that the boxes are drawn on, in pixels.
 SIDE = 1024
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which table, which images, and where the splits come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: Literal["newest", "v2020", "2017"] = Field(
         default="newest", description="version of the findings; newest: the newer one that is there"
@@ -89,56 +82,40 @@ class Params(BaseModel):
         return self
 
 
-def _there(root: Path, name: str) -> Path | None:
-    """A file at the root, or in its folder of tables, plain or gzipped."""
-    places = (root / name, root / f"{name}.gz", root / "CXR8" / name, root / "LongTailCXR" / name)
-    return next((path for path in places if path.is_file()), None)
-
-
 def table_of(root: Path, version: str) -> Path:
     """The table of findings.
 
     Raises:
         DataError: not there.
     """
-    wanted = list(TABLES) if version == "newest" else [version]
-    for name in wanted:
-        path = _there(root, TABLES[name])
-        if path:
+    wanted = TABLES.values() if version == "newest" else [TABLES[version]]
+    for path in (table_path(root, name, folders=FOLDERS) for name in wanted):
+        if path.is_file():
             return path
-    allowed = " or ".join(TABLES[name] for name in wanted)
-    raise DataError("no table of findings here", allowed=allowed, path=root)
+    raise DataError("no table of findings here", allowed=" or ".join(wanted), path=root)
 
 
 def read_findings(path: Path) -> pd.DataFrame:
-    """Columns image (name without ending), patient, view, line and one Int8 column per class.
+    """Columns image_id (name without ending), patient_id, view and one Int8 column per class.
 
     Raises:
         DataError: malformed, an unknown finding, or "No Finding" beside one.
     """
     frame = read_table(path, required=("Image Index", "Finding Labels", "Patient ID", "View Position"))
-    problems = []
+    problems, known = [], (*CLASSES, NO_FINDING)
     kinds: dict[str, dict[str, int]] = {}
-    for line, text in enumerate(frame["Finding Labels"], start=2):
-        if text in kinds:
-            continue
+    texts = frame["Finding Labels"].drop_duplicates()
+    for line, text in zip((texts.index + 2).tolist(), texts, strict=True):
         names = [part.strip() for part in text.split("|")]
-        wrong = [name for name in names if name not in CLASSES and name != NO_FINDING]
-        if wrong or (NO_FINDING in names and len(names) > 1):
-            known = (*CLASSES, NO_FINDING)
-            found = f"unknown finding '{wrong[0]}'" if wrong else f"'{text}'"
-            near = nearest(wrong[0], known) if wrong else ""
-            problems.append(Problem(found=found, allowed=", ".join(known), nearest=near, path=path, line=line))
+        if wrong := [name for name in names if name not in known]:
+            problems.append(unknown("finding", wrong[0], known, path=path, line=line))
+        elif NO_FINDING in names and len(names) > 1:
+            problems.append(Problem(found=f"'{text}'", allowed=f"{NO_FINDING} alone", path=path, line=line))
         kinds[text] = {name: int(name in names) for name in CLASSES}
-    if problems:
-        raise DataError(problems[:20])
-    table = pd.DataFrame(
-        {
-            "image": frame["Image Index"].str.strip().str.removesuffix(".png"),
-            "patient": frame["Patient ID"].str.strip(),
-            "view": frame["View Position"].str.strip(),
-        }
-    )
+    refuse(problems)
+    columns = {"patient_id": frame["Patient ID"], "view": frame["View Position"]}
+    table = pd.DataFrame({name: column.str.strip() for name, column in columns.items()})
+    table["image_id"] = frame["Image Index"].str.strip().str.removesuffix(".png")
     labels = pd.DataFrame.from_dict(kinds, orient="index").reindex(frame["Finding Labels"]).reset_index(drop=True)
     return pd.concat([table, labels.astype("Int8")], axis=1)
 
@@ -151,21 +128,20 @@ def official_split(frame: pd.DataFrame, root: Path, params: Params) -> pd.Series
     """
     names: dict[str, set[str]] = {}
     for name in (TRAIN_VAL, TEST):
-        path = _there(root, name)
-        if path is None:
+        path = table_path(root, name, folders=FOLDERS)
+        if not path.is_file():
             allowed = f"{TRAIN_VAL} and {TEST}, as downloaded; or split: released or seeded"
             raise DataError(f"no {name} here", allowed=allowed, path=root)
         lines = path.read_text(encoding="utf-8").split()
         names[name] = {line.removesuffix(".png") for line in lines}
-    inside, test = frame["image"].isin(names[TRAIN_VAL]), frame["image"].isin(names[TEST])
-    wrong = frame.loc[inside == test, "image"]
+    inside, test = frame["image_id"].isin(names[TRAIN_VAL]), frame["image_id"].isin(names[TEST])
+    wrong = frame.loc[inside == test, "image_id"]
     if len(wrong):
         found = f"image '{wrong.iloc[0]}' is in {'both' if test[wrong.index[0]] else 'neither'} of the lists"
         more = f" ({len(wrong)} such)" if len(wrong) > 1 else ""
         raise DataError(found + more, allowed=f"{TRAIN_VAL} or {TEST}", path=root)
-    held = patient_part(
-        frame.loc[inside, "patient"], dataset="nih_chestxray14", seed=params.split_seed, share=params.val_share
-    )
+    patients = frame.loc[inside, "patient_id"]
+    held = patient_part(patients, dataset="nih_chestxray14", seed=params.split_seed, share=params.val_share)
     split = pd.Series("test", index=frame.index, dtype=object)
     split[inside] = np.where(held, "val", "train")
     return split
@@ -182,10 +158,10 @@ def released_split(frame: pd.DataFrame, folder: Path, params: Params) -> pd.Data
         files["train"] = ("train.txt",)
     listed = read_class_lists(folder, files, classes=CLASSES).set_index("name")
     rest = "" if "train" in files else "train"
-    frame = frame.assign(split=frame["image"].map(listed["split"]).fillna(rest))
+    frame = frame.assign(split=frame["image_id"].map(listed["split"]).fillna(rest))
     if params.labels == "lists":
-        inside = frame["image"].isin(listed.index)
-        given = listed.loc[frame.loc[inside, "image"], list(CLASSES)]
+        inside = frame["image_id"].isin(listed.index)
+        given = listed.loc[frame.loc[inside, "image_id"], list(CLASSES)]
         frame.loc[inside, list(CLASSES)] = given.to_numpy()
     return frame
 
@@ -206,29 +182,13 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     elif params.split == "official":
         frame = frame.assign(split=official_split(frame, root, params))
     else:
-        frame = frame.assign(split=patient_split(frame["patient"], dataset="nih_chestxray14", seed=params.split_seed))
+        split = patient_split(frame["patient_id"], dataset="nih_chestxray14", seed=params.split_seed)
+        frame = frame.assign(split=split)
+    frame = frame.rename(columns={name: f"findings:{name}" for name in CLASSES})
+    frame = frame.assign(study_id=frame["image_id"], report=None, table=str(table))
     files = files_by_name(root, (".png",))
-    frame = frame.assign(path=frame["image"].map(files))
-    gone = frame.loc[frame["path"].isna(), "image"]
-    leave_out(
-        (Problem(found=f"image '{name}.png' is not below {root}", path=table) for name in gone),
-        refuse=params.missing == "refuse" or len(gone) == len(frame),
-        summary=not_there(len(gone), len(frame), root),
-    )
-    frame = frame[frame["path"].notna()]
-    out = pd.DataFrame(
-        {
-            "image_id": frame["image"],
-            "path": frame["path"],
-            "patient_id": frame["patient"],
-            "study_id": frame["image"],
-            "view": frame["view"],
-            "split": frame["split"],
-            "report": None,
-            **{f"findings:{name}": frame[name] for name in CLASSES},
-        }
-    )
-    return finished_index(out, root=root, table=table)
+    frame = with_images(frame, files, root=root, ending=".png", missing=params.missing)
+    return finished_index(frame, root=root, table=table)
 
 
 def boxes(root: Path, params: Params) -> pd.DataFrame:
@@ -237,13 +197,11 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
     Raises:
         DataError: missing or malformed, an unknown class, or a box outside its image.
     """
-    path = _there(root, BOXES) or root / BOXES
+    path = table_path(root, BOXES, folders=FOLDERS)
     frame = read_table(path, required=("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"))
     names = frame["Finding Label"].replace("Infiltrate", "Infiltration")
-    for line, name in enumerate(names, start=2):
-        if name not in CLASSES:
-            known = ", ".join(CLASSES)
-            raise DataError(f"unknown finding '{name}'", allowed=known, path=path, line=line)
+    wrong = ~names.isin(CLASSES)
+    refuse(list(wrong_cells(names, wrong, found="unknown finding '{}'", allowed=", ".join(CLASSES), path=path)))
     sides = {"left": "Bbox [x", "top": "y", "width": "w", "height": "h]"}
     values = {side: pd.to_numeric(frame[column], errors="coerce") / SIDE for side, column in sides.items()}
     image = frame["Image Index"].str.removesuffix(".png")

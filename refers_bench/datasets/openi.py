@@ -13,12 +13,13 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench import identity
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.folders import files_below, files_by_name
-from refers_bench.data.index import finished_index, leave_out, not_there, patient_split
+from refers_bench.data.index import finished_index, patient_split
+from refers_bench.data.official_tables import refuse, with_images
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.report_sections import FINDINGS, IMPRESSION, study_text, token_count
 from refers_bench.errors import DataError, Problem
@@ -54,10 +55,8 @@ MESH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 UNINDEXED = ("No Indexing", "Technical Quality of Image Unsatisfactory")
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which images and texts, which labels, and where the splits come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: Literal["png", "dicom"] = Field(default="png", description="which of the two image archives is read")
     labels: Literal["12", "14"] = Field(
@@ -136,8 +135,7 @@ def read_reports(root: Path) -> list[Report]:
                 found = f"'{name}' is in {places[name]}, too"
                 problems.append(Problem(found=found, allowed="each report and image once", path=report.path))
             places[name] = report.path
-    if problems:
-        raise DataError(problems[:20])
+    refuse(problems)
     return sorted(reports, key=lambda report: (len(report.uid), report.uid))
 
 
@@ -189,37 +187,26 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         DataError: see `read_reports` and `refers_bench.data.index.finished_index`; with ``missing: refuse``, an image
             that is not there.
     """
-    reports, files = read_reports(root), image_files(root, kind=params.images)
-    rows, problems = [], []
-    for report in reports:
+    rows = []
+    for report in read_reports(root):
         text = study_text(dict(report.sections), deidentified=params.deidentified)
-        used, labels = token_count(text) >= params.min_tokens, mesh_labels(report.mesh)
-        for image in report.images:
-            if image not in files:
-                problems.append(
-                    Problem(found=f"image '{image}' is not below {root}", allowed="all images", path=report.path)
-                )
-                continue
-            rows.append(
-                {
-                    "image_id": image,
-                    "path": files[image],
-                    "patient_id": report.uid,
-                    "study_id": report.uid,
-                    "view": "",
-                    "report": text or None,
-                    "used": used,
-                    **{f"mesh12:{name}": labels[name] for name in FINDINGS_12},
-                    **{f"mesh14:{name}": labels[name] for name in FINDINGS_14},
-                }
-            )
-    summary = not_there(len(problems), len(problems) + len(rows), root)
-    leave_out(problems, refuse=params.missing == "refuse" or not rows, summary=summary)
-    frame = pd.DataFrame(rows)
+        labels = mesh_labels(report.mesh)
+        study = {
+            "patient_id": report.uid,
+            "study_id": report.uid,
+            "view": "",
+            "report": text or None,
+            "used": token_count(text) >= params.min_tokens,
+            "table": report.path,
+            **{f"mesh12:{name}": labels[name] for name in FINDINGS_12},
+            **{f"mesh14:{name}": labels[name] for name in FINDINGS_14},
+        }
+        rows += [{"image_id": image, **study} for image in report.images]
+    frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["image_id", "table"])
+    frame = with_images(frame, image_files(root, kind=params.images), root=root, missing=params.missing)
     if not frame.empty:
         split = patient_split(frame["patient_id"], dataset="openi", seed=params.split_seed)
         frame["split"] = split.where(frame["used"], "")
-        frame = frame.astype({name: "Int8" for name in frame.columns if ":" in name})
     return finished_index(frame, root=root, table=root)
 
 

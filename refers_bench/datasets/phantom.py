@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from refers_bench.data.index import finished_boxes, finished_index, read_table
 from refers_bench.data.phantoms import radiographs
@@ -17,10 +17,8 @@ IMAGES, BOXES = "images.csv", "boxes.csv"
 BOX = ("left", "top", "width", "height")
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """No parameters: what is drawn stands in the manifest's ``phantom`` entry."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:

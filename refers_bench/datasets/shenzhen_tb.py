@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench import identity
 from refers_bench.data.folders import files_by_name
@@ -28,10 +28,8 @@ NORMALS, ALL = 326, 662
 RELEASED = {0: (228, 261), 1: (561, 595)}
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Where the splits come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: Literal["released", "seeded"] = Field(
         default="released",

@@ -10,15 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench import identity
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.dicom import size_of
 from refers_bench.data.folders import files_by_name
-from refers_bench.data.index import finished_boxes, finished_index, leave_out, not_there, patient_split, read_table
+from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
+from refers_bench.data.official_tables import refuse, table_path, with_images
 from refers_bench.data.phantoms import radiographs
-from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.errors import Problem, unknown
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
@@ -48,10 +49,8 @@ READERS = 3
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which images, which agreement of readers makes a label, and where the splits come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: Literal["dicom", "png"] = Field(default="dicom", description="the competition's files, or a conversion")
     labels: Literal["any", "majority"] = Field(
@@ -73,10 +72,6 @@ class Params(BaseModel):
     missing: Literal["skip", "refuse"] = Field(default="refuse", description="images of the table that are not there")
 
 
-def _table(root: Path) -> Path:
-    return next((path for path in (root / TABLE, root / f"{TABLE}.gz") if path.is_file()), root / TABLE)
-
-
 def read_readers(path: Path) -> pd.DataFrame:
     """Rows of the table: one per box, or per reader who found nothing.
 
@@ -89,11 +84,11 @@ def read_readers(path: Path) -> pd.DataFrame:
     wrong = frame["class_id"] != frame["class_name"].map({name: str(number) for name, number in CLASS_IDS.items()})
     for row in frame.index[wrong][:20]:
         name, number = str(frame.at[row, "class_name"]), str(frame.at[row, "class_id"])
-        unknown = name not in CLASS_IDS
-        found = f"unknown class '{name}'" if unknown else f"class '{name}' with id {number}"
-        allowed = ", ".join(CLASS_IDS) if unknown else f"id {CLASS_IDS[name]}"
-        near = nearest(name, CLASS_IDS) if unknown else ""
-        problems.append(Problem(found=found, allowed=allowed, nearest=near, path=path, line=int(row) + 2))
+        if name not in CLASS_IDS:
+            problems.append(unknown("class", name, CLASS_IDS, path=path, line=int(row) + 2))
+            continue
+        found = f"class '{name}' with id {number}"
+        problems.append(Problem(found=found, allowed=f"id {CLASS_IDS[name]}", path=path, line=int(row) + 2))
     readers = frame.groupby("image_id")["rad_id"].nunique()
     for image, times in readers[readers != READERS].head(20).items():
         found = f"image '{image}' was read by {times} radiologists"
@@ -105,8 +100,7 @@ def read_readers(path: Path) -> pd.DataFrame:
     for image, reader in both[:20]:
         found = f"{reader} found nothing and something in '{image}'"
         problems.append(Problem(found=found, allowed="one of them", path=path))
-    if problems:
-        raise DataError(problems[:20])
+    refuse(problems)
     return frame
 
 
@@ -127,7 +121,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         DataError: see `read_readers` and `refers_bench.data.index.finished_index`; a malformed list, or an image that
             the lists do not name; with ``missing: refuse``, an image that is not there.
     """
-    table = _table(root)
+    table = table_path(root, TABLE)
     labels = image_labels(read_readers(table), readers=1 if params.labels == "any" else 2)
     names = pd.Series(labels.index, index=labels.index)
     if params.lists:
@@ -135,28 +129,11 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         split = names.map(listed["split"]).fillna("")
     else:
         split = patient_split(names, dataset="vinbigdata_cxr", seed=params.split_seed)
-    files = files_by_name(root, SUFFIXES[params.images])
-    paths = names.map(files)
-    gone = names[paths.isna()]
-    ending = SUFFIXES[params.images][0]
-    leave_out(
-        (Problem(found=f"image '{name}{ending}' is not below {root}", path=table) for name in gone),
-        refuse=params.missing == "refuse" or len(gone) == len(names),
-        summary=not_there(len(gone), len(names), root),
-    )
-    out = pd.DataFrame(
-        {
-            "image_id": names,
-            "path": paths,
-            "patient_id": names,
-            "study_id": names,
-            "view": "",
-            "split": split,
-            "report": None,
-            **{f"findings:{name}": labels[name] for name in CLASSES},
-        }
-    )
-    return finished_index(out[paths.notna()].reset_index(drop=True), root=root, table=table)
+    suffixes = SUFFIXES[params.images]
+    frame = labels.add_prefix("findings:").assign(image_id=names, patient_id=names, study_id=names, split=split)
+    frame = frame.assign(view="", report=None, table=str(table)).reset_index(drop=True)
+    frame = with_images(frame, files_by_name(root, suffixes), root=root, ending=suffixes[0], missing=params.missing)
+    return finished_index(frame, root=root, table=table)
 
 
 def _sizes(root: Path, params: Params, images: set[str]) -> pd.DataFrame:
@@ -181,7 +158,7 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
     Raises:
         DataError: see `read_readers`; an unreadable image, or a box outside its image.
     """
-    table = _table(root)
+    table = table_path(root, TABLE)
     frame = read_readers(table)
     frame = frame[frame["class_name"] != NO_FINDING]
     sizes = _sizes(root, params, set(frame["image_id"]))

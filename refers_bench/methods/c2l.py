@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.plugins import LENGTHS_AT, Method, Section
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from refers_bench.nets.momentum_contrast import MomentumContrast
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Constants of the official code."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dim: int = Field(default=128, ge=2, description="of the linear embedding; there is no MLP")
     queue: int = Field(default=16_384, ge=2, description="keys that are kept as negatives")
@@ -52,6 +50,9 @@ VIEWS: Mapping[str, tuple[Any, str]] = {
     )
 }
 
+#: Footnote of a row with the other loss.
+NCE = "noise-contrastive estimation in place of InfoNCE"
+
 #: The official training. Its length, 120 epochs of other images, is the protocol's budget here; so are the shares of it
 #: after which the learning rate falls, its epochs 60, 80 and 100.
 RECIPE: Mapping[str, tuple[Any, str]] = {
@@ -84,20 +85,10 @@ def build_objective(
 
     return MomentumContrast(
         encoder=encoder,
-        dim=params.dim,
-        queue=params.queue,
-        momentum=params.momentum,
-        temperature=params.temperature,
-        loss=params.loss,
-        alpha=params.alpha,
         examples=facts.radiographs,
         perturb=functools.partial(cutout, holes=params.holes, side=params.hole_side),
+        **params.model_dump(include={"dim", "queue", "momentum", "temperature", "loss", "alpha"}),
     )
-
-
-def footnotes(params: Params) -> tuple[str, ...]:
-    """What a table must say of this row."""
-    return () if params.loss == "infonce" else ("noise-contrastive estimation in place of InfoNCE",)
 
 
 METHOD = Method(
@@ -118,6 +109,6 @@ METHOD = Method(
     # Queries of the plain and the mixed view, and their keys.
     passes=lambda params: (2.0, 2.0),
     crops=lambda params: params.crops,
-    footnotes=footnotes,
+    footnotes=lambda params: () if params.loss == "infonce" else (NCE,),
     small={"queue": 24},
 )

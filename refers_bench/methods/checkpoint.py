@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.plugins import Method, Section
 
@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which file, and for which network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     root: str = Field(
         default="checkpoint", pattern=r"^[a-z][a-z0-9_]{0,79}$", description="data root that names the weight file"
@@ -42,19 +40,14 @@ def build_encoder(params: Params, network: Section, image: Section) -> nn.Module
     return radiograph_transformer.build(network, image)
 
 
-def footnotes(params: Params) -> tuple[str, ...]:
-    """What a table must say of this row."""
-    return (f"weights given by the user: {params.source or params.root}",)
-
-
 METHOD = Method(
     label="Checkpoint",
     source="weights given by the user",
     impl=1,
     Params=Params,
     build_encoder=build_encoder,
-    weights=lambda params: str(params.root),
-    coverage=lambda params: float(params.coverage),
-    architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else str(params.backbone),
-    footnotes=footnotes,
+    weights=lambda params: params.root,
+    coverage=lambda params: params.coverage,
+    architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else params.backbone,
+    footnotes=lambda params: (f"weights given by the user: {params.source or params.root}",),
 )

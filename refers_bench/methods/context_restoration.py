@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench.plugins import LENGTHS_AT, Method, Section
 
@@ -29,10 +29,8 @@ SEEN: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """How much is swapped, and what restores it. The published paper's own values could not be verified."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     swaps: int = Field(
         default=20,

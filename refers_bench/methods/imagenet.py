@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.plugins import Method, Section
 
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from refers_bench.nets.stand_in import ShapeObjective
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which weights; nothing is ever fetched."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     root: str = Field(
         default="imagenet", pattern=r"^[a-z][a-z0-9_]{0,79}$", description="data root that names the weight file"
@@ -82,9 +80,9 @@ METHOD = Method(
     build_objective=build_objective,
     source_values=SOURCE_VALUES,
     parts="examples",
-    weights=lambda params: "" if params.stand_in else str(params.root),
+    weights=lambda params: "" if params.stand_in else params.root,
     weights_hint=hint,
-    coverage=lambda params: float(params.coverage),
+    coverage=lambda params: params.coverage,
     footnotes=footnotes,
     small={"stand_in": True},
 )

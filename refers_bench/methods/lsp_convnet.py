@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.plugins import Method, Section
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from refers_bench.nets.study_objective import LabelObjective
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Which ResNet."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     depth: Literal[18, 50, 101] = Field(
         default=50, description="layers; the paper shows the best of the three, which a table chooses on validation"
@@ -42,11 +40,6 @@ def build_objective(
     return LabelObjective(encoder=encoder, classes=len(facts.classes))
 
 
-def footnotes(params: Params) -> tuple[str, ...]:
-    """What a table must say of this row."""
-    return (f"ResNet-{params.depth}",)
-
-
 #: Of its pre-training neither the paper nor the released code says anything.
 SOURCE_VALUES: Mapping[str, tuple[Any, str]] = {
     "finetune.optimizer": ("adam", "paper, Methods: ResNets with Adam"),
@@ -65,6 +58,6 @@ METHOD = Method(
     parts="examples",
     needs=frozenset({"labels"}),
     architecture=lambda params: f"resnet{params.depth}",
-    footnotes=footnotes,
+    footnotes=lambda params: (f"ResNet-{params.depth}",),
     small={"depth": 18},
 )

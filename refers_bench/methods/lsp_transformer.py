@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.plugins import Method, Section
 
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from refers_bench.nets.study_objective import LabelObjective
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """One radiograph at a time: there is no view fusion and no report task."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     views: int = Field(default=1, ge=1, le=1, description="radiographs per example; single ones by definition")
 

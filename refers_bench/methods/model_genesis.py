@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench.plugins import Method, Section
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from refers_bench.nets.restoration import RestorationObjective
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Probabilities of the official code, in their two-dimensional form, and what restores the image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     windows: int = Field(
         default=700,

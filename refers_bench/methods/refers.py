@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from refers_bench.plugins import Method, Section
 
@@ -21,10 +21,8 @@ Task = Literal["report_generation", "study_report_consistency"]
 PLAIN_READOUTS = {"aggregation_embedding": "cls", "patches": "mean"}
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """What Table 3 switches, and the control arm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tasks: tuple[Task, ...] = Field(
         default=("report_generation", "study_report_consistency"), min_length=1, description="report tasks that train"
@@ -122,10 +120,8 @@ def build_objective(
         view_fusion=fusion,
         report_transformer=decoder,
         text_encoder=bert,
-        temperature=pretrain["temperature"],
-        image_to_text_weight=pretrain["image_to_text_weight"],
-        text_to_image_gradient=pretrain["text_to_image_gradient"],
         gather=network["reading"] == "paper",
+        **{name: pretrain[name] for name in ("temperature", "image_to_text_weight", "text_to_image_gradient")},
     )
 
 

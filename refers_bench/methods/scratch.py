@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from refers_bench.plugins import Method
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """No parameters."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 METHOD = Method(label="Random initialisation", source="no pre-training; not a row of the paper", impl=1, Params=Params)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from refers_bench.plugins import Method, Section
 
@@ -36,10 +36,8 @@ DISCOVERY = (
 OURS: dict[str, Any] = {"unstated": True}
 
 
-class Params(BaseModel):
+class Params(BaseModel, extra="forbid", frozen=True):
     """Discovery, distortions and weights; the published two-dimensional set-up could not be had, so sizes are ours."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     words: int = Field(default=44, ge=2, le=2000, description="visual words, C (official trainer's default)")
     patients: int = Field(default=200, ge=2, description="nearest patients that show a word, N; fewer if there are")

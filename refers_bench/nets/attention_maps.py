@@ -1,4 +1,4 @@
-"""Where does a classifier look: attention rolled out over its layers, and what in a radiograph speaks for one class?
+"""Maps what a classifier looks at: attention rolled out over its layers, and what speaks for one class in a radiograph.
 
 Attention weights are computed beside the network's own pass, by hooks: the fused kernels that train do not give them.
 """

@@ -1,4 +1,4 @@
-"""Which radiographs look alike: a convolutional auto-encoder without skip connections and its pooled code."""
+"""A convolutional auto-encoder without skip connections, whose pooled code says which radiographs look alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from refers_bench.nets.restoration import stage
 
 #: Channels of the first stage; each further one doubles them, up to the code's.
 FIRST_WIDTH = 32
@@ -32,30 +34,24 @@ class AutoEncoder(nn.Module):
         super().__init__()
         if size % 16:
             raise ValueError(f"size {size} is no multiple of 16")
-        widths = [min(width, FIRST_WIDTH << stage) for stage in range(3)] + [width]
+        widths = [min(width, FIRST_WIDTH << number) for number in range(3)] + [width]
         down, up = [1, *widths], [*reversed(widths), FIRST_WIDTH]
-        self.encoder = nn.Sequential(*(_stage(a, b, stride=2) for a, b in itertools.pairwise(down)))
-        self.decoder = nn.ModuleList(_stage(a, b, stride=1) for a, b in itertools.pairwise(up))
+        self.encoder = nn.Sequential(*(stage(a, b, stride=2) for a, b in itertools.pairwise(down)))
+        self.decoder = nn.ModuleList(stage(a, b) for a, b in itertools.pairwise(up))
         self.last = nn.Conv2d(FIRST_WIDTH, 1, 1)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
         """(B, 1, size, size) -> (B, width)."""
-        pooled: Tensor = self.encoder(x_BCHW).mean((2, 3))
-        return pooled
+        return self.encoder(x_BCHW).mean((2, 3))  # type: ignore[no-any-return]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, 1, size, size) -> the same, restored; no activation at the end."""
         x = self.encoder(x_BCHW)
-        for stage in self.decoder:
-            x = stage(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
+        for up in self.decoder:
+            x = up(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
         restored: Tensor = self.last(x)
         return restored
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
         """A batch with images (B, 1, H, W) -> {"restoration": scalar}."""
         return {"restoration": F.mse_loss(self(batch.images_BCHW).float(), batch.images_BCHW)}
-
-
-def _stage(channels: int, out: int, *, stride: int) -> nn.Module:
-    convolution = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.GroupNorm(min(8, out), out), nn.ReLU())

@@ -1,4 +1,4 @@
-"""How does an encoder classify: one linear head on its readout."""
+"""Classifies with an encoder: one linear head on its readout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a convolutional network stand where the radiograph transformer stands: feature map as patch tokens?"""
+"""A convolutional network in place of the radiograph transformer: its feature map gives the patch tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the processes of one training share: whose rows are whose, and what is gathered from the others?
+"""Gathers rows and averages figures over the processes of one training.
 
 Without a process group everything here is the identity, so that losses are written once.
 """

@@ -1,4 +1,4 @@
-"""Which losses pre-train on studies and reports, and which one fine-tunes?"""
+"""The losses of pre-training on studies and reports, and of fine-tuning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a batch processed in parts where memory is short, without another loss: gradients added up, or recomputed?"""
+"""Splits batches into micro-batches to save memory, with the same loss: gradients are added, or features recomputed."""
 
 from __future__ import annotations
 
@@ -85,20 +85,16 @@ def in_parts(
     count = len(xs[0])
     if parts <= 1 or count <= 1:
         return function(*xs)
-    size, found = math.ceil(count / parts), []
-    for start in range(0, count, size):
-        rows = [x[start : start + size] for x in xs]
-        if torch.is_grad_enabled():
-            found.append(
-                checkpoint(
-                    function,
-                    *rows,
-                    use_reentrant=False,
-                    context_fn=lambda: (contextlib.nullcontext(), statistics_kept(model)),
-                )
-            )
-        else:
-            found.append(function(*rows))
+
+    def of_part(*rows: Tensor) -> tuple[Tensor, ...]:
+        if not torch.is_grad_enabled():
+            return function(*rows)
+        contexts = (contextlib.nullcontext(), statistics_kept(model))
+        found: tuple[Tensor, ...] = checkpoint(function, *rows, use_reentrant=False, context_fn=lambda: contexts)
+        return found
+
+    size = math.ceil(count / parts)
+    found = [of_part(*rows) for rows in zip(*(torch.split(x, size) for x in xs), strict=True)]
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 

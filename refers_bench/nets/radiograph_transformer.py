@@ -1,4 +1,4 @@
-"""How does a radiograph become tokens: the vision transformer of REFERS, in both of its readings."""
+"""The vision transformer of REFERS, which turns radiographs into tokens, in both of its readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a report generated from fused views: the post-norm decoder with tied word embedding."""
+"""Generates a report from fused views: the post-norm decoder with tied word embedding."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,33 +41,28 @@ class ConvolutionalDecoder(nn.Module):
     def __init__(self, *, in_width: int, grid: int, size: int, width: int) -> None:
         super().__init__()
         self.grid, self.size = grid, size
-        stages: list[nn.Module] = []
-        channels = in_width
-        for stage in range(max(1, math.ceil(math.log2(size / grid)))):
-            out = max(8, width >> stage)
-            stages.append(_stage(channels, out))
-            channels = out
-        self.stages = nn.ModuleList(stages)
-        self.last = nn.Conv2d(channels, 1, 1)
+        doublings = max(1, math.ceil(math.log2(size / grid)))
+        widths = [in_width, *(max(8, width >> number) for number in range(doublings))]
+        self.stages = nn.ModuleList(stage(a, b) for a, b in itertools.pairwise(widths))
+        self.last = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, patches_BND: Tensor) -> Tensor:
         """(B, N, D) -> (B, size, size) in [0, 1]."""
         B, _, D = patches_BND.shape
         x = patches_BND.transpose(1, 2).reshape(B, D, self.grid, self.grid)
-        for stage in self.stages:
+        for doubled in self.stages:
             # The last doubling may overshoot where the patch is no power of two.
             side = min(2 * x.shape[-1], self.size)
-            x = stage(F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False))
+            x = doubled(F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False))
         if x.shape[-1] != self.size:
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return torch.sigmoid(self.last(x))[:, 0]
 
 
-def _stage(channels: int, out: int) -> nn.Module:
-    # Group normalisation: a batch of distorted images has no statistics worth keeping.
-    return nn.Sequential(
-        nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.GroupNorm(math.gcd(8, out), out), nn.ReLU()
-    )
+def stage(channels: int, out: int, *, stride: int = 1) -> nn.Module:
+    """3x3 convolution, group normalisation and ReLU: a batch of distorted images has no statistics worth keeping."""
+    convolution = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.GroupNorm(math.gcd(8, out), out), nn.ReLU())
 
 
 class LinearDecoder(nn.Module):
@@ -100,9 +96,8 @@ def decoder_of(kind: str, encoder: Any, *, size: int) -> nn.Module:
     """
     if kind == "linear":
         return LinearDecoder(in_width=encoder.patch_width, grid=encoder.grid, size=size)
-    return ConvolutionalDecoder(
-        in_width=encoder.patch_width, grid=encoder.grid, size=size, width=max(16, encoder.width // 3)
-    )
+    width = max(16, encoder.width // 3)
+    return ConvolutionalDecoder(in_width=encoder.patch_width, grid=encoder.grid, size=size, width=width)
 
 
 class GreyLevels(nn.Module):
@@ -126,7 +121,11 @@ class GreyLevels(nn.Module):
 
     def normalised(self, x_BHW: Tensor) -> Tensor:
         """(B, H, W) -> normalised (B, C, H, W)."""
-        return (x_BHW[:, None] - self.mean) / self.std
+        return self.normalised_colours(x_BHW[:, None])
+
+    def normalised_colours(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C or 1, H, W) in [0, 1] -> normalised (B, C, H, W)."""
+        return (x_BCHW - self.mean) / self.std
 
 
 @dataclass(frozen=True, kw_only=True)

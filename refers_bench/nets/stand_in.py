@@ -1,4 +1,4 @@
-"""What trains the stand-in for ImageNet weights: the shapes of procedural photographs, told apart."""
+"""Pre-trains the stand-in for ImageNet weights: it classifies the shapes of procedural photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refers_bench.nets.restoration import generator_of
+from refers_bench.nets.restoration import GreyLevels, generator_of
 
 Scenes = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -24,23 +24,21 @@ class ShapeObjective(nn.Module):
         scenes: ``(count, size, generator) -> (images (N, 3, size, size) in [0, 1], labels (N,))``.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, *, encoder: nn.Module, image: Mapping[str, Any], classes: int, scenes: Scenes) -> None:
         super().__init__()
         self.scenes = scenes
         self.encoder, self.size, self.channels = encoder, image["size"], image["channels"]
         self.head = nn.Linear(encoder.readout_width, classes)  # type: ignore[arg-type]
-        self.register_buffer("mean", torch.tensor(image["mean"])[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(image["std"])[:, None, None], persistent=False)
+        self.levels = GreyLevels(image)
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """As many scenes as the batch has radiographs -> {"shape": scalar}."""
         count = batch.images_BVCHW.shape[0] * batch.images_BVCHW.shape[1]
-        images, labels = (part.to(self.mean.device) for part in self.scenes(count, self.size, generator_of(self)))
+        images, labels = (
+            part.to(self.levels.mean.device) for part in self.scenes(count, self.size, generator_of(self))
+        )
         if self.channels == 1:
             images = images.mean(1, keepdim=True)
-        tokens = self.encoder((images - self.mean) / self.std)
+        tokens = self.encoder(self.levels.normalised_colours(images))
         logits: Tensor = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
         return {"shape": F.cross_entropy(logits.float(), labels)}

@@ -1,4 +1,4 @@
-"""What does REFERS minimise: report generation and study-report consistency over fused views?"""
+"""The objective of REFERS: report generation and study-report consistency over fused views."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from refers_bench.nets import distributed
-from refers_bench.nets.losses import (
-    generated,
-    generation_total,
-    known,
-    masked_bce,
-    report_generation,
-    study_report_contrast,
-)
+from refers_bench.nets import distributed, losses
 from refers_bench.nets.parts import in_parts
 
 
@@ -26,10 +18,8 @@ class StudyObjective(nn.Module):
         view_fusion: see `refers_bench.nets.view_fusion`.
         report_transformer: None drops report generation (Table 3 row 6).
         text_encoder: None drops study-report consistency (Table 3 row 5).
-        temperature: see `study_report_contrast`, as the next two.
-        image_to_text_weight: lambda.
-        text_to_image_gradient: whether that term is differentiated.
         gather: whether studies of all processes are each other's negatives in training.
+        **contrast: temperature, image_to_text_weight and text_to_image_gradient, see `study_report_contrast`.
 
     Attributes:
         parts: in which features are computed where memory is short (`refers_bench.nets.parts.in_parts`); the
@@ -45,20 +35,13 @@ class StudyObjective(nn.Module):
         view_fusion: nn.Module,
         report_transformer: nn.Module | None,
         text_encoder: nn.Module | None,
-        temperature: float,
-        image_to_text_weight: float,
-        text_to_image_gradient: bool,
         gather: bool = False,
+        **contrast: Any,
     ) -> None:
         super().__init__()
         self.encoder, self.view_fusion = encoder, view_fusion
         self.report_transformer, self.text_encoder = report_transformer, text_encoder
-        self.contrast: dict[str, Any] = {
-            "temperature": temperature,
-            "image_to_text_weight": image_to_text_weight,
-            "text_to_image_gradient": text_to_image_gradient,
-        }
-        self.gather = gather
+        self.gather, self.contrast = gather, contrast
         self.parts = 1
 
     def fuse(self, images_BVCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,18 +59,18 @@ class StudyObjective(nn.Module):
 
     def losses_of(self, memory: Tensor, study: Tensor, batch: Any) -> dict[str, Tensor]:
         """Named losses of fused views."""
-        losses = {}
+        named = {}
         if self.report_transformer is not None:
             logits = self.report_transformer(memory, batch.tokens_BT, batch.lengths_B)
-            losses["report_generation"] = report_generation(logits, batch.tokens_BT)
+            named["report_generation"] = losses.report_generation(logits, batch.tokens_BT)
         if self.text_encoder is not None:
             text = self.text_encoder(batch.text_ids_BT, batch.text_mask_BT)
-            losses["study_report_consistency"] = self.consistency(study, text)
-        return losses
+            named["study_report_consistency"] = self.consistency(study, text)
+        return named
 
     def consistency(self, study_BF: Tensor, text_BF: Tensor) -> Tensor:
         """Study-report consistency over the batch."""
-        return study_report_contrast(study_BF, text_BF, **self.contrast, gather=self.gather and self.training)
+        return losses.study_report_contrast(study_BF, text_BF, **self.contrast, gather=self.gather and self.training)
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """`refers_bench.data.batches.StudyBatch` -> named scalar losses; their sum is minimised."""
@@ -105,27 +88,19 @@ class StudyObjective(nn.Module):
             memory, study = self.fuse(images)
             total = text = study.new_zeros(1)
             if self.report_transformer is not None:
-                total = generation_total(self.report_transformer(memory, tokens, lengths), tokens)[None]
+                total = losses.generation_total(self.report_transformer(memory, tokens, lengths), tokens)[None]
             if self.text_encoder is not None:
                 text = self.text_encoder(ids, mask)
             return study, text, total
 
-        study, text, totals = in_parts(
-            features,
-            self.parts,
-            batch.images_BVCHW,
-            batch.tokens_BT,
-            batch.lengths_B,
-            batch.text_ids_BT,
-            batch.text_mask_BT,
-            model=self,
-        )
-        losses = {}
+        texts = (batch.tokens_BT, batch.lengths_B, batch.text_ids_BT, batch.text_mask_BT)
+        study, text, totals = in_parts(features, self.parts, batch.images_BVCHW, *texts, model=self)
+        named = {}
         if self.report_transformer is not None:
-            losses["report_generation"] = distributed.mean_share(totals.sum(), generated(batch.tokens_BT).sum())
+            named["report_generation"] = distributed.mean_share(totals.sum(), losses.generated(batch.tokens_BT).sum())
         if self.text_encoder is not None:
-            losses["study_report_consistency"] = self.consistency(study, text)
-        return losses
+            named["study_report_consistency"] = self.consistency(study, text)
+        return named
 
 
 class LabelObjective(nn.Module):
@@ -145,8 +120,8 @@ class LabelObjective(nn.Module):
         """A batch of single radiographs with labels (B, K), NaN where unknown."""
         tokens = self.encoder(batch.images_BVCHW[:, 0])
         logits: Tensor = self.head(self.encoder.readout(tokens))  # type: ignore[operator]
-        return {"labels": masked_bce(logits, batch.labels_BK)}
+        return {"labels": losses.masked_bce(logits, batch.labels_BK)}
 
     def counts(self, batch: Any) -> dict[str, Tensor]:
         """Known labels, which the loss is the mean over."""
-        return {"labels": known(batch.labels_BK).sum()}
+        return {"labels": losses.known(batch.labels_BK).sum()}
