@@ -127,7 +127,7 @@ def _execute(
         arithmetic=plan.execution["arithmetic"],
         retries=plan.execution["retries"],
         max_jobs=max_jobs,
-        accumulate=accumulate or plan.execution["accumulate"],
+        micro_batches=accumulate or plan.execution["accumulate"],
     )
     order = running_order(settings, plan, todo, how, budget=budget, fixed=executor == "local")
     how = dataclasses.replace(how, **order)
