@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench.cli.executors import confirmed, slots_of
+from refers_bench.cli.executors import HERE, confirmed, slots_of
 from refers_bench.cli.planning import MANIFEST, counted, job_roots, planned, selected, show_counts
 from refers_bench.cli.settings import Settings
 
@@ -28,7 +28,8 @@ INCOMPLETE, FAILED = 3, 4
 @click.option(
     "--executor",
     metavar="NAME",
-    help="Where jobs run: local, slurm, ray, or an engine of another package.  [default: the manifest's, else local]",
+    help="Where jobs run: local, slurm, ray, debug (in this process, for pdb), or an engine of another package.  "
+    "[default: the manifest's, else local]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
 @click.option(
@@ -125,15 +126,16 @@ def _execute(
         threads=threads or plan.execution["threads"],
         processes=plan.execution["prepare_processes"],
         arithmetic=plan.execution["arithmetic"],
-        retries=plan.execution["retries"],
+        retries=plan.execution["retries"] if executor != "debug" else {},
         max_jobs=max_jobs,
         micro_batches=accumulate or plan.execution["accumulate"],
     )
-    order = running_order(settings, plan, todo, how, budget=budget, fixed=executor == "local")
+    order = running_order(settings, plan, todo, how, budget=budget, fixed=executor in HERE)
     how = dataclasses.replace(how, **order)
-    where = f"{len(how.slots)} at a time" if executor == "local" else f"on {executor}"
+    where = f"{len(how.slots)} at a time" if executor in HERE else f"on {executor}"
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
-    view = progress.view(len(todo))
+    # A display that is drawn again and again would hide a debugger's prompt.
+    view = progress.PlainView(len(todo)) if executor == "debug" else progress.view(len(todo))
 
     def cancel(question: str) -> bool:
         view.close()

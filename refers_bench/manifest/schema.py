@@ -96,7 +96,7 @@ RETRIES = {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}
 class ExecutionPart(Part):
     """How jobs run; none of it changes a result."""
 
-    executor: str = Field(default="local", description="where: local, slurm, ray, or an engine of another package")
+    executor: str = Field(default="local", description="where: local, slurm, ray, debug, or another package's engine")
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1

@@ -165,7 +165,7 @@ def test_networks_are_loaded_once_where_jobs_that_are_left_have_one(cli: Any) ->
     ("arguments", "says"),
     [
         (["--slots", "2"], "--slots: of this machine only; the executor scripted has places of its own"),
-        (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: local, ray, scripted, slurm; did you mean 'scripted'?"),
+        (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: debug, local, ray, scripted, slurm; did you mean 'scripted'?"),
         (["--time-limit", "10"], "Error: Invalid value for --time-limit: a number and a unit"),
         (["--max-jobs", "-1"], "Error: Invalid value for '--max-jobs': -1 is not in the range x>=0."),
         (["--accumulate", "0"], "Error: Invalid value for '--accumulate': 0 is not in the range x>=1."),
@@ -181,3 +181,10 @@ def test_what_cannot_be_done_starts_nothing(
     out, err = cli("run", "small.yaml", "--no-report", *arguments, code=2)
     assert (out, cli.started()) == ("", [])
     assert says in err.splitlines()[-1]
+
+
+def test_a_run_in_the_commands_own_process(cli: Any) -> None:
+    """One place, however many cores there are, and no display that would hide a debugger's prompt."""
+    _, err = cli("run", "small.yaml", "--executor", "debug", "--only", "prepare*", "--no-report")
+    assert err.splitlines()[0] == "small: 1 of 6 jobs to run, 1 at a time"
+    assert "[1/1] ok" in err

@@ -61,7 +61,7 @@ def test_a_manifest_says_where_and_how(tmp_path: Path) -> None:
         ({"key": 'account: "a b"'}, "13:5: execution.slurm.account is 'a b'"),
         (
             {"executor": "slrum"},
-            "8:3: execution.executor is 'slrum'; allowed: local, ray, slurm; did you mean 'slurm'?",
+            "8:3: execution.executor is 'slrum'; allowed: debug, local, ray, slurm; did you mean 'slurm'?",
         ),
     ],
 )
@@ -111,6 +111,6 @@ def test_a_site_fills_what_a_manifest_leaves_open(tmp_path: Path, monkeypatch: p
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"unknown executor 'slrum'; allowed: local, ray, slurm; did you mean 'slurm'\?"
+        UserError, match=r"unknown executor 'slrum'; allowed: debug, local, ray, slurm; did you mean 'slurm'\?"
     ):
         make("slrum", Settings(results=tmp_path, cache=tmp_path), {})
