@@ -103,8 +103,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return close[0] if close else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, path: Path | None = None, line: int | None = None
+) -> Problem:
     """The `Problem` of a name that is not one of the known ones."""
     names = sorted(known)
     found = f"unknown {kind} '{name}'"
-    return Problem(found=found, allowed=", ".join(names), nearest=nearest(name, names))
+    return Problem(found=found, allowed=", ".join(names), nearest=nearest(name, names), path=path, line=line)

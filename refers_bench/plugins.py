@@ -331,6 +331,7 @@ def _from_file(path: Path) -> ModuleType:
 #: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.
 ENGINE_GROUP = "refers_bench.engines"
 ENGINES: Mapping[str, str] = {
+    "debug": "refers_bench.execution.debug:engine",
     "local": "refers_bench.execution.local:engine",
     "ray": "refers_bench.execution.ray.engine:engine",
     "slurm": "refers_bench.execution.slurm.engine:engine",

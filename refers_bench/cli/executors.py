@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 #: Slots that a cluster counts as where nothing is known of it: the order of jobs and forecasts go by them.
 ASSUMED = 8
+#: Executors that run jobs on this machine.
+HERE = ("local", "debug")
 
 
 def slots_of(plan: Plan, executor: str, device: str, slots: int | None) -> list[Slot]:
-    """The slots of this machine for the local executor; for another one those it counts as.
+    """The slots of this machine for executors that run jobs here; for another one those it counts as.
 
     Args:
         plan: says how jobs share GPUs.
@@ -28,8 +30,8 @@ def slots_of(plan: Plan, executor: str, device: str, slots: int | None) -> list[
     """
     from refers_bench.execution.engine import Slot
 
-    if executor == "local":
-        return slots_here(plan, device, slots)
+    if executor in HERE:
+        return slots_here(plan, device, slots)[: 1 if executor == "debug" else None]
     if slots is not None:
         raise click.UsageError(f"--slots: of this machine only; the executor {executor} has places of its own")
     count = (plan.execution.get(executor) or {}).get("throttle") or ASSUMED

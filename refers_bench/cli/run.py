@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench.cli.executors import confirmed, slots_of
+from refers_bench.cli.executors import HERE, confirmed, slots_of
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
 from refers_bench.cli.planning import planned, run_options, selected, show_counts
 from refers_bench.cli.settings import Settings
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 #: Exit codes.
 INCOMPLETE, FAILED = 3, 4
 ONLY = "Jobs whose name matches, with what they need (repeatable)."
-EXECUTOR = "Where jobs run: local, slurm, ray, or an engine of another package.  [default: the manifest's, else local]"
+EXECUTOR = (
+    "Where jobs run: local, slurm, ray, debug (in this process, for pdb), or an engine of another package.  "
+    "[default: the manifest's, else local]"
+)
 BUDGET = "Spending limit, after which no job starts (40gpuh, 90cpumin, 3h or 45m of slots); whole table rows go first."
 SLOTS = "Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]"
 THREADS = "Torch threads of a worker.  [default: the manifest's, else 1]"
@@ -100,12 +103,16 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], how: Mapping[str, 
         max_jobs=how["max_jobs"],
         time_limit=limit,
         processes=plan.execution["prepare_processes"],
-        **{name: how[name] or plan.execution[name] for name in ("threads", "accumulate")},
+        threads=how["threads"] or plan.execution["threads"],
+        micro_batches=how["accumulate"] or plan.execution["accumulate"],
+        **({"retries": {}} if executor == "debug" else {}),
     )
-    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=executor == "local")
-    where = f"{len(options.slots)} at a time" if executor == "local" else f"on {executor}"
+    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=executor in HERE)
+    where = f"{len(options.slots)} at a time" if executor in HERE else f"on {executor}"
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
-    with contextlib.closing(progress.view(len(todo))) as view:
+    # A display that is drawn again and again would hide a debugger's prompt.
+    shown = progress.PlainView(len(todo)) if executor == "debug" else progress.view(len(todo))
+    with contextlib.closing(shown) as view:
 
         def cancel(question: str) -> bool:
             view.close()

@@ -1,1 +1,1 @@
-"""Where do jobs run?"""
+"""Runs jobs: the coordinator, and the engines that are the places where jobs run."""

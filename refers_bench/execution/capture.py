@@ -1,4 +1,4 @@
-"""How does everything that a job prints, from whatever library or child process, get into its own log?"""
+"""Sends everything that a job prints, from whatever library or child process, to the job's own log."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ import ctypes
 import logging
 import os
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from refers_bench.execution.background import repeat
 from refers_bench.files import storage_errors
 from refers_bench.store import job_logs
 
-#: Seconds between looks at the length of a log that is being written.
+#: Seconds between two checks of the length of a log that is being written.
 LOOK_S = 1.0
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LIBC = ctypes.CDLL(None)
 
 
 @contextlib.contextmanager
 def captured(path: Path) -> Iterator[TextIO]:
-    """Append what this process and its children print to a log while the block lasts; gives the log to write to.
+    """Append what this process and its children print to a log while the block lasts; yields the log to write to.
 
-    The file descriptors of standard output and error are turned to it, so that C libraries and child processes write
-    there, too; Python's warnings and log records end there by themselves.
+    The file descriptors of standard output and error are redirected, so that C libraries and child processes write
+    there, too; so do Python's warnings and the log records that no library handles itself. A log that gets too long
+    loses its middle.
 
     Args:
-        path: of the log; made where it is not.
+        path: of the log; made where it does not exist.
 
     Raises:
         StorageError: it cannot be written.
@@ -41,34 +42,31 @@ def captured(path: Path) -> Iterator[TextIO]:
     _flush(*before)
     # Not sys.stdout itself, which may be buffered, or no longer that of the descriptor.
     stream = open(log, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    records = logging.StreamHandler(stream)
+    records.setFormatter(logging.Formatter(_FORMAT))
+    end_checks = repeat(lambda: _shorten(path), LOOK_S)
     try:
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
+        logging.getLogger().addHandler(records)
         # `catch_warnings` also forgets which warnings earlier jobs of this worker have shown.
-        with (
-            contextlib.redirect_stdout(stream),
-            contextlib.redirect_stderr(stream),
-            warnings.catch_warnings(),
-            _records(stream),
-            _WATCH.at(path),
-        ):
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), warnings.catch_warnings():
             yield stream
     finally:
+        logging.getLogger().removeHandler(records)
         _flush(*before, stream)
         for descriptor, own in zip((1, 2), kept, strict=True):
             os.dup2(own, descriptor)
             os.close(own)
         os.close(log)
+        end_checks()
+        _shorten(path)
 
 
 def _opened(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with storage_errors(path):
-        try:
-            return os.open(path, flags, 0o666)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(path, flags, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
 
 def _flush(*streams: TextIO) -> None:
@@ -79,53 +77,6 @@ def _flush(*streams: TextIO) -> None:
     _LIBC.fflush(None)
 
 
-_LIBC = ctypes.CDLL(None)
-
-
-@contextlib.contextmanager
-def _records(stream: TextIO) -> Iterator[None]:
-    """Log records that no library handles itself, with time and name."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter(_FORMAT))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-
-
-class _Watch:
-    """Keeps the log that is being written short, from a thread that is started with the first one."""
-
-    def __init__(self) -> None:
-        self.path: Path | None = None
-        self.thread: threading.Thread | None = None
-        self.one = threading.Lock()
-
-    @contextlib.contextmanager
-    def at(self, path: Path) -> Iterator[None]:
-        """While the block lasts, and once more at its end."""
-        if self.thread is None or not self.thread.is_alive():  # the child of a fork has no threads
-            self.thread = threading.Thread(target=self._look, daemon=True, name="log watch")
-            self.thread.start()
-        self.path = path
-        try:
-            yield
-        finally:
-            self.path = None
-            self._shorten(path)
-
-    def _look(self) -> None:
-        while True:
-            time.sleep(LOOK_S)
-            path = self.path
-            if path is not None:
-                self._shorten(path)
-
-    def _shorten(self, path: Path) -> None:
-        with self.one, contextlib.suppress(OSError):  # somebody may have deleted it
-            job_logs.shorten(path)
-
-
-_WATCH = _Watch()
+def _shorten(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a user may have deleted it
+        job_logs.shorten(path)

@@ -1,22 +1,19 @@
-"""Why did a job end: from its exception, or from how its process died?"""
+"""Names the failure category of a job, from its exception or from how its process died."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 
 from refers_bench.errors import Interrupted, NotFiniteLoss, UserError
+from refers_bench.jobs.interruption import SIGNALS
 
 #: Words of allocation failures that are no MemoryError.
 _HOST_OOM = ("can't allocate memory", "cannot allocate memory", "not enough memory", "unable to mmap")
-
-#: Exit statuses of a process that a scheduler's signals have ended while it had no training to save: what it did so
-#: far is kept or done again. A worker that handles SIGTERM exits with the signal's number.
-_TOLD = frozenset(
-    status
-    for number in (signal.SIGTERM, getattr(signal, "SIGUSR2", signal.SIGTERM))
-    for status in (-number, 128 + number)
-) | {int(signal.SIGTERM)}
+#: Exit statuses of a process that a scheduler's signals ended while it had no training state to save: what it did so
+#: far is kept or repeated. A worker that handles SIGTERM exits with the signal's number.
+_PREEMPTED = {int(signal.SIGTERM), *(status for number in SIGNALS for status in (-number, 128 + number))}
 
 
 def of_exception(error: BaseException) -> str:
@@ -40,44 +37,41 @@ def of_exception(error: BaseException) -> str:
 
 
 def of_exit(exitcode: int | None, *, oom_kills: int) -> str:
-    """Failure category of a process that died: killed by the kernel for memory, told to make room, or crashed.
+    """Failure category of a process that died: killed by the kernel for memory, preempted, or crashed.
 
     Args:
         exitcode: negative for a signal.
         oom_kills: how many processes of this control group the kernel killed for memory meanwhile.
     """
-    if exitcode in _TOLD:
+    if exitcode in _PREEMPTED:
         return "preempted"
     killed = exitcode in (-signal.SIGKILL, 128 + signal.SIGKILL)
     return "host_oom" if killed and oom_kills > 0 else "crash"
 
 
 def oom_kill_count(*, own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Processes that the kernel has killed for memory in this process's control group; 0 where it does not tell.
+    """Processes that the kernel has killed for memory in this process's control group; 0 where that is unknown.
 
     Args:
         own: names the control groups of this process: a cluster gives each job its own.
         root: where control groups are mounted.
     """
-    for path in (*_memory_files(own, root), root / "memory.events", root / "memory" / "memory.oom_control"):
-        try:
+    for path in _memory_files(own, root):
+        with contextlib.suppress(OSError, ValueError):
             for line in path.read_text(encoding="utf-8").splitlines():
                 name, _, value = line.partition(" ")
                 if name == "oom_kill":
                     return int(value)
-        except (OSError, ValueError):
-            continue
     return 0
 
 
 def _memory_files(own: Path, root: Path) -> list[Path]:
-    """Where the kernel counts for the control groups of version 2 and 1 that a process is in."""
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+    """Where the kernel counts: for the control groups of version 2 and 1 that a process is in, then for all."""
+    groups = ["0::", "0:memory:"]
+    with contextlib.suppress(OSError):
+        groups = own.read_text(encoding="utf-8").splitlines() + groups
     found = []
-    for line in lines:
+    for line in groups:
         _, controllers, group = line.split(":", 2)
         if not controllers:
             found.append(root / group.lstrip("/") / "memory.events")

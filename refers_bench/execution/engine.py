@@ -1,11 +1,11 @@
 """States what an engine is: the place where jobs run, as the coordinator sees it.
 
-Built in: `local`, `slurm`, `ray`. Third parties add theirs through the entry-point group ``refers_bench.engines``: a
-factory ``(settings, execution) -> Engine``, where `execution` is what the manifest says about running, as a mapping,
-with the section of the engine's own name (``options`` for engines of other packages) completed from the user config
-file. The results store is the only channel of results: an engine says when an attempt is over, never what it found.
-Whatever an engine starts elsewhere runs `refers_bench.execution.task`; ``tests/contract/test_engines.py`` runs over all
-engines.
+Built in: `local`, `slurm`, `ray`, and `debug` in the command's own process. Other packages add theirs through the
+entry-point group ``refers_bench.engines``: a factory ``(settings, execution) -> Engine``, where `execution` is what the
+manifest says about running, as a mapping, with the section of the engine's own name (``options`` for engines of other
+packages) completed from the user config file. The results store is the only channel of results: an engine reports when
+an attempt is over, never what it found. Whatever an engine starts elsewhere runs `refers_bench.execution.task`;
+``tests/contract/test_engines.py`` runs over all engines.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any, Protocol
 
 from refers_bench.errors import Problem, UserError
 from refers_bench.plan.lock import Job
+from refers_bench.store.context import JobContext
 from refers_bench.store.leases import STALE_S
 
 #: What a worker calls with a job and its context.
 ENTRY = "refers_bench.jobs.entry:run"
-#: Loaded once, before workers are forked: a replaced worker costs milliseconds, not the import of torch.
+#: Loaded once, before workers are forked: replacing a worker costs milliseconds, not the import of torch.
 PRELOAD = ("refers_bench.execution.worker", "refers_bench.jobs.entry")
 HEAVY = (
     "refers_bench.jobs.prepare",
@@ -47,21 +48,26 @@ class Attempt:
     Attributes:
         job: what to run.
         number: 1 for the first attempt of this run.
-        accumulate: equal parts that its batches are processed in.
-        token: under which it is claimed; whoever runs it elsewhere takes the claim over with it.
-        after: the failure for which its batches are processed in more parts than asked for; '' for none.
+        micro_batches: that each of its batches is processed in.
+        token: under which it is leased; whoever runs it elsewhere takes the lease over with it.
+        after: the failure that led to more micro-batches than asked for; '' for none.
     """
 
     job: Job
     number: int = 1
-    accumulate: int = 1
+    micro_batches: int = 1
     token: str = ""
     after: str = ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record of a failure says about it."""
+        return {"name": self.job.name, "kind": self.job.kind, "attempts": self.number}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How jobs run; nothing here changes a result.
+    """Run options: how jobs run; nothing here changes a result.
 
     Attributes:
         results: results folder.
@@ -74,19 +80,19 @@ class Settings:
         arithmetic: of the CPU, see `refers_bench.store.context.JobContext`.
         time_limit: seconds a job may take.
         retries: failure category -> further attempts in this run.
-        accumulate: equal parts that each batch is processed in from the start; 1 for at once.
-        given: attempts that another coordinator handed over to this process, by key: their claims are taken over, and
-            their attempts go on being counted.
+        micro_batches: that each batch is processed in from the start.
+        given: attempts that another coordinator handed over to this process, by key: their leases are taken over, and
+            the count of attempts continues.
         max_jobs: jobs to start at most; None for all.
         order: job key -> rank; among jobs that can start, the lower goes first. Empty for the order of their kinds.
-        budget_s: seconds of slots; once this run has spent them no new job starts. None for no budget.
-        cost: slots that a job occupies, for the budget.
-        patience_s: seconds to wait for jobs that somebody else runs, once nothing runs here; None for as long as it
-            takes.
-        stopping: asked now and then; once true no job starts and running ones are asked to save and end.
-        cancel: asked, with a question for people, when the run is interrupted while jobs are queued or run elsewhere:
-            whether they are to be cancelled.
-        stale_s: seconds after which a claim of another host that nobody renews is taken over.
+        budget_s: spending limit in seconds of slots; once it is reached no new job starts. None for no limit.
+        cost: slots that a job occupies, for the spending limit.
+        patience_s: seconds to wait for jobs that another coordinator runs, once nothing runs here; None for as long as
+            it takes.
+        stopping: called now and then; once true no job starts and running ones are asked to save and end.
+        cancel: called with a question for the user when the run is interrupted while jobs are queued or run elsewhere;
+            returns whether they are to be cancelled.
+        stale_s: seconds after which a lease of another host that is not renewed is taken over.
         entry: what a worker calls.
         preload: modules loaded before workers are forked.
     """
@@ -101,7 +107,7 @@ class Settings:
     arithmetic: str = "native"
     time_limit: float | None = None
     retries: Mapping[str, int] = field(default_factory=lambda: {"crash": 1, "lost": 2})
-    accumulate: int = 1
+    micro_batches: int = 1
     given: Mapping[str, Attempt] = field(default_factory=dict)
     max_jobs: int | None = None
     order: Mapping[str, float] = field(default_factory=dict)
@@ -114,6 +120,21 @@ class Settings:
     entry: str = ENTRY
     preload: Sequence[str] = (*PRELOAD, *HEAVY)
 
+    def context(self, attempt: Attempt, device: str) -> JobContext:
+        """What a recipe may use on a device, for one attempt."""
+        return JobContext(
+            results=self.results,
+            cache=self.cache,
+            roots=dict(self.roots),
+            device=device,
+            threads=self.threads,
+            processes=self.processes,
+            accumulate=attempt.micro_batches,
+            after=attempt.after,
+            arithmetic=self.arithmetic,
+            attempt=attempt.number,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
@@ -122,11 +143,11 @@ class Ending:
     Attributes:
         key: of the job.
         category: one of `refers_bench.errors.CATEGORIES`; or "storage" (results cannot be written, which ends the
-            run), "waiting" (it did not run, since what it needs is not done or somebody else is at it), or no ending:
+            run), "waiting" (it did not run, since what it needs is not done or another process runs it), or no ending:
             "running" (it has left the queue, and its time counts from now) or "queued" (it is back there).
         message: one line for people.
         facts: more for the record of a failure: traceback, exit status, host, the engine's own job id.
-        recorded: whether whoever ran it has tried again where that helps and has recorded the failure in the store.
+        recorded: whether the process that ran it has retried it where that helps and has recorded the failure.
     """
 
     key: str
@@ -135,12 +156,18 @@ class Ending:
     facts: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
 
+    @classmethod
+    def of(cls, key: str, said: Mapping[str, Any], **more: Any) -> Ending:
+        """The ending whose category and message stand among other facts: a worker's answer, or a failure's record."""
+        facts = {name: value for name, value in said.items() if name not in ("category", "message")}
+        return cls(key=key, category=said["category"], message=said.get("message", ""), facts=facts, **more)
+
 
 class Refused(UserError):
-    """An engine does not take attempts, and says why.
+    """An engine rejects attempts, for a reason.
 
     Attributes:
-        taken: keys of those that it has taken all the same, before or with them.
+        taken: keys of those that it has accepted nevertheless, before or with them.
     """
 
     def __init__(self, problems: Iterable[Problem], *, taken: frozenset[str]) -> None:
@@ -148,37 +175,45 @@ class Refused(UserError):
         self.taken = taken
 
 
+def processes_of(job: Job) -> int:
+    """Over how many processes a job trains."""
+    return int(job.spec["pretrain"]["processes"]) if job.kind == "pretrain" else 1
+
+
 class Engine(Protocol):
     """A place where jobs run; one instance serves one run of the coordinator.
 
+    An engine may inherit from this class: it then is one without a queue, whose jobs end with their coordinator.
+
     Attributes:
         name: as the user calls it.
-        token: under which this engine's jobs are claimed for whoever runs them; '' where the coordinator's own
-            process and its children run them.
+        token: under which this engine's jobs are leased for the processes that run them; '' where the coordinator's
+            own process and its children run them.
         queues: whether it takes jobs before those they need are done, and holds them back itself.
         apart: kinds of jobs that have places of their own beside those of all others.
     """
 
     name: str
-    token: str
-    queues: bool
-    apart: Sequence[str]
+    token: str = ""
+    queues: bool = False
+    apart: Sequence[str] = ()
 
     def opened(self) -> AbstractContextManager[None]:
         """Everything the engine needs while it runs; left by an exception it stops what the coordinator started."""
 
     def under_way(self, jobs: Mapping[str, Job]) -> Sequence[Attempt]:
-        """Attempts at these jobs (by key) that a coordinator which is gone has left running or queued."""
+        """Attempts at these jobs (by key) that a coordinator which no longer runs has left running or queued."""
+        return ()
 
     def room(self, kind: str = "") -> int:
         """How many more attempts it takes now: in the places that all jobs share, or in those of a kind of `apart`."""
 
     def start(self, attempts: Sequence[Attempt]) -> None:
-        """Run these, claimed, as soon as it can; those they need come before them or were started earlier.
+        """Run these leased jobs as soon as it can; those they need come before them or were started earlier.
 
         Raises:
-            Refused: it has taken some of them only.
-            UserError: it has taken none of them.
+            Refused: it has accepted some of them only.
+            UserError: it has accepted none of them.
         """
 
     def wait(self, seconds: float) -> Sequence[Ending]:
@@ -188,11 +223,12 @@ class Engine(Protocol):
         """Ask what runs to save its state and end with "preempted"."""
 
     def take_back(self) -> None:
-        """Have what still waits in its queue end with "waiting"; asked again as long as there is any."""
+        """Make what still waits in its queue end with "waiting"; called again as long as there is any."""
+        return
 
 
 class Listener(Protocol):
-    """Who is told what happens."""
+    """Is notified of what happens."""
 
     def started(self, job: Job) -> None:
         """A job begins, or is queued."""

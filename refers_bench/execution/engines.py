@@ -1,4 +1,4 @@
-"""Which engine has this name, and how is it made from what manifest and site say?"""
+"""Makes the engine of a name from what manifest and user config file say about it."""
 
 from __future__ import annotations
 

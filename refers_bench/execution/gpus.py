@@ -1,4 +1,4 @@
-"""Which GPUs may this process use, without loading torch?"""
+"""Lists the GPUs that this process may use, without loading torch."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import Any
 
@@ -17,9 +16,9 @@ import pebble
 
 from refers_bench.execution import coordinator, worker
 from refers_bench.execution.categories import of_exit, oom_kill_count
-from refers_bench.execution.engine import Attempt, Ending, Listener, Outcome, Settings, Slot
+from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings, Slot
+from refers_bench.jobs.interruption import SIGNALS
 from refers_bench.plan.lock import Job
-from refers_bench.store.context import JobContext
 from refers_bench.store.leases import process_start
 
 
@@ -34,13 +33,13 @@ def engine(settings: Settings, execution: Mapping[str, Any]) -> LocalEngine:
 
 
 def _start_server() -> None:
-    """Start the process that workers are forked from, deaf to what tells jobs to make room.
+    """Start the process that workers are forked from, with a scheduler's signals ignored.
 
-    A scheduler tells every process of a job; were this one to die of it, nobody could say how a worker ended.
+    A scheduler signals every process of a job; if this one died of it, nobody could find out how a worker ended.
     """
     if threading.current_thread() is not threading.main_thread():  # handlers belong to the main thread
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in worker.TOLD}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         forkserver.ensure_running()
     finally:
@@ -48,29 +47,20 @@ def _start_server() -> None:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Running:
-    job: Job
-    slot: int
-    oom_kills: int
-
-
-class LocalEngine:
+class LocalEngine(Engine):
     """Persistent workers forked from a process that has loaded torch; a worker that dies is replaced.
 
     So is one whose job has crashed on a GPU: after an error of a kernel, every later call of CUDA in the same process
     fails. Images are prepared by a worker of its own, one data set after another in as many processes as the machine
-    offers, and not in a slot: a GPU is not held by who does not use it.
+    offers, and not in a slot: no GPU is held by a job that does not use it.
 
     Args:
         settings: `slots`, `threads`, `time_limit`, folders and roots are read.
     """
 
     name = "local"
-    token = ""
-    queues = False
     #: Kinds of jobs that run beside the slots, in the last place.
-    apart: Sequence[str] = ("prepare",)
+    apart = ("prepare",)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -78,16 +68,15 @@ class LocalEngine:
         self.slots = [*settings.slots, Slot(device="cpu", environment={"CUDA_VISIBLE_DEVICES": ""})]
         self.free = list(range(len(self.slots)))
         self.workers: list[Any] = []
-        self.running: dict[Any, _Running] = {}
+        #: Future -> key of its job, its slot, and kills for memory before it began.
+        self.running: dict[Any, tuple[str, int, int]] = {}
         self.context = multiprocessing.get_context("forkserver")
         self.stop = self.context.Event()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """One single-worker pool per slot, so that a slot keeps its device when its worker is replaced."""
-        threads = str(self.settings.threads)
-        # Read when torch is loaded in the server that workers are forked from.
-        os.environ.update({"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"})
+        worker.limit_threads(self.settings.threads)
         self.context.set_forkserver_preload(list(self.settings.preload))
         _start_server()
         self.workers = [self._worker(slot) for slot in self.slots]
@@ -104,91 +93,54 @@ class LocalEngine:
                 pool.join()
 
     def _worker(self, slot: Slot) -> Any:
-        """A pool of one process, which begins with its first job."""
-        me = (os.getpid(), process_start(os.getpid()))
-        return pebble.ProcessPool(
-            max_workers=1,
-            context=self.context,
-            initializer=worker.initialise,
-            initargs=(*me, dict(slot.environment), self.stop),
-        )
+        """A pool of one process, which starts with its first job."""
+        given = (os.getpid(), process_start(os.getpid()), dict(slot.environment), self.stop)
+        return pebble.ProcessPool(max_workers=1, context=self.context, initializer=worker.initialise, initargs=given)
 
-    def under_way(self, jobs: Mapping[str, Job]) -> Sequence[Attempt]:
-        """None: workers end with their coordinator."""
-        return ()
-
-    def _is_apart(self, place: int) -> bool:
-        return place == len(self.settings.slots)
+    def _places(self, kind: str) -> list[int]:
+        """Free slots for a kind of job."""
+        beside = len(self.settings.slots)
+        return [place for place in self.free if (place == beside) == (kind in self.apart)]
 
     def room(self, kind: str = "") -> int:
         """Free slots; for a kind of `apart` its own place, while that is free."""
-        return sum(self._is_apart(place) == (kind in self.apart) for place in self.free)
+        return len(self._places(kind))
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """One job a free slot."""
         for attempt in attempts:
-            self._start(attempt)
-
-    def _start(self, attempt: Attempt) -> None:
-        job, settings = attempt.job, self.settings
-        slot = next(place for place in self.free if self._is_apart(place) == (job.kind in self.apart))
-        self.free.remove(slot)
-        context = JobContext(
-            results=settings.results,
-            cache=settings.cache,
-            roots=dict(settings.roots),
-            device=self.slots[slot].device,
-            threads=settings.threads,
-            processes=settings.processes,
-            accumulate=attempt.accumulate,
-            after=attempt.after,
-            arithmetic=settings.arithmetic,
-            attempt=attempt.number,
-        )
-        payload = {"key": job.key, "kind": job.kind, "name": job.name, "needs": list(job.needs), "spec": dict(job.spec)}
-        future = self.workers[slot].schedule(
-            worker.work, args=(settings.entry, payload, context), timeout=settings.time_limit
-        )
-        self.running[future] = _Running(job=job, slot=slot, oom_kills=oom_kill_count())
+            slot = self._places(attempt.job.kind)[0]
+            self.free.remove(slot)
+            sent = (self.settings.entry, vars(attempt.job), self.settings.context(attempt, self.slots[slot].device))
+            future = self.workers[slot].schedule(worker.work, args=sent, timeout=self.settings.time_limit)
+            self.running[future] = (attempt.job.key, slot, oom_kill_count())
 
     def wait(self, seconds: float) -> Sequence[Ending]:
         """Of whatever ends first, and what has ended with it."""
         ended, _ = concurrent.futures.wait(self.running, seconds, concurrent.futures.FIRST_COMPLETED)
         endings = []
         for future in ended:
-            run = self.running.pop(future)
-            ending = self._ending(run, future)
-            if ending.category == "crash" and self.slots[run.slot].device != "cpu":
-                self._replace(run.slot)
-            self.free.append(run.slot)
+            key, slot, oom_kills = self.running.pop(future)
+            ending = self._ending(key, future, oom_kills)
+            if ending.category == "crash" and self.slots[slot].device != "cpu":
+                self.workers[slot].stop()
+                self.workers[slot].join()
+                self.workers[slot] = self._worker(self.slots[slot])
+            self.free.append(slot)
             endings.append(ending)
         return endings
 
-    def _replace(self, slot: int) -> None:
-        """A new process for a slot."""
-        self.workers[slot].stop()
-        self.workers[slot].join()
-        self.workers[slot] = self._worker(self.slots[slot])
-
-    def _ending(self, run: _Running, future: Any) -> Ending:
+    def _ending(self, key: str, future: Any, oom_kills: int) -> Ending:
         try:
-            result: dict[str, Any] = future.result()
+            return Ending.of(key, future.result())
         except concurrent.futures.TimeoutError:
             limit = self.settings.time_limit
-            return Ending(key=run.job.key, category="timeout", message=f"over its time limit of {limit:g} s")
+            return Ending(key=key, category="timeout", message=f"over its time limit of {limit:g} s")
         except pebble.ProcessExpired as error:
-            return Ending(
-                key=run.job.key,
-                category=of_exit(error.exitcode, oom_kills=oom_kill_count() - run.oom_kills),
-                message=f"worker died with exit status {error.exitcode}",
-                facts={"exit_status": error.exitcode},
-            )
-        category, message = result.pop("category"), result.pop("message", "")
-        return Ending(key=run.job.key, category=category, message=message, facts=result)
+            category = of_exit(error.exitcode, oom_kills=oom_kill_count() - oom_kills)
+            message, facts = f"worker died with exit status {error.exitcode}", {"exit_status": error.exitcode}
+            return Ending(key=key, category=category, message=message, facts=facts)
 
     def interrupt(self) -> None:
         """Workers look every half second; see `refers_bench.execution.worker`."""
         self.stop.set()
-
-    def take_back(self) -> None:
-        """Nothing waits here."""

@@ -1,4 +1,4 @@
-"""How are probes run: in the workers that would run the jobs, as many at a time?"""
+"""Runs probes in the workers that would run the jobs, as many at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from refers_bench.execution.engine import Attempt, Settings
 from refers_bench.execution.local import LocalEngine
 from refers_bench.plan.lock import Job
 
-#: Seconds between two looks.
+#: Seconds of one wait for probes to end.
 TICK_S = 0.25
 
 
@@ -17,12 +17,12 @@ def probe(
 ) -> dict[str, str]:
     """Run probes; each leaves its measurement below the results, or a reason why it has none.
 
-    Nothing is claimed and nothing published: two processes that probe one shape at once both measure it.
+    No lease is taken and nothing published: two processes that probe one shape at once both measure it.
 
     Args:
         jobs: of kind "probe".
         settings: folders, roots, slots and threads of the jobs that are forecast.
-        progress: told (done, total) now and then.
+        progress: called with (done, total) now and then.
 
     Returns:
         Key of each probe that failed -> category and message.

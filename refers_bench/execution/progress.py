@@ -12,14 +12,24 @@ from refers_bench.plan.lock import Job
 from refers_bench.render.duration import duration
 
 
+def facts_of(view: Mapping[str, Any]) -> dict[str, str]:
+    """Texts of what a running job reports about its training; '' for what it does not report."""
+    return {
+        "update": f"{view.get('step', 0)}/{view.get('steps', '?')}" if view else "",
+        "losses": " ".join(f"{name} {value:.3f}" for name, value in view.get("losses", {}).items()),
+        "images/s": f"{view['images_per_s']:.0f}" if view.get("images_per_s") else "",
+        "left": duration(view["left_s"]) if "left_s" in view else "",
+    }
+
+
 def line_of(name: str, view: Mapping[str, Any]) -> str:
     """A running job in one line: step, losses, images a second, time left."""
     if not view:
         return f"{name}: starting"
-    losses = " ".join(f"{key} {value:.3f}" for key, value in view.get("losses", {}).items())
-    rate = f", {view['images_per_s']:.0f} images/s" if view.get("images_per_s") else ""
-    left = f", {duration(view['left_s'])} left" if "left_s" in view else ""
-    return f"{name}: {view.get('step', 0)}/{view.get('steps', '?')} {losses}{rate}{left}"
+    facts = facts_of(view)
+    rate = f", {facts['images/s']} images/s" if facts["images/s"] else ""
+    left = f", {facts['left']} left" if facts["left"] else ""
+    return f"{name}: {facts['update']} {facts['losses']}{rate}{left}"
 
 
 class PlainView:
@@ -46,21 +56,20 @@ class PlainView:
 
         Jobs that run share the time left evenly: the last ones of a run may leave workers idle.
         """
-        need, slots = 0.0, max(1, len(running))
-        for kind, count in left.items():
-            if not self.spent[kind]:
-                return ""
-            need += count * sum(self.spent[kind]) / len(self.spent[kind])
+        usual = {kind: sum(seconds) / len(seconds) for kind, seconds in self.spent.items()}
+        if not left.keys() <= usual.keys():
+            return ""
+        need, now = sum(count * usual[kind] for kind, count in left.items()), time.monotonic()
         for name, view in running.items():
-            kind, since = self.running.get(name, ("", time.monotonic()))
-            passed, share = time.monotonic() - since, view.get("step", 0) / max(1, view.get("steps", 1))
+            kind, since = self.running.get(name, ("", now))
+            passed, share = now - since, view.get("step", 0) / max(1, view.get("steps", 1))
             if share > 0:
                 need += passed / share - passed
-            elif self.spent[kind]:
-                need += max(0.0, sum(self.spent[kind]) / len(self.spent[kind]) - passed)
+            elif kind in usual:
+                need += max(0.0, usual[kind] - passed)
             else:
                 return ""
-        return duration(need / slots)
+        return duration(need / max(1, len(running)))
 
     def waiting(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> str:
         """How many wait, and about how long it will take."""

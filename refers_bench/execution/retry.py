@@ -1,50 +1,47 @@
-"""May another attempt at a job help, and in how many parts does it then process its batches?"""
+"""Decides whether a failed job is retried, and in how many micro-batches it then processes its batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from refers_bench import plugins
+from refers_bench.execution.engine import Attempt
 
-#: Failures that smaller batches may mend.
+#: Failures that smaller micro-batches may cure.
 OUT_OF_MEMORY = ("cuda_oom", "host_oom")
 
 
 def next_attempt(
-    spec: Mapping[str, Any],
-    category: str,
-    *,
-    number: int,
-    accumulate: int,
-    retries: Mapping[str, int],
-    fitted: bool = False,
-) -> int | None:
-    """Equal parts in which the next attempt processes each batch; None when there is to be none.
+    attempt: Attempt, category: str, *, retries: Mapping[str, int], fitted: bool = False
+) -> Attempt | None:
+    """The attempt that follows a failed one; None when there is to be none.
 
-    Out of memory doubles them, up to one example each; the effective batch stays what it is. A batch that has been
-    through an update fits, however: what ran out then was the memory of others, too, so the first attempt after
-    that goes on from its state as it was. Everything else is tried again as it was.
+    Out of memory doubles the micro-batches, up to one example each; the effective batch does not change. After an
+    update a batch is known to fit, however: other processes must have used the memory, so the first attempt after that
+    resumes with as many as before. Every other failure is retried with as many as before.
 
     Args:
-        spec: of the job.
-        category: in which the attempt ended, no "ok" and no "preempted": what was preempted goes on, uncounted.
-        number: of that attempt, from 1.
-        accumulate: parts in which it processed its batches.
+        attempt: that failed.
+        category: of the failure; preempted jobs are resumed without counting an attempt.
         retries: category -> further attempts.
         fitted: whether it did at least one update.
     """
-    if number > retries.get(category, 0):
+    if attempt.number > retries.get(category, 0):
         return None
-    if category not in OUT_OF_MEMORY or (fitted and number == 1):
-        return accumulate
-    most = most_parts(spec)
-    return min(2 * accumulate, most) if accumulate < most else None
+    following = replace(attempt, number=attempt.number + 1)
+    if category not in OUT_OF_MEMORY or (fitted and attempt.number == 1):
+        return following
+    most = most_micro_batches(attempt.job.spec)
+    if attempt.micro_batches >= most:
+        return None
+    return replace(following, micro_batches=min(2 * attempt.micro_batches, most), after=category)
 
 
-def most_parts(spec: Mapping[str, Any]) -> int:
-    """In how many parts a job can process its batches: examples of a batch in one process; 1 where it cannot."""
+def most_micro_batches(spec: Mapping[str, Any]) -> int:
+    """The most micro-batches that a job can use: examples of a batch in one process; 1 where it can use no more."""
     section = spec.get(str(spec.get("kind")))
     if not isinstance(section, Mapping) or "batch_size" not in section:
         return 1
@@ -54,12 +51,13 @@ def most_parts(spec: Mapping[str, Any]) -> int:
     return max(1, math.ceil(int(section["batch_size"]) / shared))
 
 
-def refusal(spec: Mapping[str, Any], category: str, *, accumulate: int) -> str:
-    """Why a job that ran out of memory cannot be tried in more parts, as the end of its message; '' where it can."""
-    if category not in OUT_OF_MEMORY or accumulate < (most := most_parts(spec)):
+def refusal(attempt: Attempt, category: str) -> str:
+    """Why a job that ran out of memory cannot use more micro-batches, as the end of its message; '' where it can."""
+    spec = attempt.job.spec
+    if category not in OUT_OF_MEMORY or attempt.micro_batches < (most := most_micro_batches(spec)):
         return ""
     if most > 1:
-        return f"; its batches are processed one example at a time already ({accumulate} parts)"
+        return f"; its batches are processed one example at a time already ({attempt.micro_batches} parts)"
     if spec.get("kind") == "pretrain":
         return f"; method '{spec['method']}' cannot process a batch in parts: its losses mix the examples of a batch"
     return "; a job of this kind has no batches to process in parts"

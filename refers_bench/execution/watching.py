@@ -1,11 +1,13 @@
-"""What does a person see of jobs that run anywhere: how far, where, with what memory, and since when silent?"""
+"""Describes running jobs for people, wherever they run: progress, place, memory, and since when they are silent."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from refers_bench.execution.progress import facts_of
 from refers_bench.plan.running import SILENT_S, Running, whose
 from refers_bench.render.duration import duration
 
@@ -16,17 +18,12 @@ COLUMNS = ("job", "update", "losses", "images/s", "left", "memory", "GPU", "wher
 
 
 def columns(run: Running) -> dict[str, str]:
-    """Column of `COLUMNS` -> its text; '' for what nobody knows."""
-    view = run.view
-    gpu = view.get("gpu", {})
-    memory = gpu.get("mem_bytes", view.get("peak_mem_bytes"))
+    """Column of `COLUMNS` -> its text; '' for what is not known."""
+    view, gpu = run.view, run.view.get("gpu", {})
     return {
         "job": run.job.name,
-        "update": f"{view.get('step', 0)}/{view.get('steps', '?')}" if view else "",
-        "losses": " ".join(f"{name} {value:.3f}" for name, value in view.get("losses", {}).items()),
-        "images/s": f"{view['images_per_s']:.0f}" if view.get("images_per_s") else "",
-        "left": duration(view["left_s"]) if "left_s" in view else "",
-        "memory": _gib(memory, gpu.get("total_bytes")),
+        **facts_of(view),
+        "memory": _gib(gpu.get("mem_bytes", view.get("peak_mem_bytes")), gpu.get("total_bytes")),
         "GPU": f"{gpu['utilisation_percent']} %" if "utilisation_percent" in gpu else "",
         "where": _where(run),
         "": _word(run),
@@ -40,11 +37,11 @@ def _gib(used: int | None, whole: int | None) -> str:
 
 
 def _where(run: Running) -> str:
-    """Host and device as the job says them, engine and process as its claim does."""
-    host, pid = run.view.get("host", run.owner["host"]), run.view.get("pid", run.owner["pid"])
-    device = run.view.get("gpu", {}).get("name") or run.view.get("device", "")
-    parts = [str(host), *([str(device)] if device else []), str(run.owner.get("engine", "")), f"process {pid}"]
-    return ", ".join(part for part in parts if part)
+    """Host, device and process as the job reports them, engine (and what is missing) as its lease does."""
+    known = {**run.owner, **run.view}
+    device = run.view.get("gpu", {}).get("name") or run.view.get("device")
+    parts = (known["host"], device, run.owner.get("engine"), f"process {known['pid']}")
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _word(run: Running) -> str:
@@ -67,7 +64,7 @@ def line(run: Running) -> str:
 
 
 def table(runs: Sequence[Running]) -> Table:
-    """The same for a terminal."""
+    """Running jobs as a table for a terminal."""
     from rich.table import Table
     from rich.text import Text
 
@@ -82,14 +79,14 @@ def table(runs: Sequence[Running]) -> Table:
 
 
 class Pace:
-    """How long will the rest take, at the rate at which jobs were seen to end?
+    """The time that the rest will take, at the rate at which jobs were seen to end.
 
     Args:
         done: jobs that were over at the first look.
         now: its time in seconds.
     """
 
-    #: Jobs that must have ended before anything is said.
+    #: Jobs that must have ended before a time is estimated.
     LEAST = 3
 
     def __init__(self, done: int, now: float) -> None:
@@ -105,15 +102,13 @@ class Pace:
 
 def summary(states: Mapping[str, str]) -> str:
     """How many jobs are in which state: "5 of 10 done, 2 running"."""
-    counts: dict[str, int] = {}
-    for state in states.values():
-        counts[state] = counts.get(state, 0) + 1
+    counts = Counter(states.values())
     done = f"{counts.pop('done', 0)} of {len(states)} done"
     return ", ".join([done, *(f"{count} {state}" for state, count in sorted(counts.items()))])
 
 
 def hopeless(jobs: Sequence[Any], states: Mapping[str, str]) -> set[str]:
-    """Keys of the jobs that cannot come to anything as things stand: failed, unavailable, or in need of such a one.
+    """Keys of the jobs that cannot be done as things stand: failed, unavailable, or in need of such a job.
 
     Args:
         jobs: of a plan, needed ones before those that need them.

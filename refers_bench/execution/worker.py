@@ -1,13 +1,13 @@
-"""What does a worker process do: stay alive over many jobs, and say how each one ended?"""
+"""Runs one job after another in a worker process that stays alive, and returns how each one ended."""
 
 from __future__ import annotations
 
+import bdb
 import faulthandler
 import gc
 import os
 import signal
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -16,22 +16,29 @@ from typing import Any
 
 from refers_bench import plugins
 from refers_bench.errors import StorageError
+from refers_bench.execution.background import repeat
 from refers_bench.execution.capture import captured
 from refers_bench.execution.categories import of_exception
 from refers_bench.files import storage_errors
+from refers_bench.jobs.interruption import SIGNALS
 from refers_bench.store.context import JobContext
 from refers_bench.store.job_logs import MARK
 from refers_bench.store.leases import process_start
 from refers_bench.store.results import ResultStore
 
-#: Signals by which a scheduler tells a job to make room.
-TOLD = (signal.SIGTERM, signal.SIGUSR2)
 #: Lines of a traceback kept in a failure's record.
 TRACEBACK_LINES = 40
 
 
+def limit_threads(threads: int) -> None:
+    """Set what torch and its libraries read when they are loaded, in this process or in its children."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
 def initialise(orchestrator: int, started: str | None, environment: Mapping[str, str], stop: Any) -> None:
-    """Set the slot's environment, and leave when the orchestrator is gone (it may have been killed).
+    """Set the slot's environment, and exit when the orchestrator no longer runs (it may have been killed).
 
     Args:
         orchestrator: its process number.
@@ -39,34 +46,32 @@ def initialise(orchestrator: int, started: str | None, environment: Mapping[str,
         environment: variables of this slot.
         stop: event that asks a running job to save its state and end: it gets SIGUSR2, once.
     """
-    for number in TOLD:  # ignored by the server that this process was forked from
+    for number in SIGNALS:  # ignored by the server that this process was forked from
         signal.signal(number, signal.SIG_DFL)
     os.environ.update(environment)
     gc.freeze()  # what was loaded before the fork stays: collecting garbage before a job takes ms, not half a second
-    faulthandler.enable()  # a segmentation fault says where, in the log of the job that runs
+    faulthandler.enable()  # a segmentation fault leaves a traceback in the log of the job that runs
+    asked = False
 
-    def watch() -> None:
-        asked = False
-        while process_start(orchestrator) == started:
-            if stop.is_set() and not asked:
-                asked = True
-                os.kill(os.getpid(), signal.SIGUSR2)
-            time.sleep(0.5)
-        os._exit(70)
+    def look() -> None:
+        nonlocal asked
+        if process_start(orchestrator) != started:
+            os._exit(70)
+        if stop.is_set() and not asked:
+            asked = True
+            os.kill(os.getpid(), signal.SIGUSR2)
 
-    threading.Thread(target=watch, daemon=True, name="orchestrator watch").start()
+    repeat(look, 0.5)
 
 
 def work(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Run one job, with what it prints in its log; what went wrong is returned, never raised: nothing is pickled."""
-    store = ResultStore(context.results)
-    path = store.log(job["key"])
+    """Run one job, with what it prints in its log; a failure is returned, never raised: no exception is pickled."""
+    path = ResultStore(context.results).log(job["key"])
     try:
         with storage_errors(path), captured(path) as log:
-            store.progress(job["key"]).unlink(missing_ok=True)  # of an attempt before this one
             started = time.monotonic()
             print(_line(f"start {job['name']} ({job['key']}), {_where(context)}"), file=log)
-            ending = _ending(entry, job, context)
+            ending = attempted(entry, job, context)
             for line in ending.get("traceback", ()):
                 print(line, file=log)
             message = f": {ending['message']}" if "message" in ending else ""
@@ -90,17 +95,23 @@ def _where(context: JobContext) -> str:
     )
 
 
-def _ending(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Category of how the job ended, with message and traceback where it failed."""
+def attempted(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Run one job; category of how it ended, with message and traceback where it failed.
+
+    Raises:
+        KeyboardInterrupt: the user has quit a debugger that the job had opened.
+    """
+    progress = ResultStore(context.results).progress(job["key"])
     try:
+        with storage_errors(progress):
+            progress.unlink(missing_ok=True)  # of an earlier attempt
         plugins.resolve(entry)(job, context)
     except StorageError as error:
         return {"category": "storage", "message": str(error)}
+    except bdb.BdbQuit as error:
+        raise KeyboardInterrupt from error
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the record holds every kind of failure
         tail = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
-        return {
-            "category": of_exception(error),
-            "message": f"{type(error).__name__}: {error}"[:2000],
-            "traceback": tail,
-        }
+        message = f"{type(error).__name__}: {error}"[:2000]
+        return {"category": of_exception(error), "message": message, "traceback": tail}
     return {"category": "ok"}

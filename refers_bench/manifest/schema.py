@@ -86,7 +86,7 @@ RETRIES = {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}
 class ExecutionPart(Part):
     """How jobs run; none of it changes a result."""
 
-    executor: str = optional("where: local, slurm, ray, or an engine of another package", "local")
+    executor: str = optional("where: local, slurm, ray, debug, or another package's engine", "local")
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = optional("workers without a GPU")
     jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=256)] = 1

@@ -24,6 +24,8 @@ ENGINES = sorted(plugins.engines())
 PLACES = {"slurm": "slurm", "ray": "ray_cluster"}
 #: Seconds of a job that is still running when something is done to it; a queue takes its time.
 LONG_S: Mapping[str, float] = {"local": 3.0}
+#: Engines that run jobs in this process, which can neither end nor interrupt them.
+IN_PROCESS = {"debug"}
 #: What its section says in these tests.
 SECTIONS: Mapping[str, Mapping[str, Any]] = {"slurm": {"gpus": 0, "memory": "200M"}}
 
@@ -67,6 +69,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def apart(name: str) -> None:
+    """The engine runs jobs in processes of their own."""
+    if name in IN_PROCESS:
+        pytest.skip(f"{name} runs jobs in this process")
+
+
+@pytest.fixture
 def long_s(name: str) -> float:
     return LONG_S.get(name, 8.0)
 
@@ -93,12 +102,12 @@ def run(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     return run
 
 
-def test_jobs_run_once_after_what_they_need_and_failures_are_recorded(run: Run, tmp_path: Path) -> None:
+def test_jobs_run_once_after_what_they_need_and_failures_are_recorded(run: Run, name: str, tmp_path: Path) -> None:
     diary = str(tmp_path / "diary")
     first = job("first", sleep=0.3, diary=diary)
     bad = job("bad", fail="data")
     later = [job(f"later{i}", first, diary=diary) for i in range(3)]
-    once = job("once", fail="kill", fail_attempts=1)
+    once = job("once", fail="bug" if name in IN_PROCESS else "kill", fail_attempts=1)
     jobs = [first, bad, *later, once, job("needs bad", bad)]
     outcome, listening = run(jobs, retries={"crash": 1, "lost": 2})
     assert sorted(outcome.done) == sorted(one.key for one in (first, *later, once))
@@ -117,13 +126,13 @@ def test_jobs_run_once_after_what_they_need_and_failures_are_recorded(run: Run, 
     assert (again.done, again.failed, listening.endings) == ([], {bad.key: "data_error"}, [("bad", "data_error")])
 
 
-def test_a_job_over_its_time_ends(run: Run) -> None:
+def test_a_job_over_its_time_ends(apart: None, run: Run) -> None:
     jobs = [job("hangs", fail="hang"), job("good")]
     outcome, _ = run(jobs, time_limit=2.0)
     assert (outcome.failed, outcome.done) == ({jobs[0].key: "timeout"}, [jobs[1].key])
 
 
-def test_asked_to_stop_it_saves_and_goes_on_later(run: Run, long_s: float, tmp_path: Path) -> None:
+def test_asked_to_stop_it_saves_and_goes_on_later(apart: None, run: Run, long_s: float, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
     jobs = [job("long", sleep=long_s, saves=True, diary=str(diary)), job("after")]
     begun = threading.Event()
@@ -178,7 +187,7 @@ def abacus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_an_engine_of_another_package_is_found_by_its_name(abacus: None, tmp_path: Path) -> None:
-    assert list(plugins.engines()) == ["abacus", "local", "ray", "slurm"]
+    assert list(plugins.engines()) == ["abacus", "debug", "local", "ray", "slurm"]
     settings = Settings(results=tmp_path / "results", cache=tmp_path / "cache", preload=engine.PRELOAD, entry=ENTRY)
     made: Any = engines.make("abacus", settings, {"options": {"beads": 7}}, site={"slurm": {"gpus": 1}})
     assert (made.name, made.beads) == ("abacus", 7)

@@ -38,6 +38,7 @@ if __name__ == "__main__":
     )
     engine = make(executor, settings, {executor: section})
     outcome = execute(jobs, engine, settings, PlainView(len(jobs)))
+    print()  # ends a debugger's prompt
     print(json.dumps({"failed": outcome.failed, "blocked": outcome.blocked, "done": outcome.done}))
     sys.exit(0 if len(outcome.done) == len(jobs) else 4)
 """
@@ -61,14 +62,14 @@ class Orchestrator:
         path = self.folder / f"jobs-{identity.key({'jobs': listed})}.json"
         path.write_text(json.dumps(listed))
         command = [sys.executable, str(self.script), str(path), str(self.folder), json.dumps(how)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.started.append(subprocess.Popen(command, **pipes, text=True, start_new_session=True))
         return self.started[-1]
 
-    def run(self, jobs: Sequence[Job], **how: Any) -> dict[str, Any]:
-        """To the end; the outcome by names instead of keys."""
+    def run(self, jobs: Sequence[Job], *, typed: str = "", **how: Any) -> dict[str, Any]:
+        """To the end, with what is typed meanwhile; the outcome by names instead of keys."""
         process = self.start(jobs, **how)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(typed, timeout=120)
         assert process.returncode in (0, 4), err
         names = {job.key: job.name for job in jobs}
         outcome = json.loads(out.splitlines()[-1])
@@ -77,6 +78,7 @@ class Orchestrator:
             "blocked": sorted(names[key] for key in outcome["blocked"]),
             "done": sorted(names[key] for key in outcome["done"]),
             "printed": err,
+            "out": out,
         }
 
 

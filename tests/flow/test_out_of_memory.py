@@ -1,4 +1,4 @@
-"""Out of memory at batch 128: the cell ends in parts, with the predictions of a run in parts, and is footnoted."""
+"""Out of memory at batch 128: the cell ends in micro-batches, as a run that began with them, and is footnoted."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_out_of_memory_at_batch_128(home: Path, category: str) -> None:
     assert ResultStore(home / "small").failure(cell) is None
 
     # The same, asked for directly on a machine with enough memory; and at once, which rounds otherwise.
-    ran(home, plan, "asked", entry=ENTRY, accumulate=2)
+    ran(home, plan, "asked", entry=ENTRY, micro_batches=2)
     assert record(home, "asked", cell)["facts"]["accumulation"] == {
         "parts": 2, "after": "", "batch_statistics": False
     }  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_contrast_over_the_batch_keeps_all_its_studies(home: Path) -> None:
     assert outcome.failed == {}
     assert endings == [("prepare", "ok"), *[("pretrain", "cuda_oom")] * 2, ("pretrain", "ok")]
     assert record(home, "small", key)["facts"]["accumulation"]["parts"] == 4
-    ran(home, plan, "asked", entry=ENTRY, accumulate=4)
+    ran(home, plan, "asked", entry=ENTRY, micro_batches=4)
     assert same(home, key, "checkpoint.safetensors", "small", "asked")
 
 

@@ -1,4 +1,4 @@
-"""Told to make room in the middle of a training, a worker saves, leaves, and goes on later to the very same bytes."""
+"""A preempted worker saves its state in the middle of a training, and resumes later to the very same bytes."""
 
 from __future__ import annotations
 

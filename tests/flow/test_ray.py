@@ -1,4 +1,4 @@
-"""Does a real Ray cluster run each job once, on the GPUs it was given, whatever dies meanwhile?"""
+"""A real Ray cluster runs each job once, on the GPUs it was given, whatever dies meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a real Slurm: is every way a task can end seen and recorded in time, does the rest go on, and does none run twice?"""
+"""On a real Slurm, every way a task can end is noticed and recorded in time, the rest runs, and nothing runs twice."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ def test_cancelled_by_somebody_else_is_not_put_back_until_asked_again(lab: Lab) 
     since = time.time()
     lab.slurm.ask("scancel", array.task_id(0))
     event = lab.seen("waits", "cancelled", since)
-    assert event["message"].endswith("was cancelled by somebody (Slurm says who only where it keeps accounts)")
+    assert event["message"].endswith("was cancelled by an unknown user (Slurm knows who only where it keeps accounts)")
     assert lab.finished(process, jobs) == {"waits": "cancelled"}
     assert lab.counts("began") == {"first": 1, "good": 1}
     assert len(lab.here(jobs).done) == 1

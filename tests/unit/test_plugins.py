@@ -68,6 +68,7 @@ def test_engines_are_the_built_in_ones_and_those_of_entry_points(entries: dict[s
     entries["refers_bench.engines"] = {"cloud": "their_package:engine"}
     assert list(plugins.engines().items()) == [
         ("cloud", "their_package:engine"),
+        ("debug", "refers_bench.execution.debug:engine"),
         ("local", "refers_bench.execution.local:engine"),
         ("ray", "refers_bench.execution.ray.engine:engine"),
         ("slurm", "refers_bench.execution.slurm.engine:engine"),

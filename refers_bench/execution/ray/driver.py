@@ -1,113 +1,93 @@
-"""How does a process of its own talk to a Ray cluster: commands in, what happened out, a JSON line each?
+"""Talks to a Ray cluster in a process of its own: commands in, reports of what happened out, over a pipe.
 
 Ray prints to the standard output, takes over signals, waits more than a minute for a head that is not there, and ends
-its process when the head is gone. None of that may happen to a coordinator, so it lives here; when the coordinator is
-gone this process ends, and Ray stops what it has started.
+its process when the head is gone. None of that may happen to a coordinator, so it happens here; when the coordinator
+ends this process ends, and Ray stops what it has started.
 
 In: ``start`` (a batch and what it needs), ``cancel``. Out: ``connected``, ``nodes``, ``ended``, ``refused``.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import socket
 import sys
-import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from refers_bench import __version__
+from refers_bench.errors import UserError
 
 #: Seconds for a head to answer at all.
 REACH_S = 5.0
-#: Seconds between looks at which nodes there are.
+#: Seconds between two checks of which nodes there are.
 NODES_S = 1.0
 #: Seconds of one wait for calls to end; commands are read in between.
 WAIT_S = 0.1
 
 
-class Refused(Exception):
-    """The cluster cannot be used: what was found, and what is allowed."""
-
-    def __init__(self, found: str, allowed: str = "") -> None:
-        super().__init__(found)
-        self.found, self.allowed = found, allowed
-
-
 def main() -> None:
-    """Serve the process that started this one, until it closes its end."""
-    # Whatever Ray prints goes where errors go; the lines have the standard output for themselves.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(commands,), daemon=True, name="commands").start()
+    """Serve the process that started this one, until it closes its end of the pipe."""
+    pipe: Connection[Any, Any] = Connection(int(sys.argv[2]))
     try:
-        _connect(sys.argv[1], out)
-        _Driver(out, commands).serve()
-    except Refused as refusal:
-        say(out, "refused", found=refusal.found, allowed=refusal.allowed)
-    # Without Ray's own farewell, which waits for calls that are still running.
+        report(pipe, "connected", address=_connected(sys.argv[1]))
+        _Driver(pipe).serve()
+    except UserError as error:
+        problem = error.problems[0]
+        report(pipe, "refused", found=problem.found, allowed=problem.allowed)
+    # Without Ray's own clean-up, which waits for calls that are still running.
     os._exit(0)
 
 
-def say(out: TextIO, what: str, **facts: Any) -> None:
-    """One line for the coordinator; this process ends when that is gone."""
+def report(pipe: Connection[Any, Any], what: str, **facts: Any) -> None:
+    """Report to the coordinator; this process ends when that has ended."""
     try:
-        out.write(json.dumps({"say": what, **facts}) + "\n")
-        out.flush()
-    except BrokenPipeError:
+        pipe.send({"say": what, **facts})
+    except OSError:
         os._exit(0)
-
-
-def _read(commands: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    for line in sys.stdin:
-        commands.put(json.loads(line))
-    commands.put(None)
 
 
 # --- the connection -------------------------------------------------------------------------------------------------
 
 
-def _connect(address: str, out: TextIO) -> None:
-    """Join the cluster at this address.
+def _connected(address: str) -> str:
+    """Join the cluster at this address; its address without "auto".
 
     Raises:
-        Refused: nobody there, another version, or this machine is no part of it.
+        UserError: nobody there, another version, or this machine is no part of it.
     """
     try:
         import ray
     except ImportError as error:
-        raise Refused(f"Ray cannot be loaded ({error})", "pip install 'refers-bench[ray]' on every node") from error
-    if found := _address(address):
-        _reach(*found)
+        allowed = "pip install 'refers-bench[ray]' on every node"
+        raise UserError(f"Ray cannot be loaded ({error})", allowed=allowed) from error
+    _reach(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="refers-bench")
     except (ConnectionError, RuntimeError, ValueError, OSError, SystemExit) as error:
-        raise Refused(*_why(address, error)) from error
-    say(out, "connected", address=ray.get_runtime_context().gcs_address)
+        raise _why(address, error) from error
+    return str(ray.get_runtime_context().gcs_address)
 
 
-def _why(address: str, error: BaseException) -> tuple[str, str]:
-    """What a refusal of Ray means, and what is allowed."""
+def _why(address: str, error: BaseException) -> UserError:
+    """What an error of Ray means, and what is allowed."""
     text = " ".join(str(error).split())
     if "Version mismatch" in text:
-        return f"the Ray cluster at {address} runs other versions: {text}", "the same Ray and Python on every node"
+        found = f"the Ray cluster at {address} runs other versions: {text}"
+        return UserError(found, allowed="the same Ray and Python on every node")
     if isinstance(error, ConnectionError) and address == "auto":
-        return "no Ray cluster runs on this machine", "an address host:port, or 'ray start' before"
-    return (
-        f"the Ray cluster at {address} cannot be joined: {text or type(error).__name__}",
-        "a command on one of its nodes",
-    )
+        return UserError("no Ray cluster runs on this machine", allowed="an address host:port, or 'ray start' before")
+    found = f"the Ray cluster at {address} cannot be joined: {text or type(error).__name__}"
+    return UserError(found, allowed="a command on one of its nodes")
 
 
 def _address(address: str) -> tuple[str, int] | None:
-    """Host and port that Ray is going to ask, as far as that is known beforehand.
+    """Host and port that Ray is going to ask, if that is known beforehand.
 
     Raises:
-        Refused: it is none.
+        UserError: it is none.
     """
     origin = ""
     if address == "auto":
@@ -120,18 +100,24 @@ def _address(address: str) -> tuple[str, int] | None:
             return None
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
-        raise Refused(f"Ray address '{address}'{origin}", "auto, or host:port of the head, such as 10.0.0.5:6379")
+        allowed = "auto, or host:port of the head, such as 10.0.0.5:6379"
+        raise UserError(f"Ray address '{address}'{origin}", allowed=allowed)
     return host.strip("[]"), int(port)
 
 
-def _reach(host: str, port: int) -> None:
+def _reach(address: str) -> None:
+    """Check that a head answers there.
+
+    Raises:
+        UserError: none does, or it is no address.
+    """
+    if (found := _address(address)) is None:
+        return
     try:
-        socket.create_connection((host, port), timeout=REACH_S).close()
+        socket.create_connection(found, timeout=REACH_S).close()
     except OSError as error:
-        raise Refused(
-            f"no Ray cluster answers at {host}:{port} ({error})",
-            "the address of a head that runs; 'ray status' on one of its nodes shows it",
-        ) from error
+        allowed = "the address of a head that runs; 'ray status' on one of its nodes shows it"
+        raise UserError(f"no Ray cluster answers at {found[0]}:{found[1]} ({error})", allowed=allowed) from error
 
 
 # --- calls ----------------------------------------------------------------------------------------------------------
@@ -140,13 +126,13 @@ def _reach(host: str, port: int) -> None:
 class _Driver:
     """Calls that run on the cluster, by the id that the coordinator gave them."""
 
-    def __init__(self, out: TextIO, commands: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    def __init__(self, pipe: Connection[Any, Any]) -> None:
         import ray
 
         from refers_bench.execution.ray import node as ray_node
 
-        self.ray, self.out, self.commands = ray, out, commands
-        # No second attempt by Ray, which nobody would hear of; workers stay, so that torch is imported once in each.
+        self.ray, self.pipe = ray, pipe
+        # No second attempt by Ray, which nobody would notice; workers stay, so that torch is imported once in each.
         self.remote = ray.remote(max_retries=0, max_calls=0)(ray_node.work)
         self.running: dict[Any, str] = {}
         self.nodes: list[dict[str, float]] | None = None
@@ -156,12 +142,10 @@ class _Driver:
         """Until the coordinator closes its end."""
         while True:
             self.look()
-            while True:
+            while self.pipe.poll(0.0 if self.running else WAIT_S):
                 try:
-                    command = self.commands.get(timeout=0.0 if self.running else WAIT_S)
-                except queue.Empty:
-                    break
-                if command is None:
+                    command = self.pipe.recv()
+                except (EOFError, OSError):
                     return
                 self.obey(command)
             if self.running:
@@ -169,10 +153,10 @@ class _Driver:
                 if ended:  # and whatever else has
                     ended, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
                 for call in ended:
-                    say(self.out, "ended", id=self.running.pop(call), **self.ending(call))
+                    report(self.pipe, "ended", id=self.running.pop(call), **self.ending(call))
 
     def look(self) -> None:
-        """Tell the resources of each node that is alive, when they have changed."""
+        """Report the resources of each node that is alive, when they have changed."""
         now = time.monotonic()
         if self.nodes is not None and now - self.looked < NODES_S:
             return
@@ -181,20 +165,16 @@ class _Driver:
         nodes.sort(key=str)
         if nodes != self.nodes:
             self.nodes = nodes
-            say(self.out, "nodes", nodes=nodes)
+            report(self.pipe, "nodes", nodes=nodes)
 
     def obey(self, command: dict[str, Any]) -> None:
+        """Start a call, or cancel some."""
         if command["do"] == "start":
             options = {"num_gpus": command["gpus"], "num_cpus": command["cpus"], "resources": command["resources"]}
             if command["memory"]:
                 options["memory"] = int(command["memory"])
-            call = self.remote.options(name=command["name"], **options).remote(
-                batch=command["batch"],
-                flag=command["flag"],
-                shared=command["shared"],
-                version=__version__,
-                gpus=command["gpus"],
-            )
+            given = {name: command[name] for name in ("batch", "flag", "shared", "gpus")}
+            call = self.remote.options(name=command["name"], **options).remote(version=__version__, **given)
             self.running[call] = command["id"]
         else:
             for call in [call for call, one in self.running.items() if one in command["ids"]]:
@@ -221,7 +201,7 @@ class _Driver:
 
 
 def _line(error: BaseException) -> str:
-    """The first sentence of what Ray says, which is long."""
+    """The first sentence of what Ray prints, which is long."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text.partition('. ')[0]}"[:500]
 

@@ -1,14 +1,12 @@
-"""How does a coordinator talk to the process that talks to Ray, and know that it is gone?"""
+"""Connects a coordinator with the process that talks to Ray, and notices when that process ends."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import queue
+import multiprocessing
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from typing import Any
 
@@ -34,44 +32,32 @@ class Link:
         self.address = address
         #: Resources of each node that is alive.
         self.nodes: list[dict[str, float]] = []
-        self._heard: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the link
+        self._pipe, theirs = multiprocessing.Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "refers_bench.execution.ray.driver", address],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [sys.executable, "-m", "refers_bench.execution.ray.driver", address, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
             stderr=self._log,
-            text=True,
-            encoding="utf-8",
             start_new_session=True,  # Ctrl-C is for the coordinator
         )
-        threading.Thread(target=self._listen, daemon=True, name="ray driver").start()
+        theirs.close()
+        deadline = time.monotonic() + CONNECT_S
         try:
-            self._connect()
+            while not self.nodes:
+                if time.monotonic() > deadline:
+                    found = f"the Ray cluster at {address} does not let this run in within {CONNECT_S:g} s"
+                    raise UserError(found, allowed="the address of a head that runs")
+                self.endings(0.5)
         except BaseException:
             self.close(at_once=True)
             raise
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._heard.put(json.loads(line))
-        self._heard.put(None)
-
-    def _connect(self) -> None:
-        deadline = time.monotonic() + CONNECT_S
-        while not self.nodes:
-            if time.monotonic() > deadline:
-                found = f"the Ray cluster at {self.address} does not let this run in within {CONNECT_S:g} s"
-                raise UserError(found, allowed="the address of a head that runs")
-            self.endings(0.5)
-
-    def tell(self, do: str, **facts: Any) -> None:
-        """Send a command; that nobody listens any more is heard from `endings`."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"do": do, **facts}) + "\n")
-            self._process.stdin.flush()
+    def send(self, do: str, **facts: Any) -> None:
+        """Send a command; when the process has ended, `endings` raises."""
+        with contextlib.suppress(OSError):
+            self._pipe.send({"do": do, **facts})
 
     def endings(self, seconds: float) -> list[dict[str, Any]]:
         """Calls that have ended since, after at most so many seconds.
@@ -81,25 +67,22 @@ class Link:
         """
         ended: list[dict[str, Any]] = []
         until = time.monotonic() + seconds
-        while True:
-            left = 0.0 if ended else max(0.0, until - time.monotonic())
+        while self._pipe.poll(0.0 if ended else max(0.0, until - time.monotonic())):
             try:
-                said = self._heard.get(timeout=left)
-            except queue.Empty:
-                return ended
-            if said is None:
-                self._heard.put(None)
+                report = self._pipe.recv()
+            except (EOFError, OSError) as error:
                 found = f"the Ray cluster at {self.address} is gone{self._last_words()}"
-                raise UserError(found, allowed="the same command again, once its head runs")
-            match said["say"]:
+                raise UserError(found, allowed="the same command again, once its head runs") from error
+            match report["say"]:
                 case "refused":
-                    raise UserError(said["found"], allowed=said["allowed"])
+                    raise UserError(report["found"], allowed=report["allowed"])
                 case "connected":
-                    self.address = said["address"]
+                    self.address = report["address"]
                 case "nodes":
-                    self.nodes = said["nodes"]
+                    self.nodes = report["nodes"]
                 case "ended":
-                    ended.append(said)
+                    ended.append(report)
+        return ended
 
     def _last_words(self) -> str:
         """The end of what Ray printed."""
@@ -116,11 +99,9 @@ class Link:
         """End the process; Ray ends the calls that it has started.
 
         Args:
-            at_once: do not wait for it to leave by itself.
+            at_once: do not wait for it to end by itself.
         """
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._pipe.close()
         try:
             self._process.wait(0.0 if at_once else CLOSE_S)
         except subprocess.TimeoutExpired:

@@ -1,12 +1,10 @@
-"""What does a job take of a Ray cluster, and how many such jobs does a node hold?"""
+"""Computes what a job takes of a Ray cluster, and how many such jobs a node holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from refers_bench.plan.lock import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +16,7 @@ class RayOptions:
         gpus_per_job: whole, or a share of one; None for 1 where the cluster has GPUs, else 0. Pre-training over
             several processes takes a GPU each, preparing images none.
         cpus_per_job: None for as many as a worker has threads.
-        memory: bytes that Ray keeps for a job; None for no such account.
+        memory: bytes that Ray reserves for a job; None for no reservation.
         resources: of the site: name -> amount.
         wait_for_nodes: seconds to wait for a node that can hold a job; None for half a minute where there was none
             yet, and ten minutes where there was one.
@@ -36,11 +34,11 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def options(section: Mapping[str, Any]) -> RayOptions:
-    """What the section `refers_bench.manifest.ray_schema.RayPart` of a manifest or site says; null is not said."""
-    said = {name: value for name, value in section.items() if value is not None}
-    if memory := said.get("memory"):
-        said["memory"] = int(memory[:-1]) * _UNITS[memory[-1]]
-    return RayOptions(**said)
+    """What the section `refers_bench.manifest.ray_schema.RayPart` of a manifest or site says; null means not set."""
+    given = {name: value for name, value in section.items() if value is not None}
+    if memory := given.get("memory"):
+        given["memory"] = int(memory[:-1]) * _UNITS[memory[-1]]
+    return RayOptions(**given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +82,6 @@ def need(options: RayOptions, *, gpus: float, threads: int, processes: int = 1) 
     cpus = (options.cpus_per_job if options.cpus_per_job is not None else threads) * processes
     named = {"CPU": float(cpus), "GPU": gpus, "memory": float(options.memory or 0), **options.resources}
     return Need(amounts=tuple(sorted((name, amount) for name, amount in named.items() if amount)))
-
-
-def processes_of(job: Job) -> int:
-    """Over how many processes a job trains."""
-    return int(job.spec["pretrain"]["processes"]) if job.kind == "pretrain" else 1
 
 
 def described(node: Mapping[str, float]) -> str:

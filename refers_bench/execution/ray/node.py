@@ -1,4 +1,4 @@
-"""What does a Ray worker do with a batch of jobs: run it here, and stop when its coordinator says so or is gone?"""
+"""Runs a batch of jobs in a Ray worker, and stops when its coordinator asks for it or no longer runs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from typing import Any
 from refers_bench import __version__
 from refers_bench.errors import StorageError
 from refers_bench.execution import task
+from refers_bench.execution.background import repeat
 
-#: What the flag says while jobs are to run; anything else, and a flag that is gone, tells them to save and end.
+#: Content of the flag while jobs are to run; any other content, and a flag that is gone, makes them save and end.
 RUN = "run"
-#: Seconds between looks at the flag; it is opened each time, which shows its newest content on NFS, too.
+#: Seconds between two checks of the flag; it is opened each time, which shows its newest content on NFS, too.
 LOOK_S = 1.0
 
 
 def work(*, batch: str, flag: str, shared: list[str], version: str, gpus: float) -> dict[str, Any]:
-    """Run a batch, and say whether that was possible here; what became of its jobs stands in the store.
+    """Run a batch, and return whether that was possible here; what became of its jobs is in the store.
 
     Args:
         batch: file of a `refers_bench.execution.task.Batch`.
-        flag: file that says `RUN` while its coordinator lives and wants it.
+        flag: file that contains `RUN` while its coordinator runs and wants the jobs.
         shared: files that the coordinator has put into folders which every node must see.
         version: of refers-bench at the coordinator.
-        gpus: GPUs, or the share of one, that Ray keeps for this call.
+        gpus: GPUs, or the share of one, that Ray reserves for this call.
     """
     node = socket.gethostname()
     if version != __version__:
@@ -42,25 +43,24 @@ def work(*, batch: str, flag: str, shared: list[str], version: str, gpus: float)
     if gpus:
         import ray
 
-        # Ray sets it, too, unless its site has told it not to.
+        # Ray sets it, too, unless its site forbids it.
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, ray.get_gpu_ids()))
-    stop, over = threading.Event(), threading.Event()
     if not _wanted(Path(flag)):
         return {"settled": [], "node": node}
+    stop = threading.Event()
 
-    def watch() -> None:
-        while not over.wait(LOOK_S):
-            if not _wanted(Path(flag)):
-                stop.set()
-                return
+    def look() -> bool:
+        if not _wanted(Path(flag)):
+            stop.set()
+        return stop.is_set()
 
-    threading.Thread(target=watch, daemon=True, name="coordinator watch").start()
+    end_watch = repeat(look, LOOK_S)
     try:
         outcome = task.run(task.Batch.read(Path(batch)), stop=stop)
     except StorageError as error:
         return {"storage": str(error), "node": node}
     finally:
-        over.set()
+        end_watch()
     return {"settled": [*outcome.done, *outcome.failed], "node": node}
 
 

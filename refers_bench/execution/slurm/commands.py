@@ -1,4 +1,4 @@
-"""What do sbatch, squeue, scontrol, sacct and scancel say? The only module that calls them."""
+"""Calls sbatch, squeue, scontrol, sacct and scancel, and reads what they print; no other module calls them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from refers_bench.errors import UserError
 
@@ -21,15 +22,20 @@ ALIVE = WAITING | {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "RESIZIN
 #: Slurm's number of no task: of what was cancelled before it became one.
 _NO_TASK = 2**32 - 2
 _FIELDS = ("JobArrayID", "State", "Reason", "RestartCnt", "NodeList", "Name")
-#: Environment of a job that this process runs in, whose limits are not those of the jobs it sends, and options of the
-#: user's own commands, which would win over what a script says or hide tasks.
+#: Variables that are not passed on: those of a job that this process runs in, whose limits are not those of the jobs
+#: it sends, and options of the user's own commands, which would override a script or hide tasks.
 _DROPPED = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SACCT_")
-#: What of it says where Slurm is.
+#: Those of them that locate Slurm.
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 
 
 class CommandFailed(Exception):
-    """A command of Slurm that ended with an error: its words."""
+    """A command of Slurm ended with an error; its message is what the command printed."""
+
+    @property
+    def in_line(self) -> str:
+        """The message in one line."""
+        return " ".join(str(self).split())
 
     @property
     def passing(self) -> bool:
@@ -39,11 +45,11 @@ class CommandFailed(Exception):
     @property
     def full(self) -> bool:
         """Whether the user may not queue more at the moment."""
-        said = str(self)
-        if re.search(r"(Max|Grp)Submit|MaxJobCount|job count limit|too many jobs|temporarily|queue full", said, re.I):
+        words = str(self)
+        if re.search(r"(Max|Grp)Submit|MaxJobCount|job count limit|too many jobs|temporarily|queue full", words, re.I):
             return True
         # One sentence for every limit of an account; the limit itself is named before it, but not by old versions.
-        return "job submit limit" in said and not re.search(r"\b(Assoc|QOS|Max)[A-Z]\w+", said)
+        return "job submit limit" in words and not re.search(r"\b(Assoc|QOS|Max)[A-Z]\w+", words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +83,12 @@ class Slurm:
     """The commands of Slurm on this machine."""
 
     def __init__(self) -> None:
-        self.accounting: bool | None = None
-        #: Seconds that the last look at the queue took.
+        #: Whether Slurm keeps accounts, as far as is known.
+        self.accounting = True
+        #: Seconds that the last query of the queue took.
         self.took_s = 0.0
 
-    def run(self, *command: str) -> str:
+    def run(self, *argv: str) -> str:
         """What a command prints.
 
         Raises:
@@ -89,28 +96,23 @@ class Slurm:
         """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED) or name in _KEPT}
         try:
+            # In a session of its own: Ctrl-C is for the coordinator.
             done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_S,
-                check=False,
-                env=kept,
-                start_new_session=True,  # Ctrl-C is for the coordinator
+                argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=kept, start_new_session=True
             )
         except subprocess.TimeoutExpired as error:
-            # While its queue is full sbatch tries for minutes, and has said so.
-            said = (error.stderr or b"").decode(errors="replace").strip()
-            raise CommandFailed(f"{command[0]}: timed out after {PATIENCE_S:g} s. {said}".rstrip(". ")) from error
+            # While its queue is full sbatch tries for minutes, and prints so.
+            printed = (error.stderr or b"").decode(errors="replace").strip()
+            raise CommandFailed(f"{argv[0]}: timed out after {PATIENCE_S:g} s. {printed}".rstrip(". ")) from error
         if done.returncode:
-            raise CommandFailed((done.stderr or done.stdout).strip() or f"{command[0]}: exit status {done.returncode}")
+            raise CommandFailed((done.stderr or done.stdout).strip() or f"{argv[0]}: exit status {done.returncode}")
         return done.stdout
 
     def check(self) -> None:
-        """Nothing, where there is a Slurm to speak to.
+        """Check that Slurm can be used from here.
 
         Raises:
-            UserError: there is none.
+            UserError: it cannot.
         """
         if missing := [name for name in ("sbatch", "squeue", "scontrol", "scancel") if shutil.which(name) is None]:
             found = f"--executor slurm: this machine has no {', '.join(missing)}"
@@ -118,7 +120,7 @@ class Slurm:
         try:
             self.run("sinfo", "--noheader", "--format=%P")
         except CommandFailed as error:
-            found = f"--executor slurm: Slurm does not answer: {' '.join(str(error).split())}"
+            found = f"--executor slurm: Slurm does not answer: {error.in_line}"
             raise UserError(found, allowed="a login node of a running cluster") from error
 
     def largest_array(self) -> int:
@@ -130,7 +132,7 @@ class Slurm:
         """Id of the array that a script becomes.
 
         Raises:
-            CommandFailed: it was refused.
+            CommandFailed: it was rejected.
         """
         return self.run("sbatch", "--parsable", str(script)).strip().splitlines()[-1].partition(";")[0]
 
@@ -155,22 +157,18 @@ class Slurm:
         return {**self._accounts(array), **rows}
 
     def _accounts(self, array: str) -> dict[str, Row]:
-        if self.accounting is False or shutil.which("sacct") is None:
+        if not self.accounting or shutil.which("sacct") is None:
             return {}
-        form = "JobID,State,ExitCode,NodeList"
+        form = ("--noheader", "--parsable2", "--allocations", "--format=JobID,State,ExitCode,NodeList")
         try:
-            text = self.run(
-                "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={array}", f"--format={form}"
-            )
+            text = self.run("sacct", *form, f"--jobs={array}")
         except CommandFailed as error:
-            if "disabled" in str(error).lower():
-                self.accounting = False
+            self.accounting = "disabled" not in str(error).lower()
             return {}
-        self.accounting = True
         return account_rows(text)
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """Take tasks out of the queue, and tell running ones to save and end."""
+        """Cancel tasks: queued ones leave the queue, running ones get a signal to save and end."""
         for start in range(0, len(ids), 200):
             self.run("scancel", *ids[start : start + 200])
 
@@ -179,34 +177,24 @@ class Slurm:
         self.run("scontrol", "update", f"JobId={task}", "StartTime=now")
 
     def down(self, node: str) -> str:
-        """Why a node is not at work, in Slurm's words; '' when it is."""
+        """Why a node is not available, in Slurm's words; '' when it is."""
         try:
             facts = pairs(self.run("scontrol", "--oneliner", "show", "node", node))
         except CommandFailed:
             return ""
         state = facts.get("State", "")
         # "*": it does not respond; a reason stays for a while after it has come back.
-        if re.search(r"DOWN|FAIL|NOT_RESPONDING|\*|REBOOT|POWER", state):
-            return f"node {node} is {state}"
-        return ""
+        return f"node {node} is {state}" if re.search(r"DOWN|FAIL|NOT_RESPONDING|\*|REBOOT|POWER", state) else ""
 
 
 def queue_rows(text: str) -> dict[str, Row]:
     """Lines of squeue, see `Slurm.queue`."""
     rows = {}
     for line in text.splitlines():
-        parts = line.split("|")
-        if len(parts) < len(_FIELDS):
-            continue
-        one, state, reason, restarts, node, name = (part.strip() for part in parts[: len(_FIELDS)])
-        rows[one] = Row(
-            id=one,
-            name=name,
-            state=state,
-            reason=reason,
-            restarts=int(restarts) if restarts.isdigit() else 0,
-            node=node,
-        )
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) >= len(_FIELDS):
+            one, state, reason, restarts, node, name = parts[: len(_FIELDS)]
+            rows[one] = Row(id=one, name=name, state=state, reason=reason, restarts=_number(restarts), node=node)
     return rows
 
 
@@ -224,17 +212,9 @@ def detail_rows(text: str) -> dict[str, Row]:
         if "ArrayJobId" not in facts or not number.isdigit() or int(number) >= _NO_TASK:
             continue
         one = f"{facts['ArrayJobId']}_{number}"
-        code, ended_by = _codes(facts.get("ExitCode", ""))
-        rows[one] = Row(
-            id=one,
-            name=facts.get("JobName", ""),
-            state=facts.get("JobState", ""),
-            reason=facts.get("Reason", ""),
-            restarts=int(facts.get("Restarts", 0)),
-            node=facts.get("BatchHost") or facts.get("NodeList", ""),
-            code=code,
-            signal=ended_by,
-        )
+        name, state, reason, node = (facts.get(word, "") for word in ("JobName", "JobState", "Reason", "NodeList"))
+        row = Row(id=one, name=name, state=state, reason=reason, restarts=_number(facts.get("Restarts", "")))
+        rows[one] = replace(row, node=facts.get("BatchHost") or node, **_codes(facts.get("ExitCode", "")))
     return rows
 
 
@@ -243,17 +223,20 @@ def account_rows(text: str) -> dict[str, Row]:
     rows = {}
     for line in text.splitlines():
         parts = line.split("|")
-        if len(parts) < 4 or not re.fullmatch(r"\d+_\d+", parts[0]):
-            continue
-        state, _, by = parts[1].partition(" by ")
-        code, number = _codes(parts[2])
-        rows[parts[0]] = Row(id=parts[0], state=state, node=parts[3], code=code, signal=number, by=by)
+        if len(parts) >= 4 and re.fullmatch(r"\d+_\d+", parts[0]):
+            state, _, by = parts[1].partition(" by ")
+            rows[parts[0]] = replace(Row(id=parts[0], state=state, node=parts[3], by=by), **_codes(parts[2]))
     return rows
 
 
-def _codes(text: str) -> tuple[int, int]:
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _codes(text: str) -> dict[str, Any]:
+    """Exit status and signal, which Slurm writes as "137:0"."""
     code, _, number = text.partition(":")
-    return int(code) if code.isdigit() else 0, int(number) if number.isdigit() else 0
+    return {"code": _number(code), "signal": _number(number)}
 
 
 def id_of(name: str, rows: Mapping[str, Row]) -> str | None:

@@ -1,4 +1,4 @@
-"""Why did an array task end or go back to the queue, by Slurm's word and the last lines of its log?"""
+"""Names why an array task ended or was requeued, from Slurm's state and the last lines of its log."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from refers_bench.execution.slurm.script import AGAIN, CANNOT_WRITE, MARK
 
 #: Bytes of a task's log that are read.
 _LOG_BYTES = 16384
-#: How slurmstepd says that a task was killed for its memory, with and without control groups.
+#: What slurmstepd prints when a task was killed for its memory, with and without control groups.
 _MEMORY = re.compile(r"^slurmstepd.*(exceeded (job |step )?memory limit|oom[-_ ]kill|out of memory)", re.I | re.M)
 
-
-#: How it says why it ends a task.
+#: What it prints when it ends a task for a reason.
 _CAUSE = re.compile(r"^slurmstepd.*CANCELLED AT \S+ DUE TO ([A-Z ]+)", re.M)
 
 
@@ -38,7 +37,7 @@ def log_tail(path: Path, *, runs: int = 1) -> str:
 
 
 def category(row: Row, tail: str, *, asked: bool = False) -> tuple[str, str]:
-    """Category and message of a task that has ended; ("waiting", '') when it ended of itself.
+    """Category and message of a task that has ended; ("waiting", '') when it ended normally.
 
     Args:
         row: as Slurm shows it.
@@ -56,45 +55,43 @@ def category(row: Row, tail: str, *, asked: bool = False) -> tuple[str, str]:
     if state in ("NODE_FAIL", "BOOT_FAIL"):
         return "lost", f"{where}: the node failed"
     if state == "PREEMPTED" or asked:
-        return "preempted", f"{where} was told to make room"
+        return "preempted", f"{where} was preempted"
     if state == "CANCELLED":
         return "cancelled", f"{where} was cancelled by {_who(row)}"
     if row.code == AGAIN:
-        return "preempted", f"{where} saved its state and could not be sent back to the queue"
+        return "preempted", f"{where} saved its state and could not be requeued"
     if row.code == CANNOT_WRITE:
         return "storage", f"{where}: results cannot be written"
     if not row.signal and of_exit(row.code, oom_kills=0) == "preempted":
-        return "preempted", f"{where} was told to make room ({how})"
+        return "preempted", f"{where} was preempted ({how})"
     return "crash", f"{where} died with {how}"
 
 
 def _who(row: Row) -> str:
     """Who cancelled a task."""
-    if row.by == "0":
-        return "an administrator"
     if row.by:
-        return f"user {row.by}"
-    return "somebody (Slurm says who only where it keeps accounts)"
+        return "an administrator" if row.by == "0" else f"user {row.by}"
+    return "an unknown user (Slurm knows who only where it keeps accounts)"
 
 
 def last_words(tail: str) -> str:
     """The end of what a task printed, in one line."""
-    said = " ".join(tail.partition("\n")[2].split())
-    return f"...{said[-300:]}" if len(said) > 300 else said
+    printed = " ".join(tail.partition("\n")[2].split())
+    return f"...{printed[-300:]}" if len(printed) > 300 else printed
 
 
 def back_in_queue(row: Row, node: str, down: str, log: Path) -> tuple[str, str]:
-    """Category and message of a task that Slurm has sent back to the queue.
+    """Category and message of a task that Slurm has requeued.
 
     Args:
         row: as it is shown now.
         node: it ran on; '' for unknown.
-        down: why that node is not at work; '' when it is.
+        down: why that node is not available; '' when it is.
         log: of the task.
     """
     causes = _CAUSE.findall(log_tail(log, runs=2))
     cause = causes[-1].strip().lower() if causes else ""
     where = f"Slurm task {row.id}" + (f" on {node}" if node else "")
     if down or "node failure" in cause:
-        return "lost", f"{where} goes back to the queue: {down or 'node failure'}"
-    return "preempted", f"{where} goes back to the queue" + (f": {cause}" if cause else "")
+        return "lost", f"{where} is requeued: {down or 'node failure'}"
+    return "preempted", f"{where} is requeued" + (f": {cause}" if cause else "")

@@ -1,4 +1,4 @@
-"""What has happened to the tasks of arrays, in their own words and in those of who watched them?
+"""Keeps the events of array tasks: those that a task writes itself, and those that its coordinators observe.
 
 Each file of events has one writer; a line is an event: ``{"time": seconds since 1970, "what": ..., ...}``.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ def root(results: Path) -> Path:
     return results / "work" / "slurm"
 
 
-def note(path: Path, what: str, **facts: Any) -> dict[str, Any]:
-    """Append an event to a file that one process writes, and return it.
+def note(path: Path, what: str, **facts: Any) -> None:
+    """Append an event to a file that one process writes.
 
     Raises:
         StorageError: it cannot be written.
@@ -30,7 +29,6 @@ def note(path: Path, what: str, **facts: Any) -> dict[str, Any]:
     event = {"time": round(time.time(), 3), "what": what, **facts}
     with storage_errors(path), path.open("a", encoding="utf-8") as out:
         out.write(json.dumps(event, ensure_ascii=False) + "\n")
-    return event
 
 
 def events(path: Path) -> list[dict[str, Any]]:
@@ -43,57 +41,46 @@ def events(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Diary:
-    """What a task has written down of its last run.
+    """What a task has written about its last run.
 
     Attributes:
         began: whether it ever ran.
         started: keys of the jobs it began.
-        running: those of them that it has not said to have ended.
+        running: those of them whose end it has not written.
         ended: key -> category, of all its runs.
-        over: whether it has ended of itself, in order.
+        over: whether it has ended normally.
         node: it runs on.
         restarts: of the task when that run began.
     """
 
     began: bool = False
-    started: frozenset[str] = frozenset()
-    running: frozenset[str] = frozenset()
-    ended: Mapping[str, str] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+    running: set[str] = field(default_factory=set)
+    ended: dict[str, str] = field(default_factory=dict)
     over: bool = False
     node: str = ""
     restarts: int = 0
 
 
 def diary(path: Path) -> Diary:
-    """What a task says; nothing where it has not begun."""
-    started: set[str] = set()
-    running: set[str] = set()
-    ended: dict[str, str] = {}
-    began, over, node, restarts = False, False, "", 0
+    """The diary of a task; an empty one where it has not begun."""
+    found = Diary()
     for event in events(path):
         match event["what"]:
             case "began":
-                began, started, running, over, node = True, set(), set(), False, event["node"]
                 restarts = event.get("restarts", 0)
+                found = Diary(began=True, ended=found.ended, node=event["node"], restarts=restarts)
             case "job began":
-                started.add(event["key"])
-                running.add(event["key"])
+                found.started.add(event["key"])
+                found.running.add(event["key"])
             case "job ended":
-                running.discard(event["key"])
-                ended[event["key"]] = event["category"]
+                found.running.discard(event["key"])
+                found.ended[event["key"]] = event["category"]
             case "over":
-                over = True
-    return Diary(
-        began=began,
-        started=frozenset(started),
-        running=frozenset(running),
-        ended=ended,
-        over=over,
-        node=node,
-        restarts=restarts,
-    )
+                found.over = True
+    return found
 
 
 def history(results: Path, *, most: int = 1000) -> list[dict[str, Any]]:

@@ -1,15 +1,15 @@
-"""Which arrays were sent to Slurm, and what has happened to their tasks? Files below ``<results>/work/slurm``.
+"""Keeps the files of the arrays that were sent to Slurm, below ``<results>/work/slurm``.
 
 ``<token>/<number>/`` is an array: ``script.sh``, ``array.json`` (which jobs each task runs), ``task-<k>.json`` (its
-batch), ``task-<k>.log`` (what it prints), ``task-<k>.jsonl`` (what it does, in its own words), ``watch.jsonl`` (what
-coordinators saw happen to its tasks), ``id`` (once Slurm has it) and ``closed`` (once nothing of it is left to watch).
+batch), ``task-<k>.log`` (what it prints), ``task-<k>.jsonl`` (its diary), ``watch.jsonl`` (what coordinators saw happen
+to its tasks), ``id`` (once Slurm has accepted it) and ``closed`` (once nothing of it is left to watch).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refers_bench.execution.engine import Attempt, Settings
@@ -28,7 +28,7 @@ class Array:
 
     Attributes:
         folder: of its files.
-        token: under which its jobs are claimed.
+        token: under which its jobs are leased.
         id: Slurm's; '' until that is known.
     """
 
@@ -63,67 +63,54 @@ class Array:
         return self.folder / "watch.jsonl"
 
     def known(self, number: str) -> Array:
-        """The same once Slurm has given it a number; written down."""
+        """The same once Slurm has given it an id, which is written to its folder."""
         publish_bytes(self.folder / "id", number.encode())
-        return Array(folder=self.folder, token=self.token, id=number)
+        return replace(self, id=number)
 
     def close(self) -> None:
-        """Nothing of it is left to watch: its batches go, its logs stay."""
+        """Nothing of it is left to watch: its batches are removed, its logs stay."""
         (self.folder / "closed").touch()
         for path in self.folder.glob("task-*.json"):
             path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Slurm has not taken it."""
+        """Slurm has not accepted it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def write(
-    folder: Path,
-    *,
-    token: str,
-    tasks: Sequence[Sequence[Attempt]],
-    device: str,
-    settings: Settings,
-    side_by_side: int = 1,
+    folder: Path, *, token: str, tasks: Sequence[Sequence[Attempt]], settings: Settings, side_by_side: int = 1
 ) -> Array:
     """An array's files, before it is sent.
 
     Args:
         folder: of the array, which does not exist.
-        token: under which its jobs are claimed.
+        token: under which its jobs are leased.
         tasks: attempts of each task.
-        device: asked for.
         settings: of the coordinator.
         side_by_side: jobs that a task runs at a time.
 
     Raises:
         StorageError: they cannot be written.
     """
-    array = Array(folder=folder, token=token)
+    array, device = Array(folder=folder, token=token), settings.device
+    common = Batch(engine="slurm", token=token, device=device, settings=settings, side_by_side=side_by_side)
     for number, attempts in enumerate(tasks):
-        batch = Batch(
-            engine="slurm", token=token, device=device, attempts=attempts, settings=settings, side_by_side=side_by_side
-        )
-        batch.write(array.batch(number))
+        replace(common, attempts=attempts).write(array.batch(number))
     names = [[{"key": one.job.key, "name": one.job.name} for one in attempts] for attempts in tasks]
     publish_json(folder / "array.json", {"version": VERSION, "name": array.name, "tasks": names})
     return array
 
 
 def arrays(results: Path, *, closed: bool = False) -> Iterator[Array]:
-    """Arrays that somebody has sent, oldest first.
+    """Arrays that were sent, oldest first.
 
     Args:
         results: results folder.
         closed: also those of which nothing is left to watch.
     """
-    found = sorted(root(results).glob("*/*/array.json"), key=lambda path: path.stat().st_mtime)
-    for path in found:
-        if closed or not (path.parent / "closed").exists():
-            number = path.parent / "id"
-            yield Array(
-                folder=path.parent,
-                token=path.parent.parent.name,
-                id=number.read_text(encoding="utf-8") if number.is_file() else "",
-            )
+    for path in sorted(root(results).glob("*/*/array.json"), key=lambda path: path.stat().st_mtime):
+        folder, number = path.parent, path.parent / "id"
+        if closed or not (folder / "closed").exists():
+            known = number.read_text(encoding="utf-8") if number.is_file() else ""
+            yield Array(folder=folder, token=folder.parent.name, id=known)

@@ -1,16 +1,15 @@
-"""What does an array task ask Slurm for, by what manifest and site say about each kind of job?"""
+"""Translates what manifest and site say about Slurm into the resources that an array task asks for."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from refers_bench.execution.engine import Settings, processes_of
 from refers_bench.plan.lock import Job
 
-#: Seconds before its limit at which a task is told to save its state.
-SIGNAL_S = 120.0
 #: Kinds of jobs that use no GPU, and those that take so little that several may share an array task.
 NO_GPU = frozenset({"prepare"})
 SHORT = frozenset({"finetune", "noop"})
@@ -43,74 +42,66 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What manifest and site say about Slurm.
+class SlurmOptions:
+    """What manifest and site say about Slurm: the keys of `refers_bench.manifest.cluster_schema.SlurmPart`.
 
     Attributes:
-        section: keys of `refers_bench.manifest.cluster_schema.SlurmPart` that are set.
+        signal: seconds before its limit at which a task gets a signal to save its state.
+        throttle: tasks of an array at a time.
+        container: what comes before the command.
+        setup: shell lines before it.
+        python: interpreter on the nodes.
+        kinds: kind of job -> keys that are different for it.
+        side_by_side: jobs that a task runs at a time; no key of the section.
     """
 
-    section: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def signal_s(self) -> float:
-        """Seconds before its limit at which a task is told."""
-        return float(self.section.get("signal") or SIGNAL_S)
-
-    @property
-    def throttle(self) -> int | None:
-        """Tasks of an array at a time."""
-        return self.section.get("throttle")
-
-    @property
-    def prefix(self) -> Sequence[str]:
-        """What comes before the command: a container."""
-        return self.section.get("container") or ()
-
-    @property
-    def setup(self) -> Sequence[str]:
-        """Shell lines before it."""
-        return self.section.get("setup") or ()
-
-    @property
-    def python(self) -> str | None:
-        """Interpreter on the nodes."""
-        return self.section.get("python")
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    account: str | None = None
+    gpus: int | None = None
+    gpu_type: str | None = None
+    cpus: int | None = None
+    memory: str | None = None
+    time: float | None = None
+    cells_per_task: int = 1
+    signal: float = 120.0
+    throttle: int | None = None
+    container: Sequence[str] = ()
+    setup: Sequence[str] = ()
+    python: str | None = None
+    extra: Sequence[str] = ()
+    kinds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    side_by_side: int = 1
 
     def common(self) -> list[str]:
         """Options of sbatch that all arrays have."""
-        account = self.section.get("account")
-        return [*([f"--account={account}"] if account else []), *(self.section.get("extra") or ())]
+        return [*([f"--account={self.account}"] if self.account else []), *self.extra]
 
-    def resources(self, job: Job, *, device: str, threads: int, side_by_side: int = 1) -> Resources:
-        """What a task with this job asks for.
-
-        Args:
-            job: what it runs.
-            device: "auto", "cpu" or "cuda".
-            threads: torch threads of a worker.
-            side_by_side: jobs that a task runs at a time.
-        """
-        own = (self.section.get("kinds") or {}).get(job.kind) or {}
-        given = {**self.section, **{name: value for name, value in own.items() if value is not None}}
-        processes = int(job.spec["pretrain"]["processes"]) if job.kind == "pretrain" else 1
-        gpus = own.get("gpus")
-        if gpus is None:
-            gpus = 0 if job.kind in NO_GPU else given.get("gpus")
-        if gpus is None:
-            gpus = 0 if device == "cpu" else 1
-        words = [f"--{name}={value}" for name in ("partition", "qos", "constraint") if (value := given.get(name))]
-        if value := given.get("memory"):
-            words.append(f"--mem={value}")
+    def resources(self, job: Job, settings: Settings) -> Resources:
+        """What a task with this job asks for; device and threads are those of the settings."""
+        own = _set(self.kinds.get(job.kind, {}))
+        given, processes = replace(self, **own), processes_of(job)
+        usual = self.gpus if self.gpus is not None else int(settings.device != "cpu")
+        gpus = own.get("gpus", 0 if job.kind in NO_GPU else usual)
+        named = ("partition", given.partition), ("qos", given.qos), ("constraint", given.constraint)
+        words = [f"--{name}={value}" for name, value in (*named, ("mem", given.memory)) if value]
         if gpus:
             gpus = max(gpus, processes)
-            kind = given.get("gpu_type")
-            words.append(f"--gres=gpu:{f'{kind}:' if kind else ''}{gpus}")
-        cells = given.get("cells_per_task") if job.kind in SHORT else own.get("cells_per_task")
+            words.append(f"--gres=gpu:{f'{given.gpu_type}:' if given.gpu_type else ''}{gpus}")
         return Resources(
             gpus=gpus,
-            cpus=given.get("cpus") or threads * max(processes, side_by_side),
-            time_s=given.get("time"),
+            cpus=given.cpus or settings.threads * max(processes, self.side_by_side),
+            time_s=given.time,
             words=tuple(words),
-            cells=cells or 1,
+            cells=given.cells_per_task if job.kind in SHORT else own.get("cells_per_task", 1),
         )
+
+
+def options(section: Mapping[str, Any], side_by_side: int = 1) -> SlurmOptions:
+    """What the section ``slurm`` of a manifest or site says; null means not set."""
+    return SlurmOptions(**_set(section), side_by_side=side_by_side)
+
+
+def _set(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What does the batch script of an array say?"""
+"""Writes the batch script of an array."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from refers_bench.execution.slurm.options import Options, Resources
+from refers_bench.execution.slurm.options import Resources, SlurmOptions
 
-#: What a task exits with that has saved its state and wants to go on in a new run; and one that cannot write.
+#: Exit statuses of a task that has saved its state and is to be requeued; and of one that cannot write.
 AGAIN, CANNOT_WRITE = 75, 74
 #: Begins the part of a task's log that belongs to one run of it.
 MARK = "== task "
 
-#: The shell passes signals on, and sends the task back to the queue: that works from outside of a container, too. When
-#: Slurm will end it tells the task a warning before its limit from one for another reason.
+#: The shell passes signals on, and requeues the task: that works from outside of a container, too. The time at which
+#: Slurm will end the task distinguishes a warning of its time limit from a signal for another reason.
 _BODY = """
 task="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
 echo "{mark}$task on $SLURMD_NODENAME, restart ${{SLURM_RESTART_COUNT:-0}}"
@@ -43,7 +43,7 @@ exit "$status"
 
 
 def script(
-    folder: Path, *, name: str, tasks: int, resources: Resources, options: Options, after: Sequence[str] = ()
+    folder: Path, *, name: str, tasks: int, resources: Resources, options: SlurmOptions, after: Sequence[str] = ()
 ) -> str:
     """The text for sbatch.
 
@@ -55,26 +55,26 @@ def script(
         options: of manifest and site.
         after: Slurm ids after whose end it may run, however they end.
     """
-    throttle = f"%{options.throttle}" if options.throttle else ""
-    log = f"{folder}".replace("%", "%%") + "/task-%a.log"
+    throttle, warning = f"%{options.throttle}" if options.throttle else "", round(options.signal)
     lines = [
         f"--job-name={name}",
         f"--array=0-{tasks - 1}{throttle}",
-        f"--output={log}",
+        f"--output={f'{folder}'.replace('%', '%%')}/task-%a.log",
         "--open-mode=append",
         "--requeue",
-        f"--signal=B:USR2@{round(options.signal_s)}",
+        f"--signal=B:USR2@{warning}",
         *resources.lines(),
         *([f"--dependency=afterany:{':'.join(after)}"] if after else []),
         *options.common(),
     ]
-    command = [*options.prefix, options.python or sys.executable, "-m", "refers_bench.execution.slurm.task"]
+    command = [*options.container, options.python or sys.executable, "-m", "refers_bench.execution.slurm.task"]
+    quoted = shlex.quote(str(folder))
     body = _BODY.format(
         mark=MARK,
         again=AGAIN,
-        folder=shlex.quote(str(folder)),
+        folder=quoted,
         setup="\n".join(options.setup),
-        command=f'{shlex.join(command)} {shlex.quote(str(folder))} "$SLURM_ARRAY_TASK_ID" {round(options.signal_s)}',
+        command=f'{shlex.join(command)} {quoted} "$SLURM_ARRAY_TASK_ID" {warning}',
     )
     return "\n".join(["#!/bin/bash", *(f"#SBATCH {_quoted(line)}" for line in lines)]) + "\n" + body
 

@@ -1,4 +1,4 @@
-"""What does an array task do on its node: run its batch, note what happens, save and go on later when told to?
+"""Runs the batch of an array task on its node, writes its diary, and saves and is requeued when Slurm ends it early.
 
 Run as ``python -m refers_bench.execution.slurm.task FOLDER NUMBER WARNING`` by the script of the array.
 """
@@ -12,19 +12,20 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from refers_bench.errors import StorageError
 from refers_bench.execution import task
+from refers_bench.execution.background import repeat
 from refers_bench.execution.engine import Outcome
 from refers_bench.execution.progress import PlainView
 from refers_bench.execution.slurm import events
 from refers_bench.execution.slurm.folder import Array
 from refers_bench.execution.slurm.script import AGAIN, CANNOT_WRITE
 from refers_bench.files import publish_json, read_json
+from refers_bench.jobs.interruption import SIGNALS
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 
@@ -32,8 +33,8 @@ from refers_bench.store.results import ResultStore
 _EARLY_S = 60.0
 
 
-class Noting(PlainView):
-    """Prints to the task's log, and notes when jobs begin and end.
+class DiaryView(PlainView):
+    """Prints to the task's log, and writes to its diary when jobs begin and end.
 
     Args:
         total: jobs of the batch.
@@ -43,7 +44,7 @@ class Noting(PlainView):
     def __init__(self, total: int, path: Path) -> None:
         super().__init__(total)
         self.path = path
-        #: Keys of jobs that were told to make room.
+        #: Keys of jobs that were preempted.
         self.stopped: list[str] = []
 
     def started(self, job: Job) -> None:
@@ -62,32 +63,32 @@ class Noting(PlainView):
 def main(arguments: Sequence[str]) -> int:
     """Run the task ``FOLDER NUMBER``, warned so many seconds before its time limit; returns its exit status.
 
-    0: all of it is done or recorded, or left to others; `AGAIN`: it wants to go on in a new run; 143: it was told to
-    leave, by a cancellation or a preemption.
+    0: all of it is done or recorded, or left to other coordinators; `AGAIN`: it is to be requeued; 143: it was
+    cancelled or preempted.
     """
     folder, number, warning_s = Path(arguments[0]), int(arguments[1]), float(arguments[2])
-    array = Array(folder=folder, token=folder.parent.name)
+    array, parent = Array(folder=folder, token=folder.parent.name), os.getppid()
     batch, diary = task.Batch.read(array.batch(number)), array.diary(number)
     came: list[int] = []
     stop = threading.Event()
 
-    def told(received: int, frame: FrameType | None) -> None:
+    def signalled(received: int, frame: FrameType | None) -> None:
         came.append(received)
         stop.set()
 
-    for one in (signal.SIGUSR2, signal.SIGTERM):
-        signal.signal(one, told)
-    _leave_with(os.getppid())
-    events.note(
-        diary,
-        "began",
-        host=socket.gethostname(),
-        node=os.environ.get("SLURMD_NODENAME", ""),
-        pid=os.getpid(),
-        restarts=int(os.environ.get("SLURM_RESTART_COUNT") or 0),
-        gpus=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-    )
-    view = Noting(len(batch.attempts), diary)
+    def leave_with_script() -> None:
+        """End when the batch script is gone: Slurm then counts this task as ended."""
+        if os.getppid() != parent:
+            os._exit(70)
+
+    for one in SIGNALS:
+        signal.signal(one, signalled)
+    repeat(leave_with_script, 0.5)
+    node, gpus = (os.environ.get(name, "") for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES"))
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    here = {"host": socket.gethostname(), "node": node, "pid": os.getpid(), "restarts": restarts, "gpus": gpus}
+    events.note(diary, "began", **here)
+    view = DiaryView(len(batch.attempts), diary)
     try:
         outcome = task.run(batch, stop=stop, view=view)
     except StorageError as error:
@@ -98,22 +99,9 @@ def main(arguments: Sequence[str]) -> int:
         if came[0] == signal.SIGTERM:
             return 128 + signal.SIGTERM
         near = _limit_is_near(array.folder / f"task-{number}.end", warning_s)
-        if near and not _get_on(batch, array, number, view.stopped, outcome):
-            return 0
-        return AGAIN
+        return 0 if near and not _get_on(batch, array, number, view.stopped, outcome) else AGAIN
     events.note(diary, "over", done=len(outcome.done), failed=len(outcome.failed), left=len(outcome.left))
     return 0
-
-
-def _leave_with(parent: int) -> None:
-    """End when the batch script is gone: Slurm then counts this task as ended."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(70)
-
-    threading.Thread(target=watch, daemon=True, name="script watch").start()
 
 
 def _limit_is_near(path: Path, warning_s: float) -> bool:
@@ -121,7 +109,7 @@ def _limit_is_near(path: Path, warning_s: float) -> bool:
 
     Args:
         path: into which the batch script wrote when Slurm would end it, as the signal came.
-        warning_s: seconds before the limit that the array has asked to be warned.
+        warning_s: seconds before the limit at which the array has asked for a warning.
     """
     try:
         end = datetime.datetime.fromisoformat(path.read_text(encoding="utf-8").strip())
@@ -132,9 +120,9 @@ def _limit_is_near(path: Path, warning_s: float) -> bool:
 
 
 def _get_on(batch: task.Batch, array: Array, number: int, stopped: Sequence[str], outcome: Outcome) -> bool:
-    """Whether another run of this task helps: not, where a job got no further than at its last time limit.
+    """Whether another run of this task helps: not, where a job has made no progress since its last time limit.
 
-    Such a job has failed, with "timeout"; without this it would go back to the queue for ever.
+    Such a job fails, with "timeout"; otherwise it would be requeued for ever.
     """
     store, path = ResultStore(batch.settings.results), array.folder / f"task-{number}.limits.json"
     before: dict[str, int] = {}
@@ -144,18 +132,9 @@ def _get_on(batch: task.Batch, array: Array, number: int, stopped: Sequence[str]
     attempts = {attempt.job.key: attempt for attempt in batch.attempts}
     stuck = [key for key, step in steps.items() if key in before and step <= before[key]]
     for key in stuck:
-        job = attempts[key].job
-        store.fail(
-            key,
-            category="timeout",
-            record={
-                "message": f"got no further between two time limits of its Slurm task (step {steps[key]})",
-                "name": job.name,
-                "kind": job.kind,
-                "attempts": attempts[key].number,
-                "token": batch.token,
-            },
-        )
+        message = f"got no further between two time limits of its Slurm task (step {steps[key]})"
+        record = {"message": message, **attempts[key].facts, "token": batch.token}
+        store.fail(key, category="timeout", record=record)
     publish_json(path, {**before, **steps})
     return bool(set(outcome.left) - set(stuck))
 

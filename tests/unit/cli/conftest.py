@@ -28,7 +28,7 @@ class Engine:
         self.script = json.loads(Path("script.json").read_text())
         said = {name: execution.get(name) for name in ("executor", "options")}
         said |= {name: getattr(settings, name) for name in (
-            "device", "threads", "processes", "arithmetic", "time_limit", "retries", "accumulate", "max_jobs", "budget_s",
+            "device", "threads", "processes", "arithmetic", "time_limit", "retries", "micro_batches", "max_jobs", "budget_s",
         )}
         said |= {"preload": list(settings.preload), "slots": [slot.device for slot in settings.slots], "roots": dict(settings.roots)}
         Path("settings.json").write_text(json.dumps(said))

@@ -128,7 +128,7 @@ def test_how_jobs_run_is_the_manifests_or_the_commands(cli: Any, tmp_path: Path)
     week = 7 * 86400.0
     usual = {
         "executor": "scripted", "options": {}, "device": "auto", "threads": 1, "processes": None,
-        "arithmetic": "native", "time_limit": week, "accumulate": 1, "max_jobs": 0, "budget_s": None,
+        "arithmetic": "native", "time_limit": week, "micro_batches": 1, "max_jobs": 0, "budget_s": None,
         "retries": {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}, "slots": ["cuda"] * 8, "roots": {},
         "preload": [*LIGHT, *HEAVY],
     }  # fmt: skip
@@ -140,14 +140,14 @@ def test_how_jobs_run_is_the_manifests_or_the_commands(cli: Any, tmp_path: Path)
     cli.manifest(("executor: scripted", f"executor: scripted, {own}"))
     cli("run", "small.yaml", "--no-report", "--max-jobs", "0", "--device", "cpu", code=3)
     theirs = {
-        **usual, "threads": 3, "processes": 5, "arithmetic": "portable", "time_limit": 5400.0, "accumulate": 4,
+        **usual, "threads": 3, "processes": 5, "arithmetic": "portable", "time_limit": 5400.0, "micro_batches": 4,
         "retries": {"crash": 0, "lost": 2, "cuda_oom": 9, "host_oom": 9, "nan": 1}, "options": {"queue": "long"},
         "device": "cpu", "slots": ["cpu"] * 8,
     }  # fmt: skip
     assert cli.settings() == theirs
     options = ["--threads", "2", "--time-limit", "2h", "--accumulate", "8", "--max-jobs", "0", "--device", "cpu"]
     cli("run", "small.yaml", "--no-report", *options, code=3)
-    assert cli.settings() == {**theirs, "threads": 2, "time_limit": 7200.0, "accumulate": 8}
+    assert cli.settings() == {**theirs, "threads": 2, "time_limit": 7200.0, "micro_batches": 8}
 
 
 def test_networks_are_loaded_once_where_jobs_that_are_left_have_one(cli: Any) -> None:
@@ -165,7 +165,7 @@ def test_networks_are_loaded_once_where_jobs_that_are_left_have_one(cli: Any) ->
     ("arguments", "says"),
     [
         (["--slots", "2"], "--slots: of this machine only; the executor scripted has places of its own"),
-        (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: local, ray, scripted, slurm; did you mean 'scripted'?"),
+        (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: debug, local, ray, scripted, slurm; did you mean 'scripted'?"),
         (["--time-limit", "10"], "Error: Invalid value for --time-limit: a number and a unit"),
         (["--max-jobs", "-1"], "Error: Invalid value for '--max-jobs': -1 is not in the range x>=0."),
         (["--accumulate", "0"], "Error: Invalid value for '--accumulate': 0 is not in the range x>=1."),
@@ -181,3 +181,10 @@ def test_what_cannot_be_done_starts_nothing(
     out, err = cli("run", "small.yaml", "--no-report", *arguments, code=2)
     assert (out, cli.started()) == ("", [])
     assert says in err.splitlines()[-1]
+
+
+def test_a_run_in_the_commands_own_process(cli: Any) -> None:
+    """One place, however many cores there are, and no display that would hide a debugger's prompt."""
+    _, err = cli("run", "small.yaml", "--executor", "debug", "--only", "prepare*", "--no-report")
+    assert err.splitlines()[0] == "small: 1 of 6 jobs to run, 1 at a time"
+    assert "[1/1] ok" in err

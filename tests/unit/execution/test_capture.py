@@ -1,4 +1,4 @@
-"""Does everything a job prints end in its log, in order, and nothing of another job's?"""
+"""Everything that a job prints ends in its log, in order, and nothing of another job does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every way to die named rightly?"""
+"""Every way to die has the right category."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the coordinator hand over the right jobs in the right order, whatever the engine makes of them?"""
+"""The coordinator hands over the right jobs in the right order, whatever the engine does with them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ScriptedEngine:
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         assert len(attempts) <= self.room()
-        self.started += [(one.job.name, one.number, one.accumulate) for one in attempts]
+        self.started += [(one.job.name, one.number, one.micro_batches) for one in attempts]
         self.running += attempts
 
     def wait(self, seconds: float) -> Sequence[Ending]:
@@ -265,7 +265,7 @@ def test_queued_behind_a_failure_is_blocked(run: Run) -> None:
 
 def test_what_a_dead_coordinator_left_is_watched_and_not_started_again(run: Run) -> None:
     left, other = job("left"), job("other")
-    attempt = Attempt(job=left, number=2, accumulate=4, token="t", after="host_oom")
+    attempt = Attempt(job=left, number=2, micro_batches=4, token="t", after="host_oom")
     outcome, engine, _ = run([left, other], engine={"left": [attempt], "token": "t2", "slots": 5})
     assert names(engine) == ["other"]
     assert len(outcome.done) == 2
@@ -562,7 +562,7 @@ def test_a_failure_is_recorded_with_the_attempts_that_it_took(
 def test_attempts_and_parts_of_another_coordinator_go_on_being_counted(run: Run, tmp_path: Path) -> None:
     spec = {"kind": "finetune", "name": "one", "finetune": {"batch_size": 8}}
     one = Job(key=identity.key(spec), kind="finetune", name="one", spec=spec)
-    given = {one.key: Attempt(job=one, number=2, accumulate=4, token="t", after="cuda_oom")}
+    given = {one.key: Attempt(job=one, number=2, micro_batches=4, token="t", after="cuda_oom")}
     seen: list[Attempt] = []
 
     class Looking(ScriptedEngine):
@@ -571,7 +571,7 @@ def test_attempts_and_parts_of_another_coordinator_go_on_being_counted(run: Run,
             super().start(attempts)
 
     run([one], {"one": ["host_oom"] * 9}, engine={"__class__": Looking}, given=given, retries={"host_oom": 9})
-    assert [(one.number, one.accumulate, one.token, one.after) for one in seen] == [
+    assert [(one.number, one.micro_batches, one.token, one.after) for one in seen] == [
         (2, 4, "t", "cuda_oom"), (3, 8, "t", "host_oom"),
     ]  # fmt: skip
     assert (ResultStore(tmp_path).failure(one.key) or {})["attempts"] == 3
@@ -581,7 +581,7 @@ def test_after_an_update_the_first_attempt_out_of_memory_goes_on_as_it_was(run: 
     spec = {"kind": "finetune", "name": "one", "finetune": {"batch_size": 8}}
     one = Job(key=identity.key(spec), kind="finetune", name="one", spec=spec)
     publish_json(ResultStore(tmp_path).progress(one.key), {"step": 1})
-    _, engine, _ = run([one], {"one": ["cuda_oom"] * 2}, retries={"cuda_oom": 9}, accumulate=2)
+    _, engine, _ = run([one], {"one": ["cuda_oom"] * 2}, retries={"cuda_oom": 9}, micro_batches=2)
     assert engine.started == [("one", 1, 2), ("one", 2, 2), ("one", 3, 4)]
 
 
@@ -659,7 +659,7 @@ def test_a_job_that_its_own_process_still_runs_is_watched_and_not_taken_from_it(
             seen.append(json.loads(path.read_text()))
             return super().wait(seconds)
 
-    left = [Attempt(job=one, number=1, accumulate=1, token="t")]
+    left = [Attempt(job=one, number=1, micro_batches=1, token="t")]
     outcome, engine, _ = run([one], engine={"__class__": Looking, "left": left, "token": "t2"}, patience_s=0.0)
     assert (outcome.done, names(engine), seen) == ([one.key], [], [theirs])
 

@@ -1,4 +1,4 @@
-"""Which GPUs are seen, and as what, where nvidia-smi lists some, fails, or is not there?"""
+"""Which GPUs are listed, and with what facts, where nvidia-smi lists some, fails, or is missing."""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def run(job, context):
     if job["spec"].get("asserts"):
         poisoned = True
         raise AcceleratorError("CUDA error: device-side assert triggered")
-    time.sleep(job["spec"].get("sleep", 0))
+    deadline = time.time() + 20
+    while job["spec"].get("waits_for", "") not in diary.read_text() and time.time() < deadline:
+        time.sleep(0.05)
     with diary.open("a") as out:
         out.write('{"name": "%s ended", "time": %f}\\n' % (job["name"], time.time()))
     if job["kind"] == "prepare":
@@ -101,8 +103,8 @@ def test_a_crash_that_is_tried_again_meets_a_new_process(tmp_path: Path, recipe:
 
 def test_images_are_prepared_beside_the_gpu_and_not_in_its_slot(tmp_path: Path, recipe: str) -> None:
     first = job("data one", kind="prepare", dataset="one")
-    training = job("training", first, sleep=1.5)
-    second = job("data two", kind="prepare", dataset="two", sleep=1.5)
+    training = job("training", first)
+    second = job("data two", kind="prepare", dataset="two", waits_for='"training"')
     jobs = [first, second, training]
     _, diary = run(tmp_path, recipe, jobs, device="cuda")
     at = {line["name"]: line["time"] for line in diary}

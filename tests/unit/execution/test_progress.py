@@ -1,4 +1,4 @@
-"""Does a person see what runs, what ended and how long it will take?"""
+"""People see what runs, what ended and how long the rest will take."""
 
 from __future__ import annotations
 

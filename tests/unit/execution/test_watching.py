@@ -1,4 +1,4 @@
-"""Is a running job shown with what is known of it, and with nothing else?"""
+"""A running job is shown with what is known of it, and with nothing else."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def forked(started: str | None, said: Path) -> int:
         try:
             stop = threading.Event()
             worker.initialise(os.getppid(), started, {"A_VARIABLE": "of the slot"}, stop)
-            told = [str([signal.getsignal(number) is signal.SIG_DFL for number in worker.TOLD])]
+            told = [str([signal.getsignal(number) is signal.SIG_DFL for number in worker.SIGNALS])]
             signal.signal(signal.SIGUSR2, lambda *_: told.append("told"))
             stop.set()
             end = time.monotonic() + 1.3

@@ -61,7 +61,7 @@ def test_a_manifest_says_where_and_how(tmp_path: Path) -> None:
         ({"key": 'account: "a b"'}, "13:5: execution.slurm.account is 'a b'"),
         (
             {"executor": "slrum"},
-            "8:3: execution.executor is 'slrum'; allowed: local, ray, slurm; did you mean 'slurm'?",
+            "8:3: execution.executor is 'slrum'; allowed: debug, local, ray, slurm; did you mean 'slurm'?",
         ),
     ],
 )
@@ -98,10 +98,10 @@ def test_a_site_fills_what_a_manifest_leaves_open(tmp_path: Path, monkeypatch: p
     execution = load(manifest(tmp_path)).content.model_dump(mode="json")["execution"]
     engine = make("slurm", Settings(results=tmp_path, cache=tmp_path), execution, site=site)
     assert isinstance(engine, SlurmEngine)
-    section = engine.options.section
-    assert (section["partition"], section["account"], section["time"]) == ("gpu", "lab", 7200.0)
-    assert (section["kinds"]["prepare"]["partition"], section["kinds"]["prepare"]["cpus"]) == ("cpu", 8)
-    assert section["kinds"]["pretrain"] == {"time": 259200.0}
+    options = engine.sender.options
+    assert (options.partition, options.account, options.time) == ("gpu", "lab", 7200.0)
+    assert (options.kinds["prepare"]["partition"], options.kinds["prepare"]["cpus"]) == ("cpu", 8)
+    assert options.kinds["pretrain"] == {"time": 259200.0}
     assert merged({"a": {"b": 1}}, {"a": {"b": None, "c": 2}, "d": None}) == {"a": {"b": 1, "c": 2}}
 
     config.write_text("slurm:\n  partition: all\n  gpu: 2\n")
@@ -111,6 +111,6 @@ def test_a_site_fills_what_a_manifest_leaves_open(tmp_path: Path, monkeypatch: p
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"unknown executor 'slrum'; allowed: local, ray, slurm; did you mean 'slurm'\?"
+        UserError, match=r"unknown executor 'slrum'; allowed: debug, local, ray, slurm; did you mean 'slurm'\?"
     ):
         make("slrum", Settings(results=tmp_path, cache=tmp_path), {})

@@ -1,4 +1,4 @@
-"""Without a cluster: what does a job take, how many fit, and what is said when Ray or the cluster is not there?"""
+"""Without a cluster: what a job takes, how many fit, and the errors when Ray or the cluster is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from refers_bench.errors import UserError
 from refers_bench.execution.engine import Attempt, Ending, Settings
-from refers_bench.execution.ray.driver import Refused, _address, _why
+from refers_bench.execution.ray.driver import _address, _why
 from refers_bench.execution.ray.engine import engine
 from refers_bench.execution.ray.link import Link
 from refers_bench.execution.ray.needs import RayOptions, described, need, options
@@ -109,24 +109,24 @@ def test_a_stale_address_of_this_machine_is_named(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("address", ["ray://10.0.0.5:10001", "10.0.0.5", "10.0.0.5:", ":6379", "10.0.0.5:head"])
 def test_what_is_no_address(address: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UserError) as refused:
         _address(address)
-    assert refused.value.found == f"Ray address '{address}'"
-    assert refused.value.allowed.startswith("auto, or host:port of the head")
+    (problem,) = refused.value.problems
+    assert problem.found == f"Ray address '{address}'"
+    assert problem.allowed.startswith("auto, or host:port of the head")
 
 
 def test_why_ray_refuses() -> None:
-    assert _why("auto", ConnectionError("Could not find any running Ray instance."))[0].startswith(
-        "no Ray cluster runs"
+    assert str(_why("auto", ConnectionError("Could not find any running Ray instance."))).startswith(
+        "no Ray cluster runs on this machine; allowed: an address host:port"
     )
     mismatch = RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.11.7\n")
-    assert _why("a:1", mismatch)[0] == (
+    assert _why("a:1", mismatch).problems[0].found == (
         "the Ray cluster at a:1 runs other versions: Version mismatch: The cluster was started with: Ray: 2.9.0 "
         "Python: 3.11.7"
     )
-    assert _why("a:1", SystemExit(15)) == (
-        "the Ray cluster at a:1 cannot be joined: 15",
-        "a command on one of its nodes",
+    assert str(_why("a:1", SystemExit(15))) == (
+        "the Ray cluster at a:1 cannot be joined: 15; allowed: a command on one of its nodes"
     )
 
 
@@ -142,7 +142,7 @@ class Cluster:
         self.told: list[dict[str, Any]] = []
         self.said: list[dict[str, Any]] = []
 
-    def tell(self, do: str, **facts: Any) -> None:
+    def send(self, do: str, **facts: Any) -> None:
         self.told.append({"do": do, **facts})
 
     def endings(self, seconds: float) -> list[dict[str, Any]]:

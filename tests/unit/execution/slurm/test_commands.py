@@ -1,4 +1,4 @@
-"""Are the words of Slurm's commands read as they are meant, and do a silent controller and a full queue pass?"""
+"""What Slurm's commands print is read correctly; a silent controller and a full queue are temporary errors."""
 
 from __future__ import annotations
 

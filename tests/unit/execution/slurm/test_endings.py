@@ -1,4 +1,4 @@
-"""Does each way a Slurm task may end get its category?"""
+"""Each way a Slurm task may end has its category."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ KILLED = "slurmstepd-n1: error: StepId=6.batch exceeded memory limit (385900544 
         (Row(id="5_0", state="PREEMPTED"), "", "preempted", ""),
         (Row(id="5_0", state="CANCELLED", by="1000"), "", "cancelled", "cancelled by user 1000"),
         (Row(id="5_0", state="CANCELLED", by="0"), "", "cancelled", "cancelled by an administrator"),
-        (Row(id="5_0", state="CANCELLED"), "", "cancelled", "by somebody (Slurm says who only where it keeps accounts)"),
-        (Row(id="5_0", state="FAILED", code=75), "", "preempted", "could not be sent back"),
-        (Row(id="5_0", state="FAILED", code=143), "", "preempted", "told to make room"),
+        (Row(id="5_0", state="CANCELLED"), "", "cancelled", "by an unknown user (Slurm knows who only where it keeps accounts)"),
+        (Row(id="5_0", state="FAILED", code=75), "", "preempted", "could not be requeued"),
+        (Row(id="5_0", state="FAILED", code=143), "", "preempted", "was preempted (exit status 143)"),
         (Row(id="5_0", state="FAILED", code=74), "", "storage", "cannot be written"),
     ],
 )  # fmt: skip
@@ -42,20 +42,20 @@ def test_categories(row: Row, tail: str, wanted: str, says: str) -> None:
     assert found in (*CATEGORIES, "waiting", "storage")
 
 
-def test_what_we_cancelled_ourselves_was_told_to_make_room() -> None:
+def test_what_we_cancelled_ourselves_was_preempted() -> None:
     assert category(Row(id="5_0", state="CANCELLED"), "", asked=True)[0] == "preempted"
 
 
 def test_back_in_the_queue(tmp_path: Path) -> None:
     log, row = tmp_path / "log", Row(id="5_0", state="PENDING", restarts=1)
     assert back_in_queue(row, "n1", "node n1 is DOWN", log) == (
-        "lost", "Slurm task 5_0 on n1 goes back to the queue: node n1 is DOWN"
+        "lost", "Slurm task 5_0 on n1 is requeued: node n1 is DOWN"
     )  # fmt: skip
-    assert back_in_queue(row, "", "", log) == ("preempted", "Slurm task 5_0 goes back to the queue")
+    assert back_in_queue(row, "", "", log) == ("preempted", "Slurm task 5_0 is requeued")
     said = "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-25T11:06:46 DUE TO {} ***\n"
     log.write_text("== task 5_0 on n1, restart 0\n" + said.format("JOB REQUEUE"))
     assert back_in_queue(row, "n1", "", log)[0] == "preempted"
-    assert back_in_queue(row, "n1", "", log)[1].endswith("back to the queue: job requeue")
+    assert back_in_queue(row, "n1", "", log)[1].endswith("is requeued: job requeue")
     # Its next run may have begun when we look.
     log.write_text(
         "== task 5_0 on n1, restart 0\n" + said.format("NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS")

@@ -1,4 +1,4 @@
-"""What becomes of attempts that Slurm refuses, may have taken or holds in its queue when they are no longer wanted?"""
+"""What becomes of attempts that Slurm rejects, may have accepted or holds in its queue when they are cancelled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from refers_bench.execution.engine import Attempt, Refused, Settings
 from refers_bench.execution.slurm import engine as slurm_engine
 from refers_bench.execution.slurm import sending, watch
 from refers_bench.execution.slurm.commands import CommandFailed, Row, Slurm
-from refers_bench.execution.slurm.options import Options
+from refers_bench.execution.slurm.options import SlurmOptions
 from refers_bench.plan.lock import Job
 from refers_bench.store.results import ResultStore
 
@@ -64,7 +64,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def engine_on(queue: Queue, folder: Path) -> slurm_engine.SlurmEngine:
-    return slurm_engine.SlurmEngine(Settings(results=folder, cache=folder), Options(), slurm=queue)
+    return slurm_engine.SlurmEngine(Settings(results=folder, cache=folder), SlurmOptions(), slurm=queue)
 
 
 def attempts(*names: str, token: str) -> list[Attempt]:

@@ -1,4 +1,4 @@
-"""Which jobs share an array and a task, what do they ask for, and what is sent when the queue is full or silent?"""
+"""Which jobs share an array and a task, what they ask for, and what is sent when the queue is full or silent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refers_bench.errors import UserError
 from refers_bench.execution.engine import Attempt, Settings
 from refers_bench.execution.slurm import folder, sending
 from refers_bench.execution.slurm.commands import CommandFailed, Row, Slurm
-from refers_bench.execution.slurm.options import Options
+from refers_bench.execution.slurm.options import Resources, options
 from refers_bench.execution.slurm.script import script
 from refers_bench.execution.slurm.sending import Sender
 from refers_bench.execution.task import Batch
@@ -24,9 +24,13 @@ def job(name: str, *needs: str, kind: str = "finetune", processes: int = 1) -> J
     return Job(key=name, kind=kind, name=name, needs=needs, spec=spec)
 
 
+def asks(section: Mapping[str, Any], one: Job, *, side_by_side: int = 1, **how: Any) -> Resources:
+    settings = Settings(results=Path(), cache=Path(), **{"threads": 2, **how})
+    return options(section, side_by_side).resources(one, settings)
+
+
 def words(section: Mapping[str, Any], one: Job, **how: Any) -> list[str]:
-    asks = Options(section=section).resources(one, **{"device": "auto", "threads": 2, **how})
-    return [line for line in asks.lines() if line not in ("--nodes=1", "--ntasks=1")]
+    return [line for line in asks(section, one, **how).lines() if line not in ("--nodes=1", "--ntasks=1")]
 
 
 def test_what_kinds_of_jobs_ask_for() -> None:
@@ -53,7 +57,7 @@ def test_what_kinds_of_jobs_ask_for() -> None:
 
 def test_only_short_jobs_share_a_task_unless_said_otherwise() -> None:
     def cells(section: Mapping[str, Any], kind: str) -> int:
-        return Options(section=section).resources(job("a", kind=kind), device="auto", threads=1).cells
+        return asks(section, job("a", kind=kind)).cells
 
     assert [cells({"cells_per_task": 8}, kind) for kind in ("finetune", "pretrain", "prepare")] == [8, 1, 1]
     assert cells({"kinds": {"pretrain": {"cells_per_task": 2}}}, "pretrain") == 2
@@ -105,9 +109,7 @@ def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         jobs: Sequence[Job], section: Mapping[str, Any] | None = None, queue: Queue | None = None, **where: str
     ) -> Any:
         queue = queue or Queue()
-        sender = Sender(
-            Settings(results=tmp_path, cache=tmp_path), Options(section=section or {}), queue, token="t", side_by_side=1
-        )
+        sender = Sender(Settings(results=tmp_path, cache=tmp_path), options(section or {}), queue, "t")
         attempts = [Attempt(job=one, token="t") for one in jobs]
         arrays = list(sender.send(attempts, where=where))
         return arrays, [path.read_text() for path in queue.scripts]
@@ -212,14 +214,12 @@ def test_a_refusal_says_where_to_look(sent: Any, tmp_path: Path) -> None:
 
 
 def test_script() -> None:
-    options = Options(
-        section={
-            "account": "lab", "extra": ["--reservation=a course"], "container": ["apptainer", "exec", "--nv", "image.sif"],
-            "setup": ["module load cuda", "export A=1"], "python": "/opt/python", "signal": 300.0,
-        }
-    )  # fmt: skip
-    asks = options.resources(job("a"), device="auto", threads=1)
-    text = script(Path("/a b/50%/0"), name="n", tasks=5, resources=asks, options=options)
+    section = {
+        "account": "lab", "extra": ["--reservation=a course"], "container": ["apptainer", "exec", "--nv", "image.sif"],
+        "setup": ["module load cuda", "export A=1"], "python": "/opt/python", "signal": 300.0,
+    }  # fmt: skip
+    wanted = asks(section, job("a"), threads=1)
+    text = script(Path("/a b/50%/0"), name="n", tasks=5, resources=wanted, options=options(section))
     lines = text.splitlines()
     for line in (
         "#SBATCH --array=0-4", "#SBATCH --output='/a b/50%%/0/task-%a.log'", "#SBATCH --signal=B:USR2@300",

@@ -1,4 +1,4 @@
-"""Does an array task that runs again leave alone what has failed, and know which warning is one of its time limit?"""
+"""An array task that runs again leaves failed jobs alone, and recognises the warning of its time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the right thing said of a task, whatever Slurm shows, forgets or does not answer?"""
+"""What is reported of a task, whatever Slurm shows, forgets or does not answer."""
 
 from __future__ import annotations
 
@@ -51,12 +51,11 @@ class Scene:
         jobs = [Job(key=name, kind="noop", name=name, spec={"kind": "noop"}) for name in ("one", "two")]
         self.attempts = {job.key: Attempt(job=job, token="t") for job in jobs}
         made = slurm_folder.write(
-            events.root(folder) / "t" / "0", token="t", tasks=[list(self.attempts.values())], device="cpu",
-            settings=settings,
+            events.root(folder) / "t" / "0", token="t", tasks=[list(self.attempts.values())], settings=settings,
         )  # fmt: skip
         self.array = made.known("5")
         self.watcher = watch.Watcher(settings, self.slurm)
-        self.watcher.add(self.array, 0, dict(self.attempts))
+        self.watcher.add(self.array, 0, list(self.attempts.values()))
 
     def shows(self, state: str = "", **facts: Any) -> list[tuple[str, str]]:
         """What is said after a look at a queue with the task in this state; '' for none of it."""
@@ -161,7 +160,7 @@ def test_back_in_the_queue_it_starts_soon(scene: Scene, monkeypatch: pytest.Monk
     assert (scene.seen(), scene.slurm.hastened) == (["preempted"], ["5_0"])
     # A coordinator that takes over does not see it a second time.
     later = watch.Watcher(scene.watcher.settings, scene.slurm)
-    later.add(Array(folder=scene.array.folder, token="t", id="5"), 0, dict(scene.attempts))
+    later.add(Array(folder=scene.array.folder, token="t", id="5"), 0, list(scene.attempts.values()))
     later.look()
     assert scene.seen() == ["preempted"]
 
