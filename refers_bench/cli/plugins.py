@@ -15,8 +15,8 @@ from refers_bench import plugins
 from refers_bench.contracts.checked import CHECKED
 from refers_bench.errors import UserError
 
-#: Kind of plug-in -> module of its contract tests.
-CONTRACTS = {"method": "methods", "dataset": "datasets", "report": "reports", "engine": "engines"}
+#: Kind of plug-in -> modules of its contract tests.
+CONTRACTS = {"method": ("methods", "method_training"), "dataset": ("datasets",), "report": ("reports",)}
 
 
 @click.group("plugins")
@@ -27,15 +27,16 @@ def command() -> None:
 @command.command("list")
 def list_plugins() -> None:
     """List what is found, in the package and elsewhere, with the module or file of each."""
-    for kind in CONTRACTS:
-        for name, module in (plugins.engines() if kind == "engine" else plugins.names(kind)).items():
+    found = {**{kind: plugins.names(kind) for kind in CONTRACTS}, "engine": plugins.engines()}
+    for kind, known in found.items():
+        for name, module in known.items():
             click.echo(f"{kind:<8} {name:<24} {module}")
 
 
 @command.command("check")
 @click.argument("what", metavar="FILE|PACKAGE|NAME")
 def check(what: str) -> None:
-    """Run the contract tests on the plug-ins of a file, of another package, or of one name.
+    """Run the contract tests on the methods, datasets and reports of a file, of another package, or of one name.
 
     \b
     Exit codes: 0 all hold, 1 at least one fails, 2 no such plug-in, or pytest is not installed.
@@ -52,7 +53,7 @@ def check(what: str) -> None:
         raise UserError(f"'{what}' holds no plug-in", allowed=allowed)
     click.echo(f"checking {', '.join(f'{kind} {name}' for kind, name in found)}", err=True)
     folder = Path(importlib.util.find_spec("refers_bench.contracts").submodule_search_locations[0])  # type: ignore[union-attr,index]
-    files = [str(folder / f"{module}.py") for kind, module in CONTRACTS.items() if kind in dict(found)]
+    files = [str(folder / f"{module}.py") for kind in dict(found) for module in CONTRACTS[kind]]
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "pytest.ini").write_text("[pytest]\n")
         how = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", f"{empty}/pytest.ini"]
@@ -64,7 +65,7 @@ def check(what: str) -> None:
 
 def _asked(kind: str, what: str) -> list[str]:
     """Names of the plug-ins of a kind that lie in a file or a package, or that have this name."""
-    known = plugins.engines() if kind == "engine" else plugins.names(kind)
+    known = plugins.names(kind)
     if what.endswith(".py"):
         return [name for name, module in known.items() if module == str(Path(what).absolute())]
     return [name for name, module in known.items() if name == what or module.partition(":")[0].split(".")[0] == what]

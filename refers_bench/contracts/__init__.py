@@ -1,1 +1,1 @@
-"""The contract tests of methods, datasets, reports and engines, for authors of plug-ins in any package."""
+"""The contract tests of methods, datasets and reports, for authors of plug-ins in any package."""

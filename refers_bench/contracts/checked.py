@@ -14,8 +14,7 @@ def names(kind: str) -> list[str]:
     """Ids of the plug-ins of a kind that are checked, in alphabetical order.
 
     Args:
-        kind: "method", "dataset", "report" or "engine".
+        kind: "method", "dataset" or "report".
     """
-    found = sorted(plugins.engines() if kind == "engine" else plugins.names(kind))
-    asked = [entry.partition(":") for entry in filter(None, os.environ.get(CHECKED, "").split(","))]
-    return [name for name in found if not asked or (kind, ":", name) in asked]
+    asked = os.environ.get(CHECKED, "")
+    return [name for name in sorted(plugins.names(kind)) if not asked or f"{kind}:{name}" in asked.split(",")]

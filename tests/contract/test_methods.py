@@ -10,8 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from refers_bench import plugins
+from refers_bench.contracts.method_training import *  # noqa: F403
+from refers_bench.contracts.method_training import mixes_examples, without_dropout
 from refers_bench.contracts.methods import *  # noqa: F403
-from refers_bench.contracts.methods import NAMES, PRETRAINED, case, check_readout, mixes_examples, without_dropout
+from refers_bench.contracts.methods import NAMES, PRETRAINED, case, check_readout
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy.stats import friedmanchisquare, studentized_range
 
-from refers_bench.reporting import grid
+from refers_bench.reporting.comparisons import p_text
 from refers_bench.reports import figure_ranks
 
 #: Column -> mean AUC of REFERS, A, B: ranks 1 2 3, 1 2 3, 2 1 3 and, with a tie, 1 2.5 2.5.
@@ -42,7 +42,7 @@ def test_ranks_by_hand(folder: Any) -> None:
         "Mean rank over 4 columns (1 is best). Methods whose bars, half the critical difference of "
         f"{critical:.2f} to each side, do not overlap differ at 5 % (Nemenyi). Friedman's test on the ranks of the "
         f"methods, chi-squared approximation: chi-squared = {found.statistic:.2f}, df = 2, n = 4 columns, P = "
-        f"{grid.p_text(found.pvalue)}. Columns of one dataset are not independent, which this ignores."
+        f"{p_text(found.pvalue)}. Columns of one dataset are not independent, which this ignores."
     )
 
 
