@@ -34,7 +34,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[2])
     settings = Settings(
         results=folder / "results", cache=folder / "cache", slots=slots, preload=PRELOAD, device="cpu",
-        entry="noop_jobs:run", **how
+        **{"entry": "noop_jobs:run", **how}
     )
     engine = make(executor, settings, {executor: section})
     outcome = execute(jobs, engine, settings, PlainView(len(jobs)))

@@ -9,14 +9,14 @@ from refers_bench.store.results import ResultStore
 from tiny_jobs import job
 
 RECIPE = """
-from refers_bench.jobs import noop
+import noop_jobs
 
 def run(job, context):
     secret = job["spec"].get("secret", 0)
     if secret:
         breakpoint()
         secret = secret
-    noop.run(job, context)
+    noop_jobs.run(job, context)
 """
 
 

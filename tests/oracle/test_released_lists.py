@@ -46,7 +46,7 @@ def test_vinbigdata_labels_of_any_radiologist_are_the_released_ones(real_data: P
 def test_nih_labels_are_the_released_ones_but_for_few(findings: pd.DataFrame, lists: Path) -> None:
     files = {"val": ("val.txt",), "test": ("test.txt",)}
     released = read_class_lists(lists / "nih", files, classes=nih_chestxray14.CLASSES).set_index("name")
-    ours = findings.set_index("image").loc[released.index, list(nih_chestxray14.CLASSES)]
+    ours = findings.set_index("image_id").loc[released.index, list(nih_chestxray14.CLASSES)]
     differing = (ours.astype(int) != released[list(nih_chestxray14.CLASSES)].astype(int)).sum()
     assert differing.max() <= 25
     assert differing.sum() > 0, "the table of 2020 is known to differ"
@@ -56,7 +56,7 @@ def test_nih_released_split_and_its_patients(findings: pd.DataFrame, lists: Path
     params = nih_chestxray14.Params(split="released", lists="x")
     split = nih_chestxray14.released_split(findings, lists / "nih", params)
     assert split["split"].value_counts().to_dict() == {"train": 78_468, "val": 11_219, "test": 22_433}
-    patients = split.groupby("split")["patient"].agg(set)
+    patients = split.groupby("split")["patient_id"].agg(set)
     assert {name: len(found) for name, found in patients.items()} == {"train": 21_528, "val": 3_090, "test": 6_187}
     assert not patients["train"] & patients["val"]
     assert not patients["train"] & patients["test"]
@@ -71,7 +71,7 @@ def test_nih_released_split_and_its_patients(findings: pd.DataFrame, lists: Path
 
 def test_nih_counts_of_the_card(findings: pd.DataFrame) -> None:
     assert len(findings) == 112_120
-    assert findings["patient"].nunique() == 30_805
+    assert findings["patient_id"].nunique() == 30_805
     assert findings["view"].value_counts().to_dict() == {"PA": 67_310, "AP": 44_810}
     counts = findings[list(nih_chestxray14.CLASSES)].sum()
     assert counts["Infiltration"] == 19_894 and counts["Hernia"] == 227 and counts["Pleural_Thickening"] == 3_385

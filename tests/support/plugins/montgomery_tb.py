@@ -48,7 +48,7 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     for number in range(params.studies):
         ill = number % 2
         finding = frozenset({"Nodule"} if ill else ())
-        study = radiographs.study(params, number, choose=lambda rng, finding=finding: finding)
+        study = radiographs.study(params, number, findings=finding)
         Image.fromarray(np.asarray(study.views[0].pixels_HW)).save(folder / f"MCUCXR_{number:04d}_{ill}.png")
 
 
