@@ -241,7 +241,7 @@ def _chosen(
     What a module runs when it is imported is met by all tests that run any of its lines or are named after it, or else
     by those that run one of a module that imports it.
     """
-    ours = f"tests/unit/{Path(mutant.path).parent.relative_to('refers_bench').as_posix()}/"
+    ours = "/".join(("tests", "unit", *Path(mutant.path).parts[1:-1])) + "/"
     named = f"{ours}test_{Path(mutant.path).stem.lstrip('_')}"
     of_file = lines.get(mutant.path, {})
     touched = range(mutant.line, mutant.line + mutant.old.count("\n") + 1)
