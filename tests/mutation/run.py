@@ -1,9 +1,9 @@
 """Makes small changes to the package, one at a time, and counts which of them the fast tests notice.
 
-Every change runs in fresh processes in a copy of the working tree. Which tests run a line is measured once
-for a state of the files (coverage.py, also in the processes that tests start); a change is then met by the tests that run
-its line, those named after its module first, until one fails. A change that none of them notices has survived; `survivors.toml` gives the reason why
-no user could notice it either, and a survivor without a reason ends the run with exit code 1.
+Every change runs in fresh processes in a copy of the working tree. Which tests run a line is measured once for a state
+of the files (coverage.py, also in the processes that tests start); a change is then met by the tests that run its line,
+those named after its module first, until one fails. A change that none of them notices has survived; `survivors.toml`
+gives the reason why no user could notice it either, and a survivor without a reason ends the run with exit code 1.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def _environment(tree: Path, **more: str) -> dict[str, str]:
     }
     return {
         **{name: str(folder) for name, folder in found.items()},
-        **os.environ,
+        # Where nothing is buffered, nobody notices what is not flushed.
+        **{name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         "PYTHONPATH": os.pathsep.join(
             map(str, (tree, tree / "tests" / "mutation", tree / "tests" / "mutation" / "startup"))
         ),
@@ -238,10 +239,10 @@ def _chosen(
     The one that noticed it before comes first, then those that are named after the changed module, then those of its
     room, then the quickest.
 
-    What a module runs when it is imported is met by all tests that run any of its lines or are named after it, or else
-    by those that run one of a module that imports it.
+    What a module runs when it is imported is met by all tests that run any of its lines, are named after it or have its
+    name as their parameter, or else by those that run one of a module that imports it.
     """
-    ours = f"tests/unit/{Path(mutant.path).parent.relative_to('refers_bench').as_posix()}/"
+    ours = "/".join(("tests", "unit", *Path(mutant.path).parts[1:-1])) + "/"
     named = f"{ours}test_{Path(mutant.path).stem.lstrip('_')}"
     of_file = lines.get(mutant.path, {})
     touched = range(mutant.line, mutant.line + mutant.old.count("\n") + 1)
@@ -249,7 +250,7 @@ def _chosen(
     if not _inside_function(mutant):
         found = {test for tests in of_file.values() for test in tests}
         every = {test for by_line in lines.values() for tests in by_line.values() for test in tests}
-        found |= {test for test in every if test.module.startswith(named)}
+        found |= {test for test in every if test.module.startswith(named) or f"[{Path(mutant.path).stem}" in test.id}
     if not found:
         stem = Path(mutant.path).stem
         for file, by_line in lines.items():

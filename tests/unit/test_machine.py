@@ -19,6 +19,12 @@ from refers_bench.errors import UserError
 from refers_bench.machine import begun, cores, shared_out
 
 
+@pytest.fixture(autouse=True)
+def _buffered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreters of users hold back what they write until it is flushed."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 def test_cores_are_those_of_this_process() -> None:
     assert cores() == len(os.sched_getaffinity(0))
 

@@ -114,6 +114,22 @@ def test_everything_that_is_wrong_in_the_order_of_its_lines(tmp_path: Path) -> N
     ]
 
 
+def test_datasets_that_are_used_are_named_in_alphabetical_order(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        "version: 1\nprotocol: {preset: smoke}\ndata: {nobody: {}}\nsource: {dataset: mimic_cxr_jpg}\nmethods: [scratch]\n"
+        "seeds: [0]\ntargets:\n"
+        "  - {dataset: vinbigdata_cxr, tasks: [findings], label_ratios: [1.0]}\n"
+        "  - {dataset: shenzhen_tb, tasks: [tuberculosis], label_ratios: [1.0]}\n"
+        "  - {dataset: covid19_idc, tasks: [covid19_vs_other], label_ratios: [1.0]}\n"
+        "  - {dataset: nih_chestxray14, tasks: [findings], label_ratios: [1.0]}\n"
+        "  - {dataset: openi, tasks: [findings], label_ratios: [1.0]}\n"
+    )
+    (said,) = [line for line in problems(path) if "nobody" in line]
+    allowed = said.partition("; allowed: ")[2].partition(";")[0]
+    assert allowed == "covid19_idc, mimic_cxr_jpg, nih_chestxray14, openi, shenzhen_tb, vinbigdata_cxr"
+
+
 def test_mistakes_of_an_included_file_stand_there_and_come_after_ones_own(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(BASE.replace("seeds: [0, 1]", "seeds: [x]"))
     path = tmp_path / "top.yaml"

@@ -149,6 +149,11 @@ def test_more_notes_than_fit_stand_after_the_table(count: int, inside: bool) -> 
     assert (r"\begingroup\parindent0pt" in text) == (not inside) and text.count("raggedright n") == count
 
 
+def test_letters_of_any_language_are_readable_in_json() -> None:
+    text = structured.page(Page(title="R\u00f6ntgen \u80ba", sections=()), cells=(), classes=())
+    assert "R\u00f6ntgen \u80ba" in text
+
+
 def test_in_csv_and_json() -> None:
     lines = spreadsheet.table(TABLE).splitlines()
     assert lines == [

@@ -463,6 +463,37 @@ def test_no_other_number_format_skips(tmp_path: Path, number_format: str) -> Non
         train_with_overflows(tmp_path, bad=(4,), number_format=number_format)
 
 
+@pytest.mark.parametrize(("takes", "updates"), [(0.0, [5, 10, 15, 20]), (0.5, [5, 15])])
+def test_states_are_saved_as_often_as_asked_unless_saving_takes_long(
+    tmp_path: Path, takes: float, updates: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update takes a second here; saving takes a twentieth of all time at most."""
+    now, saved = [0.0], []
+
+    def save(state: Any, path: Path) -> None:
+        now[0] += takes
+        saved.append(state.counters.step)
+
+    def progress(view: Mapping[str, Any]) -> None:
+        now[0] += 1
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop.State, "save", save)
+    monkeypatch.setattr(loop, "SAVE_SHARE", 0.05)
+    run(tmp_path, settings=replace(EVERY, save_every_s=5.0), progress=progress)
+    assert saved == updates
+
+
+def test_no_speed_is_shown_before_it_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "HISTORY_ROWS", 5)
+    views: list[Mapping[str, Any]] = []
+    run(tmp_path, settings=EVERY, progress=views.append)
+    shown = [view["images_per_s"] for view in views]
+    measured = next(step for step, speed in enumerate(shown) if speed)
+    assert measured > 0 and shown[:measured] == [0.0] * measured
+    assert views[0]["losses"] == {} and set(views[-1]["losses"]) == {"bce", "small", "total"}
+
+
 def test_progress_file_is_written_at_most_once_a_second(tmp_path: Path) -> None:
     progress = ProgressFile(tmp_path / "progress.json")
     run(tmp_path, settings=replace(EVERY, save_every_s=1e9), progress=progress)

@@ -434,3 +434,17 @@ def test_hostile_and_foreign_files(tmp_path: Path, make: Any, suffix: str, messa
     assert str(path) in str(refused.value)
     assert not (tmp_path / "ran").exists(), "code of the file was run"
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("error", [pickle.UnpicklingError, RuntimeError])
+def test_what_torch_says_of_a_file_is_cut_to_one_line(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any, **__: Any) -> Any:
+        raise error("x" * 1000 + "\nmore")
+
+    monkeypatch.setattr(torch, "load", load)
+    (tmp_path / "w.pt").write_bytes(b"x")
+    with pytest.raises(DataError) as refused:
+        weight_files.load(ours(), tmp_path / "w.pt", minimum=0.95)
+    assert "x" * 200 in str(refused.value) and "x" * 201 not in str(refused.value) and "more" not in str(refused.value)

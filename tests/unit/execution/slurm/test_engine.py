@@ -137,3 +137,17 @@ def test_what_a_gone_coordinator_left_is_watched_again_unless_it_has_failed(
         assert {one.job.name: one.token for one in found} == dict.fromkeys(names[:2], first.token)
         assert capsys.readouterr().err.endswith("watching 2 jobs again that are on Slurm already (2 arrays)\n")
         assert second.under_way(jobs) == []
+
+
+def test_an_array_that_slurm_never_took_hides_none_of_the_earlier_ones(tmp_path: Path) -> None:
+    """A coordinator that died while it was sending."""
+    queue = Queue([None, SILENT])
+    first = engine_on(queue, tmp_path)
+    with first.opened():
+        queue.silent = True
+        first.start(attempts("sent", "never sent", token=first.token))
+    queue.silent = False
+    second = engine_on(queue, tmp_path)
+    with second.opened():
+        jobs = {one.job.key: one.job for one in attempts("sent", "never sent", token="")}
+        assert [one.job.name for one in second.under_way(jobs)] == ["sent"]
