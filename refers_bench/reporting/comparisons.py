@@ -175,7 +175,7 @@ def holm_of(outcomes: Iterable[TTest | Refusal]) -> list[float | None]:
     return holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
 
 
-def test_row(results: Results, title: str, tests: Sequence[Comparison]) -> Row:
+def p_value_row(results: Results, title: str, tests: Sequence[Comparison]) -> Row:
     """The row of P-values; every one of them says test, n and df in its footnote."""
     return Row(title=title, cells=tuple(_test_cell(results.methods, test) for test in tests), block="test")
 

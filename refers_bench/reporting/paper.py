@@ -112,7 +112,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         found = (row_of(row, results.methods) for row in declaration.baselines)
         baselines = [method for method in found if method is not None]
         tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
-        rows.append(comparisons.test_row(results, declaration.p_title, tests))
+        rows.append(comparisons.p_value_row(results, declaration.p_title, tests))
     rows += _published(declaration)
     released = _released(results, declaration)
     rows += released

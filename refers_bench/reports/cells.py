@@ -19,7 +19,7 @@ def build(results: Results) -> Table | None:
     if len(results.methods) > 1:
         tests = comparisons.against_best(results)
         title = f"P, {titles[tests[0].reference]} against the best other row"
-        rows.append(comparisons.test_row(results, title, tests))
+        rows.append(comparisons.p_value_row(results, title, tests))
     return Table(
         id="cells",
         caption=f"{grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import mutants
@@ -101,3 +102,15 @@ def test_changes_of_equal_text_have_names_of_their_own() -> None:
         source = (root / one.path).read_bytes()
         assert source[one.start : one.end].decode() == one.old
         assert ast.dump(ast.parse(source)) != "" and one.applied(source) != source
+
+
+NAMED = tomllib.loads((Path(__file__).parent / "named.toml").read_text(encoding="utf-8"))["change"]
+
+
+@pytest.mark.parametrize("change", NAMED, ids=lambda change: change["title"])
+def test_a_named_change_can_be_made_and_has_its_test(change: dict[str, str]) -> None:
+    """Whether the test notices it is what the run finds out."""
+    root = Path(__file__).resolve().parents[2]
+    assert (root / change["path"]).read_text(encoding="utf-8").count(change["old"]) == 1
+    file, _, name = change["test"].partition("::")
+    assert f"def {name.partition('[')[0]}" in (root / file).read_text(encoding="utf-8")
