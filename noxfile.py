@@ -57,7 +57,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict type check of the package."""
-    session.install("-e", ".", *groups("types"))
+    session.install("-e", ".[contracts]", *groups("types"))
     session.run("mypy")
 
 
