@@ -314,8 +314,8 @@ def load(kind: str, name: str) -> Any:
 
 
 def _from_file(path: Path) -> ModuleType:
-    """The module of a file in no package, imported once in a process."""
-    name = f"refers_bench_plugins.{path.stem}"
+    """The module of a file in no package, imported once in a process; files of one name have modules of their own."""
+    name = f"refers_bench_plugins:{path}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None

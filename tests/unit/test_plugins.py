@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -151,3 +152,15 @@ def test_a_dataset_says_its_task_and_counts_for_its_parameters() -> None:
     )  # fmt: skip
     assert plugins.Task(label="x", classes=()).group_by_patient
     assert plugins.Report(label="x", build=print).order == 100
+
+
+def test_files_of_one_name_in_two_folders_are_two_plug_ins(
+    entries: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method and a dataset may share a name."""
+    for kind, value in (("method", "METHOD"), ("dataset", "DATASET")):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "mine.py").write_text(f'{value} = "the {kind}"\n')
+    monkeypatch.setenv("REFERS_BENCH_PLUGINS", f"{tmp_path / 'method'}{os.pathsep}{tmp_path / 'dataset'}")
+    assert [plugins.load(kind, "mine") for kind in ("method", "dataset")] == ["the method", "the dataset"]
+    assert "mine" not in plugins.names("report")
