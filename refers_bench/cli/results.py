@@ -122,7 +122,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.jobs.imports.predictions import publish
     from refers_bench.manifest.checks import RESERVED
     from refers_bench.render.table import slug
-    from refers_bench.reports import printed, write
+    from refers_bench.reporting.page import printed, write
 
     if slug(name) != name or name in RESERVED:
         raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one")

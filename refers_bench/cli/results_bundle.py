@@ -35,8 +35,8 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
     from refers_bench.analysis import bundle as room
     from refers_bench.analysis.paper.references import release_of
     from refers_bench.analysis.results import load
+    from refers_bench.reporting.page import write
     from refers_bench.reporting.provenance import commands
-    from refers_bench.reports import write
     from refers_bench.store import archive
 
     results = load(settings.results, name_of(manifest))
@@ -85,7 +85,7 @@ def verify(file: Path) -> None:
 def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
     """A bundle of somebody's results: checked as 'results verify' does, then put into the store."""
     from refers_bench.jobs.imports.bundle import publish
-    from refers_bench.reports import printed
+    from refers_bench.reporting.page import printed
 
     if name is not None and slug(name) != name:
         raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'")

@@ -24,7 +24,7 @@ from refers_bench.render import drawing, terminal
 from refers_bench.render.figure import Figure
 from refers_bench.render.table import Table
 from refers_bench.reporting import page
-from refers_bench.reports import FORMATS, printed
+from refers_bench.reporting.page import FORMATS, printed
 
 IMAGES = 60
 LABELS = (np.arange(IMAGES)[:, None] % np.array([3, 4]) == 0).astype(np.int8)

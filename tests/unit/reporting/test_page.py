@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from refers_bench.errors import UserError
-from refers_bench.reports import FORMATS, printed, write
+from refers_bench.reporting.page import FORMATS, printed, write
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -93,7 +93,7 @@ def test_nothing_planned(tmp_path: Path) -> None:
 
 def test_a_small_report_is_quick_and_imports_no_torch(folder: Any) -> None:
     code = (
-        "import sys; from pathlib import Path; from refers_bench.reports import write; "
+        "import sys; from pathlib import Path; from refers_bench.reporting.page import write; "
         "write(Path(sys.argv[1]), ['tiny']); "
         "print([m for m in ('torch', 'torchvision', 'timm', 'transformers', 'scipy.stats') if m in sys.modules])"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from refers_bench.reports import write
+from refers_bench.reporting.page import write
 
 REFERS, SCRATCH = (0.80, 0.82, 0.81), (0.60, 0.63, 0.64)
 STUDENT = stats.ttest_ind(REFERS, SCRATCH)
