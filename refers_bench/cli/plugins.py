@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from refers_bench import plugins
-from refers_bench.contracts.checked import CHECKED
+from refers_bench.contracts import checked
 from refers_bench.errors import UserError
 
 #: Kind of plug-in -> modules of its contract tests.
@@ -52,13 +52,13 @@ def check(what: str) -> None:
         allowed = "a file with METHOD, DATASET or REPORT, a package with entry points, or a name of 'plugins list'"
         raise UserError(f"'{what}' holds no plug-in", allowed=allowed)
     click.echo(f"checking {', '.join(f'{kind} {name}' for kind, name in found)}", err=True)
-    folder = Path(importlib.util.find_spec("refers_bench.contracts").submodule_search_locations[0])  # type: ignore[union-attr,index]
+    folder = Path(checked.__file__).parent
     files = [str(folder / f"{module}.py") for kind in dict(found) for module in CONTRACTS[kind]]
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "pytest.ini").write_text("[pytest]\n")
         how = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", f"{empty}/pytest.ini"]
         program = [sys.executable, "-m", "pytest", *how, f"--rootdir={folder}", *files]
-        environment = {**os.environ, CHECKED: ",".join(map(":".join, found)), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, checked.CHECKED: ",".join(map(":".join, found)), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(program, env=environment, check=False)
     sys.exit(min(done.returncode, 1))
 

@@ -48,10 +48,18 @@ def trained(one: Case, folder: Path, *, stop_at: int = 0) -> dict[str, Tensor]:
             raise Stopped
 
     Training(
-        objective, key="contract", settings=rule.settings, optimizer=rule.optimizer, factor=rule.factor,
-        draw=one.batch, losses=objective, validate=None, state_path=folder / "state.safetensors",
-        device=torch.device("cpu"), progress=progress,
-    ).run()  # fmt: skip
+        objective,
+        key="contract",
+        settings=rule.settings,
+        optimizer=rule.optimizer,
+        factor=rule.factor,
+        draw=one.batch,
+        losses=objective,
+        validate=None,
+        state_path=folder / "state.safetensors",
+        device=torch.device("cpu"),
+        progress=progress,
+    ).run()
     return {key: value.detach().clone() for key, value in objective.state_dict().items()}
 
 

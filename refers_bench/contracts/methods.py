@@ -50,9 +50,12 @@ class Case:
     def objective(self, seed: int = 0) -> nn.Module:
         assert self.method.build_objective is not None
         facts = SourceFacts(
-            classes=tuple(f"class {k}" for k in range(CLASSES)), vocabulary=VOCABULARY, max_tokens=TOKENS,
-            text_vocabulary=VOCABULARY, radiographs=BATCH,
-        )  # fmt: skip
+            classes=tuple(f"class {k}" for k in range(CLASSES)),
+            vocabulary=VOCABULARY,
+            max_tokens=TOKENS,
+            text_vocabulary=VOCABULARY,
+            radiographs=BATCH,
+        )
         encoder = self.encoder(seed)
         objective: nn.Module = self.method.build_objective(
             self.params, facts, self.network, self.image, self.pretrain, encoder
@@ -72,10 +75,13 @@ class Case:
             words = dict(self.method.discovery(self.params))["words"]
             labels = torch.randint(0, words, (BATCH, 1), generator=generator).float()
         return StudyBatch(
-            images_BVCHW=images.view(BATCH, views, *images.shape[1:]).contiguous(), tokens_BT=tokens,
-            lengths_B=torch.full((BATCH,), TOKENS), text_ids_BT=tokens, text_mask_BT=torch.ones_like(tokens),
+            images_BVCHW=images.view(BATCH, views, *images.shape[1:]).contiguous(),
+            tokens_BT=tokens,
+            lengths_B=torch.full((BATCH,), TOKENS),
+            text_ids_BT=tokens,
+            text_mask_BT=torch.ones_like(tokens),
             labels_BK=labels,
-        )  # fmt: skip
+        )
 
 
 def case(name: str, size: str = "tiny, paper") -> Case:
@@ -84,10 +90,16 @@ def case(name: str, size: str = "tiny, paper") -> Case:
     method: Method = plugins.load("method", name)
     params = method.Params(**method.small)
     network = {
-        **sections["network"], "patch_size": patch, "width": width, "heads": 2, "mlp_width": 2 * width, "depth": 2,
-        "aggregation": aggregation, "activation": activation,
+        **sections["network"],
+        "patch_size": patch,
+        "width": width,
+        "heads": 2,
+        "mlp_width": 2 * width,
+        "depth": 2,
+        "aggregation": aggregation,
+        "activation": activation,
         "position": "concatenated" if aggregation == "concatenated" else "added",
-    }  # fmt: skip
+    }
     image = {
         **sections["image"],
         "size": pixels,
@@ -250,9 +262,11 @@ def as_read(name: str, params: Any, preset: str) -> Case:
     activation = sections["pretrain"]["decoder"]["activation"]
     names = ("temperature", "image_to_text_weight", "text_to_image_gradient")
     pretrain = {
-        **one.pretrain, "decoder": {**decoder, "activation": activation}, "text_encoder": text,
+        **one.pretrain,
+        "decoder": {**decoder, "activation": activation},
+        "text_encoder": text,
         **{key: sections["pretrain"][key] for key in names},
-    }  # fmt: skip
+    }
     network = {**sections["network"], **sizes, "dropout": 0.0}
     return replace(one, params=params, network=network, image={**one.image, "size": pixels}, pretrain=pretrain)
 
