@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from refers_bench import files
 from refers_bench.errors import UserError
 
 
@@ -16,7 +16,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: no such file, or it holds no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = files.read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
     if not isinstance(value, dict):

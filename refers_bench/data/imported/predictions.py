@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench.store.plan import cell_name
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImportedRun:
@@ -49,7 +51,7 @@ class ImportedRun:
     @property
     def name(self) -> str:
         """As cells are called: "refers.nih_chestxray14.findings.1%.s0"."""
-        return f"{self.method}.{self.dataset}.{self.task}.{self.label_ratio * 100:g}%.s{self.seed}"
+        return cell_name(self.method, self.dataset, self.task, self.label_ratio, self.seed)
 
     @property
     def digest(self) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
 from refers_bench.files import sha256_of
+from refers_bench.store.plan import cell_name
 
 KEYS = ("method", "dataset", "task", "label_ratio", "seed")
 NEEDED = ("method", "dataset", "task", "label_ratio", "class", "image_id", "label", "score")
@@ -100,7 +101,7 @@ def _run(where: Any, rows: pd.DataFrame, path: Path, files: dict[str, str]) -> I
     method, dataset, task, ratio, seed = where
     classes = tuple(dict.fromkeys(rows["class"]))
     images = tuple(dict.fromkeys(rows["image_id"]))
-    name = f"{method}.{dataset}.{task}.{ratio * 100:g}%.s{int(seed)}"
+    name = cell_name(method, dataset, task, ratio, int(seed))
     twice = rows.duplicated(["image_id", "class"])
     if twice.any():
         first = rows[twice].iloc[0]
