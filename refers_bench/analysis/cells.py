@@ -139,5 +139,5 @@ class PlannedRun:
     def name(self) -> str:
         """Human name: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
         where = self.target
-        how = {"evaluation": where.evaluation, "folds": where.folds}
-        return cell_name(self.method, where.dataset, where.task, where.label_ratio, self.run.seed, **how)
+        own = (self.method, where.dataset, where.task, where.label_ratio, self.run.seed)
+        return cell_name(*own, evaluation=where.evaluation, folds=where.folds)

@@ -26,13 +26,13 @@ TRAINED = ("finetune", "probe_then_finetune")
 
 
 class Result(NamedTuple):
-    """A cell, and the job that gives it."""
+    """Of a cell: what tells it apart from the others of its row and target, and the key of the job that gives it."""
 
     evaluation: str
     task: str
     label_ratio: float
     seed: int
-    job: Job
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Evaluated:
                             own={"label_ratio": ratio, "seed": seed},
                         )
                         job = self.crossed(asked, texts) if self.target.folds else self.single(asked, texts)
-                        yield Result(evaluation, task, ratio, seed, job)
+                        yield Result(evaluation, task, ratio, seed, job.key)
 
     def crossed(self, asked: _Asked, texts: Mapping[str, str]) -> Job:
         """The job that joins the folds of a cell."""

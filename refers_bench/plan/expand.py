@@ -311,9 +311,7 @@ class _Expansion:
             "best_of": row.part.best_of or "",
             "folds": target.folds or 0,
         }
-        for evaluation, task, ratio, seed, job in evaluated.results():
-            one = {"task": task, "label_ratio": ratio, "seed": seed, "key": job.key, "evaluation": evaluation}
-            self.cells.append(Cell(**where, **one))
+        self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
