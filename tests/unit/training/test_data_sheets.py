@@ -60,7 +60,7 @@ class Source:
 
 
 def sheet(record: dict[str, Any] = RECORD, source: Source = Source(), layout: str = "own") -> dict[str, Any]:
-    return data_sheets.data_sheet(record, method=Method, source=source, layout=layout, architecture="in words")
+    return data_sheets.data_sheet(record, method=Method, sources={"s": source}, layout=layout, architecture="in words")
 
 
 EXPECTED = {
