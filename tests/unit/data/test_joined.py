@@ -31,12 +31,16 @@ def stored(folder: Path, name: str, *, studies: int, seed: int, **columns: objec
     pixels.tofile(folder / name)
     index = pd.DataFrame(
         {
-            "image_id": [f"i{n}" for n in range(len(study))], "path": "x.png", "patient_id": [f"p{n}" for n in study],
-            "study_id": [f"s{n}" for n in study], "view": "PA",
-            "split": ["val" if n % 4 == 3 else "train" for n in study], "report": [REPORTS[n % 3] for n in study],
+            "image_id": [f"i{n}" for n in range(len(study))],
+            "path": "x.png",
+            "patient_id": [f"p{n}" for n in study],
+            "study_id": [f"s{n}" for n in study],
+            "view": "PA",
+            "split": ["val" if n % 4 == 3 else "train" for n in study],
+            "report": [REPORTS[n % 3] for n in study],
             **columns,
         }
-    )  # fmt: skip
+    )
     mapped = np.memmap(folder / name, dtype=np.uint8, mode="r", shape=pixels.shape)
     return PreparedImages(images_NHW=mapped, index=index, meta={"digest": f"digest of {name}"})
 
@@ -108,9 +112,17 @@ def test_batches_are_those_of_one_store_with_all_images(stores: dict[str, Prepar
     augment = Augment(size=SIDE, channels=1, mean=(0.5,), std=(0.25,), crop="random", scale=(0.5, 1.0))
     how = {"augment": augment, "device": torch.device("cpu"), "key": "k"}
     study = {
-        "group": "study_id", "tokenizer": words, "max_tokens": 9, "task": "", "classes": (), "views": 2,
-        "view_sampling": "paper", "report_flip": "paper", "shuffled": False, **how,
-    }  # fmt: skip
+        "group": "study_id",
+        "tokenizer": words,
+        "max_tokens": 9,
+        "task": "",
+        "classes": (),
+        "views": 2,
+        "view_sampling": "paper",
+        "report_flip": "paper",
+        "shuffled": False,
+        **how,
+    }
     places, labels = rows["place"].to_numpy()[::-1], np.arange(float(len(rows)), dtype=np.float32)[:, None]
     squares = pd.DataFrame(
         {"word": range(27), "place": places, "patient_id": "p", "split": "train", "top": 0.1, "left": 0.2, "side": 0.5}
@@ -134,9 +146,21 @@ def test_every_image_of_the_union_is_drawn_once_an_epoch(stores: dict[str, Prepa
     source = joined(stores)
     still = Augment(size=SIDE, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=0.0)
     images = StudySource(
-        source.images_NHW, source.index, group="image_id", tokenizer=None, max_tokens=0, task="", classes=(), views=1,
-        view_sampling="paper", report_flip="paper", shuffled=False, augment=still, device=torch.device("cpu"), key="k",
-    )  # fmt: skip
+        source.images_NHW,
+        source.index,
+        group="image_id",
+        tokenizer=None,
+        max_tokens=0,
+        task="",
+        classes=(),
+        views=1,
+        view_sampling="paper",
+        report_flip="paper",
+        shuffled=False,
+        augment=still,
+        device=torch.device("cpu"),
+        key="k",
+    )
     drawn = torch.cat([images.draw(step, batch_size=9).images_BVCHW for step in range(3)])
     found = sorted((drawn * 255).round().to(torch.uint8).numpy().reshape(27, -1).tolist())
     assert found == sorted(np.concatenate([one.images_NHW for one in stores.values()]).reshape(27, -1).tolist())

@@ -20,9 +20,18 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
 SMALL = {
-    "words": 3, "patients": 4, "val_patients": 2, "features": 8, "feature_size": 16, "feature_steps": 4,
-    "feature_batch_size": 5, "side": 0.4, "border": 0.2, "jitter": 0.25, "queue": 16,
-}  # fmt: skip
+    "words": 3,
+    "patients": 4,
+    "val_patients": 2,
+    "features": 8,
+    "feature_size": 16,
+    "feature_steps": 4,
+    "feature_batch_size": 5,
+    "side": 0.4,
+    "border": 0.2,
+    "jitter": 0.25,
+    "queue": 16,
+}
 
 
 @pytest.fixture
@@ -74,7 +83,13 @@ def trained(tmp_path: Path, pretraining: Callable[..., dict[str, Any]]) -> Calla
         spec = {**pretraining(method, params, **section), "source": source_of(stores)}
         store = ResultStore(where.results)
         if plugin.discovery is not None:
-            found = {"kind": "discover", "method": method, "discovery": params, "source": source_of(stores), "recipe": 1}
+            found = {
+                "kind": "discover",
+                "method": method,
+                "discovery": params,
+                "source": source_of(stores),
+                "recipe": 1,
+            }
             discover.run({"key": "words", "kind": "discover", "name": "words", "needs": [], "spec": found}, where)
             spec |= {"discover": "words"}
         pretrain.run({"key": "k", "kind": "pretrain", "name": "k", "needs": [], "spec": spec}, where)
