@@ -153,7 +153,7 @@ class _Checks:
                     cells.add((name, task, ratio))
 
     def of_data(self, content: Any) -> Iterator[Problem]:
-        used = {part.dataset for _, part in (*self.targets, *self.sources)}
+        used = {part.dataset for _, part in self.targets} | {part.dataset for _, part in self.sources}
         for name, item in (content if isinstance(content, dict) else {}).items():
             here = ("data", name)
             if name not in used:

@@ -152,7 +152,8 @@ def forecast(
         processes: in which images are prepared.
     """
     found: dict[str, JobForecast] = {}
-    unknown, uncounted, assumed = [], [], set()
+    unknown, uncounted = [], []
+    assumed: set[str] = set()
     each = _Each(plan, splits, processes)
     for job in jobs:
         shape = shapes.of[job.key]
