@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from refers_bench import plugins
 from refers_bench.errors import UserError
 from refers_bench.manifest.load import load
 from refers_bench.manifest.schema import json_schema
@@ -18,7 +19,7 @@ methods: [METHOD, scratch]
 targets: [{dataset: phantom, tasks: [findings]}]
 seeds: [0]
 """
-ALL = "covid19_idc, mimic_cxr_jpg, nih_chestxray14, openi, phantom, shenzhen_tb, vinbigdata_cxr"
+ALL = ", ".join(plugins.names("dataset"))
 
 
 @pytest.fixture
