@@ -19,6 +19,7 @@ RECIPES: Mapping[str, str] = {
     "discover": "refers_bench.jobs.discover:run",
     "pretrain": "refers_bench.jobs.pretrain:run",
     "finetune": "refers_bench.jobs.finetune:run",
+    "out_of_fold": "refers_bench.jobs.out_of_fold:run",
     "attend": "refers_bench.jobs.explain.attend:run",
     "localise": "refers_bench.jobs.explain.localise:run",
     "probe": "refers_bench.jobs.probe:run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, labels_of
 from refers_bench.data.subsets import Subset, subset
 from refers_bench.errors import DataError
-from refers_bench.files import publish_json
-from refers_bench.jobs import setup
+from refers_bench.jobs import scoring, setup
 from refers_bench.jobs.record import Record
+from refers_bench.jobs.scoring import DRAWN_BY, SCORED
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import known, masked_bce
 from refers_bench.plugins import Method
-from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
@@ -35,12 +34,6 @@ from refers_bench.training.checkpoints import load_weights, read_tensors
 from refers_bench.training.loop import Outcome
 
 _LOG = logging.getLogger(__name__)
-
-#: Splits that are predicted, in the order of the stored rows.
-SCORED = ("test", "val")
-
-#: What a label subset depends on besides its images and classes.
-DRAWN_BY = ("dataset", "task", "label_ratio", "seed")
 
 #: `select` of a protocol -> validation metric and whether more is better.
 SELECTIONS: Mapping[str, tuple[str, bool]] = {
@@ -91,12 +84,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     key, spec, store = job["key"], job["spec"], ResultStore(context.results)
     record = Record(job, store, context)
     fitted = fit(key, spec, context, work=store.work_folder(key))
-    predictions, metrics = scored(fitted)
-    about = {"version": 1, **{name: spec[name] for name in DRAWN_BY}}
+    scores = scored(fitted)
     with setup.published(record, fitted.outcome, fitted.facts) as stage:
-        schemas.write(stage / "predictions.parquet", predictions, "predictions")
-        schemas.write(stage / "metrics.parquet", metrics, "metrics")
-        publish_json(stage / "subset.json", {**about, **asdict(fitted.chosen)})
+        scoring.write(stage, scores, spec=spec, chosen=fitted.chosen)
 
 
 def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -> Fitted:
@@ -113,8 +103,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: the state cannot be written.
     """
-    section, store, device = spec["finetune"], ResultStore(context.results), setup.start(context)
-    method, params = setup.load_method(spec)
+    section, device = spec["finetune"], setup.start(context)
     classes = tuple(spec["classes"])
 
     # 1. The labelled images: of the training split a subset that is the same for every method.
@@ -123,9 +112,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     labels = {split: labels_of(part, spec["task"], classes) for split, part in rows.items()}
 
     # 2. Encoder, with the weights of its pre-training, and a new head.
-    encoder = setup.build_encoder(method, spec, seed=identity.seed(key, "init"))
-    brings = bool(spec.get("weights"))
-    weights = load_brought(encoder, method, params, context) if brings else load_pretrained(encoder, store, spec)
+    encoder, weights = start_encoder(key, spec, context)
     classifier = Classifier(encoder, len(classes)).to(device)
 
     # 3. Batches of step t; validation and test as they are.
@@ -152,9 +139,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         counts=lambda batch: {"bce": known(batch.labels_BK).sum()},
     )
     facts = {
-        "images": {split: len(part) for split, part in rows.items()},
-        "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
-        "classes_without_positives": list(chosen.empty),
+        **scoring.facts(rows, chosen),
         "encoder": weights,
         "selected": select,
         "selected_because": why,
@@ -190,9 +175,22 @@ def labelled_rows(
 def scored(fitted: Fitted) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and metrics of all splits that are predicted."""
     logits = {split: predict(fitted.classifier, fitted.sources[split]) for split in SCORED}
-    predictions = [prediction_rows(fitted, split, logits[split]) for split in SCORED]
-    metrics = [metric_rows(fitted, split, logits[split]) for split in SCORED]
-    return pd.concat(predictions), pd.concat(metrics)
+    labels = {split: fitted.labels(split) for split in SCORED}
+    return scoring.scored(logits, rows=fitted.rows, labels=labels, classes=fitted.classes)
+
+
+def start_encoder(key: str, spec: Mapping[str, Any], context: JobContext) -> tuple[nn.Module, dict[str, Any]]:
+    """An encoder, on the CPU, with the weights that its method brings or was pre-trained to; what was loaded.
+
+    Raises:
+        UserError: the data root is not set.
+        DataError: no checkpoint or weights, or some that do not fit or change nothing.
+    """
+    method, params = setup.load_method(spec)
+    encoder = setup.build_encoder(method, spec, seed=identity.seed(key, "init"))
+    if spec.get("weights"):
+        return encoder, load_brought(encoder, method, params, context)
+    return encoder, load_pretrained(encoder, ResultStore(context.results), spec)
 
 
 def load_pretrained(encoder: nn.Module, store: ResultStore, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,34 +273,3 @@ def validator(
         return {"val/loss": loss, "val/auc": auc}
 
     return validate
-
-
-def prediction_rows(fitted: Fitted, split: str, logits_NK: NDArray[np.float32]) -> pd.DataFrame:
-    """One row per image and class, in the order of image and class names."""
-    rows, classes = fitted.rows[split], fitted.classes
-    frame = pd.DataFrame(
-        {
-            "image_id": np.repeat(rows["image_id"].to_numpy(str), len(classes)),
-            "patient_id": np.repeat(rows["patient_id"].to_numpy(str), len(classes)),
-            "class": np.tile(np.array(classes, dtype=str), len(rows)),
-            "label": pd.array(fitted.labels(split).ravel(), dtype="Float32").astype("Int8"),
-            "logit": logits_NK.ravel().astype(np.float32),
-            "split": split,
-        }
-    )
-    return frame.sort_values(["image_id", "class"], ignore_index=True)
-
-
-def metric_rows(fitted: Fitted, split: str, logits_NK: NDArray[np.float32]) -> pd.DataFrame:
-    """One row per class."""
-    found = class_aucs(fitted.labels(split), logits_NK)
-    return pd.DataFrame(
-        {
-            "class": list(fitted.classes),
-            "auc": found.auc_K,
-            "n_pos": found.n_pos_K,
-            "n_neg": found.n_neg_K,
-            "undefined": list(found.undefined),
-            "split": split,
-        }
-    )
