@@ -135,3 +135,33 @@ def pretraining() -> Callable[..., dict[str, Any]]:
         }  # fmt: skip
 
     return spec
+
+
+@pytest.fixture(scope="session")
+def featuring() -> Callable[..., dict[str, Any]]:
+    """A job that computes features of these images: ``featuring(**changes of the specification)``."""
+
+    def job(**more: Any) -> dict[str, Any]:
+        return tiny_jobs.sent_job(**{
+            "kind": "features", "method": "scratch", "params": {}, "impl": 1, "network": copy.deepcopy(NETWORK),
+            "image": copy.deepcopy(IMAGE), "dataset": "phantom", "prepare": "prepare", "pretrain": None,
+            "readout": "auto", **more,
+        })  # fmt: skip
+
+    return job
+
+
+@pytest.fixture(autouse=True)
+def _readouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TODO goes with the merge of the encoders."""
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+
+    def features(self: Any, x: Any, readout: str) -> Any:
+        if readout == "tokens":
+            return self.patches(self(x))
+        if readout != "auto":
+            raise ValueError("auto, tokens")
+        return self.readout(self(x))
+
+    if not hasattr(RadiographTransformer, "features"):
+        monkeypatch.setattr(RadiographTransformer, "features", features, raising=False)

@@ -1,0 +1,174 @@
+"""Evaluates frozen features on one cell: by a linear probe, by nearest neighbours, or by an attentive probe."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from refers_bench import identity
+from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.data.batches import AsStored, RadiographSource, labels_of
+from refers_bench.data.features import CachedFeatures
+from refers_bench.errors import DataError, UserError
+from refers_bench.jobs import cells, finetune, heads, setup
+from refers_bench.jobs.cells import SCORED
+from refers_bench.jobs.features import opened
+from refers_bench.jobs.record import Record
+from refers_bench.nets.attentive_probe import AttentiveProbe
+from refers_bench.store.context import JobContext
+from refers_bench.store.results import ResultStore
+from refers_bench.training.loop import Outcome
+from refers_bench.training.neighbours import votes
+from refers_bench.training.precision import seed_global_generators
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell, or one fold of it, and the features that it is evaluated on.
+
+    Attributes:
+        key: of the job; names every random stream.
+        spec: of the job.
+        cached: features of all prepared images.
+        rows: split -> index rows; of the training split those of the label subset.
+        labels: split -> (N, K), NaN where unknown.
+        context: folders and device.
+    """
+
+    key: str
+    spec: Mapping[str, Any]
+    cached: CachedFeatures
+    rows: Mapping[str, pd.DataFrame]
+    labels: Mapping[str, NDArray[np.float32]]
+    context: JobContext
+
+    def features(self, split: str) -> NDArray[np.float32]:
+        """Features of a split, (N, D)."""
+        return self.cached.rows(self.rows[split]["place"].to_numpy())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What an evaluation gives: logits of each split that is scored, facts, and its training where there was one."""
+
+    logits: Mapping[str, NDArray[np.float32]]
+    facts: Mapping[str, Any]
+    outcome: Outcome | None = None
+
+
+def run(job: Mapping[str, Any], context: JobContext) -> None:
+    """Evaluate one cell and publish its predictions, metrics, label subset and record, as a fine-tuning does.
+
+    Raises:
+        DataError: no training or test image of the task, no features or changed ones, no linear probe of the cell, or
+            nothing to choose k by.
+        UserError: heads that do not divide the features' width.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: results cannot be written.
+    """
+    key, spec, store = job["key"], job["spec"], ResultStore(context.results)
+    record = Record(job, store, context)
+    setup.start(context)
+    images = setup.open_prepared(context, spec["prepare"])
+    cached = opened(spec["features"], images, context)
+    rows, chosen = cells.labelled_rows(images.index, spec, context)
+    labels = {split: labels_of(part, spec["task"], spec["classes"]) for split, part in rows.items()}
+    cell = Cell(key=key, spec=spec, cached=cached, rows=rows, labels=labels, context=context)
+    found = EVALUATIONS[spec["evaluation"]](cell)
+    facts = {
+        **cells.facts(rows, chosen),
+        "evaluation": spec["evaluation"],
+        **found.facts,
+        "encoder": cached.meta["encoder"],
+        "features_digest": cached.meta["digest"],
+        "data_digest": images.meta["digest"],
+    }
+    scores = cells.scored(found.logits, rows=rows, labels=labels, classes=spec["classes"])
+    with published(record, found.outcome, facts) as stage:
+        cells.write(stage, scores, spec=spec, chosen=chosen)
+
+
+def published(
+    record: Record, outcome: Outcome | None, facts: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[Path]:
+    """As `Record.published`, with the history of a training where there was one."""
+    return setup.published(record, outcome, facts) if outcome else record.published(facts)
+
+
+def linear_probe(cell: Cell) -> Evaluated:
+    """Logits of the chosen linear probe of this cell."""
+    head = heads.read(ResultStore(cell.context.results), cell.spec)
+    weight_DK = head.weight_KD.numpy().T
+    logits = {split: cell.features(split) @ weight_DK + head.bias_K.numpy() for split in SCORED}
+    return Evaluated(logits=logits, facts={"head": head.about})
+
+
+def nearest_neighbours(cell: Cell) -> Evaluated:
+    """Votes of the k nearest training images, k chosen by the mean AUC on validation.
+
+    Values of k above the number of training images are left out; where all are, all training images vote.
+
+    Raises:
+        DataError: several values of k, and no class with positive and negative validation images.
+    """
+    section, train = cell.spec["frozen"], cell.features("train")
+    usable = [k for k in section["neighbours"] if k <= len(train)] or [len(train)]
+    how: dict[str, Any] = {"temperature": section["temperature"], "device": torch.device(cell.context.device)}
+    found = {
+        split: votes(train, cell.labels["train"], cell.features(split), neighbours=usable, **how) for split in SCORED
+    }
+    aucs = {k: class_aucs(cell.labels["val"], found["val"][k]).mean for k in usable}
+    if len(usable) > 1 and np.isnan(list(aucs.values())).any():
+        problem = f"k cannot be chosen among {usable}: no class has positive and negative validation images"
+        raise DataError(problem, allowed="validation images of both kinds, or one value in frozen.neighbours")
+    # The smallest of equally good ones.
+    k = max(usable, key=lambda one: (aucs[one], -one)) if len(usable) > 1 else usable[0]
+    facts = {
+        "k": k,
+        "validation_auc": {str(one): None if np.isnan(auc) else auc for one, auc in aucs.items()},
+        "selected_because": "the best mean validation AUC, of equal ones the smallest k"
+        if len(usable) > 1
+        else "the only k",
+    }
+    return Evaluated(logits={split: found[split][k] for split in SCORED}, facts={"neighbours": facts})
+
+
+def attentive_probe(cell: Cell) -> Evaluated:
+    """Logits of a query that was trained on the cached tokens, as fine-tuning is: the same loop, another rate.
+
+    Raises:
+        UserError: heads that do not divide the tokens' width.
+    """
+    spec, device, tokens = cell.spec, torch.device(cell.context.device), cell.cached.features
+    own, width = spec["frozen"], tokens.shape[-1]
+    if width % own["attentive_heads"]:
+        found = f"frozen.attentive_heads is {own['attentive_heads']}, and the tokens are {width} wide"
+        raise UserError(found, allowed="a number of heads that divides the width")
+    rates = {name: own[f"attentive_{name}"] for name in ("learning_rate", "weight_decay")}
+    section = {**spec["finetune"], "optimizer": "adamw", **rates}
+    seed_global_generators(identity.seed(cell.key, "init"))
+    probe = AttentiveProbe(width=width, classes=len(spec["classes"]), heads=own["attentive_heads"]).to(device)
+    how: dict[str, Any] = {"augment": AsStored(), "device": device, "key": cell.key}
+    sources = {
+        split: RadiographSource(tokens[:, None], part["place"].to_numpy(), cell.labels[split], **how)
+        for split, part in cell.rows.items()
+    }
+    work = ResultStore(cell.context.results).work_folder(cell.key)
+    outcome, facts = finetune.trained(probe, section, key=cell.key, work=work, context=cell.context, sources=sources)
+    logits = {split: finetune.predict(probe, sources[split]) for split in SCORED}
+    return Evaluated(logits=logits, facts=facts, outcome=outcome)
+
+
+EVALUATIONS: Mapping[str, Callable[[Cell], Evaluated]] = {
+    "linear_probe": linear_probe,
+    "knn": nearest_neighbours,
+    "attentive_probe": attentive_probe,
+}
