@@ -103,10 +103,12 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     rows, chosen = labelled_rows(images.index, spec, context)
     labels = {split: labels_of(part, spec["task"], classes) for split, part in rows.items()}
 
-    # 2. Encoder, with the weights of its pre-training, and a new head.
-    encoder, weights = setup.start_encoder(key, spec, context)
+    # 2. Encoder, with the weights of its pre-training, and a new head; or the head that was fitted to this encoder.
+    probe = heads.read(ResultStore(context.results), spec) if "heads" in spec else None
+    encoder, weights = setup.start_encoder(probe.features if probe else key, spec, context)
     classifier = Classifier(encoder, len(classes)).to(device)
-    probed = heads.start(classifier.head, spec, context) if "heads" in spec else {}
+    if probe:
+        heads.start(classifier.head, probe)
 
     # 3. Batches of step t; validation and test as they are.
     how: dict[str, Any] = {"augment": Augment.of(spec["image"], "finetune_augment"), "device": device, "key": key}
@@ -120,7 +122,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     facts = {
         **cells.facts(rows, chosen),
         "encoder": weights,
-        **probed,
+        **({"head": dict(probe.about)} if probe else {}),
         **selected,
         "data_digest": images.meta["digest"],
     }

@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from refers_bench import identity
-from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.data.batches import AsStored, RadiographSource, labels_of
 from refers_bench.data.features import CachedFeatures
-from refers_bench.errors import DataError, UserError
+from refers_bench.errors import UserError
 from refers_bench.jobs import cells, finetune, heads, setup
 from refers_bench.jobs.cells import SCORED
 from refers_bench.jobs.features import opened
@@ -25,6 +24,7 @@ from refers_bench.jobs.record import Record
 from refers_bench.nets.attentive_probe import AttentiveProbe
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from refers_bench.training.heads import choose, principal_axes, scores
 from refers_bench.training.loop import Outcome
 from refers_bench.training.neighbours import votes
 from refers_bench.training.precision import seed_global_generators
@@ -50,9 +50,9 @@ class Cell:
     labels: Mapping[str, NDArray[np.float32]]
     context: JobContext
 
-    def features(self, split: str) -> NDArray[np.float32]:
-        """Features of a split, (N, D)."""
-        return self.cached.rows(self.rows[split]["place"].to_numpy())
+    def places(self, split: str) -> NDArray[np.int64]:
+        """Rows of a split in the prepared index."""
+        return self.rows[split]["place"].to_numpy(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "features_digest": cached.meta["digest"],
         "data_digest": images.meta["digest"],
     }
-    scores = cells.scored(found.logits, rows=rows, labels=labels, classes=spec["classes"])
+    tables = cells.scored(found.logits, rows=rows, labels=labels, classes=spec["classes"])
     with published(record, found.outcome, facts) as stage:
-        cells.write(stage, scores, spec=spec, chosen=chosen)
+        cells.write(stage, tables, spec=spec, chosen=chosen)
 
 
 def published(
@@ -106,8 +106,8 @@ def published(
 def linear_probe(cell: Cell) -> Evaluated:
     """Logits of the chosen linear probe of this cell."""
     head = heads.read(ResultStore(cell.context.results), cell.spec)
-    weight_DK = head.weight_KD.numpy().T
-    logits = {split: cell.features(split) @ weight_DK + head.bias_K.numpy() for split in SCORED}
+    linear = {"weight_KD": head.weight_KD.numpy(), "bias_K": head.bias_K.numpy()}
+    logits = {split: scores(cell.cached.features, rows_n=cell.places(split), **linear) for split in SCORED}
     return Evaluated(logits=logits, facts={"head": head.about})
 
 
@@ -115,28 +115,24 @@ def nearest_neighbours(cell: Cell) -> Evaluated:
     """Votes of the k nearest training images, k chosen by the mean AUC on validation.
 
     Values of k above the number of training images are left out; where all are, all training images vote.
-
-    Raises:
-        DataError: several values of k, and no class with positive and negative validation images.
     """
-    section, train = cell.spec["frozen"], cell.features("train")
+    section, device = cell.spec["frozen"], torch.device(cell.context.device)
+    features = {split: cell.cached.rows(cell.places(split)) for split in cell.rows}
+    if section["components"]:
+        whose: dict[str, Any] = {"rows_n": cell.places("train"), "components": section["components"], "device": device}
+        mean_D, axes_DR = principal_axes(cell.cached.features, **whose)
+        features = {split: ((x_ND - mean_D) @ axes_DR).astype(np.float32) for split, x_ND in features.items()}
+    train, labels = features.pop("train"), cell.labels["train"]
     usable = [k for k in section["neighbours"] if k <= len(train)] or [len(train)]
-    how: dict[str, Any] = {"temperature": section["temperature"], "device": torch.device(cell.context.device)}
-    found = {
-        split: votes(train, cell.labels["train"], cell.features(split), neighbours=usable, **how) for split in SCORED
-    }
-    aucs = {k: class_aucs(cell.labels["val"], found["val"][k]).mean for k in usable}
-    if len(usable) > 1 and np.isnan(list(aucs.values())).any():
-        problem = f"k cannot be chosen among {usable}: no class has positive and negative validation images"
-        raise DataError(problem, allowed="validation images of both kinds, or one value in frozen.neighbours")
-    # The smallest of equally good ones.
-    k = max(usable, key=lambda one: (aucs[one], -one)) if len(usable) > 1 else usable[0]
+    how: dict[str, Any] = {"neighbours": usable, "temperature": section["temperature"], "device": device}
+    found = {split: votes(train, labels, queries, **how) for split, queries in features.items()}
+    candidates = np.stack([found["val"][k] for k in usable])
+    choice = choose(candidates, cell.labels["val"], candidates=usable, mean_auc=heads.mean_auc, otherwise=usable[0])
+    k = usable[choice.index]
     facts = {
         "k": k,
-        "validation_auc": {str(one): None if np.isnan(auc) else auc for one, auc in aucs.items()},
-        "selected_because": "the best mean validation AUC, of equal ones the smallest k"
-        if len(usable) > 1
-        else "the only k",
+        "chosen_because": choice.reason,
+        "validation_auc": {str(one): auc for one, auc in zip(usable, choice.auc, strict=False)},
     }
     return Evaluated(logits={split: found[split][k] for split in SCORED}, facts={"neighbours": facts})
 

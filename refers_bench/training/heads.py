@@ -174,6 +174,14 @@ def undefined(labels_nK: Floats) -> tuple[str, ...]:
     )
 
 
+def principal_axes(
+    x_ND: Floats, *, rows_n: npt.NDArray[np.int64], components: int, device: str | torch.device = "cpu"
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean (D) of some rows' features, as they come, and their first principal axes as columns (D, components)."""
+    design = _Design(x_ND, rows_n, False, components, torch.device(device))
+    return design.mean_D.cpu().numpy(), design.axes_DR.cpu().numpy()
+
+
 class _Design:
     """A group's features in their principal axes.
 
@@ -363,7 +371,11 @@ def _direction(design: _Design, gradient: Tensor, weight_nM: Tensor, reg_P1: Ten
 
 
 def _step_length(
-    design: _Design, at: tuple[Tensor, Tensor], logits: tuple[Tensor, Tensor], data: tuple[Tensor, Tensor], slope: Tensor
+    design: _Design,
+    at: tuple[Tensor, Tensor],
+    logits: tuple[Tensor, Tensor],
+    data: tuple[Tensor, Tensor],
+    slope: Tensor,
 ) -> Tensor:
     """Share of each direction that is taken: halved until the objective falls enough (Armijo)."""
     (w_PM, d_PM), (z_nM, dz_nM), (sign_nM, c_M) = at, logits, data
