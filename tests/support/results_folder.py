@@ -79,9 +79,14 @@ class Folder:
         footnotes: Sequence[str] = (),
         synthetic: bool = False,
         reason: str = "a later version",
+        evaluation: str = "finetune",
+        folds: int = 0,
     ) -> str:
         """One planned cell in some state; returns its key."""
-        key = f"{method}+{dataset}-{task}-{ratio:g}-{seed}".replace(".", "_").replace("/", "_")
+        column = f"{dataset}-{task}-{ratio:g}" + (
+            f"-{evaluation}-{folds}" if (evaluation, folds) != ("finetune", 0) else ""
+        )
+        key = f"{method}+{column}-{seed}".replace(".", "_").replace("/", "_")
         spec = {"kind": "finetune", "method": method, "classes": list(aucs or CLASSES), "prepare": "p" * 20}
         self.job(key, spec=spec, needs=list(needs), unavailable=reason if state == "unavailable" else "")
         self.lock["cells"].append(
@@ -95,6 +100,8 @@ class Folder:
                 "key": key,
                 "synthetic": synthetic,
                 "footnotes": list(footnotes),
+                "evaluation": evaluation,
+                "folds": folds,
             }
         )
         if state == "done":
