@@ -39,8 +39,8 @@ NO_POSITIVES, NO_NEGATIVES, NO_LABELS = "no positive training rows", "no negativ
 
 #: Heads are exact to this share of the length of their weights (see `_solve`).
 TOLERANCE = 1e-5
-#: Values of a group's features held in memory, in float64 and float32 (192 MiB); larger groups are read in blocks.
-HELD = 1 << 24
+#: Values of a group's features held in memory, in float64 and float32 (96 MiB); larger groups are read in blocks.
+HELD = 1 << 23
 #: Values of a block of features, and of the logits of the heads that are fitted at a time (32 MiB in float64 each).
 BLOCK = 1 << 22
 NEWTON_STEPS, CONJUGATE_STEPS, HALVINGS = 200, 200, 40
@@ -133,11 +133,11 @@ def fit_logistic(
         ArithmeticError: a head did not converge in `NEWTON_STEPS` steps.
 
     Source:
-        objective: scikit-learn, `LogisticRegression`; method: Nocedal and Wright, Numerical Optimization, algorithm 7.1.
+        objective: scikit-learn, `LogisticRegression`; method: Nocedal and Wright, Numerical Optimization, chapter 7.1.
     """
     shared: dict[bytes, list[int]] = {}
     for number, group in enumerate(groups):
-        _check(group)
+        check(group)
         shared.setdefault(np.asarray(group.rows_n, np.int64).tobytes(), []).append(number)
     found: dict[int, Heads] = {}
     for members in shared.values():
@@ -157,7 +157,12 @@ def fit_logistic(
     return [found[number] for number in range(len(groups))]
 
 
-def _check(group: Group) -> None:
+def check(group: Group) -> None:
+    """Refuse a group without rows, or with labels of another shape or value.
+
+    Raises:
+        ValueError: it is one.
+    """
     labels_nK = np.asarray(group.labels_nK, np.float64)
     if labels_nK.ndim != 2 or len(labels_nK) != len(group.rows_n) or not len(group.rows_n):
         raise ValueError(f"{len(group.rows_n)} training rows, labels of shape {labels_nK.shape}")
@@ -248,37 +253,35 @@ class _Design:
         else:
             yield from self._read(dtype)
 
-    def out(self, w_RM: Tensor) -> Tensor:
+    def out(self, w_MR: Tensor) -> Tensor:
         """Weights in principal axes, for the features of `blocks`."""
-        return w_RM if self._held else self.axes_DR.to(w_RM.dtype) @ w_RM
+        return w_MR if self._held else w_MR @ self.axes_DR.T.to(w_MR.dtype)
 
-    def back(self, g_XM: Tensor) -> Tensor:
+    def back(self, g_MX: Tensor) -> Tensor:
         """Gradient for the features of `blocks`, in principal axes: the transpose of `out`."""
-        return g_XM if self._held else self.axes_DR.T.to(g_XM.dtype) @ g_XM
+        return g_MX if self._held else g_MX @ self.axes_DR.to(g_MX.dtype)
 
-    def logits(self, w_PM: Tensor) -> Tensor:
-        """Logits of all rows (n, M); the last row of the weights is the bias."""
-        weights = self.out(w_PM[:-1])
-        return torch.cat([x @ weights + w_PM[-1] for _, x in self.blocks(w_PM.dtype)])
+    def logits(self, w_MP: Tensor) -> Tensor:
+        """Logits of all rows (M, n); a head's last weight is the bias."""
+        weights = self.out(w_MP[:, :-1])
+        return torch.cat([weights @ x.T + w_MP[:, -1:] for _, x in self.blocks(w_MP.dtype)], dim=1)
 
-    def product(self, of: Callable[[slice], Tensor]) -> Tensor:
-        """Features and a column of ones, transposed, times a matrix (n, M) that is asked for block by block: (P, M)."""
-        total: Tensor | None = None
-        for part, x in self.blocks(torch.float64):
-            value = of(part)
-            here = torch.cat([x.T @ value, value.sum(0, keepdim=True)])
-            total = here if total is None else total + here
-        assert total is not None
-        return torch.cat([self.back(total[:-1]), total[-1:]])
+    def gradient(self, value_Mn: Tensor) -> Tensor:
+        """Sum over the rows of their features, and of 1, times a value of each head and row: (M, P)."""
+        return self._summed(lambda part, x: value_Mn[:, part], value_Mn.dtype)
 
-    def curvature(self, weight_nM: Tensor, d_PM: Tensor) -> Tensor:
-        """Second derivative of the losses, with weights of the rows, times a direction: (P, M)."""
-        direction, total = self.out(d_PM[:-1]), torch.zeros(())
-        for part, x in self.blocks(d_PM.dtype):
-            value = (x @ direction).add_(d_PM[-1]).mul_(weight_nM[part])
-            here = torch.cat([x.T @ value, value.sum(0, keepdim=True)])
-            total = here if part.start == 0 else total + here
-        return torch.cat([self.back(total[:-1]), total[-1:]])
+    def curvature(self, weight_Mn: Tensor, d_MP: Tensor) -> Tensor:
+        """Second derivative of the losses, given its weight of each row, times a direction: (M, P)."""
+        direction, bias = self.out(d_MP[:, :-1]), d_MP[:, -1:]
+        return self._summed(lambda part, x: (direction @ x.T).add_(bias).mul_(weight_Mn[:, part]), d_MP.dtype)
+
+    def _summed(self, of: Callable[[slice, Tensor], Tensor], dtype: torch.dtype) -> Tensor:
+        features, ones = [], []
+        for part, x in self.blocks(dtype):
+            value = of(part, x)
+            features.append(value @ x)
+            ones.append(value.sum(1, keepdim=True))
+        return torch.cat([self.back(sum(features[1:], features[0])), sum(ones[1:], ones[0])], dim=1)
 
 
 def _fit_classes(design: _Design, labels_nK: npt.NDArray[np.float64], c_C: npt.NDArray[np.float64]) -> Heads:
@@ -288,112 +291,116 @@ def _fit_classes(design: _Design, labels_nK: npt.NDArray[np.float64], c_C: npt.N
     weight_CKD = np.full((len(c_C), len(reasons), len(design.mean_D)), np.nan)
     bias_CK = np.full(weight_CKD.shape[:2], np.nan)
     # A label's sign: -1 positive, 1 negative, 0 unknown. Then a loss is softplus(sign * logit).
-    signs = torch.from_numpy(np.nan_to_num(1 - 2 * labels_nK, nan=0.0)).to(design.device, torch.int8)
-    columns = [(c, k) for c in range(len(c_C)) for k in usable]
+    sign_Kn = torch.from_numpy(np.nan_to_num(1 - 2 * labels_nK.T, nan=0.0)).to(design.device, torch.int8)
+    heads = [(c, k) for c in range(len(c_C)) for k in usable]
     step = max(1, BLOCK // design.count)
-    for first in range(0, len(columns), step):
-        at_c, at_k = map(list, zip(*columns[first : first + step], strict=True))
-        c_M = torch.from_numpy(c_C[at_c]).to(design.device)
-        w_PM = _solve(design, signs[:, at_k], c_M)
-        weight_DM = design.inverse_D[:, None] * (design.axes_DR @ w_PM[:-1])
-        weight_CKD[at_c, at_k] = weight_DM.T.cpu().numpy()
-        bias_CK[at_c, at_k] = (w_PM[-1] - design.mean_D @ weight_DM).cpu().numpy()
+    for first in range(0, len(heads), step):
+        at_c, at_k = map(list, zip(*heads[first : first + step], strict=True))
+        w_MP = _solve(design, sign_Kn[at_k], torch.from_numpy(c_C[at_c]).to(design.device)[:, None])
+        weight_MD = w_MP[:, :-1] @ design.axes_DR.T * design.inverse_D
+        weight_CKD[at_c, at_k] = weight_MD.cpu().numpy()
+        bias_CK[at_c, at_k] = (w_MP[:, -1] - weight_MD @ design.mean_D).cpu().numpy()
     return Heads(weight_CKD=weight_CKD, bias_CK=bias_CK, undefined=reasons)
 
 
-def _solve(design: _Design, sign_nM: Tensor, c_M: Tensor) -> Tensor:
-    """Minimise each column's objective: weights in principal axes and, last, the bias (P, M).
+def _solve(design: _Design, sign_Mn: Tensor, c_M1: Tensor) -> Tensor:
+    """Minimise each head's objective: weights in principal axes and, last, the bias (M, P).
 
-    A column is done when its Newton decrement (the length of the remaining step, measured by the Hessian) is at most
+    A head is done when its Newton decrement (the length of the remaining step, measured by the Hessian) is at most
     `TOLERANCE` of its weights' length. The Hessian is the identity plus a positive matrix, so the distance to the
     minimum is not larger; and the step is still taken.
     """
-    reg_P1 = torch.ones(len(design.squares_R) + 1, 1, dtype=torch.float64, device=design.device)
-    reg_P1[-1] = 0
-    found = torch.zeros(len(reg_P1), len(c_M), dtype=torch.float64, device=design.device)
-    active, w_PM, z_nM = torch.arange(len(c_M), device=design.device), found.clone(), found.new_zeros(sign_nM.shape)
+    reg_P = torch.ones(len(design.squares_R) + 1, dtype=torch.float64, device=design.device)
+    reg_P[-1] = 0
+    found = torch.zeros(len(c_M1), len(reg_P), dtype=torch.float64, device=design.device)
+    active, w_MP, z_Mn = torch.arange(len(c_M1), device=design.device), found.clone(), found.new_zeros(sign_Mn.shape)
     for number in range(NEWTON_STEPS):
         dtype = torch.float32 if number < PATIENCE else torch.float64
-        gradient = reg_P1 * w_PM + c_M * design.product(lambda part: sign_nM[part] * _share(z_nM, sign_nM, part))
-        d_PM = _direction(design, gradient, _row_weights(z_nM, sign_nM, c_M, dtype), reg_P1)
-        slope_M = -(gradient * d_PM).sum(0)
-        dz_nM = design.logits(d_PM)
-        scale_M = _step_length(design, (w_PM, d_PM), (z_nM, dz_nM), (sign_nM, c_M), slope_M)
-        w_PM, z_nM = w_PM + scale_M * d_PM, z_nM.addcmul_(dz_nM, scale_M)
-        found[:, active] = w_PM
-        length_M = (reg_P1 * w_PM).square().sum(0)
+        gradient = reg_P * w_MP + c_M1 * design.gradient((z_Mn * sign_Mn).sigmoid_().mul_(sign_Mn))
+        p_Mn = z_Mn.sigmoid().to(dtype)
+        weight_Mn = p_Mn.mul_(1 - p_Mn).mul_(sign_Mn.abs()).mul_(c_M1.to(dtype))
+        d_MP = _direction(design, gradient, weight_Mn, reg_P)
+        fall_M1, dz_Mn = -(gradient * d_MP).sum(1, keepdim=True), design.logits(d_MP)
+        share_M1 = _step_length((w_MP, d_MP), (z_Mn, dz_Mn), sign_Mn, c_M1, fall_M1)
+        w_MP, z_Mn = w_MP + share_M1 * d_MP, z_Mn.addcmul_(dz_Mn, share_M1)
+        found[active] = w_MP
         # The second term is the rounding of the objective: all that is left where no weight differs from 0.
-        going = (scale_M < 1) | (slope_M > TOLERANCE**2 * length_M + 1e-14 * c_M * design.count)
+        enough = TOLERANCE**2 * w_MP[:, :-1].square().sum(1, keepdim=True) + 1e-14 * c_M1 * design.count
+        going = ((share_M1 < 1) | (fall_M1 > enough)).squeeze(1)
         if not going.any():
             return found
         if not going.all():
-            active, w_PM, c_M = active[going], w_PM[:, going], c_M[going]
-            z_nM, sign_nM = z_nM[:, going], sign_nM[:, going]
-    raise ArithmeticError(f"{int(going.sum())} logistic regressions did not converge in {NEWTON_STEPS} Newton steps")
+            active, w_MP, z_Mn, sign_Mn, c_M1 = (part[going] for part in (active, w_MP, z_Mn, sign_Mn, c_M1))
+    raise ArithmeticError(f"{len(active)} logistic regressions did not converge in {NEWTON_STEPS} Newton steps")
 
 
-def _share(z_nM: Tensor, sign_nM: Tensor, part: slice) -> Tensor:
-    """Probability of the label that a row does not have."""
-    return torch.sigmoid(z_nM[part] * sign_nM[part])
+def _direction(design: _Design, gradient: Tensor, weight_Mn: Tensor, reg_P: Tensor) -> Tensor:
+    """Newton directions by preconditioned conjugate gradients, to a tenth: float64 (M, P).
 
-
-def _row_weights(z_nM: Tensor, sign_nM: Tensor, c_M: Tensor, dtype: torch.dtype) -> Tensor:
-    """C p (1 - p) of each row, 0 where the label is unknown."""
-    p = torch.sigmoid(z_nM)
-    return (p.mul_(1 - p)).mul_(c_M).mul_(sign_nM.abs()).to(dtype)
-
-
-def _direction(design: _Design, gradient: Tensor, weight_nM: Tensor, reg_P1: Tensor) -> Tensor:
-    """Newton direction by preconditioned conjugate gradients, to a tenth: float64 (P, M)."""
-    dtype, sums_M = weight_nM.dtype, weight_nM.sum(0, dtype=torch.float64)
+    Args:
+        design: features.
+        gradient: float64 (M, P).
+        weight_Mn: C p (1 - p) of each row, 0 where the label is unknown; its type is that of the computation.
+        reg_P: 1, and 0 for the bias.
+    """
+    dtype, sums_M1 = weight_Mn.dtype, weight_Mn.sum(1, keepdim=True, dtype=torch.float64)
     squares_P = torch.cat([design.squares_R, design.squares_R.new_tensor([design.count])])
-    diagonal = (reg_P1 + squares_P[:, None] * sums_M / design.count).clamp(min=1e-30)
-    # Scaled by the preconditioner on both sides and to length 1: float32 never leaves its range.
-    root = diagonal.rsqrt()
-    length_M = (gradient * root).norm(dim=0).clamp(min=1e-300)
-    residual = (-gradient * root / length_M).to(dtype)
-    root32, identity = root.to(dtype), (reg_P1 * root.square()).to(dtype)
-    step, direction = torch.zeros_like(residual), residual
-    square_M = residual.square().sum(0)
-    going = square_M > 0
+    # The preconditioner is applied on both sides, and gradients have length 1: float32 never leaves its range.
+    root = (reg_P + squares_P * sums_M1 / design.count).clamp(min=1e-30).rsqrt()
+    length_M1 = (gradient * root).norm(dim=1, keepdim=True).clamp(min=1e-300)
+    residual, root32 = (-gradient * root / length_M1).to(dtype), root.to(dtype)
+    identity, found, active = (
+        root32.square() * reg_P.to(dtype),
+        torch.zeros_like(residual),
+        torch.arange(len(root), device=root.device),
+    )
+    step, direction, square_M1 = found.clone(), residual, residual.square().sum(1, keepdim=True)
     for _ in range(CONJUGATE_STEPS):
-        product = identity * direction + root32 * design.curvature(weight_nM, root32 * direction)
-        bend_M = (direction * product).sum(0)
-        going = going & (bend_M > 0)
-        scale_M = torch.where(going, square_M / bend_M, 0.0)
-        step, residual = step + scale_M * direction, residual - scale_M * product
-        before_M, square_M = square_M, residual.square().sum(0)
-        going = going & (square_M > 0.01)
-        if not going.any():
+        product = identity * direction + root32 * design.curvature(weight_Mn, root32 * direction)
+        bend_M1 = (direction * product).sum(1, keepdim=True)
+        # Without curvature (rounding, or a gradient of 0) the step stays as it is.
+        share_M1 = torch.where(bend_M1 > 0, square_M1 / bend_M1, 0.0)
+        step, residual = step + share_M1 * direction, residual - share_M1 * product
+        before_M1, square_M1 = square_M1, residual.square().sum(1, keepdim=True)
+        direction = residual + square_M1 / before_M1.clamp(min=1e-30) * direction
+        going = ((square_M1 > 0.01) & (bend_M1 > 0)).squeeze(1)
+        left = int(going.sum())
+        found[active] = step
+        if not left:
             break
-        direction = residual + square_M / before_M.clamp(min=1e-30) * direction
-    return step.double() * root * length_M
+        if left < 0.9 * len(going):
+            state = (active, step, residual, direction, square_M1, root32, identity, weight_Mn)
+            active, step, residual, direction, square_M1, root32, identity, weight_Mn = (part[going] for part in state)
+    return found.double() * root * length_M1
 
 
 def _step_length(
-    design: _Design,
-    at: tuple[Tensor, Tensor],
-    logits: tuple[Tensor, Tensor],
-    data: tuple[Tensor, Tensor],
-    slope: Tensor,
+    weights: tuple[Tensor, Tensor], logits: tuple[Tensor, Tensor], sign_Mn: Tensor, c_M1: Tensor, fall_M1: Tensor
 ) -> Tensor:
-    """Share of each direction that is taken: halved until the objective falls enough (Armijo)."""
-    (w_PM, d_PM), (z_nM, dz_nM), (sign_nM, c_M) = at, logits, data
-    parts = [slice(first, first + design._step) for first in range(0, design.count, design._step)]
+    """Share of each direction that is taken, (M, 1): halved until the objective falls enough (Armijo).
 
-    def objective(scale_M: Tensor) -> Tensor:
-        losses = [softplus((z_nM[part] + scale_M * dz_nM[part]) * sign_nM[part]).sum(0) for part in parts]
-        return (w_PM + scale_M * d_PM)[:-1].square().sum(0) / 2 + c_M * torch.stack(losses).sum(0)
+    Args:
+        weights: those of now, and directions (M, P).
+        logits: those of now, and of the directions (M, n).
+        sign_Mn: -1 positive, 1 negative, 0 unknown.
+        c_M1: inverse strengths of the penalty.
+        fall_M1: fall of the objective by the whole step, if it were linear.
+    """
+    (w_MP, d_MP), (z_Mn, dz_Mn) = weights, logits
 
-    scale_M = torch.ones_like(c_M)
-    start = objective(torch.zeros_like(c_M))
+    def objective(share_M1: Tensor) -> Tensor:
+        losses_M1 = softplus(torch.addcmul(z_Mn, dz_Mn, share_M1).mul_(sign_Mn)).sum(1, keepdim=True)
+        return (w_MP + share_M1 * d_MP)[:, :-1].square().sum(1, keepdim=True) / 2 + c_M1 * losses_M1
+
+    share_M1 = torch.ones_like(c_M1)
+    start_M1 = objective(torch.zeros_like(c_M1))
     for _ in range(HALVINGS):
         # Near the minimum the fall is below the objective's rounding.
-        high = objective(scale_M) > start - 1e-4 * scale_M * slope + 1e-13 * start
+        high = objective(share_M1) > start_M1 - 1e-4 * share_M1 * fall_M1 + 1e-13 * start_M1
         if not high.any():
             break
-        scale_M = torch.where(high, scale_M / 2, scale_M)
-    return scale_M
+        share_M1 = torch.where(high, share_M1 / 2, share_M1)
+    return share_M1
 
 
 # --- choosing and scoring -------------------------------------------------------------------------------------------
