@@ -25,7 +25,7 @@ VERSION = 1
 #: The archive's own description, and the results folder inside of it.
 ABOUT, RESULTS = "bundle.json", "results"
 #: Jobs whose whole result travels: figures and what they were computed from, no pixels, reports or weights.
-WHOLE = ("finetune", "import")
+WHOLE = ("finetune", "frozen", "out_of_fold", "import")
 #: Files of those jobs, and of the others.
 _FILES = (FILE, "metrics.parquet", "history.parquet", "subset.json", "run.json")
 _OTHER_FILES = ("history.parquet", "run.json")

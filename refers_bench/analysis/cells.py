@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, SeedRun
+from refers_bench.evaluations import DEFAULT, suffix
 from refers_bench.store.plan import Cell, cell_name
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Target:
-    """A table column: what is fine-tuned on and tested."""
+    """A table column: what is trained on and tested, and how; see `refers_bench.store.plan.Cell`."""
 
     dataset: str
     task: str
     label_ratio: float
+    evaluation: str = DEFAULT
+    folds: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """What sets it apart from fine-tuning on the dataset's own split: ", linear probe, 5 folds"; '' for nothing."""
+        return suffix(self.evaluation, self.folds)
+
+
+#: Fields of a cell that name its column.
+TARGET = tuple(one.name for one in fields(Target))
 
 
 class ClassMetric(NamedTuple):
@@ -110,7 +122,7 @@ class PlannedRun:
         return cls(
             method=cell.method,
             label=cell.label,
-            target=Target(dataset=cell.dataset, task=cell.task, label_ratio=cell.label_ratio),
+            target=Target(**{name: getattr(cell, name) for name in TARGET}),
             synthetic=cell.synthetic,
             footnotes=cell.footnotes,
             run=run,
@@ -127,4 +139,5 @@ class PlannedRun:
     def name(self) -> str:
         """Human name: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
         where = self.target
-        return cell_name(self.method, where.dataset, where.task, where.label_ratio, self.run.seed)
+        own = (self.method, where.dataset, where.task, where.label_ratio, self.run.seed)
+        return cell_name(*own, evaluation=where.evaluation, folds=where.folds)

@@ -45,7 +45,7 @@ def chosen(cells: Iterable[PlannedRun]) -> tuple[tuple[PlannedRun, ...], tuple[P
 
 
 def _as_best(cell: PlannedRun, *, decided: bool, rivals: Sequence[str]) -> PlannedRun:
-    where = f"{cell.target.dataset} {cell.target.task} {cell.target.label_ratio * 100:g} %"
+    where = f"{cell.target.dataset} {cell.target.task} {cell.target.label_ratio * 100:g} %{cell.target.suffix}"
     if decided:
         note = f"{where}: {cell.method} has the best AUC on validation, before {', '.join(rivals)}"
         return replace(cell, method=cell.best_of, footnotes=(*cell.footnotes, note))

@@ -217,6 +217,8 @@ def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
         "dataset": planned.target.dataset,
         "task": planned.target.task,
         "label_ratio": planned.target.label_ratio,
+        "evaluation": planned.target.evaluation,
+        "folds": planned.target.folds,
         "seed": planned.run.seed,
         "synthetic": planned.synthetic,
     }

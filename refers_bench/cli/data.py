@@ -98,7 +98,7 @@ class _Source:
     def preparation(self, index: pd.DataFrame, *, size: int) -> dict[str, Any]:
         """The specification of the preparation of all these images, equal to the one that planning makes."""
         from refers_bench.data.index import digest
-        from refers_bench.plan.expand import IMPL
+        from refers_bench.plan.graph import IMPL
 
         return {
             "kind": "prepare",

@@ -198,7 +198,7 @@ def _memory(plan: Plan, forecast: Forecast) -> str:
 
 
 def _disk(forecast: Forecast, results: Path) -> str:
-    names = {"prepare": "pixels", "pretrain": "checkpoints", "finetune": "predictions", "discover": "visual words"}
+    names = {"prepare": "pixels", "pretrain": "checkpoints", "finetune": "predictions", "frozen": "predictions"}
     parts = [f"{names.get(one.name, one.name)} {size(one.disk_bytes)}" for one in by_kind(forecast) if one.disk_bytes]
     place = next(folder for folder in (results, *results.parents) if folder.exists())
     return f"{', '.join(parts) or 'next to nothing'}; {size(shutil.disk_usage(place).free)} free"

@@ -131,7 +131,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     found = findings(load(settings.results, name))
     click.echo(f"{len(found)} findings about the files; facts, not judgements:" if found else "no findings")
     for one in found:
-        where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %"
+        where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %{one.target.suffix}"
         classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)
         names = " and ".join(one.runs) if len(one.runs) < 3 else ", ".join(one.runs)
         click.echo(f"  {printable(f'{where}: {names}: {one.text}{classes}')}")

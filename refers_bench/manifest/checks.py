@@ -106,7 +106,7 @@ class _Checks:
 
     def of_targets(self) -> Iterator[Problem]:
         first: dict[str, int] = {}
-        cells: set[tuple[str, str, float]] = set()
+        cells: set[tuple[Any, ...]] = set()
         for i, target in self.targets:
             name, here = target.dataset, ("targets", i)
             yield from self.of_plugin("dataset", name, target.params, here, "dataset")
@@ -124,11 +124,12 @@ class _Checks:
                 if task not in known:
                     yield self.document.unknown((*here, "tasks", j), f"task of {name}", task, known)
                 for k, ratio in enumerate(target.label_ratios):
-                    if (name, task, ratio) in cells:
+                    asked = {(name, task, ratio, way, target.folds) for way in target.evaluation}
+                    if asked & cells:
                         found = f"{name} {task} at {ratio * 100:g}% is asked for twice"
                         twice = ("tasks", j) if task in target.tasks[:j] else ("label_ratios", k)
                         yield self.document.problem((*here, *twice), found, allowed="each task and label ratio once")
-                    cells.add((name, task, ratio))
+                    cells |= asked
 
     def of_data(self, content: Any) -> Iterator[Problem]:
         used = {target.dataset for _, target in self.targets} | ({self.source.dataset} if self.source else set())

@@ -18,7 +18,7 @@ Word = Annotated[str, Field(pattern=r"^\S+$")]
 #: One line of a shell script.
 Line = Annotated[str, Field(pattern=r"^[^\n]+$")]
 #: Kinds of jobs that may have resources of their own.
-Kind = Literal["prepare", "discover", "pretrain", "finetune"]
+Kind = Literal["prepare", "discover", "pretrain", "finetune", "features", "heads", "frozen", "out_of_fold"]
 
 
 class SlurmResources(Part):

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 Count = Annotated[int, Field(ge=1)]
@@ -22,6 +22,13 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 AtMostOne = Annotated[float, Field(gt=0, le=1)]
 Size = Annotated[int, Field(ge=16, le=2048)]
 Reading = Literal["paper", "official_code"]
+
+
+def growing(values: list[Any]) -> list[Any]:
+    """A list in ascending order that holds nothing twice."""
+    if values != sorted(set(values)):
+        raise ValueError("each value once, in ascending order")
+    return values
 
 
 class Section(BaseModel):
@@ -153,6 +160,24 @@ class FinetuneSection(TrainingSection):
     loss: Literal["bce"]
 
 
+class FrozenSection(Section):
+    """Evaluation of an encoder that is not trained further; see `refers_bench.training.heads`.
+
+    `components` principal components of the features are classified, 0 for all features; `grid` holds values of C, the
+    inverse strength of the L2 penalty; `neighbours` values of k. An attentive probe is trained as `finetune` says, but
+    with AdamW and the rate and weight decay given here.
+    """
+
+    readout: Literal["auto", "cls", "mean", "cls_mean", "last4_cls"]
+    components: Whole
+    grid: Annotated[list[Positive], Field(min_length=1), AfterValidator(growing)]
+    neighbours: Annotated[list[Count], Field(min_length=1), AfterValidator(growing)]
+    temperature: Positive
+    attentive_heads: Count
+    attentive_learning_rate: Positive
+    attentive_weight_decay: NotNegative
+
+
 class ProtocolSchema(Section):
     """All constants of a resolved protocol."""
 
@@ -160,6 +185,7 @@ class ProtocolSchema(Section):
     network: NetworkSection
     pretrain: PretrainSection
     finetune: FinetuneSection
+    frozen: FrozenSection
 
 
 def _constants(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -16,7 +16,7 @@ from refers_bench.manifest import yaml_text
 from refers_bench.manifest.protocol_schema import CONSTANTS, ProtocolSchema, clashes, in_specifications
 
 FOLDER = Path(__file__).parents[1] / "protocols"
-SECTIONS = ("image", "network", "pretrain", "finetune")
+SECTIONS = ("image", "network", "pretrain", "finetune", "frozen")
 
 
 @dataclass(frozen=True, kw_only=True)

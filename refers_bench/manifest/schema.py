@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from refers_bench import plugins
 from refers_bench.errors import nearest
+from refers_bench.evaluations import DEFAULT, Evaluation
 from refers_bench.manifest.cluster_schema import SlurmPart
 from refers_bench.manifest.part import Duration, Name, Part, empty, optional
 from refers_bench.manifest.ray_schema import RayPart
@@ -21,6 +22,18 @@ def share(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ValueError("a share in (0, 1] or a percentage such as 1%")
     return float(value)
+
+
+def unique(values: list[Any]) -> list[Any]:
+    """A list that names nothing twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("each of them once")
+    return values
+
+
+def listed(value: Any) -> Any:
+    """A single name as a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 #: The environment holds roots in capitals, so their names have none.
@@ -64,6 +77,7 @@ class MethodPart(Part):
         "rows with the same value compete for one row of that name: the best on validation in each column"
     )
     targets: list[str] | None = optional("datasets of 'targets' that this row is for; all by default", min_length=1)
+    evaluation: Evaluation | None = optional("of this row, whatever its columns are for; footnoted")
     pretrain_seeds: list[Seed] = optional(
         "one pre-training for all seeds, or one for each seed, in their order", [0], min_length=1
     )
@@ -76,6 +90,16 @@ class TargetPart(Part):
     params: dict[str, Any] = Field(default_factory=dict)
     tasks: list[str] = Field(min_length=1)
     label_ratios: list[Ratio] = optional("shares of the training images: 1%, 10%, 0.5, 100%", [1.0], min_length=1)
+    evaluation: Annotated[
+        list[Evaluation], BeforeValidator(listed, json_schema_input_type=str | list[str]), AfterValidator(unique)
+    ] = optional(
+        "one or several, a column each: the whole network is fine-tuned, or its frozen features are read out",
+        [DEFAULT],
+        min_length=1,
+    )
+    folds: Annotated[int, Field(ge=3, le=100)] | None = optional(
+        "of a patient-wise cross-validation in place of the dataset's own split; every image is scored once"
+    )
 
 
 #: Further attempts by failure category; a manifest changes those that it names. A job that ran out of memory is retried
@@ -154,9 +178,7 @@ class ManifestSchema(Part):
     @field_validator("seeds", "tables", "include")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("each of them once")
-        return values
+        return unique(values)
 
 
 def json_schema() -> dict[str, Any]:

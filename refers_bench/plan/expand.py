@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugins
+from refers_bench.evaluations import DEFAULT, TITLES
 from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.protocols import Value
@@ -15,11 +16,11 @@ from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
 from refers_bench.plan import fairness, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
-from refers_bench.plan.lock import Cell, Job, Plan, cell_name
+from refers_bench.plan.evaluation import Evaluated
+from refers_bench.plan.graph import Graph, specification
+from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.store.collection import without_collection
 
-#: Version of the recipes themselves: raised when loop, evaluation or preparation change numbers.
-IMPL = {"prepare": 1, "discover": 1, "pretrain": 4, "finetune": 3}
 #: Version of a crop, where it is not the first: raised instead of a recipe that others use, too, so that these stand.
 CROP_IMPL = {"resized": 2, "none": 2}
 
@@ -71,11 +72,6 @@ class _Row:
         )
 
 
-def _spec(kind: str, **values: Any) -> dict[str, Any]:
-    """A specification: all that decides a job's result."""
-    return {"kind": kind, "recipe": IMPL[kind], **values}
-
-
 class _Expansion:
     """Collects jobs while walking methods x targets."""
 
@@ -83,7 +79,7 @@ class _Expansion:
         self.manifest, self.content, self.cache = manifest, manifest.content, cache
         self.roots = with_files(roots, manifest.content.files, manifest.path.parent)
         self.rows = [_Row.of(part, preset=manifest.content.protocol.preset) for part in manifest.content.methods]
-        self.jobs: dict[str, Job] = {}
+        self.graph = Graph()
         self.cells: list[Cell] = []
         self.values: dict[str, dict[str, Any]] = {}
         self.data: dict[str, PlannedData] = {}
@@ -104,7 +100,7 @@ class _Expansion:
             title=self.content.title,
             manifest_path=str(self.manifest.path),
             manifest=self.content.model_dump(mode="json", exclude_defaults=True),
-            jobs=tuple(self.jobs.values()),
+            jobs=tuple(self.graph.jobs.values()),
             cells=tuple(self.cells),
             values=self.values,
             roots=names | {name: name for name in self.weights},
@@ -128,7 +124,14 @@ class _Expansion:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""
         preset, overrides = self.content.protocol.preset, self.manifest.overrides
         common = protocols.resolve(preset, overrides)
-        self.values = {name: value.recorded() for name, value in common.items()}
+        ways = [
+            row.part.evaluation or way
+            for row in self.rows
+            for target in self.content.targets
+            for way in target.evaluation
+        ]
+        unused = "frozen." if all(way == DEFAULT for way in ways) else " "
+        self.values = {name: value.recorded() for name, value in common.items() if not name.startswith(unused)}
         for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
@@ -193,36 +196,9 @@ class _Expansion:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def add(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        *,
-        needs: Sequence[Job] = (),
-        unavailable: str = "",
-        texts: Mapping[str, str] | None = None,
-    ) -> Job:
-        """The job of a specification, which is made once.
-
-        Args:
-            name: for people.
-            spec: all that decides the result.
-            needs: jobs whose results it reads; what makes one of them unavailable does so with this one.
-            unavailable: why it cannot run here.
-            texts: canonical texts of the values that many specifications have in common, made once for all of them.
-        """
-        known = texts or {}
-        own = {name: identity.canonical_json(value) for name, value in spec.items() if name not in known}
-        key = identity.key_of({**known, **own})
-        if key not in self.jobs:
-            needed = tuple([need.key for need in needs])
-            why = next(filter(None, (unavailable, *(need.unavailable for need in needs))), "")
-            self.jobs[key] = Job(key=key, kind=spec["kind"], name=name, needs=needed, spec=spec, unavailable=why)
-        return self.jobs[key]
-
     def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
-        spec = _spec(
+        spec = specification(
             "prepare",
             dataset=dataset,
             params=data.params,
@@ -233,7 +209,7 @@ class _Expansion:
         )
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
-        job = self.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        job = self.graph.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
         self.images[job.key] = data.images - len(gone)
         return job, data
 
@@ -256,7 +232,7 @@ class _Expansion:
         some = {"weights": found, "discover": words, "loading": loading, "crop_impl": crop}
         own |= {name: value for name, value in some.items() if value}
         common = {name: sections[name] for name in ("network", "image", kind)}
-        return _spec(kind, method=row.part.id, params=row.params, impl=row.plugin.impl, **common, **own)
+        return specification(kind, method=row.part.id, params=row.params, impl=row.plugin.impl, **common, **own)
 
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
@@ -276,13 +252,13 @@ class _Expansion:
         key = words[0].key if words else ""
         spec = self.training("pretrain", row, sections, found, key, seed=seed, source=drawn_from)
         unavailable = row.unavailable or self.source_lacks(row) or images.unavailable or missing
-        return self.add(f"pretrain.{place}", spec, needs=(images, *words), unavailable=unavailable)
+        return self.graph.add(f"pretrain.{place}", spec, needs=(images, *words), unavailable=unavailable)
 
     def discovery(self, row: _Row, name: str, drawn_from: Mapping[str, Any], images: Job, seed: int) -> tuple[Job, ...]:
         """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
         if row.plugin.discovery is None:
             return ()
-        spec = _spec(
+        spec = specification(
             "discover",
             method=row.part.id,
             impl=row.plugin.impl,
@@ -290,7 +266,7 @@ class _Expansion:
             seed=seed,
             source={name: drawn_from[name] for name in ("dataset", "params", "prepare")},
         )
-        return (self.add(name, spec, needs=(images,), unavailable=row.unavailable),)
+        return (self.graph.add(name, spec, needs=(images,), unavailable=row.unavailable),)
 
     def source_lacks(self, row: _Row) -> str:
         source = self.content.source.dataset
@@ -308,6 +284,24 @@ class _Expansion:
         found, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
         if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
+        training = {}
+        for task in target.tasks:
+            classes = list(dataset.tasks[task].classes)
+            own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
+            training[task] = self.training("finetune", row, sections, found, "", **own)
+        common = ("method", "params", "impl", "network", "image", "weights", "loading")
+        evaluated = Evaluated(
+            graph=self.graph,
+            row=row.name,
+            target=target,
+            own=row.part.evaluation or "",
+            images=images,
+            encoders=tuple(encoders),
+            training=training,
+            encoder={name: value for name, value in training[target.tasks[0]].items() if name in common},
+            frozen=sections["frozen"],
+            unavailable=row.unavailable or missing,
+        )
         where: dict[str, Any] = {
             "method": row.name,
             "label": row.part.label or row.plugin.label,
@@ -315,22 +309,9 @@ class _Expansion:
             "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
+            "folds": target.folds or 0,
         }
-        for task in target.tasks:
-            classes = list(dataset.tasks[task].classes)
-            own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
-            common = self.training("finetune", row, sections, found, "", **own)
-            texts = {name: identity.canonical_json(value) for name, value in common.items()}
-            for ratio in target.label_ratios:
-                for seed, encoder in encoders:
-                    job = self.add(
-                        cell_name(row.name, target.dataset, task, ratio, seed),
-                        {**common, "label_ratio": ratio, "seed": seed, "pretrain": encoder.key if encoder else None},
-                        needs=(images, encoder) if encoder else (images,),
-                        unavailable=row.unavailable or missing,
-                        texts=texts,
-                    )
-                    self.cells.append(Cell(**where, task=task, label_ratio=ratio, seed=seed, key=job.key))
+        self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
@@ -346,14 +327,16 @@ class _Expansion:
         """What a table must say of prepared images, the target's and the source's, that lack unreadable files."""
         sources = [encoder.spec["source"]["prepare"] for _, encoder in encoders if encoder]
         for key in dict.fromkeys([images.key, *sources]):
-            if gone := left_out.count(self.jobs[key].spec):
+            if gone := left_out.count(self.graph.jobs[key].spec):
                 total = gone + self.images[key]
-                yield f"{gone} of {total} images of {self.jobs[key].spec['dataset']} left out as unreadable"
+                yield f"{gone} of {total} images of {self.graph.jobs[key].spec['dataset']} left out as unreadable"
 
     def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
+        if row.part.evaluation:
+            yield f"evaluated by {TITLES[row.part.evaluation]} in all columns"
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [

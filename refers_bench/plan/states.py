@@ -100,7 +100,7 @@ def disk_bytes(plan: Plan) -> dict[str, int]:
         elif job.kind == "pretrain":
             net = job.spec["network"]
             need["checkpoints"] += 4 * net["depth"] * (4 * net["width"] ** 2 + 2 * net["width"] * net["mlp_width"])
-        elif job.kind == "finetune":
+        elif job.kind in ("finetune", "frozen"):
             # About 30 % of the images are validation and test images; 12 bytes a row once compressed.
             images = plan.images.get(job.spec["prepare"], 0)
             need["predictions"] += int(0.3 * images * max(1, len(job.spec["classes"])) * 12)

@@ -75,7 +75,7 @@ def _predictions(found: Difference) -> Iterator[str]:
 
 def _where(one: MeanDifference) -> str:
     target = one.target
-    return f"{one.method}, {target.dataset} {target.task}, {target.label_ratio * 100:g} % of labels"
+    return f"{one.method}, {target.dataset} {target.task}, {target.label_ratio * 100:g} % of labels{target.suffix}"
 
 
 def _mean(one: MeanDifference) -> str:
@@ -159,6 +159,8 @@ def _mean_json(one: MeanDifference) -> dict[str, Any]:
         "dataset": one.target.dataset,
         "task": one.target.task,
         "label_ratio": one.target.label_ratio,
+        "evaluation": one.target.evaluation,
+        "folds": one.target.folds,
         "a": one.means[0],
         "b": one.means[1],
         "difference": one.difference,

@@ -29,14 +29,14 @@ def percent(ratio: float) -> str:
 
 def anchor(results: Results, method: str, target: Target) -> str:
     """Id of the provenance block of a table cell."""
-    parts = (results.name, method, target.dataset, target.task, f"{target.label_ratio:g}")
+    parts = (results.name, method, target.dataset, target.task, f"{target.label_ratio:g}{target.suffix}")
     # The slug is for readers; two names may share it, so the hash tells them apart.
     return f"cell-{slug('-'.join(parts))}-{identity.key(parts)[:8]}"
 
 
 def target_title(target: Target) -> str:
     """A column group's title where the paper gives none: "covid19_idc: viral_vs_bacterial"."""
-    return f"{target.dataset}: {target.task}"
+    return f"{target.dataset}: {target.task}{target.suffix}"
 
 
 def where(target: Target) -> str:
@@ -46,7 +46,7 @@ def where(target: Target) -> str:
 
 def item_id(kind: str, target: Target) -> str:
     """Id of a column's own table or figure of some kind."""
-    return slug(f"{kind}-{target.dataset}-{target.task}-{target.label_ratio:g}".replace(".", "_"))
+    return slug(f"{kind}-{target.dataset}-{target.task}-{target.label_ratio:g}{target.suffix}".replace(".", "_"))
 
 
 def marked_title(results: Results, target: Target) -> str:

@@ -86,7 +86,7 @@ class PaperTable:
 def find_target(results: Results, column: PaperColumn) -> Target | None:
     """The manifest's column that is meant, or None."""
     for target in results.targets:
-        same = (target.dataset, target.task) == TARGETS[column.published]
+        same = (target.dataset, target.task) == TARGETS[column.published] and not target.suffix
         if same and abs(target.label_ratio - column.label_ratio) < 1e-9:
             return target
     return None

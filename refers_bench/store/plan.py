@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.errors import Problem, UserError
+from refers_bench.evaluations import DEFAULT
 from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
 
+#: Fields of cells that came later -> their defaults.
+LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0}
 #: Name of a plan's file, in the manifest's folder below the results.
 LOCK = "plan.lock.json"
 
@@ -31,7 +34,7 @@ class Job:
 
     Attributes:
         key: content key of `spec`.
-        kind: "prepare", "discover", "pretrain" or "finetune" ("noop" in tests).
+        kind: of a recipe, see `refers_bench.jobs.entry` ("noop" in tests).
         name: for people.
         needs: keys of jobs whose results it reads.
         spec: all that decides the result.
@@ -66,6 +69,8 @@ class Cell:
         synthetic: whether procedural radiographs are involved.
         footnotes: what a table must say of it.
         best_of: name of the row it competes for; '' for none.
+        evaluation: of its column, see `refers_bench.evaluations`.
+        folds: of the cross-validation whose folds it joins; 0 for the dataset's own split.
     """
 
     method: str
@@ -78,16 +83,28 @@ class Cell:
     synthetic: bool = False
     footnotes: tuple[str, ...] = ()
     best_of: str = ""
+    evaluation: str = DEFAULT
+    folds: int = 0
+
+    def recorded(self) -> dict[str, Any]:
+        """As the plan file holds it: fields that came later are left out at their defaults."""
+        later = {name: vars(self)[name] for name in LATER if vars(self)[name] == LATER[name]}
+        return {name: value for name, value in vars(self).items() if name not in later}
 
     @property
     def name(self) -> str:
         """As its job is called, but with this cell's own row name."""
-        return cell_name(self.method, self.dataset, self.task, self.label_ratio, self.seed)
+        where = (self.method, self.dataset, self.task, self.label_ratio, self.seed)
+        return cell_name(*where, evaluation=self.evaluation, folds=self.folds)
 
 
-def cell_name(method: str, dataset: str, task: str, label_ratio: float, seed: int) -> str:
+def cell_name(
+    method: str, dataset: str, task: str, label_ratio: float, seed: int, *, evaluation: str = DEFAULT, folds: int = 0
+) -> str:
     """Name of a cell, and of the job that gives it."""
-    return f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}"
+    marks = [evaluation] if evaluation != DEFAULT else []
+    marks += [f"{folds}folds"] if folds else []
+    return ".".join([f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}", *marks])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from refers_bench.analysis.compare.bands import FIXED, STATED, BandTest, band_te
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE
 from refers_bench.errors import Problem, UserError
+from refers_bench.evaluations import DEFAULT
 from refers_bench.store.plan import Cell, Plan
 from refers_bench.store.reading import read_json
 
@@ -145,7 +146,7 @@ def read_baseline(path: Path) -> dict[str, Any]:
 
 
 #: As cells are named; a dataset's or task's id holds no dot and begins with a letter, a ratio may hold one.
-_CELL = re.compile(r"(.+)\.([^.]+)\.([^\W\d][^.]*)\.([0-9.e+-]+)%\.s(-?\d+)")
+_CELL = re.compile(r"(.+)\.([^.]+)\.([^\W\d][^.]*)\.([0-9.e+-]+)%\.s(-?\d+)(?:\.([a-z_]+))?(?:\.(\d+)folds)?")
 
 
 def as_results(baseline: Mapping[str, Any]) -> Results:
@@ -158,8 +159,8 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
     for name, cell in baseline["cells"].items():
         match = _CELL.fullmatch(name)
         if match is None:
-            raise UserError(f"cell '{name}'", allowed="ROW.DATASET.TASK.RATIO%.sSEED")
-        method, dataset, task, ratio, seed = match.groups()
+            raise UserError(f"cell '{name}'", allowed="ROW.DATASET.TASK.RATIO%.sSEED[.EVALUATION][.Nfolds]")
+        method, dataset, task, ratio, seed, evaluation, folds = match.groups()
         metrics = ClassMetrics.of(
             ClassMetric(
                 label, pairs.SPLIT, one.get("auc"), int(one["n_pos"]), int(one["n_neg"]), str(one.get("undefined", ""))
@@ -167,6 +168,7 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
             for label, one in cell["classes"].items()
         )
         where: dict[str, Any] = {"method": method, "label": method, "dataset": dataset, "task": task}
+        where |= {"evaluation": evaluation or DEFAULT, "folds": int(folds or 0)}
         share, key = round(float(ratio) / 100, 12), str(cell.get("key", ""))
         planned.append(PlannedRun.of(Cell(**where, label_ratio=share, seed=int(seed), key=key), metrics))
     name = str(baseline.get("manifest", ""))
@@ -259,7 +261,7 @@ def _tests(results: Results, stored_cells: Mapping[str, Any], tolerance: float, 
             for run in runs
             if run.run.state == DONE and run.name in stored_cells
         ]
-        row = f"{method}.{target.dataset}.{target.task}.{target.label_ratio * 100:g}%"
+        row = f"{method}.{target.dataset}.{target.task}.{target.label_ratio * 100:g}%{target.suffix}"
         yield from band_tests(row, pairs, seeds=len(runs), tolerance=tolerance, source=source)
 
 

@@ -11,8 +11,8 @@ from refers_bench.execution.engine import Settings, processes_of
 from refers_bench.plan.lock import Job
 
 #: Kinds of jobs that use no GPU, and those that take so little that several may share an array task.
-NO_GPU = frozenset({"prepare"})
-SHORT = frozenset({"finetune", "noop"})
+NO_GPU = frozenset({"prepare", "out_of_fold"})
+SHORT = frozenset({"finetune", "heads", "frozen", "out_of_fold", "noop"})
 
 
 @dataclass(frozen=True, kw_only=True)

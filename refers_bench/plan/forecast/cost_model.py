@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.devices import Device
-from refers_bench.plan.forecast.shapes import method_of
+from refers_bench.plan.forecast.shapes import UNSTEPPED, method_of
 
 #: ResNet -> (10^9 operations of a pass, 10^6 parameters, 10^6 bytes of float32 activations) of a 224 x 224 radiograph.
 RESNETS: Mapping[str, tuple[float, float, float]] = {
@@ -33,7 +33,16 @@ ACTIVATION_BYTES = 34
 #: Memory of a process that has loaded torch, and of a GPU's context: our assumptions.
 HOST_BASE, GPU_BASE = 600 << 20, 500 << 20
 #: Seconds of a job besides its updates and evaluations, by kind: our assumption.
-FIXED_S: Mapping[str, float] = {"prepare": 0.5, "discover": 1.0, "pretrain": 2.0, "finetune": 1.0}
+FIXED_S: Mapping[str, float] = {
+    "prepare": 0.5,
+    "discover": 1.0,
+    "pretrain": 2.0,
+    "finetune": 1.0,
+    "features": 1.0,
+    "heads": 10.0,
+    "frozen": 0.5,
+    "out_of_fold": 0.2,
+}
 #: Seconds to read, decode and resize one image, and to draw a phantom: our assumptions.
 DECODE_S, DRAW_S = 0.04, 0.02
 #: Seconds to crop, warp and jitter a pixel of a batch, by device: of one thread of a processor as measured by
@@ -91,6 +100,8 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
     if kind == "prepare":
         seconds = DECODE_S + (DRAW_S if spec["phantom"] else 0.0)
         return Cost(step_s=seconds, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
+    if kind in UNSTEPPED:
+        return Cost(step_s=0.0, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
     base, single = GPU_BASE if device.kind == "cuda" else HOST_BASE, device.flops("fp32")
     if kind == "discover":
         forward, weights = _auto_encoder(spec["discovery"])
@@ -102,6 +113,9 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
             peak_bytes=base + 16 * weights + batch * spec["discovery"]["feature_size"] ** 2 * 1_000,
         )
     model = _Training(spec)
+    if kind == "features":
+        step_s = model.encoder.flops / single
+        return Cost(step_s=step_s, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=base + 4 * model.parameters())
     (step, evaluation), weights = model.operations(), model.parameters()
     flops, processes = device.flops(model.section["precision"]), model.section.get("processes", 1)
     pixels = radiographs(spec) / processes * spec["image"]["size"] ** 2
@@ -182,7 +196,7 @@ class _Training:
     """Operations, parameters and memory of a pre-training or fine-tuning."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
-        self.section, self.net, self.image = spec[spec["kind"]], spec["network"], spec["image"]
+        self.section, self.net, self.image = spec.get(spec["kind"], {}), spec["network"], spec["image"]
         self.method, self.params = method_of(spec)
         self.pretrains = spec["kind"] == "pretrain"
         self.views = self.method.views(self.params) if self.pretrains else 1

@@ -11,7 +11,7 @@ from refers_bench.plan.forecast.cost_model import Cost, modelled, saving_share
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned
 from refers_bench.plan.forecast.schedule import Schedule, schedule
-from refers_bench.plan.forecast.shapes import Shapes
+from refers_bench.plan.forecast.shapes import UNSTEPPED, Shapes
 from refers_bench.plan.forecast.splits import Splits
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.results import ResultStore
@@ -219,8 +219,10 @@ class _Each:
     def amounts(self, job: Job) -> tuple[float, float, float]:
         """Updates (images, for a preparation), and radiographs or studies that are validated and predicted."""
         spec = job.spec
-        if job.kind == "prepare":
-            return self.plan.images.get(job.key, 0), 0, 0
+        if job.kind in ("prepare", "features"):
+            return self.plan.images.get(spec.get("prepare", job.key), 0), 0, 0
+        if job.kind in UNSTEPPED:
+            return 0, 0, 0
         counts = self.splits.of(spec)
         if job.kind == "discover":
             return spec["discovery"]["feature_steps"], 0, counts.train + counts.val
@@ -233,7 +235,7 @@ class _Each:
     def disk(self, job: Job, cost: Cost) -> int:
         if job.kind == "prepare":
             return int(self.plan.images.get(job.key, 0) * job.spec["prepared_size"] ** 2)
-        if job.kind == "finetune":
+        if job.kind in ("finetune", "frozen"):
             counts = self.splits.of(job.spec)
             return (counts.val + counts.test) * max(1, len(job.spec["classes"])) * PREDICTION_BYTES
         return cost.checkpoint_bytes

@@ -13,7 +13,7 @@ from refers_bench.files import read_json, storage_errors
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.cost_model import Cost, batch_size, radiographs
 from refers_bench.plan.forecast.devices import Device, recorded_on
-from refers_bench.plan.forecast.shapes import measured_key, shape_of
+from refers_bench.plan.forecast.shapes import UNSTEPPED, measured_key, shape_of
 from refers_bench.store.results import ResultStore
 
 #: Records of a shape that are read: more would say the same.
@@ -127,6 +127,12 @@ def _of_record(record: Mapping[str, Any]) -> Cost | None:
         if not images or not facts.get("decoded", True):
             return None
         return Cost(step_s=wall / images, evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
+    if spec["kind"] == "features":
+        if not facts["images"] or not facts.get("computed", True):
+            return None
+        return Cost(step_s=wall / facts["images"], evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
+    if spec["kind"] in UNSTEPPED:
+        return Cost(step_s=0.0, evaluation_s=0.0, fixed_s=wall, peak_bytes=peak)
     steps, train_s = facts["steps"], float(facts.get("train_s", 0))
     if not train_s and facts.get("images_per_s"):  # a record of an earlier version
         train_s = steps * radiographs(spec) / facts["images_per_s"]

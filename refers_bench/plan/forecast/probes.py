@@ -8,7 +8,7 @@ from typing import Any
 
 from refers_bench.plan.forecast.cost_model import Cost, modelled
 from refers_bench.plan.forecast.devices import Device
-from refers_bench.plan.forecast.shapes import Shapes, measured_key
+from refers_bench.plan.forecast.shapes import UNSTEPPED, Shapes, measured_key
 from refers_bench.plan.forecast.splits import Splits
 from refers_bench.plan.lock import Job
 
@@ -18,6 +18,8 @@ STEPS, WARM_UP = 20, 4
 LONGEST_S, FEWEST = 120.0, 3
 #: Radiographs of each split that a probe looks at.
 SAMPLE: Mapping[str, int] = {"train": 1024, "val": 128, "test": 64}
+#: Kinds that are not probed: they are short, or take as long as their forward passes.
+UNPROBED = (*UNSTEPPED, "features")
 #: Images that a probe of a preparation decodes.
 DECODED = 48
 #: Share of the memory that the model may say a probe needs: beyond it, other people's processes are at risk.
@@ -53,7 +55,7 @@ def probes(shapes: Shapes, costs: Mapping[str, Cost], splits: Splits, device: De
     refused: dict[str, str] = {}
     limit = MEMORY_SHARE * device.memory_bytes / (1 if device.kind == "cuda" else slots)
     for name, jobs in shapes.groups().items():
-        if name in costs:
+        if name in costs or jobs[0].kind in UNPROBED:
             continue
         # An available job knows where its data are.
         job = next((one for one in jobs if not one.unavailable), jobs[0])

@@ -24,6 +24,8 @@ TRAINING = (
 )
 #: Of a network section: what changes weights at the start, and nothing else.
 INITIAL = ("init", "init_path_name")
+#: Kinds that take about the same time whatever their constants: they train no network on images.
+UNSTEPPED = ("heads", "frozen", "out_of_fold")
 #: Of a discovery: what its auto-encoder costs.
 FEATURES = ("features", "feature_size", "feature_batch_size")
 
@@ -46,9 +48,11 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind == "discover":
         features = {name: spec["discovery"][name] for name in FEATURES if name in spec["discovery"]}
         return {**common, "method": spec["method"], **features}
-    if kind not in ("pretrain", "finetune"):
+    if kind in UNSTEPPED:
+        return {**common, "evaluation": spec.get("evaluation", ""), "heads": len(spec.get("groups", ()))}
+    if kind not in ("pretrain", "finetune", "features"):
         return None
-    section = spec[kind]
+    section = spec.get(kind, {})
     image = {name: value for name, value in spec["image"].items() if not name.endswith("_augment")}
     shape = {
         **common,
@@ -88,7 +92,7 @@ class Shapes:
         for job in self.jobs:
             parts = (id(part) for _, part in sorted(job.spec.items()) if isinstance(part, Mapping))
             marks = (job.kind, job.spec.get("method"), *parts)
-            if job.kind not in ("pretrain", "finetune") or marks not in known:
+            if job.kind not in ("pretrain", "finetune", "features") or marks not in known:
                 shape = shape_of(job.spec)
                 known[marks] = "" if shape is None else identity.key(shape)
                 if shape is not None:

@@ -48,7 +48,7 @@ class Splits:
         kind = spec["kind"]
         if kind == "prepare":
             raise ValueError("a preparation has images, and no splits")
-        data = spec["prepare"] if kind == "finetune" else spec["source"]["prepare"]
+        data = spec["prepare"] if "prepare" in spec else spec["source"]["prepare"]
         by, task = self._looks_at(spec)
         marks = (data, by, task)
         if marks not in self.known:
@@ -63,7 +63,7 @@ class Splits:
 
     def _looks_at(self, spec: Mapping[str, Any]) -> tuple[str, str]:
         """Column that counts examples, and the task whose labels they must have ('' for none, '-' for a report)."""
-        if spec["kind"] == "finetune":
+        if spec["kind"] in ("finetune", "frozen"):
             return "image_id", spec["task"]
         if spec["kind"] == "discover":
             return "patient_id", ""

@@ -74,6 +74,11 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     **{f"pretrain.text_encoder.{name}": one for name, one in BLOCKS.items()},
     **{f"pretrain.decoder.{name}": one for name, one in BLOCKS.items()},
     "pretrain.decoder.activation": one_of("relu", "gelu"),
+    "frozen.readout": one_of("auto", "cls", "mean", "cls_mean", "last4_cls"), "frozen.components": WHOLE,
+    "frozen.grid": ([[0.5], [0.1, 1.0]], [[], [0.0], [1.0, 0.1], [1.0, 1.0], 1.0]),
+    "frozen.neighbours": ([[1], [5, 10]], [[], [0], [10, 5], [5, 5], 5]), "frozen.temperature": POSITIVE,
+    "frozen.attentive_heads": COUNT, "frozen.attentive_learning_rate": POSITIVE,
+    "frozen.attentive_weight_decay": NOT_NEGATIVE,
 }  # fmt: skip
 
 

@@ -114,6 +114,20 @@ STATED: dict[str, tuple[Any, Any]] = {
     "finetune.validate_every": (SILENT, 614),
     "finetune.select": (SILENT, "best_auc"),
     "finetune.patience": (SILENT, 11),
+    # Neither evaluates a frozen encoder.
+    **{
+        f"frozen.{name}": (SILENT, SILENT)
+        for name in (
+            "readout",
+            "components",
+            "grid",
+            "neighbours",
+            "temperature",
+            "attentive_heads",
+            "attentive_learning_rate",
+            "attentive_weight_decay",
+        )
+    },
     "finetune.loss": (SILENT, "bce"),  # 20: the paper says cross-entropy, and not how for several findings
 }
 
@@ -138,8 +152,8 @@ def test_every_constant_says_what_its_source_says(preset: str, column: int) -> N
 
 
 def test_no_value_of_the_released_code_is_taken_from_the_paper() -> None:
-    inherited = [name for name, value in protocols.resolve("official_code").items() if value.origin.startswith("paper")]
-    assert inherited == []
+    inherited = {name for name, value in protocols.resolve("official_code").items() if value.origin.startswith("paper")}
+    assert inherited == {name for name in protocols.CONSTANTS if name.startswith("frozen.")}  # of neither: ours
 
 
 @pytest.mark.parametrize("dataset", CODE_TARGETS)

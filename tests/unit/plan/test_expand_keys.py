@@ -20,7 +20,7 @@ from refers_bench.manifest import protocols
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.manifest.schema import ExecutionPart
-from refers_bench.plan import expand, explanation
+from refers_bench.plan import expand, explanation, graph
 from refers_bench.plan.lock import Job, Plan
 
 #: A job of every kind: two methods that pre-train (one on visual words), one without, one that brings its weights.
@@ -288,7 +288,7 @@ def other_value(name: str, value: Any) -> Any:
     elif isinstance(value, int | float):
         tried += [value + 1, value * 2, type(value)(value / 2), value * 0.75, value + 0.01]
     elif isinstance(value, list):
-        tried += [[one * 0.99 for one in value], [0.5]]
+        tried += [[one * 0.99 for one in value], [0.5], [5]]
     else:
         words = protocols.CONSTANTS[name].annotation
         tried += [*getattr(words, "__args__", ()), "another"]
@@ -321,7 +321,9 @@ def moved(name: str) -> set[str]:
         return ALL
     if name in ("network.activation", "network.position"):
         return NETWORKS - {"finetune mine"}  # its weights were trained with this other value, which it keeps anyway
-    return {"image": NETWORKS, "network": NETWORKS, "pretrain": FROM_SOURCE, "finetune": TUNED}[name.partition(".")[0]]
+    return {"image": NETWORKS, "network": NETWORKS, "pretrain": FROM_SOURCE, "finetune": TUNED, "frozen": set()}[
+        name.partition(".")[0]
+    ]
 
 
 #: Constants that can have one value only.
@@ -406,7 +408,7 @@ def test_a_new_version_of_a_recipe_changes_the_keys_of_its_jobs_and_of_what_need
     if kind == "phantom":
         monkeypatch.setattr(radiographs, "IMPL", radiographs.IMPL + 1)
     else:
-        versions = explanation.IMPL if kind in EXPLAINED else expand.IMPL
+        versions = explanation.IMPL if kind in EXPLAINED else graph.IMPL
         monkeypatch.setitem(versions, kind, versions[kind] + 1)
     assert changed() == expected
 

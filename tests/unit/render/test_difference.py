@@ -157,7 +157,7 @@ def test_where_nothing_differs_two_names_and_a_verdict_are_left() -> None:
 
 def test_programs_read_the_whole_of_it() -> None:
     read = json.loads(difference.as_json(FOUND))
-    target = {"dataset": "data", "task": "task", "label_ratio": 0.1}
+    target = {"dataset": "data", "task": "task", "label_ratio": 0.1, "evaluation": "finetune", "folds": 0}
     refused = {"over_seeds": {"refused": "one seed"}, "over_test_images": None, "n": [1, 1]}
     assert read == {
         "version": 1, "same": False, "a": "first", "b": "second", "only_in_a": ["gone.s0"],

@@ -1,0 +1,163 @@
+"""Adds the jobs that evaluate one row on one target: fine-tuning, frozen evaluation, cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from refers_bench import identity
+from refers_bench.manifest.schema import TargetPart
+from refers_bench.plan.graph import Graph, specification
+from refers_bench.plan.lock import Job, cell_name
+
+#: Evaluation, or "heads" for linear probes -> constants of the section `frozen` that it depends on.
+CONSTANTS: Mapping[str, tuple[str, ...]] = {
+    "heads": ("components", "grid"),
+    "knn": ("components", "neighbours", "temperature"),
+    "attentive_probe": ("attentive_heads", "attentive_learning_rate", "attentive_weight_decay"),
+}
+#: Evaluation -> the readout that it needs, whatever the constants say.
+READOUTS = {"attentive_probe": "tokens", "probe_then_finetune": "auto"}
+#: Evaluations that begin with linear probes.
+PROBED = ("linear_probe", "probe_then_finetune")
+#: Evaluations that train the whole network.
+TRAINED = ("finetune", "probe_then_finetune")
+
+
+class Result(NamedTuple):
+    """Of a cell: what tells it apart from the others of its row and target, and the key of the job that gives it."""
+
+    evaluation: str
+    task: str
+    label_ratio: float
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A cell, or one fold of it: how it is evaluated, on which task, from which pre-training, with which own values."""
+
+    name: str
+    how: str
+    task: str
+    encoder: Job | None
+    own: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """One row on one target.
+
+    Attributes:
+        graph: takes the jobs.
+        row: its name.
+        target: of the manifest.
+        own: evaluation of the row whatever its columns are for; '' for theirs.
+        images: job that prepares the target's images.
+        encoders: each seed with the pre-training that it starts from, or None.
+        training: task -> what the specifications of its fine-tuning have in common, with its classes.
+        encoder: what the specification of features states of the encoder, besides its pre-training.
+        frozen: constants of frozen evaluation.
+        unavailable: why the row cannot be evaluated here.
+        made: jobs that many cells share, filled here.
+    """
+
+    graph: Graph
+    row: str
+    target: TargetPart
+    own: str
+    images: Job
+    encoders: tuple[tuple[int, Job | None], ...]
+    training: Mapping[str, Mapping[str, Any]]
+    encoder: Mapping[str, Any]
+    frozen: Mapping[str, Any]
+    unavailable: str
+    made: dict[tuple[str, str, str], Job] = field(default_factory=dict)
+
+    def results(self) -> Iterator[Result]:
+        """Adds the jobs, and gives a cell for each evaluation, task, label ratio and seed."""
+        for evaluation in self.target.evaluation:
+            for task in self.target.tasks:
+                texts = {name: identity.canonical_json(value) for name, value in self.training[task].items()}
+                for ratio in self.target.label_ratios:
+                    for seed, encoder in self.encoders:
+                        how = self.own or evaluation
+                        asked = _Asked(
+                            name=cell_name(self.row, self.target.dataset, task, ratio, seed, evaluation=how),
+                            how=how,
+                            task=task,
+                            encoder=encoder,
+                            own={"label_ratio": ratio, "seed": seed},
+                        )
+                        job = self.crossed(asked, texts) if self.target.folds else self.single(asked, texts)
+                        yield Result(evaluation, task, ratio, seed, job.key)
+
+    def crossed(self, asked: _Asked, texts: Mapping[str, str]) -> Job:
+        """The job that joins the folds of a cell."""
+        jobs, count = [], self.target.folds or 0
+        for fold in range(count):
+            own = {**asked.own, "fold": {"count": count, "fold": fold}}
+            jobs.append(self.single(replace(asked, name=f"{asked.name}.fold{fold}", own=own), texts))
+        about = {"dataset": self.target.dataset, "task": asked.task, "classes": self.training[asked.task]["classes"]}
+        spec = specification("out_of_fold", **about, **asked.own, folds=[job.key for job in jobs])
+        return self.graph.add(f"{asked.name}.{count}folds", spec, needs=jobs)
+
+    def single(self, asked: _Asked, texts: Mapping[str, str]) -> Job:
+        """The fine-tuning or frozen evaluation of a cell or fold."""
+        heads = (self.shared("heads", asked),) if asked.how in PROBED else ()
+        own = {**asked.own, **({"heads": heads[0].key} if heads else {})}
+        if asked.how in TRAINED:
+            needs = (self.images, asked.encoder) if asked.encoder else (self.images,)
+            spec = {**self.training[asked.task], **own, "pretrain": asked.encoder.key if asked.encoder else None}
+            return self.graph.add(asked.name, spec, needs=(*needs, *heads), unavailable=self.unavailable, texts=texts)
+        features, common = self.shared("features", asked), self.training[asked.task]
+        sections: dict[str, Any] = {}
+        if asked.how in CONSTANTS:
+            sections["frozen"] = {name: self.frozen[name] for name in CONSTANTS[asked.how]}
+        if asked.how == "attentive_probe":
+            sections["finetune"] = common["finetune"]
+        about = {name: common[name] for name in ("dataset", "prepare", "task", "classes")}
+        spec = specification("frozen", evaluation=asked.how, features=features.key, **about, **sections, **own)
+        return self.graph.add(asked.name, spec, needs=(self.images, features, *heads))
+
+    def shared(self, kind: str, asked: _Asked) -> Job:
+        """The job of kind "features" or "heads" that this cell shares with others."""
+        where = (kind, asked.how, asked.encoder.key if asked.encoder else "")
+        if where not in self.made:
+            self.made[where] = self.features(asked) if kind == "features" else self.heads(asked)
+        return self.made[where]
+
+    def features(self, asked: _Asked) -> Job:
+        """The features of all prepared images."""
+        readout = READOUTS.get(asked.how, self.frozen["readout"])
+        dataset, encoder = self.target.dataset, asked.encoder
+        about = {"dataset": dataset, "prepare": self.images.key, "pretrain": encoder.key if encoder else None}
+        marks = [readout] if readout != "auto" else []
+        if encoder and encoder.spec["seed"]:
+            marks.append(f"p{encoder.spec['seed']}")
+        return self.graph.add(
+            ".".join(["features", self.row, dataset, *marks]),
+            specification("features", **self.encoder, **about, readout=readout),
+            needs=(self.images, encoder) if encoder else (self.images,),
+            unavailable=self.unavailable,
+        )
+
+    def heads(self, asked: _Asked) -> Job:
+        """The linear probes of all tasks, label ratios, seeds and folds on the features of one encoder."""
+        features, count = self.shared("features", asked), self.target.folds or 0
+        folds: list[dict[str, Any]] = [{"fold": {"count": count, "fold": fold}} for fold in range(count)] or [{}]
+        groups = [
+            {"task": task, "classes": self.training[task]["classes"], "label_ratio": ratio, "seed": seed, **fold}
+            for task in self.target.tasks
+            for ratio in self.target.label_ratios
+            for seed, encoder in self.encoders
+            if encoder is asked.encoder
+            for fold in folds
+        ]
+        about = {"dataset": self.target.dataset, "prepare": self.images.key, "features": features.key}
+        constants = {name: self.frozen[name] for name in CONSTANTS["heads"]}
+        spec = specification("heads", **about, frozen=constants, groups=groups)
+        name = f"heads.{features.name.removeprefix('features.')}" + (f".{count}folds" if count else "")
+        return self.graph.add(name, spec, needs=(self.images, features))
