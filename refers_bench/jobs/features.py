@@ -16,6 +16,7 @@ from refers_bench.data import features
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource
 from refers_bench.data.features import CachedFeatures
+from refers_bench.data.index import metadata_digest
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError, UserError
 from refers_bench.files import work_of
@@ -117,6 +118,10 @@ def of_index(spec: Mapping[str, Any], images: PreparedImages, context: JobContex
     dataset: Dataset = plugins.load("dataset", spec["dataset"])
     root = prepare.root_of(dataset, planned["spec"], context)
     index = prepare.read_index(dataset, planned["spec"], root=root, context=context)
+    found = metadata_digest(index)
+    if not planned["spec"]["phantom"] and found != spec["metadata"]:
+        changed = f"metadata changed since planning (digest {found}, planned {spec['metadata']})"
+        raise DataError(changed, allowed="the planned files, or a new plan of the manifest", path=root)
     place = index.reset_index(drop=True).reset_index().set_index("image_id")["index"].reindex(images.index["image_id"])
     if place.isna().any():
         raise DataError(f"the index lacks the prepared image '{place.index[place.isna()][0]}'", path=root)

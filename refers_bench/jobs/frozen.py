@@ -24,9 +24,9 @@ from refers_bench.jobs.record import Record
 from refers_bench.nets.attentive_probe import AttentiveProbe
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
-from refers_bench.training.heads import choose, principal_axes, scores
+from refers_bench.training.heads import Group, choose, principal_axes, scores
 from refers_bench.training.loop import Outcome
-from refers_bench.training.neighbours import votes
+from refers_bench.training.neighbours import UNCHOSEN, squared_error, vote
 from refers_bench.training.precision import seed_global_generators
 
 
@@ -57,9 +57,15 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What an evaluation gives: logits of each split that is scored, facts, and its training where there was one."""
+    """What an evaluation gives.
 
-    logits: Mapping[str, NDArray[np.float32]]
+    Attributes:
+        scores: split -> (N, K) of each split that is scored: logits, or shares of votes.
+        facts: for the record.
+        outcome: of the training, where there was one.
+    """
+
+    scores: Mapping[str, NDArray[np.float32]]
     facts: Mapping[str, Any]
     outcome: Outcome | None = None
 
@@ -91,7 +97,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "features_digest": cached.meta["digest"],
         "data_digest": images.meta["digest"],
     }
-    tables = cells.scored(found.logits, rows=rows, labels=labels, classes=spec["classes"])
+    tables = cells.scored(found.scores, rows=rows, labels=labels, classes=spec["classes"])
     with published(record, found.outcome, facts) as stage:
         cells.write(stage, tables, spec=spec, chosen=chosen)
 
@@ -108,33 +114,25 @@ def linear_probe(cell: Cell) -> Evaluated:
     head = heads.read(ResultStore(cell.context.results), cell.spec)
     linear = {"weight_KD": head.weight_KD.numpy(), "bias_K": head.bias_K.numpy()}
     logits = {split: scores(cell.cached.features, rows_n=cell.places(split), **linear) for split in SCORED}
-    return Evaluated(logits=logits, facts={"head": head.about})
+    return Evaluated(scores=logits, facts={"head": head.about})
 
 
 def nearest_neighbours(cell: Cell) -> Evaluated:
-    """Votes of the k nearest training images, k chosen by the mean AUC on validation.
-
-    Values of k above the number of training images are left out; where all are, all training images vote.
-    """
-    section, device = cell.spec["frozen"], torch.device(cell.context.device)
-    features = {split: cell.cached.rows(cell.places(split)) for split in cell.rows}
+    """Shares of the votes of the k nearest training images, k chosen by the mean AUC on validation."""
+    section, x_ND, device = cell.spec["frozen"], cell.cached.features, torch.device(cell.context.device)
+    group = Group(rows_n=cell.places("train"), labels_nK=cell.labels["train"])
     if section["components"]:
-        whose: dict[str, Any] = {"rows_n": cell.places("train"), "components": section["components"], "device": device}
-        mean_D, axes_DR = principal_axes(cell.cached.features, **whose)
-        features = {split: ((x_ND - mean_D) @ axes_DR).astype(np.float32) for split, x_ND in features.items()}
-    train, labels = features.pop("train"), cell.labels["train"]
-    usable = [k for k in section["neighbours"] if k <= len(train)] or [len(train)]
-    how: dict[str, Any] = {"neighbours": usable, "temperature": section["temperature"], "device": device}
-    found = {split: votes(train, labels, queries, **how) for split, queries in features.items()}
-    candidates = np.stack([found["val"][k] for k in usable])
-    choice = choose(candidates, cell.labels["val"], candidates=usable, mean_auc=heads.mean_auc, otherwise=usable[0])
-    k = usable[choice.index]
-    facts = {
-        "k": k,
-        "chosen_because": choice.reason,
-        "validation_auc": {str(one): auc for one, auc in zip(usable, choice.auc, strict=False)},
-    }
-    return Evaluated(logits={split: found[split][k] for split in SCORED}, facts={"neighbours": facts})
+        mean_D, axes_DR = principal_axes(x_ND, rows_n=group.rows_n, components=section["components"], device=device)
+        x_ND = scores(x_ND, weight_KD=axes_DR.T, bias_K=-mean_D @ axes_DR, device=device)
+    values = section["neighbours"]
+    how: dict[str, Any] = {"group": group, "k_C": values, "temperature": section["temperature"], "device": device}
+    (test, reasons), (val, _) = (vote(x_ND, rows_n=cell.places(split), **how) for split in SCORED)
+    rule: dict[str, Any] = {"mean_auc": heads.mean_auc, "loss": squared_error, "otherwise": UNCHOSEN}
+    choice = choose(val, cell.labels["val"], candidates=values, **rule)
+    # Without votes all images are scored alike: the class's AUC is one half.
+    shares = {split: np.nan_to_num(found[choice.index]) for split, found in zip(SCORED, (test, val), strict=True)}
+    about = heads.described(choice, values, reasons, cell.spec["classes"])
+    return Evaluated(scores=shares, facts={"neighbours": {"k": int(choice.value), **about}})
 
 
 def attentive_probe(cell: Cell) -> Evaluated:
@@ -160,7 +158,7 @@ def attentive_probe(cell: Cell) -> Evaluated:
     work = ResultStore(cell.context.results).work_folder(cell.key)
     outcome, facts = finetune.trained(probe, section, key=cell.key, work=work, context=cell.context, sources=sources)
     logits = {split: finetune.predict(probe, sources[split]) for split in SCORED}
-    return Evaluated(logits=logits, facts=facts, outcome=outcome)
+    return Evaluated(scores=logits, facts=facts, outcome=outcome)
 
 
 EVALUATIONS: Mapping[str, Callable[[Cell], Evaluated]] = {

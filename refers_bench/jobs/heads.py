@@ -56,7 +56,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         for name, values in (("weight", heads.weight_CKD), ("bias", heads.bias_CK)):
             # A class that could not be fitted is scored alike for all images: its AUC is one half.
             tensors[f"{number}.{name}"] = torch.from_numpy(np.nan_to_num(values[choice.index]).astype(np.float32))
-        about.append({**group, **_described(choice, section["grid"], heads, group["classes"])})
+        said = described(choice, section["grid"], heads.undefined, group["classes"])
+        about.append({**group, "c": choice.value, **said})
 
     # 3. Publish the chosen ones.
     facts = {
@@ -97,13 +98,21 @@ def mean_auc(labels_nK: NDArray[Any], scores_nK: NDArray[Any]) -> float:
     return class_aucs(labels_nK, scores_nK).mean
 
 
-def _described(choice: Choice, grid: Sequence[float], heads: Heads, classes: Sequence[str]) -> dict[str, Any]:
-    """What is said of a group's probes."""
+def described(
+    choice: Choice, candidates: Sequence[float], undefined: Sequence[str], classes: Sequence[str]
+) -> dict[str, Any]:
+    """What is said of a choice among values of C or k.
+
+    Args:
+        choice: what was chosen.
+        candidates: all values.
+        undefined: of each class why nothing could be fitted, or ''.
+        classes: their names.
+    """
     return {
-        "c": choice.value,
         "chosen_because": choice.reason,
-        "validation_auc": {f"{c:g}": auc for c, auc in zip(grid, choice.auc, strict=False)},
-        "not_fitted": {name: why for name, why in zip(classes, heads.undefined, strict=True) if why},
+        "validation_auc": {f"{value:g}": auc for value, auc in zip(candidates, choice.auc, strict=False)},
+        "not_fitted": {name: why for name, why in zip(classes, undefined, strict=True) if why},
     }
 
 
