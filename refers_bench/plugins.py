@@ -172,7 +172,9 @@ class Dataset:
         tasks: task id -> `Task`.
         index: ``(root, params, lists) -> DataFrame`` (`lists`: name -> folder of the further roots), one row per
             image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
-            (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes).
+            (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes). What
+            else is known of an image (age, sex, web site, width) stands in columns ``"about:<name>"``, numbers or
+            text, null where unknown: never a label, nor what follows from one.
         lists: ``params -> name`` of the data root that holds the split lists; '' for none.
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
@@ -227,6 +229,9 @@ class Dataset:
 #: root, '/' separated), patient_id, study_id (str), view ("PA", "AP", "L", ... or ''), split ("train",
 #: "val", "test" or '' for unused), report (str or null: the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
+
+#: Begins the names of index columns of metadata; no task has this name.
+ABOUT = "about:"
 
 #: Columns of annotated boxes: image_id, class (of a task), reader ('' for unknown), and left, top, width and height as
 #: shares of the image's width and height, in [0, 1]: prepared images are resized to squares.

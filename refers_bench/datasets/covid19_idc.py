@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.index import finished_index, leave_out, patient_split, read_table
+from refers_bench.data.metadata import Columns, ages, numbers, picture_sizes, sites, table_metadata, texts
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, unknown
@@ -31,6 +32,15 @@ FINDINGS: Mapping[str, str] = {
 }
 CLASSES = tuple(FINDINGS)
 GROUPS = {finding: name for name, findings in FINDINGS.items() for finding in findings.split("; ")}
+#: What became of the patient is no metadata of an image.
+METADATA: Columns = {
+    "about:age": (("age",), ages),
+    "about:sex": (("sex",), texts),
+    "about:offset": (("offset",), numbers),
+    "about:modality": (("modality",), texts),
+    "about:location": (("location",), texts),
+    "about:site": (("url",), sites),
+}
 #: Rows nobody has labelled.
 UNLABELLED = ("todo", "Unknown", "")
 _PREFIXES = ("Pneumonia/Viral/", "Pneumonia/Bacterial/", "Pneumonia/Fungal/", "Pneumonia/")
@@ -153,7 +163,10 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         there = np.array([name in present or "/" in name for name in frame["filename"]], dtype=bool)
         leave_out(_without_file(frame[~there], root=root, table=table), refuse=False)
         frame = frame[there]
-    return finished_index(_columns(frame), root=root, table=table)
+    found = _columns(frame).join(table_metadata(frame, METADATA)).reset_index(drop=True)
+    endings = found["path"].str.lower().str.extract(r"\.([a-z0-9]+)$")[0].replace("jpeg", "jpg")
+    found = found.assign(**{"about:file_type": endings}).join(picture_sizes(found["path"].tolist(), root))
+    return finished_index(found, root=root, table=table)
 
 
 def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[Problem]:
@@ -211,6 +224,9 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     rows = []
     for number in range(params.studies):
         rng = np.random.default_rng(identity.seed("covid19_idc phantom", params.seed, number))
+        about = np.random.default_rng(identity.seed("covid19_idc phantom, about", params.seed, number))
+        person = {"sex": "MF"[int(about.integers(2))], "age": int(about.integers(18, 90))}
+        place = f"https://www.site{about.integers(4)}.example/{number}"
         name = str(rng.choice(CLASSES, p=_SHARES))
         study = radiographs.study(params, number, findings=PHANTOM_FINDINGS[name])
         for view_number, view in enumerate(study.views):
@@ -220,11 +236,13 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
                 {
                     "patientid": str(study.patient),
                     "offset": str(number - study.patient),
+                    **person,
                     "finding": _SPELLING[name],
                     "view": view.view,
                     "modality": "X-ray",
                     "folder": "images",
                     "filename": file,
+                    "url": place,
                     "clinical_notes": study.report,
                 }
             )

@@ -179,6 +179,14 @@ def undefined(labels_nK: Floats) -> tuple[str, ...]:
     )
 
 
+def principal_axes(
+    x_ND: Floats, *, rows_n: npt.NDArray[np.int64], components: int, device: str | torch.device = "cpu"
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean (D) of some rows' features, as they come, and their first principal axes as columns (D, components)."""
+    design = _Design(x_ND, rows_n, False, components, torch.device(device))
+    return design.mean_D.cpu().numpy(), design.axes_DR.cpu().numpy()
+
+
 class _Design:
     """A group's features in their principal axes.
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from refers_bench.data.index import metadata_columns
 from refers_bench.datasets.covid19_idc import DATASET, Params, group_of, index, read_lists
 from refers_bench.errors import DataError
 
@@ -121,6 +123,41 @@ def small(tmp_path: Path) -> Path:
     for name in ("a.png", "b.png", "c.png", "d.jpg", "e.png", "f.png", "g.png", "extra.png"):
         (root / "images" / name).write_bytes(b"x" * len(name))
     return root
+
+
+def test_metadata_of_a_small_collection(small: Path, tmp_path: Path) -> None:
+    table = small / "metadata.csv"
+    more = {0: ",F,65.0,https://www.nejm.org/x,Hanoi", 3: ",,unknown,https://radiopaedia.org/cases/1,", 4: ",M,7,,"}
+    rows = [f"{row}{more.get(place, ',,,,')}" for place, row in enumerate(ROWS)]
+    table.write_text("\n".join((f"{HEADER},sex,age,url,location", *rows)) + "\n")
+    Image.new("L", (30, 20)).save(small / "images" / "a.png")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for split, line in (("train", "a.png 0 1\n"), ("val", "d.jpg 1 0\n"), ("test", "extra.png 0 1\n")):
+        (lists / f"{split}.txt").write_text(line)
+    frame = index(small, Params(lists="l"), {"l": lists})
+    names = ("sex", "age", "site", "location", "offset", "modality", "file_type", "width", "height")
+    found = cells(frame, *(f"about:{name}" for name in names))
+    assert found["a.png"] == ("F", 65, "nejm.org", "Hanoi", 0, "X-ray", "png", 30, 20)
+    assert found["d.jpg"] == (None, None, "radiopaedia.org", None, 0, "X-ray", "jpg", None, None)
+    assert found["e.png"] == ("M", 7, None, None, None, "CT", "png", None, None)
+    # Nothing is known of what the lists alone name.
+    assert found["extra.png"] == (None,) * 6 + ("png", None, None)
+    assert set(metadata_columns(index(small, Params(), {}))) == {f"about:{name}" for name in names}
+
+
+def test_metadata_of_the_real_collection(real: tuple[pd.DataFrame, pd.DataFrame], real_data: Path) -> None:
+    frame = real[0]
+    root = real_data / "covid-chestxray-dataset"
+    table = pd.read_csv(root / "metadata.csv").drop_duplicates("filename").set_index("filename")
+    rows = table.reindex(frame["image_id"])
+    for site in ("radiopaedia.org", "eurorad.org", "sirm.org"):
+        from_it = rows["url"].str.startswith((f"https://www.{site}", f"https://{site}")).fillna(False)
+        assert (frame["about:site"] == site).sum() == from_it.sum() > 50, site
+    assert ((frame["about:age"].to_numpy() == rows["age"].to_numpy()) | rows["age"].isna().to_numpy()).all()
+    assert frame["about:age"].isna().sum() == rows["age"].isna().sum()
+    for image_id, width, height in frame[["path", "about:width", "about:height"]].iloc[::50].itertuples(index=False):
+        assert Image.open(root / image_id).size == (width, height)
 
 
 def cells(frame: pd.DataFrame, *columns: str) -> dict[str, tuple[object, ...]]:

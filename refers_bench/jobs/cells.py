@@ -1,7 +1,8 @@
-"""Turns the logits of a cell into its stored predictions and metrics: the same for every way of evaluating."""
+"""Gives a cell its labelled images, and turns its logits into predictions and metrics, however it is evaluated."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +12,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from refers_bench import plugins
 from refers_bench.analysis.statistics.auc import class_aucs
-from refers_bench.data.subsets import Subset
+from refers_bench.data.folds import splits
+from refers_bench.data.subsets import Subset, subset
+from refers_bench.errors import DataError
 from refers_bench.files import publish_json
+from refers_bench.jobs import setup
 from refers_bench.store import schemas
+from refers_bench.store.context import JobContext
+
+_LOG = logging.getLogger(__name__)
 
 #: Splits that are predicted, in the order of the stored rows.
 SCORED = ("test", "val")
@@ -50,6 +58,33 @@ def write(stage: Path, scores: tuple[pd.DataFrame, pd.DataFrame], *, spec: Mappi
     schemas.write(stage / "metrics.parquet", metrics, "metrics")
     about = {"version": 1, **{name: spec[name] for name in DRAWN_BY}}
     publish_json(stage / "subset.json", {**about, **asdict(chosen)})
+
+
+def labelled_rows(
+    index: pd.DataFrame, spec: Mapping[str, Any], context: JobContext
+) -> tuple[dict[str, pd.DataFrame], Subset]:
+    """Split -> index rows with labels of the task, those of the training split in the label subset; the label subset.
+
+    Raises:
+        DataError: no training or test image.
+    """
+    labelled = setup.rows_of_task(index, spec["task"])
+    if fold := spec.get("fold"):
+        about: dict[str, Any] = {name: spec[name] for name in ("dataset", "task", "classes")}
+        labelled = labelled.assign(split=splits(labelled, **about, **fold))
+    rows = {split: labelled[labelled["split"] == split] for split in ("train", "val", "test")}
+    for split in ("train", "test"):
+        if rows[split].empty:
+            found = f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split"
+            raise DataError(found, allowed="images of every split", path=context.prepared(spec["prepare"]))
+    by_patient = plugins.load("dataset", spec["dataset"]).tasks[spec["task"]].group_by_patient
+    names = {name: spec[name] for name in DRAWN_BY}
+    chosen = subset(rows["train"], classes=tuple(spec["classes"]), by_patient=by_patient, **names)
+    if chosen.empty:
+        positives = ", ".join(chosen.empty)
+        _LOG.warning("none of the %d training images is positive for %s", len(chosen.image_ids), positives)
+    rows["train"] = labelled[labelled["image_id"].isin(chosen.image_ids)]
+    return rows, chosen
 
 
 def facts(rows: Mapping[str, pd.DataFrame], chosen: Subset) -> dict[str, Any]:
