@@ -309,6 +309,7 @@ class _Expansion:
             "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
+            "floor": row.plugin.floor,
             "folds": target.folds or 0,
         }
         self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
@@ -342,7 +343,7 @@ class _Expansion:
         defined = [
             f"{name} = {one.value}"
             for name, one in row.constants.items()
-            if name not in replaced and one.value != self.values[name]["value"]
+            if name in self.values and name not in replaced and one.value != self.values[name]["value"]
         ]
         if defined:
             yield f"by the method's definition: {', '.join(defined)}"

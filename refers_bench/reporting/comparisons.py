@@ -8,7 +8,9 @@ from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import DIFFER, same_images
+from refers_bench.analysis.image_statistics import ImageStatistics
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
 from refers_bench.analysis.statistics.seeds import SeedSummary
 from refers_bench.analysis.statistics.significance import STUDENT, Refusal, TTest, best, compare, holm
@@ -141,6 +143,14 @@ def interval_cell(low: float, high: float, *, decimals: int, signed: bool = Fals
     """An interval: "1.2 to 3.4"."""
     text = " to ".join(f"{end:{'+' if signed else ''}.{decimals}f}" for end in (low, high))
     return Cell(text=text, kind="text", low=low, high=high, **more)
+
+
+def images_interval_cell(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Cell:
+    """An interval over the test images of a column, in per cent, or why there is none."""
+    if not found.se > 0:
+        return no_interval("the test images leave no spread")
+    how: dict[str, Any] = {"test": INTERVAL[one.unit], "n": (one.n_units,), "df": found.df}
+    return interval_cell(found.low * 100, found.high * 100, decimals=2, signed=signed, **how)
 
 
 #: Columns of `t_test_cells`.
