@@ -69,10 +69,8 @@ def _cells(results: Results, one: ImageStatistics | None, method: str, target: T
     mean, difference, summary = one.means[method], one.differences.get(method), results.cells[method, target]
     tag = notes.tag(summary)
     footnotes = tuple(notes.of_summary(summary)) if tag else ()
-    about = (
-        Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
-        comparisons.images_interval_cell(mean, one),
-    )
+    figure = Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes)
+    about = (figure, comparisons.images_interval_cell(mean, one))
     kind = BEST if method == one.reference else FLOOR if method in results.floors else ""
     if difference is None:
         reason = "" if kind == BEST else "no floor is complete" if not one.reference else "not all seeds are there"

@@ -79,6 +79,7 @@ class Folder:
         footnotes: Sequence[str] = (),
         synthetic: bool = False,
         reason: str = "a later version",
+        floor: bool = False,
     ) -> str:
         """One planned cell in some state; returns its key."""
         key = f"{method}+{dataset}-{task}-{ratio:g}-{seed}".replace(".", "_").replace("/", "_")
@@ -95,6 +96,7 @@ class Folder:
                 "key": key,
                 "synthetic": synthetic,
                 "footnotes": list(footnotes),
+                **({"floor": True} if floor else {}),
             }
         )
         if state == "done":
