@@ -15,6 +15,7 @@ from refers_bench.cli.planning import planned
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError, unknown
 from refers_bench.files import publish_json, read_json
+from refers_bench.store.plan import source_parts
 
 LAYOUTS = click.Choice(["timm", "refers-bench"])
 LAYOUT = click.option("--layout", type=LAYOUTS, default="timm", help="Names to write.")
@@ -118,7 +119,7 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
         read_json(folder / "run.json"),
         method=plugins.load("method", job.spec["method"]),
         layout=layout,
-        source=plugins.load("dataset", job.spec["source"]["dataset"]),
+        sources={part["dataset"]: plugins.load("dataset", part["dataset"]) for part in source_parts(job.spec)},
         architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
     )
     written = _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})

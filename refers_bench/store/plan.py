@@ -142,6 +142,27 @@ class Plan:
     images: Mapping[str, int] = field(default_factory=dict)
 
 
+def source_parts(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The source datasets of a discovery or pre-training, in the order of their ids: one mapping, or a list of several.
+
+    Args:
+        spec: of the job; each part has "dataset", "params" and "prepare", the key of its preparation.
+    """
+    source = spec["source"]
+    return (source,) if isinstance(source, Mapping) else tuple(source)
+
+
+def source_name(spec: Mapping[str, Any]) -> str:
+    """Ids of the source datasets of a discovery or pre-training, as jobs are named by them: ``a+b``."""
+    return "+".join(str(part["dataset"]) for part in source_parts(spec))
+
+
+def source_task(spec: Mapping[str, Any]) -> str:
+    """The task whose labels a pre-training may read; '' for none, as of several sources, whose labels differ."""
+    first, *others = source_parts(spec)
+    return "" if others else str(first.get("task", ""))
+
+
 def last(path: Path) -> Plan | None:
     """The lock at `path`; None where there is none that this version can read."""
     try:

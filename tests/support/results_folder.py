@@ -80,9 +80,14 @@ class Folder:
         synthetic: bool = False,
         reason: str = "a later version",
         floor: bool = False,
+        evaluation: str = "finetune",
+        folds: int = 0,
     ) -> str:
         """One planned cell in some state; returns its key."""
-        key = f"{method}+{dataset}-{task}-{ratio:g}-{seed}".replace(".", "_").replace("/", "_")
+        column = f"{dataset}-{task}-{ratio:g}" + (
+            f"-{evaluation}-{folds}" if (evaluation, folds) != ("finetune", 0) else ""
+        )
+        key = f"{method}+{column}-{seed}".replace(".", "_").replace("/", "_")
         spec = {"kind": "finetune", "method": method, "classes": list(aucs or CLASSES), "prepare": "p" * 20}
         self.job(key, spec=spec, needs=list(needs), unavailable=reason if state == "unavailable" else "")
         self.lock["cells"].append(
@@ -96,7 +101,9 @@ class Folder:
                 "key": key,
                 "synthetic": synthetic,
                 "footnotes": list(footnotes),
-                **({"floor": True} if floor else {}),
+                "floor": floor,
+                "evaluation": evaluation,
+                "folds": folds,
             }
         )
         if state == "done":

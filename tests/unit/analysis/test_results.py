@@ -183,3 +183,17 @@ def test_a_cell_without_a_figure_is_none_in_rows_and_not_nan(folder: Any) -> Non
     folder.cell("a", state="missing")
     folder.cell("b", aucs={"normal": None})
     assert [row["mean_auc"] for row in folder.load().cell_rows()] == [None, None]
+
+
+def test_evaluations_and_folds_are_columns_of_their_own(folder: Any) -> None:
+    for place, how in enumerate([{}, {"evaluation": "linear_probe"}, {"folds": 5}, {"evaluation": "knn", "folds": 5}]):
+        folder.seeds("refers", [0.5 + place / 10, 0.5 + place / 10], **how)
+    results = folder.load()
+    assert [results.cells["refers", target].mean for target in results.targets] == pytest.approx([0.5, 0.6, 0.7, 0.8])
+    assert [target.suffix for target in results.targets] == [
+        "", ", linear probe", ", 5 folds", ", k nearest neighbours, 5 folds",
+    ]  # fmt: skip
+    frame = results.metrics_frame()
+    assert set(zip(frame["evaluation"], frame["folds"], strict=True)) == {
+        ("finetune", 0), ("linear_probe", 0), ("finetune", 5), ("knn", 5),
+    }  # fmt: skip

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.render.table import DAGGER, Cell, Row, Table
-from refers_bench.reporting import comparisons, grid
+from refers_bench.reporting import comparisons, grid, paper
 from refers_bench.reports import cells
 
 
@@ -136,3 +137,19 @@ def test_p_text(p: float, text: str) -> None:
 
 def test_an_empty_manifest_has_no_table(folder: Any) -> None:
     assert cells.build(folder.load()) is None
+
+
+def test_columns_say_how_they_were_evaluated_and_never_stand_for_the_papers(folder: Any) -> None:
+    folder.seeds("refers", [0.8, 0.82], evaluation="linear_probe")
+    folder.seeds("refers", [0.7, 0.72], folds=5)
+    results = folder.load()
+    titles = [grid.target_title(target) for target in results.targets]
+    assert titles == ["covid19_idc: viral_vs_bacterial, linear probe", "covid19_idc: viral_vs_bacterial, 5 folds"]
+    assert len({grid.anchor(results, "refers", target) for target in results.targets}) == 2
+    assert len({grid.item_id("roc", target) for target in results.targets}) == 2
+    column = paper.PaperColumn(group="COVID-19", title="", subtitle="", published="covid-t2")
+    assert paper.find_target(results, column) is None
+    folder.seeds("refers", [0.6, 0.62])
+    assert paper.find_target(folder.load(), column) == Target(
+        dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0
+    )

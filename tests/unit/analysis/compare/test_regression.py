@@ -265,9 +265,14 @@ def test_the_standard_error_is_that_of_exponential_scores() -> None:
 
 def test_a_baseline_is_read_as_results(folder: Any) -> None:
     folder.seeds("refers", [0.8, 0.82], ratio=0.005)
+    folder.seeds("refers", [0.7, 0.72], ratio=0.005, evaluation="linear_probe")
+    folder.seeds("refers", [0.6, 0.62], ratio=0.005, evaluation="knn", folds=5)
+    folder.seeds("refers", [0.5, 0.52], ratio=0.005, folds=5)
     results = folder.load()
     found = regression.as_results(make_baseline(results))
     assert [one.name for one in found.planned] == [one.name for one in results.planned]
+    assert list(found.cells) == list(results.cells)
+    assert len(found.cells) == 4
     assert found.cells == {where: found.cells[where] for where in results.cells}
     assert [cell.values for cell in found.cells.values()] == [cell.values for cell in results.cells.values()]
     with pytest.raises(UserError, match="cell 'x'"):
