@@ -84,7 +84,7 @@ class Method:
         weights_hint: ``params -> sentence`` that says how to provide those weights, for whoever lacks them.
         coverage: ``params -> share`` of the encoder's tensors that those weights must fill, in (0, 1].
         architecture: ``params -> name``; "transformer", or a timm name such as "resnet50", whose initial weights have
-            a data root of their own.
+            a data root of their own, or "none" for an encoder without weights.
         parts: how a batch of the pre-training may be processed in parts, where memory is short, without another loss:
             "examples": the losses are means over independent examples (or over items of theirs that the objective's
             ``counts`` counts), so that gradients add up; "features": they mix the examples of a batch, and the
@@ -105,6 +105,10 @@ class Method:
         decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
             for none. A forecast counts it.
         footnotes: ``params -> texts`` shown under a table that holds this row.
+        floor: whether the row is a floor: what can be reached without looking at anatomy, and no competitor.
+        index_features: ``(index, params) -> array (N, D)`` of features of the images of an index (see `Dataset.index`),
+            from its view, file size and metadata alone, never from labels, texts, patients or splits; None for a
+            method whose features are its encoder's. It has no encoder and cannot be fine-tuned.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
@@ -133,6 +137,8 @@ class Method:
     report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
     decoder: Callable[[Any], str] = lambda params: ""
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    floor: bool = False
+    index_features: Callable[[pd.DataFrame, Any], Any] | None = None
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
     small: Mapping[str, Any] = field(default_factory=dict)

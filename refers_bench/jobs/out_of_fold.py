@@ -17,9 +17,9 @@ from refers_bench.analysis.predictions import FILE, UNKNOWN, Predictions, read
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.errors import DataError, Problem
-from refers_bench.jobs import scoring
+from refers_bench.jobs import cells
 from refers_bench.jobs.record import Record
-from refers_bench.jobs.scoring import SCORED
+from refers_bench.jobs.cells import SCORED
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
@@ -51,7 +51,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         logits[split] = np.concatenate([one.scores_NK for one in found])
         labels[split] = np.concatenate([_with_nan(one) for one in found])
         rows[split] = pd.concat([pd.DataFrame({"image_id": o.image_ids, "patient_id": o.patient_ids}) for o in found])
-    predictions, metrics = scoring.scored(logits, rows=rows, labels=labels, classes=classes)
+    predictions, metrics = cells.scored(logits, rows=rows, labels=labels, classes=classes)
     facts = {
         "images": {split: len(part) for split, part in rows.items()},
         "folds": by_class(rounds["test"], metrics[metrics["split"] == "test"]),

@@ -54,6 +54,11 @@ class _Row:
     pretrains: bool
     constants: Mapping[str, Value]
 
+    @property
+    def evaluation(self) -> str:
+        """Of this row whatever its columns are for; '' for theirs."""
+        return self.part.evaluation or ("linear_probe" if self.plugin.index_features else "")
+
     @classmethod
     def of(cls, part: MethodPart, *, preset: str) -> _Row:
         plugin: plugins.Method = plugins.load("method", part.id)
@@ -130,14 +135,10 @@ class _Expansion:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""
         preset, overrides = self.content.protocol.preset, self.manifest.overrides
         common = protocols.resolve(preset, overrides)
-        ways = [
-            row.part.evaluation or way
-            for row in self.rows
-            for target in self.content.targets
-            for way in target.evaluation
-        ]
-        unused = "frozen." if all(way == DEFAULT for way in ways) else " "
-        self.values = {name: value.recorded() for name, value in common.items() if not name.startswith(unused)}
+        ways = {row.evaluation or DEFAULT for row in self.rows}
+        ways |= {way for target in self.content.targets for way in target.evaluation}
+        used = [name for name in common if ways != {DEFAULT} or not name.startswith("frozen.")]
+        self.values = {name: common[name].recorded() for name in used}
         for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
@@ -316,16 +317,15 @@ class _Expansion:
             classes = list(dataset.tasks[task].classes)
             own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
             training[task] = self.training("finetune", row, sections, found, "", **own)
-        common = ("method", "params", "impl", "network", "image", "weights", "loading")
         evaluated = Evaluated(
             graph=self.graph,
             row=row.name,
             target=target,
-            own=row.part.evaluation or "",
+            own=row.evaluation,
             images=images,
             encoders=tuple(encoders),
             training=training,
-            encoder={name: value for name, value in training[target.tasks[0]].items() if name in common},
+            encoder=self.encoder(row, training[target.tasks[0]], data),
             frozen=sections["frozen"],
             unavailable=row.unavailable or missing,
         )
@@ -336,9 +336,18 @@ class _Expansion:
             "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
+            "floor": row.plugin.floor,
             "folds": target.folds or 0,
         }
         self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
+
+    def encoder(self, row: _Row, training: Mapping[str, Any], data: PlannedData) -> dict[str, Any]:
+        """What a specification of features states of a row's encoder, besides its pre-training."""
+        own = {name: training[name] for name in ("method", "params", "impl")}
+        if row.plugin.index_features is not None:
+            return {**own, "metadata": data.metadata}
+        more = {name: training[name] for name in ("weights", "loading") if name in training}
+        return {**own, "network": training["network"], "image": training["image"], **more}
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
@@ -362,14 +371,14 @@ class _Expansion:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
-        if row.part.evaluation:
-            yield f"evaluated by {TITLES[row.part.evaluation]} in all columns"
+        if row.evaluation:
+            yield f"evaluated by {TITLES[row.evaluation]} in all columns"
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [
             f"{name} = {one.value}"
             for name, one in row.constants.items()
-            if name not in replaced and one.value != self.values[name]["value"]
+            if name in self.values and name not in replaced and one.value != self.values[name]["value"]
         ]
         if defined:
             yield f"by the method's definition: {', '.join(defined)}"

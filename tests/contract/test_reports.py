@@ -63,7 +63,8 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     publish(runs[:9:3], name="refers-release", origin="released", **more)
     publish(runs, name=folder.name, origin="imported", tables=("table1", "table2", "table3"), **more)
     imported = asdict(load(folder.results, folder.name).plan)
-    folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": list(imported["cells"]), "version": 1}
+    cells = [{**cell, "floor": cell["method"] == "transvw"} for cell in imported["cells"]]
+    folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": cells, "version": 1}
     folder.lock["values"] = {
         "finetune.steps": {"value": 77, "origin": "manifest", "stated": False, "overridden": True},
         "finetune.optimizer": {"value": "sgd", "origin": "manifest", "stated": True, "overridden": True},
@@ -142,7 +143,8 @@ def test_the_results_of_these_tests_fill_the_reports_of_numbers(rich: Results) -
     """What the contract checks is there: else it would pass on empty tables."""
     filled = {name for name in REPORTS if any(cell.numbers for _, _, cell in cells_of(rich, name))}
     assert filled >= {
-        "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures", "integrity", "pretraining",
+        "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures", "floors", "integrity",
+        "pretraining",
         "references", "runs", "significance", "table1", "test_images",
     }  # fmt: skip
 
@@ -224,6 +226,13 @@ def _alone(folder: Any) -> None:
     _rows(folder, ("refers",))
 
 
+def _floor(folder: Any) -> None:
+    """Three rows of one seed, the last of them a floor."""
+    for key in _rows(folder, seeds=1):
+        _predictions(folder, key)
+    _predictions(folder, folder.cell("pixels", floor=True), shift=1)
+
+
 def _without_spread(folder: Any) -> None:
     folder.seeds("refers", [0.8, 0.8, 0.8])
     folder.seeds("c2l", [0.7, 0.71, 0.72])
@@ -271,6 +280,7 @@ TODAY = frozenset(
         "figure_ranks",
         "figure_ratio",
         "figure_roc",
+        "floors",
         "integrity",
         "pretraining",
         "references",
@@ -350,6 +360,12 @@ STORES: dict[Callable[[Any], None], tuple[set[str], tuple[str, ...], bool, bool]
         False,
     ),
     _alone: (DRAWN, (), True, True),
+    _floor: (
+        DRAWN | OVER_IMAGES | {"floors"},
+        ("best floor", "better than the best floor", "reached without looking at anatomy"),
+        False,
+        False,
+    ),
     _without_spread: (DRAWN | {"class_tests"}, ("no P-value: zero variance over seeds.",), True, True),
     _without_history: (DRAWN | OVER_SEEDS, (), True, True),
     _needs_failed: (PAPER | {"failures"}, ("pretrain failed: oom.", "out of memory", "6 of 6."), False, False),
