@@ -18,8 +18,8 @@ from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.errors import DataError, Problem
 from refers_bench.jobs import cells
-from refers_bench.jobs.record import Record
 from refers_bench.jobs.cells import SCORED
+from refers_bench.jobs.record import Record
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
