@@ -41,8 +41,8 @@ NO_POSITIVES, NO_NEGATIVES, NO_LABELS = "no positive training rows", "no negativ
 TOLERANCE = 1e-5
 #: Values of a group's features held in memory, in float64 and float32 (96 MiB); larger groups are read in blocks.
 HELD = 1 << 23
-#: Values of a block of features, and of the logits of the heads that are fitted at a time (32 MiB in float64 each).
-BLOCK = 1 << 22
+#: Values of a block of features (8 MiB in float64), and of the logits of the heads fitted at a time (16 MiB).
+BLOCK, LOGITS = 1 << 20, 1 << 21
 NEWTON_STEPS, CONJUGATE_STEPS, HALVINGS = 200, 200, 40
 #: Newton steps after which directions are float64, too: hardly any head needs as many.
 PATIENCE = 40
@@ -112,8 +112,9 @@ def fit_logistic(
     Groups with the same rows share their principal axes, and equal classes of them are fitted once: three seeds of all
     labels cost as much as one.
 
-    Memory: besides the features as given (which may be memory-mapped) at most 192 MiB for a group's features, or 32 MiB
-    for a block of them where they are more, some 250 MiB for logits and directions, and three D x D matrices.
+    Memory: besides the features as given (which may be memory-mapped) a group's features, 96 MiB, or where they are
+    more, blocks of 8 MiB; some 150 MiB for logits and directions; and a few D x D matrices. A process that fits 100,000
+    x 768 half-precision features stays below 1 GiB, with its libraries and the file's pages (a test).
 
     Args:
         x_ND: features, one row per image; any float type. Rows of no group are never read.
@@ -255,8 +256,10 @@ class _Design:
 
     def logits(self, w_MP: Tensor) -> Tensor:
         """Logits of all rows (M, n); a head's last weight is the bias."""
-        weights = self.out(w_MP[:, :-1])
-        return torch.cat([weights @ x.T + w_MP[:, -1:] for _, x in self.blocks(w_MP.dtype)], dim=1)
+        weights, found = self.out(w_MP[:, :-1]), w_MP.new_empty(len(w_MP), self.count)
+        for part, x in self.blocks(w_MP.dtype):
+            torch.addmm(w_MP[:, -1:], weights, x.T, out=found[:, part])
+        return found
 
     def gradient(self, value_Mn: Tensor) -> Tensor:
         """Sum over the rows of their features, and of 1, times a value of each head and row: (M, P)."""
@@ -268,12 +271,15 @@ class _Design:
         return self._summed(lambda part, x: (direction @ x.T).add_(bias).mul_(weight_Mn[:, part]), d_MP.dtype)
 
     def _summed(self, of: Callable[[slice, Tensor], Tensor], dtype: torch.dtype) -> Tensor:
-        features, ones = [], []
+        features: Tensor | None = None
+        ones: Tensor | float = 0.0
         for part, x in self.blocks(dtype):
             value = of(part, x)
-            features.append(value @ x)
-            ones.append(value.sum(1, keepdim=True))
-        return torch.cat([self.back(sum(features[1:], features[0])), sum(ones[1:], ones[0])], dim=1)
+            # Added in place: small results between large blocks would leave the heap full of holes.
+            features = value @ x if features is None else features.addmm_(value, x)
+            ones = value.sum(1, keepdim=True) + ones
+        assert features is not None and isinstance(ones, Tensor)
+        return torch.cat([self.back(features), ones], dim=1)
 
 
 def _fit_classes(design: _Design, labels_nK: npt.NDArray[np.float64], c_C: npt.NDArray[np.float64]) -> Heads:
@@ -285,7 +291,7 @@ def _fit_classes(design: _Design, labels_nK: npt.NDArray[np.float64], c_C: npt.N
     # A label's sign: -1 positive, 1 negative, 0 unknown. Then a loss is softplus(sign * logit).
     sign_Kn = torch.from_numpy(np.nan_to_num(1 - 2 * labels_nK.T, nan=0.0)).to(design.device, torch.int8)
     heads = [(c, k) for c in range(len(c_C)) for k in usable]
-    step = max(1, BLOCK // design.count)
+    step = max(1, LOGITS // design.count)
     for first in range(0, len(heads), step):
         at_c, at_k = map(list, zip(*heads[first : first + step], strict=True))
         w_MP = _solve(design, sign_Kn[at_k], torch.from_numpy(c_C[at_c]).to(design.device)[:, None])
@@ -456,7 +462,7 @@ def scores(
     rows_n: npt.NDArray[np.int64] | None = None,
     device: str | torch.device = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """Logits of rows: float32 (n, K), computed in float64, in blocks of 32 MiB; NaN where a class has no head.
+    """Logits of rows: float32 (n, K), computed in float64, in blocks of 8 MiB; NaN where a class has no head.
 
     Args:
         x_ND: features.
