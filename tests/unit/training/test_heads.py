@@ -10,6 +10,7 @@ import torch
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.errors import DataError
 from refers_bench.training import heads as module
+from refers_bench.training import logistic
 from refers_bench.training.heads import GRID, NO_LABELS, NO_NEGATIVES, NO_POSITIVES, Group, choose, fit_logistic, scores
 
 
@@ -64,8 +65,9 @@ def test_blocks_give_what_the_whole_gives(rows: int, monkeypatch: pytest.MonkeyP
     x, y = data(rows=rows)
     (whole,) = fit_logistic(x, groups=[group(y, np.arange(rows))])
     logits = scores(x, weight_KD=whole.weight_CKD[4], bias_K=whole.bias_CK[4])
-    monkeypatch.setattr(module, "HELD", 0)
-    monkeypatch.setattr(module, "BLOCK", 40)
+    monkeypatch.setattr(logistic, "HELD", 0)
+    for name, place in (("BLOCK", logistic), ("BLOCK", module), ("LOGITS", module)):
+        monkeypatch.setattr(place, name, 40)
     (blocks,) = fit_logistic(x, groups=[group(y, np.arange(rows))])
     scale = abs(whole.weight_CKD).max(axis=2, keepdims=True)
     np.testing.assert_allclose(blocks.weight_CKD / scale, whole.weight_CKD / scale, atol=1e-4)
