@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from refers_bench.errors import DataError
-from refers_bench.training.heads import Floats, Group, check, undefined
+from refers_bench.training.heads import Group, check, undefined
+from refers_bench.training.logistic import Floats
 
 #: Numbers of neighbours. Source: DINOv2, dinov2/eval/knn.py (`nb_knn`, four values).
 NEIGHBOURS = (10, 20, 100, 200)
