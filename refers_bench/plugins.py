@@ -105,6 +105,9 @@ class Method:
         decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
             for none. A forecast counts it.
         footnotes: ``params -> texts`` shown under a table that holds this row.
+        sheet: ``params -> constants`` that belong to the encoder which these parameters name, and travel with it: its
+            image size, mean, SD, interpolation; as `constants`. The manifest's overrides replace them.
+        floor: whether a row is a floor (weights that know nothing), and no competitor.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
@@ -133,6 +136,8 @@ class Method:
     report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
     decoder: Callable[[Any], str] = lambda params: ""
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    sheet: Callable[[Any], Mapping[str, tuple[Any, str]]] = lambda params: {}
+    floor: bool = False
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
     small: Mapping[str, Any] = field(default_factory=dict)

@@ -56,7 +56,7 @@ class _Row:
     def of(cls, part: MethodPart, *, preset: str) -> _Row:
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
-        own = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
+        own = {**plugin.constants, **plugin.sheet(model), **(plugin.recipe if protocols.full_size(preset) else {})}
         return cls(
             part=part,
             name=part.name or part.id,
@@ -220,7 +220,7 @@ class _Expansion:
             self.jobs[key] = Job(key=key, kind=spec["kind"], name=name, needs=needed, spec=spec, unavailable=why)
         return self.jobs[key]
 
-    def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
+    def prepare(self, dataset: str, params: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
         spec = _spec(
             "prepare",
@@ -229,11 +229,12 @@ class _Expansion:
             impl=data.impl,
             digest=data.digest,
             phantom=data.phantom,
-            prepared_size=size,
+            **{name: image[name] for name in ("prepared_size", "interpolation", "fit") if name in image},
         )
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
-        job = self.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        how = "".join(f".{image[name]}" for name in ("interpolation", "fit") if name in image)
+        job = self.add(f"prepare.{dataset}.{image['prepared_size']}px{how}", spec, unavailable=data.unavailable)
         self.images[job.key] = data.images - len(gone)
         return job, data
 
@@ -261,7 +262,7 @@ class _Expansion:
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections, source = self.sections(row), self.content.source
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
-        images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
+        images, data = self.prepare(source.dataset, source.params, sections["image"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         dataset = plugins.load("dataset", source.dataset)
         drawn_from = {
@@ -301,7 +302,7 @@ class _Expansion:
 
     def target(self, row: _Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
-        images, data = self.prepare(target.dataset, target.params, sections["image"]["prepared_size"])
+        images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))
