@@ -285,8 +285,8 @@ def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("net."): value for name, value in _renamed(weights, timm).items()}
 
 
-#: Buffers that follow from the architecture.
-_NO_WEIGHT = r".*\b(rope\..*|relative_position_index|attn_mask)"
+#: Buffers that follow from the architecture, and what stands for hidden patches in pre-training.
+_NO_WEIGHT = r".*\b(rope\..*|relative_position_index|attn_mask|mask_token)"
 #: A block of DINOv2's training, which numbers its chunks, too.
 _CHUNK = re.compile(r"blocks\.\d+\.(\d+\.)")
 

@@ -58,7 +58,7 @@ def test_bicubic_evaluation_is_torchvisions_and_pillows() -> None:
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as transforms
 
-    settings, smooth = augment(crop="none", interpolation="bicubic"), images(4, 48)
+    settings, smooth = augment(crop="none", interpolation="bicubic"), images(4, 48) // 3 + 80
     harsh = (images(4, 8) > 127).repeat_interleave(6, 1).repeat_interleave(6, 2).to(torch.uint8) * 255
     theirs = transforms.resize(harsh.float() / 255, [24, 24], InterpolationMode.BICUBIC, antialias=True)
     assert theirs.min() < 0, "nothing is beyond the range: the test shows nothing"
@@ -67,7 +67,7 @@ def test_bicubic_evaluation_is_torchvisions_and_pillows() -> None:
     whole = [np.asarray(Image.fromarray(one.numpy()).resize((24, 24), Image.Resampling.BICUBIC)) for one in smooth]
     shown = settings.evaluation(smooth)[:, 0]
     torch.testing.assert_close(shown * 255, torch.from_numpy(np.stack(whole)).float(), rtol=0, atol=1.01)
-    assert not torch.allclose(shown, augment(crop="none").evaluation(smooth)[:, 0], atol=0.05)
+    assert not torch.allclose(shown, augment(crop="none").evaluation(smooth)[:, 0], atol=0.02)
 
 
 @pytest.mark.parametrize("crop", ["random", "none"])
