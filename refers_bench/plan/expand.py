@@ -63,7 +63,7 @@ class _Row:
     def of(cls, part: MethodPart, *, preset: str) -> _Row:
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
-        own = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
+        own = {**plugin.constants, **plugin.sheet(model), **(plugin.recipe if protocols.full_size(preset) else {})}
         return cls(
             part=part,
             name=part.name or part.id,
@@ -203,7 +203,7 @@ class _Expansion:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
+    def prepare(self, dataset: str, params: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
         spec = specification(
             "prepare",
@@ -212,11 +212,12 @@ class _Expansion:
             impl=data.impl,
             digest=data.digest,
             phantom=data.phantom,
-            prepared_size=size,
+            **{name: image[name] for name in ("prepared_size", "interpolation", "fit") if name in image},
         )
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
-        job = self.graph.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        how = "".join(f".{image[name]}" for name in ("interpolation", "fit") if name in image)
+        job = self.graph.add(f"prepare.{dataset}.{image['prepared_size']}px{how}", spec, unavailable=data.unavailable)
         self.images[job.key] = data.images - len(gone)
         return job, data
 
@@ -244,7 +245,7 @@ class _Expansion:
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections = self.sections(row)
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
-        images, drawn_from = self.drawn_from(sections["image"]["prepared_size"])
+        images, drawn_from = self.drawn_from(sections["image"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         place = f"{row.name}.{'+'.join(part['dataset'] for part in drawn_from)}" + (f".p{seed}" if seed else "")
         words = self.discovery(row, f"discover.{place}", drawn_from, images, seed)
@@ -254,15 +255,11 @@ class _Expansion:
         unavailable = row.unavailable or self.source_lacks(row) or gone or missing
         return self.graph.add(f"pretrain.{place}", spec, needs=(*images, *words), unavailable=unavailable)
 
-    def drawn_from(self, size: int) -> tuple[list[Job], list[dict[str, Any]]]:
-        """The preparation of each source dataset, and what a specification holds of each; in the order of their ids.
-
-        Args:
-            size: side of the prepared images.
-        """
+    def drawn_from(self, image: Mapping[str, Any]) -> tuple[list[Job], list[dict[str, Any]]]:
+        """The preparation of each source dataset, and what a specification holds of each; in the order of their ids."""
         images, parts = [], []
         for source in self.content.sources:
-            job, data = self.prepare(source.dataset, source.params, size)
+            job, data = self.prepare(source.dataset, source.params, image)
             dataset = plugins.load("dataset", source.dataset)
             images.append(job)
             parts.append(
@@ -305,7 +302,7 @@ class _Expansion:
 
     def target(self, row: _Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
-        images, data = self.prepare(target.dataset, target.params, sections["image"]["prepared_size"])
+        images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))

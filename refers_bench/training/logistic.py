@@ -205,7 +205,8 @@ def _direction(design: Design, gradient: Tensor, weight_Mn: Tensor, reg_P: Tenso
         if left < 0.9 * len(going):
             state = (active, step, residual, direction, square_M1, root32, identity, weight_Mn)
             active, step, residual, direction, square_M1, root32, identity, weight_Mn = (part[going] for part in state)
-    return found.double() * root * length_M1
+    whole: Tensor = found.double() * root * length_M1
+    return whole
 
 
 def _step_length(

@@ -317,7 +317,7 @@ def beside(name: str) -> list[protocols.Override]:
 
 def moved(name: str) -> set[str]:
     """Jobs whose keys a constant changes, by the section that holds it."""
-    if name == "image.prepared_size":
+    if name in ("image.prepared_size", "image.interpolation", "image.fit"):
         return ALL
     if name in ("network.activation", "network.position"):
         return NETWORKS - {"finetune mine"}  # its weights were trained with this other value, which it keeps anyway
