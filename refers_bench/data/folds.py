@@ -93,7 +93,7 @@ def _patients(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> tuple[li
     flags = pd.concat([labels.eq(label).fillna(False).astype(bool) for label in (1, 0)], axis=1)
     groups = flags.groupby(rows["patient_id"].astype(str).to_numpy())
     has = groups.any()
-    return has.index.tolist(), groups.size().to_numpy(np.int64), has.to_numpy(bool)
+    return has.index.tolist(), np.asarray(groups.size(), np.int64), has.to_numpy(bool)
 
 
 def _dealt(
