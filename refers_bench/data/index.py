@@ -140,9 +140,16 @@ def finished_index(
     return frame.astype(dict.fromkeys(labels, "Int8")).assign(**{name: _known(frame[name]) for name in about})
 
 
-def label_columns(frame: pd.DataFrame) -> list[str]:
-    """Names of an index's columns of labels, ``"<task>:<class>"``."""
-    return [name for name in frame.columns if ":" in name and not name.startswith(ABOUT)]
+def label_columns(frame: pd.DataFrame, task: str = "") -> list[str]:
+    """Names of an index's columns of labels, ``"<task>:<class>"``; those of one task, or of all."""
+    return [
+        name for name in frame.columns if f"{task}:" in name and name.startswith(task) and not name.startswith(ABOUT)
+    ]
+
+
+def rows_of_task(frame: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Rows of an index with at least one known label of a task."""
+    return frame[frame[label_columns(frame, task)].notna().any(axis=1)]
 
 
 def metadata_columns(frame: pd.DataFrame) -> list[str]:
@@ -231,7 +238,7 @@ def with_task(frame: pd.DataFrame, dataset: str, task: str) -> pd.DataFrame:
     one = plugins.load("dataset", dataset).tasks[task]
     if not one.any_of:
         return frame
-    labels = frame[[name for name in label_columns(frame) if name.startswith(f"{one.any_of}:")]]
+    labels = frame[label_columns(frame, one.any_of)]
     positive = labels.eq(1).fillna(False).any(axis=1)
     label = positive.astype("Int8").where(positive | labels.notna().all(axis=1))
     return frame.assign(**{f"{task}:{one.classes[0]}": label})

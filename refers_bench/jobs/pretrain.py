@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import StudyBatch, StudySource
+from refers_bench.data.index import label_columns, rows_of_task
 from refers_bench.data.joined import SourceImages
 from refers_bench.data.visual_words import CropSource
 from refers_bench.errors import DataError
@@ -117,7 +118,7 @@ def known_of_source(
         found = f"no training study of '{source_name(spec)}' has what '{spec['method']}' needs ({wanted})"
         raise DataError(found, allowed="a source with them", path=context.prepared(first["prepare"]))
     section, task = spec["pretrain"], source_task(spec)
-    labels = setup.label_columns(rows, task) if "labels" in needs else []
+    labels = label_columns(rows, task) if "labels" in needs else []
     known = SourceFacts(radiographs=len(rows), classes=tuple(name.removeprefix(f"{task}:") for name in labels))
     if "reports" not in needs:
         return None, known
@@ -144,7 +145,7 @@ def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tup
         rows, kept = kept, kept[kept["report"].notna() & (kept["report"].fillna("").str.strip() != "")]
         dropped["no report"] = len(rows) - len(kept)
     if "labels" in needs:
-        rows, kept = kept, setup.rows_of_task(kept, task)
+        rows, kept = kept, rows_of_task(kept, task)
         dropped["no label"] = len(rows) - len(kept)
     return kept, dropped
 

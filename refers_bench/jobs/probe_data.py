@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from refers_bench import plugins
-from refers_bench.data.index import with_task
+from refers_bench.data.index import rows_of_task, with_task
 from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.files import publish_json
 from refers_bench.jobs.pretrain import usable_rows
-from refers_bench.jobs.setup import load_method, rows_of_task
+from refers_bench.jobs.setup import load_method
 from refers_bench.plan.forecast.cost_model import batch_size
 from refers_bench.store.plan import source_name, source_parts, source_task
 

@@ -200,16 +200,6 @@ def outputs(network: nn.Module, source: Any, of: Callable[[Tensor], Tensor] | No
     return [(of or network)(batch.images_BCHW).float().cpu().numpy() for batch in batches]
 
 
-def label_columns(index: pd.DataFrame, task: str) -> list[str]:
-    """Columns with the labels of a task, ``<task>:<class>`` each."""
-    return [name for name in index.columns if name.startswith(f"{task}:")]
-
-
-def rows_of_task(index: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Rows with at least one known label of a task."""
-    return index[index[label_columns(index, task)].notna().any(axis=1)]
-
-
 def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.Module:
     """The method's encoder with random weights drawn from `seed`, on the CPU: equal on every device."""
     seed_global_generators(seed)

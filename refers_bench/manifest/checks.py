@@ -5,6 +5,7 @@ Each part is checked by itself, so that one wrong entry hides no other.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -136,6 +137,9 @@ class _Checks:
                 # Another split of the same images could put test patients into pre-training.
                 found = f"source and target are both {name}, with different params"
                 yield self.document.problem((*here, "params"), found, allowed="the same params for both")
+            if target.folds and any(one.dataset == name for _, one in self.sources) and self.pretrains():
+                found = f"folds of {name}, which rows are pre-trained on: a fold's test images would be among them"
+                yield self.document.problem((*here, "folds"), found, allowed="another source, or no folds")
             same = first.setdefault(name, i)
             if target.params != dict(self.targets)[same].params:
                 # Cells are told apart by dataset, task, ratio and seed.
@@ -152,6 +156,16 @@ class _Checks:
                         twice = ("tasks", j) if task in target.tasks[:j] else ("label_ratios", k)
                         yield self.document.problem((*here, *twice), found, allowed="each task and label ratio once")
                     cells |= asked
+
+    def pretrains(self) -> bool:
+        """Whether any row is pre-trained."""
+        for _, part in self.methods:
+            if part.id in plugins.names("method"):
+                plugin: plugins.Method = plugins.load("method", part.id)
+                with contextlib.suppress(ValidationError):
+                    if plugin.pretrains(plugin.Params(**part.params)):
+                        return True
+        return False
 
     def of_data(self, content: Any) -> Iterator[Problem]:
         used = {part.dataset for _, part in self.targets} | {part.dataset for _, part in self.sources}

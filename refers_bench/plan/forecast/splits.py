@@ -16,7 +16,7 @@ from refers_bench.store.results import ResultStore
 #: Shares of the splits where no index was read. Source: paper, Methods (7 : 1 : 2).
 ASSUMED: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 SPLITS = tuple(ASSUMED)
-WITH_TASK = "refers_bench.data.index:with_task"
+WITH_TASK, OF_TASK = "refers_bench.data.index:with_task", "refers_bench.data.index:rows_of_task"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,7 @@ class Splits:
             index = index[index["report"].notna()]
         elif task:
             index = plugins.resolve(WITH_TASK)(index, dataset, task) if dataset else index
-            columns = [name for name in index.columns if name.startswith(f"{task}:")]
-            index = index[index[columns].notna().any(axis=1)]
+            index = plugins.resolve(OF_TASK)(index, task)
         counts = {split: int(index.loc[index["split"] == split, by].nunique()) for split in SPLITS}
         return Counts(**counts, counted=True)
 
