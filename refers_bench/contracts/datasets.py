@@ -13,11 +13,11 @@ from refers_bench import plugins
 from refers_bench.contracts import checked
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import READINGS
-from refers_bench.data.index import digest
+from refers_bench.data.index import digest, metadata_columns, metadata_digest
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.errors import UserError
-from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS, Dataset
+from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS, Dataset
 
 PHANTOMS = PhantomParams(studies=40, size=40, views=2, seed=3)
 
@@ -55,7 +55,7 @@ def test_card_is_complete(name: str, dataset: Dataset) -> None:
     assert all(isinstance(count, int) and count > 0 for count in dataset.expected_of(dataset.Params()).values())
     assert all(len(quirk) > 10 for quirk in dataset.quirks)
     for task_id, task in dataset.tasks.items():
-        assert task_id.isidentifier() and task.label
+        assert task_id.isidentifier() and f"{task_id}:" != ABOUT and task.label
         assert len(set(task.classes)) == len(task.classes) > 0
     assert dataset.source_task_of(dataset.Params()) in {"", *dataset.tasks}
 
@@ -71,8 +71,10 @@ def test_parameters_are_described_and_refuse_what_they_do_not_know(dataset: Data
 
 
 def test_index_has_the_columns_of_the_contract(index: pd.DataFrame, dataset: Dataset) -> None:
-    labels = [f"{task_id}:{name}" for task_id, task in dataset.tasks.items() for name in task.classes]
-    assert set(index.columns) == {*INDEX_COLUMNS, "bytes", *labels}
+    own = {name: task for name, task in dataset.tasks.items() if not task.any_of}
+    labels = [f"{task_id}:{name}" for task_id, task in own.items() for name in task.classes]
+    about = metadata_columns(index)
+    assert set(index.columns) == {*INDEX_COLUMNS, "bytes", *labels, *about}
     for column in ("image_id", "path", "patient_id", "study_id", "view", "split"):
         assert index[column].notna().all(), column
         assert all(isinstance(value, str) for value in index[column]), column
@@ -83,6 +85,10 @@ def test_index_has_the_columns_of_the_contract(index: pd.DataFrame, dataset: Dat
     assert index["path"].is_unique
     assert set(index["split"]) <= {"train", "val", "test", ""}
     assert index["report"].notna().any() == dataset.has_reports
+    for column in about:
+        known = index[column].dropna()
+        number = str(index[column].dtype) == "float64"
+        assert number or all(isinstance(value, str) and value for value in known), f"{column}: neither numbers nor text"
 
 
 def test_every_split_has_images_and_no_patient_is_in_two(index: pd.DataFrame, dataset: Dataset) -> None:
@@ -112,10 +118,14 @@ def test_index_is_a_function_of_the_files(index: pd.DataFrame, root: Path, datas
     radiographs.write(tmp_path / "other", PHANTOMS, dataset.write_layout)
     elsewhere = dataset.index(tmp_path / "other", dataset.Params(), {})
     assert digest(elsewhere) == digest(index), "the place of the files is in the digest"
+    assert metadata_digest(elsewhere) == metadata_digest(index), "the place of the files is in the metadata"
 
 
 def test_labels_of_phantoms_have_both_values(index: pd.DataFrame, dataset: Dataset) -> None:
     for task_id, task in dataset.tasks.items():
+        if task.any_of:
+            assert len(task.classes) == 1 and not dataset.tasks[task.any_of].any_of
+            continue
         known = [index[f"{task_id}:{name}"].dropna().nunique() for name in task.classes]
         assert max(known) == 2, f"task {task_id} cannot be trained on phantoms"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from refers_bench import identity
+from refers_bench import identity, plugins
 from refers_bench.data.folders import file_sizes
 from refers_bench.errors import DataError, Problem
 from refers_bench.machine import shared_out
-from refers_bench.plugins import BOX_COLUMNS, INDEX_COLUMNS
+from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS
 
 SPLITS = ("train", "val", "test", "")
 #: Stands for an unknown label among int8 numbers.
@@ -98,7 +98,7 @@ def finished_index(
     """Check an index, add file sizes, sort it by image.
 
     Args:
-        frame: `INDEX_COLUMNS` and Int8 label columns.
+        frame: `INDEX_COLUMNS`, Int8 label columns, and columns of metadata: numbers, or text.
         root: the dataset's folder.
         table: the file the rows come from, for messages.
         sizes: gives the bytes of each row's file, see `file_sizes`, where a reader has begun to ask for them.
@@ -134,10 +134,27 @@ def finished_index(
     leave_out(missing_images(gone, root=root), refuse=True)
     if gone:
         frame = frame[~frame["path"].isin(gone)]
-    labels = sorted(name for name in frame.columns if ":" in name)
+    labels, about = sorted(label_columns(frame)), sorted(metadata_columns(frame))
     frame = frame.assign(bytes=pd.Series([size for size in found if size >= 0], index=frame.index, dtype="int64"))
-    frame = frame[[*INDEX_COLUMNS, "bytes", *labels]].sort_values("image_id", ignore_index=True)
-    return frame.astype(dict.fromkeys(labels, "Int8"))
+    frame = frame[[*INDEX_COLUMNS, "bytes", *labels, *about]].sort_values("image_id", ignore_index=True)
+    return frame.astype(dict.fromkeys(labels, "Int8")).assign(**{name: _known(frame[name]) for name in about})
+
+
+def label_columns(frame: pd.DataFrame) -> list[str]:
+    """Names of an index's columns of labels, ``"<task>:<class>"``."""
+    return [name for name in frame.columns if ":" in name and not name.startswith(ABOUT)]
+
+
+def metadata_columns(frame: pd.DataFrame) -> list[str]:
+    """Names of an index's columns of metadata, ``"about:<name>"``."""
+    return [name for name in frame.columns if name.startswith(ABOUT)]
+
+
+def _known(column: pd.Series) -> pd.Series:
+    """Metadata as float64 or as text without blanks around it; null where nothing is known."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.astype("float64")
+    return pd.Series([str(value).strip() or None if pd.notna(value) else None for value in column], dtype=object)
 
 
 def not_there(count: int, total: int, root: Path, *, what: str = "images") -> Problem:
@@ -191,49 +208,56 @@ def patient_part(patients: pd.Series, *, dataset: str, seed: int, share: float) 
     return patients.isin(names[: round(share * len(names))])
 
 
-def patient_folds(
-    patients: pd.Series, strata: pd.Series, *, dataset: str, seed: int, folds: int, fold: int
-) -> pd.Series:
-    """Splits of one round of a patient-wise cross-validation: fold `fold` is test, the one after it validation.
-
-    Patients of a stratum are dealt to the folds in turn, in the order of a hash of their names, so that every fold
-    has its share of a rare one.
-
-    Args:
-        patients: of each image.
-        strata: of each image; a patient belongs to the largest one of its images'.
-        dataset: id, names the hash.
-        seed: of this repetition.
-        folds: k, at least 3.
-        fold: the one that is tested, in [0, folds).
-    """
-    belongs = strata.groupby(patients).max()
-    order = sorted(belongs.index, key=lambda one: identity.seed("patient folds", dataset, seed, str(one)))
-    dealt = belongs[order].sort_values(kind="stable").index
-    number = {name: place % folds for place, name in enumerate(dealt)}
-    what = {fold: "test", (fold + 1) % folds: "val"}
-    return patients.map(lambda name: what.get(number[name], "train"))
-
-
 def digest(frame: pd.DataFrame) -> str:
-    """Identity of an index or of annotated boxes: all rows and values; not where the folder stands.
+    """Identity of an index or of annotated boxes: all rows and values; not where the folder stands, nor metadata.
 
     Args:
         frame: as `finished_index` or `finished_boxes` returns it.
     """
     index = set(INDEX_COLUMNS) <= set(frame.columns)
+    frame = frame.drop(columns=metadata_columns(frame))
     text = csv_text(frame) if index else frame.to_csv(index=False, lineterminator="\n")
     return identity.key({"columns": list(frame.columns), "rows": text})
+
+
+def with_task(frame: pd.DataFrame, dataset: str, task: str) -> pd.DataFrame:
+    """An index with the label columns of a task, which it lacks where they follow from another task's.
+
+    Args:
+        frame: index rows.
+        dataset: id.
+        task: of the dataset; see `refers_bench.plugins.Task.any_of`.
+    """
+    one = plugins.load("dataset", dataset).tasks[task]
+    if not one.any_of:
+        return frame
+    labels = frame[[name for name in label_columns(frame) if name.startswith(f"{one.any_of}:")]]
+    positive = labels.eq(1).fillna(False).any(axis=1)
+    label = positive.astype("Int8").where(positive | labels.notna().all(axis=1))
+    return frame.assign(**{f"{task}:{one.classes[0]}": label})
+
+
+def metadata_digest(frame: pd.DataFrame) -> str:
+    """Identity of an index's metadata, image by image; '' where it has none.
+
+    Args:
+        frame: as `finished_index` returns it.
+    """
+    columns = ["image_id", *metadata_columns(frame)]
+    text = frame[columns].to_csv(index=False, lineterminator="\n")
+    return identity.key({"columns": columns, "rows": text}) if columns[1:] else ""
 
 
 def csv_text(frame: pd.DataFrame) -> str:
     """An index as `DataFrame.to_csv` writes it (no row names, lines end with a newline), several times faster.
 
+    Metadata are left out.
+
     Args:
         frame: text and integers, then Int8 label columns, as `finished_index` returns it.
     """
+    labels = label_columns(frame)
     head = [name for name in frame.columns if ":" not in name]
-    labels = list(frame.columns[len(head) :])
     lines = list(map(",".join, zip(*(_cells(frame[name]) for name in head), strict=True)))
     if labels:
         # Images share few combinations of labels: each is written once.
@@ -244,7 +268,7 @@ def csv_text(frame: pd.DataFrame) -> str:
             cells = np.frombuffer(values, np.int8).tolist()
             endings[values] = "".join("," if cell == _UNKNOWN else f",{cell}" for cell in cells)
         lines = list(map(str.__add__, lines, map(endings.__getitem__, rows)))
-    return "\n".join([",".join(_quoted(list(frame.columns))), *lines, ""])
+    return "\n".join([",".join(_quoted([*head, *labels])), *lines, ""])
 
 
 def _cells(column: pd.Series) -> list[str]:

@@ -12,7 +12,8 @@ from PIL import Image
 from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
-from refers_bench.data.index import finished_index, leave_out, patient_folds, patient_split, read_table
+from refers_bench.data.index import finished_index, leave_out, patient_split, read_table
+from refers_bench.data.metadata import Columns, ages, numbers, picture_sizes, sites, table_metadata, texts
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, unknown
@@ -31,6 +32,15 @@ FINDINGS: Mapping[str, str] = {
 }
 CLASSES = tuple(FINDINGS)
 GROUPS = {finding: name for name, findings in FINDINGS.items() for finding in findings.split("; ")}
+#: What became of the patient is no metadata of an image.
+METADATA: Columns = {
+    "about:age": (("age",), ages),
+    "about:sex": (("sex",), texts),
+    "about:offset": (("offset",), numbers),
+    "about:modality": (("modality",), texts),
+    "about:location": (("location",), texts),
+    "about:site": (("url",), sites),
+}
 #: Rows nobody has labelled.
 UNLABELLED = ("todo", "Unknown", "")
 _PREFIXES = ("Pneumonia/Viral/", "Pneumonia/Bacterial/", "Pneumonia/Fungal/", "Pneumonia/")
@@ -46,26 +56,16 @@ class Params(BaseModel, extra="forbid", frozen=True):
         default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all"
     )
     lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
-    split_seed: int = Field(
-        default=0,
-        ge=0,
-        description="of the patient-wise 70/10/20 split, or of the repetition of the folds, without lists",
-    )
-    folds: int = Field(
-        default=0,
-        ge=0,
-        le=20,
-        description="k of a patient-wise cross-validation instead of 70/10/20 (3 or more); 0: none",
-    )
-    fold: int = Field(default=0, ge=0, description="the fold that is tested, from 0; the one after it validates")
+    split_seed: int = Field(default=0, ge=0, description="of the patient-wise 70/10/20 split, without lists")
+    # Both are part of every key of this dataset, so they stay, at their defaults.
+    folds: int = Field(default=0, description="0; folds are a field of the target, for any dataset")
+    fold: int = Field(default=0, description="0; as `folds`")
     missing: Literal["skip", "refuse"] = Field(default="skip", description="rows whose image file is not there")
 
     @model_validator(mode="after")
-    def _folds_fit(self) -> Params:
-        if self.folds in (1, 2) or self.fold >= max(1, self.folds):
-            raise ValueError("folds is 0 or at least 3, and fold is below it")
-        if self.folds and self.lists:
-            raise ValueError("lists and folds are two ways to split: give one")
+    def _no_folds(self) -> Params:
+        if self.folds or self.fold:
+            raise ValueError("folds are a field of the target ('folds: 5'), not of this dataset's parameters")
         return self
 
 
@@ -155,14 +155,18 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
     else:
-        frame = frame.assign(listed=np.nan, split=_seeded(frame, params))
+        split = patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
+        frame = frame.assign(listed=np.nan, split=split)
     present = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set[str]()
     if params.missing == "skip":
         # A name that is a path is kept: the check of the index refuses it by name.
         there = np.array([name in present or "/" in name for name in frame["filename"]], dtype=bool)
         leave_out(_without_file(frame[~there], root=root, table=table), refuse=False)
         frame = frame[there]
-    return finished_index(_columns(frame), root=root, table=table)
+    found = _columns(frame).join(table_metadata(frame, METADATA)).reset_index(drop=True)
+    endings = found["path"].str.lower().str.extract(r"\.([a-z0-9]+)$")[0].replace("jpeg", "jpg")
+    found = found.assign(**{"about:file_type": endings}).join(picture_sizes(found["path"].tolist(), root))
+    return finished_index(found, root=root, table=table)
 
 
 def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[Problem]:
@@ -170,20 +174,6 @@ def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[P
     for name, line in zip(frame["filename"], frame["line"], strict=True):
         found = f"image '{name}' is not in {root / 'images'}"
         yield Problem(found=found, path=table, line=None if pd.isna(line) else int(line))
-
-
-def _seeded(frame: pd.DataFrame, params: Params) -> pd.Series:
-    """A split by patients, or a round of a cross-validation whose folds share the few bacterial patients."""
-    if not params.folds:
-        return patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
-    return patient_folds(
-        frame["patientid"],
-        (frame["group"] == "Bacterial").astype(int),
-        dataset="covid19_idc",
-        seed=params.split_seed,
-        folds=params.folds,
-        fold=params.fold,
-    )
 
 
 def _columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -234,6 +224,9 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     rows = []
     for number in range(params.studies):
         rng = np.random.default_rng(identity.seed("covid19_idc phantom", params.seed, number))
+        about = np.random.default_rng(identity.seed("covid19_idc phantom, about", params.seed, number))
+        person = {"sex": "MF"[int(about.integers(2))], "age": int(about.integers(18, 90))}
+        place = f"https://www.site{about.integers(4)}.example/{number}"
         name = str(rng.choice(CLASSES, p=_SHARES))
         study = radiographs.study(params, number, findings=PHANTOM_FINDINGS[name])
         for view_number, view in enumerate(study.views):
@@ -243,11 +236,13 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
                 {
                     "patientid": str(study.patient),
                     "offset": str(number - study.patient),
+                    **person,
                     "finding": _SPELLING[name],
                     "view": view.view,
                     "modality": "X-ray",
                     "folder": "images",
                     "filename": file,
+                    "url": place,
                     "clinical_notes": study.report,
                 }
             )

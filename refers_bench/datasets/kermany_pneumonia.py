@@ -16,6 +16,7 @@ from refers_bench import identity
 from refers_bench.data.folders import file_sizes, files_below
 from refers_bench.data.identical_files import identical_files, joined_groups
 from refers_bench.data.index import finished_index, patient_part, patient_split
+from refers_bench.data.metadata import picture_sizes
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem
@@ -153,7 +154,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         "viral_vs_bacterial:Viral": kind.map({"Viral": 1.0, "Bacterial": 0.0}),
         **{f"findings:{name}": (kind == name).astype(float) for name in KINDS},
     }
-    return finished_index(pd.DataFrame(columns), root=root, table=root, sizes=lambda: sizes)
+    finished = pd.DataFrame(columns).join(picture_sizes(paths, root))
+    return finished_index(finished, root=root, table=root, sizes=lambda: sizes)
 
 
 #: Kind of a phantom -> its procedural findings, its share, and its word in Kaggle's names.

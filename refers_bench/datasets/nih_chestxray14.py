@@ -15,6 +15,7 @@ from refers_bench import identity
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_boxes, finished_index, patient_part, patient_split, read_table
+from refers_bench.data.metadata import Columns, ages, numbers, table_metadata, texts
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, unknown
@@ -42,6 +43,15 @@ NO_FINDING = "No Finding"
 TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
 BOXES = "BBox_List_2017.csv"
 TRAIN_VAL, TEST = "train_val_list.txt", "test_list.txt"
+#: Versions of the table name some columns otherwise.
+METADATA: Columns = {
+    "about:age": (("Patient Age",), ages),
+    "about:sex": (("Patient Gender", "Patient Sex"), texts),
+    "about:follow_up": (("Follow-up #",), numbers),
+    "about:width": (("OriginalImage[Width", "OriginalImageWidth"), numbers),
+    "about:height": (("Height]", "OriginalImageHeight"), numbers),
+    "about:pixel_spacing": (("OriginalImagePixelSpacing[x", "OriginalImagePixelSpacing_x"), numbers),
+}
 #: Folders that may hold the tables and lists.
 FOLDERS = ("", "CXR8", "LongTailCXR")
 #: Side of the images that the boxes are drawn on, in pixels.
@@ -96,7 +106,7 @@ def table_of(root: Path, version: str) -> Path:
 
 
 def read_findings(path: Path) -> pd.DataFrame:
-    """Columns image_id (name without ending), patient_id, view and one Int8 column per class.
+    """Columns image_id (name without ending), patient_id, view, those of `METADATA` and one Int8 column per class.
 
     Raises:
         DataError: malformed, an unknown finding, or "No Finding" beside one.
@@ -104,8 +114,8 @@ def read_findings(path: Path) -> pd.DataFrame:
     frame = read_table(path, required=("Image Index", "Finding Labels", "Patient ID", "View Position"))
     problems, known = [], (*CLASSES, NO_FINDING)
     kinds: dict[str, dict[str, int]] = {}
-    texts = frame["Finding Labels"].drop_duplicates()
-    for line, text in zip((texts.index + 2).tolist(), texts, strict=True):
+    different = frame["Finding Labels"].drop_duplicates()
+    for line, text in zip((different.index + 2).tolist(), different, strict=True):
         names = [part.strip() for part in text.split("|")]
         if wrong := [name for name in names if name not in known]:
             problems.append(unknown("finding", wrong[0], known, path=path, line=line))
@@ -117,7 +127,7 @@ def read_findings(path: Path) -> pd.DataFrame:
     table = pd.DataFrame({name: column.str.strip() for name, column in columns.items()})
     table["image_id"] = frame["Image Index"].str.strip().str.removesuffix(".png")
     labels = pd.DataFrame.from_dict(kinds, orient="index").reindex(frame["Finding Labels"]).reset_index(drop=True)
-    return pd.concat([table, labels.astype("Int8")], axis=1)
+    return pd.concat([table, table_metadata(frame, METADATA), labels.astype("Int8")], axis=1)
 
 
 def official_split(frame: pd.DataFrame, root: Path, params: Params) -> pd.Series:
@@ -269,7 +279,10 @@ DATASET = Dataset(
     licence="no restriction on use; acknowledge the NIH Clinical Center and cite the paper",
     impl=1,
     Params=Params,
-    tasks={"findings": Task(label="NIH ChestX-ray14", classes=CLASSES, published="nih")},
+    tasks={
+        "findings": Task(label="NIH ChestX-ray14", classes=CLASSES, published="nih"),
+        "any_finding": Task(label="any of 14 findings", classes=("Any finding",), any_of="findings"),
+    },
     index=index,
     lists=lambda params: params.lists,
     boxes=boxes,

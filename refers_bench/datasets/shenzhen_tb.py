@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from refers_bench import identity
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_index, patient_split, read_table
+from refers_bench.data.metadata import ages, picture_sizes
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, UserError
 from refers_bench.plugins import Dataset, Task
@@ -60,19 +61,20 @@ def released_split(number: int, label: int) -> str:
     return "train" if number <= train else "val" if number <= val else "test"
 
 
-def readings(root: Path) -> dict[str, str]:
-    """Image -> its clinical reading, without the line of sex and age; images without one are left out.
+def readings(root: Path) -> dict[str, tuple[str, str]]:
+    """Image -> what its clinical reading says of the person (sex and age), and of the radiograph; '' for nothing.
 
     Raises:
         DataError: Kaggle's table is malformed, or two readings of one image.
     """
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     table = root / METADATA
     if table.is_file():
         frame = read_table(table, required=("study_id", "findings"))
+        people = frame.reindex(columns=["sex", "age"], fill_value="").agg(" ".join, axis=1)
         found = {
-            str(name).removesuffix(".png"): " ".join(text.split())
-            for name, text in zip(frame["study_id"], frame["findings"], strict=True)
+            str(name).removesuffix(".png"): (person, " ".join(text.split()))
+            for name, person, text in zip(frame["study_id"], people, frame["findings"], strict=True)
         }
     for name, path in files_by_name(root, (".txt",)).items():
         if label_of(name) is None:
@@ -82,8 +84,8 @@ def readings(root: Path) -> dict[str, str]:
             lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             lines = content.decode("latin-1").splitlines()
-        found[name] = " ".join(" ".join(lines[1:]).split())
-    return {name: text for name, text in found.items() if text}
+        found[name] = ("".join(lines[:1]), " ".join(" ".join(lines[1:]).split()))
+    return found
 
 
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
@@ -100,6 +102,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     rows = []
     for name, path in files.items():
         number, label = label_of(name) or (0, 0)
+        person, text = texts.get(name, ("", ""))
         rows.append(
             {
                 "image_id": name,
@@ -108,11 +111,16 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
                 "study_id": f"{number:04d}",
                 "view": "PA",
                 "split": released_split(number, label),
-                "report": texts.get(name),
+                "report": text or None,
+                "about:age": person,
+                "about:sex": person,
                 "tuberculosis:Tuberculosis": label,
             }
         )
     frame = pd.DataFrame(rows).astype({"tuberculosis:Tuberculosis": "Int8", "report": object})
+    frame["about:age"] = ages(frame["about:age"])
+    frame["about:sex"] = frame["about:sex"].str.lower().str.extract(r"\b((?:fe)?male)\b")[0]
+    frame = frame.join(picture_sizes(frame["path"].tolist(), root))
     if params.split == "seeded":
         frame["split"] = patient_split(frame["patient_id"], dataset="shenzhen_tb", seed=params.split_seed)
     return finished_index(frame, root=root, table=root)

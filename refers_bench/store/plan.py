@@ -18,7 +18,7 @@ from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
-LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0}
+LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False}
 #: Name of a plan's file, in the manifest's folder below the results.
 LOCK = "plan.lock.json"
 
@@ -71,6 +71,7 @@ class Cell:
         best_of: name of the row it competes for; '' for none.
         evaluation: of its column, see `refers_bench.evaluations`.
         folds: of the cross-validation whose folds it joins; 0 for the dataset's own split.
+        floor: whether its row is a floor: what can be reached without looking at anatomy, and no competitor.
     """
 
     method: str
@@ -85,6 +86,7 @@ class Cell:
     best_of: str = ""
     evaluation: str = DEFAULT
     folds: int = 0
+    floor: bool = False
 
     def recorded(self) -> dict[str, Any]:
         """As the plan file holds it: fields that came later are left out at their defaults."""

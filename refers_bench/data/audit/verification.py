@@ -12,6 +12,7 @@ import pandas as pd
 
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import Reading
+from refers_bench.data.index import label_columns
 from refers_bench.data.prepare import Progress, silent
 from refers_bench.data.problems import first
 from refers_bench.errors import DataError, Problem
@@ -114,7 +115,7 @@ def class_counts(frame: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     def counts(labels: pd.Series) -> list[int]:
         return [int((labels == 1).sum()), int((labels == 0).sum()), int(labels.isna().sum())]
 
-    columns = [name for name in frame.columns if ":" in name]
+    columns = label_columns(frame)
     groups = frame.groupby("split", sort=True)
     return {str(split) or "unused": {name: counts(rows[name]) for name in columns} for split, rows in groups}
 

@@ -10,19 +10,23 @@ import pandas as pd
 import pytest
 
 from places import place_of
+from refers_bench import plugins
 from refers_bench.data.index import (
     absent_noted,
     csv_text,
     digest,
     finished_boxes,
     finished_index,
+    label_columns,
     leave_out,
+    metadata_columns,
+    metadata_digest,
     missing_images,
     not_there,
-    patient_folds,
     patient_part,
     patient_split,
     read_table,
+    with_task,
 )
 from refers_bench.errors import DataError
 from refers_bench.plugins import INDEX_COLUMNS
@@ -60,6 +64,34 @@ def test_digest_sees_every_cell(column: str) -> None:
         other.loc[17, column] = -5 if column == "bytes" else "another"
     assert digest(frame) != digest(other)
     assert digest(frame) == digest(frame.copy())
+
+
+ABOUT = {"about:age": [1.5, None, 3.0, 2.0] * 5, "about:site, one": ["a,b", None, 'said "no"', "ä"] * 5}
+
+
+def test_metadata_change_no_digest_and_no_text() -> None:
+    """Keys of jobs hold the digest: those from before there were metadata stay what they were."""
+    plain = frame_of(20, labels=2)
+    known = plain.assign(**ABOUT)
+    assert digest(known) == digest(plain) == "06a52e4b68599f4626ad"
+    assert csv_text(known) == csv_text(plain) == plain.to_csv(index=False, lineterminator="\n")
+
+
+@pytest.mark.parametrize("column", [*ABOUT, "image_id"])
+def test_the_digest_of_metadata_sees_every_cell_of_them(column: str) -> None:
+    known = frame_of(20, labels=1).assign(**ABOUT)
+    other = known.copy()
+    other.loc[17, column] = 7.0 if column == "about:age" else "another"
+    assert metadata_digest(other) != metadata_digest(known) == metadata_digest(known.copy())
+    labelled = known.assign(**{"task, one:class 0": pd.Series([1] * 20, dtype="Int8"), "report": "r"})
+    assert metadata_digest(labelled) == metadata_digest(known), "labels and texts are no metadata"
+    assert metadata_digest(known.drop(columns=list(ABOUT))) == ""
+
+
+def test_labels_and_metadata_are_told_apart() -> None:
+    known = frame_of(3, labels=2)[["image_id", "task, one:class 0", "task, one:class 1"]].assign(**{"about:age": 1.0})
+    assert label_columns(known) == ["task, one:class 0", "task, one:class 1"]
+    assert metadata_columns(known) == ["about:age"]
 
 
 def test_cells_of_a_table_are_text_as_written(tmp_path: Path) -> None:
@@ -140,6 +172,19 @@ def test_boxes_stay_within_their_image_but_for_two_per_cent(box: dict[str, objec
             DataError, match=f"box of 'a' at {shown}.*allowed: left, top, width, height within the image"
         ):
             finished_boxes(frame, path=tmp_path)
+
+
+def test_metadata_of_a_finished_index_are_numbers_or_text(tmp_path: Path) -> None:
+    about = {"about:sex": [" F ", "", None], "about:age": [3, None, 1], "about:width": [10, 20, 30]}
+    found = finished_index(rows_of(tmp_path, **about), root=tmp_path, table=tmp_path / "t.csv")
+    assert list(found.columns) == [*INDEX_COLUMNS, "bytes", "t:k", *sorted(about)]
+    assert found["image_id"].tolist() == ["a", "b", "c"]
+    assert found["about:sex"].tolist() == [None, None, "F"]
+    assert found["about:age"].dtype == found["about:width"].dtype == "float64"
+    assert found["about:age"].isna().tolist() == [True, False, False]
+    assert found["about:width"].tolist() == [20.0, 30.0, 10.0]
+    found.to_parquet(tmp_path / "index.parquet", index=False)
+    assert metadata_digest(pd.read_parquet(tmp_path / "index.parquet")) == metadata_digest(found)
 
 
 def rows_of(folder: Path, **columns: list[Any]) -> pd.DataFrame:
@@ -260,15 +305,11 @@ def test_patients_are_split_by_hashes_of_their_names(seed: int) -> None:
     assert found.tolist() == [name in order[:4] for name in PATIENTS], "0.17 x 21 is 3.57"
 
 
-@pytest.mark.parametrize("fold", [0, 2, 3])
-def test_patients_of_each_stratum_are_dealt_to_the_folds_in_turn(fold: int) -> None:
-    strata = pd.Series([int(number % 21 in (3, 7, 11, 15, 19) and number > 20) for number in range(50)])
-    rare = {f"p{number}" for number in (3, 7, 11, 15, 19)}  # by their later images
-    dealt: list[str] = []
-    for names in (set(PATIENTS) - rare, rare):
-        dealt += sorted(names, key=lambda name: place_of("patient folds", "d", 1, name))
-    number = {name: place % 4 for place, name in enumerate(dealt)}
-    what = {fold: "test", (fold + 1) % 4: "val"}
-    found = patient_folds(PATIENTS, strata, dataset="d", seed=1, folds=4, fold=fold)
-    assert found.tolist() == [what.get(number[name], "train") for name in PATIENTS]
-    assert {number[name] for name in rare} == {0, 1, 2, 3}, "each fold has its share of a rare stratum"
+def test_a_task_that_follows_from_another_is_positive_where_one_of_its_classes_is() -> None:
+    classes = plugins.load("dataset", "nih_chestxray14").tasks["findings"].classes
+    frame = pd.DataFrame({f"findings:{name}": pd.array([0, 0, None, None], dtype="Int8") for name in classes})
+    frame.loc[[1, 3], "findings:Mass"] = 1
+    found = with_task(frame, "nih_chestxray14", "any_finding")["any_finding:Any finding"]
+    assert found.tolist() == [0, 1, pd.NA, 1]
+    assert str(found.dtype) == "Int8"
+    assert with_task(frame, "nih_chestxray14", "findings") is frame

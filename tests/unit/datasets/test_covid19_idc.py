@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from refers_bench.data.index import metadata_columns
 from refers_bench.datasets.covid19_idc import DATASET, Params, group_of, index, read_lists
 from refers_bench.errors import DataError
 
@@ -73,33 +75,29 @@ def test_filters(real_data: Path) -> None:
     assert set(DATASET.tasks) == {"covid19_vs_other", "viral_vs_bacterial", "findings"}
 
 
-def test_folds_share_the_bacterial_patients(real_data: Path) -> None:
-    """Five rounds: every image is tested once, no patient is in two splits, and the rare class is dealt evenly."""
+def test_five_folds_of_the_collection_share_the_bacterial_patients(real_data: Path) -> None:
+    """Every fold can be scored, where a fifth of the patients as they come may hold hardly a bacterial one."""
     from refers_bench import plugins
+    from refers_bench.data.folds import deal
 
     dataset, root = plugins.load("dataset", "covid19_idc"), real_data / "covid-chestxray-dataset"
-    rounds = [dataset.index(root, dataset.Params(folds=5, fold=fold, split_seed=3), {}) for fold in range(5)]
-    tested = [set(one.loc[one["split"] == "test", "image_id"]) for one in rounds]
-    assert set.union(*tested) == set(rounds[0]["image_id"])
-    assert sum(len(one) for one in tested) == len(rounds[0])
     label = "viral_vs_bacterial:Viral"
-    negatives = [one[(one["split"] == "test") & (one[label] == 0)]["patient_id"].nunique() for one in rounds]
-    assert max(negatives) - min(negatives) <= 1
-    assert min(negatives) >= 1
-    for one in rounds:
-        assert one.groupby("patient_id")["split"].nunique().max() == 1
-    other = dataset.index(root, dataset.Params(folds=5, fold=0, split_seed=4), {})
-    assert set(other.loc[other["split"] == "test", "image_id"]) != tested[0], "a repetition is another deal"
+    whole = dataset.index(root, dataset.Params(modalities=("X-ray",)), {})
+    rows = whole[whole[label].notna()]
+    found = deal(rows, dataset="covid19_idc", task="viral_vs_bacterial", classes=("Viral",), count=5)
+    negatives = [rows.loc[(found.number == f) & (rows[label] == 0), "patient_id"].nunique() for f in range(5)]
+    assert sorted(negatives) == [3, 3, 3, 4, 4], "17 patients have bacterial pneumonia"
+    assert found.scarce == {}
 
 
-@pytest.mark.parametrize("wrong", [{"folds": 2}, {"folds": 5, "fold": 5}, {"fold": 1}, {"folds": 5, "lists": "l"}])
-def test_folds_that_do_not_fit(wrong: dict[str, object]) -> None:
+@pytest.mark.parametrize("old", [{"folds": 5}, {"folds": 5, "fold": 4}, {"fold": 1}])
+def test_folds_are_asked_for_elsewhere(old: dict[str, int]) -> None:
     from pydantic import ValidationError
 
     from refers_bench.datasets.covid19_idc import Params
 
-    with pytest.raises(ValidationError, match="fold"):
-        Params(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="folds are a field of the target"):
+        Params(**old)  # type: ignore[arg-type]
 
 
 HEADER = "patientid,offset,finding,view,modality,folder,filename,clinical_notes"
@@ -125,6 +123,41 @@ def small(tmp_path: Path) -> Path:
     for name in ("a.png", "b.png", "c.png", "d.jpg", "e.png", "f.png", "g.png", "extra.png"):
         (root / "images" / name).write_bytes(b"x" * len(name))
     return root
+
+
+def test_metadata_of_a_small_collection(small: Path, tmp_path: Path) -> None:
+    table = small / "metadata.csv"
+    more = {0: ",F,65.0,https://www.nejm.org/x,Hanoi", 3: ",,unknown,https://radiopaedia.org/cases/1,", 4: ",M,7,,"}
+    rows = [f"{row}{more.get(place, ',,,,')}" for place, row in enumerate(ROWS)]
+    table.write_text("\n".join((f"{HEADER},sex,age,url,location", *rows)) + "\n")
+    Image.new("L", (30, 20)).save(small / "images" / "a.png")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for split, line in (("train", "a.png 0 1\n"), ("val", "d.jpg 1 0\n"), ("test", "extra.png 0 1\n")):
+        (lists / f"{split}.txt").write_text(line)
+    frame = index(small, Params(lists="l"), {"l": lists})
+    names = ("sex", "age", "site", "location", "offset", "modality", "file_type", "width", "height")
+    found = cells(frame, *(f"about:{name}" for name in names))
+    assert found["a.png"] == ("F", 65, "nejm.org", "Hanoi", 0, "X-ray", "png", 30, 20)
+    assert found["d.jpg"] == (None, None, "radiopaedia.org", None, 0, "X-ray", "jpg", None, None)
+    assert found["e.png"] == ("M", 7, None, None, None, "CT", "png", None, None)
+    # Nothing is known of what the lists alone name.
+    assert found["extra.png"] == (None,) * 6 + ("png", None, None)
+    assert set(metadata_columns(index(small, Params(), {}))) == {f"about:{name}" for name in names}
+
+
+def test_metadata_of_the_real_collection(real: tuple[pd.DataFrame, pd.DataFrame], real_data: Path) -> None:
+    frame = real[0]
+    root = real_data / "covid-chestxray-dataset"
+    table = pd.read_csv(root / "metadata.csv").drop_duplicates("filename").set_index("filename")
+    rows = table.reindex(frame["image_id"])
+    for site in ("radiopaedia.org", "eurorad.org", "sirm.org"):
+        from_it = rows["url"].str.startswith((f"https://www.{site}", f"https://{site}")).fillna(False)
+        assert (frame["about:site"] == site).sum() == from_it.sum() > 50, site
+    assert ((frame["about:age"].to_numpy() == rows["age"].to_numpy()) | rows["age"].isna().to_numpy()).all()
+    assert frame["about:age"].isna().sum() == rows["age"].isna().sum()
+    for image_id, width, height in frame[["path", "about:width", "about:height"]].iloc[::50].itertuples(index=False):
+        assert Image.open(root / image_id).size == (width, height)
 
 
 def cells(frame: pd.DataFrame, *columns: str) -> dict[str, tuple[object, ...]]:
@@ -238,27 +271,3 @@ def test_a_missing_list_an_unknown_finding_and_a_missing_image(small: Path, tmp_
     table.write_text(table.read_text().replace("No Finding", "No Findng"))
     with pytest.raises(DataError, match=r"metadata\.csv:7: unknown finding 'No Findng'.*'No Finding'\?"):
         index(small, Params(), {})
-
-
-def test_folds_deal_patients_of_either_kind_in_turn(tmp_path: Path) -> None:
-    """Six bacterial patients and nine others in three folds: two and three in each, two images of one in one split."""
-    (tmp_path / "images").mkdir()
-    rows = []
-    for patient in range(15):
-        finding = "Pneumonia/Bacterial/Streptococcus" if patient < 6 else "Pneumonia/Viral/SARS"
-        for shot in range(2):
-            rows.append(f"p{patient},{shot},{finding},PA,X-ray,images,p{patient}_{shot}.png,")
-            (tmp_path / "images" / f"p{patient}_{shot}.png").write_bytes(b"x")
-    (tmp_path / "metadata.csv").write_text("\n".join((HEADER, *rows)) + "\n")
-    rounds = [index(tmp_path, Params(folds=3, fold=fold), {}) for fold in range(3)]
-    tested = []
-    for frame in rounds:
-        assert frame.groupby("patient_id")["split"].nunique().max() == 1
-        for split in ("train", "val", "test"):
-            some = frame[frame["split"] == split].drop_duplicates("patient_id")["viral_vs_bacterial:Viral"]
-            assert (int((some == 0).sum()), int((some == 1).sum())) == (2, 3)
-        tested.append(set(frame.loc[frame["split"] == "test", "patient_id"]))
-    assert len(set.union(*tested)) == 15
-    # The fold after the tested one validates.
-    for fold, frame in enumerate(rounds):
-        assert set(frame.loc[frame["split"] == "val", "patient_id"]) == tested[(fold + 1) % 3]

@@ -9,13 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
 from refers_bench.data.decode import decode
+from refers_bench.data.index import metadata_columns
 from refers_bench.data.phantoms.radiographs import PhantomParams, studies
-from refers_bench.datasets.nih_chestxray14 import BOXES, CLASSES, DATASET, TABLES, TEST, TRAIN_VAL, Params, boxes, index
+from refers_bench.datasets.nih_chestxray14 import (
+    BOXES,
+    CLASSES,
+    DATASET,
+    TABLES,
+    TEST,
+    TRAIN_VAL,
+    Params,
+    boxes,
+    index,
+    read_findings,
+)
 from refers_bench.errors import DataError
 
 PHANTOM = PhantomParams(studies=60, size=40, views=2, seed=5)
@@ -274,6 +287,32 @@ def test_broken_lists(what: str, copy: Path) -> None:
         index(copy, Params(split="released", lists="lists"), lists)
 
 
+AGES = {"2017": ("058Y", 58.0), "v2020": ("58", 58.0), "months": ("006M", 0.5)}
+
+
+@pytest.mark.parametrize("version", AGES)
+def test_metadata_of_a_table(version: str, tmp_path: Path) -> None:
+    text, age = AGES[version]
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+    )
+    if version != "v2020":
+        header = header.replace("Gender", "Sex")
+    (tmp_path / "a.csv").write_text(f"{header}\n1_000.png,Mass,3,1,{text},F,PA,2500,2048,0.168,0.171\n")
+    (row,) = read_findings(tmp_path / "a.csv").to_dict("records")
+    assert {name: value for name, value in row.items() if name.startswith("about:")} == {
+        "about:age": age, "about:sex": "F", "about:follow_up": 3.0,
+        "about:width": 2500.0, "about:height": 2048.0, "about:pixel_spacing": 0.168,
+    }  # fmt: skip
+
+
+def test_a_table_without_metadata_is_read(tmp_path: Path) -> None:
+    header = "Image Index,Finding Labels,Patient ID,View Position"
+    (tmp_path / "a.csv").write_text(f"{header}\n1_000.png,Mass,1,PA\n")
+    assert metadata_columns(read_findings(tmp_path / "a.csv")) == []
+
+
 def test_the_real_sample(real_data: Path) -> None:
     root = real_data / "nih-chestxray14-sample"
     lists = {"nih": real_data / "official-splits" / "nih"}
@@ -282,3 +321,8 @@ def test_the_real_sample(real_data: Path) -> None:
     assert (frame[[f"findings:{name}" for name in CLASSES]].sum(axis=1) == 0).sum() == 500
     found = boxes(root, Params())
     assert found.loc[found["image_id"].isin(frame["image_id"]), "image_id"].nunique() == 44
+    table = pd.read_csv(root / "Data_Entry_2017_v2020.csv").set_index("Image Index")
+    rows = table.loc[frame["image_id"] + ".png"]
+    for column, theirs in (("age", "Patient Age"), ("sex", "Patient Gender"), ("follow_up", "Follow-up #")):
+        assert frame[f"about:{column}"].tolist() == rows[theirs].tolist(), column
+    assert frame["about:width"].tolist() == rows["OriginalImage[Width"].tolist()

@@ -50,10 +50,35 @@ def test_the_layout_of_kaggle(original: Path, tmp_path: Path) -> None:
     library = index(original, Params(), {})
     images = tmp_path / "images" / "images"
     shutil.copytree(original / "ChinaSet_AllFiles" / "CXR_png", images)
-    rows = [f"{row.image_id}.png,Male,40,{row.report}" for row in library.itertuples()]
+    people = zip(library["about:sex"].str.title(), library["about:age"].astype(int), strict=True)
+    rows = [
+        f"{image}.png,{sex},{age},{report}"
+        for image, (sex, age), report in zip(library["image_id"], people, library["report"], strict=True)
+    ]
     (tmp_path / METADATA).write_text("study_id,sex,age,findings\n" + "\n".join(rows) + "\n")
     kaggle = index(tmp_path, Params(), {})
     assert kaggle.drop(columns="path").equals(library.drop(columns="path"))
+
+
+PEOPLE = {
+    "male 40yrs": ("male", 40.0),
+    "Female , 17 yrs": ("female", 17.0),
+    "female 9months": ("female", 0.75),
+    "40 male": ("male", 40.0),
+    "sex unknown": (None, None),
+    "": (None, None),
+}
+
+
+def test_sex_and_age_are_those_of_the_reading(copy: Path) -> None:
+    texts = sorted((copy / "ChinaSet_AllFiles" / "ClinicalReadings").iterdir())
+    for text, line in zip(texts, PEOPLE, strict=False):
+        text.write_text(f"{line}\nnormal\n")
+    frame = index(copy, Params(), {}).set_index("image_id")
+    for text, (sex, age) in zip(texts, PEOPLE.values(), strict=False):
+        found = frame.loc[text.stem, ["about:sex", "about:age"]].tolist()
+        assert [None if pd.isna(value) else value for value in found] == [sex, age], text
+    assert set(frame["about:width"]) == {40.0}
 
 
 def test_readings_may_be_absent_or_in_another_encoding(copy: Path) -> None:
