@@ -5,7 +5,6 @@ Each part is checked by itself, so that one wrong entry hides no other.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -65,11 +64,23 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
         yield from checks.of_unused_targets()
     yield from checks.of_sources()
     yield from checks.of_targets()
+    yield from checks.of_folds()
     yield from checks.of_data(content.get("data"))
     known = list(plugins.names("report"))
     for i, table in enumerate(tables if isinstance(tables, list) else []):
         if isinstance(table, str) and table not in known:
             yield document.unknown(("tables", i), "report", table, known)
+
+
+def _pretrains(method: MethodPart) -> bool:
+    """Whether a row pre-trains; False where its method or parameters are wrong (which is reported elsewhere)."""
+    if method.id not in plugins.names("method"):
+        return False
+    plugin: plugins.Method = plugins.load("method", method.id)
+    try:
+        return plugin.pretrains(plugin.Params(**method.params))
+    except ValidationError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +148,6 @@ class _Checks:
                 # Another split of the same images could put test patients into pre-training.
                 found = f"source and target are both {name}, with different params"
                 yield self.document.problem((*here, "params"), found, allowed="the same params for both")
-            if target.folds and any(one.dataset == name for _, one in self.sources) and self.pretrains():
-                found = f"folds of {name}, which rows are pre-trained on: a fold's test images would be among them"
-                yield self.document.problem((*here, "folds"), found, allowed="another source, or no folds")
             same = first.setdefault(name, i)
             if target.params != dict(self.targets)[same].params:
                 # Cells are told apart by dataset, task, ratio and seed.
@@ -157,15 +165,17 @@ class _Checks:
                         yield self.document.problem((*here, *twice), found, allowed="each task and label ratio once")
                     cells |= asked
 
-    def pretrains(self) -> bool:
-        """Whether any row is pre-trained."""
-        for _, part in self.methods:
-            if part.id in plugins.names("method"):
-                plugin: plugins.Method = plugins.load("method", part.id)
-                with contextlib.suppress(ValidationError):
-                    if plugin.pretrains(plugin.Params(**part.params)):
-                        return True
-        return False
+    def of_folds(self) -> Iterator[Problem]:
+        """Targets with folds that rows pre-train on: each of their images is a test image of some fold."""
+        sources = {source.dataset for _, source in self.sources}
+        for i, target in self.targets:
+            if target.folds and target.dataset in sources:
+                for _, method in self.methods:
+                    if (method.targets is None or target.dataset in method.targets) and _pretrains(method):
+                        found = f"{target.dataset} has folds, and {method.name or method.id} is pre-trained on it"
+                        allowed = "no folds, another source, or rows without pre-training (by their 'targets')"
+                        yield self.document.problem(("targets", i, "folds"), found, allowed=allowed)
+                        break
 
     def of_data(self, content: Any) -> Iterator[Problem]:
         used = {part.dataset for _, part in self.targets} | {part.dataset for _, part in self.sources}

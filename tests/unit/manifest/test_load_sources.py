@@ -105,6 +105,35 @@ def test_a_source_that_is_a_target_is_read_alike(written: Path) -> None:
     assert len(load(written).content.sources) == 2
 
 
+def test_no_row_is_pretrained_on_a_target_that_has_folds(written: Path) -> None:
+    """Each image of such a target is a test image of some fold."""
+    target = "targets: [{dataset: openi, tasks: [mesh14], folds: 5}, {dataset: phantom, tasks: [findings]}]"
+
+    def content(source: str, method: str, folded: str = target) -> str:
+        return text(source, method).replace("targets: [{dataset: phantom, tasks: [findings]}]", folded)
+
+    mine = "{id: model_genesis, name: mine}"
+    for source in ("{dataset: openi}", "[shenzhen_tb, openi]"):
+        written.write_text(content(source, mine))
+        with pytest.raises(UserError) as raised:
+            load(written)
+        (said,) = raised.value.problems
+        assert (said.line, said.column) == (5, 45)
+        assert said.found == "openi has folds, and mine is pre-trained on it"
+    for fine in (
+        content("{dataset: shenzhen_tb}", mine),  # another source
+        content("{dataset: openi}", mine, target.replace(", folds: 5", "")),  # the dataset's own split
+        content("{dataset: openi}", mine.replace("}", ", targets: [phantom]}")),  # the row is for the other target
+        content("{dataset: openi}", "{id: checkpoint, name: mine}"),  # its weights come from elsewhere
+    ):
+        written.write_text(fine)
+        load(written)
+    written.write_text(content("{dataset: openi}", "{id: model_genesis, params: {nothing: 1}}"))
+    with pytest.raises(UserError) as raised:
+        load(written)
+    assert [one.found for one in raised.value.problems] == ["unknown parameter 'nothing'"]
+
+
 def test_data_roots_of_all_sources_are_in_use(written: Path) -> None:
     written.write_text(text("[openi, covid19_idc]") + "data: {openi: {root: a}, covid19_idc: {root: b}}\n")
     load(written)

@@ -168,12 +168,6 @@ def test_one_column_is_asked_for_once(tmp_path: Path) -> None:
         planned(tmp_path, {"evaluation": ["knn", "finetune"]}, {"evaluation": "knn"})
 
 
-def test_folds_of_what_rows_are_pretrained_on_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a fold's test images would be among them"):
-        planned(tmp_path, {"folds": 3}, methods=["scratch", "context_restoration"])
-    assert planned(tmp_path, {"folds": 3}, methods=["scratch"]).cells
-
-
 def test_a_method_that_reads_the_index_alone_has_a_linear_probe_in_all_columns(tmp_path: Path) -> None:
     plan = planned(tmp_path, {"label_ratios": [1.0], "evaluation": ["finetune", "knn"]}, methods=["metadata_only"])
     assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 2}
