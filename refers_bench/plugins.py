@@ -84,7 +84,7 @@ class Method:
         weights_hint: ``params -> sentence`` that says how to provide those weights, for whoever lacks them.
         coverage: ``params -> share`` of the encoder's tensors that those weights must fill, in (0, 1].
         architecture: ``params -> name``; "transformer", or a timm name such as "resnet50", whose initial weights have
-            a data root of their own.
+            a data root of their own, or "none" for an encoder without weights.
         parts: how a batch of the pre-training may be processed in parts, where memory is short, without another loss:
             "examples": the losses are means over independent examples (or over items of theirs that the objective's
             ``counts`` counts), so that gradients add up; "features": they mix the examples of a batch, and the
@@ -105,6 +105,12 @@ class Method:
         decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
             for none. A forecast counts it.
         footnotes: ``params -> texts`` shown under a table that holds this row.
+        floor: whether the row is a floor: what can be reached without looking at anatomy, and no competitor.
+        index_features: ``(index, params) -> array (N, D)`` of features of the images of an index (see `Dataset.index`),
+            from its view, file size and metadata alone, never from labels, texts, patients or splits; None for a
+            method whose features are its encoder's. It has no encoder and cannot be fine-tuned.
+        sheet: ``params -> constants`` that belong to the encoder which these parameters name, and travel with it: its
+            image size, mean, SD, interpolation; as `constants`. The manifest's overrides replace them.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
@@ -133,6 +139,9 @@ class Method:
     report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
     decoder: Callable[[Any], str] = lambda params: ""
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+    floor: bool = False
+    index_features: Callable[[pd.DataFrame, Any], Any] | None = None
+    sheet: Callable[[Any], Mapping[str, tuple[Any, str]]] = lambda params: {}
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
     small: Mapping[str, Any] = field(default_factory=dict)
@@ -151,12 +160,16 @@ class Task:
         classes: class names in the released order; index columns are ``"<task id>:<class>"``.
         published: target name in the published tables ("nih", "covid-t1"), or '' where there is none.
         group_by_patient: whether label subsets keep a patient's images together.
+        any_of: task of the same dataset whose labels give this task's one class: positive where one of its classes is,
+            negative where all are; its column is in no index, see `refers_bench.data.index.with_task`. '' for a task
+            with labels of its own.
     """
 
     label: str
     classes: tuple[str, ...]
     published: str = ""
     group_by_patient: bool = True
+    any_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,7 @@ class PlannedRun:
     run: SeedRun
     metrics: ClassMetrics = NO_METRICS
     best_of: str = ""
+    floor: bool = False
 
     @classmethod
     def of(
@@ -128,6 +129,7 @@ class PlannedRun:
             run=run,
             metrics=metrics,
             best_of=cell.best_of,
+            floor=cell.floor,
         )
 
     @property

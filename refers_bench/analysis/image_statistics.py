@@ -89,13 +89,19 @@ class ImageStatistics:
     refusals: Mapping[str, str]
 
 
-def image_statistics(results: Results, target: Target) -> ImageStatistics | None:
-    """The statistics of one column, computed or read back; None when no run of it has stored predictions."""
+def image_statistics(results: Results, target: Target, *, reference: str | None = None) -> ImageStatistics | None:
+    """The statistics of one column, computed or read back; None when no run of it has stored predictions.
+
+    Args:
+        results: the results.
+        target: the column.
+        reference: row name that the others are compared with; None for the results' own.
+    """
     found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
     runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
     if not runs:
         return None
-    reference = results.reference
+    reference = results.reference if reference is None else reference
     # A mean over some of the seeds is shown, but it is not compared with one over all.
     complete = [method for method in runs if results.cells[method, target].complete]
     what = {"impl": IMPL, "reference": reference, "runs": runs, "complete": complete, "target": asdict(target)}

@@ -112,6 +112,11 @@ class Results:
         return tuple(dict.fromkeys(run.target for run in self.planned))
 
     @cached_property
+    def floors(self) -> frozenset[str]:
+        """Names of the rows that are floors; see `refers_bench.store.plan.Cell`."""
+        return frozenset(run.method for run in self.planned if run.floor)
+
+    @cached_property
     def synthetic(self) -> frozenset[Target]:
         """Columns measured on procedural images."""
         return frozenset(run.target for run in self.planned if run.synthetic)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import BaseModel, ValidationError
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from refers_bench import plugins
 from refers_bench.contracts import checked
 from refers_bench.data.batches import StudyBatch
+from refers_bench.errors import UserError
 from refers_bench.manifest import protocols
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.facts import SourceFacts
@@ -110,6 +113,8 @@ def case(name: str, size: str = "tiny, paper") -> Case:
     return Case(name, method, params, network, image, sections["pretrain"])
 
 
+#: Those with an encoder.
+BUILT = [name for name in NAMES if case(name).method.index_features is None]
 PRETRAINED = [name for name in NAMES if case(name).method.pretrains(case(name).params)]
 
 
@@ -167,7 +172,7 @@ def test_unknown_parameters_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUILT)
 def test_builds_at_three_sizes_and_classifies(name: str, size: str) -> None:
     one = case(name, size)
     classifier = Classifier(one.encoder(), 3)
@@ -199,8 +204,48 @@ def test_one_step_lowers_the_loss_and_reaches_all_that_fine_tuning_uses(name: st
     assert total(objective, batch) < loss
 
 
+def small_index() -> pd.DataFrame:
+    """An index with labels, reports and metadata, some of them missing."""
+    rng, count = np.random.default_rng(0), 60
+    names = [f"image {n}" for n in range(count)]
+    age = np.where(rng.random(count) < 0.8, rng.integers(1, 90, count), np.nan)
+    text = {name: rng.choice(["a", "b", "c", "d"], count) for name in ("view", "split", "report", "about:site")}
+    label = pd.Series(rng.integers(0, 2, count), dtype="Int8")
+    own = {
+        "image_id": names,
+        "path": names,
+        "patient_id": names,
+        "study_id": names,
+        "bytes": rng.integers(9, 99, count),
+    }
+    return pd.DataFrame({**own, **text, "about:age": age, "findings:Mass": label})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in BUILT])
+def test_features_of_an_index_are_those_of_each_row_and_never_of_its_labels(name: str) -> None:
+    one, index = case(name), small_index()
+    assert one.method.index_features is not None and not one.method.pretrains(one.params)
+    features_ND = np.asarray(one.method.index_features(index, one.params))
+    assert features_ND.shape[0] == len(index) and features_ND.ndim == 2
+    assert np.isfinite(features_ND).all() and np.ptp(features_ND, axis=0).max() > 0
+    order = np.random.default_rng(1).permutation(len(index))
+    moved = one.method.index_features(index.iloc[order].reset_index(drop=True), one.params)
+    np.testing.assert_allclose(moved, features_ND[order], atol=1e-5)
+    hidden: dict[str, Any] = {
+        "findings:Mass": pd.NA,
+        "report": None,
+        "split": "train",
+        "patient_id": "p",
+        "image_id": "i",
+        "path": "i",
+    }
+    np.testing.assert_array_equal(one.method.index_features(index.assign(**hidden), one.params), features_ND)
+    with pytest.raises(UserError, match="linear_probe"):
+        one.encoder()
+
+
 @pytest.mark.parametrize("readout", ["cls", "mean"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUILT)
 def test_either_readout_is_read_and_trained(name: str, readout: str) -> None:
     """What fine-tuning classifies is the aggregation embedding, or the mean over patches that have met it."""
     one = case(name)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from refers_bench import identity
 from refers_bench.data.augment import Augment
+from refers_bench.data.joined import Pixels
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
 from refers_bench.data.transfer import together
 
@@ -98,7 +99,7 @@ class RadiographSource:
     """Single radiographs with labels, for fine-tuning.
 
     Attributes:
-        images_NHW: uint8 store (memory-mapped); or cached tokens (N, 1, T, D) in place of pixels.
+        images_NHW: uint8 store (memory-mapped), or several end to end; or cached tokens (N, 1, T, D) instead of pixels.
         places: rows of the store that belong to this source.
         labels: float32 (len(places), K).
         augment: transforms.
@@ -106,7 +107,7 @@ class RadiographSource:
         key: names the random streams.
     """
 
-    images_NHW: np.ndarray
+    images_NHW: Pixels
     places: np.ndarray
     labels: np.ndarray
     _: KW_ONLY
@@ -160,7 +161,7 @@ class StudySource:
 
     def __init__(
         self,
-        images_NHW: np.ndarray,
+        images_NHW: Pixels,
         rows: pd.DataFrame,
         *,
         group: str,

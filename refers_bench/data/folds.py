@@ -74,7 +74,9 @@ def deal(rows: pd.DataFrame, *, dataset: str, task: str, classes: Sequence[str],
         found = f"{count} folds for {len(names)} patients of task '{task}' of '{dataset}'"
         raise DataError(found, allowed=f"{LEAST} folds to one for each patient")
     place = np.array([identity.seed("folds", dataset, task, count, name) for name in names], dtype=np.uint64)
-    dealt = pd.Series(_dealt(has, sizes, np.lexsort((place, -sizes)), count), index=names)
+    # A patient without any known label is dealt last, as one of all patients.
+    labels = np.column_stack([has, np.ones(len(has), bool)])
+    dealt = pd.Series(_dealt(labels, sizes, np.lexsort((place, -sizes)), count), index=names)
     patients = dict(zip(sorted(classes), has.sum(axis=0).reshape(2, -1).min(axis=0).tolist(), strict=True))
     scarce = {name: patients[name] for name in classes if patients[name] < count}
     return Folds(count=count, number=rows["patient_id"].astype(str).map(dealt), scarce=scarce)
@@ -91,7 +93,7 @@ def _patients(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> tuple[li
     flags = pd.concat([labels.eq(label).fillna(False).astype(bool) for label in (1, 0)], axis=1)
     groups = flags.groupby(rows["patient_id"].astype(str).to_numpy())
     has = groups.any()
-    return has.index.tolist(), groups.size().to_numpy(np.int64), has.to_numpy(bool)
+    return has.index.tolist(), np.asarray(groups.size(), np.int64), has.to_numpy(bool)
 
 
 def _dealt(
@@ -100,7 +102,7 @@ def _dealt(
     """Fold of each patient.
 
     Args:
-        has_PL: whether each patient has each label.
+        has_PL: whether each patient has each label; every patient has one.
         sizes_P: images of each patient.
         order: patients in the order in which those of one label are dealt.
         count: folds.

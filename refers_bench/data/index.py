@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from refers_bench import identity
+from refers_bench import identity, plugins
 from refers_bench.data.folders import file_sizes
 from refers_bench.errors import DataError, Problem
 from refers_bench.machine import shared_out
@@ -208,30 +208,6 @@ def patient_part(patients: pd.Series, *, dataset: str, seed: int, share: float) 
     return patients.isin(names[: round(share * len(names))])
 
 
-def patient_folds(
-    patients: pd.Series, strata: pd.Series, *, dataset: str, seed: int, folds: int, fold: int
-) -> pd.Series:
-    """Splits of one round of a patient-wise cross-validation: fold `fold` is test, the one after it validation.
-
-    Patients of a stratum are dealt to the folds in turn, in the order of a hash of their names, so that every fold
-    has its share of a rare one.
-
-    Args:
-        patients: of each image.
-        strata: of each image; a patient belongs to the largest one of its images'.
-        dataset: id, names the hash.
-        seed: of this repetition.
-        folds: k, at least 3.
-        fold: the one that is tested, in [0, folds).
-    """
-    belongs = strata.groupby(patients).max()
-    order = sorted(belongs.index, key=lambda one: identity.seed("patient folds", dataset, seed, str(one)))
-    dealt = belongs[order].sort_values(kind="stable").index
-    number = {name: place % folds for place, name in enumerate(dealt)}
-    what = {fold: "test", (fold + 1) % folds: "val"}
-    return patients.map(lambda name: what.get(number[name], "train"))
-
-
 def digest(frame: pd.DataFrame) -> str:
     """Identity of an index or of annotated boxes: all rows and values; not where the folder stands, nor metadata.
 
@@ -242,6 +218,23 @@ def digest(frame: pd.DataFrame) -> str:
     frame = frame.drop(columns=metadata_columns(frame))
     text = csv_text(frame) if index else frame.to_csv(index=False, lineterminator="\n")
     return identity.key({"columns": list(frame.columns), "rows": text})
+
+
+def with_task(frame: pd.DataFrame, dataset: str, task: str) -> pd.DataFrame:
+    """An index with the label columns of a task, which it lacks where they follow from another task's.
+
+    Args:
+        frame: index rows.
+        dataset: id.
+        task: of the dataset; see `refers_bench.plugins.Task.any_of`.
+    """
+    one = plugins.load("dataset", dataset).tasks[task]
+    if not one.any_of:
+        return frame
+    labels = frame[[name for name in label_columns(frame) if name.startswith(f"{one.any_of}:")]]
+    positive = labels.eq(1).fillna(False).any(axis=1)
+    label = positive.astype("Int8").where(positive | labels.notna().all(axis=1))
+    return frame.assign(**{f"{task}:{one.classes[0]}": label})
 
 
 def metadata_digest(frame: pd.DataFrame) -> str:

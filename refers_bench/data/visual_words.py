@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import StudyBatch, spans, step_indices
+from refers_bench.data.joined import Pixels
 from refers_bench.data.transfer import together
 
 Floats = npt.NDArray[np.float64]
@@ -161,7 +162,7 @@ class CropSource:
         key: names the random streams.
     """
 
-    images_NHW: npt.NDArray[np.uint8]
+    images_NHW: Pixels
     crops: pd.DataFrame
     _: KW_ONLY
     augment: Augment

@@ -18,6 +18,7 @@ from refers_bench.jobs.record import Record
 from refers_bench.nets.auto_encoder import AutoEncoder
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import source_parts
 from refers_bench.store.results import ResultStore
 from refers_bench.training.precision import seed_global_generators
 
@@ -38,7 +39,7 @@ TRAINING: Mapping[str, Any] = {
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
-    """Find the words of a source and publish ``words.parquet``, history and record.
+    """Find the words of a source, or of the union of several, and publish ``words.parquet``, history and record.
 
     Raises:
         DataError: fewer training patients than words, no prepared images, or places that do not fit.
@@ -49,14 +50,14 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     store = ResultStore(context.results)
     record, device = Record(job, store, context), setup.start(context)
     settings = plugins.load("method", spec["method"]).Params(**spec["discovery"])
-    images = setup.open_prepared(context, spec["source"]["prepare"])
+    images = setup.open_source(context, spec)
     rows, dropped = usable_rows(images.index, needs=frozenset(), task="")
     rows = frontal(rows)
     train = rows[rows["split"] == "train"]
     if len(train) < settings.words:
         found = f"{len(train)} training patients with a frontal radiograph"
         allowed = f"at least {settings.words}: each visual word needs a reference patient of its own"
-        raise DataError(found, allowed=allowed, path=context.prepared(spec["source"]["prepare"]))
+        raise DataError(found, allowed=allowed, path=context.prepared(source_parts(spec)[0]["prepare"]))
     augment = Augment(
         size=settings.feature_size, channels=1, mean=(0.0,), std=(1.0,), crop="none", flip_probability=0.0
     )
@@ -83,7 +84,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "crops": {split: int((words["split"] == split).sum()) for split in ("train", "val")},
         "patients": {split: int((rows["split"] == split).sum()) for split in ("train", "val")},
         "dropped": dropped,
-        "data_digest": images.meta["digest"],
+        "data_digest": images.digest,
     }
     with setup.published(record, outcome, facts) as stage:
         schemas.write(stage / "words.parquet", words, "words")

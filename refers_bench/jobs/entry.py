@@ -19,6 +19,7 @@ RECIPES: Mapping[str, str] = {
     "discover": "refers_bench.jobs.discover:run",
     "pretrain": "refers_bench.jobs.pretrain:run",
     "finetune": "refers_bench.jobs.finetune:run",
+    "out_of_fold": "refers_bench.jobs.out_of_fold:run",
     "features": "refers_bench.jobs.features:run",
     "heads": "refers_bench.jobs.heads:run",
     "frozen": "refers_bench.jobs.frozen:run",

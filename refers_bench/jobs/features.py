@@ -125,5 +125,6 @@ def of_index(spec: Mapping[str, Any], images: PreparedImages, context: JobContex
     place = index.reset_index(drop=True).reset_index().set_index("image_id")["index"].reindex(images.index["image_id"])
     if place.isna().any():
         raise DataError(f"the index lacks the prepared image '{place.index[place.isna()][0]}'", path=root)
+    assert method.index_features is not None
     values = np.asarray(method.index_features(index, params), np.float64)[place.to_numpy(np.int64)]
     return lambda places: values[places], {"from": "index"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +113,15 @@ def published(
 def linear_probe(cell: Cell) -> Evaluated:
     """Logits of the chosen linear probe of this cell."""
     head = heads.read(ResultStore(cell.context.results), cell.spec)
-    linear = {"weight_KD": head.weight_KD.numpy(), "bias_K": head.bias_K.numpy()}
-    logits = {split: scores(cell.cached.features, rows_n=cell.places(split), **linear) for split in SCORED}
+    linear = partial(scores, weight_KD=head.weight_KD.numpy(), bias_K=head.bias_K.numpy())
+    logits = {split: linear(cell.cached.features, rows_n=cell.places(split)) for split in SCORED}
     return Evaluated(scores=logits, facts={"head": head.about})
 
 
 def nearest_neighbours(cell: Cell) -> Evaluated:
     """Shares of the votes of the k nearest training images, k chosen by the mean AUC on validation."""
-    section, x_ND, device = cell.spec["frozen"], cell.cached.features, torch.device(cell.context.device)
+    section, device = cell.spec["frozen"], torch.device(cell.context.device)
+    x_ND: NDArray[Any] = cell.cached.features
     group = Group(rows_n=cell.places("train"), labels_nK=cell.labels["train"])
     if section["components"]:
         mean_D, axes_DR = principal_axes(x_ND, rows_n=group.rows_n, components=section["components"], device=device)

@@ -25,6 +25,7 @@ from refers_bench.store.results import ResultStore
 from refers_bench.training import heads as solver
 from refers_bench.training.checkpoints import publish_tensors, read_tensors
 from refers_bench.training.heads import Choice, Group, Heads
+from refers_bench.training.logistic import TOLERANCE
 
 HEADS, ABOUT = "heads.safetensors", "heads.json"
 #: What tells the groups of a job apart; "fold" is absent where there are none.
@@ -63,7 +64,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     facts = {
         "groups": len(about),
         "values_of_c": len(section["grid"]),
-        "tolerance": solver.TOLERANCE,
+        "tolerance": TOLERANCE,
         "features_digest": cached.meta["digest"],
         "data_digest": images.meta["digest"],
     }
@@ -87,8 +88,8 @@ def parts_of(spec: Mapping[str, Any], index: pd.DataFrame, context: JobContext) 
 
 def chosen(cached: CachedFeatures, val: Group, heads: Heads, grid: Sequence[float]) -> Choice:
     """The value of C that ranks a group's validation images best."""
-    every = {"weight_KD": heads.weight_CKD.reshape(-1, heads.weight_CKD.shape[-1]), "bias_K": heads.bias_CK.ravel()}
-    scores = solver.scores(cached.features, rows_n=val.rows_n, **every)
+    weight_KD = heads.weight_CKD.reshape(-1, heads.weight_CKD.shape[-1])  # of all values of C
+    scores = solver.scores(cached.features, rows_n=val.rows_n, weight_KD=weight_KD, bias_K=heads.bias_CK.ravel())
     scores_CnK = scores.reshape(len(scores), *heads.bias_CK.shape).transpose(1, 0, 2)
     return solver.choose(scores_CnK, val.labels_nK, candidates=grid, mean_auc=mean_auc)
 

@@ -23,6 +23,8 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.progress import ProgressFile
 
+#: What a specification says of the resizing besides the size, where it is not the paper's.
+RESIZING = ("interpolation", "fit")
 _LOG = logging.getLogger(__name__)
 
 
@@ -63,6 +65,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 folder=folder,
                 work=work_of(folder),
                 size=spec["prepared_size"],
+                **{name: spec[name] for name in RESIZING if name in spec},
                 workers=context.processes or cores(),
                 dicom=dataset.dicom(dataset.Params(**spec["params"])),
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),

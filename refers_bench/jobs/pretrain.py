@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import StudyBatch, StudySource
-from refers_bench.data.prepare import PreparedImages
+from refers_bench.data.joined import SourceImages
 from refers_bench.data.visual_words import CropSource
 from refers_bench.errors import DataError
 from refers_bench.files import publish_bytes
@@ -27,12 +27,13 @@ from refers_bench.nets.parts import no_counts
 from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import source_name, source_parts, source_task
 from refers_bench.store.results import ResultStore
 from refers_bench.training.checkpoints import publish_tensors
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:
-    """Pre-train one method on one source, in as many processes as its protocol says.
+    """Pre-train one method on one source, or on the union of several, in as many processes as its protocol says.
 
     Each of several processes runs this recipe; the first publishes checkpoint, history and record.
 
@@ -52,8 +53,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     assert method.build_objective is not None, f"{method.label} has no pre-training"
 
     # 1. The studies: training and validation splits only; a patient of the test split is never seen.
-    images = setup.open_prepared(context, spec["source"]["prepare"])
-    rows, dropped = usable_rows(images.index, needs=method.needs, task=spec["source"]["task"])
+    images = setup.open_source(context, spec)
+    rows, dropped = usable_rows(images.index, needs=method.needs, task=source_task(spec))
 
     # 2. Tokenizers from the training reports, and what networks must know of the source.
     words, known = known_of_source(rows, needs=method.needs, spec=spec, context=context)
@@ -94,7 +95,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         "vocabulary": known.vocabulary,
         "selected": select,
         "initial_weights": setup.initial_fact(initial),
-        "data_digest": images.meta["digest"],
+        "data_digest": images.digest,
     }
     with setup.published(record, outcome, facts) as stage:
         publish_tensors(stage / "checkpoint.safetensors", encoder.state_dict())
@@ -112,10 +113,10 @@ def known_of_source(
     """
     rows = rows[rows["split"] == "train"]
     if rows.empty:
-        wanted, source = ", ".join(sorted(needs)) or "images", spec["source"]
-        found = f"no training study of '{source['dataset']}' has what '{spec['method']}' needs ({wanted})"
-        raise DataError(found, allowed="a source with them", path=context.prepared(source["prepare"]))
-    section, task = spec["pretrain"], spec["source"]["task"]
+        wanted, (first, *_) = ", ".join(sorted(needs)) or "images", source_parts(spec)
+        found = f"no training study of '{source_name(spec)}' has what '{spec['method']}' needs ({wanted})"
+        raise DataError(found, allowed="a source with them", path=context.prepared(first["prepare"]))
+    section, task = spec["pretrain"], source_task(spec)
     labels = setup.label_columns(rows, task) if "labels" in needs else []
     known = SourceFacts(radiographs=len(rows), classes=tuple(name.removeprefix(f"{task}:") for name in labels))
     if "reports" not in needs:
@@ -149,7 +150,7 @@ def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tup
 
 
 def sources_of(
-    rows: pd.DataFrame, spec: Mapping[str, Any], store: ResultStore, *, images: PreparedImages, **how: Any
+    rows: pd.DataFrame, spec: Mapping[str, Any], store: ResultStore, *, images: SourceImages, **how: Any
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Split -> rows, and split -> batches of studies, or of crops that show visual words; see `study_source`."""
     if "discover" in spec:
@@ -166,7 +167,7 @@ def sources_of(
 def study_source(
     rows: pd.DataFrame,
     *,
-    images: PreparedImages,
+    images: SourceImages,
     spec: Mapping[str, Any],
     method: Method,
     params: Any,
@@ -187,7 +188,7 @@ def study_source(
         tokenizer=words.reports if words else None,
         text_tokenizer=words.text if words else None,  # type: ignore[arg-type]
         max_tokens=section["text_tokens"],
-        task=spec["source"]["task"] if classes else "",
+        task=source_task(spec) if classes else "",
         classes=classes,
         views=views,
         view_sampling=section["view_sampling"],

@@ -22,11 +22,12 @@ from refers_bench import plugins
 from refers_bench.data.prepare import META, PreparedImages, prepare
 from refers_bench.errors import DataError
 from refers_bench.files import publish_json
-from refers_bench.jobs import entry, probe_data
+from refers_bench.jobs import entry, probe_data, setup
 from refers_bench.jobs.prepare import read_index
 from refers_bench.jobs.record import Record
 from refers_bench.plan.forecast.cost_model import batch_size
 from refers_bench.plan.forecast.measurements import PROBES, VERSION
+from refers_bench.plan.forecast.splits import preparations
 from refers_bench.plugins import Dataset
 from refers_bench.store import provenance, schemas
 from refers_bench.store.context import JobContext
@@ -88,15 +89,19 @@ def _warm(context: JobContext) -> None:
 def _training(spec: Mapping[str, Any], context: JobContext, inner: JobContext) -> dict[str, Any]:
     short, steps = _short(spec)
     data, store = spec["job"]["spec"], ResultStore(inner.results)
-    key = str(data["prepare"] if data["kind"] == "finetune" else data["source"]["prepare"])
-    real, folder = (context.prepared(key) / META).is_file(), inner.prepared(key)
-    if real:
-        probe_data.sampled(context.prepared(key), folder, spec=data, sample=spec["sample"])
-    else:
-        probe_data.synthetic(folder, spec=data, sample=spec["sample"])
+    keys = preparations(data)
+    real = all((context.prepared(key) / META).is_file() for key in keys)
+    # Of each of several sources its share: a probe looks at as many images as with one.
+    sample = {split: -(-count // len(keys)) for split, count in spec["sample"].items()}
+    for key in keys:
+        if real:
+            probe_data.sampled(context.prepared(key), inner.prepared(key), spec=data, sample=sample)
+        else:
+            probe_data.synthetic(inner.prepared(key), spec=data, sample=sample)
     if "discover" in data:
+        words = probe_data.words(setup.open_source(inner, data).index, spec=data)
         with Record({**spec["job"], "key": data["discover"]}, store).published({}) as stage:
-            schemas.write(stage / "words.parquet", probe_data.words(folder, spec=data), "words")
+            schemas.write(stage / "words.parquet", words, "words")
     job = {**spec["job"], "spec": short}
     entry.recipe_of(job["kind"])(job, inner)
     record = store.record(job["key"])

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from refers_bench import plugins
+from refers_bench.data.index import with_task
 from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.files import publish_json
 from refers_bench.jobs.pretrain import usable_rows
 from refers_bench.jobs.setup import load_method, rows_of_task
 from refers_bench.plan.forecast.cost_model import batch_size
+from refers_bench.store.plan import source_name, source_parts, source_task
 
 #: Crops that a probe of a pre-training on visual words draws from, by split.
 CROPS: Mapping[str, int] = {"train": 1024, "val": 128}
@@ -35,10 +37,10 @@ def sampled(prepared: Path, folder: Path, *, spec: Mapping[str, Any], sample: Ma
     images = PreparedImages.open(prepared)
     index = images.index.assign(place=np.arange(len(images.index)))
     if spec["kind"] == "finetune":
-        index = rows_of_task(index, spec["task"])
+        index = rows_of_task(with_task(index, spec["dataset"], spec["task"]), spec["task"])
     else:
         needs = plugins.load("method", spec["method"]).needs if spec["kind"] == "pretrain" else frozenset()
-        index, _ = usable_rows(index, needs=needs, task=spec["source"].get("task", ""))
+        index, _ = usable_rows(index, needs=needs, task=source_task(spec))
     rng = np.random.default_rng(0)
     parts = []
     for split, count in sample.items():
@@ -90,14 +92,13 @@ def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int
     _write(folder, rng.integers(0, 256, (total, size, size), dtype=np.uint8), index)
 
 
-def words(folder: Path, *, spec: Mapping[str, Any]) -> pd.DataFrame:
-    """Random crops of visual words over a small store.
+def words(index: pd.DataFrame, *, spec: Mapping[str, Any]) -> pd.DataFrame:
+    """Random crops of visual words over a small source.
 
     Args:
-        folder: of the store.
+        index: of the source.
         spec: of a pre-training on visual words.
     """
-    index = PreparedImages.open(folder).index
     rng, parts = np.random.default_rng(0), []
     method, params = load_method(spec)
     settings = method.discovery(params) if method.discovery else {}
@@ -122,7 +123,7 @@ def words(folder: Path, *, spec: Mapping[str, Any]) -> pd.DataFrame:
 
 def _reports(spec: Mapping[str, Any], studies: list[str], rng: np.random.Generator) -> list[str] | None:
     """One text a study of as many random words as the job keeps tokens; None where it reads none."""
-    if spec["kind"] != "pretrain" or not spec["source"]["has_reports"]:
+    if spec["kind"] != "pretrain" or not all(part["has_reports"] for part in source_parts(spec)):
         return None
     section = spec["pretrain"]
     vocabulary = ["".join(word) for word in LETTERS[rng.integers(0, 26, (section["vocabulary"], 6))]]
@@ -133,10 +134,10 @@ def _reports(spec: Mapping[str, Any], studies: list[str], rng: np.random.Generat
 def _label_columns(spec: Mapping[str, Any]) -> list[str]:
     if spec["kind"] == "finetune":
         return [f"{spec['task']}:{name}" for name in spec["classes"]]
-    task = spec["source"].get("task", "")
+    task = source_task(spec)
     if not task:
         return []
-    return [f"{task}:{name}" for name in plugins.load("dataset", spec["source"]["dataset"]).tasks[task].classes]
+    return [f"{task}:{name}" for name in plugins.load("dataset", source_name(spec)).tasks[task].classes]
 
 
 def _write(folder: Path, pixels_NHW: npt.NDArray[np.uint8], index: pd.DataFrame) -> None:

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from refers_bench import identity, plugins
 from refers_bench.data.batches import generator_of
+from refers_bench.data.joined import SourceImages, joined
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError, UserError
@@ -32,6 +33,7 @@ from refers_bench.nets.parts import Counts, no_counts, split
 from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import source_parts
 from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
@@ -170,6 +172,12 @@ def trained(
             progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS, device=device),
             interrupted=interruption.preempted(work, signalled),
         ).run()
+
+
+def open_source(context: JobContext, spec: Mapping[str, Any]) -> SourceImages:
+    """The prepared images of a discovery's or pre-training's source datasets, as one source (`data.joined`)."""
+    parts = source_parts(spec)
+    return joined({part["dataset"]: PreparedImages.open(context.prepared(part["prepare"])) for part in parts})
 
 
 def open_prepared(context: JobContext, key: str) -> PreparedImages:

@@ -37,6 +37,14 @@ def parts_of(model: type[P], content: Any) -> list[tuple[int, P]]:
     return [(index, part) for index, part in parts if part is not None]
 
 
+def sources_of(content: Any) -> list[tuple[Loc, SourcePart]]:
+    """Place and value of each source dataset that the schema accepts."""
+    if isinstance(content, list):
+        return [(("source", i), part) for i, part in parts_of(SourcePart, content)]
+    part = part_of(SourcePart, content)
+    return [] if part is None else [(("source",), part)]
+
+
 def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem]:
     """Everything the schema cannot see.
 
@@ -46,7 +54,7 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
     """
     checks = _Checks(
         document=document,
-        source=part_of(SourcePart, content.get("source")),
+        sources=sources_of(content.get("source")),
         targets=parts_of(TargetPart, content.get("targets")),
         methods=parts_of(MethodPart, content.get("methods")),
     )
@@ -54,8 +62,7 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
     yield from checks.of_methods(len(seeds) if isinstance(seeds, list) else 0)
     if isinstance(methods, list) and len(checks.methods) == len(methods):
         yield from checks.of_unused_targets()
-    if checks.source is not None:
-        yield from checks.of_plugin("dataset", checks.source.dataset, checks.source.params, ("source",), "dataset")
+    yield from checks.of_sources()
     yield from checks.of_targets()
     yield from checks.of_data(content.get("data"))
     known = list(plugins.names("report"))
@@ -66,10 +73,10 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
 
 @dataclass(frozen=True, kw_only=True)
 class _Checks:
-    """The parts of a manifest that the schema accepts, methods and targets with their indices."""
+    """The parts of a manifest that the schema accepts, sources with their places, methods and targets with indices."""
 
     document: Document
-    source: SourcePart | None
+    sources: list[tuple[Loc, SourcePart]]
     targets: list[tuple[int, TargetPart]]
     methods: list[tuple[int, MethodPart]]
 
@@ -96,6 +103,21 @@ class _Checks:
                 allowed = f"one, or {seeds}: one for each seed"
                 yield self.document.problem((*here, "pretrain_seeds"), found, allowed=allowed)
 
+    def of_sources(self) -> Iterator[Problem]:
+        first: dict[str, Loc] = {}
+        for here, source in self.sources:
+            yield from self.of_plugin("dataset", source.dataset, source.params, here, "dataset")
+            same = first.setdefault(source.dataset, here)
+            if same != here:
+                found = f"sources {int(same[-1]) + 1} and {int(here[-1]) + 1} are both {source.dataset}"
+                yield self.document.problem((*here, "dataset"), found, allowed="each source dataset once")
+        for i, method in self.methods if len(first) > 1 else ():
+            if method.id in plugins.names("method") and "labels" in plugins.load("method", method.id).needs:
+                # Source datasets have classes of their own: there is no task that all of them are labelled for.
+                found = f"method {method.id} is pre-trained on labels, and there are {len(first)} source datasets"
+                allowed = "one source dataset, or methods that need images or reports alone"
+                yield self.document.problem(("methods", i, "id"), found, allowed=allowed)
+
     def of_unused_targets(self) -> Iterator[Problem]:
         """Targets that every row leaves out."""
         rows = [method.targets for _, method in self.methods]
@@ -110,7 +132,7 @@ class _Checks:
         for i, target in self.targets:
             name, here = target.dataset, ("targets", i)
             yield from self.of_plugin("dataset", name, target.params, here, "dataset")
-            if self.source and name == self.source.dataset and target.params != self.source.params:
+            if any(one.dataset == name and one.params != target.params for _, one in self.sources):
                 # Another split of the same images could put test patients into pre-training.
                 found = f"source and target are both {name}, with different params"
                 yield self.document.problem((*here, "params"), found, allowed="the same params for both")
@@ -132,7 +154,7 @@ class _Checks:
                     cells |= asked
 
     def of_data(self, content: Any) -> Iterator[Problem]:
-        used = {target.dataset for _, target in self.targets} | ({self.source.dataset} if self.source else set())
+        used = {part.dataset for _, part in self.targets} | {part.dataset for _, part in self.sources}
         for name, item in (content if isinstance(content, dict) else {}).items():
             here = ("data", name)
             if name not in used:

@@ -47,8 +47,9 @@ def load(path: Path) -> Manifest:
     problems: list[Problem] = []
     document = _included(path, (), problems)
     content = dict(document.content)
-    if isinstance(content.get("methods"), list):
-        content["methods"] = [{"id": item} if isinstance(item, str) else item for item in content["methods"]]
+    for name, (_, key) in schema_errors.BARE.items():
+        if isinstance(content.get(name), list):
+            content[name] = [{key: item} if isinstance(item, str) else item for item in content[name]]
     schema: ManifestSchema | None = None
     try:
         schema = ManifestSchema.model_validate(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WrapValidator, field_validator
 
 from refers_bench import plugins
 from refers_bench.errors import nearest
@@ -63,6 +63,17 @@ class SourcePart(Part):
 
     dataset: str
     params: dict[str, Any] = Field(default_factory=dict)
+
+
+def _source(value: Any, _: Any) -> Any:
+    """One source dataset or a list of them: each kind by itself, so that an error is about the kind that was given."""
+    return _SOURCES.validate_python(value) if isinstance(value, list) else SourcePart.model_validate(value)
+
+
+_SOURCES = TypeAdapter(Annotated[list[SourcePart], Field(min_length=1)])
+#: For editors: one of a list may also be its bare id.
+_WRITTEN = SourcePart | Annotated[list[str | SourcePart], Field(min_length=1)]
+Source = Annotated[list[SourcePart] | SourcePart, WrapValidator(_source, json_schema_input_type=_WRITTEN)]
 
 
 class MethodPart(Part):
@@ -165,7 +176,7 @@ class ManifestSchema(Part):
     )
     protocol: ProtocolPart
     data: dict[str, DataPart] = Field(default_factory=dict)
-    source: SourcePart
+    source: Source
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
@@ -174,6 +185,12 @@ class ManifestSchema(Part):
     )
     tables: list[str] = empty(list, "reports this manifest is for")
     execution: ExecutionPart = Field(default_factory=ExecutionPart)
+
+    @property
+    def sources(self) -> tuple[SourcePart, ...]:
+        """The source datasets in the order of their ids: that in which a manifest names them changes nothing."""
+        given = self.source if isinstance(self.source, list) else [self.source]
+        return tuple(sorted(given, key=lambda part: part.dataset))
 
     @field_validator("seeds", "tables", "include")
     @classmethod

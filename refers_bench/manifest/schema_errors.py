@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 from refers_bench.errors import Problem
 from refers_bench.manifest.yaml_text import Document, Loc
 
+#: Lists of a manifest whose entries may be bare ids: what each is the id of, and the key that it stands for.
+BARE = {"source": ("dataset", "dataset"), "methods": ("method", "id")}
 #: What pydantic says, in words for somebody who writes YAML.
 _WORDS = {
     "model_type": "a mapping of keys to values",
@@ -38,8 +40,8 @@ def _problem(detail: Any, document: Document, model: type[BaseModel], at: Loc) -
     if kind == "missing":
         return document.problem(loc[:-1], f"key '{last}' is missing", allowed=f"'{last}' must be given")
     allowed = _WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
-    if kind == "model_type" and len(loc) == 2 and loc[0] == "methods":
-        allowed = "the id of a method, or a mapping of keys to values"
+    if kind == "model_type" and len(loc) == 2 and loc[0] in BARE:
+        allowed = f"the id of a {BARE[str(loc[0])][0]}, or a mapping of keys to values"
     if kind == "string_pattern_mismatch" and last == "root":
         allowed = "lower-case letters, digits and '_', beginning with a letter"
     elif kind == "string_pattern_mismatch" and "slurm" in loc:
@@ -54,4 +56,6 @@ def _keys_at(model: Any, loc: Loc) -> list[str]:
             model = model.model_fields[str(part)].annotation
         else:  # an index of a list, or a key of a mapping: its last type argument is the part's model
             model = get_args(model)[-1] if get_args(model) else model
+    if not isinstance(model, type) and get_args(model):  # a part or a list of such parts
+        model = get_args(model)[-1]
     return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

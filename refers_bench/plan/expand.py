@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from refers_bench.plan.evaluation import Evaluated
 from refers_bench.plan.graph import Graph, specification
 from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.store.collection import without_collection
+from refers_bench.store.plan import source_parts
 
 #: Version of a crop, where it is not the first: raised instead of a recipe that others use, too, so that these stand.
 CROP_IMPL = {"resized": 2, "none": 2}
@@ -53,11 +54,16 @@ class _Row:
     pretrains: bool
     constants: Mapping[str, Value]
 
+    @property
+    def evaluation(self) -> str:
+        """Of this row whatever its columns are for; '' for theirs."""
+        return self.part.evaluation or ("linear_probe" if self.plugin.index_features else "")
+
     @classmethod
     def of(cls, part: MethodPart, *, preset: str) -> _Row:
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
-        own = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
+        own = {**plugin.constants, **plugin.sheet(model), **(plugin.recipe if protocols.full_size(preset) else {})}
         return cls(
             part=part,
             name=part.name or part.id,
@@ -70,6 +76,11 @@ class _Row:
                 name: Value(value=value, origin=f"{part.id}: {source}") for name, (value, source) in own.items()
             },
         )
+
+
+def _one_or_several(parts: Sequence[Mapping[str, Any]]) -> Any:
+    """What a specification holds of its source datasets (`refers_bench.store.plan.source_parts` reads it)."""
+    return parts[0] if len(parts) == 1 else list(parts)
 
 
 class _Expansion:
@@ -113,7 +124,7 @@ class _Expansion:
         """Every dataset that is needed, once; what is wrong with any of them is reported together."""
         wanted = [(target.dataset, target.params) for target in self.content.targets]
         if any(row.pretrains for row in self.rows):
-            wanted.insert(0, (self.content.source.dataset, self.content.source.params))
+            wanted[:0] = [(part.dataset, part.params) for part in self.content.sources]
         named = {identity.canonical_json(list(one)): one for one in wanted}
         found = planned_data(self.manifest, self.roots, named.values(), cache=self.cache)
         self.data = dict(zip(named, found, strict=True))
@@ -124,14 +135,10 @@ class _Expansion:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""
         preset, overrides = self.content.protocol.preset, self.manifest.overrides
         common = protocols.resolve(preset, overrides)
-        ways = [
-            row.part.evaluation or way
-            for row in self.rows
-            for target in self.content.targets
-            for way in target.evaluation
-        ]
-        unused = "frozen." if all(way == DEFAULT for way in ways) else " "
-        self.values = {name: value.recorded() for name, value in common.items() if not name.startswith(unused)}
+        ways = {row.evaluation or DEFAULT for row in self.rows}
+        ways |= {way for target in self.content.targets for way in target.evaluation}
+        used = [name for name in common if ways != {DEFAULT} or not name.startswith("frozen.")]
+        self.values = {name: common[name].recorded() for name in used}
         for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
@@ -196,7 +203,7 @@ class _Expansion:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
+    def prepare(self, dataset: str, params: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
         spec = specification(
             "prepare",
@@ -205,11 +212,12 @@ class _Expansion:
             impl=data.impl,
             digest=data.digest,
             phantom=data.phantom,
-            prepared_size=size,
+            **{name: image[name] for name in ("prepared_size", "interpolation", "fit") if name in image},
         )
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
-        job = self.graph.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        how = "".join(f".{image[name]}" for name in ("interpolation", "fit") if name in image)
+        job = self.graph.add(f"prepare.{dataset}.{image['prepared_size']}px{how}", spec, unavailable=data.unavailable)
         self.images[job.key] = data.images - len(gone)
         return job, data
 
@@ -235,49 +243,66 @@ class _Expansion:
         return specification(kind, method=row.part.id, params=row.params, impl=row.plugin.impl, **common, **own)
 
     def pretrain(self, row: _Row, seed: int) -> Job:
-        sections, source = self.sections(row), self.content.source
+        sections = self.sections(row)
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
-        images, data = self.prepare(source.dataset, source.params, sections["image"]["prepared_size"])
+        images, drawn_from = self.drawn_from(sections["image"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
-        dataset = plugins.load("dataset", source.dataset)
-        drawn_from = {
-            "dataset": source.dataset,
-            "params": data.params,
-            "prepare": images.key,
-            "task": dataset.source_task_of(dataset.Params(**source.params)),
-            "has_reports": dataset.has_reports,
-        }
-        place = f"{row.name}.{source.dataset}" + (f".p{seed}" if seed else "")
+        place = f"{row.name}.{'+'.join(part['dataset'] for part in drawn_from)}" + (f".p{seed}" if seed else "")
         words = self.discovery(row, f"discover.{place}", drawn_from, images, seed)
         key = words[0].key if words else ""
-        spec = self.training("pretrain", row, sections, found, key, seed=seed, source=drawn_from)
-        unavailable = row.unavailable or self.source_lacks(row) or images.unavailable or missing
-        return self.graph.add(f"pretrain.{place}", spec, needs=(images, *words), unavailable=unavailable)
+        spec = self.training("pretrain", row, sections, found, key, seed=seed, source=_one_or_several(drawn_from))
+        gone = next((one.unavailable for one in images if one.unavailable), "")
+        unavailable = row.unavailable or self.source_lacks(row) or gone or missing
+        return self.graph.add(f"pretrain.{place}", spec, needs=(*images, *words), unavailable=unavailable)
 
-    def discovery(self, row: _Row, name: str, drawn_from: Mapping[str, Any], images: Job, seed: int) -> tuple[Job, ...]:
+    def drawn_from(self, image: Mapping[str, Any]) -> tuple[list[Job], list[dict[str, Any]]]:
+        """The preparation of each source dataset, and what a specification holds of each; in the order of their ids."""
+        images, parts = [], []
+        for source in self.content.sources:
+            job, data = self.prepare(source.dataset, source.params, image)
+            dataset = plugins.load("dataset", source.dataset)
+            images.append(job)
+            parts.append(
+                {
+                    "dataset": source.dataset,
+                    "params": data.params,
+                    "prepare": job.key,
+                    "task": dataset.source_task_of(dataset.Params(**source.params)),
+                    "has_reports": dataset.has_reports,
+                }
+            )
+        return images, parts
+
+    def discovery(
+        self, row: _Row, name: str, drawn_from: Sequence[Mapping[str, Any]], images: Sequence[Job], seed: int
+    ) -> tuple[Job, ...]:
         """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
         if row.plugin.discovery is None:
             return ()
+        source = [{name: part[name] for name in ("dataset", "params", "prepare")} for part in drawn_from]
         spec = specification(
             "discover",
             method=row.part.id,
             impl=row.plugin.impl,
             discovery=dict(row.plugin.discovery(row.model)),
             seed=seed,
-            source={name: drawn_from[name] for name in ("dataset", "params", "prepare")},
+            source=_one_or_several(source),
         )
-        return (self.graph.add(name, spec, needs=(images,), unavailable=row.unavailable),)
+        return (self.graph.add(name, spec, needs=images, unavailable=row.unavailable),)
 
     def source_lacks(self, row: _Row) -> str:
-        source = self.content.source.dataset
-        dataset = plugins.load("dataset", source)
-        has = {"reports": dataset.has_reports, "labels": bool(dataset.source_task)}
-        lacking = [what for what in sorted(row.plugin.needs) if not has[what]]
-        return f"method {row.part.id} needs {' and '.join(lacking)}, which {source} does not have" if lacking else ""
+        """What the method needs that one of the source datasets does not have, in words; '' for nothing."""
+        for source in self.content.sources:
+            dataset = plugins.load("dataset", source.dataset)
+            has = {"reports": dataset.has_reports, "labels": bool(dataset.source_task)}
+            lacking = [what for what in sorted(row.plugin.needs) if not has[what]]
+            if lacking:
+                return f"method {row.part.id} needs {' and '.join(lacking)}, which {source.dataset} does not have"
+        return ""
 
     def target(self, row: _Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
-        images, data = self.prepare(target.dataset, target.params, sections["image"]["prepared_size"])
+        images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))
@@ -289,16 +314,15 @@ class _Expansion:
             classes = list(dataset.tasks[task].classes)
             own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
             training[task] = self.training("finetune", row, sections, found, "", **own)
-        common = ("method", "params", "impl", "network", "image", "weights", "loading")
         evaluated = Evaluated(
             graph=self.graph,
             row=row.name,
             target=target,
-            own=row.part.evaluation or "",
+            own=row.evaluation,
             images=images,
             encoders=tuple(encoders),
             training=training,
-            encoder={name: value for name, value in training[target.tasks[0]].items() if name in common},
+            encoder=self.encoder(row, training[target.tasks[0]], data),
             frozen=sections["frozen"],
             unavailable=row.unavailable or missing,
         )
@@ -309,9 +333,18 @@ class _Expansion:
             "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
+            "floor": row.plugin.floor,
             "folds": target.folds or 0,
         }
         self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
+
+    def encoder(self, row: _Row, training: Mapping[str, Any], data: PlannedData) -> dict[str, Any]:
+        """What a specification of features states of a row's encoder, besides its pre-training."""
+        own = {name: training[name] for name in ("method", "params", "impl")}
+        if row.plugin.index_features is not None:
+            return {**own, "metadata": data.metadata}
+        more = {name: training[name] for name in ("weights", "loading") if name in training}
+        return {**own, "network": training["network"], "image": training["image"], **more}
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
@@ -325,7 +358,7 @@ class _Expansion:
 
     def lacking(self, images: Job, encoders: Iterable[tuple[int, Job | None]]) -> Iterator[str]:
         """What a table must say of prepared images, the target's and the source's, that lack unreadable files."""
-        sources = [encoder.spec["source"]["prepare"] for _, encoder in encoders if encoder]
+        sources = [part["prepare"] for _, encoder in encoders if encoder for part in source_parts(encoder.spec)]
         for key in dict.fromkeys([images.key, *sources]):
             if gone := left_out.count(self.graph.jobs[key].spec):
                 total = gone + self.images[key]
@@ -335,14 +368,14 @@ class _Expansion:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
-        if row.part.evaluation:
-            yield f"evaluated by {TITLES[row.part.evaluation]} in all columns"
+        if row.evaluation:
+            yield f"evaluated by {TITLES[row.evaluation]} in all columns"
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [
             f"{name} = {one.value}"
             for name, one in row.constants.items()
-            if name not in replaced and one.value != self.values[name]["value"]
+            if name in self.values and name not in replaced and one.value != self.values[name]["value"]
         ]
         if defined:
             yield f"by the method's definition: {', '.join(defined)}"
@@ -350,7 +383,12 @@ class _Expansion:
             yield f"{item.name} = {item.value} for this row only"
         if len(row.part.pretrain_seeds) > 1 and row.pretrains:
             yield "each seed has a pre-training of its own"
-        source = self.content.source
-        data = self.data.get(identity.canonical_json([source.dataset, source.params]))
-        if row.pretrains and data and data.phantom is not None and not synthetic:
-            yield f"pre-trained on procedural radiographs ({source.dataset})"
+        if not row.pretrains:
+            return
+        sources = self.content.sources
+        if len(sources) > 1:
+            yield f"pre-trained on {' and '.join(part.dataset for part in sources)} together"
+        found = {part.dataset: self.data[identity.canonical_json([part.dataset, part.params])] for part in sources}
+        drawn = [name for name, data in found.items() if data.phantom is not None]
+        if drawn and not synthetic:
+            yield f"pre-trained on procedural radiographs ({', '.join(drawn)})"

@@ -9,6 +9,7 @@ from typing import Any
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import DIFFER, same_images
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
 from refers_bench.analysis.statistics.seeds import SeedSummary
 from refers_bench.analysis.statistics.significance import STUDENT, Refusal, TTest, best, compare, holm
@@ -141,6 +142,21 @@ def interval_cell(low: float, high: float, *, decimals: int, signed: bool = Fals
     """An interval: "1.2 to 3.4"."""
     text = " to ".join(f"{end:{'+' if signed else ''}.{decimals}f}" for end in (low, high))
     return Cell(text=text, kind="text", low=low, high=high, **more)
+
+
+def image_interval(found: Interval, unit: str, units: int, *, signed: bool = False) -> Cell:
+    """An interval over test images or patients in per cent, or that these leave no spread.
+
+    Args:
+        found: of an AUC, or of a difference.
+        unit: "image" or "patient".
+        units: how many.
+        signed: whether its ends are shown with their signs.
+    """
+    if not found.se > 0:
+        return no_interval("the test images leave no spread")
+    how: dict[str, Any] = {"test": INTERVAL[unit], "n": (units,), "df": found.df}
+    return interval_cell(found.low * 100, found.high * 100, decimals=2, signed=signed, **how)
 
 
 #: Columns of `t_test_cells`.

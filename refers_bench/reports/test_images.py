@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL
 from refers_bench.analysis.statistics.delong import LEAST
 from refers_bench.analysis.statistics.placements import IMAGE
 from refers_bench.analysis.statistics.significance import made
@@ -58,24 +57,17 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     difference_cells = (MISSING, MISSING)
     if difference:
         value = Cell(value=difference.estimate * 100, decimals=2, signed=True)
-        difference_cells = (value, _range(difference, one, signed=True))
+        difference_cells = (value, comparisons.image_interval(difference, one.unit, one.n_units, signed=True))
     return Row(
         title=title,
         notes=notes.of_runs(results, method, target=one.target),
         cells=(
             Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
-            _range(mean, one),
+            comparisons.image_interval(mean, one.unit, one.n_units),
             *difference_cells,
             Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
         ),
     )
-
-
-def _range(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Cell:
-    if not found.se > 0:
-        return comparisons.no_interval("the test images leave no spread")
-    how: dict[str, Any] = {"test": INTERVAL[one.unit], "n": (one.n_units,), "df": found.df}
-    return comparisons.interval_cell(found.low * 100, found.high * 100, decimals=2, signed=signed, **how)
 
 
 def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> Table:

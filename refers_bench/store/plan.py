@@ -18,7 +18,7 @@ from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
-LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0}
+LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False}
 #: Name of a plan's file, in the manifest's folder below the results.
 LOCK = "plan.lock.json"
 
@@ -71,6 +71,7 @@ class Cell:
         best_of: name of the row it competes for; '' for none.
         evaluation: of its column, see `refers_bench.evaluations`.
         folds: of the cross-validation whose folds it joins; 0 for the dataset's own split.
+        floor: whether its row is a floor: what can be reached without looking at anatomy, and no competitor.
     """
 
     method: str
@@ -85,6 +86,7 @@ class Cell:
     best_of: str = ""
     evaluation: str = DEFAULT
     folds: int = 0
+    floor: bool = False
 
     def recorded(self) -> dict[str, Any]:
         """As the plan file holds it: fields that came later are left out at their defaults."""
@@ -138,6 +140,27 @@ class Plan:
     execution: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     images: Mapping[str, int] = field(default_factory=dict)
+
+
+def source_parts(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The source datasets of a discovery or pre-training, in the order of their ids: one mapping, or a list of several.
+
+    Args:
+        spec: of the job; each part has "dataset", "params" and "prepare", the key of its preparation.
+    """
+    source = spec["source"]
+    return (source,) if isinstance(source, Mapping) else tuple(source)
+
+
+def source_name(spec: Mapping[str, Any]) -> str:
+    """Ids of the source datasets of a discovery or pre-training, as jobs are named by them: ``a+b``."""
+    return "+".join(str(part["dataset"]) for part in source_parts(spec))
+
+
+def source_task(spec: Mapping[str, Any]) -> str:
+    """The task whose labels a pre-training may read; '' for none, as of several sources, whose labels differ."""
+    first, *others = source_parts(spec)
+    return "" if others else str(first.get("task", ""))
 
 
 def last(path: Path) -> Plan | None:

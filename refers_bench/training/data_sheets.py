@@ -39,18 +39,30 @@ def timm_model(architecture: str, network: Mapping[str, Any], image: Mapping[str
 
 
 def data_sheet(
-    record: Mapping[str, Any], *, method: Any, source: Any, layout: str, architecture: str
+    record: Mapping[str, Any], *, method: Any, sources: Mapping[str, Any], layout: str, architecture: str
 ) -> dict[str, Any]:
     """The sheet that stands beside exported weights.
 
     Args:
         record: ``run.json`` of the pre-training.
         method: the `Method` that was pre-trained.
-        source: the `Dataset` it was pre-trained on.
+        sources: id of each dataset it was pre-trained on -> the `Dataset`.
         layout: of the exported names.
         architecture: in words.
     """
     spec, facts = record["spec"], record["facts"]
+    digests = facts["data_digest"]
+    data = [
+        {
+            "id": dataset,
+            "label": source.label,
+            "source": source.source,
+            "licence": source.licence or UNKNOWN,
+            "synthetic": source.synthetic,
+            "digest": digests if isinstance(digests, str) else digests[dataset],
+        }
+        for dataset, source in sources.items()
+    ]
     image, name = spec["image"], method.architecture(method.Params(**spec["params"]))
     return {
         "version": 1,
@@ -72,14 +84,7 @@ def data_sheet(
             "examples": facts["examples"],
             "initial_weights": facts["initial_weights"],
         },
-        "data": {
-            "id": spec["source"]["dataset"],
-            "label": source.label,
-            "source": source.source,
-            "licence": source.licence or UNKNOWN,
-            "synthetic": source.synthetic,
-            "digest": facts["data_digest"],
-        },
+        "data": data[0] if len(data) == 1 else data,
         "key": record["key"],
         "packages": record["provenance"]["packages"],
     }

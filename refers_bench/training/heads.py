@@ -3,28 +3,19 @@
 Each head minimises what scikit-learn's ``LogisticRegression(C=C)`` minimises, ``w'w / 2 + C * sum of log-losses``, with
 a bias that is not regularised, on features standardised over its group's training rows. Heads of one set of training
 rows are columns of one matrix, whatever their class and C: a pass over the features serves them all.
-
-The method is a truncated Newton method. Gradients, losses and line searches are float64. The Newton direction only has
-to point downhill, so its conjugate gradients run in float32 (four times as fast on a CPU); its accuracy changes how
-many steps are taken, not where they end. The penalty does not change under rotation, so the problem is solved in the
-principal axes of the group's features: there the Hessian's diagonal is a good preconditioner, fewer rows than features
-leave as many unknowns as rows, and a reduction to principal components drops columns.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.nn.functional import softplus
 
-from refers_bench.errors import DataError
+from refers_bench.training.logistic import BLOCK, Design, Floats, solve
 
 #: Values of C. DINOv2 searches 45 values, 10^-6..10^5, on features as they come; these nine are its decades on
 #: standardised ones. Beyond either end a ranking hardly changes: towards 0 the weights become a multiple of the
@@ -37,17 +28,8 @@ UNCHOSEN = 1.0
 #: Why a class has no head; '' where it has one.
 NO_POSITIVES, NO_NEGATIVES, NO_LABELS = "no positive training rows", "no negative training rows", "no labelled rows"
 
-#: Heads are exact to this share of the length of their weights (see `_solve`).
-TOLERANCE = 1e-5
-#: Values of a group's features held in memory, in float64 and float32 (96 MiB); larger groups are read in blocks.
-HELD = 1 << 23
-#: Values of a block of features, and of the logits of the heads that are fitted at a time (32 MiB in float64 each).
-BLOCK = 1 << 22
-NEWTON_STEPS, CONJUGATE_STEPS, HALVINGS = 200, 200, 40
-#: Newton steps after which directions are float64, too: hardly any head needs as many.
-PATIENCE = 40
-
-Floats = npt.NDArray[np.floating]
+#: Logits of the heads that are fitted at a time (16 MiB in float64).
+LOGITS = 1 << 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +94,9 @@ def fit_logistic(
     Groups with the same rows share their principal axes, and equal classes of them are fitted once: three seeds of all
     labels cost as much as one.
 
-    Memory: besides the features as given (which may be memory-mapped) at most 192 MiB for a group's features, or 32 MiB
-    for a block of them where they are more, some 250 MiB for logits and directions, and three D x D matrices.
+    Memory: besides the features as given (which may be memory-mapped) a group's features, 96 MiB, or where they are
+    more, blocks of 8 MiB; some 150 MiB for logits and directions; and a few D x D matrices. A process that fits 100,000
+    x 768 half-precision features stays below 1 GiB, with its libraries and the file's pages (a test).
 
     Args:
         x_ND: features, one row per image; any float type. Rows of no group are never read.
@@ -130,10 +113,9 @@ def fit_logistic(
     Raises:
         DataError: a feature of a training row is not finite.
         ValueError: labels are none of 0, 1, NaN, or a group has no rows.
-        ArithmeticError: a head did not converge in `NEWTON_STEPS` steps.
+        ArithmeticError: a head did not converge in 200 Newton steps.
 
-    Source:
-        objective: scikit-learn, `LogisticRegression`; method: Nocedal and Wright, Numerical Optimization, chapter 7.1.
+    Source: the objective is scikit-learn's, of `LogisticRegression`; the method is in `refers_bench.training.logistic`.
     """
     shared: dict[bytes, list[int]] = {}
     for number, group in enumerate(groups):
@@ -141,7 +123,7 @@ def fit_logistic(
         shared.setdefault(np.asarray(group.rows_n, np.int64).tobytes(), []).append(number)
     found: dict[int, Heads] = {}
     for members in shared.values():
-        design = _Design(x_ND, groups[members[0]].rows_n, standardise, components, torch.device(device))
+        design = Design(x_ND, groups[members[0]].rows_n, standardise, components, torch.device(device))
         columns = [column for number in members for column in np.asarray(groups[number].labels_nK, np.float64).T]
         distinct = {column.tobytes(): column for column in columns}
         at = {name: place for place, name in enumerate(distinct)}
@@ -183,108 +165,11 @@ def principal_axes(
     x_ND: Floats, *, rows_n: npt.NDArray[np.int64], components: int, device: str | torch.device = "cpu"
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean (D) of some rows' features, as they come, and their first principal axes as columns (D, components)."""
-    design = _Design(x_ND, rows_n, False, components, torch.device(device))
+    design = Design(x_ND, rows_n, False, components, torch.device(device))
     return design.mean_D.cpu().numpy(), design.axes_DR.cpu().numpy()
 
 
-class _Design:
-    """A group's features in their principal axes.
-
-    Args:
-        x_ND: features.
-        rows_n: the group's rows.
-        standardise: divide by standard deviations.
-        components: axes that are kept; 0 for all.
-        device: where to compute.
-    """
-
-    def __init__(
-        self, x_ND: Floats, rows_n: npt.NDArray[np.int64], standardise: bool, components: int, device: torch.device
-    ) -> None:
-        self._x_ND, self._rows_n, self.device = x_ND, np.asarray(rows_n, np.int64), device
-        self.count, width = len(rows_n), x_ND.shape[1]
-        self._step = max(1, BLOCK // max(1, width))
-        self.mean_D = torch.zeros(width, dtype=torch.float64, device=device)
-        self.inverse_D = torch.ones_like(self.mean_D)
-        self.mean_D = sum((x.sum(0) for _, x in self._read(torch.float64)), self.mean_D) / self.count
-        if not torch.isfinite(self.mean_D).all():
-            raise DataError(f"feature {int((~torch.isfinite(self.mean_D)).nonzero()[0])} is not finite in all rows")
-        gram_DD = torch.zeros(0)
-        if self.count > width:
-            gram_DD = sum((x.T @ x for _, x in self._read(torch.float64)), torch.zeros_like(self.mean_D).diag())
-            variance_D = gram_DD.diagonal() / self.count
-        else:
-            variance_D = torch.cat([x for _, x in self._read(torch.float64)]).square().mean(0)
-        # Rounding leaves a constant feature a deviation of about 1e-16 of its value.
-        varies_D = variance_D.sqrt() > 1e-9 * self.mean_D.abs()
-        self.inverse_D = torch.where(varies_D, variance_D.rsqrt() if standardise else 1.0, 0.0)
-        if self.count > width:
-            squares, axes = torch.linalg.eigh(self.inverse_D[:, None] * gram_DD * self.inverse_D)
-            squares, axes = squares.flip(0).clamp(min=0), axes.flip(1)
-        else:
-            # Fewer rows than features: the weights lie in the rows' span.
-            _, singular, axes = torch.linalg.svd(
-                torch.cat([x for _, x in self._read(torch.float64)]), full_matrices=False
-            )
-            squares, axes = singular.square(), axes.T
-            axes = axes[:, singular > 1e-10 * singular[0]]
-        keep = min(components or axes.shape[1], axes.shape[1])
-        self.axes_DR = axes[:, :keep].contiguous()
-        self.squares_R = squares[:keep]
-        self._held = self.count * max(width, keep) <= HELD
-
-    def _read(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-        """Blocks of centred (and scaled, once that is known) features."""
-        mean_D, inverse_D = self.mean_D.to(dtype), self.inverse_D.to(dtype)
-        for first in range(0, self.count, self._step):
-            part = slice(first, min(first + self._step, self.count))
-            block = torch.from_numpy(np.asarray(self._x_ND[self._rows_n[part]]))
-            yield part, block.to(self.device, dtype).sub_(mean_D).mul_(inverse_D)
-
-    @cached_property
-    def _in_axes(self) -> dict[torch.dtype, Tensor]:
-        exact = torch.cat([x @ self.axes_DR for _, x in self._read(torch.float64)])
-        return {torch.float64: exact, torch.float32: exact.float()}
-
-    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and their features, to be multiplied by what `out` returns."""
-        if self._held:
-            yield slice(0, self.count), self._in_axes[dtype]
-        else:
-            yield from self._read(dtype)
-
-    def out(self, w_MR: Tensor) -> Tensor:
-        """Weights in principal axes, for the features of `blocks`."""
-        return w_MR if self._held else w_MR @ self.axes_DR.T.to(w_MR.dtype)
-
-    def back(self, g_MX: Tensor) -> Tensor:
-        """Gradient for the features of `blocks`, in principal axes: the transpose of `out`."""
-        return g_MX if self._held else g_MX @ self.axes_DR.to(g_MX.dtype)
-
-    def logits(self, w_MP: Tensor) -> Tensor:
-        """Logits of all rows (M, n); a head's last weight is the bias."""
-        weights = self.out(w_MP[:, :-1])
-        return torch.cat([weights @ x.T + w_MP[:, -1:] for _, x in self.blocks(w_MP.dtype)], dim=1)
-
-    def gradient(self, value_Mn: Tensor) -> Tensor:
-        """Sum over the rows of their features, and of 1, times a value of each head and row: (M, P)."""
-        return self._summed(lambda part, x: value_Mn[:, part], value_Mn.dtype)
-
-    def curvature(self, weight_Mn: Tensor, d_MP: Tensor) -> Tensor:
-        """Second derivative of the losses, given its weight of each row, times a direction: (M, P)."""
-        direction, bias = self.out(d_MP[:, :-1]), d_MP[:, -1:]
-        return self._summed(lambda part, x: (direction @ x.T).add_(bias).mul_(weight_Mn[:, part]), d_MP.dtype)
-
-    def _summed(self, of: Callable[[slice, Tensor], Tensor], dtype: torch.dtype) -> Tensor:
-        features, ones = [], []
-        for part, x in self.blocks(dtype):
-            value = of(part, x)
-            features.append(value @ x)
-            ones.append(value.sum(1, keepdim=True))
-        return torch.cat([self.back(sum(features[1:], features[0])), sum(ones[1:], ones[0])], dim=1)
-
-
-def _fit_classes(design: _Design, labels_nK: npt.NDArray[np.float64], c_C: npt.NDArray[np.float64]) -> Heads:
+def _fit_classes(design: Design, labels_nK: npt.NDArray[np.float64], c_C: npt.NDArray[np.float64]) -> Heads:
     """Heads of all classes and values of C for one set of rows."""
     reasons = undefined(labels_nK)
     usable = [k for k, reason in enumerate(reasons) if not reason]
@@ -293,114 +178,14 @@ def _fit_classes(design: _Design, labels_nK: npt.NDArray[np.float64], c_C: npt.N
     # A label's sign: -1 positive, 1 negative, 0 unknown. Then a loss is softplus(sign * logit).
     sign_Kn = torch.from_numpy(np.nan_to_num(1 - 2 * labels_nK.T, nan=0.0)).to(design.device, torch.int8)
     heads = [(c, k) for c in range(len(c_C)) for k in usable]
-    step = max(1, BLOCK // design.count)
+    step = max(1, LOGITS // design.count)
     for first in range(0, len(heads), step):
         at_c, at_k = map(list, zip(*heads[first : first + step], strict=True))
-        w_MP = _solve(design, sign_Kn[at_k], torch.from_numpy(c_C[at_c]).to(design.device)[:, None])
+        w_MP = solve(design, sign_Kn[at_k], torch.from_numpy(c_C[at_c]).to(design.device)[:, None])
         weight_MD = w_MP[:, :-1] @ design.axes_DR.T * design.inverse_D
         weight_CKD[at_c, at_k] = weight_MD.cpu().numpy()
         bias_CK[at_c, at_k] = (w_MP[:, -1] - weight_MD @ design.mean_D).cpu().numpy()
     return Heads(weight_CKD=weight_CKD, bias_CK=bias_CK, undefined=reasons)
-
-
-def _solve(design: _Design, sign_Mn: Tensor, c_M1: Tensor) -> Tensor:
-    """Minimise each head's objective: weights in principal axes and, last, the bias (M, P).
-
-    A head is done when its Newton decrement (the length of the remaining step, measured by the Hessian) is at most
-    `TOLERANCE` of its weights' length. The Hessian is the identity plus a positive matrix, so the distance to the
-    minimum is not larger; and the step is still taken.
-    """
-    reg_P = torch.ones(len(design.squares_R) + 1, dtype=torch.float64, device=design.device)
-    reg_P[-1] = 0
-    found = torch.zeros(len(c_M1), len(reg_P), dtype=torch.float64, device=design.device)
-    active, w_MP, z_Mn = torch.arange(len(c_M1), device=design.device), found.clone(), found.new_zeros(sign_Mn.shape)
-    for number in range(NEWTON_STEPS):
-        dtype = torch.float32 if number < PATIENCE else torch.float64
-        gradient = reg_P * w_MP + c_M1 * design.gradient((z_Mn * sign_Mn).sigmoid_().mul_(sign_Mn))
-        p_Mn = z_Mn.sigmoid().to(dtype)
-        weight_Mn = p_Mn.mul_(1 - p_Mn).mul_(sign_Mn.abs()).mul_(c_M1.to(dtype))
-        d_MP = _direction(design, gradient, weight_Mn, reg_P)
-        fall_M1, dz_Mn = -(gradient * d_MP).sum(1, keepdim=True), design.logits(d_MP)
-        share_M1 = _step_length((w_MP, d_MP), (z_Mn, dz_Mn), sign_Mn, c_M1, fall_M1)
-        w_MP, z_Mn = w_MP + share_M1 * d_MP, z_Mn.addcmul_(dz_Mn, share_M1)
-        found[active] = w_MP
-        # The second term is the rounding of the objective: all that is left where no weight differs from 0.
-        enough = TOLERANCE**2 * w_MP[:, :-1].square().sum(1, keepdim=True) + 1e-14 * c_M1 * design.count
-        going = ((share_M1 < 1) | (fall_M1 > enough)).squeeze(1)
-        if not going.any():
-            return found
-        if not going.all():
-            active, w_MP, z_Mn, sign_Mn, c_M1 = (part[going] for part in (active, w_MP, z_Mn, sign_Mn, c_M1))
-    raise ArithmeticError(f"{len(active)} logistic regressions did not converge in {NEWTON_STEPS} Newton steps")
-
-
-def _direction(design: _Design, gradient: Tensor, weight_Mn: Tensor, reg_P: Tensor) -> Tensor:
-    """Newton directions by preconditioned conjugate gradients, to a tenth: float64 (M, P).
-
-    Args:
-        design: features.
-        gradient: float64 (M, P).
-        weight_Mn: C p (1 - p) of each row, 0 where the label is unknown; its type is that of the computation.
-        reg_P: 1, and 0 for the bias.
-    """
-    dtype, sums_M1 = weight_Mn.dtype, weight_Mn.sum(1, keepdim=True, dtype=torch.float64)
-    squares_P = torch.cat([design.squares_R, design.squares_R.new_tensor([design.count])])
-    # The preconditioner is applied on both sides, and gradients have length 1: float32 never leaves its range.
-    root = (reg_P + squares_P * sums_M1 / design.count).clamp(min=1e-30).rsqrt()
-    length_M1 = (gradient * root).norm(dim=1, keepdim=True).clamp(min=1e-300)
-    residual, root32 = (-gradient * root / length_M1).to(dtype), root.to(dtype)
-    identity, found, active = (
-        root32.square() * reg_P.to(dtype),
-        torch.zeros_like(residual),
-        torch.arange(len(root), device=root.device),
-    )
-    step, direction, square_M1 = found.clone(), residual, residual.square().sum(1, keepdim=True)
-    for _ in range(CONJUGATE_STEPS):
-        product = identity * direction + root32 * design.curvature(weight_Mn, root32 * direction)
-        bend_M1 = (direction * product).sum(1, keepdim=True)
-        # Without curvature (rounding, or a gradient of 0) the step stays as it is.
-        share_M1 = torch.where(bend_M1 > 0, square_M1 / bend_M1, 0.0)
-        step, residual = step + share_M1 * direction, residual - share_M1 * product
-        before_M1, square_M1 = square_M1, residual.square().sum(1, keepdim=True)
-        direction = residual + square_M1 / before_M1.clamp(min=1e-30) * direction
-        going = ((square_M1 > 0.01) & (bend_M1 > 0)).squeeze(1)
-        left = int(going.sum())
-        found[active] = step
-        if not left:
-            break
-        if left < 0.9 * len(going):
-            state = (active, step, residual, direction, square_M1, root32, identity, weight_Mn)
-            active, step, residual, direction, square_M1, root32, identity, weight_Mn = (part[going] for part in state)
-    return found.double() * root * length_M1
-
-
-def _step_length(
-    weights: tuple[Tensor, Tensor], logits: tuple[Tensor, Tensor], sign_Mn: Tensor, c_M1: Tensor, fall_M1: Tensor
-) -> Tensor:
-    """Share of each direction that is taken, (M, 1): halved until the objective falls enough (Armijo).
-
-    Args:
-        weights: those of now, and directions (M, P).
-        logits: those of now, and of the directions (M, n).
-        sign_Mn: -1 positive, 1 negative, 0 unknown.
-        c_M1: inverse strengths of the penalty.
-        fall_M1: fall of the objective by the whole step, if it were linear.
-    """
-    (w_MP, d_MP), (z_Mn, dz_Mn) = weights, logits
-
-    def objective(share_M1: Tensor) -> Tensor:
-        losses_M1 = softplus(torch.addcmul(z_Mn, dz_Mn, share_M1).mul_(sign_Mn)).sum(1, keepdim=True)
-        return (w_MP + share_M1 * d_MP)[:, :-1].square().sum(1, keepdim=True) / 2 + c_M1 * losses_M1
-
-    share_M1 = torch.ones_like(c_M1)
-    start_M1 = objective(torch.zeros_like(c_M1))
-    for _ in range(HALVINGS):
-        # Near the minimum the fall is below the objective's rounding.
-        high = objective(share_M1) > start_M1 - 1e-4 * share_M1 * fall_M1 + 1e-13 * start_M1
-        if not high.any():
-            break
-        share_M1 = torch.where(high, share_M1 / 2, share_M1)
-    return share_M1
 
 
 # --- choosing and scoring -------------------------------------------------------------------------------------------
@@ -464,7 +249,7 @@ def scores(
     rows_n: npt.NDArray[np.int64] | None = None,
     device: str | torch.device = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """Logits of rows: float32 (n, K), computed in float64, in blocks of 32 MiB; NaN where a class has no head.
+    """Logits of rows: float32 (n, K), computed in float64, in blocks of 8 MiB; NaN where a class has no head.
 
     Args:
         x_ND: features.

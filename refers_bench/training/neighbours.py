@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from refers_bench.errors import DataError
-from refers_bench.training.heads import Floats, Group, check, undefined
+from refers_bench.training.heads import Group, check, undefined
+from refers_bench.training.logistic import Floats
 
 #: Numbers of neighbours. Source: DINOv2, dinov2/eval/knn.py (`nb_knn`, four values).
 NEIGHBOURS = (10, 20, 100, 200)
@@ -76,7 +77,7 @@ def vote(
             alike.setdefault(np.isnan(labels_nK[:, k]).tobytes(), []).append(k)
     for classes in alike.values():
         known = ~np.isnan(labels_nK[:, classes[0]])
-        train_n, positive_nK = np.asarray(group.rows_n)[known], labels_nK[np.ix_(known, classes)]
+        train_n, positive_nK = np.asarray(group.rows_n)[known], labels_nK[known][:, classes]
         positive = torch.from_numpy(positive_nK).to(device)
         ends = torch.tensor([min(k, len(train_n)) - 1 for k in k_C], device=device)
         for part, query_QD in _unit_rows(x_ND, rows_n, QUERY_ROWS, device):

@@ -55,7 +55,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Results folder and manifest that every report has something to say about.
 
     Three rows with predictions of three seeds at two label ratios, a release beside them, a pre-training with losses,
-    explained cells, settings that differ, a failed cell. A report that shows what is not here needs it added here.
+    explained cells, a cell with folds, settings that differ, a failed cell. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
     runs = imported_runs()
@@ -63,7 +63,8 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     publish(runs[:9:3], name="refers-release", origin="released", **more)
     publish(runs, name=folder.name, origin="imported", tables=("table1", "table2", "table3"), **more)
     imported = asdict(load(folder.results, folder.name).plan)
-    folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": list(imported["cells"]), "version": 1}
+    cells = [{**cell, "floor": cell["method"] == "transvw"} for cell in imported["cells"]]
+    folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": cells, "version": 1}
     folder.lock["values"] = {
         "finetune.steps": {"value": 77, "origin": "manifest", "stated": False, "overridden": True},
         "finetune.optimizer": {"value": "sgd", "origin": "manifest", "stated": True, "overridden": True},
@@ -76,6 +77,9 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     explained = folder.cell("refers", dataset="nih_chestxray14", task="findings", aucs={"Mass": 0.7, "Hernia": None})
     folder.history(explained, {"loss/total": [0.9, 0.5, 0.4]})
     explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
+    crossed = folder.cell("refers", dataset="shenzhen_tb", task="tuberculosis", state="missing", folds=3)
+    auc = {"auc": [0.7, None, 0.8], "mean": 0.75, "sd": 0.07, "undefined": [1], "pooled": 0.74}
+    folder.done(crossed, {"Tuberculosis": 0.74}, kind="out_of_fold", facts={"folds": {"Tuberculosis": auc}})
     return folder.save(), folder.name
 
 
@@ -139,7 +143,8 @@ def test_the_results_of_these_tests_fill_the_reports_of_numbers(rich: Results) -
     """What the contract checks is there: else it would pass on empty tables."""
     filled = {name for name in REPORTS if any(cell.numbers for _, _, cell in cells_of(rich, name))}
     assert filled >= {
-        "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures", "integrity", "pretraining",
+        "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures", "floors", "integrity",
+        "pretraining",
         "references", "runs", "significance", "table1", "test_images",
     }  # fmt: skip
 
@@ -221,6 +226,13 @@ def _alone(folder: Any) -> None:
     _rows(folder, ("refers",))
 
 
+def _floor(folder: Any) -> None:
+    """Three rows of one seed, the last of them a floor."""
+    for key in _rows(folder, seeds=1):
+        _predictions(folder, key)
+    _predictions(folder, folder.cell("pixels", floor=True), shift=1)
+
+
 def _without_spread(folder: Any) -> None:
     folder.seeds("refers", [0.8, 0.8, 0.8])
     folder.seeds("c2l", [0.7, 0.71, 0.72])
@@ -268,6 +280,7 @@ TODAY = frozenset(
         "figure_ranks",
         "figure_ratio",
         "figure_roc",
+        "floors",
         "integrity",
         "pretraining",
         "references",
@@ -347,6 +360,12 @@ STORES: dict[Callable[[Any], None], tuple[set[str], tuple[str, ...], bool, bool]
         False,
     ),
     _alone: (DRAWN, (), True, True),
+    _floor: (
+        DRAWN | OVER_IMAGES | {"floors"},
+        ("best floor", "better than the best floor", "reached without looking at anatomy"),
+        False,
+        False,
+    ),
     _without_spread: (DRAWN | {"class_tests"}, ("no P-value: zero variance over seeds.",), True, True),
     _without_history: (DRAWN | OVER_SEEDS, (), True, True),
     _needs_failed: (PAPER | {"failures"}, ("pretrain failed: oom.", "out of memory", "6 of 6."), False, False),
@@ -458,6 +477,7 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
         ("vinbigdata_cxr: findings", "10 % of labels"),
         ("covid19_idc: covid19_vs_other", "100 % of labels"),
         ("nih_chestxray14: findings", "100 % of labels"),
+        ("shenzhen_tb: tuberculosis, 3 folds", "100 % of labels"),
     ]
     assert shown(cells, 0)[:3] == expected(1.0) and shown(cells, 1)[:3] == expected(0.1) and len(cells.rows) == 4
     assert shown(cells, 3)[0][1:] == (pytest.approx(70.0), None, (1,))
@@ -491,10 +511,10 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
     assert {kind: cells[0] for kind, cells in cost.items()} == {
         "import": "18 of 18",
         "pretrain": "1 of 1",
-        "finetune": "1 of 2",
+        "finetune": "2 of 3",
     }
     assert cost["pretrain"][1:] == ["2.0 s", "2.0 s", "3.00 GiB"]
-    assert tables["failures"].caption == "Cells without a figure: 1 of 20."
+    assert tables["failures"].caption == "Cells without a figure: 1 of 21."
     assert [row.title for row in tables["pretraining"].rows] == ["pre", "pre: a", "pre: b"]
     # 1.5 / (n + 1) at n = 0 to 11, and at 1140 to 1199: 1 % and 5 % of 1,200.
     start, end = (sum(1.5 / (n + 1) for n in part) / len(part) for part in (range(12), range(1140, 1200)))

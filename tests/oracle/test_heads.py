@@ -152,31 +152,29 @@ def test_components_are_those_of_scikit_learn(shape: tuple[int, int], standardis
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_stay_below_a_gibibyte(tmp_path: Path) -> None:
-    """100,000 x 768 half-precision features on disk: heads of two classes and two values of C, and their logits."""
+    """100,000 x 768 half-precision features on disk, 21 heads at once: all of the process, libraries and file included."""
+    rng = np.random.default_rng(0)
+    file = tmp_path / "features.npy"
+    features = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(100_000, 768))
+    for first in range(0, len(features), 10_000):
+        features[first : first + 10_000] = rng.normal(size=(10_000, 768)).astype(np.float16)
+    features.flush()
     code = """
         import resource, sys
         import numpy as np
         from refers_bench.training.heads import Group, fit_logistic, scores
 
-        features = np.lib.format.open_memmap(sys.argv[1], mode="w+", dtype=np.float16, shape=(100_000, 768))
-        rng = np.random.default_rng(0)
-        for first in range(0, len(features), 10_000):
-            features[first : first + 10_000] = rng.normal(size=(10_000, 768)).astype(np.float16)
-        labels = (features[:, :2].astype(float) + rng.logistic(size=(len(features), 2)) > 2).astype(float)
+        features, rng = np.load(sys.argv[1], mmap_mode="r"), np.random.default_rng(1)
+        labels = (features[:, :7].astype(float) + rng.logistic(size=(len(features), 7)) > 2).astype(float)
         group = Group(rows_n=np.arange(len(features)), labels_nK=labels)
-        del features
-        features = np.load(sys.argv[1], mmap_mode="r")
-        (heads,) = fit_logistic(features, groups=[group], c_C=[1e-4, 1.0])
-        logits = scores(features, weight_KD=heads.weight_CKD[1], bias_K=heads.bias_CK[1])
-        assert abs(heads.weight_CKD[1, 0, 0] - 1) < 0.05, heads.weight_CKD[1, 0, 0]
-        # Pages of the file that are in memory belong to the system's cache; what the process allocated does not.
-        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, status["RssFile"].split()[0])
+        (heads,) = fit_logistic(features, groups=[group], c_C=[1e-4, 1e-2, 1.0])
+        scores(features, weight_KD=heads.weight_CKD[2], bias_K=heads.bias_CK[2])
+        # The model that the labels were drawn from has weight 1.
+        assert abs(np.diag(heads.weight_CKD[2, :, :7]) - 1).max() < 0.1, heads.weight_CKD[2, :, :7]
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "features.npy")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", textwrap.dedent(code), str(file)], capture_output=True, text=True, check=False
+    )
     assert not done.returncode, done.stderr
-    print(done.stdout)
-    assert float(done.stdout.split()[0]) < 1.0
+    assert float(done.stdout) < 1.0

@@ -79,6 +79,7 @@ class Folder:
         footnotes: Sequence[str] = (),
         synthetic: bool = False,
         reason: str = "a later version",
+        floor: bool = False,
         evaluation: str = "finetune",
         folds: int = 0,
     ) -> str:
@@ -100,6 +101,7 @@ class Folder:
                 "key": key,
                 "synthetic": synthetic,
                 "footnotes": list(footnotes),
+                "floor": floor,
                 "evaluation": evaluation,
                 "folds": folds,
             }

@@ -12,7 +12,7 @@ from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned
 from refers_bench.plan.forecast.schedule import Schedule, schedule
 from refers_bench.plan.forecast.shapes import UNSTEPPED, Shapes
-from refers_bench.plan.forecast.splits import Splits
+from refers_bench.plan.forecast.splits import Splits, preparations
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.results import ResultStore
 
@@ -152,7 +152,8 @@ def forecast(
         processes: in which images are prepared.
     """
     found: dict[str, JobForecast] = {}
-    unknown, uncounted, assumed = [], [], set()
+    unknown, uncounted = [], []
+    assumed: set[str] = set()
     each = _Each(plan, splits, processes)
     for job in jobs:
         shape = shapes.of[job.key]
@@ -164,7 +165,7 @@ def forecast(
             continue
         found[job.key] = each.of(job, costs[shape])
         if job.kind in ("pretrain", "finetune") and not splits.of(job.spec).counted:
-            assumed.add(job.spec["prepare"] if job.kind == "finetune" else job.spec["source"]["prepare"])
+            assumed.update(preparations(job.spec))
     seconds = {key: one.seconds + HAND_OVER_S for key, one in found.items()}
     needs = {job.key: job.needs for job in jobs}
     crowding = device.crowding(slots)
@@ -219,10 +220,10 @@ class _Each:
     def amounts(self, job: Job) -> tuple[float, float, float]:
         """Updates (images, for a preparation), and radiographs or studies that are validated and predicted."""
         spec = job.spec
+        if job.kind in UNSTEPPED or "metadata" in spec:
+            return 0, 0, 0
         if job.kind in ("prepare", "features"):
             return self.plan.images.get(spec.get("prepare", job.key), 0), 0, 0
-        if job.kind in UNSTEPPED:
-            return 0, 0, 0
         counts = self.splits.of(spec)
         if job.kind == "discover":
             return spec["discovery"]["feature_steps"], 0, counts.train + counts.val

@@ -7,6 +7,7 @@ from typing import Any
 
 from refers_bench import identity, plugins
 from refers_bench.plan.lock import Job
+from refers_bench.store.plan import source_name
 
 #: Of a training section: what changes the cost of an update. Rates, schedules and numbers of steps do not.
 TRAINING = (
@@ -48,7 +49,7 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind == "discover":
         features = {name: spec["discovery"][name] for name in FEATURES if name in spec["discovery"]}
         return {**common, "method": spec["method"], **features}
-    if kind in UNSTEPPED:
+    if kind in UNSTEPPED or "metadata" in spec:  # features of an index read no image
         return {**common, "evaluation": spec.get("evaluation", ""), "heads": len(spec.get("groups", ()))}
     if kind not in ("pretrain", "finetune", "features"):
         return None
@@ -63,7 +64,7 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
         "image": {**image, "augment": spec["image"].get(f"{kind}_augment")},
         "training": {name: section[name] for name in TRAINING if name in section},
     }
-    return {**shape, "source": spec["source"]["dataset"]} if kind == "pretrain" else shape
+    return {**shape, "source": source_name(spec)} if kind == "pretrain" else shape
 
 
 def method_of(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refers_bench import plugins
 from refers_bench.plan.forecast.shapes import method_of
 from refers_bench.plan.lock import Plan
+from refers_bench.store.plan import source_parts, source_task
 from refers_bench.store.results import ResultStore
 
 #: Shares of the splits where no index was read. Source: paper, Methods (7 : 1 : 2).
 ASSUMED: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 SPLITS = tuple(ASSUMED)
+WITH_TASK = "refers_bench.data.index:with_task"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,17 @@ class Counts:
     val: int
     test: int
     counted: bool
+
+
+def preparations(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of the preparations whose images a job reads: its target's, or those of its sources.
+
+    Args:
+        spec: of a job of any kind but "prepare" and "noop".
+    """
+    if "prepare" in spec:
+        return (spec["prepare"],)
+    return tuple(part["prepare"] for part in source_parts(spec))
 
 
 class Splits:
@@ -48,12 +62,11 @@ class Splits:
         kind = spec["kind"]
         if kind == "prepare":
             raise ValueError("a preparation has images, and no splits")
-        data = spec["prepare"] if "prepare" in spec else spec["source"]["prepare"]
         by, task = self._looks_at(spec)
-        marks = (data, by, task)
-        if marks not in self.known:
-            self.known[marks] = self._counted(data, by=by, task=task)
-        counts = self.known[marks]
+        own = str(spec.get("dataset", ""))
+        parts = [self._known(data, by=by, task=task, dataset=own) for data in preparations(spec)]
+        sums = {split: sum(getattr(part, split) for part in parts) for split in SPLITS}
+        counts = Counts(**sums, counted=all(part.counted for part in parts))
         if "discover" in spec and kind == "pretrain":  # crops: each word has a few in each patient
             method, params = method_of(spec)
             words = method.discovery(params) if method.discovery else {}
@@ -70,10 +83,16 @@ class Splits:
         method, params = method_of(spec)
         if "reports" in method.needs:
             return "study_id", "-"
-        task = spec["source"]["task"] if "labels" in method.needs else ""
+        task = source_task(spec) if "labels" in method.needs else ""
         return "study_id" if method.views(params) > 1 else "image_id", task
 
-    def _counted(self, data: str, *, by: str, task: str) -> Counts:
+    def _known(self, data: str, *, by: str, task: str, dataset: str) -> Counts:
+        marks = (data, by, task)
+        if marks not in self.known:
+            self.known[marks] = self._counted(data, by=by, task=task, dataset=dataset)
+        return self.known[marks]
+
+    def _counted(self, data: str, *, by: str, task: str, dataset: str) -> Counts:
         index = self._index(data)
         if index is None:
             images = self.plan.images.get(data, 0)
@@ -81,6 +100,7 @@ class Splits:
         if task == "-":
             index = index[index["report"].notna()]
         elif task:
+            index = plugins.resolve(WITH_TASK)(index, dataset, task) if dataset else index
             columns = [name for name in index.columns if name.startswith(f"{task}:")]
             index = index[index[columns].notna().any(axis=1)]
         counts = {split: int(index.loc[index["split"] == split, by].nunique()) for split in SPLITS}

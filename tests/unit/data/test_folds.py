@@ -48,14 +48,16 @@ def spread(rows: pd.DataFrame, number: pd.Series, count: int) -> dict[tuple[str,
 
 #: Up to 30 patients with up to 120 images, each with two labels that may be unknown.
 IMAGES = st.lists(
-    st.tuples(st.integers(0, 29), st.sampled_from([0, 0, 1, None]), st.sampled_from([0, 1])), min_size=3, max_size=120
+    st.tuples(st.integers(0, 29), st.sampled_from([0, 0, 1, None]), st.sampled_from([0, 1, None])),
+    min_size=3,
+    max_size=120,
 ).filter(lambda rows: len({patient for patient, *_ in rows}) >= 3)
 
 
 @settings(max_examples=100, deadline=None)
 @given(images=IMAGES, count=st.integers(3, 6), order=st.randoms(use_true_random=False))
 def test_folds_part_patients_and_do_not_depend_on_the_order_of_rows(
-    images: list[tuple[int, int | None, int]], count: int, order: Any
+    images: list[tuple[int, int | None, int | None]], count: int, order: Any
 ) -> None:
     rows = frame([one[0] for one in images], [one[1:] for one in images])
     count = min(count, rows["patient_id"].nunique())
@@ -97,7 +99,7 @@ def test_one_label_a_patient_is_dealt_evenly_in_patients_and_in_images(
 @settings(max_examples=100, deadline=None)
 @given(images=IMAGES, count=st.integers(3, 5))
 def test_more_patients_of_a_label_in_a_fold_than_its_share_have_another_label_too(
-    images: list[tuple[int, int | None, int]], count: int
+    images: list[tuple[int, int | None, int | None]], count: int
 ) -> None:
     """A fold exceeds its share only by patients who were dealt for another label of theirs."""
     rows = frame([one[0] for one in images], [one[1:] for one in images])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from places import place_of
+from refers_bench import plugins
 from refers_bench.data.index import (
     absent_noted,
     csv_text,
@@ -22,10 +23,10 @@ from refers_bench.data.index import (
     metadata_digest,
     missing_images,
     not_there,
-    patient_folds,
     patient_part,
     patient_split,
     read_table,
+    with_task,
 )
 from refers_bench.errors import DataError
 from refers_bench.plugins import INDEX_COLUMNS
@@ -304,15 +305,11 @@ def test_patients_are_split_by_hashes_of_their_names(seed: int) -> None:
     assert found.tolist() == [name in order[:4] for name in PATIENTS], "0.17 x 21 is 3.57"
 
 
-@pytest.mark.parametrize("fold", [0, 2, 3])
-def test_patients_of_each_stratum_are_dealt_to_the_folds_in_turn(fold: int) -> None:
-    strata = pd.Series([int(number % 21 in (3, 7, 11, 15, 19) and number > 20) for number in range(50)])
-    rare = {f"p{number}" for number in (3, 7, 11, 15, 19)}  # by their later images
-    dealt: list[str] = []
-    for names in (set(PATIENTS) - rare, rare):
-        dealt += sorted(names, key=lambda name: place_of("patient folds", "d", 1, name))
-    number = {name: place % 4 for place, name in enumerate(dealt)}
-    what = {fold: "test", (fold + 1) % 4: "val"}
-    found = patient_folds(PATIENTS, strata, dataset="d", seed=1, folds=4, fold=fold)
-    assert found.tolist() == [what.get(number[name], "train") for name in PATIENTS]
-    assert {number[name] for name in rare} == {0, 1, 2, 3}, "each fold has its share of a rare stratum"
+def test_a_task_that_follows_from_another_is_positive_where_one_of_its_classes_is() -> None:
+    classes = plugins.load("dataset", "nih_chestxray14").tasks["findings"].classes
+    frame = pd.DataFrame({f"findings:{name}": pd.array([0, 0, None, None], dtype="Int8") for name in classes})
+    frame.loc[[1, 3], "findings:Mass"] = 1
+    found = with_task(frame, "nih_chestxray14", "any_finding")["any_finding:Any finding"]
+    assert found.tolist() == [0, 1, pd.NA, 1]
+    assert str(found.dtype) == "Int8"
+    assert with_task(frame, "nih_chestxray14", "findings") is frame

@@ -117,6 +117,25 @@ def test_preparation_and_discovery_are_probed(tmp_path: Path) -> None:
     check(content, job, JobContext(results=tmp_path / "other", cache=tmp_path / "cache"), "random pixels")
 
 
+def test_a_pretraining_on_two_datasets_is_probed(tmp_path: Path) -> None:
+    """On random pixels until both are prepared, then on images of both, as many together as of one."""
+    plan_of(tmp_path, "transvw")
+    content = json.loads((tmp_path / "m.yaml").read_text())
+    content["data"]["covid19_idc"] = {"phantom": {"studies": 40, "size": 40}}
+    (tmp_path / "m.yaml").write_text(json.dumps({**content, "source": ["phantom", "covid19_idc"]}))
+    plan = expand(load(tmp_path / "m.yaml"), Roots())
+    context = JobContext(results=tmp_path / "results", cache=tmp_path / "cache")
+    prepared = [job for job in plan.jobs if job.kind == "prepare"]
+    assert len(prepared) == 2
+    for todo, data in ((prepared, "random pixels"), ((), "prepared images")):
+        for kind in ("discover", "pretrain"):
+            (job,) = probes_of(plan, tmp_path / "nothing", kind)
+            results = replace(context, results=tmp_path / f"{kind} {data}")
+            check(run(job, results), job, results, data)
+        for one in todo:
+            entry.run({"key": one.key, "kind": "prepare", "name": "", "needs": [], "spec": dict(one.spec)}, context)
+
+
 def test_a_preparation_of_images_on_disk_is_probed(tmp_path: Path) -> None:
     """As many images as the probe asks for, of those that are there; the root is left as it was."""
     root = tmp_path / "root"

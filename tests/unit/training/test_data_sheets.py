@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class Source:
 
 
 def sheet(record: dict[str, Any] = RECORD, source: Source = Source(), layout: str = "own") -> dict[str, Any]:
-    return data_sheets.data_sheet(record, method=Method, source=source, layout=layout, architecture="in words")
+    return data_sheets.data_sheet(record, method=Method, sources={"s": source}, layout=layout, architecture="in words")
 
 
 EXPECTED = {
@@ -85,6 +86,16 @@ def test_a_sheet_says_everything() -> None:
     assert sheet() == EXPECTED
     unknown = sheet(source=Source(licence="", synthetic=True))["data"]
     assert unknown == {**EXPECTED["data"], "licence": "not stated", "synthetic": True}  # type: ignore[dict-item]
+
+
+def test_a_sheet_names_every_source_with_its_licence() -> None:
+    record = copy.deepcopy(RECORD)
+    record["facts"]["data_digest"] = {"s": "d", "t": "e"}  # type: ignore[index]
+    several = data_sheets.data_sheet(
+        record, method=Method, sources={"s": Source(), "t": Source(licence="")}, layout="own", architecture="in words"
+    )
+    other = {**EXPECTED["data"], "id": "t", "licence": "not stated", "digest": "e"}  # type: ignore[dict-item]
+    assert several == {**EXPECTED, "data": [EXPECTED["data"], other]}
 
 
 def test_timm_builds_the_model_that_takes_the_tensors() -> None:

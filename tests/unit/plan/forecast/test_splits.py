@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from refers_bench import plugins
-from refers_bench.plan.forecast.splits import Counts, Splits
+from refers_bench.plan.forecast.splits import Counts, Splits, preparations
 from refers_bench.plan.lock import Plan
 from refers_bench.store.results import ResultStore
 
@@ -82,3 +82,14 @@ def test_assumed_where_nothing_is_prepared(splits: Splits) -> None:
     assert splits.of(words) == Counts(train=105, val=0, test=0, counted=False), "no validation images, no crops"
     with pytest.raises(ValueError, match="a preparation has images, and no splits"):
         splits.of({"kind": "prepare"})
+
+
+def test_several_sources_are_added_up(splits: Splits) -> None:
+    """Images of both: what was counted with what was assumed is assumed."""
+    source = [{"dataset": "a", "prepare": DATA}, {"dataset": "b", "prepare": "other"}]
+    spec = {**pretraining("c2l"), "source": source}
+    assert preparations(spec) == (DATA, "other")
+    assert splits.of(spec) == Counts(train=4 + round(0.7 * 55), val=2 + round(0.1 * 55), test=2 + 11, counted=False)
+    twice = {**pretraining("refers", {"views": 3}), "source": [source[0], source[0]]}
+    assert splits.of(twice) == Counts(train=2 * 2, val=2, test=2, counted=True)
+    assert splits.of({"kind": "discover", "source": source[:1]}) == Counts(train=2, val=1, test=1, counted=True)
