@@ -18,7 +18,7 @@ from refers_bench.files import tidy
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
 from refers_bench.store import provenance
-from refers_bench.store.context import prepared_folder
+from refers_bench.store.context import CACHED
 from refers_bench.store.leases import RENEW_S, Leases
 from refers_bench.store.results import ResultStore
 
@@ -119,8 +119,8 @@ class _Run:
             for part in work.glob("*.part"):
                 part.unlink(missing_ok=True)
         for job in self.jobs.values():
-            if job.kind == "prepare":
-                tidy(prepared_folder(self.settings.cache, job.key))
+            if job.kind in CACHED:
+                tidy(CACHED[job.kind](self.settings.cache, job.key))
 
     def is_done(self, job: Job) -> bool:
         return state_of(job, self.store, self.settings.cache) == "done"

@@ -50,7 +50,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # An earlier run, of this or another results folder, may have computed them: then no image is read.
     computed = not (folder / features.META).is_file()
     if computed:
-        from_index = getattr(plugins.load("method", spec["method"]), "index_features", None) is not None
+        from_index = plugins.load("method", spec["method"]).index_features is not None
         of_chunk, about = of_index(spec, images, context) if from_index else of_images(key, spec, images, context)
         features.cache(
             of_chunk,

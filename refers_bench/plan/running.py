@@ -9,6 +9,7 @@ from typing import Any
 
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import Seen
+from refers_bench.store.context import CACHED
 from refers_bench.store.results import ResultStore
 
 #: Seconds without a progress report after which a job is shown as silent: a validation or a slow disk takes some.
@@ -50,7 +51,7 @@ def running(jobs: Iterable[Job], seen: Seen, store: ResultStore) -> list[Running
         return []
     for job in jobs:
         owner = seen.owners.get(job.key)
-        if owner is None or job.key in found or (job.key in seen.listing.done and job.kind != "prepare"):
+        if owner is None or job.key in found or (job.key in seen.listing.done and job.kind not in CACHED):
             continue
         view = {} if owner.get("queued") else store.said(job.key)
         silent = max(0.0, time.time() - view["time"]) if "time" in view else None

@@ -12,7 +12,7 @@ from typing import Any
 from refers_bench import identity
 from refers_bench.errors import UserError, nearest
 from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
-from refers_bench.store.context import prepared_folder
+from refers_bench.store.context import CACHED
 from refers_bench.store.leases import Leases
 from refers_bench.store.results import Listing, ResultStore
 
@@ -47,8 +47,8 @@ def look(store: ResultStore) -> Seen:
 
 
 def state_in(job: Job, seen: Seen, cache: Path) -> str:
-    """One of `STATES`. A prepare job also needs its pixels in the cache."""
-    if job.key in seen.listing.done and _has_pixels(job, cache):
+    """One of `STATES`. What a job of `CACHED` keeps in the cache must also be there."""
+    if job.key in seen.listing.done and _in_cache(job, cache):
         return "done"
     if job.unavailable:
         return "unavailable"
@@ -64,8 +64,8 @@ def state_of(job: Job, store: ResultStore, cache: Path) -> str:
     return state_in(job, Seen(listing=listing, owners={job.key: owner} if owner else {}), cache)
 
 
-def _has_pixels(job: Job, cache: Path) -> bool:
-    return job.kind != "prepare" or (prepared_folder(cache, job.key) / "meta.json").is_file()
+def _in_cache(job: Job, cache: Path) -> bool:
+    return job.kind not in CACHED or (CACHED[job.kind](cache, job.key) / "meta.json").is_file()
 
 
 def owner_of(key: str, store: ResultStore) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,3 +71,7 @@ def prepared_folder(cache: Path, key: str) -> Path:
 def features_folder(cache: Path, key: str) -> Path:
     """Where what a features job computed is."""
     return cache / "features" / key
+
+
+#: Kind of job -> where in the cache it keeps what others read of it; such a job is done only while that is there.
+CACHED: Mapping[str, Callable[[Path, str], Path]] = {"prepare": prepared_folder, "features": features_folder}

@@ -188,19 +188,3 @@ def freezing() -> Callable[..., dict[str, Any]]:
         })  # fmt: skip
 
     return job
-
-
-@pytest.fixture(autouse=True)
-def _readouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TODO goes with the merge of the encoders."""
-    from refers_bench.nets.radiograph_transformer import RadiographTransformer
-
-    def features(self: Any, x: Any, readout: str) -> Any:
-        if readout == "tokens":
-            return self.patches(self(x))
-        if readout != "auto":
-            raise ValueError("auto, tokens")
-        return self.readout(self(x))
-
-    if not hasattr(RadiographTransformer, "features"):
-        monkeypatch.setattr(RadiographTransformer, "features", features, raising=False)

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import tiny_jobs
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource
 from refers_bench.data.features import CachedFeatures
+from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError, UserError
-from refers_bench.jobs import features, setup
+from refers_bench.jobs import entry, features, prepare, setup
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
@@ -113,3 +116,21 @@ def test_changed_bytes_and_an_unknown_readout_are_refused(
         features.run(job, elsewhere(context, tmp_path / "other"))
     with pytest.raises(UserError, match="the encoder of 'scratch' has no readout 'last4_cls'"):
         features.run(featuring(readout="last4_cls"), context)
+
+
+def test_features_of_the_index_need_no_pixel_and_belong_to_their_images(
+    tmp_path: Path, featuring: Featuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, prepared = JobContext(results=tmp_path / "results", cache=tmp_path / "cache"), tiny_jobs.prepare_job()
+    entry.run(prepared, context)
+    # The reader gives its rows in another order than the prepared images have.
+    read = prepare.read_index
+    monkeypatch.setattr(prepare, "read_index", lambda *given, **how: read(*given, **how).iloc[::-1])
+    monkeypatch.setattr(RadiographSource, "fixed", lambda *given, **how: pytest.fail("an image was read"))
+    job = featuring(method="metadata_only", params={"columns": ["view"]}, prepare=prepared["key"], metadata="")
+    entry.run(job, context)
+    views = PreparedImages.open(context.prepared(prepared["key"])).index["view"]
+    found = CachedFeatures.open(context.features(job["key"])).features
+    assert views.nunique() > 1
+    assert len(np.unique(found, axis=0)) == views.nunique()
+    assert len(np.unique(np.column_stack([found, pd.factorize(views)[0]]), axis=0)) == views.nunique()

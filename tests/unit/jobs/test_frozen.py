@@ -147,7 +147,7 @@ def test_an_attentive_probe_learns_from_tokens_and_keeps_its_best_weights(
 ) -> None:
     tokens = tiny_jobs.sent_job(**{**features["spec"], "readout": "tokens"})
     entry.run(tokens, context)
-    assert CachedFeatures.open(context.features(tokens["key"])).features.shape == (len(drawn.index), 4, 16)
+    assert CachedFeatures.open(context.features(tokens["key"])).features.shape == (len(drawn.index), 5, 8)
     job = freezing("attentive_probe", tokens)
     training = {**job["spec"]["finetune"], "steps": 60, "validate_every": 5, "patience": 4}
     job = freezing("attentive_probe", tokens, finetune=training)
@@ -163,7 +163,7 @@ def test_an_attentive_probe_learns_from_tokens_and_keeps_its_best_weights(
     pd.testing.assert_frame_equal(
         table(again, job, "predictions"), table(context, job, "predictions"), check_exact=True
     )
-    with pytest.raises(UserError, match="attentive_heads is 3, and the tokens are 16 wide; allowed: a number of heads"):
+    with pytest.raises(UserError, match="attentive_heads is 3, and the tokens are 8 wide; allowed: a number of heads"):
         entry.run(freezing("attentive_probe", tokens, {"attentive_heads": 3}), context)
 
 

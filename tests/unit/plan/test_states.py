@@ -16,7 +16,7 @@ from refers_bench.files import publish_json
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import disk_bytes, explain, look, shared, state_in, state_of, states
-from refers_bench.store.context import prepared_folder
+from refers_bench.store.context import CACHED
 from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
 
@@ -50,13 +50,15 @@ def by_name(plan: Plan) -> dict[str, Job]:
         ("prepare done", "to do"),
         ("prepare done pixels", "done"),
         ("prepare pixels", "to do"),
+        ("features done", "to do"),
+        ("features done pixels", "done"),
         ("prepare done claimed", "running"),
         ("prepare done unavailable", "unavailable"),
     ],
 )
 def test_a_state_follows_from_what_lies_in_the_folders(tmp_path: Path, what: str, state: str) -> None:
     words, store, cache = what.split(), ResultStore(tmp_path / "results"), tmp_path / "cache"
-    job = Job(key="k" * 20, kind="prepare" if "prepare" in words else "finetune", name="n")
+    job = Job(key="k" * 20, kind=next((word for word in words if word in CACHED), "finetune"), name="n")
     if "done" in words:
         done(store, job)
     if "failed" in words:
@@ -66,7 +68,7 @@ def test_a_state_follows_from_what_lies_in_the_folders(tmp_path: Path, what: str
         claim = {**claims.me, "host": "elsewhere", "queued": "queued" in words}
         (claims.folder / f"{job.key}.json").write_text(json.dumps(claim))
     if "pixels" in words:
-        publish_json(prepared_folder(cache, job.key) / "meta.json", {})
+        publish_json(CACHED[job.kind](cache, job.key) / "meta.json", {})
     if "unavailable" in words:
         job = replace(job, unavailable="no root")
     assert (state_of(job, store, cache), state_in(job, look(store), cache)) == (state, state)
