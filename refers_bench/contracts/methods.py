@@ -231,7 +231,14 @@ def test_features_of_an_index_are_those_of_each_row_and_never_of_its_labels(name
     order = np.random.default_rng(1).permutation(len(index))
     moved = one.method.index_features(index.iloc[order].reset_index(drop=True), one.params)
     np.testing.assert_allclose(moved, features_ND[order], atol=1e-5)
-    hidden = {"findings:Mass": pd.NA, "report": None, "split": "train", "patient_id": "p", "image_id": "i", "path": "i"}
+    hidden: dict[str, Any] = {
+        "findings:Mass": pd.NA,
+        "report": None,
+        "split": "train",
+        "patient_id": "p",
+        "image_id": "i",
+        "path": "i",
+    }
     np.testing.assert_array_equal(one.method.index_features(index.assign(**hidden), one.params), features_ND)
     with pytest.raises(UserError, match="linear_probe"):
         one.encoder()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from refers_bench.files import sha256_of
 
 
@@ -18,10 +16,12 @@ def identical_files(paths: Sequence[str], *, sizes: Sequence[int], root: Path) -
         sizes: bytes of each; only files of one size are read.
         root: the dataset's folder.
     """
-    by_size = pd.Series(range(len(paths))).groupby(list(sizes), sort=False).agg(list)
+    by_size: dict[int, list[int]] = {}
+    for place, size in enumerate(sizes):
+        by_size.setdefault(size, []).append(place)
     found: dict[str, list[int]] = {}
-    for places in by_size[by_size.str.len() > 1]:
-        for place in places:
+    for places in by_size.values():
+        for place in places if len(places) > 1 else ():
             found.setdefault(sha256_of(root / paths[place]), []).append(place)
     return sorted(places for places in found.values() if len(places) > 1)
 
