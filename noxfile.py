@@ -118,6 +118,7 @@ def bench(session: nox.Session) -> None:
         "bench_scale.py",
         "bench_plan.py",
         "bench_cells.py",
+        "bench_heads.py",
     ):
         session.run("python", f"tests/bench/{script}", *session.posargs)
 

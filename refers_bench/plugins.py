@@ -109,6 +109,8 @@ class Method:
         index_features: ``(index, params) -> array (N, D)`` of features of the images of an index (see `Dataset.index`),
             from its view, file size and metadata alone, never from labels, texts, patients or splits; None for a
             method whose features are its encoder's. It has no encoder and cannot be fine-tuned.
+        sheet: ``params -> constants`` that belong to the encoder which these parameters name, and travel with it: its
+            image size, mean, SD, interpolation; as `constants`. The manifest's overrides replace them.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
@@ -139,6 +141,7 @@ class Method:
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     floor: bool = False
     index_features: Callable[[pd.DataFrame, Any], Any] | None = None
+    sheet: Callable[[Any], Mapping[str, tuple[Any, str]]] = lambda params: {}
     recipe: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unavailable: Callable[[Any], str] = lambda params: ""
     small: Mapping[str, Any] = field(default_factory=dict)

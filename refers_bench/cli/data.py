@@ -95,9 +95,10 @@ class _Source:
         except DataError as error:
             raise DataError(written(error.problems, settings.cache / "problems" / f"{self.name}.txt")) from error
 
-    def preparation(self, index: pd.DataFrame, *, size: int) -> dict[str, Any]:
+    def preparation(self, index: pd.DataFrame, *, size: int, **how: str) -> dict[str, Any]:
         """The specification of the preparation of all these images, equal to the one that planning makes."""
         from refers_bench.data.index import digest
+        from refers_bench.manifest.protocol_schema import in_specifications
         from refers_bench.plan.graph import IMPL
 
         return {
@@ -109,6 +110,7 @@ class _Source:
             "digest": digest(index),
             "phantom": None,
             "prepared_size": size,
+            **{name: value for name, value in how.items() if in_specifications(f"image.{name}", value)},
         }
 
 
@@ -139,11 +141,13 @@ def _source(settings: Settings, name: str, param: Mapping[str, str]) -> _Source:
 @click.argument("dataset")
 @PARAM
 @click.option("--size", type=SIZE, default=256, help="Side of the stored images, in pixels.")
+@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), default="bilinear", help="Of resizing.")
+@click.option("--fit", type=click.Choice(["stretch", "crop"]), default="stretch", help="To a square, or its centre.")
 @click.option("--workers", type=NOT_NEGATIVE, default=2, help="Decoding processes.")
 @click.option("--allow-missing", type=NOT_NEGATIVE, default=0, help="Unreadable files tolerated.")
 @click.pass_obj
 def prepare(
-    settings: Settings, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int
+    settings: Settings, /, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int, **how: str
 ) -> None:
     """Decode DATASET once into a memory-mapped store that 'run' finds; resumes after a kill."""
     from refers_bench.data.prepare import prepare as prepare_images
@@ -152,7 +156,7 @@ def prepare(
     source = _source(settings, dataset, param)
     index = source.index(settings)
     index_memo.forget(settings.cache, dataset)
-    spec = source.preparation(index, size=size)
+    spec = source.preparation(index, size=size, **how)
     folder = left_out.prepared(settings.cache, spec)
 
     def lacking(paths: Sequence[str]) -> Path:
@@ -164,6 +168,7 @@ def prepare(
         folder=folder,
         work=work_of(folder),
         size=size,
+        **how,
         workers=workers,
         allow_missing=allow_missing,
         lacking=lacking,

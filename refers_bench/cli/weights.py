@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from refers_bench import plugins
-from refers_bench.cli.options import FILE, MANIFEST
+from refers_bench.cli.options import FILE, FILE_OR_FOLDER, MANIFEST
 from refers_bench.cli.planning import planned
 from refers_bench.cli.settings import Settings
-from refers_bench.errors import UserError, unknown
+from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.files import publish_json, read_json
 from refers_bench.store.plan import source_parts
 
@@ -80,6 +81,74 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     ):
         if names:
             click.echo(f"{what} ({len(names)}): {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
+
+
+@command.command("fingerprint")
+@click.argument("file", type=FILE_OR_FOLDER)
+@click.option("--layout", default="", help="Data sheet of FILE, such as dinov2 or rad_dino.")
+@click.option("--variant", default="", help="Size of the layout's network.")
+@click.option("--architecture", default="", help="timm's name of the network instead of a layout.")
+@click.option("--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="Of timm's network (repeatable).")
+@click.option("--image-size", type=click.IntRange(min=0), default=0, help="Side of the input; 0 for the sheet's.")
+@click.option("--positions", default="", help="Rule by which positions are resized; the sheet's by default.")
+@click.option("--expect", default="", help="A fingerprint that these features must have.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def fingerprint(file: Path, expect: str, as_json: bool, arguments: Sequence[str], **given: Any) -> int:
+    """Print reference features of the encoder in FILE on three procedural images, and their fingerprint.
+
+    The fingerprint is that of what fine-tuning reads. It changes with the weights, the architecture, the image size,
+    mean, SD, interpolation, and the way positions are resized; on another machine it is the same up to rounding.
+
+    Exit codes: 0 done, 1 bug, 2 user error, 5 not the expected fingerprint.
+    """
+    from refers_bench.manifest.protocols import Value, resolve, sections_of
+
+    method = plugins.load("method", "encoder")
+    params = _encoder_params(method, arguments, given)
+    own = {name: Value(value=value, origin=source) for name, (value, source) in method.sheet(params).items()}
+    sections = sections_of(resolve("paper", method=own))
+    encoder = method.build_encoder(params, sections["network"], sections["image"])
+    coverage, _ = plugins.resolve(f"{ROOM}:load")(encoder, file, minimum=method.coverage(params))
+    room = "refers_bench.training.fingerprints"
+    features = plugins.resolve(f"{room}:features")(encoder, sections["image"])
+    digest = plugins.resolve(f"{room}:digest")(features["auto"])
+    apart = plugins.resolve(f"{room}:difference")(digest, expect) if expect else 0.0
+    shown = {name: plugins.resolve(f"{room}:shown")(one) for name, one in features.items()}
+    if as_json:
+        found = {"fingerprint": digest, "tensors": len(coverage.loaded), "features": shown}
+        click.echo(json.dumps({**found, **({"tolerances_apart": apart} if expect else {})}, indent=1))
+    else:
+        for name, each in shown.items():
+            for number, one in enumerate(each, start=1):
+                values = " ".join(f"{value:.5f}" for value in one["first"])
+                click.echo(f"{name} of image {number}: {values} ... (norm {one['norm']:.5f})")
+        click.echo(f"fingerprint: {digest}")
+    if apart > 1:
+        click.echo(f"not the expected features: {apart:g} times the tolerance apart", err=True)
+    return 5 if apart > 1 else 0
+
+
+def _encoder_params(method: plugins.Method, arguments: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """Parameters of the method `encoder` from the options that are set.
+
+    Raises:
+        UserError: values that it does not take.
+    """
+    from pydantic import ValidationError
+
+    values = {name: value for name, value in given.items() if value}
+    if "architecture" in values:
+        values.setdefault("layout", "timm")
+    for text in arguments:
+        name, _, value = text.partition("=")
+        with contextlib.suppress(ValueError):  # what is no JSON is text
+            value = json.loads(value)
+        values.setdefault("arguments", {})[name] = value
+    try:
+        return method.Params(**values)
+    except ValidationError as error:
+        found = [f"--{'.'.join(map(str, one['loc'])) or 'layout'}: {one['msg']}" for one in error.errors()]
+        raise UserError([Problem(found=text) for text in found]) from error
 
 
 @command.command("convert")

@@ -24,6 +24,8 @@ class Augment:
         channels: output channels; grey is repeated.
         mean: per channel, of values in [0, 1].
         std: per channel.
+        interpolation: "bilinear" or "bicubic", of the whole image where it is resized.
+        intensity: "as_is", or "min_max": each prepared image's own range becomes [0, 1].
         crop: "random" (a size x size window of the prepared image, paper), "resized" (a window of random area and
             aspect ratio, resized, as torchvision's RandomResizedCrop; released code) or "none" (the whole image,
             resized).
@@ -43,6 +45,8 @@ class Augment:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str = "bilinear"
+    intensity: str = "as_is"
     crop: str = "random"
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (0.75, 4 / 3)
@@ -56,7 +60,8 @@ class Augment:
     @classmethod
     def of(cls, image: Mapping[str, Any], name: str) -> Augment:
         """From a protocol's `image` section; `name` is "pretrain_augment" or "finetune_augment"."""
-        settings: dict[str, Any] = {key: image[key] for key in ("size", "channels", "mean", "std")} | image[name]
+        names = ("size", "channels", "mean", "std", "interpolation", "intensity")
+        settings: dict[str, Any] = {key: image[key] for key in names if key in image} | image[name]
         for key, value in settings.items():
             settings[key] = tuple(value) if isinstance(value, list) else value
         return cls(**settings)
@@ -66,9 +71,17 @@ class Augment:
         mean, std = (x_NHW.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (x_NHW[:, None].expand(-1, self.channels, -1, -1) - mean).div_(std)
 
+    def _grey(self, images_NHW: Tensor) -> Tensor:
+        """uint8 -> float32 in [0, 1]."""
+        x = images_NHW.float().div_(255)
+        if self.intensity == "as_is":
+            return x
+        low, high = x.amin((1, 2), keepdim=True), x.amax((1, 2), keepdim=True)
+        return (x - low) / (high - low).clamp(min=1 / 255)  # an image of one grey value is black
+
     def evaluation(self, images_NHW: Tensor) -> Tensor:
         """uint8 (N, P, P) -> normalised (N, C, size, size): centre crop where training crops, else resized."""
-        x = images_NHW.float().div_(255)
+        x = self._grey(images_NHW)
         if self.crop == "random":
             start = (x.shape[-1] - self.size) // 2
             x = x[:, start : start + self.size, start : start + self.size]
@@ -77,10 +90,11 @@ class Augment:
         return self.normalised(x)
 
     def _whole(self, x_NHW: Tensor) -> Tensor:
-        """Whole images, resized."""
+        """Whole images, resized; what bicubic interpolation gives beyond [0, 1] is cut off, as Pillow does."""
         if x_NHW.shape[-1] == self.size:
             return x_NHW
-        return F.interpolate(x_NHW[:, None], size=(self.size, self.size), mode="bilinear", antialias=True)[:, 0]
+        resized = F.interpolate(x_NHW[:, None], size=(self.size, self.size), mode=self.interpolation, antialias=True)
+        return resized[:, 0] if self.interpolation == "bilinear" else resized[:, 0].clamp_(0, 1)
 
     def window(self, prepared: int) -> tuple[float, float, float, float]:
         """What `evaluation` shows of a prepared image of that side: left, top, width, height as shares of it."""
@@ -106,7 +120,7 @@ class Augment:
         """
         N, P = len(images_NHW), images_NHW.shape[-1]
         flips_N = self.flips(N, generator) if flips_N is None else flips_N
-        x = images_NHW.float().div_(255)
+        x = self._grey(images_NHW)
         if self.crop == "none":
             # As `evaluation` resizes: a warp that reads a larger image without smoothing it gives aliasing.
             x = self._whole(x)

@@ -82,12 +82,24 @@ def spans(count: int, size: int) -> Iterator[np.ndarray]:
     return (np.arange(start, min(count, start + size)) for start in range(0, count, size))
 
 
+class AsStored:
+    """Shows cached features to a network as they are, as float32; stands where pixels would be augmented."""
+
+    def training(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Features of a training batch."""
+        return features.float()
+
+    def evaluation(self, features: Tensor) -> Tensor:
+        """Features to be scored."""
+        return features.float()
+
+
 @dataclass(frozen=True)
 class RadiographSource:
     """Single radiographs with labels, for fine-tuning.
 
     Attributes:
-        images_NHW: uint8 store (memory-mapped), or several end to end.
+        images_NHW: uint8 store (memory-mapped), or several end to end; or cached tokens (N, 1, T, D) instead of pixels.
         places: rows of the store that belong to this source.
         labels: float32 (len(places), K).
         augment: transforms.
@@ -99,7 +111,7 @@ class RadiographSource:
     places: np.ndarray
     labels: np.ndarray
     _: KW_ONLY
-    augment: Augment
+    augment: Augment | AsStored
     device: torch.device
     key: str
 

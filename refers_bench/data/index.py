@@ -208,30 +208,6 @@ def patient_part(patients: pd.Series, *, dataset: str, seed: int, share: float) 
     return patients.isin(names[: round(share * len(names))])
 
 
-def patient_folds(
-    patients: pd.Series, strata: pd.Series, *, dataset: str, seed: int, folds: int, fold: int
-) -> pd.Series:
-    """Splits of one round of a patient-wise cross-validation: fold `fold` is test, the one after it validation.
-
-    Patients of a stratum are dealt to the folds in turn, in the order of a hash of their names, so that every fold
-    has its share of a rare one.
-
-    Args:
-        patients: of each image.
-        strata: of each image; a patient belongs to the largest one of its images'.
-        dataset: id, names the hash.
-        seed: of this repetition.
-        folds: k, at least 3.
-        fold: the one that is tested, in [0, folds).
-    """
-    belongs = strata.groupby(patients).max()
-    order = sorted(belongs.index, key=lambda one: identity.seed("patient folds", dataset, seed, str(one)))
-    dealt = belongs[order].sort_values(kind="stable").index
-    number = {name: place % folds for place, name in enumerate(dealt)}
-    what = {fold: "test", (fold + 1) % folds: "val"}
-    return patients.map(lambda name: what.get(number[name], "train"))
-
-
 def digest(frame: pd.DataFrame) -> str:
     """Identity of an index or of annotated boxes: all rows and values; not where the folder stands, nor metadata.
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,19 +67,36 @@ class PreparedImages:
         return cls(images_NHW=images, index=pd.read_parquet(folder / INDEX), meta=meta)
 
 
-def resized(grey_HW: np.ndarray, size: int) -> np.ndarray:
-    """Resize to size x size with antialiasing (paper: images are resized to 256 x 256)."""
-    image = Image.fromarray(grey_HW)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None))
+def resized(grey_HW: np.ndarray, size: int, *, interpolation: str = "bilinear", fit: str = "stretch") -> np.ndarray:
+    """An image as a square of size x size, resized with antialiasing.
+
+    Args:
+        grey_HW: uint8.
+        size: in pixels.
+        interpolation: "bilinear" or "bicubic".
+        fit: "stretch" (paper: images are resized to 256 x 256), or "crop": the short side becomes `size`, and the
+            centre of the long one is kept.
+
+    Source: torchvision.transforms.v2, Resize and CenterCrop, for "crop".
+    """
+    sides, start = (size, size), (0, 0)
+    if fit == "crop":
+        height, width = (int(size * side / min(grey_HW.shape)) for side in grey_HW.shape)
+        sides, start = (height, width), (round((height - size) / 2), round((width - size) / 2))
+    how = Image.Resampling[interpolation.upper()]
+    image = np.asarray(Image.fromarray(grey_HW).resize(sides[::-1], how, reducing_gap=None))
+    return image[start[0] :, start[1] :][:size, :size]
 
 
-def _decoded(chunks: Sequence[tuple[list[str], Path]], root: Path, size: int, dicom: Reading) -> list[None]:
+def _decoded(
+    chunks: Sequence[tuple[list[str], Path]], root: Path, size: int, dicom: Reading, how: Mapping[str, str]
+) -> list[None]:
     """Decode each chunk of images into its file; the file beside it lists (path, reason) of what could not be read."""
     for paths, file in chunks:
         pixels, unreadable = np.zeros((len(paths), size, size), np.uint8), []
         for row, path in enumerate(paths):
             try:
-                pixels[row] = resized(decode(root / path, dicom=dicom), size)
+                pixels[row] = resized(decode(root / path, dicom=dicom), size, **how)
             except DataError as error:
                 unreadable.append((path, error.problems[0].found))
         publish_bytes(_reasons(file), json.dumps(unreadable).encode())
@@ -99,6 +116,8 @@ def prepare(
     folder: Path,
     work: Path,
     size: int,
+    interpolation: str = "bilinear",
+    fit: str = "stretch",
     workers: int = 0,
     allow_missing: int = 0,
     lacking: Callable[[Sequence[str]], Path] | None = None,
@@ -117,6 +136,8 @@ def prepare(
         folder: where the store appears.
         work: folder of finished chunks, removed at the end.
         size: side of the stored images, in pixels.
+        interpolation: see `resized`.
+        fit: see `resized`.
         workers: processes at most, this one among them; fewer where there are fewer cores or images.
         allow_missing: how many unreadable files are tolerated (their rows are dropped).
         lacking: paths of unreadable files -> where a store without them appears instead; None for the same folder.
@@ -131,7 +152,7 @@ def prepare(
         DataError: more unreadable files than allowed; each is named with its reason, in a file where they are many.
         StorageError: the cache cannot be written.
     """
-    before = (folder / META).is_file()
+    before, how = (folder / META).is_file(), {"interpolation": interpolation, "fit": fit}
     with making(folder, waiting=waiting):
         if not before and (folder / META).is_file():
             made: dict[str, Any] = read_json(folder / META)
@@ -147,7 +168,9 @@ def prepare(
         counted = lambda done: progress(min(total, there + done * CHUNK), total)
         # A chunk at a time: a process that has finished one takes the next.
         pieces, processes = max(1, len(missing)), max(1, workers)
-        shared_out(_decoded, missing, root, size, dicom, worth=WORTH, pieces=pieces, processes=processes, told=counted)
+        shared_out(
+            _decoded, missing, root, size, dicom, how, worth=WORTH, pieces=pieces, processes=processes, told=counted
+        )
         unreadable = dict(item for file in files for item in read_json(_reasons(file)))
         if len(unreadable) > allow_missing:
             for file in files:

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
-from refers_bench.data.index import finished_index, leave_out, patient_folds, patient_split, read_table
+from refers_bench.data.index import finished_index, leave_out, patient_split, read_table
 from refers_bench.data.metadata import Columns, ages, numbers, picture_sizes, sites, table_metadata, texts
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
@@ -56,26 +56,16 @@ class Params(BaseModel, extra="forbid", frozen=True):
         default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all"
     )
     lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
-    split_seed: int = Field(
-        default=0,
-        ge=0,
-        description="of the patient-wise 70/10/20 split, or of the repetition of the folds, without lists",
-    )
-    folds: int = Field(
-        default=0,
-        ge=0,
-        le=20,
-        description="k of a patient-wise cross-validation instead of 70/10/20 (3 or more); 0: none",
-    )
-    fold: int = Field(default=0, ge=0, description="the fold that is tested, from 0; the one after it validates")
+    split_seed: int = Field(default=0, ge=0, description="of the patient-wise 70/10/20 split, without lists")
+    # Both are part of every key of this dataset, so they stay, at their defaults.
+    folds: int = Field(default=0, description="0; folds are a field of the target, for any dataset")
+    fold: int = Field(default=0, description="0; as `folds`")
     missing: Literal["skip", "refuse"] = Field(default="skip", description="rows whose image file is not there")
 
     @model_validator(mode="after")
-    def _folds_fit(self) -> Params:
-        if self.folds in (1, 2) or self.fold >= max(1, self.folds):
-            raise ValueError("folds is 0 or at least 3, and fold is below it")
-        if self.folds and self.lists:
-            raise ValueError("lists and folds are two ways to split: give one")
+    def _no_folds(self) -> Params:
+        if self.folds or self.fold:
+            raise ValueError("folds are a field of the target ('folds: 5'), not of this dataset's parameters")
         return self
 
 
@@ -165,7 +155,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         frame = pd.concat([both, extra], ignore_index=True)
         frame["split"] = frame["split"].fillna("")
     else:
-        frame = frame.assign(listed=np.nan, split=_seeded(frame, params))
+        split = patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
+        frame = frame.assign(listed=np.nan, split=split)
     present = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set[str]()
     if params.missing == "skip":
         # A name that is a path is kept: the check of the index refuses it by name.
@@ -183,20 +174,6 @@ def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[P
     for name, line in zip(frame["filename"], frame["line"], strict=True):
         found = f"image '{name}' is not in {root / 'images'}"
         yield Problem(found=found, path=table, line=None if pd.isna(line) else int(line))
-
-
-def _seeded(frame: pd.DataFrame, params: Params) -> pd.Series:
-    """A split by patients, or a round of a cross-validation whose folds share the few bacterial patients."""
-    if not params.folds:
-        return patient_split(frame["patientid"], dataset="covid19_idc", seed=params.split_seed)
-    return patient_folds(
-        frame["patientid"],
-        (frame["group"] == "Bacterial").astype(int),
-        dataset="covid19_idc",
-        seed=params.split_seed,
-        folds=params.folds,
-        fold=params.fold,
-    )
 
 
 def _columns(frame: pd.DataFrame) -> pd.DataFrame:

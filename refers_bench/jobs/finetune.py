@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from refers_bench import identity, plugins
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, labels_of
-from refers_bench.data.subsets import Subset, subset
-from refers_bench.errors import DataError
-from refers_bench.files import publish_json
-from refers_bench.jobs import setup
+from refers_bench.data.subsets import Subset
+from refers_bench.jobs import cells, heads, setup
+from refers_bench.jobs.cells import SCORED, labelled_rows
 from refers_bench.jobs.record import Record
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import known, masked_bce
-from refers_bench.plugins import Method
-from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
-from refers_bench.training import weight_files
-from refers_bench.training.checkpoints import load_weights, read_tensors
 from refers_bench.training.loop import Outcome
-
-_LOG = logging.getLogger(__name__)
-
-#: Splits that are predicted, in the order of the stored rows.
-SCORED = ("test", "val")
-
-#: What a label subset depends on besides its images and classes.
-DRAWN_BY = ("dataset", "task", "label_ratio", "seed")
 
 #: `select` of a protocol -> validation metric and whether more is better.
 SELECTIONS: Mapping[str, tuple[str, bool]] = {
@@ -91,12 +76,9 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     key, spec, store = job["key"], job["spec"], ResultStore(context.results)
     record = Record(job, store, context)
     fitted = fit(key, spec, context, work=store.work_folder(key))
-    predictions, metrics = scored(fitted)
-    about = {"version": 1, **{name: spec[name] for name in DRAWN_BY}}
+    scores = scored(fitted)
     with setup.published(record, fitted.outcome, fitted.facts) as stage:
-        schemas.write(stage / "predictions.parquet", predictions, "predictions")
-        schemas.write(stage / "metrics.parquet", metrics, "metrics")
-        publish_json(stage / "subset.json", {**about, **asdict(fitted.chosen)})
+        cells.write(stage, scores, spec=spec, chosen=fitted.chosen)
 
 
 def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -> Fitted:
@@ -113,8 +95,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: the state cannot be written.
     """
-    section, store, device = spec["finetune"], ResultStore(context.results), setup.start(context)
-    method, params = setup.load_method(spec)
+    section, device = spec["finetune"], setup.start(context)
     classes = tuple(spec["classes"])
 
     # 1. The labelled images: of the training split a subset that is the same for every method.
@@ -122,11 +103,12 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     rows, chosen = labelled_rows(images.index, spec, context)
     labels = {split: labels_of(part, spec["task"], classes) for split, part in rows.items()}
 
-    # 2. Encoder, with the weights of its pre-training, and a new head.
-    encoder = setup.build_encoder(method, spec, seed=identity.seed(key, "init"))
-    brings = bool(spec.get("weights"))
-    weights = load_brought(encoder, method, params, context) if brings else load_pretrained(encoder, store, spec)
+    # 2. Encoder, with the weights of its pre-training, and a new head; or the head that was fitted to this encoder.
+    probe = heads.read(ResultStore(context.results), spec) if "heads" in spec else None
+    encoder, weights = setup.start_encoder(probe.features if probe else key, spec, context)
     classifier = Classifier(encoder, len(classes)).to(device)
+    if probe:
+        heads.start(classifier.head, probe)
 
     # 3. Batches of step t; validation and test as they are.
     how: dict[str, Any] = {"augment": Augment.of(spec["image"], "finetune_augment"), "device": device, "key": key}
@@ -134,112 +116,69 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         split: RadiographSource(images.images_NHW, part["place"].to_numpy(), labels[split], **how)
         for split, part in rows.items()
     }
-    select, why = selection(section["select"], labels["val"])
 
     # 4. Train: binary cross-entropy per class in, the chosen weights out.
-    metric, higher = SELECTIONS[select]
-    outcome = setup.trained(
-        classifier,
-        section,
-        key=key,
-        work=work,
-        context=context,
-        source=sources["train"],
-        losses=lambda batch: {"bce": masked_bce(classifier(batch.images_BCHW), batch.labels_BK)},
-        validate=validator(classifier, sources["val"], labels["val"]) if len(rows["val"]) else None,
-        metric=metric,
-        higher_is_better=higher,
-        counts=lambda batch: {"bce": known(batch.labels_BK).sum()},
-    )
+    outcome, selected = trained(classifier, section, key=key, work=work, context=context, sources=sources)
     facts = {
-        "images": {split: len(part) for split, part in rows.items()},
-        "subset": {"digest": chosen.digest, "positives": chosen.positives, "negatives": chosen.negatives},
-        "classes_without_positives": list(chosen.empty),
+        **cells.facts(rows, chosen),
         "encoder": weights,
-        "selected": select,
-        "selected_because": why,
+        **({"head": dict(probe.about)} if probe else {}),
+        **selected,
         "data_digest": images.meta["digest"],
     }
     return Fitted(classifier=classifier, rows=rows, sources=sources, chosen=chosen, outcome=outcome, facts=facts)
 
 
-def labelled_rows(
-    index: pd.DataFrame, spec: Mapping[str, Any], context: JobContext
-) -> tuple[dict[str, pd.DataFrame], Subset]:
-    """Split -> index rows with labels of the task, those of the training split in the label subset; the label subset.
+def trained(
+    network: nn.Module,
+    section: Mapping[str, Any],
+    *,
+    key: str,
+    work: Path,
+    context: JobContext,
+    sources: Mapping[str, RadiographSource],
+) -> tuple[Outcome, dict[str, Any]]:
+    """Train a network on labels by binary cross-entropy, and choose its weights on validation.
+
+    Args:
+        network: radiographs -> logits (B, K), on the device; ends with the chosen weights.
+        section: `finetune` of a protocol.
+        key: of the cell; names every random stream.
+        work: folder of the resumable state and the progress.
+        context: folders and device.
+        sources: split -> radiographs with their labels.
+
+    Returns:
+        The outcome; what chose the weights, for the record.
 
     Raises:
-        DataError: no training or test image.
+        NotFiniteLoss: a loss became NaN or infinite.
+        StorageError: the state cannot be written.
     """
-    labelled = setup.rows_of_task(index, spec["task"])
-    rows = {split: labelled[labelled["split"] == split] for split in ("train", "val", "test")}
-    for split in ("train", "test"):
-        if rows[split].empty:
-            found = f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split"
-            raise DataError(found, allowed="images of every split", path=context.prepared(spec["prepare"]))
-    by_patient = plugins.load("dataset", spec["dataset"]).tasks[spec["task"]].group_by_patient
-    names = {name: spec[name] for name in DRAWN_BY}
-    chosen = subset(rows["train"], classes=tuple(spec["classes"]), by_patient=by_patient, **names)
-    if chosen.empty:
-        positives = ", ".join(chosen.empty)
-        _LOG.warning("none of the %d training images is positive for %s", len(chosen.image_ids), positives)
-    rows["train"] = labelled[labelled["image_id"].isin(chosen.image_ids)]
-    return rows, chosen
+    val = sources["val"]
+    select, why = selection(section["select"], val.labels)
+    metric, higher = SELECTIONS[select]
+    outcome = setup.trained(
+        network,
+        section,
+        key=key,
+        work=work,
+        context=context,
+        source=sources["train"],
+        losses=lambda batch: {"bce": masked_bce(network(batch.images_BCHW), batch.labels_BK)},
+        validate=validator(network, val, val.labels) if len(val) else None,
+        metric=metric,
+        higher_is_better=higher,
+        counts=lambda batch: {"bce": known(batch.labels_BK).sum()},
+    )
+    return outcome, {"selected": select, "selected_because": why}
 
 
 def scored(fitted: Fitted) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and metrics of all splits that are predicted."""
     logits = {split: predict(fitted.classifier, fitted.sources[split]) for split in SCORED}
-    predictions = [prediction_rows(fitted, split, logits[split]) for split in SCORED]
-    metrics = [metric_rows(fitted, split, logits[split]) for split in SCORED]
-    return pd.concat(predictions), pd.concat(metrics)
-
-
-def load_pretrained(encoder: nn.Module, store: ResultStore, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill the encoder from its pre-training, and check that this changed it.
-
-    Returns:
-        What was loaded: names filled, and how many of them differ from the random initialisation.
-
-    Raises:
-        DataError: no checkpoint, or one that does not fit or changes nothing.
-    """
-    key = spec["pretrain"]
-    if key is None:
-        return {"from": None, "loaded": 0, "differ_from_random": 0}
-    path = store.folder(key) / "checkpoint.safetensors"
-    if not path.is_file():
-        raise DataError("the pre-training has left no checkpoint", allowed="run it first", path=path)
-    weights, _ = read_tensors(path)
-    coverage = load_weights(encoder, weights, path=path)
-    if not coverage.changed:
-        raise DataError("the checkpoint equals the random initialisation", path=path)
-    return {"from": key, "loaded": len(coverage.loaded), "differ_from_random": coverage.changed}
-
-
-def load_brought(encoder: nn.Module, method: Method, params: Any, context: JobContext) -> dict[str, Any]:
-    """Fill the encoder from the weights that the method brings, and check that this changed it.
-
-    Returns:
-        As `load_pretrained`, with the tensors that neither side has a place for.
-
-    Raises:
-        UserError: the data root is not set.
-        DataError: weights that do not fit, are not finite, or change nothing.
-    """
-    name = method.weights(params)
-    path = context.data_root(name, folder=False)
-    coverage, layout = weight_files.load(encoder, path, minimum=method.coverage(params))
-    if not coverage.changed:
-        raise DataError("the weights equal the random initialisation", path=path)
-    return {
-        "from": name,
-        "layout": layout.name,
-        "remark": layout.remark,
-        "loaded": len(coverage.loaded),
-        "differ_from_random": coverage.changed,
-        **{name: list(getattr(coverage, name)) for name in ("derived", "missing", "unexpected")},
-    }
+    labels = {split: fitted.labels(split) for split in SCORED}
+    return cells.scored(logits, rows=fitted.rows, labels=labels, classes=fitted.classes)
 
 
 def selection(wanted: str, labels_NK: NDArray[np.float32]) -> tuple[str, str]:
@@ -275,34 +214,3 @@ def validator(
         return {"val/loss": loss, "val/auc": auc}
 
     return validate
-
-
-def prediction_rows(fitted: Fitted, split: str, logits_NK: NDArray[np.float32]) -> pd.DataFrame:
-    """One row per image and class, in the order of image and class names."""
-    rows, classes = fitted.rows[split], fitted.classes
-    frame = pd.DataFrame(
-        {
-            "image_id": np.repeat(rows["image_id"].to_numpy(str), len(classes)),
-            "patient_id": np.repeat(rows["patient_id"].to_numpy(str), len(classes)),
-            "class": np.tile(np.array(classes, dtype=str), len(rows)),
-            "label": pd.array(fitted.labels(split).ravel(), dtype="Float32").astype("Int8"),
-            "logit": logits_NK.ravel().astype(np.float32),
-            "split": split,
-        }
-    )
-    return frame.sort_values(["image_id", "class"], ignore_index=True)
-
-
-def metric_rows(fitted: Fitted, split: str, logits_NK: NDArray[np.float32]) -> pd.DataFrame:
-    """One row per class."""
-    found = class_aucs(fitted.labels(split), logits_NK)
-    return pd.DataFrame(
-        {
-            "class": list(fitted.classes),
-            "auc": found.auc_K,
-            "n_pos": found.n_pos_K,
-            "n_neg": found.n_neg_K,
-            "undefined": list(found.undefined),
-            "split": split,
-        }
-    )

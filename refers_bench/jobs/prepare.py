@@ -23,6 +23,8 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.progress import ProgressFile
 
+#: What a specification says of the resizing besides the size, where it is not the paper's.
+RESIZING = ("interpolation", "fit")
 _LOG = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     progress = ProgressFile(store.progress(key))
 
     # 1. Where the files are: a real folder, or phantoms drawn in the dataset's own layout.
-    root = phantom_root(dataset, spec, context) if spec["phantom"] else context.data_root(spec["dataset"])
+    root = root_of(dataset, spec, context)
 
     # 2. The index, by the dataset's own reader, and its identity.
     index = read_index(dataset, spec, root=root, context=context)
@@ -63,6 +65,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 folder=folder,
                 work=work_of(folder),
                 size=spec["prepared_size"],
+                **{name: spec[name] for name in RESIZING if name in spec},
                 workers=context.processes or cores(),
                 dicom=dataset.dicom(dataset.Params(**spec["params"])),
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
@@ -77,6 +80,15 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     facts = {"index_digest": found, "decoded": decoded, **counts(prepared.index), "pixels": prepared.meta}
     with record.published(facts) as stage:
         prepared.index.to_parquet(stage / "index.parquet", index=False)
+
+
+def root_of(dataset: Dataset, spec: Mapping[str, Any], context: JobContext) -> Path:
+    """Folder of a dataset's files, or of its phantoms.
+
+    Raises:
+        UserError: the data root is not set, or there are no such phantoms.
+    """
+    return phantom_root(dataset, spec, context) if spec["phantom"] else context.data_root(spec["dataset"])
 
 
 def phantom_root(dataset: Dataset, spec: Mapping[str, Any], context: JobContext) -> Path:

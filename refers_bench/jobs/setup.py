@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from refers_bench import plugins
+from refers_bench import identity, plugins
 from refers_bench.data.batches import generator_of
 from refers_bench.data.joined import SourceImages, joined
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
-from refers_bench.errors import UserError
+from refers_bench.errors import DataError, UserError
 from refers_bench.jobs import interruption
 from refers_bench.jobs.record import Record
 from refers_bench.nets import distributed
@@ -34,8 +34,9 @@ from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.plan import source_parts
+from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
-from refers_bench.training.checkpoints import Coverage
+from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
 from refers_bench.training.loop import Outcome, Training
 from refers_bench.training.precision import be_deterministic, check_arithmetic, seed_global_generators
 from refers_bench.training.progress import ProgressFile
@@ -214,6 +215,67 @@ def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.M
     seed_global_generators(seed)
     encoder: nn.Module = method.build_encoder(method.Params(**spec["params"]), spec["network"], spec["image"])
     return encoder
+
+
+def start_encoder(key: str, spec: Mapping[str, Any], context: JobContext) -> tuple[nn.Module, dict[str, Any]]:
+    """An encoder, on the CPU, with the weights that its method brings or was pre-trained to; what was loaded.
+
+    Raises:
+        UserError: the data root is not set.
+        DataError: no checkpoint or weights, or some that do not fit or change nothing.
+    """
+    method, params = load_method(spec)
+    encoder = build_encoder(method, spec, seed=identity.seed(key, "init"))
+    if spec.get("weights"):
+        return encoder, load_brought(encoder, method, params, context)
+    return encoder, load_pretrained(encoder, ResultStore(context.results), spec)
+
+
+def load_pretrained(encoder: nn.Module, store: ResultStore, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill the encoder from its pre-training, and check that this changed it.
+
+    Returns:
+        What was loaded: names filled, and how many of them differ from the random initialisation.
+
+    Raises:
+        DataError: no checkpoint, or one that does not fit or changes nothing.
+    """
+    key = spec["pretrain"]
+    if key is None:
+        return {"from": None, "loaded": 0, "differ_from_random": 0}
+    path = store.folder(key) / "checkpoint.safetensors"
+    if not path.is_file():
+        raise DataError("the pre-training has left no checkpoint", allowed="run it first", path=path)
+    weights, _ = read_tensors(path)
+    coverage = load_weights(encoder, weights, path=path)
+    if not coverage.changed:
+        raise DataError("the checkpoint equals the random initialisation", path=path)
+    return {"from": key, "loaded": len(coverage.loaded), "differ_from_random": coverage.changed}
+
+
+def load_brought(encoder: nn.Module, method: Method, params: Any, context: JobContext) -> dict[str, Any]:
+    """Fill the encoder from the weights that the method brings, and check that this changed it.
+
+    Returns:
+        As `load_pretrained`, with the tensors that neither side has a place for.
+
+    Raises:
+        UserError: the data root is not set.
+        DataError: weights that do not fit, are not finite, or change nothing.
+    """
+    name = method.weights(params)
+    path = context.data_root(name, folder=False)
+    coverage, layout = weight_files.load(encoder, path, minimum=method.coverage(params))
+    if not coverage.changed:
+        raise DataError("the weights equal the random initialisation", path=path)
+    return {
+        "from": name,
+        "layout": layout.name,
+        "remark": layout.remark,
+        "loaded": len(coverage.loaded),
+        "differ_from_random": coverage.changed,
+        **{name: list(getattr(coverage, name)) for name in ("derived", "missing", "unexpected")},
+    }
 
 
 def load_image_weights(

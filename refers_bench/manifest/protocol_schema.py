@@ -52,13 +52,21 @@ class Augmentation(Section):
 
 
 class ImageSection(Section):
-    """From prepared image to network input; sizes in pixels, mean and std of values in [0, 1]."""
+    """From file to network input; sizes in pixels, mean and std of values in [0, 1].
+
+    Images are resized by `interpolation`, when prepared and when evaluated. They are prepared by `fit`: stretched to a
+    square, or their short side resized and the centre cropped. An `intensity` of "min_max" scales the range of each
+    image to [0, 1].
+    """
 
     prepared_size: Size
     size: Size
     channels: Literal[1, 3]
     mean: list[Share]
     std: list[Positive]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    fit: Literal["stretch", "crop"] = "stretch"
+    intensity: Literal["as_is", "min_max"] = "as_is"
     pretrain_augment: Augmentation
     finetune_augment: Augmentation
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from refers_bench.errors import UserError
+from refers_bench.nets.convnet import ConvNet
 from refers_bench.nets.radiograph_transformer import Attention
 
 ROLLOUT = "Abnar and Zuidema, ACL 2020: mean over heads, half of it the token itself, row of the \
@@ -75,8 +77,14 @@ def class_activation(classifier: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -
         classifier: encoder and head (`refers_bench.nets.classifier`), in eval mode.
         x_BCHW: normalised images.
         classes_B: which of the classifier's classes is asked about, image by image.
+
+    Raises:
+        UserError: an encoder of another kind.
     """
     if not has_attention(classifier):
+        if not isinstance(classifier.encoder, ConvNet):
+            found = f"no map of what {type(classifier.encoder).__name__} looks at"
+            raise UserError(found, allowed="cells of a radiograph transformer or a ResNet of these methods")
         return _grad_cam(classifier, x_BCHW, classes_B)
     with torch.enable_grad(), attention_weights(classifier, differentiable=True) as layers:
         logits_BK = classifier(x_BCHW)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refers_bench.nets import readouts
+
 #: Depths of the paper (Table 2, LSP; Table 3 row 1).
 DEPTHS = (18, 50, 101)
 
@@ -61,6 +63,24 @@ class ConvNet(nn.Module):
     def readout(self, tokens: Tensor) -> Tensor:
         """Global average pool, (B, D)."""
         return tokens[:, 0]
+
+    @property
+    def depth(self) -> int:
+        """Stages."""
+        return 4
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """What `features` can read: there is no first token of its own."""
+        return readouts.available(cls=False, depth=self.depth)
+
+    def parts(self, tokens: Tensor) -> dict[str, Tensor]:
+        """See `refers_bench.nets.readouts`; tokens are the places of the last feature map."""
+        return {"auto": tokens[:, 0], "mean": tokens[:, 0], "tokens": self.patches(tokens)}
+
+    def features(self, x_BCHW: Tensor, readout: str = "auto") -> Tensor:
+        """See `refers_bench.nets.readouts.features`."""
+        return readouts.features(self, x_BCHW, readout)
 
 
 def build(depth: int, image: Mapping[str, Any]) -> ConvNet:

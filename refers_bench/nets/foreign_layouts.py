@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refers_bench.errors import UserError
+from refers_bench.nets.encoder_sheets import EncoderSheet
 
 #: Entries that hold the state dict in checkpoints of common trainers.
 _NESTED = ("model", "state_dict", "teacher", "student", "encoder", "model_state", "net", "module")
@@ -190,26 +191,46 @@ def from_jax(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in out.items()}
 
 
-def resize_positions(positions: Tensor, grid: int) -> Tensor:
-    """Resample a (1, 1+n*n, D) position embedding to (1, 1+grid*grid, D); the first position is kept.
+#: Rules by which position grids are resized; their sources stand in `resize_positions`.
+POSITION_RULES = ("aligned", "timm", "meta", "size")
+#: What Meta's rule adds to a new grid's side before it divides by the old one.
+OFFSET = 0.1
 
-    Bilinear with aligned corners, as ``scipy.ndimage.zoom`` of order 1, without that function's artefact of zeros
-    in the last row and column at some sizes.
+
+def resize_positions(positions: Tensor, grid: int, *, rule: str = "aligned", first: int = 1) -> Tensor:
+    """Resample a (1, first + n*n, D) position embedding to (1, first + grid*grid, D); the first positions are kept.
+
+    Args:
+        positions: of the file.
+        grid: patches of a new row.
+        rule: one of `POSITION_RULES`. "aligned": bilinear with aligned corners, as ``scipy.ndimage.zoom`` of order 1,
+            without that function's artefact of zeros in the last row and column at some sizes. The others are bicubic:
+            "timm" smooths when it makes the grid smaller, "size" does not, "meta" samples by (grid + 0.1) / n instead
+            of grid / n.
+        first: positions of class and register tokens.
 
     Raises:
         UserError: the old grid is not square.
 
-    Source: VisionTransformer.load_from of the released code.
+    Source: VisionTransformer.load_from of the released code ("aligned"); timm.layers.resample_abs_pos_embed ("timm");
+        interpolate_pos_encoding of transformers ("size") and of DINOv2 ("meta").
     """
-    first, rest = positions[:, :1], positions[:, 1:]
+    kept, rest = positions[:, :first], positions[:, first:]
     old = round(rest.shape[1] ** 0.5)
     if old * old != rest.shape[1]:
         raise UserError(f"a position embedding of {rest.shape[1]} patches has no square grid")
     if old == grid:
         return positions
     plane = rest.reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(plane, size=(grid, grid), mode="bilinear", align_corners=True)
-    return torch.cat([first, resized.permute(0, 2, 3, 1).reshape(1, grid * grid, -1)], dim=1)
+    how: dict[str, Any] = {"mode": "bicubic", "align_corners": False, "antialias": rule == "timm"}
+    if rule == "aligned":
+        how = {"mode": "bilinear", "align_corners": True}
+    if rule == "meta":
+        how["scale_factor"] = (grid + OFFSET) / old
+    else:
+        how["size"] = (grid, grid)
+    resized = F.interpolate(plane, **how)
+    return torch.cat([kept, resized.permute(0, 2, 3, 1).reshape(1, grid * grid, -1)], dim=1)
 
 
 def adding_projection(positions: Tensor) -> dict[str, Tensor]:
@@ -262,3 +283,63 @@ def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights = folded(weights)
     timm: Any = next(layout for layout in LAYOUTS if layout.name.startswith("timm")).names
     return {name.removeprefix("net."): value for name, value in _renamed(weights, timm).items()}
+
+
+#: Buffers that follow from the architecture, and what stands for hidden patches in pre-training.
+_NO_WEIGHT = r".*\b(rope\..*|relative_position_index|attn_mask|mask_token)"
+#: A block of DINOv2's training, which numbers its chunks, too.
+_CHUNK = re.compile(r"blocks\.\d+\.(\d+\.)")
+
+
+def for_timm(content: Mapping[str, Any], sheet: EncoderSheet) -> tuple[dict[str, Tensor], Layout]:
+    """A checkpoint's encoder under timm's names, and the layout that it had.
+
+    Args:
+        content: of the file.
+        sheet: says where the encoder is in it, and by which names.
+
+    Raises:
+        KeyError, RuntimeError, IndexError, TypeError, ValueError: it cannot be of this layout.
+    """
+    for name in sheet.wrappers:
+        content = content[name] if isinstance(content.get(name), Mapping) else content
+    weights: dict[str, Tensor] = {name: one for name, one in content.items() if isinstance(one, Tensor)}
+    if not weights or not (sheet.wrappers or sheet.prefixes):
+        weights = unwrapped(content)
+    for prefix in sheet.prefixes:
+        inside = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
+        weights = inside or weights
+    weights = {_CHUNK.sub(r"blocks.\1", name): one for name, one in weights.items()}
+    layout = recognised(weights) or Layout(name=sheet.title, mark="")
+    if layout.bare:
+        raise ValueError(f"{layout.name}: {layout.remark}")
+    weights = to_timm(layout.convert(weights))
+    if sheet.names:
+        layout = Layout(name=sheet.title, mark="", older=sheet.older, names=sheet.names)
+        weights = layout.convert(weights)
+    left_out = re.compile("|".join([_NO_WEIGHT, *sheet.ignored]))
+    return {name: one for name, one in weights.items() if not left_out.fullmatch(name)}, layout
+
+
+def fitted_to(net: Any, weights: Mapping[str, Tensor], *, rule: str) -> dict[str, Tensor]:
+    """Weights under timm's names with the positions of a timm network: of its grid, and of its first tokens.
+
+    DINOv2 keeps a position for the class token beside registers that have none; timm adds it to the class token.
+
+    Args:
+        net: of timm.
+        weights: of the same architecture.
+        rule: see `resize_positions`.
+
+    Raises:
+        UserError: a position grid that is not square.
+    """
+    out = dict(weights)
+    own, given = getattr(net, "pos_embed", None), out.get("pos_embed")
+    if own is None or given is None:
+        return out
+    if net.no_embed_class and round(given.shape[1] ** 0.5) ** 2 != given.shape[1] and "cls_token" in out:
+        out["cls_token"], given = out["cls_token"] + given[:, :1], given[:, 1:]
+    first = 0 if net.no_embed_class else net.num_prefix_tokens
+    out["pos_embed"] = resize_positions(given, net.patch_embed.grid_size[0], rule=rule, first=first)
+    return out

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refers_bench.nets import readouts
 from refers_bench.nets.dropout import Dropout
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
@@ -203,6 +204,25 @@ class RadiographTransformer(nn.Module):
         recurrent concatenation in fine-tuning and does not say how it is pooled.
         """
         return self.patches(tokens).mean(1) if self.averages else tokens[:, 0]
+
+    @property
+    def depth(self) -> int:
+        """Blocks."""
+        return len(self.blocks)
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """What `features` can read."""
+        return readouts.available(cls=True, depth=self.depth)
+
+    def parts(self, tokens: Tensor) -> dict[str, Tensor]:
+        """See `refers_bench.nets.readouts`; the mean is over patches that have met the aggregation embedding."""
+        mean = self.patches(tokens).mean(1)
+        return {"auto": self.readout(tokens), "cls": tokens[:, 0], "mean": mean, "tokens": tokens}
+
+    def features(self, x_BCHW: Tensor, readout: str = "auto") -> Tensor:
+        """See `refers_bench.nets.readouts.features`."""
+        return readouts.features(self, x_BCHW, readout)
 
     def readout_layers(self, x_BCHW: Tensor, layers: tuple[int, ...]) -> Tensor:
         """Aggregation embeddings after the given blocks (1-based), each through the final norm, side by side.

@@ -15,8 +15,8 @@ from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
-DIGEST = "refers_bench.data.index:digest"
-#: Of an index: its digest and number of images, or what is wrong with it.
+DIGEST, METADATA = "refers_bench.data.index:digest", "refers_bench.data.index:metadata_digest"
+#: Of an index: its digests and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
 
 
@@ -30,6 +30,7 @@ class PlannedData:
         impl: of the reader.
         digest: identity of its index; '' when it cannot be had.
         phantom: parameters of procedural radiographs, or None for a real folder.
+        metadata: identity of its metadata; '' when it has none, or it cannot be had.
         images: rows of the index; what is documented where it cannot be read, 0 when that is unknown.
         unavailable: why it cannot be read here.
         roots: data-root name -> the name jobs know it by.
@@ -39,6 +40,7 @@ class PlannedData:
     params: Mapping[str, Any]
     impl: int = 0
     digest: str = ""
+    metadata: str = ""
     phantom: Mapping[str, Any] | None = None
     images: int = 0
     unavailable: str = ""
@@ -116,9 +118,9 @@ def _known(
             return replace(planned, roots=names, unavailable=reason)
     folders = {name: roots.paths[name] for name in names}
     memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": planned.params}, folders)
-    planned = replace(planned, roots=names, **(found or {}))
-    if found is not None:
-        return planned
+    planned = replace(planned, roots=names)
+    if found is not None and "metadata" in found:  # an earlier version remembered less
+        return replace(planned, **found)
     return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
 
 
@@ -133,7 +135,8 @@ def _read(unread: _Unread) -> Answer:
         index = dataset.index(unread.root, dataset.Params(**unread.planned.params), unread.lists)
     except DataError as error:
         return error.problems
-    return {"digest": plugins.resolve(DIGEST)(index), "images": len(index)}
+    digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
+    return {**digests, "images": len(index)}
 
 
 def _phantom(planned: PlannedData, dataset: plugins.Dataset, model: Any, given: Mapping[str, Any]) -> PlannedData:

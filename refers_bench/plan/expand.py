@@ -54,11 +54,16 @@ class _Row:
     pretrains: bool
     constants: Mapping[str, Value]
 
+    @property
+    def evaluation(self) -> str:
+        """Of this row whatever its columns are for; '' for theirs."""
+        return self.part.evaluation or ("linear_probe" if self.plugin.index_features else "")
+
     @classmethod
     def of(cls, part: MethodPart, *, preset: str) -> _Row:
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
-        own = {**plugin.constants, **(plugin.recipe if protocols.full_size(preset) else {})}
+        own = {**plugin.constants, **plugin.sheet(model), **(plugin.recipe if protocols.full_size(preset) else {})}
         return cls(
             part=part,
             name=part.name or part.id,
@@ -130,14 +135,10 @@ class _Expansion:
         """The common value of each constant with its origin; beside it what one target or row has of its own."""
         preset, overrides = self.content.protocol.preset, self.manifest.overrides
         common = protocols.resolve(preset, overrides)
-        ways = [
-            row.part.evaluation or way
-            for row in self.rows
-            for target in self.content.targets
-            for way in target.evaluation
-        ]
-        unused = "frozen." if all(way == DEFAULT for way in ways) else " "
-        self.values = {name: value.recorded() for name, value in common.items() if not name.startswith(unused)}
+        ways = {row.evaluation or DEFAULT for row in self.rows}
+        ways |= {way for target in self.content.targets for way in target.evaluation}
+        used = [name for name in common if ways != {DEFAULT} or not name.startswith("frozen.")]
+        self.values = {name: common[name].recorded() for name in used}
         for dataset in dict.fromkeys(target.dataset for target in self.content.targets):
             for name, value in protocols.resolve(preset, overrides, dataset=dataset).items():
                 if value != common[name]:
@@ -202,7 +203,7 @@ class _Expansion:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def prepare(self, dataset: str, params: Mapping[str, Any], size: int) -> tuple[Job, PlannedData]:
+    def prepare(self, dataset: str, params: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[Job, PlannedData]:
         data = self.data[identity.canonical_json([dataset, params])]
         spec = specification(
             "prepare",
@@ -211,11 +212,12 @@ class _Expansion:
             impl=data.impl,
             digest=data.digest,
             phantom=data.phantom,
-            prepared_size=size,
+            **{name: image[name] for name in ("prepared_size", "interpolation", "fit") if name in image},
         )
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
-        job = self.graph.add(f"prepare.{dataset}.{size}px", spec, unavailable=data.unavailable)
+        how = "".join(f".{image[name]}" for name in ("interpolation", "fit") if name in image)
+        job = self.graph.add(f"prepare.{dataset}.{image['prepared_size']}px{how}", spec, unavailable=data.unavailable)
         self.images[job.key] = data.images - len(gone)
         return job, data
 
@@ -243,7 +245,7 @@ class _Expansion:
     def pretrain(self, row: _Row, seed: int) -> Job:
         sections = self.sections(row)
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
-        images, drawn_from = self.drawn_from(sections["image"]["prepared_size"])
+        images, drawn_from = self.drawn_from(sections["image"])
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         place = f"{row.name}.{'+'.join(part['dataset'] for part in drawn_from)}" + (f".p{seed}" if seed else "")
         words = self.discovery(row, f"discover.{place}", drawn_from, images, seed)
@@ -253,15 +255,11 @@ class _Expansion:
         unavailable = row.unavailable or self.source_lacks(row) or gone or missing
         return self.graph.add(f"pretrain.{place}", spec, needs=(*images, *words), unavailable=unavailable)
 
-    def drawn_from(self, size: int) -> tuple[list[Job], list[dict[str, Any]]]:
-        """The preparation of each source dataset, and what a specification holds of each; in the order of their ids.
-
-        Args:
-            size: side of the prepared images.
-        """
+    def drawn_from(self, image: Mapping[str, Any]) -> tuple[list[Job], list[dict[str, Any]]]:
+        """The preparation of each source dataset, and what a specification holds of each; in the order of their ids."""
         images, parts = [], []
         for source in self.content.sources:
-            job, data = self.prepare(source.dataset, source.params, size)
+            job, data = self.prepare(source.dataset, source.params, image)
             dataset = plugins.load("dataset", source.dataset)
             images.append(job)
             parts.append(
@@ -304,7 +302,7 @@ class _Expansion:
 
     def target(self, row: _Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
-        images, data = self.prepare(target.dataset, target.params, sections["image"]["prepared_size"])
+        images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
         encoders = list(self.encoders(row))
@@ -316,16 +314,15 @@ class _Expansion:
             classes = list(dataset.tasks[task].classes)
             own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
             training[task] = self.training("finetune", row, sections, found, "", **own)
-        common = ("method", "params", "impl", "network", "image", "weights", "loading")
         evaluated = Evaluated(
             graph=self.graph,
             row=row.name,
             target=target,
-            own=row.part.evaluation or "",
+            own=row.evaluation,
             images=images,
             encoders=tuple(encoders),
             training=training,
-            encoder={name: value for name, value in training[target.tasks[0]].items() if name in common},
+            encoder=self.encoder(row, training[target.tasks[0]], data),
             frozen=sections["frozen"],
             unavailable=row.unavailable or missing,
         )
@@ -340,6 +337,14 @@ class _Expansion:
             "folds": target.folds or 0,
         }
         self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
+
+    def encoder(self, row: _Row, training: Mapping[str, Any], data: PlannedData) -> dict[str, Any]:
+        """What a specification of features states of a row's encoder, besides its pre-training."""
+        own = {name: training[name] for name in ("method", "params", "impl")}
+        if row.plugin.index_features is not None:
+            return {**own, "metadata": data.metadata}
+        more = {name: training[name] for name in ("weights", "loading") if name in training}
+        return {**own, "network": training["network"], "image": training["image"], **more}
 
     def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
@@ -363,8 +368,8 @@ class _Expansion:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
-        if row.part.evaluation:
-            yield f"evaluated by {TITLES[row.part.evaluation]} in all columns"
+        if row.evaluation:
+            yield f"evaluated by {TITLES[row.evaluation]} in all columns"
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [

@@ -46,11 +46,15 @@ def check(plan: Plan, cells: Sequence[Cell], store: ResultStore) -> None:
     jobs = {job.key: job for job in plan.jobs}
     problems = []
     for cell in cells:
+        image = jobs[cell.key].spec["image"]
         state = store.state(cell.key)
         if _dataset(cell.dataset).boxes is None:
             having = [name for name in plugins.names("dataset") if _dataset(name).boxes is not None]
             found = f"{cell.name}: dataset {cell.dataset} has no annotated boxes"
             problems.append(Problem(found=found, allowed=", ".join(having)))
+        elif image.get("fit", "stretch") != "stretch":
+            found = f"{cell.name}: its images are cropped, and boxes are shares of whole images"
+            problems.append(Problem(found=found, allowed="image.fit: stretch"))
         elif state != "done":
             job = jobs[cell.key]
             found = f"{cell.name} has no result ({job.unavailable or state})"

@@ -8,7 +8,6 @@ from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import DIFFER, same_images
-from refers_bench.analysis.image_statistics import ImageStatistics
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
@@ -145,11 +144,18 @@ def interval_cell(low: float, high: float, *, decimals: int, signed: bool = Fals
     return Cell(text=text, kind="text", low=low, high=high, **more)
 
 
-def images_interval_cell(found: Interval, one: ImageStatistics, *, signed: bool = False) -> Cell:
-    """An interval over the test images of a column, in per cent, or why there is none."""
+def image_interval(found: Interval, unit: str, units: int, *, signed: bool = False) -> Cell:
+    """An interval over test images or patients in per cent, or that these leave no spread.
+
+    Args:
+        found: of an AUC, or of a difference.
+        unit: "image" or "patient".
+        units: how many.
+        signed: whether its ends are shown with their signs.
+    """
     if not found.se > 0:
         return no_interval("the test images leave no spread")
-    how: dict[str, Any] = {"test": INTERVAL[one.unit], "n": (one.n_units,), "df": found.df}
+    how: dict[str, Any] = {"test": INTERVAL[unit], "n": (units,), "df": found.df}
     return interval_cell(found.low * 100, found.high * 100, decimals=2, signed=signed, **how)
 
 

@@ -70,7 +70,7 @@ def _cells(results: Results, one: ImageStatistics | None, method: str, target: T
     tag = notes.tag(summary)
     footnotes = tuple(notes.of_summary(summary)) if tag else ()
     figure = Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes)
-    about = (figure, comparisons.images_interval_cell(mean, one))
+    about = (figure, comparisons.image_interval(mean, one.unit, one.n_units))
     kind = BEST if method == one.reference else FLOOR if method in results.floors else ""
     if difference is None:
         reason = "" if kind == BEST else "no floor is complete" if not one.reference else "not all seeds are there"
@@ -82,7 +82,7 @@ def _cells(results: Results, one: ImageStatistics | None, method: str, target: T
     return (
         *about,
         Cell(value=over.estimate * 100, decimals=2, signed=True),
-        comparisons.images_interval_cell(over, one, signed=True),
+        comparisons.image_interval(over, one.unit, one.n_units, signed=True),
         _word(kind or verdict),
     )
 

@@ -57,13 +57,13 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     difference_cells = (MISSING, MISSING)
     if difference:
         value = Cell(value=difference.estimate * 100, decimals=2, signed=True)
-        difference_cells = (value, comparisons.images_interval_cell(difference, one, signed=True))
+        difference_cells = (value, comparisons.image_interval(difference, one.unit, one.n_units, signed=True))
     return Row(
         title=title,
         notes=notes.of_runs(results, method, target=one.target),
         cells=(
             Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
-            comparisons.images_interval_cell(mean, one),
+            comparisons.image_interval(mean, one.unit, one.n_units),
             *difference_cells,
             Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
         ),

@@ -15,7 +15,7 @@ class JobContext:
 
     Attributes:
         results: results folder, with ``store/`` and ``work/``.
-        cache: folder of prepared images.
+        cache: folder of prepared images and cached features.
         roots: data-root name -> absolute path.
         device: "cpu" or "cuda".
         threads: torch threads of the worker.
@@ -43,6 +43,10 @@ class JobContext:
         """Where the pixels of a prepare job are."""
         return prepared_folder(self.cache, key)
 
+    def features(self, key: str) -> Path:
+        """Where what a features job computed is."""
+        return features_folder(self.cache, key)
+
     def data_root(self, name: str, *, folder: bool = True) -> Path:
         """Path of a data root.
 
@@ -62,3 +66,8 @@ class JobContext:
 def prepared_folder(cache: Path, key: str) -> Path:
     """Where the pixels of a prepare job are."""
     return cache / "prepared" / key
+
+
+def features_folder(cache: Path, key: str) -> Path:
+    """Where what a features job computed is."""
+    return cache / "features" / key

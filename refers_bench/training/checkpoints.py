@@ -74,8 +74,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
+#: Missing tensors that an error names.
+NAMED = 3
 #: Names inside a block of a transformer or a ResNet.
-_BLOCK = re.compile(r"(blocks|net\.layer\d+)\.\d+\.")
+_BLOCK = re.compile(r"(blocks|net\.(blocks|layers|layer\d+|stages))\.\d+\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, minimum: f
         changed=sum(not torch.equal(own[name].cpu(), weights[name].to(own[name].dtype).cpu()) for name in loaded),
     )
     if coverage.share < minimum:
-        found = f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. '{coverage.missing[0]}'"
+        first = ", ".join(f"'{name}'" for name in coverage.missing[:NAMED])
+        found = f"the checkpoint holds {len(loaded)} of {len(own)} tensors, missing e.g. {first}"
         raise DataError(found, allowed=f"at least {minimum:.0%} of the network's tensors", path=path)
     if coverage.other_blocks and minimum > 0:
         others, first = len(coverage.other_blocks), coverage.other_blocks[0]

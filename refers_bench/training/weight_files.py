@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench.errors import DataError, UserError
+from refers_bench.files import read_json
 from refers_bench.nets import foreign_layouts, weight_headers
 from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
+from refers_bench.nets.timm_encoder import TimmEncoder
 from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
 
 #: Names of an encoder's tensors here; a head or a text tower has none of them.
@@ -32,14 +34,19 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: no such file, unknown format, truncated, or with something else than tensors inside.
     """
+    weights = foreign_layouts.unwrapped(_content(path))
+    if not weights:
+        raise DataError("no tensor inside", allowed="a state dict, or a checkpoint that holds one", path=path)
+    return weights
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    """What a weight file holds, as it stands."""
     reader = _READERS.get(path.suffix.lower())
     if not path.is_file() or reader is None:
         found = "no such file" if not path.is_file() else f"unknown format '{path.suffix}'"
         raise DataError(found, allowed=f"a file ending in {', '.join(_READERS)}", path=path)
-    weights = foreign_layouts.unwrapped(reader(path))
-    if not weights:
-        raise DataError("no tensor inside", allowed="a state dict, or a checkpoint that holds one", path=path)
-    return weights
+    return reader(path)
 
 
 def _torch(path: Path) -> Mapping[str, Any]:
@@ -104,10 +111,18 @@ def converted(weights: Mapping[str, Tensor], *, path: Path) -> tuple[dict[str, T
     except (RuntimeError, IndexError, TypeError) as error:
         found = f"{layout.name} with a tensor of another shape ({_first_line(error)})"
         raise DataError(found, allowed="the shapes of this layout", path=path) from error
-    for name, value in encoder_only(ours).items():
+    _check_finite(encoder_only(ours), path)
+    return _full_precision(ours), layout
+
+
+def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    for name, value in weights.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise DataError(f"'{name}' holds NaN or infinite values", allowed="finite weights", path=path)
-    return {name: value.float() if value.is_floating_point() else value for name, value in ours.items()}, layout
+
+
+def _full_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 
 def load(encoder: nn.Module, path: Path, *, minimum: float) -> tuple[Coverage, Layout]:
@@ -117,8 +132,8 @@ def load(encoder: nn.Module, path: Path, *, minimum: float) -> tuple[Coverage, L
     the file is folded where the network adds: the first block sees the tokens that the weights were trained on.
 
     Args:
-        encoder: a radiograph transformer or a ResNet.
-        path: the file.
+        encoder: a radiograph transformer, a ResNet, or a network of timm with its data sheet.
+        path: the file; of a network of timm also a Hugging Face folder.
         minimum: least share of the encoder's tensors that must be filled, in (0, 1]; 0 to refuse no architecture.
 
     Returns:
@@ -127,22 +142,90 @@ def load(encoder: nn.Module, path: Path, *, minimum: float) -> tuple[Coverage, L
     Raises:
         DataError: unknown layout, another architecture (with the coverage), or a tensor of another shape.
     """
+    if isinstance(encoder, TimmEncoder):
+        return _load_by_sheet(encoder, path, minimum=minimum)
     given = read(path)
     weights, layout = converted(given, path=path)
-    own = encoder.state_dict()
     if layout.backbone == "radiograph_transformer" and isinstance(encoder, RadiographTransformer):
         remark = weight_headers.origin(path, names=given).remark(encoder.activation)
         layout = replace(layout, remark="; ".join(text for text in (layout.remark, remark) if text))
         weights = _positions_met(weights, encoder, path=path)
-    for name in ("patch_embedding.weight", "net.conv1.weight"):
+    coverage = _filled(encoder, weights, minimum=minimum, path=path)
+    made = "position_projection.weight" not in given
+    derived = tuple(name for name in coverage.loaded if made and name.startswith("position_projection."))
+    return replace(coverage, derived=derived), layout
+
+
+def _filled(encoder: nn.Module, weights: dict[str, Tensor], *, minimum: float, path: Path) -> Coverage:
+    """Fill an encoder from weights under its own names, grey images from coloured maps."""
+    own = encoder.state_dict()
+    for name in ("patch_embedding.weight", "net.conv1.weight", "net.patch_embed.proj.weight"):
         if name in weights and name in own and weights[name].shape[1:2] == (3,) and own[name].shape[1] == 1:
             # A grey image equals three equal channels under the sum of the three maps.
             weights[name] = weights[name].sum(1, keepdim=True)
     fitting = {name: value for name, value in weights.items() if name not in own or own[name].shape == value.shape}
-    coverage = load_weights(encoder, fitting if _too_different(own, weights) else weights, minimum=minimum, path=path)
-    made = "position_projection.weight" not in given
-    derived = tuple(name for name in coverage.loaded if made and name.startswith("position_projection."))
-    return replace(coverage, derived=derived), layout
+    return load_weights(encoder, fitting if _too_different(own, weights) else weights, minimum=minimum, path=path)
+
+
+def _load_by_sheet(encoder: TimmEncoder, path: Path, *, minimum: float) -> tuple[Coverage, Layout]:
+    """Fill a network of timm as its data sheet says; see `load`."""
+    sheet, net = encoder.sheet, encoder.net
+    config = _configuration(path)
+    file = path if config is None else _weights_in(path)
+    try:
+        given, layout = foreign_layouts.for_timm(_content(file), sheet)
+        rule = sheet.positions if config is None or sheet.name != "timm" else "size"
+        weights = foreign_layouts.fitted_to(net, _full_precision(given), rule=rule)
+    except KeyError as error:
+        raise DataError(f"{sheet.title} without {error}", allowed="all tensors of this layout", path=file) from error
+    except (RuntimeError, IndexError, TypeError, ValueError, UserError) as error:
+        found = f"no weights of {sheet.title} ({_first_line(error)})"
+        raise DataError(found, allowed=f"tensors of {sheet.architecture}", path=file) from error
+    _check_finite(weights, file)
+    named = {f"net.{name}": value for name, value in weights.items()}
+    coverage = _filled(encoder, named, minimum=minimum, path=file)
+    if config is not None:
+        _configure(net, config, path=path)
+    encoder.shuffle()
+    return coverage, replace(layout, remark=f"positions by the rule '{rule}'")
+
+
+def _configuration(path: Path) -> Mapping[str, Any] | None:
+    """The ``config.json`` of a Hugging Face folder; None for a file."""
+    if not path.is_dir():
+        return None
+    try:
+        found = read_json(path / "config.json")
+    except (OSError, ValueError) as error:
+        raise DataError("no readable config.json", allowed="a Hugging Face folder", path=path) from error
+    if not isinstance(found, Mapping):
+        raise DataError("config.json is no mapping", allowed="a Hugging Face folder", path=path)
+    return found
+
+
+def _configure(net: Any, config: Mapping[str, Any], *, path: Path) -> None:
+    """Give a network the norms' epsilon of a Hugging Face configuration, and check what no tensor's shape shows.
+
+    Raises:
+        DataError: another number of heads, or another activation.
+    """
+    heads, activation = config.get("num_attention_heads"), config.get("hidden_act", "gelu")
+    own, epsilon = {one.num_heads for one in net.modules() if hasattr(one, "num_heads")}, config.get("layer_norm_eps")
+    if {heads} != own or activation != "gelu" or not isinstance(epsilon, float):
+        found = f"{heads} heads, hidden_act {activation}, layer_norm_eps {epsilon}"
+        raise DataError(found, allowed=f"{own} heads, gelu, a number", path=path / "config.json")
+    for norm in net.modules():
+        if isinstance(norm, nn.LayerNorm):
+            norm.eps = epsilon
+
+
+def _weights_in(folder: Path) -> Path:
+    """The one weight file of a Hugging Face folder."""
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
+    for file in files:
+        if file.is_file():
+            return file
+    raise DataError("no weight file", allowed=" or ".join(file.name for file in files), path=folder)
 
 
 def _positions_met(weights: dict[str, Tensor], encoder: RadiographTransformer, *, path: Path) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Results folder and manifest that every report has something to say about.
 
     Three rows with predictions of three seeds at two label ratios, a release beside them, a pre-training with losses,
-    explained cells, settings that differ, a failed cell. A report that shows what is not here needs it added here.
+    explained cells, a cell with folds, settings that differ, a failed cell. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
     runs = imported_runs()
@@ -77,6 +77,9 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     explained = folder.cell("refers", dataset="nih_chestxray14", task="findings", aucs={"Mass": 0.7, "Hernia": None})
     folder.history(explained, {"loss/total": [0.9, 0.5, 0.4]})
     explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
+    crossed = folder.cell("refers", dataset="shenzhen_tb", task="tuberculosis", state="missing", folds=3)
+    auc = {"auc": [0.7, None, 0.8], "mean": 0.75, "sd": 0.07, "undefined": [1], "pooled": 0.74}
+    folder.done(crossed, {"Tuberculosis": 0.74}, kind="out_of_fold", facts={"folds": {"Tuberculosis": auc}})
     return folder.save(), folder.name
 
 
@@ -474,6 +477,7 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
         ("vinbigdata_cxr: findings", "10 % of labels"),
         ("covid19_idc: covid19_vs_other", "100 % of labels"),
         ("nih_chestxray14: findings", "100 % of labels"),
+        ("shenzhen_tb: tuberculosis, 3 folds", "100 % of labels"),
     ]
     assert shown(cells, 0)[:3] == expected(1.0) and shown(cells, 1)[:3] == expected(0.1) and len(cells.rows) == 4
     assert shown(cells, 3)[0][1:] == (pytest.approx(70.0), None, (1,))
@@ -507,10 +511,10 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
     assert {kind: cells[0] for kind, cells in cost.items()} == {
         "import": "18 of 18",
         "pretrain": "1 of 1",
-        "finetune": "1 of 2",
+        "finetune": "2 of 3",
     }
     assert cost["pretrain"][1:] == ["2.0 s", "2.0 s", "3.00 GiB"]
-    assert tables["failures"].caption == "Cells without a figure: 1 of 20."
+    assert tables["failures"].caption == "Cells without a figure: 1 of 21."
     assert [row.title for row in tables["pretraining"].rows] == ["pre", "pre: a", "pre: b"]
     # 1.5 / (n + 1) at n = 0 to 11, and at 1140 to 1199: 1 % and 5 % of 1,200.
     start, end = (sum(1.5 / (n + 1) for n in part) / len(part) for part in (range(12), range(1140, 1200)))

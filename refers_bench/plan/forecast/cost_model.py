@@ -100,7 +100,7 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
     if kind == "prepare":
         seconds = DECODE_S + (DRAW_S if spec["phantom"] else 0.0)
         return Cost(step_s=seconds, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
-    if kind in UNSTEPPED:
+    if kind in UNSTEPPED or "metadata" in spec:
         return Cost(step_s=0.0, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
     base, single = GPU_BASE if device.kind == "cuda" else HOST_BASE, device.flops("fp32")
     if kind == "discover":

@@ -220,10 +220,10 @@ class _Each:
     def amounts(self, job: Job) -> tuple[float, float, float]:
         """Updates (images, for a preparation), and radiographs or studies that are validated and predicted."""
         spec = job.spec
+        if job.kind in UNSTEPPED or "metadata" in spec:
+            return 0, 0, 0
         if job.kind in ("prepare", "features"):
             return self.plan.images.get(spec.get("prepare", job.key), 0), 0, 0
-        if job.kind in UNSTEPPED:
-            return 0, 0, 0
         counts = self.splits.of(spec)
         if job.kind == "discover":
             return spec["discovery"]["feature_steps"], 0, counts.train + counts.val

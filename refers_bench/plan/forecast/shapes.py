@@ -49,7 +49,7 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind == "discover":
         features = {name: spec["discovery"][name] for name in FEATURES if name in spec["discovery"]}
         return {**common, "method": spec["method"], **features}
-    if kind in UNSTEPPED:
+    if kind in UNSTEPPED or "metadata" in spec:  # features of an index read no image
         return {**common, "evaluation": spec.get("evaluation", ""), "heads": len(spec.get("groups", ()))}
     if kind not in ("pretrain", "finetune", "features"):
         return None

@@ -52,6 +52,38 @@ def test_whole_images_are_shown_alike_in_training_and_evaluation(flip: float) ->
     assert float(got[0].std()) < 0.1
 
 
+def test_bicubic_evaluation_is_torchvisions_and_pillows() -> None:
+    import numpy as np
+    from PIL import Image
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as transforms
+
+    settings, smooth = augment(crop="none", interpolation="bicubic"), images(4, 48) // 3 + 80
+    harsh = (images(4, 8) > 127).repeat_interleave(6, 1).repeat_interleave(6, 2).to(torch.uint8) * 255
+    theirs = transforms.resize(harsh.float() / 255, [24, 24], InterpolationMode.BICUBIC, antialias=True)
+    assert theirs.min() < 0, "nothing is beyond the range: the test shows nothing"
+    torch.testing.assert_close(settings.evaluation(harsh)[:, 0], theirs.clamp(0, 1), rtol=0, atol=1e-6)
+    # Pillow rounds to whole grey values, and cuts off after each of its two passes.
+    whole = [np.asarray(Image.fromarray(one.numpy()).resize((24, 24), Image.Resampling.BICUBIC)) for one in smooth]
+    shown = settings.evaluation(smooth)[:, 0]
+    torch.testing.assert_close(shown * 255, torch.from_numpy(np.stack(whole)).float(), rtol=0, atol=1.01)
+    assert not torch.allclose(shown, augment(crop="none").evaluation(smooth)[:, 0], atol=0.02)
+
+
+@pytest.mark.parametrize("crop", ["random", "none"])
+def test_min_max_stretches_each_prepared_image_to_its_own_range(crop: str) -> None:
+    """As scikit-learn's scaler does for each image; an image of one value becomes black instead of NaN."""
+    from sklearn.preprocessing import minmax_scale
+
+    x = images(3, 24) // 4 + 20
+    x[2] = 77
+    settings = augment(crop=crop, intensity="min_max", flip_probability=0.0)
+    expected = minmax_scale(x.flatten(1).double().T.numpy()).T.reshape(x.shape)
+    for found in (settings.evaluation(x), settings.training(x, torch.Generator().manual_seed(0))):
+        torch.testing.assert_close(found[:, 0].double(), torch.from_numpy(expected), rtol=0, atol=1e-6)
+    assert augment().evaluation(x).max() < 0.5
+
+
 def test_given_flips_are_used() -> None:
     flips, x = torch.tensor([True, False, True, False, True, False]), images()
     found = augment(crop="none", size=32).training(x, torch.Generator().manual_seed(0), flips)

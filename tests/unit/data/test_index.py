@@ -22,7 +22,6 @@ from refers_bench.data.index import (
     metadata_digest,
     missing_images,
     not_there,
-    patient_folds,
     patient_part,
     patient_split,
     read_table,
@@ -302,17 +301,3 @@ def test_patients_are_split_by_hashes_of_their_names(seed: int) -> None:
     order = sorted(set(PATIENTS), key=lambda name: place_of("patient part", "d", seed, name))
     found = patient_part(PATIENTS, dataset="d", seed=seed, share=0.17)
     assert found.tolist() == [name in order[:4] for name in PATIENTS], "0.17 x 21 is 3.57"
-
-
-@pytest.mark.parametrize("fold", [0, 2, 3])
-def test_patients_of_each_stratum_are_dealt_to_the_folds_in_turn(fold: int) -> None:
-    strata = pd.Series([int(number % 21 in (3, 7, 11, 15, 19) and number > 20) for number in range(50)])
-    rare = {f"p{number}" for number in (3, 7, 11, 15, 19)}  # by their later images
-    dealt: list[str] = []
-    for names in (set(PATIENTS) - rare, rare):
-        dealt += sorted(names, key=lambda name: place_of("patient folds", "d", 1, name))
-    number = {name: place % 4 for place, name in enumerate(dealt)}
-    what = {fold: "test", (fold + 1) % 4: "val"}
-    found = patient_folds(PATIENTS, strata, dataset="d", seed=1, folds=4, fold=fold)
-    assert found.tolist() == [what.get(number[name], "train") for name in PATIENTS]
-    assert {number[name] for name in rare} == {0, 1, 2, 3}, "each fold has its share of a rare stratum"

@@ -47,6 +47,24 @@ def test_pixels_are_the_resized_images_in_order(collection: tuple[pd.DataFrame, 
     assert not (tmp_path / "a.work").exists()
 
 
+@pytest.mark.parametrize("shape", [(20, 30), (31, 18), (24, 24), (40, 161)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_cropped_image_is_torchvisions(shape: tuple[int, int], interpolation: str) -> None:
+    """Its Resize of the short side, then its CentreCrop, of the same Pillow image."""
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+    grey = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    theirs = Compose([Resize(16, InterpolationMode[interpolation.upper()]), CenterCrop(16)])(Image.fromarray(grey))
+    assert np.array_equal(room.resized(grey, 16, interpolation=interpolation, fit="crop"), np.asarray(theirs))
+
+
+def test_a_store_is_made_by_the_given_resizing(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    found = run(collection, tmp_path / "a", interpolation="bicubic", fit="crop")
+    with Image.open(collection[1] / "i077.png") as image:
+        whole = np.asarray(image.resize((24, 16), Image.Resampling.BICUBIC))
+    assert np.array_equal(found.images_NHW[77], whole[:, 4:20])
+
+
 @pytest.mark.parametrize("killed_after", [0, 1, 2])
 def test_resumed_equals_uninterrupted(
     collection: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int

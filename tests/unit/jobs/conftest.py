@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,3 +135,72 @@ def pretraining() -> Callable[..., dict[str, Any]]:
         }  # fmt: skip
 
     return spec
+
+
+@pytest.fixture(scope="session")
+def featuring() -> Callable[..., dict[str, Any]]:
+    """A job that computes features of these images: ``featuring(**changes of the specification)``."""
+
+    def job(**more: Any) -> dict[str, Any]:
+        return tiny_jobs.sent_job(**{
+            "kind": "features", "method": "scratch", "params": {}, "impl": 1, "network": copy.deepcopy(NETWORK),
+            "image": copy.deepcopy(IMAGE), "dataset": "phantom", "prepare": "prepare", "pretrain": None,
+            "readout": "auto", **more,
+        })  # fmt: skip
+
+    return job
+
+
+GRID = [0.001, 0.1, 10.0]
+FROZEN = {
+    "heads": {"components": 0, "grid": GRID},
+    "linear_probe": {},
+    "knn": {"components": 0, "neighbours": [1, 5, 10], "temperature": 0.07},
+    "attentive_probe": {"attentive_heads": 2, "attentive_learning_rate": 0.01, "attentive_weight_decay": 0.05},
+}
+CELL = {"task": "findings", "classes": list(CLASSES), "label_ratio": 1.0, "seed": 0}
+
+
+@pytest.fixture(scope="session")
+def probing() -> Callable[..., dict[str, Any]]:
+    """A job that fits linear probes on features: ``probing(features job, groups, **changes of the section)``."""
+
+    def job(features: Mapping[str, Any], groups: Sequence[Mapping[str, Any]] = ({},), **section: Any) -> dict[str, Any]:
+        return tiny_jobs.sent_job(
+            kind="heads", dataset="phantom", prepare="prepare", features=features["key"],
+            frozen={**FROZEN["heads"], **section}, groups=[{**CELL, **group} for group in groups],
+        )  # fmt: skip
+
+    return job
+
+
+@pytest.fixture(scope="session")
+def freezing() -> Callable[..., dict[str, Any]]:
+    """A job that evaluates features: ``freezing(evaluation, features job, section changes, **of the specification)``."""
+
+    def job(
+        evaluation: str, features: Mapping[str, Any], section: Mapping[str, Any] = {}, **more: Any
+    ) -> dict[str, Any]:
+        training = {**TRAINING, "select": "best_auc", "loss": "bce"}
+        return tiny_jobs.sent_job(**{
+            "kind": "frozen", "evaluation": evaluation, "features": features["key"], "prepare": "prepare",
+            "dataset": "phantom", "finetune": training, "frozen": {**FROZEN[evaluation], **section}, **CELL, **more,
+        })  # fmt: skip
+
+    return job
+
+
+@pytest.fixture(autouse=True)
+def _readouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TODO goes with the merge of the encoders."""
+    from refers_bench.nets.radiograph_transformer import RadiographTransformer
+
+    def features(self: Any, x: Any, readout: str) -> Any:
+        if readout == "tokens":
+            return self.patches(self(x))
+        if readout != "auto":
+            raise ValueError("auto, tokens")
+        return self.readout(self(x))
+
+    if not hasattr(RadiographTransformer, "features"):
+        monkeypatch.setattr(RadiographTransformer, "features", features, raising=False)

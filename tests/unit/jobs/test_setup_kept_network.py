@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from refers_bench.jobs import setup
-from refers_bench.jobs.finetune import load_brought
+from refers_bench.jobs.setup import load_brought
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan.expand import expand

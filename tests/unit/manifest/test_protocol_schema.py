@@ -53,6 +53,8 @@ TRAINING = {
 BLOCKS = {"width": COUNT, "depth": COUNT, "heads": COUNT, "mlp_width": COUNT, "dropout": DROPOUT}
 #: Dotted name -> what it accepts and what it refuses.
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
+    "image.interpolation": one_of("bilinear", "bicubic"), "image.fit": one_of("stretch", "crop"),
+    "image.intensity": one_of("as_is", "min_max"),
     "image.prepared_size": SIZE, "image.size": SIZE, "image.channels": ([1, 3], [2, 0, 4]),
     "image.mean": ([[0.0], [1.0, 0.5, 0.5]], [[-0.1], [1.1], 0.5]), "image.std": ([[0.1]], [[0.0], 0.5]),
     **{f"image.{part}_augment.{name}": one for part in ("pretrain", "finetune") for name, one in AUGMENT.items()},
@@ -120,6 +122,7 @@ LATER = {
     "image.pretrain_augment.rotation_order": "before_crop", "image.finetune_augment.rotation_order": "before_crop",
     "pretrain.milestones": [], "pretrain.milestone_factor": 0.1, "pretrain.own_batch_size": 0,
     "finetune.milestones": [], "finetune.milestone_factor": 0.1,
+    "image.interpolation": "bilinear", "image.fit": "stretch", "image.intensity": "as_is",
 }  # fmt: skip
 
 

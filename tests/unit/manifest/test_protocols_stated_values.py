@@ -28,6 +28,9 @@ STATED: dict[str, tuple[Any, Any]] = {
     "image.prepared_size": (256, SILENT),  # the code: short side 320, targets at full size
     "image.size": (224, 224),
     "image.channels": (SILENT, 3),
+    "image.interpolation": (SILENT, "bilinear"),
+    "image.fit": ("stretch", SILENT),  # the code stretches in pre-training and crops in fine-tuning
+    "image.intensity": (SILENT, "as_is"),
     "image.mean": (SILENT, [0.485, 0.456, 0.406]),
     "image.std": (SILENT, [0.229, 0.224, 0.225]),
     **{f"image.pretrain_augment.{name}": both for name, both in AUGMENT.items()},
