@@ -160,12 +160,16 @@ class Task:
         classes: class names in the released order; index columns are ``"<task id>:<class>"``.
         published: target name in the published tables ("nih", "covid-t1"), or '' where there is none.
         group_by_patient: whether label subsets keep a patient's images together.
+        any_of: task of the same dataset whose labels give this task's one class: positive where one of its classes is,
+            negative where all are; its column is in no index, see `refers_bench.data.index.with_task`. '' for a task
+            with labels of its own.
     """
 
     label: str
     classes: tuple[str, ...]
     published: str = ""
     group_by_patient: bool = True
+    any_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,8 @@ def _as_best(cell: PlannedRun, *, decided: bool, rivals: Sequence[str]) -> Plann
     where = f"{cell.target.dataset} {cell.target.task} {cell.target.label_ratio * 100:g} %{cell.target.suffix}"
     if decided:
         note = f"{where}: {cell.method} has the best AUC on validation, before {', '.join(rivals)}"
+        if cell.target.folds:
+            note += "; images validate in one fold and are tested in the next"
         return replace(cell, method=cell.best_of, footnotes=(*cell.footnotes, note))
     reason = cell.run.reason or "not all rows that compete for this one are done"
     state = cell.run.state if cell.run.state != DONE else MISSING

@@ -93,8 +93,7 @@ def _patients(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> tuple[li
     flags = pd.concat([labels.eq(label).fillna(False).astype(bool) for label in (1, 0)], axis=1)
     groups = flags.groupby(rows["patient_id"].astype(str).to_numpy())
     has = groups.any()
-    flags_PL: _Flags = has.to_numpy(bool)
-    return [str(name) for name in has.index], groups.size().to_numpy(np.int64), flags_PL
+    return has.index.tolist(), np.asarray(groups.size(), np.int64), has.to_numpy(bool)
 
 
 def _dealt(

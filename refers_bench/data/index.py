@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from refers_bench import identity
+from refers_bench import identity, plugins
 from refers_bench.data.folders import file_sizes
 from refers_bench.errors import DataError, Problem
 from refers_bench.machine import shared_out
@@ -218,6 +218,23 @@ def digest(frame: pd.DataFrame) -> str:
     frame = frame.drop(columns=metadata_columns(frame))
     text = csv_text(frame) if index else frame.to_csv(index=False, lineterminator="\n")
     return identity.key({"columns": list(frame.columns), "rows": text})
+
+
+def with_task(frame: pd.DataFrame, dataset: str, task: str) -> pd.DataFrame:
+    """An index with the label columns of a task, which it lacks where they follow from another task's.
+
+    Args:
+        frame: index rows.
+        dataset: id.
+        task: of the dataset; see `refers_bench.plugins.Task.any_of`.
+    """
+    one = plugins.load("dataset", dataset).tasks[task]
+    if not one.any_of:
+        return frame
+    labels = frame[[name for name in label_columns(frame) if name.startswith(f"{one.any_of}:")]]
+    positive = labels.eq(1).fillna(False).any(axis=1)
+    label = positive.astype("Int8").where(positive | labels.notna().all(axis=1))
+    return frame.assign(**{f"{task}:{one.classes[0]}": label})
 
 
 def metadata_digest(frame: pd.DataFrame) -> str:

@@ -279,7 +279,10 @@ DATASET = Dataset(
     licence="no restriction on use; acknowledge the NIH Clinical Center and cite the paper",
     impl=1,
     Params=Params,
-    tasks={"findings": Task(label="NIH ChestX-ray14", classes=CLASSES, published="nih")},
+    tasks={
+        "findings": Task(label="NIH ChestX-ray14", classes=CLASSES, published="nih"),
+        "any_finding": Task(label="any of 14 findings", classes=("Any finding",), any_of="findings"),
+    },
     index=index,
     lists=lambda params: params.lists,
     boxes=boxes,

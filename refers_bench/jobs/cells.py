@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from refers_bench import plugins
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.data.folds import splits
+from refers_bench.data.index import with_task
 from refers_bench.data.subsets import Subset, subset
 from refers_bench.errors import DataError
 from refers_bench.files import publish_json
@@ -68,7 +69,7 @@ def labelled_rows(
     Raises:
         DataError: no training or test image.
     """
-    labelled = setup.rows_of_task(index, spec["task"])
+    labelled = setup.rows_of_task(with_task(index, spec["dataset"], spec["task"]), spec["task"])
     if fold := spec.get("fold"):
         about: dict[str, Any] = {name: spec[name] for name in ("dataset", "task", "classes")}
         labelled = labelled.assign(split=splits(labelled, **about, **fold))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from refers_bench import plugins
+from refers_bench.data.index import with_task
 from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
 from refers_bench.files import publish_json
 from refers_bench.jobs.pretrain import usable_rows
@@ -36,7 +37,7 @@ def sampled(prepared: Path, folder: Path, *, spec: Mapping[str, Any], sample: Ma
     images = PreparedImages.open(prepared)
     index = images.index.assign(place=np.arange(len(images.index)))
     if spec["kind"] == "finetune":
-        index = rows_of_task(index, spec["task"])
+        index = rows_of_task(with_task(index, spec["dataset"], spec["task"]), spec["task"])
     else:
         needs = plugins.load("method", spec["method"]).needs if spec["kind"] == "pretrain" else frozenset()
         index, _ = usable_rows(index, needs=needs, task=source_task(spec))

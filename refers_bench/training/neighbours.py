@@ -77,7 +77,7 @@ def vote(
             alike.setdefault(np.isnan(labels_nK[:, k]).tobytes(), []).append(k)
     for classes in alike.values():
         known = ~np.isnan(labels_nK[:, classes[0]])
-        train_n, positive_nK = np.asarray(group.rows_n)[known], labels_nK[np.ix_(known, np.array(classes))]
+        train_n, positive_nK = np.asarray(group.rows_n)[known], labels_nK[known][:, classes]
         positive = torch.from_numpy(positive_nK).to(device)
         ends = torch.tensor([min(k, len(train_n)) - 1 for k in k_C], device=device)
         for part, query_QD in _unit_rows(x_ND, rows_n, QUERY_ROWS, device):

@@ -19,7 +19,7 @@ from torch import Tensor
 from refers_bench import plugins
 from refers_bench.analysis.localisation import pairs_of
 from refers_bench.data.augment import Augment
-from refers_bench.data.index import digest
+from refers_bench.data.index import digest, with_task
 from refers_bench.data.transfer import together
 from refers_bench.errors import DataError
 from refers_bench.jobs import finetune, setup
@@ -54,7 +54,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 1. What is annotated; before anything is trained.
     images = setup.open_prepared(context, spec["spec"]["prepare"])
-    rows = setup.rows_of_task(images.index, spec["spec"]["task"])
+    cell = spec["spec"]
+    rows = setup.rows_of_task(with_task(images.index, cell["dataset"], cell["task"]), cell["task"])
     annotated, counts = annotated_boxes(rows, spec, context)
 
     # 2. The classifier, under the circumstances of the stored run.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refers_bench import plugins
 from refers_bench.plan.forecast.shapes import method_of
 from refers_bench.plan.lock import Plan
 from refers_bench.store.plan import source_parts, source_task
@@ -15,6 +16,7 @@ from refers_bench.store.results import ResultStore
 #: Shares of the splits where no index was read. Source: paper, Methods (7 : 1 : 2).
 ASSUMED: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 SPLITS = tuple(ASSUMED)
+WITH_TASK = "refers_bench.data.index:with_task"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,8 @@ class Splits:
         if kind == "prepare":
             raise ValueError("a preparation has images, and no splits")
         by, task = self._looks_at(spec)
-        parts = [self._known(data, by=by, task=task) for data in preparations(spec)]
+        own = str(spec.get("dataset", ""))
+        parts = [self._known(data, by=by, task=task, dataset=own) for data in preparations(spec)]
         sums = {split: sum(getattr(part, split) for part in parts) for split in SPLITS}
         counts = Counts(**sums, counted=all(part.counted for part in parts))
         if "discover" in spec and kind == "pretrain":  # crops: each word has a few in each patient
@@ -83,13 +86,13 @@ class Splits:
         task = source_task(spec) if "labels" in method.needs else ""
         return "study_id" if method.views(params) > 1 else "image_id", task
 
-    def _known(self, data: str, *, by: str, task: str) -> Counts:
+    def _known(self, data: str, *, by: str, task: str, dataset: str) -> Counts:
         marks = (data, by, task)
         if marks not in self.known:
-            self.known[marks] = self._counted(data, by=by, task=task)
+            self.known[marks] = self._counted(data, by=by, task=task, dataset=dataset)
         return self.known[marks]
 
-    def _counted(self, data: str, *, by: str, task: str) -> Counts:
+    def _counted(self, data: str, *, by: str, task: str, dataset: str) -> Counts:
         index = self._index(data)
         if index is None:
             images = self.plan.images.get(data, 0)
@@ -97,6 +100,7 @@ class Splits:
         if task == "-":
             index = index[index["report"].notna()]
         elif task:
+            index = plugins.resolve(WITH_TASK)(index, dataset, task) if dataset else index
             columns = [name for name in index.columns if name.startswith(f"{task}:")]
             index = index[index[columns].notna().any(axis=1)]
         counts = {split: int(index.loc[index["split"] == split, by].nunique()) for split in SPLITS}

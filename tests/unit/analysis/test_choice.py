@@ -37,6 +37,12 @@ def test_the_best_on_validation_stands_there_whatever_the_test_says() -> None:
     assert kept[0].footnotes == ("r50", "nih_chestxray14 findings 1 %: r50 has the best AUC on validation, before r18")
 
 
+def test_a_choice_among_folds_says_that_images_validate_in_another_one() -> None:
+    folds = replace(NIH, folds=5)
+    kept, _ = chosen([cell("r18", 0, 0.7, 0.9, target=folds), cell("r50", 0, 0.9, 0.5, target=folds)])
+    assert kept[0].footnotes[1].endswith("before r18; images validate in one fold and are tested in the next")
+
+
 def test_each_column_has_its_own_choice_and_other_rows_stay() -> None:
     cells = [
         cell("r18", 0, 0.9, 0.5), cell("r50", 0, 0.8, 0.6), cell("r18", 0, 0.5, 0.5, target=COVID),

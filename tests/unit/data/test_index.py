@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from places import place_of
+from refers_bench import plugins
 from refers_bench.data.index import (
     absent_noted,
     csv_text,
@@ -25,6 +26,7 @@ from refers_bench.data.index import (
     patient_part,
     patient_split,
     read_table,
+    with_task,
 )
 from refers_bench.errors import DataError
 from refers_bench.plugins import INDEX_COLUMNS
@@ -301,3 +303,13 @@ def test_patients_are_split_by_hashes_of_their_names(seed: int) -> None:
     order = sorted(set(PATIENTS), key=lambda name: place_of("patient part", "d", seed, name))
     found = patient_part(PATIENTS, dataset="d", seed=seed, share=0.17)
     assert found.tolist() == [name in order[:4] for name in PATIENTS], "0.17 x 21 is 3.57"
+
+
+def test_a_task_that_follows_from_another_is_positive_where_one_of_its_classes_is() -> None:
+    classes = plugins.load("dataset", "nih_chestxray14").tasks["findings"].classes
+    frame = pd.DataFrame({f"findings:{name}": pd.array([0, 0, None, None], dtype="Int8") for name in classes})
+    frame.loc[[1, 3], "findings:Mass"] = 1
+    found = with_task(frame, "nih_chestxray14", "any_finding")["any_finding:Any finding"]
+    assert found.tolist() == [0, 1, pd.NA, 1]
+    assert str(found.dtype) == "Int8"
+    assert with_task(frame, "nih_chestxray14", "findings") is frame
