@@ -103,8 +103,9 @@ class Results:
 
     @property
     def reference(self) -> str:
-        """The row that others are compared with: REFERS, or else the first; '' without any."""
-        return "refers" if "refers" in self.methods else next(iter(self.methods), "")
+        """The row that others are compared with: REFERS, or else the first that is no floor; '' without any."""
+        rows = [method for method in self.methods if method not in self.floors] or [*self.methods]
+        return "refers" if "refers" in self.methods else next(iter(rows), "")
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:

@@ -75,12 +75,12 @@ def against_best(
 ) -> list[Comparison]:
     """The reference method against the best complete one of `baselines`, column by column.
 
-    By default the reference row of the results against all other rows, in every column.
+    By default the reference row of the results against all other rows but floors, in every column.
     """
     if reference is None:
         reference = results.reference
     if baselines is None:
-        baselines = [method for method in results.methods if method != reference]
+        baselines = [method for method in results.methods if method not in {reference, *results.floors}]
     columns = results.targets if targets is None else targets
     return [_comparison(results, target, reference, baselines, welch=welch) for target in columns]
 

@@ -103,7 +103,8 @@ def grid_rows(results: Results, lines: Sequence[tuple[str, str | None]], targets
 
 
 def _leaders(results: Results, lines: Sequence[tuple[str, str | None]], target: Target | None) -> tuple[str, ...]:
-    cells = comparisons.summaries(results, [method for _, method in lines if method is not None], target)
+    methods = [method for _, method in lines if method is not None and method not in results.floors]
+    cells = comparisons.summaries(results, methods, target)
     complete = {method: cell for method, cell in cells.items() if cell.complete}
     # Means over different classes or images do not rank.
     if len(complete) < 2 or len({cell.defined for cell in complete.values()}) > 1 or target is None:

@@ -219,8 +219,8 @@ def test_later_constants_are_in_a_key_only_where_they_are_changed(plan_of: PlanO
 @pytest.mark.parametrize("manifest", ["phantom_cpu", "covid19_cpu", "nih_cpu"])
 def test_the_cpu_manifests_hold_every_method_that_needs_no_file(manifest: str) -> None:
     ids = {row["id"] for row in planned(manifest).manifest["methods"]}
-    competing = {name for name in plugins.names("method") if not plugins.load("method", name).floor}
-    assert ids == competing - {"checkpoint", "encoder"}
+    competitors = {name for name in plugins.names("method") if not plugins.load("method", name).floor}
+    assert ids == competitors - {"checkpoint", "encoder"}
 
 
 class Made(BaseModel):

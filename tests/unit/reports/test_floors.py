@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from refers_bench.render.table import NO_VALUE, Table
+from refers_bench.reporting import comparisons, grid
 from refers_bench.reports import floors
 from refers_bench.reports.floors import BEST, BETTER, FLOOR, NOT_BETTER
 from refers_bench.store import schemas
@@ -153,3 +154,22 @@ def test_a_plan_says_which_rows_are_floors_and_leaves_the_word_out_of_others(fol
     recorded = [cell.recorded() for cell in results.plan.cells]
     assert [cell.get("floor") for cell in recorded] == [None, True]
     assert json.loads(json.dumps(recorded)) == [{**cell, "footnotes": []} for cell in recorded]
+
+
+def test_a_floor_is_no_competitor(folder: Any) -> None:
+    """It is neither what others are compared with, nor the best of them, nor printed in bold."""
+    folder.seeds("pixels", [0.9, 0.91, 0.92], floor=True)
+    folder.seeds("c2l", [0.7, 0.72, 0.71])
+    folder.seeds("transvw", [0.6, 0.62, 0.63])
+    results = folder.load()
+    assert results.reference == "c2l"
+    (test,) = comparisons.against_best(results)
+    assert (test.reference, test.baseline) == ("c2l", "transvw")
+    rows = grid.grid_rows(results, [(method, method) for method in results.methods], results.targets)
+    assert [row.cells[0].best for row in rows] == [False, True, False]
+
+
+def test_floors_alone_have_a_reference(folder: Any) -> None:
+    folder.seeds("pixels", [0.9, 0.91], floor=True)
+    folder.seeds("metadata", [0.8, 0.81], floor=True)
+    assert folder.load().reference == "pixels"
