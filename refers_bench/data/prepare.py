@@ -79,13 +79,12 @@ def resized(grey_HW: np.ndarray, size: int, *, interpolation: str = "bilinear", 
 
     Source: torchvision.transforms.v2, Resize and CenterCrop, for "crop".
     """
-    sides, start = (size, size), (0, 0)
-    if fit == "crop":
-        height, width = (int(size * side / min(grey_HW.shape)) for side in grey_HW.shape)
-        sides, start = (height, width), (round((height - size) / 2), round((width - size) / 2))
+    height, width, short = *grey_HW.shape, min(grey_HW.shape)
+    rows, columns = (int(size * side / short) if fit == "crop" else size for side in (height, width))
+    top, left = (round((side - size) / 2) for side in (rows, columns))
     how = Image.Resampling[interpolation.upper()]
-    image = np.asarray(Image.fromarray(grey_HW).resize(sides[::-1], how, reducing_gap=None))
-    return image[start[0] :, start[1] :][:size, :size]
+    image = np.asarray(Image.fromarray(grey_HW).resize((columns, rows), how, reducing_gap=None))
+    return image[top : top + size, left : left + size]
 
 
 def _decoded(

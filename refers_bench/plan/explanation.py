@@ -46,7 +46,7 @@ def check(plan: Plan, cells: Sequence[Cell], store: ResultStore) -> None:
     jobs = {job.key: job for job in plan.jobs}
     problems = []
     for cell in cells:
-        image = jobs[cell.key].spec["image"]
+        image = jobs[cell.key].spec.get("image", {})
         state = store.state(cell.key)
         if _dataset(cell.dataset).boxes is None:
             having = [name for name in plugins.names("dataset") if _dataset(name).boxes is not None]

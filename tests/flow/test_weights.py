@@ -121,3 +121,65 @@ def test_inspect_convert_export(home: Path, cli: Commands) -> None:
     }  # fmt: skip
     assert sheet["data"]["synthetic"] is True
     assert sheet["data"]["licence"]
+
+
+ENCODERS = """
+version: 1
+protocol:
+  preset: smoke
+  overrides: {finetune: {steps: 2, warmup_steps: 1, validate_every: 1}}
+data: {phantom: {phantom: {seed: 4, studies: 40, size: 40, views: 1}}}
+source: {dataset: phantom}
+methods:
+  - {id: encoder, params: &mine {layout: timm, architecture: vit_tiny_patch16_224, image_size: 32, arguments: {patch_size: 8, embed_dim: 32, depth: 4, num_heads: 2}}}
+  - {id: shuffled_weights, params: *mine}
+targets: [{dataset: phantom, tasks: [findings]}]
+seeds: [0]
+"""
+
+
+def vit() -> torch.nn.Module:
+    torch.manual_seed(3)
+    return timm.models.VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=4, num_heads=2, num_classes=5)
+
+
+def test_an_encoder_and_its_floor_are_rows_with_the_encoders_own_images(
+    home: Path, cli: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "e.yaml").write_text(ENCODERS)
+    assert "set data root 'encoder' to a weight file or a Hugging Face folder" in cli("plan", "e.yaml").out
+    torch.save({"model": vit().state_dict()}, home / "mine.pth")
+    monkeypatch.setenv("REFERS_BENCH_ROOT_ENCODER", str(home / "mine.pth"))
+    shown, _ = cli("run", "e.yaml")
+    assert "floor: every weight matrix with its entries in random order" in shown
+    assert "timm (vit_tiny_patch16_224), licence of the weights: of the weights" in shown
+    records = [json.loads(path.read_text()) for path in (home / "results" / "store").glob("*/run.json")]
+    (prepared,) = (one for one in records if one["spec"]["kind"] == "prepare")
+    how = {name: prepared["spec"][name] for name in ("prepared_size", "interpolation", "fit")}
+    assert how == {"prepared_size": 37, "interpolation": "bicubic", "fit": "crop"}
+    tuned = {one["spec"]["method"]: one for one in records if one["spec"]["kind"] == "finetune"}
+    assert set(tuned) == {"encoder", "shuffled_weights"}
+    for one in tuned.values():
+        image, filled = one["spec"]["image"], one["facts"]["encoder"]
+        assert (image["size"], image["channels"], image["mean"]) == (32, 3, [0.485, 0.456, 0.406])
+        assert (image["interpolation"], "intensity" in image) == ("bicubic", False)
+        assert (filled["missing"], filled["unexpected"]) == ([], ["net.head.weight", "net.head.bias"])
+    torch.save({"model": {k: v for k, v in vit().state_dict().items() if k != "norm.bias"}}, home / "mine.pth")
+    cli("run", "e.yaml", "--only", "encoder*", "--no-report", code=4)
+    (failure,) = (home / "results" / "store").glob("*.failed.json")
+    assert "holds 53 of 54 tensors, missing e.g. 'net.norm.bias'" in json.loads(failure.read_text())["message"]
+
+
+def test_a_fingerprint_is_compared(home: Path, cli: Commands) -> None:
+    torch.save(vit().state_dict(), home / "mine.pth")
+    arguments = [f"--argument={text}" for text in ("patch_size=8", "embed_dim=32", "depth=4", "num_heads=2")]
+    how = ("mine.pth", "--architecture", "vit_tiny_patch16_224", "--image-size", "32", *arguments)
+    found = json.loads(cli("weights", "fingerprint", *how, "--json").out)
+    assert found["tensors"] == 54
+    assert set(found["features"]) == {"auto", "cls", "mean", "cls_mean", "last4_cls"}
+    assert found["fingerprint"] in cli("weights", "fingerprint", *how).out
+    cli("weights", "fingerprint", *how, "--expect", found["fingerprint"])
+    other, image = json.loads(cli("weights", "fingerprint", *how[:4], "40", *arguments, "--json").out), ("--expect",)
+    assert "times the tolerance apart" in cli("weights", "fingerprint", *how, *image, other["fingerprint"], code=5).err
+    assert "no fingerprint" in cli("weights", "fingerprint", *how, "--expect", "nonsense", code=2).err
+    assert "--layout: Input should be" in cli("weights", "fingerprint", "mine.pth", "--layout", "none", code=2).err

@@ -297,3 +297,30 @@ def test_files_beside_the_manifest_are_found(plan_of: PlanOf, tmp_path: Path) ->
     (tmp_path / "weights" / "a.safetensors").write_bytes(b"x")
     there = plan_of(("scratch]", row), files)
     assert not any("a file beside the manifest" in job.unavailable for job in there.jobs)
+
+
+def test_an_encoders_image_travels_with_its_row_and_a_manifest_has_the_last_word(plan_of: PlanOf) -> None:
+    row = "{id: encoder, params: {layout: chexfound}}"
+    plan, before = plan_of(("scratch]", f"{row}]")), plan_of()
+    image, network = next(
+        (job.spec["image"], job.spec["network"]) for job in plan.jobs if job.spec.get("method") == "encoder"
+    )
+    expected = {
+        "size": 512, "prepared_size": 512, "channels": 3, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        "interpolation": "bicubic", "fit": "crop", "intensity": "min_max",
+    }  # fmt: skip
+    assert {name: image[name] for name in expected} == expected
+    assert (network["patch_size"], network["width"], network["depth"], network["heads"]) == (16, 1024, 24, 16)
+    value = plan.values["image.mean [encoder]"]
+    assert (value["value"], value["origin"]) == ([0.485, 0.456, 0.406], "encoder: CheXFound: transforms.py: ImageNet")
+    names = {job.name: job.spec for job in plan.jobs if job.kind == "prepare"}
+    assert set(names) == {"prepare.phantom.36px", "prepare.phantom.512px.bicubic.crop"}
+    assert "fit" not in names["prepare.phantom.36px"]
+    # No other row's jobs move; what the manifest sets replaces the sheet's.
+    others = {name: key for name, key in keys(plan).items() if "refers" in name}
+    assert others
+    assert others.items() <= keys(before).items()
+    changed_row = "{id: encoder, params: {layout: chexfound}, overrides: {image: {size: 256, fit: stretch}}}"
+    other = plan_of(("scratch]", f"{changed_row}]"))
+    given = next(job.spec["image"] for job in other.jobs if job.spec.get("method") == "encoder")
+    assert (given["size"], "fit" in given, given["intensity"]) == (256, False, "min_max")

@@ -44,7 +44,7 @@ def digest(path: Path, *, noise: float = 0.0, positions: str = "", **image: Any)
 
 def test_the_images_are_these_on_every_machine() -> None:
     found = [(one.shape, hashlib.sha256(one.tobytes()).hexdigest()[:12]) for one in fingerprints.images()]
-    assert found == [((300, 400), "90eb7ed92f1a"), ((640, 512), "2ad3af932623"), ((448, 448), "741a1e149701")]
+    assert found == [((300, 400), "90eb7ed92f1a"), ((640, 512), "2ad3af932623"), ((448, 448), "8e158b6f54de")]
     assert all(one.dtype == np.uint8 and one.std() > 30 for one in fingerprints.images())
 
 
@@ -74,9 +74,9 @@ def test_sums_are_those_of_the_normed_features() -> None:
     features = torch.zeros(3, 40)
     features[:, 5] = 7.0
     numbers = fingerprints._numbers(fingerprints.digest(features))
-    assert numbers[:3] == (1946,) * 3
-    assert [numbers[3 + 3 * k] for k in range(4)] == [
-        1000 if bin(5 & mask).count("1") % 2 == 0 else -1000 for mask in fingerprints.MASKS
+    assert numbers[:3] == (19459,) * 3
+    assert [numbers[3 + 3 * k] for k in range(2)] == [
+        10000 if bin(5 & mask).count("1") % 2 == 0 else -10000 for mask in fingerprints.MASKS
     ]
 
 
