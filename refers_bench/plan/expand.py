@@ -312,7 +312,7 @@ class _Expansion:
             "method": row.name,
             "label": row.part.label or row.plugin.label,
             "dataset": target.dataset,
-            "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
+            "footnotes": (*self.footnotes(row, data, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
         }
@@ -350,7 +350,7 @@ class _Expansion:
                 total = gone + self.images[key]
                 yield f"{gone} of {total} images of {self.jobs[key].spec['dataset']} left out as unreadable"
 
-    def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
+    def footnotes(self, row: _Row, target: PlannedData, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
@@ -371,3 +371,6 @@ class _Expansion:
         data = self.data.get(identity.canonical_json([source.dataset, source.params]))
         if row.pretrains and data and data.phantom is not None and not synthetic:
             yield f"pre-trained on procedural radiographs ({source.dataset})"
+        read = [target, *([data] if row.pretrains and data else [])]
+        for name in dict.fromkeys(one.dataset for one in read if (one.phantom or {}).get("reports")):
+            yield f"real reports, procedural radiographs ({name})"
