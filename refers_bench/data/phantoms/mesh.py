@@ -56,27 +56,13 @@ DRAWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "Diaphragm": ("flattened",),
     },
     "Underaeration": {"Lung": ("hypoinflation",)},
+    "Diaphragm": {"Diaphragm": ("elevated",), "Diaphragmatic Eventration": ()},
     "Line": {"Catheters, Indwelling": (), "Tube, Inserted": ()},
     "Device": {"Implanted Medical Device": (), "Medical Device": (), "Stents": ()},
 }
-#: Places that are not drawn: what is there is not, either.
-ELSEWHERE = frozenset(
-    [
-        "abdomen",
-        "breast",
-        "clavicle",
-        "esophagus",
-        "humerus",
-        "neck",
-        "shoulder",
-        "spine",
-        "sternum",
-        "ribs",
-        "cervical vertebrae",
-        "lumbar vertebrae",
-        "thoracic vertebrae",
-    ]
-)
+#: Places that are not drawn; neither is what is there.
+_BONES = ("cervical vertebrae", "clavicle", "humerus", "lumbar vertebrae", "ribs", "spine", "thoracic vertebrae")
+ELSEWHERE = frozenset((*_BONES, "abdomen", "breast", "esophagus", "neck", "shoulder", "sternum"))
 #: Qualifier -> zone of the chest; of several in a term the first of these counts.
 ZONES: Mapping[str, str] = {
     "apex": "apex",

@@ -126,7 +126,7 @@ def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, lateral: bool, contra
     bx, by, bw, bh = lesion.box
     contrast = contrast * lesion.strength
     cx, cy = 0.5 + (bx + bw / 2 - 0.5) * (0.3 if lateral else 1), by + bh / 2
-    if lesion.finding == "Effusion":
+    if lesion.finding in ("Effusion", "Diaphragm"):
         return np.asarray(contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40)))
     if lesion.finding == "Pneumothorax":
         return -0.8 * contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
