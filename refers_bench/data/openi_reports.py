@@ -14,7 +14,7 @@ from pathlib import Path
 from refers_bench import identity
 from refers_bench.data.folders import files_below
 from refers_bench.data.official_tables import refuse
-from refers_bench.data.report_sections import study_text
+from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
 
 ARCHIVE = "NLMCXR_reports.tgz"
@@ -132,7 +132,7 @@ def illustrated(reports: Sequence[Report], *, studies: int | None, seed: int, pa
     Raises:
         DataError: there are fewer.
     """
-    usable = [one for one in reports if one.images and one.text]
+    usable = [one for one in reports if one.images and token_count(one.text)]
     if studies is None:
         return usable
     if studies > len(usable):

@@ -65,7 +65,7 @@ SIGNS = {
     "Opacity/lung/upper lobe/{side}": 1,
     "Nodule/lung/lower lobe/{side}": 1,
     "Pulmonary Atelectasis/base/{side}": 1,
-    "Calcified Granuloma/lung/{side}": 1,
+    "Calcified Granuloma/lung/{side}/multiple": 1,
     "Pleural Effusion/{side}/large": 1,
     "Catheters, Indwelling/{side}": 1,
     "Implanted Medical Device/{side}": 1,
