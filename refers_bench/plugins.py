@@ -173,6 +173,24 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RealReports:
+    """Real reports of a dataset, for which procedural radiographs of what they state can be written in its layout.
+
+    Attributes:
+        root: data root that holds them, a file or a folder.
+        impl: integer, raised whenever the radiographs change.
+        read: ``(path, params) -> facts``: "digest" of the reports, and "studies" and "images" that are written for
+            `refers_bench.data.phantoms.radiographs.PhantomParams`.
+        write_layout: ``(root, params, path) -> None`` writes them in the dataset's official layout.
+    """
+
+    root: str
+    impl: int
+    read: Callable[..., Mapping[str, Any]]
+    write_layout: Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A dataset card and the reader of its official on-disk layout.
 
@@ -201,6 +219,7 @@ class Dataset:
         synthetic: procedural images: always labelled so in reports.
         write_layout: ``(root, studies) -> None`` writes procedural studies in this dataset's official
             layout (see `refers_bench.data.phantoms.radiographs`); None where that is not supported.
+        real_reports: the same of its real reports, where radiographs can be drawn for them; else None.
     """
 
     label: str
@@ -220,6 +239,7 @@ class Dataset:
     quirks: tuple[str, ...] = ()
     synthetic: bool = False
     write_layout: Callable[..., None] | None = None
+    real_reports: RealReports | None = None
 
     def source_task_of(self, params: Any) -> str:
         """The task whose labels train LSP under these reader parameters; '' for none."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tarfile
-import xml.etree.ElementTree as ET  # trusted archive of a public library; expat limits entity expansion
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -17,17 +14,18 @@ from pydantic import BaseModel, Field
 
 from refers_bench import identity
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
-from refers_bench.data.folders import files_below, files_by_name
+from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_index, patient_split
-from refers_bench.data.official_tables import refuse, with_images
-from refers_bench.data.phantoms import radiographs
+from refers_bench.data.official_tables import with_images
+from refers_bench.data.openi_reports import Report, digest, illustrated, read_reports, with_first_images
+from refers_bench.data.phantoms import radiographs, reported
 from refers_bench.data.report_sections import FINDINGS, IMPRESSION, study_text, token_count
-from refers_bench.errors import DataError, Problem
-from refers_bench.plugins import Dataset, Task
+from refers_bench.machine import shared_out
+from refers_bench.plugins import Dataset, RealReports, Task
 
-ARCHIVE = "NLMCXR_reports.tgz"
+#: Folders of the unpacked archives.
+REPORTS, IMAGES = "ecgen-radiology", "NLMCXR_png"
 SUFFIXES = {"png": (".png",), "dicom": (".dcm", ".dicom")}
-SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 #: Finding -> MeSH headings that mean it, each with qualifiers of which one must follow (none: any will do).
 MESH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Atelectasis": {"Pulmonary Atelectasis": ()},
@@ -68,86 +66,6 @@ class Params(BaseModel, extra="forbid", frozen=True):
     )
     split_seed: int = Field(default=0, ge=0, description="of the 70/10/20 split; a report is a patient")
     missing: Literal["skip", "refuse"] = Field(default="refuse", description="images that are not there")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """One XML file.
-
-    Attributes:
-        uid: of the report ("CXR1"), which stands for its patient, too.
-        sections: "findings", "impression", "comparison", "indication" -> text, stripped; '' for none.
-        mesh: MeSH terms given by people ("Opacity/lung/base/left").
-        images: ids of its images.
-        path: the file.
-    """
-
-    uid: str
-    sections: Mapping[str, str]
-    mesh: tuple[str, ...]
-    images: tuple[str, ...]
-    path: Path
-
-
-def parsed(xml: bytes, *, path: Path) -> Report:
-    """A report from its XML.
-
-    Raises:
-        DataError: not XML, or no report id.
-    """
-    try:
-        root = ET.fromstring(xml)
-    except ET.ParseError as error:
-        line, column = error.position
-        allowed = "an Open-I report as downloaded"
-        raise DataError(
-            Problem(found=f"not XML ({error})", allowed=allowed, path=path, line=line, column=column + 1)
-        ) from error
-    uid = root.find("uId")
-    if uid is None or not uid.get("id"):
-        raise DataError("no uId", allowed='<uId id="CXR..."/>, as in Open-I reports', path=path)
-    texts = {part.get("Label", ""): "".join(part.itertext()).strip() for part in root.iter("AbstractText")}
-    return Report(
-        uid=str(uid.get("id")),
-        sections={name.lower(): texts.get(name, "") for name in SECTIONS},
-        mesh=tuple((term.text or "").strip() for term in root.findall("./MeSH/major")),
-        images=tuple(image.get("id", "") for image in root.findall("./parentImage")),
-        path=path,
-    )
-
-
-def read_reports(root: Path) -> list[Report]:
-    """All reports below a folder, unpacked, or in the archive of reports; in the order of their numbers.
-
-    Raises:
-        DataError: no report, a malformed one, or an id or image in two of them.
-    """
-    reports = [parsed(path.read_bytes(), path=path) for path in files_below(root, (".xml",))]
-    if not reports and (root / ARCHIVE).is_file():
-        reports = list(_archived(root / ARCHIVE))
-    if not reports:
-        allowed = f"the XML reports of {ARCHIVE}, unpacked or not"
-        raise DataError("no report here", allowed=allowed, path=root)
-    problems, places = [], dict[str, Path]()
-    for report in reports:
-        for name in (report.uid, *report.images):
-            if name in places:
-                found = f"'{name}' is in {places[name]}, too"
-                problems.append(Problem(found=found, allowed="each report and image once", path=report.path))
-            places[name] = report.path
-    refuse(problems)
-    return sorted(reports, key=lambda report: (len(report.uid), report.uid))
-
-
-def _archived(archive: Path) -> Iterator[Report]:
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                stream = tar.extractfile(member) if member.name.endswith(".xml") else None
-                if stream is not None:
-                    yield parsed(stream.read(), path=archive / member.name)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"a damaged archive ({error})", allowed="a whole .tgz", path=archive) from error
 
 
 def image_files(root: Path, *, kind: str) -> dict[str, str]:
@@ -237,8 +155,8 @@ _XML = """<?xml version="1.0" encoding="utf-8"?>
 
 def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Write procedural studies as ``ecgen-radiology/*.xml`` and PNG files; some reports lack a section, or all text."""
-    (root / "ecgen-radiology").mkdir()
-    (root / "NLMCXR_png").mkdir()
+    (root / REPORTS).mkdir()
+    (root / IMAGES).mkdir()
     for study in radiographs.studies(params):
         number = study.number + 1
         rng = np.random.default_rng(identity.seed("openi phantom", params.seed, study.number))
@@ -249,7 +167,7 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
         terms = [_PHANTOM_MESH[item.finding].format(side=item.side) for item in study.lesions] or ["normal"]
         names = [f"CXR{number}_1_IM-{number:04d}-{1001 * (view + 1)}" for view in range(len(study.views))]
         for name, view in zip(names, study.views, strict=True):
-            Image.fromarray(view.pixels_HW).save(root / "NLMCXR_png" / f"{name}.png", compress_level=1)
+            Image.fromarray(view.pixels_HW).save(root / IMAGES / f"{name}.png", compress_level=1)
         xml = _XML.format(
             uid=quoteattr(f"CXR{number}"),
             indication="XXXX-year-old, chest pain.",
@@ -258,7 +176,53 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
             mesh="".join(f"<major>{escape(term)}</major>" for term in terms),
             images="\n".join(f"   <parentImage id={quoteattr(name)}/>" for name in names),
         )
-        (root / "ecgen-radiology" / f"{number}.xml").write_text(xml, encoding="utf-8")
+        (root / REPORTS / f"{number}.xml").write_text(xml, encoding="utf-8")
+
+
+#: Reports that are worth the start of another process: drawing theirs takes some seconds.
+_WORTH = 200
+
+
+def _used(path: Path, params: radiographs.PhantomParams) -> tuple[list[Report], list[Report]]:
+    """All reports at a place, and those that are written; all that have a text and an image where no number is set."""
+    reports = read_reports(path)
+    studies = params.studies if "studies" in params.model_fields_set else None
+    return reports, illustrated(reports, studies=studies, seed=params.seed, path=path)
+
+
+def read_real_reports(path: Path, params: radiographs.PhantomParams) -> dict[str, Any]:
+    """Digest of the reports, and how many studies and images `write_real_reports` writes.
+
+    Raises:
+        DataError: see `read_reports`; more studies than there are reports to use.
+    """
+    reports, used = _used(path, params)
+    images = sum(min(len(report.images), params.views) for report in used)
+    return {"digest": digest(reports), "studies": len(used), "images": images}
+
+
+def write_real_reports(root: Path, params: radiographs.PhantomParams, path: Path) -> None:
+    """Write real reports, word for word, with a procedural radiograph for each image that they name.
+
+    Of a report with more than ``params.views`` images the first ones are written, and named in its file.
+
+    Raises:
+        DataError: as `read_real_reports`.
+    """
+    (root / REPORTS).mkdir()
+    (root / IMAGES).mkdir()
+    shared_out(_write_studies, _used(path, params)[1], root, params, worth=_WORTH)
+
+
+def _write_studies(reports: Sequence[Report], root: Path, params: radiographs.PhantomParams) -> list[int]:
+    """Number of images of each study, written."""
+    for report in reports:
+        xml = with_first_images(report.xml, params.views)
+        (root / REPORTS / report.path.name).write_bytes(xml)
+        drawn = reported.views(params, report.uid, report.mesh)
+        for name, view in zip(report.images[: params.views], drawn, strict=False):
+            Image.fromarray(view.pixels_HW).save(root / IMAGES / f"{name}.png", compress_level=1)
+    return [min(len(report.images), params.views) for report in reports]
 
 
 DATASET = Dataset(
@@ -291,4 +255,7 @@ DATASET = Dataset(
         "3,582 of the 7,467 DICOM files are MONOCHROME1; the PNG files are rendered already",
     ),
     write_layout=write_layout,
+    real_reports=RealReports(
+        root="openi_reports", impl=reported.IMPL, read=read_real_reports, write_layout=write_real_reports
+    ),
 )

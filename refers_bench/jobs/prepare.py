@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
 from refers_bench.machine import cores
 from refers_bench.plan import index_memo
-from refers_bench.plugins import Dataset
+from refers_bench.plugins import Dataset, RealReports
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 from refers_bench.training.progress import ProgressFile
@@ -95,18 +96,41 @@ def phantom_root(dataset: Dataset, spec: Mapping[str, Any], context: JobContext)
     """Folder of the phantoms of a specification, drawn unless they are there.
 
     Raises:
-        UserError: the dataset has no layout to write, or the phantoms are of another implementation.
+        UserError: the dataset has no layout to write, the phantoms are of another implementation, or the data root of
+            their real reports is not set.
+        DataError: the real reports changed since planning, or one cannot be used.
     """
     if dataset.write_layout is None:
         raise UserError(f"dataset '{spec['dataset']}' cannot be written as phantoms")
     settings = dict(spec["phantom"])
     impl = settings.pop("impl", radiographs.IMPL)
-    if impl != radiographs.IMPL:
-        raise UserError(f"the plan was made for phantoms of version {impl}, this is {radiographs.IMPL}: plan again")
+    _same_version(impl, radiographs.IMPL)
     name = identity.key({"dataset": spec["dataset"], "impl": spec["impl"], "phantom": {**settings, "impl": impl}})
     folder = context.cache / "phantoms" / name
-    radiographs.write(folder, radiographs.PhantomParams(**settings), dataset.write_layout)
+    layout, real = dataset.write_layout, dataset.real_reports
+    if real is not None and settings.get("reports"):
+        _same_version(settings.pop("reports_impl"), real.impl)
+        layout = functools.partial(_illustrate, real, settings.pop("reports_digest"), context)
+    radiographs.write(folder, radiographs.PhantomParams(**settings), layout)
     return folder
+
+
+def _same_version(planned: int, impl: int) -> None:
+    if planned != impl:
+        raise UserError(f"the plan was made for phantoms of version {planned}, this is {impl}: plan again")
+
+
+def _illustrate(
+    real: RealReports, planned: str, context: JobContext, stage: Path, params: radiographs.PhantomParams
+) -> None:
+    """Write the planned real reports with procedural radiographs."""
+    path = context.data_root(real.root, folder=False)
+    # Of all reports: fewer than are to be written have changed, too.
+    found = real.read(path, radiographs.PhantomParams(reports=params.reports))["digest"]
+    if found != planned:
+        changed = f"reports changed since planning (digest {found}, planned {planned})"
+        raise DataError(changed, allowed="the planned reports, or a new plan of the manifest", path=path)
+    real.write_layout(stage, params, path)
 
 
 def read_index(dataset: Dataset, spec: Mapping[str, Any], *, root: Path, context: JobContext) -> pd.DataFrame:

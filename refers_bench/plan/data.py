@@ -16,6 +16,7 @@ from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
 DIGEST, METADATA = "refers_bench.data.index:digest", "refers_bench.data.index:metadata_digest"
+RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
 #: Of an index: its digests and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
 
@@ -29,7 +30,8 @@ class PlannedData:
         params: resolved reader parameters.
         impl: of the reader.
         digest: identity of its index; '' when it cannot be had.
-        phantom: parameters of procedural radiographs, or None for a real folder.
+        phantom: parameters of procedural radiographs, with versions, and the digest of the real reports they are drawn
+            for; None for a real folder.
         metadata: identity of its metadata; '' when it has none, or it cannot be had.
         images: rows of the index; what is documented where it cannot be read, 0 when that is unknown.
         unavailable: why it cannot be read here.
@@ -49,11 +51,11 @@ class PlannedData:
 
 @dataclass(frozen=True, kw_only=True)
 class _Unread:
-    """A dataset on disk whose index is still to be read; picklable.
+    """A dataset on disk whose index, or whose real reports, are still to be read; picklable.
 
     Attributes:
-        planned: all that is known without its index.
-        root: its folder.
+        planned: all that is known without; of procedural radiographs for real reports the parameters that are set.
+        root: its folder, or where the reports are.
         lists: data-root name -> folder of lists.
         memo: where what is read is to be remembered; None for nowhere.
     """
@@ -110,7 +112,7 @@ def _known(
     resolved, images = model.model_dump(mode="json"), dataset.documented_images(model)
     planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, images=images)
     if part is not None and part.phantom is not None:
-        return _phantom(planned, dataset, model, part.phantom)
+        return _phantom(planned, dataset, model, part.phantom, roots=roots, cache=cache)
     root, lists = (part and part.root) or dataset_id, dataset.lists(model)
     names = {root: dataset_id, **({lists: lists} if lists else {})}
     for name in names:
@@ -129,9 +131,11 @@ def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
 
 
 def _read(unread: _Unread) -> Answer:
-    """What planning needs of an index, or what is wrong with it."""
+    """What planning needs of an index or of real reports, or what is wrong with them."""
     dataset: plugins.Dataset = plugins.load("dataset", unread.planned.dataset)
     try:
+        if unread.planned.phantom is not None and dataset.real_reports is not None:
+            return _read_reports(unread, dataset.real_reports)
         index = dataset.index(unread.root, dataset.Params(**unread.planned.params), unread.lists)
     except DataError as error:
         return error.problems
@@ -139,20 +143,62 @@ def _read(unread: _Unread) -> Answer:
     return {**digests, "images": len(index)}
 
 
-def _phantom(planned: PlannedData, dataset: plugins.Dataset, model: Any, given: Mapping[str, Any]) -> PlannedData:
-    """Procedural radiographs: their parameters are their identity, nothing needs to be on disk."""
-    phantoms = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
-    impl = plugins.resolve("refers_bench.data.phantoms.radiographs:IMPL")
-    settings = {**phantoms(**given).model_dump(mode="json"), "impl": impl}
+def _phantom(
+    planned: PlannedData,
+    dataset: plugins.Dataset,
+    model: Any,
+    given: Mapping[str, Any],
+    *,
+    roots: Roots,
+    cache: Path | None,
+) -> PlannedData | _Unread:
+    """Procedural radiographs: their parameters are their identity, nothing needs to be on disk but real reports."""
+    params = plugins.resolve(f"{RADIOGRAPHS}:PhantomParams")(**given)
     unavailable = ""
     if dataset.write_layout is None:
         unavailable = f"dataset {planned.dataset} cannot be written as phantoms"
     elif dataset.lists(model):
         unavailable = f"dataset {planned.dataset}: phantoms have no released lists; leave 'lists' out"
-    return replace(
-        planned,
-        phantom=settings,
-        unavailable=unavailable,
-        digest=identity.key({"dataset": planned.dataset, "impl": dataset.impl, "phantom": settings}),
-        images=settings["studies"] * settings["views"],
-    )
+    elif params.reports and (dataset.real_reports is None or params.reports != planned.dataset):
+        unavailable = f"dataset {planned.dataset} cannot be written with the real reports of {params.reports}"
+    elif params.reports:
+        return _reported(planned, dataset, params, roots=roots, cache=cache)
+    return replace(planned, **_identified(planned, params), unavailable=unavailable)
+
+
+def _identified(planned: PlannedData, params: Any, **more: Any) -> dict[str, Any]:
+    """Parameters of procedural radiographs, with their identity and their greatest possible number."""
+    impl = plugins.resolve(f"{RADIOGRAPHS}:IMPL")
+    settings = {**params.model_dump(mode="json"), "impl": impl, **more}
+    return {
+        "phantom": settings,
+        "digest": identity.key({"dataset": planned.dataset, "impl": planned.impl, "phantom": settings}),
+        "images": settings["studies"] * settings["views"],
+    }
+
+
+def _reported(
+    planned: PlannedData, dataset: plugins.Dataset, params: Any, *, roots: Roots, cache: Path | None
+) -> PlannedData | _Unread:
+    """Procedural radiographs for real reports, which must be on disk and are part of the identity."""
+    real = dataset.real_reports
+    assert real is not None
+    # What is not set is left open: how many reports there are is known when they are read.
+    given = params.model_dump(mode="json", exclude_unset=True)
+    planned = replace(planned, phantom=given, roots={real.root: real.root})
+    if reason := roots.why_not(real.root):
+        return replace(planned, unavailable=reason)
+    what = {"impl": [dataset.impl, plugins.resolve(f"{RADIOGRAPHS}:IMPL"), real.impl], "phantom": given}
+    place = roots.paths[real.root]
+    memo, found = index_memo.recall(cache, planned.dataset, what, {real.root: place})
+    if found is not None:
+        return replace(planned, **found)
+    return _Unread(planned=planned, root=place, lists={}, memo=memo)
+
+
+def _read_reports(unread: _Unread, real: plugins.RealReports) -> Answer:
+    """What planning needs of real reports."""
+    params = plugins.resolve(f"{RADIOGRAPHS}:PhantomParams")(**unread.planned.phantom or {})
+    facts = real.read(unread.root, params)
+    own = {"studies": facts["studies"], "reports_impl": real.impl, "reports_digest": facts["digest"]}
+    return {**_identified(unread.planned, params, **own), "images": facts["images"]}

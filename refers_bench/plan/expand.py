@@ -330,7 +330,7 @@ class _Expansion:
             "method": row.name,
             "label": row.part.label or row.plugin.label,
             "dataset": target.dataset,
-            "footnotes": (*self.footnotes(row, synthetic), *self.lacking(images, encoders)),
+            "footnotes": (*self.footnotes(row, data, synthetic), *self.lacking(images, encoders)),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
             "floor": row.plugin.floor,
@@ -364,7 +364,7 @@ class _Expansion:
                 total = gone + self.images[key]
                 yield f"{gone} of {total} images of {self.graph.jobs[key].spec['dataset']} left out as unreadable"
 
-    def footnotes(self, row: _Row, synthetic: bool) -> Iterator[str]:
+    def footnotes(self, row: _Row, target: PlannedData, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
@@ -383,12 +383,14 @@ class _Expansion:
             yield f"{item.name} = {item.value} for this row only"
         if len(row.part.pretrain_seeds) > 1 and row.pretrains:
             yield "each seed has a pre-training of its own"
-        if not row.pretrains:
-            return
-        sources = self.content.sources
-        if len(sources) > 1:
-            yield f"pre-trained on {' and '.join(part.dataset for part in sources)} together"
+        sources = self.content.sources if row.pretrains else ()
         found = {part.dataset: self.data[identity.canonical_json([part.dataset, part.params])] for part in sources}
+        if len(found) > 1:
+            yield f"pre-trained on {' and '.join(found)} together"
         drawn = [name for name, data in found.items() if data.phantom is not None]
         if drawn and not synthetic:
             yield f"pre-trained on procedural radiographs ({', '.join(drawn)})"
+        for name in dict.fromkeys(
+            one.dataset for one in (target, *found.values()) if (one.phantom or {}).get("reports")
+        ):
+            yield f"real reports, procedural radiographs ({name})"

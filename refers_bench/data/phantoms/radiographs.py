@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.files import making, staged_folder
@@ -28,21 +29,37 @@ class PhantomParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0, description="of the whole collection")
-    studies: int = Field(default=300, ge=10, le=500_000)
+    studies: int = Field(default=300, ge=10, le=500_000, description="of real reports all that can be used by default")
     size: int = Field(default=96, ge=32, le=1024, description="side of the images, in pixels")
     views: int = Field(default=3, ge=1, le=4, description="radiographs per study at most")
     prevalence: float = Field(default=0.22, gt=0, lt=1, description="of each finding")
     contrast: float = Field(default=1.0, gt=0, le=3, description="factor on every finding's contrast")
     noise: float = Field(default=0.04, ge=0, le=0.5, description="standard deviation of the noise")
+    # It came later: where reports are written for the radiographs it is in no key.
+    reports: Literal["", "openi"] = Field(
+        default="",
+        description="dataset whose real reports, word for word, the radiographs are drawn for",
+        exclude_if=lambda value: value == "",
+    )
+
+    @model_validator(mode="after")
+    def _states_what_is_drawn(self) -> PhantomParams:
+        if self.reports and self.prevalence != type(self).model_fields["prevalence"].default:
+            raise ValueError("no prevalence where real reports state the findings")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """One finding in a study: its name, side ("left", "right", "both", '') and box (x, y, w, h) in [0, 1]."""
+    """One finding in a study: its name, side ("left", "right", "both", ''), box (x, y, w, h) in [0, 1], and strength.
+
+    The strength is a factor on its contrast.
+    """
 
     finding: str
     side: str
     box: tuple[float, float, float, float]
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +124,18 @@ def _anatomy(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, heart: f
 
 def _draw(lesion: Lesion, x: np.ndarray, y: np.ndarray, *, lateral: bool, contrast: float) -> np.ndarray:
     bx, by, bw, bh = lesion.box
+    contrast = contrast * lesion.strength
     cx, cy = 0.5 + (bx + bw / 2 - 0.5) * (0.3 if lateral else 1), by + bh / 2
-    if lesion.finding == "Effusion":
+    if lesion.finding in ("Effusion", "Diaphragm"):
         return np.asarray(contrast * (np.abs(x - cx) < bw / 2) / (1 + np.exp(-(y - by) * 40)))
     if lesion.finding == "Pneumothorax":
         return -0.8 * contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
-    if lesion.finding == "Interstitial":
-        lungs = _blob(x, y, 0.3, 0.45, 0.17, 0.33) + _blob(x, y, 0.7, 0.45, 0.17, 0.33)
-        return np.asarray(0.5 * contrast * np.sin(x * 70) * np.sin(y * 70) * lungs)
+    if lesion.finding in ("Interstitial", "Aeration"):
+        lungs = sum(_blob(x, y, cx, 0.45, 0.17, 0.33) for side, cx in LUNG_X.items() if lesion.side in (side, "both"))
+        pattern = np.sin(x * 70) * np.sin(y * 70) if lesion.finding == "Interstitial" else -0.5
+        return np.asarray(0.5 * contrast * pattern * lungs)
+    if lesion.finding == "Device":
+        return np.asarray(2 * contrast * np.exp(-(((x - cx) / (bw / 2)) ** 4)) * (np.abs(y - cy) < bh / 2))
     return contrast * _blob(x, y, cx, cy, bw / 2, bh / 2)
 
 
@@ -153,6 +174,32 @@ def _report(rng: np.random.Generator, lesions: tuple[Lesion, ...]) -> str:
     return f"{findings} Impression: {impression}"
 
 
+def drawn(
+    params: PhantomParams, lesions: Sequence[Lesion], rng: np.random.Generator, *, view: str, heart: float
+) -> PhantomView:
+    """One radiograph of a study.
+
+    Args:
+        params: of the collection.
+        lesions: what it shows besides the heart's width.
+        rng: of the study.
+        view: "L" for a lateral one, in which a finding lies at the height it has in the others.
+        heart: width of the heart, 1 for the usual one.
+    """
+    axis = (np.arange(params.size, dtype=np.float32) + 0.5) / params.size
+    x, y = axis[None, :], axis[:, None]
+    zoom, dx, dy = rng.normal(1, 0.05), *rng.normal(0, 0.02, 2)
+    u, v = (x - 0.5 - dx) / zoom + 0.5, (y - 0.5 - dy) / zoom + 0.5
+    image = _anatomy(u, v, rng, heart=heart * rng.normal(1, 0.06), lateral=view == "L")
+    for lesion in lesions:
+        if lesion.finding != "Cardiomegaly":
+            strength = params.contrast * rng.uniform(0.15, 0.3)
+            image = image + _draw(lesion, u, v, lateral=view == "L", contrast=strength)
+    image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
+    pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy))
+
+
 def study(params: PhantomParams, number: int, *, findings: frozenset[str] | None = None) -> PhantomStudy:
     """Study `number` of a collection: a function of the parameters and the number alone.
 
@@ -170,21 +217,10 @@ def study(params: PhantomParams, number: int, *, findings: frozenset[str] | None
     lesions = _lesions(rng, findings)
     report = _report(rng, lesions)
     heart = 1.55 if "Cardiomegaly" in findings else 1.0
-    axis = (np.arange(params.size, dtype=np.float32) + 0.5) / params.size
-    x, y = axis[None, :], axis[:, None]
     views = []
     for index in range(int(rng.integers(1, params.views + 1))):
         view = "L" if index == 1 else str(rng.choice(["PA", "AP"]))
-        zoom, dx, dy = rng.normal(1, 0.05), *rng.normal(0, 0.02, 2)
-        u, v = (x - 0.5 - dx) / zoom + 0.5, (y - 0.5 - dy) / zoom + 0.5
-        image = _anatomy(u, v, rng, heart=heart * rng.normal(1, 0.06), lateral=view == "L")
-        for lesion in lesions:
-            if lesion.finding != "Cardiomegaly":
-                strength = params.contrast * rng.uniform(0.15, 0.3)
-                image = image + _draw(lesion, u, v, lateral=view == "L", contrast=strength)
-        image = image * rng.uniform(0.9, 1.1) + rng.normal(0, params.noise, image.shape).astype(np.float32)
-        pixels_HW = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-        views.append(PhantomView(pixels_HW=pixels_HW, view=view, zoom=float(zoom), dx=float(dx), dy=float(dy)))
+        views.append(drawn(params, lesions, rng, view=view, heart=heart))
     split = "train" if share < 0.7 else "val" if share < 0.8 else "test"
     return PhantomStudy(number=number, patient=patient, split=split, views=tuple(views), lesions=lesions, report=report)
 

@@ -7,24 +7,26 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from refers_bench.data.chexpert import FINDINGS_12, FINDINGS_14
 from refers_bench.data.decode import decode
+from refers_bench.data.openi_reports import ARCHIVE, Report, read_reports
 from refers_bench.data.phantoms.radiographs import PhantomParams, studies
 from refers_bench.data.report_sections import study_text
 from refers_bench.datasets.openi import (
-    ARCHIVE,
     DATASET,
     Params,
-    Report,
     image_files,
     index,
     mesh_labels,
-    read_reports,
+    read_real_reports,
     write_layout,
+    write_real_reports,
 )
 from refers_bench.errors import DataError
 
@@ -238,3 +240,87 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"NLMCXR_reports\.tgz: a damaged archive"):
         read_reports(tmp_path)
+
+
+# --- real reports with procedural radiographs ------------------------------------------------------------------------
+
+REPORTED = PhantomParams(studies=80, size=32, views=2, reports="openi", seed=4)
+
+
+@pytest.fixture(scope="module")
+def reported(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("reported")
+    write_real_reports(root, REPORTED, real_data / "labels" / ARCHIVE)
+    return root
+
+
+def test_real_reports_are_written_word_for_word(reported: Path, real_data: Path) -> None:
+    """The original files, but for images beyond the second; each named image is there, and no other."""
+    named = set()
+    with tarfile.open(real_data / "labels" / ARCHIVE) as archive:
+        paths = sorted((reported / "ecgen-radiology").iterdir())
+        for path in paths:
+            stream = archive.extractfile(f"ecgen-radiology/{path.name}")
+            assert stream is not None
+            original, found = stream.read(), path.read_bytes()
+            images = ElementTree.fromstring(original).findall("parentImage")
+            assert found == original or len(images) > 2
+            one, other = (ElementTree.fromstring(xml) for xml in (original, found))
+            for tree in (one, other):
+                for image in tree.findall("parentImage")[2:]:
+                    tree.remove(image)
+            texts = [[text.strip() for text in tree.itertext() if text.strip()] for tree in (one, other)]
+            assert texts[0] == texts[1]
+            named |= {image.attrib["id"] for image in images[:2]}
+    assert len(paths) == REPORTED.studies
+    assert {path.stem for path in (reported / "NLMCXR_png").iterdir()} == named
+
+
+def test_the_index_has_the_texts_of_the_xml(reported: Path) -> None:
+    """As another parse of the files gives them: findings, then impression."""
+    frame = index(reported, Params(deidentified="keep"), {})
+    assert frame["study_id"].nunique() == REPORTED.studies
+    for path in (reported / "ecgen-radiology").iterdir():
+        tree = ElementTree.parse(path)
+        sections = {one.attrib["Label"]: one.text or "" for one in tree.iter("AbstractText")}
+        text = " ".join(f"{sections['FINDINGS']} {sections['IMPRESSION']}".split())
+        uid = tree.find("uId")
+        assert uid is not None
+        rows = frame[frame["study_id"] == uid.attrib["id"]]
+        assert set(rows["report"]) == {text}
+        assert len(rows) == min(2, len(tree.findall("parentImage"))) and rows["split"].nunique() == 1
+        normal = "normal" in {term.text for term in tree.iter("major")}
+        assert (rows["mesh14:No Finding"] == int(normal)).sum() == (
+            0 if rows["mesh14:No Finding"].isna().all() else len(rows)
+        )
+    assert frame.groupby("patient_id")["split"].nunique().max() == 1
+
+
+def test_what_planning_reads_of_real_reports(reported: Path, real_data: Path) -> None:
+    archive = real_data / "labels" / ARCHIVE
+    facts = read_real_reports(archive, REPORTED)
+    assert facts["studies"] == REPORTED.studies
+    assert facts["images"] == len(list((reported / "NLMCXR_png").iterdir()))
+    every = read_real_reports(archive, PhantomParams(reports="openi", views=4))
+    assert (every["studies"], every["images"], every["digest"]) == (3_826, 7_429, facts["digest"])
+
+
+@pytest.mark.slow
+def test_a_linear_classifier_learns_what_the_reports_state_but_not_all_of_it(real_data: Path, tmp_path: Path) -> None:
+    """From 64 x 64 pixels of frontal radiographs: there is something to learn, and something to be better at."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    params = PhantomParams(studies=3_826, size=64, views=1, reports="openi", contrast=2.0, noise=0.02)
+    write_real_reports(tmp_path, params, real_data / "labels" / ARCHIVE)
+    frame = index(tmp_path, Params(), {}).dropna(subset=["mesh12:Cardiomegaly"])
+    pixels = np.stack([decode(tmp_path / path).ravel() / 255.0 for path in frame["path"]])
+    train, test = (frame["split"] == "train").to_numpy(), (frame["split"] == "test").to_numpy()
+    for name, least in {"Cardiomegaly": 0.85, "Pleural Effusion": 0.85, "Lung Opacity": 0.8}.items():
+        labels = frame[f"mesh12:{name}"].astype(int).to_numpy()
+        model = make_pipeline(StandardScaler(), PCA(100, random_state=0), LogisticRegression(C=0.01, max_iter=500))
+        model.fit(pixels[train], labels[train])
+        assert least < roc_auc_score(labels[test], model.decision_function(pixels[test])) < 0.99, name
