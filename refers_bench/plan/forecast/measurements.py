@@ -127,12 +127,11 @@ def _of_record(record: Mapping[str, Any]) -> Cost | None:
         if not images or not facts.get("decoded", True):
             return None
         return Cost(step_s=wall / images, evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
-    if spec["kind"] == "features":
-        if not facts["images"] or not facts.get("computed", True):
-            return None
-        return Cost(step_s=wall / facts["images"], evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
-    if spec["kind"] in UNSTEPPED:
+    if spec["kind"] in UNSTEPPED or "metadata" in spec:
         return Cost(step_s=0.0, evaluation_s=0.0, fixed_s=wall, peak_bytes=peak)
+    if spec["kind"] == "features":
+        images = facts["shape"][0]
+        return Cost(step_s=wall / images, evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak) if facts["computed"] else None
     steps, train_s = facts["steps"], float(facts.get("train_s", 0))
     if not train_s and facts.get("images_per_s"):  # a record of an earlier version
         train_s = steps * radiographs(spec) / facts["images_per_s"]
