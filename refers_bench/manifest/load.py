@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from refers_bench import plugins
 from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import checks, protocols, schema_errors
 from refers_bench.manifest.part import NAME
@@ -95,13 +96,26 @@ def _constants(
         # Of a wrong type or range, or that do not fit together: for the protocol, and for each row.
         targets = content.get("targets")
         ids = [item.get("dataset") for item in (targets if isinstance(targets, list) else []) if isinstance(item, dict)]
-        for extra in [(), *filter(None, own.values())]:
+        rows = [(own[method.name or method.id], _of_encoder(method)) for _, method in methods]
+        for extra, encoder in [((), {}), *(row for row in rows if row[0])]:
             for dataset in dict.fromkeys(["", *(name for name in ids if isinstance(name, str))]):
                 try:
-                    protocols.resolve(protocol.preset, [*overrides, *extra], dataset=dataset)
+                    protocols.resolve(protocol.preset, [*overrides, *extra], dataset=dataset, method=encoder)
                 except UserError as error:
                     problems.extend(error.problems)
     return overrides, own
+
+
+def _of_encoder(part: MethodPart) -> dict[str, protocols.Value]:
+    """Constants that travel with a row's encoder; none where its parameters are wrong, which is said elsewhere."""
+    if part.id not in plugins.names("method"):
+        return {}
+    method: plugins.Method = plugins.load("method", part.id)
+    try:
+        sheet = method.sheet(method.Params(**part.params))
+    except ValidationError:
+        return {}
+    return {name: protocols.Value(value=value, origin=source) for name, (value, source) in sheet.items()}
 
 
 def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place | None = None) -> Document:
