@@ -23,7 +23,7 @@ from refers_bench.store.leases import RENEW_S, Leases
 from refers_bench.store.results import ResultStore
 
 #: Order in which ready jobs start: what others wait for comes first.
-RANK = {"prepare": 0, "discover": 1, "pretrain": 2, "features": 3, "heads": 4}
+RANK = {"prepare": 0, "discover": 1, "pretrain": 2, "features": 3, "heads": 4, "finetune": 5}
 TICK_S = 0.25
 #: Seconds between two checks of jobs that another coordinator runs.
 ELSEWHERE_S = 1.0

@@ -205,8 +205,7 @@ def _direction(design: Design, gradient: Tensor, weight_Mn: Tensor, reg_P: Tenso
         if left < 0.9 * len(going):
             state = (active, step, residual, direction, square_M1, root32, identity, weight_Mn)
             active, step, residual, direction, square_M1, root32, identity, weight_Mn = (part[going] for part in state)
-    whole: Tensor = found.double() * root * length_M1
-    return whole
+    return torch.mul(found.double() * root, length_M1)
 
 
 def _step_length(
