@@ -85,15 +85,15 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
 
 @command.command("fingerprint")
 @click.argument("file", type=FILE_OR_FOLDER)
-@click.option("--layout", default="", help="Data sheet of FILE, such as dinov2 or rad_dino.")
-@click.option("--variant", default="", help="Size of the layout's network.")
-@click.option("--architecture", default="", help="timm's name of the network instead of a layout.")
+@click.option("--layout", help="Data sheet of FILE, such as dinov2 or rad_dino.")
+@click.option("--variant", help="Size of the layout's network.")
+@click.option("--architecture", help="timm's name of the network instead of a layout.")
 @click.option("--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="Of timm's network (repeatable).")
 @click.option("--image-size", type=click.IntRange(min=0), default=0, help="Side of the input; 0 for the sheet's.")
-@click.option("--positions", default="", help="Rule by which positions are resized; the sheet's by default.")
-@click.option("--expect", default="", help="A fingerprint that these features must have.")
+@click.option("--positions", help="Rule by which positions are resized; the sheet's by default.")
+@click.option("--expect", help="A fingerprint that these features must have.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def fingerprint(file: Path, expect: str, as_json: bool, arguments: Sequence[str], **given: Any) -> int:
+def fingerprint(file: Path, expect: str | None, as_json: bool, arguments: Sequence[str], **given: Any) -> int:
     """Print reference features of the encoder in FILE on three procedural images, and their fingerprint.
 
     The fingerprint is that of what fine-tuning reads. It changes with the weights, the architecture, the image size,

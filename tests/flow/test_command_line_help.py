@@ -64,7 +64,8 @@ COMMANDS = {
     "data COMMAND [ARGS]...": [],
     "data list": ["--cards"],
     "data prepare DATASET": [
-        PARAM, SIZE, f"--workers INTEGER RANGE  [default: {CORES}; x>=0]",
+        PARAM, SIZE, "--interpolation [bilinear|bicubic]  [default: bilinear]",
+        "--fit [stretch|crop]  [default: stretch]", f"--workers INTEGER RANGE  [default: {CORES}; x>=0]",
         "--allow-missing INTEGER RANGE  [default: 0; x>=0]",
     ],
     "data verify DATASET": [
@@ -86,6 +87,10 @@ COMMANDS = {
     "weights COMMAND [ARGS]...": [],
     "weights convert FILE OUT": WEIGHTS,
     "weights export MANIFEST ROW OUT": WEIGHTS,
+    "weights fingerprint FILE": [
+        "--layout TEXT", "--variant TEXT", "--architecture TEXT", "--argument NAME=VALUE",
+        "--image-size INTEGER RANGE  [default: 0; x>=0]", "--positions TEXT", "--expect TEXT", "--json",
+    ],
     "weights inspect FILE": ["--preset TEXT  [default: official_code]", "--depth [18|50|101]", "--json"],
     "doctor": ["--no-torch"],
     "completion {bash|zsh|fish}": [],
