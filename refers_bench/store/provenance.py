@@ -15,16 +15,8 @@ from typing import Any
 import refers_bench
 
 PACKAGES = (
-    "numpy",
-    "pandas",
-    "pillow",
-    "pyarrow",
-    "safetensors",
-    "scipy",
-    "timm",
-    "tokenizers",
-    "torch",
-    "transformers",
+    *("numpy", "pandas", "pillow", "pyarrow", "safetensors"),
+    *("scipy", "timm", "tokenizers", "torch", "transformers"),
 )
 
 

@@ -22,13 +22,8 @@ from refers_bench.files import sha256_of
 from refers_bench.identity import dotted
 
 #: How the predictions of a cell that both sides have compare.
-IDENTICAL, EQUAL, DIFFER, OTHER_IMAGES, NONE = (
-    "same bytes",
-    "same scores",
-    "differ",
-    "other images or classes",
-    "not kept",
-)
+IDENTICAL, EQUAL, DIFFER = "same bytes", "same scores", "differ"
+OTHER_IMAGES, NONE = "other images or classes", "not kept"
 #: Cells with one of these are the same.
 SAME_PREDICTIONS = (IDENTICAL, EQUAL, NONE)
 

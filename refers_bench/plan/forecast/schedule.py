@@ -37,17 +37,12 @@ class Schedule:
         return max(self.critical_s, (self.total_s - self.apart_s) / self.slots, self.apart_s)
 
 
-def in_order(seconds: Mapping[str, float], needs: Needs) -> list[str]:
-    """Jobs, each after those it needs; needed ones that are not among them are done.
+def chains(seconds: Mapping[str, float], needs: Needs) -> dict[str, float]:
+    """Job -> seconds of the longest chain that begins with it: it, and those that wait for it.
 
     Raises:
         ValueError: jobs need each other.
     """
-    return _in_order(*_graph(seconds, needs))
-
-
-def chains(seconds: Mapping[str, float], needs: Needs) -> dict[str, float]:
-    """Job -> seconds of the longest chain that begins with it: it, and those that wait for it."""
     return _chains(seconds, *_graph(seconds, needs))
 
 
@@ -63,6 +58,7 @@ def _graph(seconds: Mapping[str, float], needs: Needs) -> tuple[dict[str, int], 
 
 
 def _in_order(waits: Mapping[str, int], children: Mapping[str, list[str]]) -> list[str]:
+    """Jobs, each after those it needs; needed ones that are not among them are done."""
     left = dict(waits)
     found = [job for job, count in left.items() if not count]
     for job in found:  # which grows meanwhile

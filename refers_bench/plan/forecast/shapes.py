@@ -10,17 +10,8 @@ from refers_bench.plan.lock import Job
 
 #: Of a training section: what changes the cost of an update. Rates, schedules and numbers of steps do not.
 TRAINING = (
-    "batch_size",
-    "precision",
-    "accumulate",
-    "optimizer",
-    "lookahead_steps",
-    "clip_norm",
-    "processes",
-    "text_tokens",
-    "vocabulary",
-    "text_encoder",
-    "decoder",
+    *("batch_size", "precision", "accumulate", "optimizer", "lookahead_steps", "clip_norm", "processes"),
+    *("text_tokens", "vocabulary", "text_encoder", "decoder"),
 )
 #: Of a network section: what changes weights at the start, and nothing else.
 INITIAL = ("init", "init_path_name")
