@@ -113,7 +113,7 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
         transform_s=pixels * transform_s / (1 if device.kind == "cuda" else device.threads),
         fixed_s=FIXED_S[kind] + 4 * weights / WRITES,
         peak_bytes=int(base + 4 * weights * _copies(model.section) + model.activation_bytes()),
-        checkpoint_bytes=4 * model.encoder.parameters if kind == "pretrain" else 0,
+        checkpoint_bytes=checkpoint_bytes(spec),
     )
 
 
@@ -148,6 +148,11 @@ def radiographs(spec: Mapping[str, Any]) -> int:
         return batch_size(spec)
     method, params = method_of(spec)
     return batch_size(spec) * (method.crops(params) or method.views(params))
+
+
+def checkpoint_bytes(spec: Mapping[str, Any]) -> int:
+    """Bytes of what a job publishes of its network: the encoder of a pre-training, in float32."""
+    return 4 * _Training(spec).encoder.parameters if spec["kind"] == "pretrain" else 0
 
 
 def encoder_flops(spec: Mapping[str, Any]) -> float:
