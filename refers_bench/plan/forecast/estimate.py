@@ -1,7 +1,5 @@
 """Forecasts what the jobs of a plan that are still to run take: time, memory, disk, with the source of each figure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +23,7 @@ IMAGES_A_PROCESS = 256
 #: Bytes of a prediction once compressed.
 PREDICTION_BYTES = 12
 #: Kind of job -> what its result takes room on the disk for.
-HELD = {"prepare": "pixels", "pretrain": "checkpoints", "finetune": "predictions", "discover": "visual words"}
+HELD = {"prepare": "prepared images", "pretrain": "checkpoints", "finetune": "predictions", "discover": "visual words"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -252,7 +252,7 @@ def test_bytes_of_all_results_by_what_they_hold(plan_of: PlanOf, tmp_path: Path)
     encoders = [modelled(job.spec, device).checkpoint_bytes for job in plan.jobs if job.kind == "pretrain"]
     assert kinds["prepare"] == 1 and encoders and min(encoders) > 4 * 2 * (4 * 32**2 + 2 * 32 * 64)
     assert disk_bytes(plan, Splits(plan, store)) == {
-        "pixels": 60 * 36 * 36,
+        "prepared images": 60 * 36 * 36,
         "checkpoints": sum(encoders),
         "predictions": (6 + 12) * classes * 12,
     }
