@@ -1,15 +1,11 @@
 """Counts the slots of an executor elsewhere, and asks whether queued jobs are to be cancelled."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Slot
-    from refers_bench.plan.lock import Plan
+from refers_bench.execution.engine import Slot
+from refers_bench.plan.lock import Plan
 
 #: Slots that a cluster counts as where nothing is known of it: the order of jobs and forecasts go by them.
 ASSUMED = 8
@@ -24,8 +20,6 @@ def slots_elsewhere(plan: Plan, executor: str, device: str, slots: int | None) -
         device: "auto", "cpu" or "cuda".
         slots: how many are asked for: they are another machine's own.
     """
-    from refers_bench.execution.engine import Slot
-
     if slots is not None:
         raise click.UsageError(f"--slots: of this machine only; the executor {executor} has places of its own")
     count = (plan.execution.get(executor) or {}).get("throttle") or ASSUMED

@@ -1,7 +1,5 @@
 """Shows a forecast, for people and for programs."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Shows the jobs of a manifest by state, what is shared, what they will take, and why a cell is stale."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

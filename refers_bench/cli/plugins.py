@@ -1,7 +1,5 @@
 """List plug-ins, and check them by the contract tests of their kind."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

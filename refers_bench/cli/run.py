@@ -1,12 +1,10 @@
 """Runs a manifest: what is missing or failed, then tables and report."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,12 +13,10 @@ from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
 from refers_bench.cli.planning import planned, run_options, selected, show_counts
 from refers_bench.cli.settings import Settings
 from refers_bench.cli.slots import slots_here
+from refers_bench.execution.engine import Outcome
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import state_of, states
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Outcome
 
 #: Exit codes.
 INCOMPLETE, FAILED = 3, 4

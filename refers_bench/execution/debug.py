@@ -5,8 +5,6 @@ that ends its process ends the run, no time limit is enforced, and a request to 
 the debugger with ``quit`` interrupts the run, as Ctrl-C does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Makes the engine of a name from what manifest and user config file say about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, cast
 

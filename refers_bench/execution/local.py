@@ -1,7 +1,5 @@
 """Runs jobs on this machine: one worker process a slot, isolated, with a time limit."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import contextlib
 import multiprocessing

@@ -3,8 +3,6 @@
 Each file of events has one writer; a line is an event: ``{"time": seconds since 1970, "what": ..., ...}``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time

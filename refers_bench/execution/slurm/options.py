@@ -1,7 +1,5 @@
 """Translates what manifest and site say about Slurm into the resources that an array task asks for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
