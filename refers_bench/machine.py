@@ -4,8 +4,6 @@ Processes are started afresh, with an interpreter of their own: the caller may h
 a guarded main module, which `concurrent.futures` and joblib would run again or refuse; a killed process loses one part.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib

@@ -1,7 +1,5 @@
 """Gathers what goes into an archive of one manifest's results, and checks an archive that is read back."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

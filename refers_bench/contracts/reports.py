@@ -4,8 +4,6 @@ A report that has nothing to say about the results of these tests is given other
 module that imports these tests.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re

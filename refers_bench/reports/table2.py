@@ -3,8 +3,6 @@
 Source: Zhou et al., Nature Machine Intelligence 2022, Table 2.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from refers_bench.plugins import Report

@@ -1,7 +1,5 @@
 """Collects the circumstances of a computation, which are recorded beside its result and never part of its key."""
 
-from __future__ import annotations
-
 import functools
 import importlib.metadata
 import os

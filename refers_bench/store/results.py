@@ -1,7 +1,5 @@
 """Keeps results, one folder for each job that is done, and records of jobs that failed."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

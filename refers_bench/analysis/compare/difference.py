@@ -1,7 +1,5 @@
 """Finds what differs between two sets of results: cells, mean and class AUCs, predictions, settings."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3; notes on the 
 ``results/published/README.md``.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

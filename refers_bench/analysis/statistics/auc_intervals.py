@@ -18,8 +18,6 @@ with the prevalences of VinBigData and NIH, on 100 to 3,000 images, or patients:
 were chosen on these same settings, so the measurement does not validate them independently.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Planning counts by formulas, checked against `torch.utils.flop_counter` in the t
 would have to import torch and build every network, and the objectives of most methods read values, which it has not.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Schedules jobs on a number of slots; the longest chain of waiting jobs goes first."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

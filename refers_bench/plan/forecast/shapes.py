@@ -1,7 +1,5 @@
 """Groups jobs that cost alike, by what decides how long an update takes and how much memory it needs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
