@@ -77,8 +77,10 @@ def begun(
     for other in others:
         other.start()
 
+    def done() -> int:
+        return sum(len(parts[place]) for place in tuple(found))
+
     def values() -> list[T]:
-        done = lambda: sum(len(parts[place]) for place in tuple(found))
         try:
             for place in _taken(left):
                 found[place] = function(parts[place], *arguments)

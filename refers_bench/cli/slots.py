@@ -26,8 +26,7 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
         if together > len(gpus):
             raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
         groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
-        places = [Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for group in groups] * per_gpu
-        return places[:slots]
+        return [Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for group in groups * per_gpu][:slots]
     count = slots or plan.execution["cpu_slots"] or max(1, machine.cores() // 2)
     return [Slot(device="cpu")] * count
 

@@ -174,9 +174,11 @@ def verify(path: Path, *, into: Path | None = None) -> dict[str, str]:
 
 def _consume(stream: IO[bytes], size: int, target: Path | None) -> str:
     """SHA-256 of a member, written to `target` when there is one."""
-    if target is None:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
     hashing = _Hashing(stream)
+    if target is None:
+        while hashing.read(_BLOCK):
+            pass
+        return hashing.digest.hexdigest()
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(target.parent).free:
