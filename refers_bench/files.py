@@ -1,7 +1,5 @@
 """Publishes files and folders whole or not at all, even when the process is killed."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

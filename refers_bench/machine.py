@@ -4,8 +4,6 @@ Processes are started afresh, with an interpreter of their own: the caller may h
 a guarded main module, which `concurrent.futures` and joblib would run again or refuse; a killed process loses one part.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib
@@ -19,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+#: Seconds between two reports of how far other processes are, once this one has nothing left to do.
+TOLD_S = 0.5
 #: What reading the answer of a process that failed raises, or asking one that is gone.
 _NO_ANSWER = (OSError, EOFError, IndexError, pickle.UnpicklingError, ValueError)
 
@@ -51,7 +51,8 @@ def begun(
         worth: minimum number of items for each further process, whose start takes some tenths of a second.
         pieces: parts for each process; a process that is done with one takes the next, so that none waits for long.
         processes: at most, this one included; None for one per core.
-        told: called here, after each part that this process works on, with the number of items that are done.
+        told: called here, after each part that this process works on and then twice a second until the others are done,
+            with the number of items that are done.
 
     Returns:
         A function that takes part in the rest of the work, waits for the other processes, and returns the values of all
@@ -76,11 +77,18 @@ def begun(
     for other in others:
         other.start()
 
+    def done() -> int:
+        return sum(len(parts[place]) for place in tuple(found))
+
     def values() -> list[T]:
         try:
             for place in _taken(left):
                 found[place] = function(parts[place], *arguments)
-                told(sum(len(parts[one]) for one in tuple(found)))
+                told(done())
+            for other in others:
+                while other.is_alive():
+                    other.join(TOLD_S)
+                    told(done())
         finally:
             left.clear()  # after an error here, no process begins another part
             for other in others:

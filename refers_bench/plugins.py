@@ -15,6 +15,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -327,8 +328,9 @@ def kind_of(path: Path) -> str:
     """The kind of plug-in that a file defines ("" for none), by the value that it assigns to; it is not imported."""
     try:
         body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError) as error:
-        raise UserError(f"this is not Python: {error}", path=path) from error
+    except (SyntaxError, ValueError):  # `load` says so; until then no other plug-in is hidden by a broken one
+        found = re.search(rb"^(METHOD|DATASET|REPORT)\b\s*[:=]", path.read_bytes(), re.MULTILINE)
+        return next((kind for kind, (_, value) in KINDS.items() if found and value.encode() == found[1]), "")
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
     assigned = {target.id for target in targets if isinstance(target, ast.Name)}
@@ -360,8 +362,10 @@ def _from_file(path: Path) -> ModuleType:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(sys.modules[name])
-        except BaseException:
+        except BaseException as error:
             del sys.modules[name]
+            if isinstance(error, SyntaxError):
+                raise UserError(f"this is not Python: {error}", path=path) from error
             raise
     return sys.modules[name]
 

@@ -1,7 +1,5 @@
 """Gathers what goes into an archive of one manifest's results, and checks an archive that is read back."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil
@@ -81,15 +79,8 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
         UserError: image or patient ids are absolute paths: they decide results and cannot be replaced.
     """
     folder = results.store.parent
-    scrub = Scrubber(
-        {
-            **roots_of(results.records.values()),
-            "results": str(folder),
-            "cache": str(cache),
-            "python": sys.prefix,
-            "home": str(Path.home()),
-        }
-    )
+    folders = {"results": str(folder), "cache": str(cache), "python": sys.prefix, "home": str(Path.home())}
+    scrub = Scrubber({**roots_of(results.records.values()), **folders})
     contents = Contents()
     lock = folder / results.name / LOCK
     contents.members[f"{RESULTS}/{results.name}/{LOCK}"] = _scrubbed(lock, scrub)

@@ -1,7 +1,5 @@
 """Gathers where each method looked: the cells that were explained, how far boxes overlap, and what is to be shown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Computes how mean and class AUCs of all rows and label ratios of one task vary together over its test images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -6,8 +6,6 @@ all are known, else images. A method's several seeds enter as their mean. What w
 since it depends on the stored predictions alone.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

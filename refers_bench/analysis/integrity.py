@@ -3,8 +3,6 @@
 Facts about files, never a judgement: equal scores may have an innocent reason, which files cannot tell.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace

@@ -1,7 +1,5 @@
 """The command line: finds the command that was asked for and turns errors into messages and exit codes."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import sys

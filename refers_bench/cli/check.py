@@ -1,7 +1,5 @@
 """Compares results with a stored baseline, for CI."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

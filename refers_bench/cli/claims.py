@@ -1,7 +1,5 @@
 """Evaluates the paper's statements on published, released and reproduced figures."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

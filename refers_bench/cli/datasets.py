@@ -1,7 +1,5 @@
 """Lists the datasets."""
 
-from __future__ import annotations
-
 import click
 
 from refers_bench import plugins

@@ -1,7 +1,5 @@
 """Shows what this machine can run: packages, devices, folders, data roots."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

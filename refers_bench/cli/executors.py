@@ -1,37 +1,25 @@
-"""Finds the slots of an executor, and asks whether queued jobs are to be cancelled."""
-
-from __future__ import annotations
+"""Counts the slots of an executor elsewhere, and asks whether queued jobs are to be cancelled."""
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from refers_bench.cli.slots import slots_here
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Slot
-    from refers_bench.plan.lock import Plan
+from refers_bench.execution.engine import Slot
+from refers_bench.plan.lock import Plan
 
 #: Slots that a cluster counts as where nothing is known of it: the order of jobs and forecasts go by them.
 ASSUMED = 8
-#: Executors that run jobs on this machine.
-HERE = ("local", "debug")
 
 
-def slots_of(plan: Plan, executor: str, device: str, slots: int | None) -> list[Slot]:
-    """The slots of this machine for executors that run jobs here; for another one those it counts as.
+def slots_elsewhere(plan: Plan, executor: str, device: str, slots: int | None) -> list[Slot]:
+    """The slots that an executor counts as which does not run jobs in those of this machine.
 
     Args:
-        plan: says how jobs share GPUs.
+        plan: says how many jobs the executor runs at a time.
         executor: name of the engine.
         device: "auto", "cpu" or "cuda".
-        slots: how many are asked for; None for all there are.
+        slots: how many are asked for: they are another machine's own.
     """
-    from refers_bench.execution.engine import Slot
-
-    if executor in HERE:
-        return slots_here(plan, device, slots)[: 1 if executor == "debug" else None]
     if slots is not None:
         raise click.UsageError(f"--slots: of this machine only; the executor {executor} has places of its own")
     count = (plan.execution.get(executor) or {}).get("throttle") or ASSUMED

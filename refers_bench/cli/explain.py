@@ -1,10 +1,8 @@
 """Shows where the networks of finished cells look, and how far that meets annotated boxes."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,15 +12,13 @@ from refers_bench.cli.planning import job_roots, name_of, run_options
 from refers_bench.cli.settings import Settings
 from refers_bench.cli.slots import slots_here
 from refers_bench.errors import UserError
+from refers_bench.execution.engine import Outcome
 from refers_bench.plan import explanation, lock
 from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.plan.states import state_of
 from refers_bench.store import explanations
 from refers_bench.store.explanations import Explained
 from refers_bench.store.results import ResultStore
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Outcome
 
 FAILED, INCOMPLETE = 4, 3
 CELL = "Finished cells by name, such as 'refers.nih_chestxray14.findings.100%.s0' (repeatable; * for any part)."

@@ -1,7 +1,5 @@
 """Shows a forecast, for people and for programs."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.plan.forecast.estimate import START_S, Forecast, Group, JobForecast, grouped
+from refers_bench.plan.forecast.estimate import HELD, START_S, Forecast, Group, JobForecast, grouped
 from refers_bench.plan.forecast.savings import Saving
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.order import rows
@@ -198,8 +196,7 @@ def _memory(plan: Plan, forecast: Forecast) -> str:
 
 
 def _disk(forecast: Forecast, results: Path) -> str:
-    names = {"prepare": "pixels", "pretrain": "checkpoints", "finetune": "predictions", "frozen": "predictions"}
-    parts = [f"{names.get(one.name, one.name)} {size(one.disk_bytes)}" for one in by_kind(forecast) if one.disk_bytes]
+    parts = [f"{HELD.get(one.name, one.name)} {size(one.disk_bytes)}" for one in by_kind(forecast) if one.disk_bytes]
     place = next(folder for folder in (results, *results.parents) if folder.exists())
     return f"{', '.join(parts) or 'next to nothing'}; {size(shutil.disk_usage(place).free)} free"
 

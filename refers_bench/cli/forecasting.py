@@ -1,12 +1,10 @@
 """Makes forecasts for commands: measured where possible, probed where asked, modelled elsewhere."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,6 +14,7 @@ from refers_bench.cli.planning import run_options
 from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 from refers_bench.cli.slots import device_of, gpus_together, slots_here
+from refers_bench.execution import engine
 from refers_bench.plan import order
 from refers_bench.plan.forecast import estimate, measurements
 from refers_bench.plan.forecast.devices import Device
@@ -26,9 +25,6 @@ from refers_bench.plan.forecast.splits import Splits
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import states
 from refers_bench.render.duration import duration
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Settings as RunSettings
 
 #: Seconds that a probe may take: more would mean that something hangs.
 PROBE_LIMIT_S = 1800.0
@@ -118,7 +114,7 @@ def _probed(
     settings: Settings, plan: Plan, wanted: Probes, device: Device, *, places: Sequence[Any], threads: int
 ) -> dict[str, str]:
     """Run probes in workers like those of a run; job -> why its probe failed."""
-    from refers_bench.execution import engine, probing
+    from refers_bench.execution import probing
 
     if not wanted.jobs:
         return {}
@@ -131,7 +127,7 @@ def _probed(
 
 
 def running_order(
-    settings: Settings, plan: Plan, jobs: Sequence[Job], how: RunSettings, *, budget: str | None, fixed: bool = True
+    settings: Settings, plan: Plan, jobs: Sequence[Job], how: engine.Settings, *, budget: str | None, fixed: bool = True
 ) -> dict[str, Any]:
     """Changes to the settings of a run: in which order it takes its jobs, and when it stops.
 

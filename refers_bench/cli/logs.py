@@ -1,7 +1,5 @@
 """Shows what a job printed, while it runs and after."""
 
-from __future__ import annotations
-
 import time
 
 import click

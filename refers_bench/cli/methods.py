@@ -1,7 +1,5 @@
 """Lists the pre-training methods."""
 
-from __future__ import annotations
-
 import json
 
 import click

@@ -1,7 +1,5 @@
 """Shows the jobs of a manifest by state, what is shared, what they will take, and why a cell is stale."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,6 +11,8 @@ from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
 from refers_bench.cli.planning import planned, selected, show_counts
 from refers_bench.cli.settings import Settings
 from refers_bench.plan import left_out, lock, states
+from refers_bench.plan.forecast.estimate import disk_bytes
+from refers_bench.plan.forecast.splits import Splits
 
 #: Options of a forecast whose names differ from their variables.
 OPTIONS = {"other": "--on", "no_probe": "--no-probe", "probe_again": "--probe-again", "as_json": "--json"}
@@ -77,7 +77,7 @@ def command(
             click.echo(f"{job.name}: {gone} images left out as unreadable; {again}")
     for name, count in states.shared(plan, settings.results).items():
         click.echo(f"shared with {name}: {count} jobs")
-    need = states.disk_bytes(plan)
+    need = disk_bytes(plan, Splits(plan, store))
     click.echo("disk: " + ", ".join(f"{what} {size / 2**20:.1f} MiB" for what, size in need.items()))
     if not no_write:
         click.echo(f"plan: {lock.write(plan, settings.results)}")

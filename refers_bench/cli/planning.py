@@ -1,22 +1,17 @@
 """Leads from a manifest to its plan, and from a plan to the jobs that are wanted and their states."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError, nearest
+from refers_bench.execution import engine
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import STATES
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Settings as RunOptions
-    from refers_bench.execution.engine import Slot
 
 #: Kinds of jobs without a network.
 WITHOUT_NETWORK = ("prepare", "localise")
@@ -50,7 +45,9 @@ def job_roots(settings: Settings, plan: Plan) -> dict[str, str]:
     return paths | {known: paths[name] for name, known in plan.roots.items() if name in paths}
 
 
-def run_options(settings: Settings, plan: Plan, todo: Iterable[Job], slots: Sequence[Slot], **how: Any) -> RunOptions:
+def run_options(
+    settings: Settings, plan: Plan, todo: Iterable[Job], slots: Sequence[engine.Slot], **how: Any
+) -> engine.Settings:
     """How jobs run: as the plan says, but for `how`.
 
     Args:
@@ -60,8 +57,6 @@ def run_options(settings: Settings, plan: Plan, todo: Iterable[Job], slots: Sequ
         slots: of this machine.
         how: further fields of the options, or other values than the plan's.
     """
-    from refers_bench.execution import engine
-
     networks = any(job.kind not in WITHOUT_NETWORK for job in todo)
     planned = {
         "threads": plan.execution["threads"],

@@ -1,7 +1,5 @@
 """List plug-ins, and check them by the contract tests of their kind."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess
@@ -51,6 +49,8 @@ def check(what: str) -> None:
     if not found:
         allowed = "a file with METHOD, DATASET or REPORT, a package with entry points, or a name of 'plugins list'"
         raise UserError(f"'{what}' holds no plug-in", allowed=allowed)
+    for kind, name in found:
+        plugins.load(kind, name)  # what cannot be read is reported here, not by a test
     click.echo(f"checking {', '.join(f'{kind} {name}' for kind, name in found)}", err=True)
     folder = Path(checked.__file__).parent
     files = [str(folder / f"{module}.py") for kind in dict(found) for module in CONTRACTS[kind]]

@@ -1,7 +1,5 @@
 """Reports how far something is that takes more than a second."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

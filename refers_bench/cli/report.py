@@ -1,7 +1,5 @@
 """Writes tables and figures from stored predictions."""
 
-from __future__ import annotations
-
 import time
 import webbrowser
 from pathlib import Path

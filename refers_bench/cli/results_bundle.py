@@ -1,7 +1,5 @@
 """Puts the results of a manifest into one archive, checks one, and takes one in."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,12 +1,10 @@
 """Converts stored curves into event files for TensorBoard."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +14,7 @@ from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
 from refers_bench.plan import lock
-
-if TYPE_CHECKING:
-    from refers_bench.render.event_files import Scalar
+from refers_bench.render import event_files
 
 CURVES = "history.parquet"
 
@@ -34,8 +30,6 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
     Losses, learning rate, validation metrics and speed, one run a job; writing again replaces them. The stored curves
     have no times: each job's points are spread evenly from its start to its end. Needs the extra 'tensorboard'.
     """
-    from refers_bench.render import event_files
-
     event_files.check()
     name, store = name_of(manifest), settings.store
     plan, done = lock.outline(settings.results / name / lock.LOCK), store.listing().done
@@ -58,9 +52,8 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
     click.echo(f"{len(chosen)} runs, {points} values: tensorboard --logdir {folder}")
 
 
-def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[Scalar]:
+def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[event_files.Scalar]:
     """The curves of one job, in the order of recording; a value that was not finite is left out."""
-    from refers_bench.render.event_files import Scalar
     from refers_bench.store.schemas import read_table
 
     rows = read_table(path, "history").to_pylist()
@@ -69,4 +62,4 @@ def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[Scalar]:
     for row in rows:
         if row["value"] is not None:
             passed = record["wall_s"] * row["step"] / last if last else 0.0
-            yield Scalar(name=row["name"], step=row["step"], value=row["value"], time=start + passed)
+            yield event_files.Scalar(name=row["name"], step=row["step"], value=row["value"], time=start + passed)

@@ -1,25 +1,22 @@
 """Runs a manifest: what is missing or failed, then tables and report."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from refers_bench.cli.executors import HERE, confirmed, slots_of
+from refers_bench.cli.executors import confirmed, slots_elsewhere
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
 from refers_bench.cli.planning import planned, run_options, selected, show_counts
 from refers_bench.cli.settings import Settings
+from refers_bench.cli.slots import slots_here
+from refers_bench.execution.engine import Outcome
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import state_of, states
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Outcome
 
 #: Exit codes.
 INCOMPLETE, FAILED = 3, 4
@@ -93,25 +90,31 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], how: Mapping[str, 
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--time-limit") from error
     executor = how["executor"] or plan.execution["executor"]
+    factory = engines.factory(executor)
+    here, in_command = (getattr(factory, attribute, False) for attribute in ("here", "in_command"))
     todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
+    if here:
+        slots = slots_here(plan, how["device"], how["slots"])[: 1 if in_command else None]
+    else:
+        slots = slots_elsewhere(plan, executor, how["device"], how["slots"])
     options = run_options(
         settings,
         plan,
         todo,
-        slots_of(plan, executor, how["device"], how["slots"]),
+        slots,
         device=how["device"],
         max_jobs=how["max_jobs"],
         time_limit=limit,
         processes=plan.execution["prepare_processes"],
         threads=how["threads"] or plan.execution["threads"],
         micro_batches=how["accumulate"] or plan.execution["accumulate"],
-        **({"retries": {}} if executor == "debug" else {}),
+        **({"retries": {}} if in_command else {}),
     )
-    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=executor in HERE)
-    where = f"{len(options.slots)} at a time" if executor in HERE else f"on {executor}"
+    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=here)
+    where = f"{len(options.slots)} at a time" if here else f"on {executor}"
     click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
     # A display that is drawn again and again would hide a debugger's prompt.
-    shown = progress.PlainView(len(todo)) if executor == "debug" else progress.view(len(todo))
+    shown = progress.PlainView(len(todo)) if in_command else progress.view(len(todo))
     with contextlib.closing(shown) as view:
 
         def cancel(question: str) -> bool:

@@ -1,18 +1,13 @@
 """Finds the slots of this machine: places that run one job at a time, and what they compute on."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import click
 
 from refers_bench import machine
+from refers_bench.execution.engine import Slot
+from refers_bench.execution.gpus import gpu_models, visible_gpus
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.lock import Plan
 from refers_bench.store.provenance import hardware
-
-if TYPE_CHECKING:
-    from refers_bench.execution.engine import Slot
 
 
 def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
@@ -23,9 +18,6 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
         device: "auto", "cpu" or "cuda".
         slots: how many the user asks for; None for all of this machine.
     """
-    from refers_bench.execution.engine import Slot
-    from refers_bench.execution.gpus import visible_gpus
-
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
         raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
@@ -34,10 +26,7 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
         if together > len(gpus):
             raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
         groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
-        places: list[Slot] = [
-            Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for group in groups
-        ] * per_gpu
-        return places[:slots] if slots else places
+        return [Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for group in groups * per_gpu][:slots]
     count = slots or plan.execution["cpu_slots"] or max(1, machine.cores() // 2)
     return [Slot(device="cpu")] * count
 
@@ -49,8 +38,6 @@ def gpus_together(plan: Plan) -> int:
 
 def device_of(plan: Plan, slot: Slot, *, threads: int) -> Device:
     """What a worker in this slot computes on."""
-    from refers_bench.execution.gpus import gpu_models
-
     if slot.device == "cuda":
         name, memory = next(iter(gpu_models()), ("GPU of unknown name", 0))
         gpus = gpus_together(plan) / plan.execution["jobs_per_gpu"]

@@ -1,7 +1,5 @@
 """Shows how far each planned manifest is and what runs right now, from locks, leases and store alone."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

@@ -1,7 +1,5 @@
 """Checks manifests, all errors at once; exports the JSON Schema."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

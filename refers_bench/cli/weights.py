@@ -1,7 +1,5 @@
 """Looks into weight files, converts them, and exports pre-trained encoders."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Mapping, Sequence

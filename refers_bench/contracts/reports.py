@@ -4,8 +4,6 @@ A report that has nothing to say about the results of these tests is given other
 module that imports these tests.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -191,7 +189,8 @@ def test_numbers_that_are_shown_are_numbers_for_programs(name: str, rich: Result
         assert not numbers_shown(cell.word), f"{table.id}, {title}: numbers among the words: '{cell.word}'"
 
 
-NUMERIC = ("value", "sd", "low", "high", "n", "n_2", "df", "unadjusted")
+#: Numbers of a cell that CSV and JSON hold under the same names; CSV has two columns for `n`.
+NUMERIC = ("value", "sd", "low", "high", "df", "unadjusted")
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -205,19 +204,11 @@ def test_csv_and_json_hold_the_numbers_and_no_display_strings(name: str, rich: R
         lines = list(csv.DictReader(spreadsheet.table(item).splitlines(keepends=True)))
         cells = [cell for row in item.rows for cell in row.cells]
         for cell, line, as_json in zip(cells, lines, read, strict=True):
-            n = [*cell.n, None, None][:2]
-            expected = (cell.value, cell.sd, cell.low, cell.high, *n, cell.df, cell.unadjusted)
-            assert [line[column] and float(line[column]) for column in NUMERIC] == [
-                "" if number is None else number for number in expected
-            ]
-            assert [as_json[column] for column in ("value", "sd", "low", "high", "df", "unadjusted")] == [
-                cell.value,
-                cell.sd,
-                cell.low,
-                cell.high,
-                cell.df,
-                cell.unadjusted,
-            ]
+            numbers = {name: getattr(cell, name) for name in NUMERIC}
+            n, n_2 = (*cell.n, None, None)[:2]
+            for column, number in {**numbers, "n": n, "n_2": n_2}.items():
+                assert (float(line[column]) if line[column] else None) == number
+            assert {name: as_json[name] for name in NUMERIC} == numbers
             assert as_json["n"] == list(cell.n) and as_json["test"] == line["test"] == cell.test
             for text in (line["text"], as_json["text"]):
                 assert text != NO_VALUE and not numbers_shown(text), f"{item.id}: '{text}' stands for numbers"

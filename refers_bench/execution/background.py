@@ -1,7 +1,5 @@
 """Repeats a function in a thread of its own, beside what the process does."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Sends everything that a job prints, from whatever library or child process, to the job's own log."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import logging

@@ -1,7 +1,5 @@
 """Names the failure category of a job, from its exception or from how its process died."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 from pathlib import Path

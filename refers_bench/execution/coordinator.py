@@ -1,7 +1,5 @@
 """Decides which job runs next and what follows from how it ended: needs, leases, retries, failures, spending limit."""
 
-from __future__ import annotations
-
 import contextlib
 import heapq
 import shutil

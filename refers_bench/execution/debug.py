@@ -5,8 +5,6 @@ that ends its process ends the run, no time limit is enforced, and a request to 
 the debugger with ``quit`` interrupts the run, as Ctrl-C does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys
@@ -18,21 +16,18 @@ from refers_bench.execution import worker
 from refers_bench.execution.engine import Attempt, Ending, Engine, Settings
 
 
-def engine(settings: Settings, execution: Mapping[str, Any]) -> DebugEngine:
-    """The factory by which the engine is found."""
-    return DebugEngine(settings)
-
-
 class DebugEngine(Engine):
     """One job at a time, in this process.
 
     Args:
         settings: folders, roots, threads and the first of the slots are read.
+        execution: not read.
     """
 
     name = "debug"
+    here = in_command = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, execution: Mapping[str, Any]) -> None:
         # Images are decoded in this process, too.
         self.settings = replace(settings, processes=1)
         self.waiting: list[Attempt] = []
@@ -62,3 +57,7 @@ class DebugEngine(Engine):
 
     def interrupt(self) -> None:
         """Nothing runs between two calls of `wait`."""
+
+
+#: The factory by which the engine is found.
+engine = DebugEngine

@@ -191,12 +191,17 @@ class Engine(Protocol):
             own process and its children run them.
         queues: whether it takes jobs before those they need are done, and holds them back itself.
         apart: kinds of jobs that have places of their own beside those of all others.
+        here: whether jobs run in the slots of this machine.
+        in_command: whether they run in the command's own process, for a debugger: one at a time, none again, and no
+            display is drawn meanwhile.
     """
 
     name: str
     token: str = ""
     queues: bool = False
     apart: Sequence[str] = ()
+    here: bool = False
+    in_command: bool = False
 
     def opened(self) -> AbstractContextManager[None]:
         """Everything the engine needs while it runs; left by an exception it stops what the coordinator started."""

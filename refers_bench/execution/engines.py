@@ -1,7 +1,5 @@
 """Makes the engine of a name from what manifest and user config file say about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -24,12 +22,21 @@ def make(
     Raises:
         UserError: no engine of that name, or what it needs is not installed.
     """
+    section = name if name in plugins.ENGINES else "options"
+    own = merged((site or {}).get(name, {}), execution.get(section) or {})
+    return cast(Engine, factory(name)(settings, {**execution, section: own}))
+
+
+def factory(name: str) -> Any:
+    """What makes the engine of that name: a class with the attributes of `Engine`, or a function without any.
+
+    Raises:
+        UserError: no engine of that name.
+    """
     known = plugins.engines()
     if name not in known:
         raise UserError(unknown("executor", name, known))
-    section = name if name in plugins.ENGINES else "options"
-    own = merged((site or {}).get(name, {}), execution.get(section) or {})
-    return cast(Engine, plugins.resolve(known[name])(settings, {**execution, section: own}))
+    return plugins.resolve(known[name])
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Lists the GPUs that this process may use, without loading torch."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Runs jobs on this machine: one worker process a slot, isolated, with a time limit."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import contextlib
 import multiprocessing
@@ -10,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import forkserver
+from types import MappingProxyType
 from typing import Any
 
 import pebble
@@ -25,11 +24,6 @@ from refers_bench.store.leases import process_start
 def execute(jobs: Sequence[Job], settings: Settings, listener: Listener) -> Outcome:
     """`refers_bench.execution.coordinator.execute` on this machine."""
     return coordinator.execute(jobs, LocalEngine(settings), settings, listener)
-
-
-def engine(settings: Settings, execution: Mapping[str, Any]) -> LocalEngine:
-    """The factory by which the engine is found; a manifest's slots are those of `settings`."""
-    return LocalEngine(settings)
 
 
 def _start_server() -> None:
@@ -56,13 +50,15 @@ class LocalEngine(Engine):
 
     Args:
         settings: `slots`, `threads`, `time_limit`, folders and roots are read.
+        execution: not read: a manifest's slots are those of `settings`.
     """
 
     name = "local"
+    here = True
     #: Kinds of jobs that run beside the slots, in the last place.
     apart = ("prepare",)
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, execution: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.settings = settings
         #: The last one holds no GPU.
         self.slots = [*settings.slots, Slot(device="cpu", environment={"CUDA_VISIBLE_DEVICES": ""})]
@@ -144,3 +140,7 @@ class LocalEngine(Engine):
     def interrupt(self) -> None:
         """Workers look every half second; see `refers_bench.execution.worker`."""
         self.stop.set()
+
+
+#: The factory by which the engine is found.
+engine = LocalEngine

@@ -1,7 +1,5 @@
 """Runs probes in the workers that would run the jobs, as many at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from refers_bench.execution.engine import Attempt, Settings

@@ -1,7 +1,5 @@
 """Shows people what runs, has ended and is left: a live view on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import defaultdict
@@ -22,14 +20,15 @@ def facts_of(view: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def in_line(name: str, facts: Mapping[str, str]) -> str:
+    """A running job in one line, with those of its facts that are known."""
+    forms = {"images/s": "{} images/s", "left": "{} left", "GPU": "GPU {} busy"}
+    return f"{name}: {', '.join(forms.get(what, '{}').format(text) for what, text in facts.items() if text)}"
+
+
 def line_of(name: str, view: Mapping[str, Any]) -> str:
     """A running job in one line: step, losses, images a second, time left."""
-    if not view:
-        return f"{name}: starting"
-    facts = facts_of(view)
-    rate = f", {facts['images/s']} images/s" if facts["images/s"] else ""
-    left = f", {facts['left']} left" if facts["left"] else ""
-    return f"{name}: {facts['update']} {facts['losses']}{rate}{left}"
+    return in_line(name, facts_of(view)) if view else f"{name}: starting"
 
 
 class PlainView:

@@ -1,7 +1,5 @@
 """Decides whether a failed job is retried, and in how many micro-batches it then processes its batches."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.execution.progress import facts_of
+from refers_bench.execution.progress import facts_of, in_line
 from refers_bench.plan.running import SILENT_S, Running, whose
 from refers_bench.render.duration import duration
 
@@ -57,10 +57,8 @@ def _word(run: Running) -> str:
 
 def line(run: Running) -> str:
     """A running job in one line."""
-    texts = columns(run)
-    named = {"images/s": "{} images/s", "left": "{} left", "GPU": "GPU {} busy"}
-    parts = [named.get(name, "{}").format(texts[name]) for name in COLUMNS[1:] if texts[name]]
-    return f"{texts['job']}: {', '.join(parts)}"
+    facts = columns(run)
+    return in_line(facts.pop("job"), facts)
 
 
 def table(runs: Sequence[Running]) -> Table:

@@ -1,7 +1,5 @@
 """Runs one job after another in a worker process that stays alive, and returns how each one ended."""
 
-from __future__ import annotations
-
 import bdb
 import faulthandler
 import gc

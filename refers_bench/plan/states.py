@@ -1,8 +1,7 @@
-"""Tells the state of each job of a plan, what manifests share, what they need on disk, and why a job is stale."""
+"""Tells the state of each job of a plan, what manifests share, and why a job is stale."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -89,22 +88,6 @@ def shared(plan: Plan, results: Path) -> dict[str, int]:
         if other and (count := len(own & other)):
             counts[path.parent.name] = count
     return counts
-
-
-def disk_bytes(plan: Plan) -> dict[str, int]:
-    """What the results will take, by kind of job, estimated from sizes: pixels, float32 weights, predictions."""
-    need: Counter[str] = Counter()
-    for job in plan.jobs:
-        if job.kind == "prepare":
-            need["prepared images"] += plan.images.get(job.key, 0) * job.spec["prepared_size"] ** 2
-        elif job.kind == "pretrain":
-            net = job.spec["network"]
-            need["checkpoints"] += 4 * net["depth"] * (4 * net["width"] ** 2 + 2 * net["width"] * net["mlp_width"])
-        elif job.kind in ("finetune", "frozen"):
-            # About 30 % of the images are validation and test images; 12 bytes a row once compressed.
-            images = plan.images.get(job.spec["prepare"], 0)
-            need["predictions"] += int(0.3 * images * max(1, len(job.spec["classes"])) * 12)
-    return dict(need)
 
 
 def explain(plan: Plan, before: Plan | None, pattern: str, store: ResultStore, cache: Path) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """Writes the outcome of a check for a CI system: JUnit XML and a Markdown summary."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring

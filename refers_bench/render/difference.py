@@ -1,7 +1,5 @@
 """Writes the difference of two results: lines for people, JSON for programs."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Writes a time in words."""
 
-from __future__ import annotations
-
 
 def duration(seconds: float, *, decimals: int = 0) -> str:
     """A time in words: "3 s", "4 min 05 s", "2 h 07 min".

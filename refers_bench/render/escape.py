@@ -1,7 +1,5 @@
 """Escapes texts that a user chose, so that no format reads them as markup."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 import unicodedata

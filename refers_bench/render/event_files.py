@@ -1,7 +1,5 @@
 """Writes stored curves as event files that TensorBoard shows."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass

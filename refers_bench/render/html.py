@@ -1,7 +1,5 @@
 """Writes a report as one HTML file that needs no other."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Writes a table as LaTeX (booktabs) for a paper."""
 
-from __future__ import annotations
-
 import math
 import re
 import textwrap

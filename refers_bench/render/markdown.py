@@ -1,7 +1,5 @@
 """Writes a report as Markdown that GitHub and GitLab show alike."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Defines what stands on a report page, whatever its format."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Writes tables and tidy rows as CSV that spreadsheets and pandas read alike: numbers unrounded, no display strings."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Writes tables and figures as JSON that other programs read: numbers unrounded, no display strings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict

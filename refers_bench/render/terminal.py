@@ -3,8 +3,6 @@
 Own code, since rich folds or cuts what is too wide: it neither continues a table below itself nor groups columns.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest

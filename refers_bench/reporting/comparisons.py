@@ -1,7 +1,5 @@
 """Tests the reference method against the best other row of each column, and writes P-values into tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Lays out methods x targets as a table of mean AUCs, and words what titles, captions and remarks have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from refers_bench import identity

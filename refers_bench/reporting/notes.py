@@ -1,7 +1,5 @@
 """Writes the footnotes of table cells: missing seeds and classes, micro-batches, scores shared between rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

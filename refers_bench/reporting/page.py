@@ -1,7 +1,5 @@
 """Builds the page of a report, and writes its files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

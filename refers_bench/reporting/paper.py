@@ -3,8 +3,6 @@
 Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

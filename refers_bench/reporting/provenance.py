@@ -1,7 +1,5 @@
 """Lists where a figure comes from: seeds, intervals, configuration, log, data, code, machine, command."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence

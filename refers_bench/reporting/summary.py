@@ -1,7 +1,5 @@
 """Writes the first sentences of a report: how complete it is, who leads, how sure that is, what was found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from refers_bench.analysis.paper.references import differences_of_release, references

@@ -1,7 +1,5 @@
 """Builds the table of overlaps between annotated boxes and the boxes around what a method looks at, by class."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from refers_bench.analysis.explanations import CellExplanation, Localisation, explanations, localisations

@@ -1,7 +1,5 @@
 """Builds the table of what every method of a manifest reached on every target and label ratio."""
 
-from __future__ import annotations
-
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.table import Table

@@ -1,7 +1,5 @@
 """Builds the table of the paper's statements: which hold on the published, released and reproduced figures."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Builds the tables of tests between REFERS and the best other method, class by class over seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Shows the AUC of each class and method, and on how many test images it was measured."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from refers_bench.analysis.cells import ClassMetric, Target

@@ -1,7 +1,5 @@
 """Lists the cells without a result, with the reasons."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

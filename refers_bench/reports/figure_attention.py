@@ -1,7 +1,5 @@
 """Draws where the networks look on single radiographs: maps, boxes around them, annotated boxes (Fig. 3)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draws the mean AUC of every method and seed on each target."""
 
-from __future__ import annotations
-
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report

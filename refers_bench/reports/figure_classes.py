@@ -1,7 +1,5 @@
 """Draws the AUC of each class and method as bars (Extended Data Figs. 1-4 of the paper)."""
 
-from __future__ import annotations
-
 import math
 
 from refers_bench.analysis.cells import Target

@@ -1,7 +1,5 @@
 """Draws each method's difference from the reference with its interval over test images (forest plot)."""
 
-from __future__ import annotations
-
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL

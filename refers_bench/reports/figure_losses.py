@@ -1,7 +1,5 @@
 """Draws the losses of every pre-training, and of fine-tuning by target."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from refers_bench.analysis.cells import Target

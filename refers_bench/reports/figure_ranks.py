@@ -1,7 +1,5 @@
 """Draws the mean ranks of the methods over all targets together (critical-difference plot)."""
 
-from __future__ import annotations
-
 from refers_bench.analysis.held_out import same_images
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.ranks import Ranks, ranks

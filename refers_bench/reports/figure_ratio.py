@@ -1,7 +1,5 @@
 """Draws the mean AUC by the share of labels (Fig. 2 of the paper)."""
 
-from __future__ import annotations
-
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import SeedSummary

@@ -1,7 +1,5 @@
 """Draws the sensitivity of each method by the false positive rate (ROC curves)."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Shows what the prediction files contain that a reader should know."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from refers_bench.analysis.integrity import KINDS, Finding, findings

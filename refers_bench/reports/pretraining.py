@@ -1,7 +1,5 @@
 """Shows how far the losses of each pre-training fell, on its own and on held-out radiographs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Builds the table of figures beside the published ones and those of the released prediction files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

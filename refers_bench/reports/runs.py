@@ -1,7 +1,5 @@
 """Shows what the finished jobs cost, and on which machines and versions they ran."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from refers_bench.analysis.results import Results

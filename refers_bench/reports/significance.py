@@ -1,7 +1,5 @@
 """Builds the table of tests between REFERS and the best other method, column by column."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Source: Zhou et al., Nature Machine Intelligence 2022, Table 3 and Methods; how 
 ``results/published/README.md``.
 """
 
-from __future__ import annotations
-
 from refers_bench.analysis.paper.published import row_of
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report

@@ -1,7 +1,5 @@
 """Builds the tables of uncertainty over test images or patients: intervals of means, and tests of each class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Writes archives whose bytes follow from their content, and reads archives without trusting them."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import hashlib

@@ -5,8 +5,6 @@ another; each begins and ends with a line of its own. A log that becomes too lon
 how the job came to run, the end how it ended. Logs are for people: no result depends on them, and they may be deleted.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

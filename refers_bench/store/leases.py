@@ -5,8 +5,6 @@ another host holds while it is renewed. A job that waits in a cluster's queue is
 it, under a token; the process that finally runs the job shows the token and takes the lease over.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

@@ -1,7 +1,5 @@
 """Collects the circumstances of a computation, which are recorded beside its result and never part of its key."""
 
-from __future__ import annotations
-
 import functools
 import importlib.metadata
 import os
@@ -15,16 +13,8 @@ from typing import Any
 import refers_bench
 
 PACKAGES = (
-    "numpy",
-    "pandas",
-    "pillow",
-    "pyarrow",
-    "safetensors",
-    "scipy",
-    "timm",
-    "tokenizers",
-    "torch",
-    "transformers",
+    *("numpy", "pandas", "pillow", "pyarrow", "safetensors"),
+    *("scipy", "timm", "tokenizers", "torch", "transformers"),
 )
 
 

@@ -1,7 +1,5 @@
 """Keeps results, one folder for each job that is done, and records of jobs that failed."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.errors import CATEGORIES
-from refers_bench.files import publish_json, staged_folder, storage_errors
+from refers_bench.files import publish_json, read_json, staged_folder, storage_errors
 
 RECORD = "run.json"
 FAILURE = ".failed.json"
@@ -128,7 +126,6 @@ class ResultStore:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return dict(read_json(path))
     except FileNotFoundError:
         return None
-    return content

@@ -1,7 +1,5 @@
 """Replaces the parts of texts that say where a user's files lie."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -53,6 +53,19 @@ def test_work_is_cut_into_four_parts_for_each_process() -> None:
     assert done == [5, 10, 15, 20]
 
 
+def test_parts_of_other_processes_count_as_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    done: list[int] = []
+    found = shared_out(_slowly_elsewhere, list(range(16)), os.getpid(), worth=8, told=done.append)
+    assert len(found) == 16 and len({pid for pid, _ in found}) == 2
+    assert done[-1] == 16 and done == sorted(done)
+
+
+def _slowly_elsewhere(items: Sequence[int], here: int) -> list[tuple[int, int]]:
+    time.sleep(0.2 if os.getpid() == here else 1.5)
+    return [(os.getpid(), item) for item in items]
+
+
 def _slowly(items: Sequence[int]) -> list[tuple[int, int]]:
     time.sleep(0.2)
     return [(os.getpid(), item) for item in items]

@@ -164,3 +164,16 @@ def test_files_of_one_name_in_two_folders_are_two_plug_ins(
     monkeypatch.setenv("REFERS_BENCH_PLUGINS", f"{tmp_path / 'method'}{os.pathsep}{tmp_path / 'dataset'}")
     assert [plugins.load(kind, "mine") for kind in ("method", "dataset")] == ["the method", "the dataset"]
     assert "mine" not in plugins.names("report")
+
+
+def test_a_broken_file_is_named_when_it_is_loaded_and_hides_no_other(
+    entries: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("METHOD = Method(\n")
+    (tmp_path / "nothing.py").write_text("x = (\n")
+    monkeypatch.setenv("REFERS_BENCH_PLUGINS", str(tmp_path))
+    assert [kind for kind in ("method", "dataset", "report") if "mine" in plugins.names(kind)] == ["method"]
+    assert not any("nothing" in plugins.names(kind) for kind in ("method", "dataset", "report"))
+    assert plugins.load("method", "refers").label == "REFERS"
+    with pytest.raises(UserError, match=r"mine.py: this is not Python: '\(' was never closed"):
+        plugins.load("method", "mine")

@@ -1,7 +1,5 @@
 """Sets the band within which a class AUC may differ from a baseline's, and tests over all seeds that it does not."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Finds what differs between two sets of results: cells, mean and class AUCs, predictions, settings."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +17,11 @@ from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.analysis.statistics.significance import Refusal, TTest, t_test
 from refers_bench.files import sha256_of
+from refers_bench.identity import dotted
 
 #: How the predictions of a cell that both sides have compare.
-IDENTICAL, EQUAL, DIFFER, OTHER_IMAGES, NONE = (
-    "same bytes",
-    "same scores",
-    "differ",
-    "other images or classes",
-    "not kept",
-)
+IDENTICAL, EQUAL, DIFFER = "same bytes", "same scores", "differ"
+OTHER_IMAGES, NONE = "other images or classes", "not kept"
 #: Cells with one of these are the same.
 SAME_PREDICTIONS = (IDENTICAL, EQUAL, NONE)
 
@@ -283,7 +277,8 @@ def _specifications(
     for one, other in both:
         if one.run.key == other.run.key:
             continue
-        specs = [_flat(results, planned.run.key) for results, planned in ((first, one), (second, other))]
+        sides = ((first, one), (second, other))
+        specs = [_flat(results, results.spec(planned.run.key)) for results, planned in sides]
         for name in dict.fromkeys((*specs[0], *specs[1])):
             values = tuple(repr(spec[name]) if name in spec else "none" for spec in specs)
             if values[0] != values[1]:
@@ -292,21 +287,14 @@ def _specifications(
         yield name, was, now, count
 
 
-def _flat(results: Results, key: str) -> dict[str, Any]:
-    """Specification of a job and of the jobs it needs, as dotted names; needed jobs are listed under their kind."""
+def _flat(results: Results, spec: Mapping[str, Any], kind: str = "") -> dict[str, Any]:
+    """A specification and those of the jobs it needs, as dotted names; needed jobs are listed under their kind."""
     found: dict[str, Any] = {}
-
-    def add(node: Any, prefix: str) -> None:
-        if isinstance(node, Mapping):
-            for name, part in node.items():
-                add(part, f"{prefix}{name}.")
-        elif isinstance(node, str) and node in results.jobs:
-            needed = results.jobs[node]
-            add(needed.spec, f"{needed.kind}: ")
-        else:
-            found[prefix.rstrip(".")] = node
-
-    add(results.spec(key), "")
+    for name, value in dotted(spec).items():
+        if needed := results.jobs.get(value) if isinstance(value, str) else None:
+            found |= _flat(results, needed.spec, f"{needed.kind}: ")
+        elif value != {}:
+            found[f"{kind}{name}"] = value
     return found
 
 

@@ -1,7 +1,5 @@
 """Pairs the cells of two results by name, and the classes of two cells: every comparison of results begins so."""
 
-from __future__ import annotations
-
 from refers_bench.analysis.cells import ClassMetric, PlannedRun
 from refers_bench.analysis.results import Results
 

@@ -1,7 +1,5 @@
 """Compares the results of a manifest with a stored baseline."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping

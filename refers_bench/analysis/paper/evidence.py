@@ -1,7 +1,5 @@
 """Gives the figures that the results, and the released prediction files, hold for a claim, with their paired errors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 

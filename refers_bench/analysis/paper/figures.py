@@ -1,7 +1,5 @@
 """Defines what a column of evidence gives for a claim: figures, and the error of a weighted sum of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ values has it the other way round. Both limits hold whatever the values' correla
 Source: Berger, Technometrics 24, 1982 (intersection-union); Holm, Scandinavian Journal of Statistics 6, 1979.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 from collections.abc import Callable, Mapping, Sequence

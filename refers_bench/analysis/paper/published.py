@@ -4,14 +4,13 @@ Source: Zhou et al., Nature Machine Intelligence 2022, Tables 1-3; notes on the 
 ``results/published/README.md``.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import product
+from operator import attrgetter
 
 from refers_bench.analysis.cells import Target
 
@@ -97,8 +96,8 @@ def published(
 ) -> PublishedValue | None:
     """One published figure, or None where the paper has none."""
     wanted = (table, method, target, label_ratio, statistic)
-    places = ((row.table, row.method, row.target, row.label_ratio, row.statistic) for row in published_values())
-    return next((row for row, place in zip(published_values(), places, strict=True) if place == wanted), None)
+    place = attrgetter("table", "method", "target", "label_ratio", "statistic")
+    return next((row for row in published_values() if place(row) == wanted), None)
 
 
 def row_of(title: str, names: Iterable[str]) -> str | None:

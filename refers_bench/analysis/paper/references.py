@@ -1,7 +1,5 @@
 """Sets our figures beside the published ones and those of the released prediction files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ These are the only AUC and the only mean over classes of the package: what is st
 from predictions agrees to the last bit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -20,8 +20,6 @@ models (out-of-fold predictions) of 150 patients with 1 to 10 images each, a set
 and 70.7 % where images are taken as independent.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -11,8 +11,6 @@ beforehand, therefore finds "lower" too often and "higher" too seldom. The two d
   some of the others are worse, it errs towards fewer findings.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ With patients as units the variance is Obuchowski's, which is DeLong's where eve
 Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ three seeds in one of ten repetitions. For a published mean, which has an error 
 `refers_bench.analysis.statistics.replication`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

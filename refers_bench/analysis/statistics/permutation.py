@@ -9,8 +9,6 @@ Source: Bandos, Rockette and Gur, Statistics in Medicine 24, 2005 (permutation t
 exchanged, since two methods' scores have no common unit).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Computes the power of a two-sided t-test, and the smallest true difference that it detects."""
 
-from __future__ import annotations
-
 import math
 
 #: A test at this level, and the share of repetitions that are to find the difference.

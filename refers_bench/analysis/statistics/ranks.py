@@ -3,8 +3,6 @@
 Source: Demsar, Journal of Machine Learning Research 7, 2006.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ fine-tuning with three seeds (Zhou et al. 2022, Methods) and prints no spread: m
 ours.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

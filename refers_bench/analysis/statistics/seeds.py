@@ -1,7 +1,5 @@
 """Summarises the seeds of one table cell: mean, standard deviation and n, over complete runs only."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Source: Zhou et al., Nature Machine Intelligence 2022, Methods: independent two-
 class AUCs of REFERS and of the best baseline, over three fine-tuning seeds each.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ least 0.85; of half a million pairs of different NIH patients none is closer tha
 0.65. A crop by 1.5 % a side (28 bits, 0.82) is mostly found, one by 3 % (54 bits) mostly not.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
 import itertools
 from collections.abc import Callable

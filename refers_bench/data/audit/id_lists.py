@@ -1,7 +1,5 @@
 """Finds the images that two lists share, whatever folders and file endings the lists write."""
 
-from __future__ import annotations
-
 import collections
 import itertools
 from collections.abc import Iterable, Mapping, Sequence

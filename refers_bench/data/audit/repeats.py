@@ -1,7 +1,5 @@
 """Reports the images of one split, or one dataset, that come again in another."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Compares a dataset on disk with what its owners document, and reads every image of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

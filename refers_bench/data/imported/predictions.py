@@ -1,7 +1,5 @@
 """Holds imported predictions, whatever files they were read from."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -7,8 +7,6 @@ image in the order of the released lists; one run of each method. For viral agai
 Source: the prediction files of the REFERS release, as measured in the files themselves.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ where known ``seed`` (0), ``patient_id`` ('') and ``method_label`` (the row's ti
 Score: any real number, higher means more likely positive. Other columns are ignored and named.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -6,8 +6,6 @@ which every call runs; results are in the store. When a coordinator ends, Ray en
 and the same command resumes from what they have saved.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -38,16 +36,6 @@ ORPHANS_S = 4.0
 SETTLE_S = 90.0
 #: Seconds that running jobs get to save their state when the run is interrupted.
 LEAVE_S = 15.0
-
-
-def engine(settings: Settings, execution: Mapping[str, Any]) -> RayEngine:
-    """The factory by which the engine is found.
-
-    Args:
-        settings: how jobs run.
-        execution: of a plan; its section ``ray`` is read.
-    """
-    return RayEngine(settings, options(execution.get("ray") or {}))
 
 
 @dataclass(kw_only=True)
@@ -299,3 +287,13 @@ _OWN = {"gpus": "GPU", "cpus": "CPU", "memory": "memory"}
 def _marker(settings: Settings, run: str) -> Path:
     """A file in the cache by which a node sees that it is the same folder there."""
     return settings.cache.absolute() / f".{run}.ray"
+
+
+def engine(settings: Settings, execution: Mapping[str, Any]) -> RayEngine:
+    """The factory by which the engine is found.
+
+    Args:
+        settings: how jobs run.
+        execution: of a plan; its section ``ray`` is read.
+    """
+    return RayEngine(settings, options(execution.get("ray") or {}))

@@ -1,7 +1,5 @@
 """Connects a coordinator with the process that talks to Ray, and notices when that process ends."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import subprocess

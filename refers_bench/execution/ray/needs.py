@@ -1,7 +1,5 @@
 """Computes what a job takes of a Ray cluster, and how many such jobs a node holds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs a batch of jobs in a Ray worker, and stops when its coordinator asks for it or no longer runs."""
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

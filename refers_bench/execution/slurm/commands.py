@@ -1,7 +1,5 @@
 """Calls sbatch, squeue, scontrol, sacct and scancel, and reads what they print; no other module calls them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

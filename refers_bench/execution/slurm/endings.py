@@ -1,7 +1,5 @@
 """Names why an array task ended or was requeued, from Slurm's state and the last lines of its log."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Slurm holds back what waits for other jobs, starts tasks, enforces limits and re
 what is done. For a task that ended without a record the watcher asks squeue, then scontrol, then sacct.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 import uuid
@@ -29,12 +27,6 @@ from refers_bench.store.results import ResultStore
 MOST, MOST_WITH_BUDGET = 5000, 16
 #: Seconds to wait once the user may not queue more, or Slurm does not answer.
 FULL_S = 30.0
-
-
-def engine(settings: Settings, execution: Mapping[str, Any]) -> SlurmEngine:
-    """The factory by which the engine is found."""
-    side_by_side = execution.get("jobs_per_gpu", 1) if settings.device != "cpu" else 1
-    return SlurmEngine(settings, options(execution.get("slurm") or {}, side_by_side))
 
 
 class SlurmEngine(Engine):
@@ -250,3 +242,9 @@ class SlurmEngine(Engine):
 def _watch(token: str) -> str:
     """Key of the lease that shows that the arrays under a token are watched."""
     return f"slurm-{token}"
+
+
+def engine(settings: Settings, execution: Mapping[str, Any]) -> SlurmEngine:
+    """The factory by which the engine is found."""
+    side_by_side = execution.get("jobs_per_gpu", 1) if settings.device != "cpu" else 1
+    return SlurmEngine(settings, options(execution.get("slurm") or {}, side_by_side))

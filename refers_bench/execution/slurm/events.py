@@ -3,8 +3,6 @@
 Each file of events has one writer; a line is an event: ``{"time": seconds since 1970, "what": ..., ...}``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time
@@ -83,12 +81,11 @@ def diary(path: Path) -> Diary:
     return found
 
 
-def history(results: Path, *, most: int = 1000) -> list[dict[str, Any]]:
+def history(results: Path) -> list[dict[str, Any]]:
     """What coordinators saw happen to tasks on Slurm (killed, requeued, lost, ...), oldest first.
 
     Args:
         results: results folder.
-        most: events, counted from the last.
     """
     seen = [event for path in root(results).glob("*/*/watch.jsonl") for event in events(path)]
-    return sorted(seen, key=lambda event: event["time"])[-most:]
+    return sorted(seen, key=lambda event: event["time"])

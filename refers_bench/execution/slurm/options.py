@@ -1,7 +1,5 @@
 """Translates what manifest and site say about Slurm into the resources that an array task asks for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +8,9 @@ from typing import Any
 from refers_bench.execution.engine import Settings, processes_of
 from refers_bench.plan.lock import Job
 
-#: Kinds of jobs that use no GPU, and those that take so little that several may share an array task.
+#: Kinds of jobs that use no GPU, and those that take long: each of them has an array task of its own.
 NO_GPU = frozenset({"prepare", "out_of_fold"})
-SHORT = frozenset({"finetune", "heads", "frozen", "out_of_fold", "noop"})
+LONG = frozenset({"prepare", "discover", "pretrain", "features"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ class SlurmOptions:
             cpus=given.cpus or settings.threads * max(processes, self.side_by_side),
             time_s=given.time,
             words=tuple(words),
-            cells=given.cells_per_task if job.kind in SHORT else own.get("cells_per_task", 1),
+            cells=own.get("cells_per_task", 1) if job.kind in LONG else given.cells_per_task,
         )
 
 

@@ -1,7 +1,5 @@
 """Writes the batch script of an array."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Sequence

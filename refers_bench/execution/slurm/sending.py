@@ -1,7 +1,5 @@
 """Groups jobs into arrays and tasks, and sends the arrays to Slurm in the order of their needs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -3,8 +3,6 @@
 Run as ``python -m refers_bench.execution.slurm.task FOLDER NUMBER WARNING`` by the script of the array.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import os

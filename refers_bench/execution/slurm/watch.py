@@ -1,7 +1,5 @@
 """Watches the tasks that Slurm holds: begun, done, killed, requeued, lost, cancelled."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import math

@@ -9,8 +9,6 @@ Planning counts by formulas, checked against `torch.utils.flop_counter` in the t
 would have to import torch and build every network, and the objectives of most methods read values, which it has not.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping
@@ -127,7 +125,7 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
         transform_s=pixels * transform_s / (1 if device.kind == "cuda" else device.threads),
         fixed_s=FIXED_S[kind] + 4 * weights / WRITES,
         peak_bytes=int(base + 4 * weights * _copies(model.section) + model.activation_bytes()),
-        checkpoint_bytes=4 * model.encoder.parameters if kind == "pretrain" else 0,
+        checkpoint_bytes=checkpoint_bytes(spec),
     )
 
 
@@ -149,6 +147,17 @@ def _copies(section: Mapping[str, Any]) -> int:
     return 2 + MOMENTS.get(section["optimizer"], 2)
 
 
+def feature_bytes(spec: Mapping[str, Any]) -> int:
+    """Bytes of the float16 features of one image, where the encoder is a transformer of the specification's width.
+
+    Args:
+        spec: of a features job with a network.
+    """
+    patches = (spec["image"]["size"] // spec["network"]["patch_size"]) ** 2
+    readouts = {"tokens": patches + 1, "cls_mean": 2, "last4_cls": 4}
+    return 2 * int(spec["network"]["width"]) * readouts.get(spec["readout"], 1)
+
+
 def batch_size(spec: Mapping[str, Any]) -> int:
     """Examples of an update."""
     if spec["kind"] == "discover":
@@ -162,6 +171,11 @@ def radiographs(spec: Mapping[str, Any]) -> int:
         return batch_size(spec)
     method, params = method_of(spec)
     return batch_size(spec) * (method.crops(params) or method.views(params))
+
+
+def checkpoint_bytes(spec: Mapping[str, Any]) -> int:
+    """Bytes of what a job publishes of its network: the encoder of a pre-training, in float32."""
+    return 4 * _Training(spec).encoder.parameters if spec["kind"] == "pretrain" else 0
 
 
 def encoder_flops(spec: Mapping[str, Any]) -> float:

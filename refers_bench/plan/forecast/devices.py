@@ -1,7 +1,5 @@
 """Describes a device to a forecast: its name, its memory, and how fast it is where nothing has been measured."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

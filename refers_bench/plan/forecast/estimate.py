@@ -1,13 +1,11 @@
 """Forecasts what the jobs of a plan that are still to run take: time, memory, disk, with the source of each figure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from refers_bench.plan.forecast.cost_model import Cost, modelled, saving_share
+from refers_bench.plan.forecast.cost_model import Cost, checkpoint_bytes, feature_bytes, modelled, saving_share
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned
 from refers_bench.plan.forecast.schedule import Schedule, schedule
@@ -24,6 +22,15 @@ START_S, HAND_OVER_S = 5.0, 0.05
 IMAGES_A_PROCESS = 256
 #: Bytes of a prediction once compressed.
 PREDICTION_BYTES = 12
+#: Kind of job -> what its result takes room on the disk for.
+HELD = {
+    "prepare": "prepared images",
+    "pretrain": "checkpoints",
+    "finetune": "predictions",
+    "discover": "visual words",
+    "features": "features",
+    "frozen": "predictions of frozen encoders",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +202,14 @@ def hours_of(
     return lambda job: each.of(job, costs[shapes.of[job.key]]).seconds * device.units / 3600
 
 
+def disk_bytes(plan: Plan, splits: Splits) -> dict[str, int]:
+    """What the results of all jobs of a plan will take, by what they hold; jobs are not probed for it."""
+    each, need = _Each(plan, splits, 1), Counter[str]()
+    for job in plan.jobs:
+        need[job.kind] += each.disk(job)
+    return {what: need[kind] for kind, what in HELD.items() if need[kind]}
+
+
 class _Each:
     """Forecasts of single jobs; what depends on a shape alone is computed once."""
 
@@ -233,13 +248,16 @@ class _Each:
         predicted = counts.val + counts.test if job.kind == "finetune" else 0
         return section["steps"], validations * counts.val, predicted
 
-    def disk(self, job: Job, cost: Cost) -> int:
+    def disk(self, job: Job, cost: Cost | None = None) -> int:
+        """Bytes of its result; the model's where no cost is given."""
         if job.kind == "prepare":
             return int(self.plan.images.get(job.key, 0) * job.spec["prepared_size"] ** 2)
         if job.kind in ("finetune", "frozen"):
             counts = self.splits.of(job.spec)
             return (counts.val + counts.test) * max(1, len(job.spec["classes"])) * PREDICTION_BYTES
-        return cost.checkpoint_bytes
+        if job.kind == "features" and "network" in job.spec:
+            return int(self.plan.images.get(job.spec["prepare"], 0) * feature_bytes(job.spec))
+        return checkpoint_bytes(job.spec) if cost is None else cost.checkpoint_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

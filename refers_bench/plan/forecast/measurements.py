@@ -1,7 +1,5 @@
 """Reads what jobs of a shape took on a device, as finished ones recorded it or as a probe measured it."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Decides which shapes of jobs are probed before a forecast, with how many steps, and which cannot be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Only validation is proposed: it decides which weights of a training are kept and
 result keeps its meaning. The hours are the difference of two forecasts of the same jobs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

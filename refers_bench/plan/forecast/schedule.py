@@ -1,11 +1,8 @@
 """Schedules jobs on a number of slots; the longest chain of waiting jobs goes first."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 
 Needs = Mapping[str, Sequence[str]]
 
@@ -38,30 +35,47 @@ class Schedule:
         return max(self.critical_s, (self.total_s - self.apart_s) / self.slots, self.apart_s)
 
 
-def in_order(seconds: Mapping[str, float], needs: Needs) -> list[str]:
-    """Jobs, each after those it needs; needed ones that are not among them are done.
+def chains(seconds: Mapping[str, float], needs: Needs) -> dict[str, float]:
+    """Job -> seconds of the longest chain that begins with it: it, and those that wait for it.
 
     Raises:
         ValueError: jobs need each other.
     """
-    try:
-        return list(_sorter(seconds, needs).static_order())
-    except CycleError as error:
-        raise ValueError(f"jobs need each other: {error.args[1][:3]}") from error
+    return _chains(seconds, *_graph(seconds, needs))
 
 
-def _sorter(seconds: Mapping[str, float], needs: Needs) -> TopologicalSorter[str]:
-    return TopologicalSorter({job: [need for need in needs.get(job, ()) if need in seconds] for job in seconds})
+def _graph(seconds: Mapping[str, float], needs: Needs) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """How many each job waits for, and who waits for it. By hand: `graphlib` takes twice as long on 100,000 jobs."""
+    waits, children = dict.fromkeys(seconds, 0), dict[str, list[str]]()
+    for job in seconds:
+        for need in dict.fromkeys(needs.get(job, ())):
+            if need in seconds:
+                waits[job] += 1
+                children.setdefault(need, []).append(job)
+    return waits, children
 
 
-def chains(seconds: Mapping[str, float], needs: Needs) -> dict[str, float]:
-    """Job -> seconds of the longest chain that begins with it: it, and those that wait for it."""
+def _in_order(waits: Mapping[str, int], children: Mapping[str, list[str]]) -> list[str]:
+    """Jobs, each after those it needs; needed ones that are not among them are done."""
+    left = dict(waits)
+    found = [job for job, count in left.items() if not count]
+    for job in found:  # which grows meanwhile
+        for child in children.get(job, ()):
+            left[child] -= 1
+            if not left[child]:
+                found.append(child)
+    if len(found) < len(left):
+        raise ValueError(f"jobs need each other: {sorted(left.keys() - set(found))[:3]}")
+    return found
+
+
+def _chains(
+    seconds: Mapping[str, float], waits: Mapping[str, int], children: Mapping[str, list[str]]
+) -> dict[str, float]:
     longest = dict(seconds)
-    after: dict[str, float] = {}
-    for job in reversed(in_order(seconds, needs)):
-        longest[job] = seconds[job] + after.get(job, 0.0)
-        for need in needs.get(job, ()):
-            after[need] = max(after.get(need, 0.0), longest[job])
+    for job in reversed(_in_order(waits, children)):
+        if job in children:
+            longest[job] += max([longest[child] for child in children[job]])
     return longest
 
 
@@ -87,17 +101,17 @@ def schedule(
     """
     if slots < 1:
         raise ValueError("no slot, no schedule")
-    longest = chains(seconds, needs)
+    waits, children = _graph(seconds, needs)
+    longest = _chains(seconds, waits, children)
     ranks = {job: -chain for job, chain in longest.items()} if ranks is None else ranks
     places = {job: place for place, job in enumerate(seconds)}
     room, beside = {True: 1, False: slots}, set(apart)
     waiting: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
     running: list[tuple[float, int, str]] = []
     starts: dict[str, float] = {}
-    now, sorter = 0.0, _sorter(seconds, needs)
-    sorter.prepare()
-    while sorter.is_active():
-        for job in sorter.get_ready():
+    now, free = 0.0, [job for job, count in waits.items() if not count]
+    while running or len(starts) < len(seconds):
+        for job in free:
             heapq.heappush(waiting[job in beside], (ranks.get(job, 0.0), places[job], job))
         for where, ready in waiting.items():
             while ready and room[where]:
@@ -107,8 +121,12 @@ def schedule(
                 heapq.heappush(running, (now + seconds[job], place, job))
         now, _, job = heapq.heappop(running)
         room[job in beside] += 1
-        sorter.done(job)
-    path = _critical(longest, needs)
+        free = []
+        for child in children.get(job, ()):
+            waits[child] -= 1
+            if not waits[child]:
+                free.append(child)
+    path = _critical(longest, children)
     return Schedule(
         slots=slots,
         starts=starts,
@@ -120,11 +138,11 @@ def schedule(
     )
 
 
-def _critical(longest: Mapping[str, float], needs: Needs) -> tuple[str, ...]:
+def _critical(longest: Mapping[str, float], children: Mapping[str, list[str]]) -> tuple[str, ...]:
     """The longest chain: what begins it, then whatever has waited longest for the one before."""
     path: list[str] = []
     candidates = list(longest)
     while candidates:
         path.append(max(candidates, key=longest.__getitem__))
-        candidates = [job for job in longest if path[-1] in needs.get(job, ())]
+        candidates = children.get(path[-1], [])
     return tuple(path)

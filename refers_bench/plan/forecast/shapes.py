@@ -1,7 +1,5 @@
 """Groups jobs that cost alike, by what decides how long an update takes and how much memory it needs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,17 +9,8 @@ from refers_bench.store.plan import source_name
 
 #: Of a training section: what changes the cost of an update. Rates, schedules and numbers of steps do not.
 TRAINING = (
-    "batch_size",
-    "precision",
-    "accumulate",
-    "optimizer",
-    "lookahead_steps",
-    "clip_norm",
-    "processes",
-    "text_tokens",
-    "vocabulary",
-    "text_encoder",
-    "decoder",
+    *("batch_size", "precision", "accumulate", "optimizer", "lookahead_steps", "clip_norm", "processes"),
+    *("text_tokens", "vocabulary", "text_encoder", "decoder"),
 )
 #: Of a network section: what changes weights at the start, and nothing else.
 INITIAL = ("init", "init_path_name")

@@ -1,7 +1,5 @@
 """Counts the images that a job trains on, validates on and predicts, as far as that is known before it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -128,7 +128,7 @@ def test_lines_for_people(tmp_path: Path) -> None:
         "  preparation    40 s beside the GPUs, in up to 7 processes",
         "  critical path  2 h 05 min: images, then refers, then cell0, then cell1, and 1 more",
         "  memory         3.0 GiB at most in one job (refers, recorded), 6.0 GiB for 2 at a time, of 5.0 GiB: DOES NOT FIT",
-        "  disk           pixels 3.0 MiB, checkpoints 2.0 GiB, predictions 6.0 MiB; 10.0 GiB free",
+        "  disk           prepared images 3.0 MiB, checkpoints 2.0 GiB, predictions 6.0 MiB; 10.0 GiB free",
         "  figures        1 jobs recorded, 2 jobs probed, 3 jobs model",
         *(f"  note           {note}" for note in NOTES),
         "  could save     1.50 GPU-hours with protocol overrides: {pretrain.precision: bf16} (the same result)",

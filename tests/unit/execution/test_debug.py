@@ -27,7 +27,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> debug.DebugEngine
         processes=8,
         entry="refers_bench.execution.worker:recipe",
     )
-    return debug.engine(settings, {})
+    return debug.DebugEngine(settings, {})
 
 
 def test_a_job_runs_here_with_its_output_on_the_terminal(

@@ -21,8 +21,8 @@ def test_duration(seconds: float, text: str) -> None:
 
 def test_line_of_a_running_job() -> None:
     view = {"step": 3, "steps": 10, "losses": {"bce": 0.51234}, "images_per_s": 120.4}
-    assert line_of("a", view) == "a: 3/10 bce 0.512, 120 images/s"
-    assert line_of("a", {**view, "left_s": 61.0}) == "a: 3/10 bce 0.512, 120 images/s, 1 min 01 s left"
+    assert line_of("a", view) == "a: 3/10, bce 0.512, 120 images/s"
+    assert line_of("a", {**view, "left_s": 61.0}) == "a: 3/10, bce 0.512, 120 images/s, 1 min 01 s left"
     assert line_of("a", {}) == "a: starting"
 
 
@@ -39,7 +39,7 @@ def test_plain_lines() -> None:
     view.ended(job("b"), "nan", 2, "NotFiniteLoss: loss\nsecond line")
     view.close()
     lines = out.getvalue().splitlines()
-    assert lines[0] == "  running a: 1/2 "
+    assert lines[0] == "  running a: 1/2"
     assert lines[1] == "  1 waiting", "nothing is known yet of how long a job of that kind takes"
     assert lines[2].split() == ["[1/2]", "ok", "1", "min", "01", "s", "a"]
     assert lines[3].endswith("b  NotFiniteLoss: loss")
@@ -83,7 +83,7 @@ def test_lines_of_what_runs_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -
         view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 2})
         shown.append(len(out.getvalue().splitlines()))
     assert shown == [0, 0, 2, 2, 2, 4], "every thirty seconds"
-    assert out.getvalue().splitlines()[:2] == ["  running a: 1/2 ", "  2 waiting"]
+    assert out.getvalue().splitlines()[:2] == ["  running a: 1/2", "  2 waiting"]
 
 
 def test_what_a_terminal_shows() -> None:

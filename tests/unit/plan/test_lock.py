@@ -206,9 +206,3 @@ def test_states_and_what_is_shared(plan_of: PlanOf, tmp_path: Path) -> None:
     assert found[plan.jobs[1].key] == "failed"
     assert found[prepare.key] == "to do", "the record is there, the pixels are not"
     assert states.shared(plan, tmp_path) == {"other": len(plan.jobs)}
-
-
-def test_disk_need(plan_of: PlanOf) -> None:
-    need = states.disk_bytes(plan_of())
-    assert need["prepared images"] == 20 * 3 * 36 * 36
-    assert need["checkpoints"] == 2 * 4 * 2 * (4 * 32**2 + 2 * 32 * 64)

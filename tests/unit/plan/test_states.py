@@ -15,7 +15,7 @@ from refers_bench.errors import UserError
 from refers_bench.files import publish_json
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.states import disk_bytes, explain, look, shared, state_in, state_of, states
+from refers_bench.plan.states import explain, look, shared, state_in, state_of, states
 from refers_bench.store.context import CACHED
 from refers_bench.store.leases import Leases
 from refers_bench.store.results import ResultStore
@@ -73,28 +73,6 @@ def test_a_state_follows_from_what_lies_in_the_folders(tmp_path: Path, what: str
         job = replace(job, unavailable="no root")
     assert (state_of(job, store, cache), state_in(job, look(store), cache)) == (state, state)
     assert states(Plan(name="m", jobs=(job,)), store, cache) == {job.key: state}
-
-
-def test_what_results_will_take_on_disk() -> None:
-    network = {"depth": 3, "width": 10, "mlp_width": 7}
-    jobs = (
-        Job(key="a", kind="prepare", name="a", spec={"prepared_size": 16}),
-        Job(key="b", kind="prepare", name="b", spec={"prepared_size": 10}),
-        Job(key="p", kind="pretrain", name="p", spec={"network": network}),
-        Job(key="f", kind="finetune", name="f", spec={"prepare": "a", "classes": ["x", "y", "z"]}),
-        Job(key="g", kind="finetune", name="g", spec={"prepare": "b", "classes": []}),
-        Job(key="h", kind="finetune", name="h", spec={"prepare": "unknown", "classes": ["x"]}),
-        Job(key="d", kind="discover", name="d", spec={}),
-    )
-    plan = Plan(name="m", jobs=jobs, images={"a": 100, "b": 7})
-    assert disk_bytes(plan) == {
-        "prepared images": 100 * 256 + 7 * 100,
-        # Three layers of float32: four projections of 10 x 10, two maps of 10 x 7.
-        "checkpoints": 4 * 3 * (400 + 140),
-        # 30 % of 100 images with 3 classes, and 2.1 images with one, at 12 bytes.
-        "predictions": 30 * 3 * 12 + 25,
-    }
-    assert disk_bytes(Plan(name="m")) == {}
 
 
 def test_jobs_that_other_manifests_have_too(plan_of: PlanOf, tmp_path: Path) -> None:

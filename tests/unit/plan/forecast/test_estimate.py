@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,15 @@ import pytest
 from refers_bench.files import publish_json
 from refers_bench.plan.forecast.cost_model import Cost, modelled
 from refers_bench.plan.forecast.devices import Device, recorded_on
-from refers_bench.plan.forecast.estimate import HAND_OVER_S, completed, forecast, found_elsewhere, grouped, measured
+from refers_bench.plan.forecast.estimate import (
+    HAND_OVER_S,
+    completed,
+    disk_bytes,
+    forecast,
+    found_elsewhere,
+    grouped,
+    measured,
+)
 from refers_bench.plan.forecast.measurements import VERSION, probe_path, probed, recorded
 from refers_bench.plan.forecast.probes import FEWEST, STEPS, probes
 from refers_bench.plan.forecast.shapes import Shapes, shape_of
@@ -233,6 +242,21 @@ def test_bytes_of_pixels_weights_and_predictions(plan_of: PlanOf, tmp_path: Path
         # A score of each class, 12 bytes once compressed.
         "finetune": (6 + 12) * len(job.spec["classes"]) * 12,
     }
+
+
+def test_bytes_of_all_results_by_what_they_hold(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan, store = plan_of(), ResultStore(tmp_path)
+    kinds = Counter(job.kind for job in plan.jobs)
+    classes = sum(len(job.spec["classes"]) for job in plan.jobs if job.kind == "finetune")
+    device = Device(kind="cpu", name="a", threads=1)
+    encoders = [modelled(job.spec, device).checkpoint_bytes for job in plan.jobs if job.kind == "pretrain"]
+    assert kinds["prepare"] == 1 and encoders and min(encoders) > 4 * 2 * (4 * 32**2 + 2 * 32 * 64)
+    assert disk_bytes(plan, Splits(plan, store)) == {
+        "prepared images": 60 * 36 * 36,
+        "checkpoints": sum(encoders),
+        "predictions": (6 + 12) * classes * 12,
+    }
+    assert disk_bytes(Plan(name="m"), Splits(Plan(name="m"), store)) == {}
 
 
 def test_splits_are_counted_once_the_data_are_prepared(plan_of: PlanOf, tmp_path: Path) -> None:
