@@ -153,7 +153,7 @@ def feature_bytes(spec: Mapping[str, Any]) -> int:
     Args:
         spec: of a features job with a network.
     """
-    patches = (spec["image"]["size"] // spec["network"]["patch_size"]) ** 2
+    patches = int(spec["image"]["size"] // spec["network"]["patch_size"]) ** 2
     readouts = {"tokens": patches + 1, "cls_mean": 2, "last4_cls": 4}
     return 2 * int(spec["network"]["width"]) * readouts.get(spec["readout"], 1)
 
