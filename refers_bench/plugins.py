@@ -10,20 +10,15 @@ module.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.metadata
-import importlib.util
-import os
-import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from refers_bench import plugin_files
 from refers_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -38,8 +33,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-#: Environment variable that names files and folders of plug-ins in no package, separated as in PATH.
-PLUGINS = "REFERS_BENCH_PLUGINS"
 #: Side of the images, in pixels, at which parameters of methods state lengths; they scale with the protocol's side.
 LENGTHS_AT = 224
 
@@ -301,40 +294,13 @@ def names(kind: str) -> dict[str, str]:
         if entry.name in found:
             raise UserError(f"entry point '{entry.value}' takes the name of the {kind} '{entry.name}', which exists")
         found[entry.name] = entry.module
-    for path in files():
-        if kind_of(path) == kind:
+    values = {one: value for one, (_, value) in KINDS.items()}
+    for path in plugin_files.files():
+        if plugin_files.kind_of(path, values=values) == kind:
             if path.stem in found:
                 raise UserError(f"it takes the name of the {kind} '{path.stem}', which exists", path=path)
             found[path.stem] = str(path)
     return dict(sorted(found.items()))
-
-
-def files() -> list[Path]:
-    """The Python files that ``REFERS_BENCH_PLUGINS`` names: files, and all those directly in folders.
-
-    Raises:
-        UserError: one of its entries is neither.
-    """
-    found: list[Path] = []
-    for entry in filter(None, os.environ.get(PLUGINS, "").split(os.pathsep)):
-        path = Path(entry).absolute()
-        if (not path.is_dir() and path.suffix != ".py") or not path.exists():
-            raise UserError("no folder or Python file", allowed=f"those that {PLUGINS} may name", path=path)
-        found += sorted(path.glob("*.py")) if path.is_dir() else [path]
-    return found
-
-
-def kind_of(path: Path) -> str:
-    """The kind of plug-in that a file defines ("" for none), by the value that it assigns to; it is not imported."""
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError):  # `load` says so; until then no other plug-in is hidden by a broken one
-        found = re.search(rb"^(METHOD|DATASET|REPORT)\b\s*[:=]", path.read_bytes(), re.MULTILINE)
-        return next((kind for kind, (_, value) in KINDS.items() if found and value.encode() == found[1]), "")
-    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
-    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
-    assigned = {target.id for target in targets if isinstance(target, ast.Name)}
-    return next((kind for kind, (_, value) in KINDS.items() if value in assigned), "")
 
 
 def load(kind: str, name: str) -> Any:
@@ -346,28 +312,11 @@ def load(kind: str, name: str) -> Any:
     known = names(kind)
     if name not in known:
         raise UserError(unknown(kind, name, known))
-    _, value = KINDS[kind]
-    module = _from_file(Path(known[name])) if known[name].endswith(".py") else importlib.import_module(known[name])
+    (_, value), path = KINDS[kind], known[name]
+    module = plugin_files.module(Path(path)) if path.endswith(".py") else importlib.import_module(path)
     if not hasattr(module, value):
-        raise UserError(f"{known[name]} holds no {value}; a {kind} file must define it")
+        raise UserError(f"{path} holds no {value}; a {kind} file must define it")
     return getattr(module, value)
-
-
-def _from_file(path: Path) -> ModuleType:
-    """The module of a file in no package, imported once in a process; files of one name have modules of their own."""
-    name = f"refers_bench_plugins:{path}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(sys.modules[name])
-        except BaseException as error:
-            del sys.modules[name]
-            if isinstance(error, SyntaxError):
-                raise UserError(f"this is not Python: {error}", path=path) from error
-            raise
-    return sys.modules[name]
 
 
 #: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from refers_bench import plugins
+from refers_bench import plugin_files, plugins
 from refers_bench.contracts import checked
 from refers_bench.errors import UserError
 
@@ -42,8 +42,8 @@ def check(what: str) -> None:
     if importlib.util.find_spec("pytest") is None:
         raise UserError("pytest is not installed", allowed="pip install 'refers-bench[contracts]'")
     if what.endswith(".py"):
-        known = os.environ.get(plugins.PLUGINS, "")
-        os.environ[plugins.PLUGINS] = os.pathsep.join(filter(None, (known, str(Path(what).absolute()))))
+        known = os.environ.get(plugin_files.PLUGINS, "")
+        os.environ[plugin_files.PLUGINS] = os.pathsep.join(filter(None, (known, str(Path(what).absolute()))))
         plugins.names.cache_clear()
     found = [(kind, name) for kind in CONTRACTS for name in _asked(kind, what)]
     if not found:
