@@ -68,6 +68,13 @@ def architecture(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
+@nox.session
+def evidence(session: nox.Session) -> None:
+    """Run the manifests on real data, where it is, compare with what was measured before, and keep the figures."""
+    session.install("-e", ".[dicom]")
+    session.run("python", "tests/evidence/collect.py", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def house(session: nox.Session) -> None:
     """Code lines by room, import circles, longest files and functions, repeated code."""
