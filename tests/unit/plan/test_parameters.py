@@ -108,7 +108,6 @@ def test_constants_of_a_definition_fit_every_preset(name: str, preset: str) -> N
     [
         ("phantom_cpu", [0.8, 1.0]),  # by the manifest: 48-pixel images
         ("smoke", [0.2, 1.0]),
-        ("covid19_cpu", [0.2, 1.0]),
         ("nih_cpu", [0.2, 1.0]),
         ("full_size_gpu", [0.2, 1.0]),
         ("table1", [0.2, 1.0]),
@@ -216,7 +215,7 @@ def test_later_constants_are_in_a_key_only_where_they_are_changed(plan_of: PlanO
             assert (found == key) == same, (name, given)
 
 
-@pytest.mark.parametrize("manifest", ["phantom_cpu", "covid19_cpu", "nih_cpu"])
+@pytest.mark.parametrize("manifest", ["phantom_cpu", "nih_cpu"])
 def test_the_cpu_manifests_hold_every_method_that_needs_no_file(manifest: str) -> None:
     ids = {row["id"] for row in planned(manifest).manifest["methods"]}
     competitors = {name for name in plugins.names("method") if not plugins.load("method", name).floor}
