@@ -132,10 +132,11 @@ class Results:
 
     @cached_property
     def _groups(self) -> dict[tuple[str, Target], list[PlannedRun]]:
-        groups: dict[tuple[str, Target], list[PlannedRun]] = {}
+        """Runs of each table cell; seeds that share one result, where nothing is drawn, are one run."""
+        groups: dict[tuple[str, Target], dict[str, PlannedRun]] = {}
         for run in self.planned:
-            groups.setdefault((run.method, run.target), []).append(run)
-        return groups
+            groups.setdefault((run.method, run.target), {}).setdefault(run.run.key or str(run.run.seed), run)
+        return {where: list(runs.values()) for where, runs in groups.items()}
 
     @cached_property
     def cells(self) -> dict[tuple[str, Target], SeedSummary]:

@@ -21,6 +21,8 @@ CONSTANTS: Mapping[str, tuple[str, ...]] = {
 READOUTS = {"attentive_probe": "tokens", "probe_then_finetune": "auto"}
 #: Evaluations that begin with linear probes.
 PROBED = ("linear_probe", "probe_then_finetune")
+#: Evaluations that draw nothing but the label subset: on all labels, all seeds of one encoder give one result.
+UNDRAWN = ("linear_probe", "knn")
 #: Evaluations that train the whole network.
 TRAINED = ("finetune", "probe_then_finetune")
 
@@ -84,15 +86,20 @@ class Evaluated:
                 for ratio in self.target.label_ratios:
                     for seed, encoder in self.encoders:
                         how = self.own or evaluation
+                        drawn = seed if how not in UNDRAWN or ratio < 1 else self.first_seed(encoder)
                         asked = _Asked(
-                            name=cell_name(self.row, self.target.dataset, task, ratio, seed, evaluation=how),
+                            name=cell_name(self.row, self.target.dataset, task, ratio, drawn, evaluation=how),
                             how=how,
                             task=task,
                             encoder=encoder,
-                            own={"label_ratio": ratio, "seed": seed},
+                            own={"label_ratio": ratio, "seed": drawn},
                         )
                         job = self.crossed(asked, texts) if self.target.folds else self.single(asked, texts)
                         yield Result(evaluation, task, ratio, seed, job.key)
+
+    def first_seed(self, encoder: Job | None) -> int:
+        """The first seed that starts from this encoder."""
+        return next(seed for seed, one in self.encoders if one is encoder)
 
     def crossed(self, asked: _Asked, texts: Mapping[str, str]) -> Job:
         """The job that joins the folds of a cell."""

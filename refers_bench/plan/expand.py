@@ -16,7 +16,7 @@ from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import MethodPart, TargetPart
 from refers_bench.plan import fairness, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
-from refers_bench.plan.evaluation import Evaluated
+from refers_bench.plan.evaluation import UNDRAWN, Evaluated
 from refers_bench.plan.graph import Graph, specification
 from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.store.collection import without_collection
@@ -370,6 +370,12 @@ class _Expansion:
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
         if row.evaluation:
             yield f"evaluated by {TITLES[row.evaluation]} in all columns"
+        ways = {
+            row.evaluation or way for one in self.content.targets for way in one.evaluation if 1 in one.label_ratios
+        }
+        fixed = [TITLES[way] for way in UNDRAWN if way in ways]
+        if len(self.content.seeds) > 1 and fixed:
+            yield f"on all labels {' and '.join(fixed)}: one result for all seeds"
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [

@@ -185,6 +185,15 @@ def test_a_cell_without_a_figure_is_none_in_rows_and_not_nan(folder: Any) -> Non
     assert [row["mean_auc"] for row in folder.load().cell_rows()] == [None, None]
 
 
+def test_seeds_that_share_one_result_are_one_run(folder: Any) -> None:
+    folder.cell(seed=0)
+    folder.lock["cells"].append({**folder.lock["cells"][0], "seed": 1})
+    results = folder.load()
+    (summary,) = results.cells.values()
+    assert (summary.n, summary.n_planned) == (1, 1)
+    assert len(results.planned) == 2
+
+
 def test_evaluations_and_folds_are_columns_of_their_own(folder: Any) -> None:
     for place, how in enumerate([{}, {"evaluation": "linear_probe"}, {"folds": 5}, {"evaluation": "knn", "folds": 5}]):
         folder.seeds("refers", [0.5 + place / 10, 0.5 + place / 10], **how)

@@ -47,7 +47,9 @@ def of_kind(plan: Plan, kind: str) -> list[Job]:
 
 def test_a_probed_column_computes_features_and_heads_once(tmp_path: Path) -> None:
     plan = planned(tmp_path, {"evaluation": "linear_probe"})
-    assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 4}
+    # On all labels nothing is drawn: the seeds share one result.
+    assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 3}
+    assert "on all labels linear probe: one result for all seeds" in plan.cells[0].footnotes
     (heads,) = of_kind(plan, "heads")
     assert [(group["label_ratio"], group["seed"]) for group in heads.spec["groups"]] == [
         (0.5, 0), (0.5, 1), (1.0, 0), (1.0, 1),
@@ -55,12 +57,13 @@ def test_a_probed_column_computes_features_and_heads_once(tmp_path: Path) -> Non
     (features,) = of_kind(plan, "features")
     assert all(job.needs[1:] == (features.key, heads.key) for job in of_kind(plan, "frozen"))
     assert all(job.spec["heads"] == heads.key for job in of_kind(plan, "frozen"))
-    assert [cell.key for cell in plan.cells] == [job.key for job in of_kind(plan, "frozen")]
+    keys = [job.key for job in of_kind(plan, "frozen")]
+    assert [cell.key for cell in plan.cells] == [*keys, keys[2]]
 
 
 def test_evaluations_share_features_where_they_read_the_same_out(tmp_path: Path) -> None:
     plan = planned(tmp_path, {"evaluation": ALL})
-    assert kinds(plan) == {"prepare": 1, "features": 2, "heads": 1, "frozen": 12, "finetune": 8}
+    assert kinds(plan) == {"prepare": 1, "features": 2, "heads": 1, "frozen": 10, "finetune": 8}
     assert {job.spec["readout"] for job in of_kind(plan, "features")} == {"auto", "tokens"}
     probed = [job for job in of_kind(plan, "finetune") if "heads" in job.spec]
     assert [job.name.rpartition(".")[2] for job in probed] == ["probe_then_finetune"] * 4
@@ -71,9 +74,9 @@ def test_evaluations_share_features_where_they_read_the_same_out(tmp_path: Path)
 
 def test_folds_are_jobs_that_one_job_joins(tmp_path: Path) -> None:
     plan = planned(tmp_path, {"evaluation": ["finetune", "linear_probe"], "folds": 3, "label_ratios": [1.0]})
-    assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 6, "finetune": 6, "out_of_fold": 4}
+    assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 3, "finetune": 6, "out_of_fold": 3}
     joined = of_kind(plan, "out_of_fold")
-    assert [cell.key for cell in plan.cells] == [job.key for job in joined]
+    assert [cell.key for cell in plan.cells] == [*(job.key for job in joined), joined[2].key]
     assert all(job.spec["folds"] == list(job.needs) for job in joined)
     for job in joined:
         folds = [one.spec["fold"] for one in plan.jobs if one.key in job.needs]
@@ -91,7 +94,7 @@ def test_folds_and_the_own_split_stand_side_by_side(tmp_path: Path) -> None:
 def test_a_row_may_have_an_evaluation_of_its_own(tmp_path: Path) -> None:
     rows = ["scratch", {"id": "scratch", "name": "neighbours", "evaluation": "knn"}]
     plan = planned(tmp_path, {"label_ratios": [1.0]}, methods=rows)
-    assert kinds(plan) == {"prepare": 1, "finetune": 2, "features": 1, "frozen": 2}
+    assert kinds(plan) == {"prepare": 1, "finetune": 2, "features": 1, "frozen": 1}
     own = [cell for cell in plan.cells if cell.method == "neighbours"]
     assert {cell.evaluation for cell in own} == {"finetune"}, "it stands in the column of the others"
     assert "evaluated by k nearest neighbours in all columns" in own[0].footnotes
@@ -170,7 +173,7 @@ def test_one_column_is_asked_for_once(tmp_path: Path) -> None:
 
 def test_a_method_that_reads_the_index_alone_has_a_linear_probe_in_all_columns(tmp_path: Path) -> None:
     plan = planned(tmp_path, {"label_ratios": [1.0], "evaluation": ["finetune", "knn"]}, methods=["metadata_only"])
-    assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 2}
+    assert kinds(plan) == {"prepare": 1, "features": 1, "heads": 1, "frozen": 1}
     assert {cell.evaluation for cell in plan.cells} == {"finetune", "knn"}
     assert all(cell.floor for cell in plan.cells)
     (features,) = of_kind(plan, "features")
