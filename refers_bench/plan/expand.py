@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from refers_bench.manifest import protocols
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots, with_files
-from refers_bench.manifest.schema import MethodPart, TargetPart
+from refers_bench.manifest.schema import TargetPart
 from refers_bench.plan import fairness, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
 from refers_bench.plan.evaluation import UNDRAWN, Evaluated
 from refers_bench.plan.graph import Graph, specification
 from refers_bench.plan.lock import Cell, Job, Plan
+from refers_bench.plan.rows import Row
 from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import source_parts
 
@@ -41,43 +41,6 @@ def expand(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> Pl
         return _Expansion(manifest, roots, cache).plan()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """A table row: what the manifest says of it, the method it names, and what that sets in the protocol."""
-
-    part: MethodPart
-    name: str
-    plugin: plugins.Method
-    model: Any
-    params: Mapping[str, Any]
-    unavailable: str
-    pretrains: bool
-    constants: Mapping[str, Value]
-
-    @property
-    def evaluation(self) -> str:
-        """Of this row whatever its columns are for; '' for theirs."""
-        return self.part.evaluation or ("linear_probe" if self.plugin.index_features else "")
-
-    @classmethod
-    def of(cls, part: MethodPart, *, preset: str) -> _Row:
-        plugin: plugins.Method = plugins.load("method", part.id)
-        model = plugin.Params(**part.params)
-        own = {**plugin.constants, **plugin.sheet(model), **(plugin.recipe if protocols.full_size(preset) else {})}
-        return cls(
-            part=part,
-            name=part.name or part.id,
-            plugin=plugin,
-            model=model,
-            params=model.model_dump(mode="json"),
-            unavailable=plugin.unavailable(model),
-            pretrains=plugin.pretrains(model),
-            constants={
-                name: Value(value=value, origin=f"{part.id}: {source}") for name, (value, source) in own.items()
-            },
-        )
-
-
 def _one_or_several(parts: Sequence[Mapping[str, Any]]) -> Any:
     """What a specification holds of its source datasets (`refers_bench.store.plan.source_parts` reads it)."""
     return parts[0] if len(parts) == 1 else list(parts)
@@ -89,7 +52,7 @@ class _Expansion:
     def __init__(self, manifest: Manifest, roots: Roots, cache: Path | None) -> None:
         self.manifest, self.content, self.cache = manifest, manifest.content, cache
         self.roots = with_files(roots, manifest.content.files, manifest.path.parent)
-        self.rows = [_Row.of(part, preset=manifest.content.protocol.preset) for part in manifest.content.methods]
+        self.rows = [Row.of(part, preset=manifest.content.protocol.preset) for part in manifest.content.methods]
         self.graph = Graph()
         self.cells: list[Cell] = []
         self.values: dict[str, dict[str, Any]] = {}
@@ -157,7 +120,7 @@ class _Expansion:
         """The value that one target or row has of its own."""
         self.values[f"{name} [{where}]"] = {**value.recorded(), **more}
 
-    def note_updates(self, row: _Row, resolved: Mapping[str, Value]) -> None:
+    def note_updates(self, row: Row, resolved: Mapping[str, Value]) -> None:
         """Batch and number of updates of a row that has a batch size, or a source, of its own."""
         own = resolved["pretrain.own_batch_size"].value
         if row.pretrains and (own or row.plugin.source_values):
@@ -167,7 +130,7 @@ class _Expansion:
                 if value != section[name]:
                     self.note(f"pretrain.{name}", row.name, Value(value=value, origin=origin))
 
-    def note_parameters(self, row: _Row, number: int) -> None:
+    def note_parameters(self, row: Row, number: int) -> None:
         """Every parameter of a row's method with its origin, and the value its source states where it states one."""
         for one in parameters.parameters(row.model):
             given = one.name in row.part.params
@@ -183,18 +146,18 @@ class _Expansion:
             stated = {"official": one.official, "where": row.plugin.source} if one.stated else {}
             self.note(f"{parameters.PREFIX}{one.name}", row.name, value, **stated)
 
-    def resolved(self, row: _Row, dataset: str = "") -> tuple[dict[str, Value], dict[str, Value]]:
+    def resolved(self, row: Row, dataset: str = "") -> tuple[dict[str, Value], dict[str, Value]]:
         """Constants of one row (and one target), and those of them that it keeps of its weights' network."""
         values = self.of_protocol(row, dataset)
         kept = weights.kept(row.plugin, row.model, values, self.roots)
         return values | kept, kept
 
-    def of_protocol(self, row: _Row, dataset: str = "") -> dict[str, Value]:
+    def of_protocol(self, row: Row, dataset: str = "") -> dict[str, Value]:
         """Constants of one row (and one target) whatever weights it starts from."""
         overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
         return protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset, method=row.constants)
 
-    def sections(self, row: _Row, dataset: str = "") -> dict[str, Any]:
+    def sections(self, row: Row, dataset: str = "") -> dict[str, Any]:
         """Constants of one row (and one target), as the specifications hold them."""
         sections = protocols.sections_of(self.resolved(row, dataset)[0])
         network = sections["network"]
@@ -222,7 +185,7 @@ class _Expansion:
         return job, data
 
     def training(
-        self, kind: str, row: _Row, sections: Mapping[str, Any], found: Mapping[str, str], words: str, **own: Any
+        self, kind: str, row: Row, sections: Mapping[str, Any], found: Mapping[str, str], words: str, **own: Any
     ) -> dict[str, Any]:
         """The specification of a pre-training or fine-tuning.
 
@@ -242,7 +205,7 @@ class _Expansion:
         common = {name: sections[name] for name in ("network", "image", kind)}
         return specification(kind, method=row.part.id, params=row.params, impl=row.plugin.impl, **common, **own)
 
-    def pretrain(self, row: _Row, seed: int) -> Job:
+    def pretrain(self, row: Row, seed: int) -> Job:
         sections = self.sections(row)
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
         images, drawn_from = self.drawn_from(sections["image"])
@@ -274,7 +237,7 @@ class _Expansion:
         return images, parts
 
     def discovery(
-        self, row: _Row, name: str, drawn_from: Sequence[Mapping[str, Any]], images: Sequence[Job], seed: int
+        self, row: Row, name: str, drawn_from: Sequence[Mapping[str, Any]], images: Sequence[Job], seed: int
     ) -> tuple[Job, ...]:
         """The job that finds the visual words of a method that has them; shared by all rows that agree on it."""
         if row.plugin.discovery is None:
@@ -290,7 +253,7 @@ class _Expansion:
         )
         return (self.graph.add(name, spec, needs=images, unavailable=row.unavailable),)
 
-    def source_lacks(self, row: _Row) -> str:
+    def source_lacks(self, row: Row) -> str:
         """What the method needs that one of the source datasets does not have, in words; '' for nothing."""
         for source in self.content.sources:
             dataset = plugins.load("dataset", source.dataset)
@@ -300,7 +263,7 @@ class _Expansion:
                 return f"method {row.part.id} needs {' and '.join(lacking)}, which {source.dataset} does not have"
         return ""
 
-    def target(self, row: _Row, target: TargetPart) -> None:
+    def target(self, row: Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
         images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset = plugins.load("dataset", target.dataset)
@@ -338,7 +301,7 @@ class _Expansion:
         }
         self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
 
-    def encoder(self, row: _Row, training: Mapping[str, Any], data: PlannedData) -> dict[str, Any]:
+    def encoder(self, row: Row, training: Mapping[str, Any], data: PlannedData) -> dict[str, Any]:
         """What a specification of features states of a row's encoder, besides its pre-training."""
         own = {name: training[name] for name in ("method", "params", "impl")}
         if row.plugin.index_features is not None:
@@ -346,7 +309,7 @@ class _Expansion:
         more = {name: training[name] for name in ("weights", "loading") if name in training}
         return {**own, "network": training["network"], "image": training["image"], **more}
 
-    def encoders(self, row: _Row) -> Iterator[tuple[int, Job | None]]:
+    def encoders(self, row: Row) -> Iterator[tuple[int, Job | None]]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
         given = row.part.pretrain_seeds
         if row.pretrains and (row.name, given[0]) not in self.pretrained:
@@ -364,7 +327,7 @@ class _Expansion:
                 total = gone + self.images[key]
                 yield f"{gone} of {total} images of {self.graph.jobs[key].spec['dataset']} left out as unreadable"
 
-    def footnotes(self, row: _Row, target: PlannedData, synthetic: bool) -> Iterator[str]:
+    def footnotes(self, row: Row, target: PlannedData, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
         yield from parameters.footnotes(row.plugin, row.model)
         yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
