@@ -32,6 +32,7 @@ class Row:
 
     @classmethod
     def of(cls, part: MethodPart, *, preset: str) -> Row:
+        """The row of a part of the manifest under a protocol preset."""
         plugin: plugins.Method = plugins.load("method", part.id)
         model = plugin.Params(**part.params)
         own = {**plugin.constants, **plugin.sheet(model), **(plugin.recipe if protocols.full_size(preset) else {})}
