@@ -142,9 +142,8 @@ def finished_index(
 
 def label_columns(frame: pd.DataFrame, task: str = "") -> list[str]:
     """Names of an index's columns of labels, ``"<task>:<class>"``; those of one task, or of all."""
-    return [
-        name for name in frame.columns if f"{task}:" in name and name.startswith(task) and not name.startswith(ABOUT)
-    ]
+    names = [name for name in frame.columns if ":" in name and not name.startswith(ABOUT)]
+    return [name for name in names if not task or name.startswith(f"{task}:")]
 
 
 def rows_of_task(frame: pd.DataFrame, task: str) -> pd.DataFrame:
