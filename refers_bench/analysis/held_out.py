@@ -7,10 +7,13 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from refers_bench import identity
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.predictions import FILE, read
 from refers_bench.analysis.results import Results
 
+#: What a preparation says of how images are resized, and not of which they are.
+SHOWN = ("prepared_size", "interpolation", "fit")
 #: Reported where they were not.
 DIFFER = "tested on other images, or with other labels"
 
@@ -24,12 +27,15 @@ def same_images(results: Results, methods: Iterable[str], target: Target) -> boo
 def images_of(results: Results, run: PlannedRun) -> str:
     """What identifies the labelled test images of a finished run; '' when nothing does.
 
-    Runs of ours share the images of one preparation, whose key says which. Imported ones may hold any images, so
-    these are read from their predictions.
+    Runs of ours share the images of one dataset's files, whatever size each row's encoder has them prepared in. Imported
+    ones may hold any images, so these are read from their predictions.
     """
     spec = results.spec(run.run.key)
-    if spec.get("prepare"):
-        return f"{spec['prepare']} {spec.get('dataset')} {spec.get('task')}"
+    if spec.get("kind") == "out_of_fold":
+        spec = results.spec(spec["folds"][0])
+    if key := spec.get("prepare"):
+        data = {name: value for name, value in results.spec(key).items() if name not in SHOWN}
+        return f"{identity.canonical_json(data) if data else key} {spec.get('dataset')} {spec.get('task')}"
     return _digest(results.store / run.run.key / FILE) if run.run.key in results.predicted else ""
 
 

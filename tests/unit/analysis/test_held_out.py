@@ -64,3 +64,15 @@ def test_a_run_without_preparation_and_predictions_says_nothing(folder: Any) -> 
     folder.lock["jobs"][-1]["spec"].pop("prepare")
     results = folder.load()
     assert same_images(results, ["refers", "c2l"], results.targets[0])
+
+
+def test_the_size_of_prepared_images_makes_no_other_test_images(folder: Any) -> None:
+    data = {"kind": "prepare", "dataset": "covid19_idc", "digest": "d", "prepared_size": 104}
+    others = {"larger": {"prepared_size": 256, "interpolation": "bicubic", "fit": "crop"}, "other": {"digest": "e"}}
+    for method, changed in {"refers": {}, **others}.items():
+        folder.cell(method)
+        folder.lock["jobs"][-1]["spec"]["prepare"] = method
+        folder.job(method, "prepare", spec={**data, **changed})
+    results = folder.load()
+    assert same_images(results, ["refers", "larger"], results.targets[0])
+    assert not same_images(results, ["refers", "other"], results.targets[0])
