@@ -14,7 +14,7 @@ from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import STATES
 
 #: Kinds of jobs without a network.
-WITHOUT_NETWORK = ("prepare", "localise")
+WITHOUT_NETWORK = ("prepare", "localise", "out_of_fold")
 
 
 def planned(settings: Settings, manifest: Path) -> Plan:
