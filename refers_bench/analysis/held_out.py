@@ -27,8 +27,8 @@ def same_images(results: Results, methods: Iterable[str], target: Target) -> boo
 def images_of(results: Results, run: PlannedRun) -> str:
     """What identifies the labelled test images of a finished run; '' when nothing does.
 
-    Runs of ours share the images of one dataset's files, whatever size each row's encoder has them prepared in. Imported
-    ones may hold any images, so these are read from their predictions.
+    Runs of ours share the images of one dataset's files, whatever size each row's encoder has them prepared in.
+    Imported ones may hold any images, so these are read from their predictions.
     """
     spec = results.spec(run.run.key)
     if spec.get("kind") == "out_of_fold":
