@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.comparability import TARGETS, Facts, comparable
@@ -111,8 +112,10 @@ def _figure(some: Sequence[Entry]) -> Cell:
     tag = "chosen on test" if some[0].selection == TEST else ""
     values = [one.value for one in some]
     if len(some) > 1:
-        low, high = min(values), max(values)
-        return Cell(text=f"{low:.1f} to {high:.1f}", low=low, high=high, n=(len(some),), tag=tag, kind="published")
+        worst, top = min(values), max(values)
+        text = f"{worst:.1f} to {top:.1f}"
+        how: dict[str, Any] = {"test": "lowest to highest figure", "n": (len(some),)}
+        return Cell(text=text, low=worst, high=top, tag=tag, kind="published", **how)
     (one,) = some
     sd = one.spread[0] if len(one.spread) == 1 else None
     low, high = one.spread if len(one.spread) == 2 else (None, None)

@@ -248,7 +248,11 @@ def _entry(row: Mapping[str, str]) -> Entry:
         "selection": values.pop("selection_set"),
         "pretraining": values.pop("pretraining_data"),
     }
-    as_printed = {"labels": row["label_ratio"], "how": row["protocol"], "selected": row["selection_set"]}
+    as_printed: dict[str, Any] = {
+        "labels": row["label_ratio"],
+        "how": row["protocol"],
+        "selected": row["selection_set"],
+    }
     return Entry(**values, **renamed, **as_printed)
 
 
