@@ -1,0 +1,162 @@
+"""Decides whether a figure that others published compares with a column of ours, and says all reasons why not.
+
+Two figures compare where they are the same metric of the same target, on the same lists of images, after the same share
+of labels and the same kind of training, and neither was chosen on test images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from refers_bench import plugins
+from refers_bench.analysis.cells import Target
+from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, TEST, UNKNOWN, Entry
+from refers_bench.analysis.results import Results
+from refers_bench.evaluations import TITLES
+
+#: Target of the registry -> the dataset and task of ours that it is, or is a neighbour of.
+TARGETS: Mapping[str, tuple[str, str]] = {
+    "nih": ("nih_chestxray14", "findings"),
+    "vindr": ("vinbigdata_cxr", "findings"),
+    "kermany-pneumonia": ("kermany_pneumonia", "pneumonia"),
+    "shenzhen+montgomery": ("shenzhen_tb", "tuberculosis"),
+}
+#: Neighbours among them -> what sets them apart.
+NEIGHBOURS = {"shenzhen+montgomery": "other target: images of Shenzhen and Montgomery together, ours of Shenzhen alone"}
+#: Dataset and `split` of its reader -> the lists of the registry that it means. MRM and BenchX have the lists of the
+#: REFERS release, with the labels of 2017, of which NIH's newer table differs in at most 25 images a class. Of NIH's
+#: own lists the test images are the same, the validation part of ours is drawn anew.
+SPLITS: Mapping[tuple[str, str], str] = {
+    ("nih_chestxray14", "released"): "nih-mrm",
+    ("nih_chestxray14", "official"): "nih-official",
+}
+#: Our evaluation -> the protocol that it is; others have none in the registry.
+PROTOCOLS = {"finetune": FINE_TUNE, "linear_probe": LINEAR_PROBE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a plan says of the images of a column.
+
+    Attributes:
+        params: of the dataset's reader; {} where they are unknown, as of imported results.
+        synthetic: whether the images are procedural.
+        images: images there are; 0 for unknown.
+        documented: images there should be; 0 for unknown.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: bool = False
+    images: int = 0
+    documented: int = 0
+
+    @classmethod
+    def of(cls, results: Results, column: Target) -> Facts:
+        """The facts of a column of some results."""
+        synthetic = column in results.synthetic
+        keys = (_preparation(results, one.run.key) for one in results.planned if one.target == column)
+        key = next((key for key in keys if key in results.jobs), "")
+        params = results.spec(key).get("params")
+        if params is None:
+            return cls(synthetic=synthetic)
+        dataset = plugins.load("dataset", column.dataset)
+        # Not validated: the plan may be of an older version, whose reader had other parameters.
+        documented = dataset.documented_images(dataset.Params.model_construct(**params))
+        images = results.plan.images.get(key, 0)
+        return cls(params=params, synthetic=synthetic, images=images, documented=documented)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether a published figure compares with a column, and all reasons why not."""
+
+    comparable: bool
+    reasons: tuple[str, ...] = ()
+
+
+def comparable(entry: Entry, column: Target, facts: Facts) -> Verdict:
+    """Whether a published figure compares with a column of ours.
+
+    Example:
+        >>> from refers_bench.analysis.paper.registry import entries
+        >>> column = Target(dataset="nih_chestxray14", task="findings", label_ratio=0.01)
+        >>> comparable(entries()[0], column, Facts(params={"split": "released"})).comparable
+        True
+        >>> comparable(entries()[1], column, Facts(params={"split": "seeded"})).reasons
+        ('trained on 10 % of labels, ours on 1 %', 'other split: nih-mrm, ours is seeded')
+    """
+    reasons = tuple(reason for check in _CHECKS for reason in check(entry, column, facts))
+    return Verdict(comparable=not reasons, reasons=reasons)
+
+
+def _preparation(results: Results, key: str) -> str:
+    """Key of the job that prepares the images of a cell; of a cell with folds, by its first fold."""
+    spec = results.spec(key)
+    folds = spec.get("folds")
+    return _preparation(results, folds[0]) if folds else str(spec.get("prepare", ""))
+
+
+def _target(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    if TARGETS.get(entry.target) != (column.dataset, column.task):
+        yield f"other target: {entry.target}, ours is {column.dataset}: {column.task}"
+    elif entry.target in NEIGHBOURS:
+        yield NEIGHBOURS[entry.target]
+
+
+def _ratio(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    if entry.labels == "unstated":
+        yield "its label ratio is not stated"
+    elif entry.ratio is None:
+        yield f"trained on {entry.labels}, ours on {column.label_ratio * 100:g} % of labels"
+    elif entry.ratio != column.label_ratio:
+        yield f"trained on {entry.ratio * 100:g} % of labels, ours on {column.label_ratio * 100:g} %"
+
+
+def _split(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    own = str(facts.params.get("split", "by lists" if facts.params.get("lists") else "seeded"))
+    if entry.split == UNKNOWN:
+        yield "its split is unknown"
+    if column.folds:
+        yield f"ours is cross-validated over {column.folds} folds"
+    elif not facts.params:
+        yield "our split is unknown"
+    elif entry.split not in (UNKNOWN, SPLITS.get((column.dataset, own))):
+        yield f"other split: {entry.split}, ours is {own}"
+
+
+def _protocol(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    if entry.protocol == UNKNOWN:
+        yield "its protocol is unknown"
+    elif entry.protocol != PROTOCOLS.get(column.evaluation):
+        yield f"other protocol: {entry.protocol}, ours is {TITLES[column.evaluation]}"
+    if "ten crops" in entry.how:
+        yield "its scores are means over ten crops, ours are of one"
+
+
+def _metric(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    if not METRICS[entry.metric]:
+        yield f"other metric: {entry.metric}, ours is mean AUC"
+
+
+def _selection(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    if entry.selection == TEST:
+        particulars = entry.selected.partition("(")[2].removesuffix(")")
+        yield f"chosen on test images: {particulars}" if particulars else "chosen on test images"
+    elif entry.selection == UNKNOWN:
+        yield "unknown which images it was chosen on"
+
+
+def _images(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    if facts.synthetic:
+        yield "ours is measured on procedural images"
+    if facts.params.get("views"):
+        yield f"ours has the views {', '.join(facts.params['views'])} alone"
+    if 0 < facts.images < facts.documented:
+        yield f"ours has {facts.images:,} of the {facts.documented:,} images"
+
+
+_CHECKS: tuple[Callable[[Entry, Target, Facts], Iterator[str]], ...] = (
+    *(_target, _ratio, _split, _protocol, _metric, _selection, _images),
+)
