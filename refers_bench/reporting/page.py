@@ -19,7 +19,7 @@ FORMATS = ("html", "latex", "markdown", "csv", "json")
 #: Formats with figures.
 PICTURED = {"html", "latex", "markdown"}
 #: Tables about the published figures.
-REFERENCES = ("references", "claims")
+REFERENCES = ("references", "claims", "against-published")
 #: Reports printed on a terminal after a run.
 PRINTED = ("table1", "table2", "table3", "cells")
 #: Takes the name of what is counted; returns a function that is called with (done, total).
