@@ -1,6 +1,6 @@
 """Builds the page of a report, and writes its files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,18 +73,20 @@ def write(
             path=results,
         )
     # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
+    rest = [name for name in formats if name != "latex" or style == "full"]
     with without_collection(), Drawings() as drawings:
-        if PICTURED & set(formats):
+        if PICTURED & set(rest):
             drawings.prepare()
         loaded = [load(results, name) for name in chosen]
         alone = names is not None and len(chosen) == 1
         folder = out or (results / chosen[0] / "report" if alone else results / "report")
         page = Page(
             title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
-            sections=tuple(section(one, published=published, progress=progress) for one in loaded),
+            sections=tuple(
+                section(one, None if rest else PRINTED, published=published, progress=progress) for one in loaded
+            ),
         )
         written = _paper_tables(folder, page, footnotes=footnotes) if style == "paper" else []
-        rest = [name for name in formats if name != "latex" or style == "full"]
         return written + (_write_page(folder, page, loaded, rest, drawings, progress) if rest else [])
 
 
@@ -106,17 +108,19 @@ def printed(results: Path, name: str) -> str:
     return "\n".join(map(terminal.table, _main([item for item in items(one, PRINTED) if isinstance(item, Table)])))
 
 
-def _main(tables: Sequence[Table]) -> list[Table]:
+def _main(tables: Iterable[Table]) -> list[Table]:
     """The tables of the paper, or else that of all cells: a table of the paper holds all the generic one would say."""
     found = [table for table in tables if table.id in PRINTED]
     return [table for table in found if table.id != "cells"] or found
 
 
-def section(results: Results, *, published: bool = True, progress: Progress = silent) -> Section:
-    """The page's section about one manifest."""
+def section(
+    results: Results, names: Sequence[str] | None = None, *, published: bool = True, progress: Progress = silent
+) -> Section:
+    """The page's section about one manifest, with what all reports make of it or those that are named."""
     from refers_bench.reporting import provenance, summary
 
-    found = items(results, progress=progress)
+    found = items(results, names, progress=progress)
     if not published:
         kept = [item for item in found if item.id not in REFERENCES]
         found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
