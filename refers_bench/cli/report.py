@@ -14,10 +14,8 @@ from refers_bench.cli.settings import Settings
 
 FORMAT = click.Choice(["html", "latex", "markdown", "csv", "json"])
 WATCH = "Write the report again after new results, until all are there or Ctrl-C; checks every 10 s by default."
-
 STYLE = (
-    "Of LaTeX. paper: Tables 1 to 3, else all cells, as in a journal; "
-    "\\newcommand\\benchcaption and \\benchlabel before \\input choose caption and label."
+    "Of LaTeX. paper: Tables 1 to 3, else all cells, for an article; each file names commands for caption and label."
 )
 
 
