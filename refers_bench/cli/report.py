@@ -14,6 +14,9 @@ from refers_bench.cli.settings import Settings
 
 FORMAT = click.Choice(["html", "latex", "markdown", "csv", "json"])
 WATCH = "Write the report again after new results, until all are there or Ctrl-C; checks every 10 s by default."
+STYLE = (
+    "Of LaTeX. paper: Tables 1 to 3, else all cells, for an article; each file names commands for caption and label."
+)
 
 
 @click.command("report")
@@ -21,6 +24,8 @@ WATCH = "Write the report again after new results, until all are there or Ctrl-C
 @click.option("--format", "formats", multiple=True, type=FORMAT, default=("html",), help="Repeatable.")
 @click.option("--out", type=FOLDER, help="Folder.  [default: RESULTS/<name>/report]")
 @click.option("--published/--no-published", default=True, help="Show the paper's values beside ours.")
+@click.option("--style", type=click.Choice(["full", "paper"]), default="full", help=STYLE)
+@click.option("--footnotes/--no-footnotes", default=True, help="Of style paper: notes below the tables.")
 @click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--watch", type=click.FloatRange(min=0.5), is_flag=False, flag_value=10.0, metavar="[SECONDS]", help=WATCH

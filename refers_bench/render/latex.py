@@ -27,7 +27,7 @@ _TITLE_WIDTH, _STUB_WIDTH = 18, 44
 _LONG_WORD, _PIECE, _BREAK = 24, 3, r"\hspace{0pt plus 3pt}"
 
 
-def _text(text: object) -> str:
+def prose(text: object) -> str:
     """The text for a paragraph: words that no line would hold may be broken."""
     return "".join(
         _BREAK.join(escape(word[start : start + _PIECE]) for start in range(0, len(word), _PIECE))
@@ -39,10 +39,10 @@ def _text(text: object) -> str:
 
 def _ragged(text: str) -> str:
     """A text in a column of prose."""
-    return r"\raggedright " + _text(text)
+    return r"\raggedright " + prose(text)
 
 
-def _stacked(text: str, width: int = _TITLE_WIDTH) -> str:
+def stacked(text: str, width: int = _TITLE_WIDTH) -> str:
     """A title of a column, in several lines when it is long."""
     lines = textwrap.wrap(text, width) if len(text) > width else [text]
     if len(lines) < 2:
@@ -64,15 +64,15 @@ def _head(content: Table, marks: Mapping[Note, str]) -> list[str]:
     if any(title for title, _ in content.groups):
         cells, rules, place = [], [], 2
         for title, span in content.groups:
-            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{_stacked(title, _TITLE_WIDTH * span)}}}")
+            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{stacked(title, _TITLE_WIDTH * span)}}}")
             if title:
                 rules.append(rf"\cmidrule(lr){{{place}-{place + span - 1}}}")
             place += span
         lines += [" & " + " & ".join(cells) + r" \\", " ".join(rules)]
-    titles = [_stacked(column.title) + _MARKUP.marked(column.notes, marks) for column in content.columns]
-    lines.append(" & ".join([_stacked(content.stub, _STUB_WIDTH), *titles]) + r" \\")
+    titles = [stacked(column.title) + _MARKUP.marked(column.notes, marks) for column in content.columns]
+    lines.append(" & ".join([stacked(content.stub, _STUB_WIDTH), *titles]) + r" \\")
     if any(column.subtitle for column in content.columns):
-        lines.append(" & " + " & ".join(_stacked(column.subtitle) for column in content.columns) + r" \\")
+        lines.append(" & " + " & ".join(stacked(column.subtitle) for column in content.columns) + r" \\")
     return lines
 
 
@@ -81,13 +81,13 @@ def table(content: Table) -> str:
     marks = content.footnotes()
     parts = list(_parts(content))
     signs = {mark: rf"\textsuperscript{{{escape(mark)}}} " if mark else "" for mark in ("", *marks.values())}
-    notes = [rf"{{\footnotesize\raggedright {signs[mark]}{_text(text)}\par}}" for mark, text in content.below()]
+    notes = [rf"{{\footnotesize\raggedright {signs[mark]}{prose(text)}\par}}" for mark, text in content.below()]
     inside = sum(-(-len(text) // _NOTE_WIDTH) for text in notes) <= _MOST_NOTE_LINES
     lines = []
     for place, part in enumerate(parts):
         lines += [r"\begin{table}[htbp]", r"\centering"]
         lines += [r"\addtocounter{table}{-1}"] if place else []
-        lines += [rf"\caption{{{_text(content.caption)}{' (continued)' if place else ''}}}"]
+        lines += [rf"\caption{{{prose(content.caption)}{' (continued)' if place else ''}}}"]
         lines += [r"\smallskip" if place else rf"\label{{tab:{content.id}}}\smallskip"]
         lines += _tabular(part, marks)
         lines += ["", r"\smallskip", *notes] if place == len(parts) - 1 and inside else []
@@ -100,7 +100,7 @@ def table(content: Table) -> str:
 def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
     """The `tabular` of one part, shrunk where it is wider than the line."""
     wide = max((len(row.title) for row in content.rows), default=0) > _STUB_WIDTH
-    figure = partial(_stacked, width=_STUB_WIDTH) if content.numeric else _ragged
+    figure = partial(stacked, width=_STUB_WIDTH) if content.numeric else _ragged
     ragged, stub = (r"\raggedright ", _stub(content)) if wide else ("", "l")
     # Figures are centred; prose is set for a wide page and shrunk for a narrow one, so that words fit.
     widths = [] if content.numeric else _prose_widths(content)
@@ -116,7 +116,7 @@ def _tabular(content: Table, marks: Mapping[Note, str]) -> list[str]:
         if place:
             lines.append(r"\midrule")
         for row in rows:
-            title = _text(row.title) if wide else escape(row.title)
+            title = prose(row.title) if wide else escape(row.title)
             title = rf"\textit{{{title}}}" if block in ("published", "released") else title
             cells = [_MARKUP.cell(cell, figure(cell.figure), marks) for cell in row.cells]
             # Not two backslashes: where lines are ragged these end a line of the cell.
@@ -159,8 +159,8 @@ def document(content: Page) -> str:
     """A whole document with every table and figure, to look at or to copy from; figures lie beside it as "<id>.pdf"."""
     parts = [_PREAMBLE, r"\begin{document}", ""]
     for section in content.sections:
-        parts.append(rf"\section*{{{_text(section.title)}}}")
-        parts += [_text(remark) + "\n" for remark in section.remarks]
+        parts.append(rf"\section*{{{prose(section.title)}}}")
+        parts += [prose(remark) + "\n" for remark in section.remarks]
         for item in section.items:
             # Floats of a long report would pile up until LaTeX has no register left.
             parts.append(r"\clearpage")
@@ -171,7 +171,7 @@ def document(content: Page) -> str:
                 r"\begin{figure}[htbp]",
                 r"\centering",
                 rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{item.id}.pdf}}",
-                rf"\caption{{{_text(item.caption)}}}",
+                rf"\caption{{{prose(item.caption)}}}",
                 r"\end{figure}",
                 "",
             ]

@@ -1,6 +1,6 @@
 """Builds the page of a report, and writes its files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ PICTURED = {"html", "latex", "markdown"}
 REFERENCES = ("references", "claims", "against-published")
 #: Reports printed on a terminal after a run.
 PRINTED = ("table1", "table2", "table3", "cells")
+#: How LaTeX shows the tables: all of them on landscape pages, or those of a paper as a journal prints them.
+STYLES = ("full", "paper")
 #: Takes the name of what is counted; returns a function that is called with (done, total).
 Progress = Callable[[str], Callable[[int, int], None]]
 
@@ -38,6 +40,8 @@ def write(
     out: Path | None = None,
     *,
     published: bool = True,
+    style: str = "full",
+    footnotes: bool = True,
     progress: Progress = silent,
 ) -> list[Path]:
     """Write the report of some manifests, or of all planned ones, and say which files were written.
@@ -49,15 +53,18 @@ def write(
         out: folder of the report; by default ``<results>/<name>/report`` for one named manifest, else
             ``<results>/report``.
         published: whether Tables 1 to 3 show the paper's figures beside ours.
+        style: of LaTeX, one of `STYLES`.
+        footnotes: whether the tables of style "paper" have footnotes.
         progress: shows the progress: of statistics and tables, then of figures.
 
     Raises:
-        UserError: unknown format, no plan, an unreadable record.
+        UserError: unknown format or style, a choice that nothing heeds, no plan, an unreadable record.
         StorageError: the folder cannot be written.
     """
     # Rendering is imported on demand: each format costs something, and most reports want one.
     if problems := [unknown("format", name, FORMATS) for name in formats if name not in FORMATS]:
         raise UserError([replace(problem, allowed=", ".join(FORMATS)) for problem in problems])
+    _check_style(formats, style, footnotes=footnotes)
     chosen = known_names(results) if names is None else list(dict.fromkeys(names))
     if not chosen:
         raise UserError(
@@ -66,17 +73,31 @@ def write(
             path=results,
         )
     # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
+    rest = [name for name in formats if name != "latex" or style == "full"]
     with without_collection(), Drawings() as drawings:
-        if PICTURED & set(formats):
+        if PICTURED & set(rest):
             drawings.prepare()
         loaded = [load(results, name) for name in chosen]
         alone = names is not None and len(chosen) == 1
         folder = out or (results / chosen[0] / "report" if alone else results / "report")
         page = Page(
             title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
-            sections=tuple(section(one, published=published, progress=progress) for one in loaded),
+            sections=tuple(
+                section(one, None if rest else PRINTED, published=published, progress=progress) for one in loaded
+            ),
         )
-        return _write_page(folder, page, loaded, formats, drawings, progress)
+        written = _paper_tables(folder, page, footnotes=footnotes) if style == "paper" else []
+        return written + (_write_page(folder, page, loaded, rest, drawings, progress) if rest else [])
+
+
+def _check_style(formats: Sequence[str], style: str, *, footnotes: bool) -> None:
+    """Refuse a style that is unknown, and choices that no format heeds."""
+    if style not in STYLES:
+        raise UserError([unknown("style", style, STYLES)])
+    if style == "paper" and "latex" not in formats:
+        raise UserError("style 'paper' is one of LaTeX, which is not written", allowed="--format latex --style paper")
+    if not footnotes and style != "paper":
+        raise UserError("only style 'paper' can leave out footnotes", allowed="--format latex --style paper")
 
 
 def printed(results: Path, name: str) -> str:
@@ -84,17 +105,22 @@ def printed(results: Path, name: str) -> str:
     from refers_bench.render import terminal
 
     one = load(results, name)
-    tables = [item for item in items(one, PRINTED) if isinstance(item, Table)]
-    # A table of the paper holds all the generic one would say.
-    paper = [table for table in tables if table.id != "cells"]
-    return "\n".join(terminal.table(table) for table in paper or tables)
+    return "\n".join(map(terminal.table, _main([item for item in items(one, PRINTED) if isinstance(item, Table)])))
 
 
-def section(results: Results, *, published: bool = True, progress: Progress = silent) -> Section:
-    """The page's section about one manifest."""
+def _main(tables: Iterable[Table]) -> list[Table]:
+    """The tables of the paper, or else that of all cells: a table of the paper holds all the generic one would say."""
+    found = [table for table in tables if table.id in PRINTED]
+    return [table for table in found if table.id != "cells"] or found
+
+
+def section(
+    results: Results, names: Sequence[str] | None = None, *, published: bool = True, progress: Progress = silent
+) -> Section:
+    """The page's section about one manifest, with what all reports make of it or those that are named."""
     from refers_bench.reporting import provenance, summary
 
-    found = items(results, progress=progress)
+    found = items(results, names, progress=progress)
     if not published:
         kept = [item for item in found if item.id not in REFERENCES]
         found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
@@ -128,6 +154,21 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
             found.append(item)
         done(place + 1, len(reports))
     return found
+
+
+def _paper_tables(folder: Path, page: Page, *, footnotes: bool) -> list[Path]:
+    """The main tables of every manifest, a file each, and ``report.tex`` with all of them."""
+    from refers_bench.render import latex_paper
+
+    page = _distinct(
+        replace(page, sections=tuple(replace(one, items=tuple(_main(one.tables))) for one in page.sections))
+    )
+    tables = [table for one in page.sections for table in one.tables]
+    texts = {f"{one.id}.tex": latex_paper.table(one, footnotes=footnotes) for one in tables}
+    texts["report.tex"] = latex_paper.document(tables, footnotes=footnotes)
+    for name, text in texts.items():
+        publish_bytes(folder / name, text.encode("utf-8"))
+    return [folder / name for name in texts]
 
 
 def _write_page(

@@ -38,7 +38,8 @@ COMMANDS = {
     "logs CELL": ["-f, --follow", "--lines N  [default: 200; x>=0]"],
     "report [MANIFEST]...": [
         "--format [html|latex|markdown|csv|json]  [default: html]", "--out DIRECTORY  [default: RESULTS/<name>/report]",
-        "--published / --no-published  [default: published]", "--open", "--watch [SECONDS]  [x>=0.5]",
+        "--published / --no-published  [default: published]", "--style [full|paper]  [default: full]",
+        "--footnotes / --no-footnotes  [default: footnotes]", "--open", "--watch [SECONDS]  [x>=0.5]",
     ],
     "explain MANIFEST": [
         "--cell PATTERN  [required]", "--map [rollout|class|both]  [default: both]",

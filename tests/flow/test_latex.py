@@ -72,6 +72,14 @@ def test_the_whole_report_compiles(report: Path) -> None:
     assert (report / "report.pdf").stat().st_size > 20_000
 
 
+def test_the_tables_of_style_paper_compile(report: Path, tmp_path: Path) -> None:
+    page.write(report.parents[1], ["tiny"], ("latex",), tmp_path, style="paper")
+    log = compiled(tmp_path, "report.tex")
+    assert {path.stem for path in tmp_path.glob("*.tex")} == {"table1", "table2", "table3", "report"}
+    wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
+    assert max(wide, default=0) < 20 and "Float too large" not in log
+
+
 def test_each_table_compiles_in_a_bare_article(report: Path) -> None:
     tables = sorted(path for path in report.glob("*.tex") if path.name != "report.tex")
     assert {"table1", "table2", "cells", "significance", "failures", "claims"} <= {path.stem for path in tables}

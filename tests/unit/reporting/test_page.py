@@ -106,3 +106,39 @@ def test_a_small_report_is_quick_and_imports_no_torch(folder: Any) -> None:
     # Processor time, since the machine may have much else to do; alone it takes 1.5 to 2.
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
+
+
+def test_style_paper_writes_the_main_tables_alone_and_style_full_stays(folder: Any, tmp_path: Path) -> None:
+    results = _small(folder)
+    full = write(results, ["tiny"], ("latex",), tmp_path / "full")
+    paper = write(results, ["tiny"], ("latex",), tmp_path / "paper", style="paper")
+    assert [path.name for path in paper] == ["cells.tex", "report.tex"]
+    both = write(results, ["tiny"], ("csv", "latex"), tmp_path / "both", style="paper")
+    assert {"cells.csv", "cells.tex"} <= {path.name for path in both}
+    assert (tmp_path / "both" / "cells.tex").read_bytes() == paper[0].read_bytes()
+    text = (tmp_path / "full" / "cells.tex").read_text()
+    assert len(full) > 5 and r"\resizebox" in text and "bench" not in text.replace("refers-bench", "")
+
+
+def test_style_paper_names_the_tables_of_several_manifests_apart(
+    folder: Any, new_folder: Callable[..., Any], tmp_path: Path
+) -> None:
+    _small(folder)
+    other = new_folder("other")
+    other.cell("refers", ratio=0.5)
+    written = write(other.save(), None, ("latex",), tmp_path, style="paper")
+    assert [path.name for path in written] == ["other-cells.tex", "tiny-cells.tex", "report.tex"]
+    assert r"{tab:tiny-cells}" in (tmp_path / "report.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"formats": ("latex",), "style": "papper"}, "unknown style 'papper'"),
+        ({"formats": ("html",), "style": "paper"}, "--format latex --style paper"),
+        ({"formats": ("latex",), "footnotes": False}, "only style 'paper' can leave out footnotes"),
+    ],
+)
+def test_a_choice_that_no_format_heeds_is_refused(folder: Any, choice: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        write(_small(folder), ["tiny"], **choice)
