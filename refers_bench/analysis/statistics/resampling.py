@@ -29,13 +29,14 @@ _Floats = npt.NDArray[np.float64]
 
 def image_weights(units: Units) -> npt.NDArray[np.float32]:
     """How often each image is in the test set as it is, and in each draw: whole numbers (1 + `DRAWS`, N)."""
-    weights_BU = _unit_weights(units.count)
+    weights_BU = unit_weights(units.count)
     return weights_BU if units.name == IMAGE else np.ascontiguousarray(weights_BU[:, units.of_image_N])
 
 
 # Columns of one plan mostly have one of few numbers of units.
 @functools.lru_cache(maxsize=4)
-def _unit_weights(count: int) -> npt.NDArray[np.float32]:
+def unit_weights(count: int) -> npt.NDArray[np.float32]:
+    """How often each of `count` units is in the test set as it is, and in each draw: (1 + `DRAWS`, count)."""
     rng = np.random.default_rng(identity.seed("test-images-bootstrap", count))
     drawn = rng.integers(count, size=(DRAWS, count)) + count * np.arange(DRAWS)[:, None]
     times = np.bincount(drawn.ravel(), minlength=DRAWS * count).reshape(DRAWS, count)
