@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench.analysis.best_row import BestRow, best_row
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.kept import kept
 from refers_bench.analysis.predictions import FILE, Predictions, read
@@ -27,7 +28,7 @@ IMPL = 1
 #: Names of the figures.
 AUPRC, SENSITIVITY, ECE, BRIER = "auprc", "sensitivity", "ece", "brier"
 #: Fewest units per bin that the interval of a calibration error is given for: with 10 it holds the truth in 83 % of
-#: test sets, with 20 in 87 to 95 % (tests/oracle/test_operating.py).
+#: test sets, with 20 in 89 to 96 % (tests/oracle/test_operating.py).
 LEAST_IN_BIN = 20
 VOTES = "k nearest neighbours give shares of votes, which are no logits"
 IMPORTED = "imported scores, which may be no logits"
@@ -58,22 +59,30 @@ class OperatingPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoints:
-    """Of one column: row name -> figures, for the rows with stored predictions."""
+    """Figures of one column.
+
+    Attributes:
+        rows: row name -> its figures, for the rows with stored predictions.
+        best: how far the best of the complete rows may be trusted to be it; None without two rows that compare.
+    """
 
     rows: Mapping[str, OperatingPoint]
+    best: BestRow | None = None
 
 
-def operating_points(results: Results, target: Target) -> Mapping[str, OperatingPoint]:
-    """Row name -> figures of one column, computed or read back; without the rows that have no stored predictions."""
+def operating_points(results: Results, target: Target) -> OperatingPoints:
+    """Figures of one column, computed or read back; without rows where none has stored predictions."""
     found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
     runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
     if not runs:
-        return {}
+        return OperatingPoints(rows={})
     reasons = {
         method: next(filter(None, (without_logits(results, key) for key in keys)), "") for method, keys in runs.items()
     }
-    what = {"operating_points": IMPL, "runs": runs, "without_logits": reasons}
-    return kept(OperatingPoints, what, results.store, functools.partial(_of_column, results, runs, reasons)).rows
+    ranked_rows = [name for name in runs if name not in results.floors and results.cells[name, target].complete]
+    what = {"operating_points": IMPL, "runs": runs, "without_logits": reasons, "ranked": ranked_rows}
+    compute = functools.partial(_of_column, results, runs, reasons, ranked_rows)
+    return kept(OperatingPoints, what, results.store, compute)
 
 
 def without_logits(results: Results, key: str) -> str:
@@ -86,12 +95,12 @@ def without_logits(results: Results, key: str) -> str:
     return VOTES if spec.get("evaluation") == "knn" else ""
 
 
-def _of_column(results: Results, runs: Mapping[str, Sequence[str]], reasons: Mapping[str, str]) -> OperatingPoints:
-    rows = {
-        method: computed([read(results.store / key / FILE) for key in keys], no_logits=reasons[method])
-        for method, keys in runs.items()
-    }
-    return OperatingPoints(rows=rows)
+def _of_column(
+    results: Results, runs: Mapping[str, Sequence[str]], reasons: Mapping[str, str], ranked_rows: Sequence[str]
+) -> OperatingPoints:
+    loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
+    rows = {method: computed(several, no_logits=reasons[method]) for method, several in loaded.items()}
+    return OperatingPoints(rows=rows, best=best_row({method: loaded[method] for method in ranked_rows}))
 
 
 def computed(runs: Sequence[Predictions], *, no_logits: str = "") -> OperatingPoint:

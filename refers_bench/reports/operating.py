@@ -1,12 +1,16 @@
-"""Builds the table of AUPRC, sensitivity at a stated specificity, and calibration of every row and column."""
+"""Builds the tables of AUPRC, operating point and calibration of every cell, and of how sure each best row is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from refers_bench.analysis.best_row import BestRow
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.operating_points import AUPRC, BRIER, ECE, SENSITIVITY, OperatingPoint, operating_points
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.calibration import BINS
 from refers_bench.analysis.statistics.operating import RULE, SPECIFICITY
+from refers_bench.analysis.statistics.outperformance import MEANINGFUL
 from refers_bench.analysis.statistics.resampling import BOOTSTRAP
 from refers_bench.plugins import Report
 from refers_bench.render.table import MISSING, Cell, Note, Row, Table, columns
@@ -21,15 +25,17 @@ _TITLES = {
 }
 
 
-def build(results: Results) -> Table | None:
-    """A row for each row of each column with stored predictions; None where there are none."""
-    found = {
-        (target, method): one for target in results.targets for method, one in operating_points(results, target).items()
-    }
-    if not found:
-        return None
-    units = dict.fromkeys(one.unit for one in found.values() if one.unit)
+def build(results: Results) -> list[Table]:
+    """Figures of each cell with stored predictions, and the best row of each column that has two rows to compare."""
+    columns_of = {target: operating_points(results, target) for target in results.targets}
     names = grid.titles(results)
+    found = {(target, method): one for target, column in columns_of.items() for method, one in column.rows.items()}
+    best = {target: column.best for target, column in columns_of.items() if column.best is not None}
+    return [*([_points(results, found, names)] if found else []), *([_best_rows(results, best, names)] if best else [])]
+
+
+def _points(results: Results, found: Mapping[tuple[Target, str], OperatingPoint], names: Mapping[str, str]) -> Table:
+    units = dict.fromkeys(one.unit for one in found.values() if one.unit)
     return Table(
         id="operating",
         caption=grid.caption_prefix(results, (target for target, _ in found))
@@ -73,6 +79,58 @@ def _cells(one: OperatingPoint, name: str) -> tuple[Cell, Cell]:
         how = {"test": BOOTSTRAP[one.unit], "n": (one.n_units,), "df": found.df}
         ends = comparisons.interval_cell(found.low * 100, found.high * 100, decimals=2, **how)
     return Cell(value=found.estimate * 100, decimals=2), ends
+
+
+_BEST = ("probability to be the best", "P(best row > row)", "95 % interval", "verdict")
+#: Verdicts, as they are printed.
+LEADS, MEANINGFULLY, SLIGHTLY, NOT = "best row", "beaten, meaningfully", "beaten", "not beaten"
+
+
+def _best_rows(results: Results, best: Mapping[Target, BestRow], names: Mapping[str, str]) -> Table:
+    rows = (
+        Row(
+            title=f"{grid.where(target)}: {names[method]}",
+            cells=_best_cells(one, method),
+            notes=notes.of_runs(results, method, target=target),
+        )
+        for target, one in best.items()
+        for method in sorted(one.found.best, key=lambda method: method != one.found.row)
+    )
+    return Table(
+        id="outperformance",
+        caption=f"{grid.caption_prefix(results, best)}How far the row with the highest mean AUC may be trusted to be "
+        "the best, over seeds and test images, in per cent.",
+        stub="Target and method",
+        columns=columns(*_BEST),
+        rows=tuple(rows),
+        notes=(
+            "Probability to be the best: of the row's true mean AUC over seeds and test images, with flat priors. What "
+            "the best row lacks to 100 % is the probability that its bold figure is false.",
+            "P(best row > row): how often one run of the best row has a higher mean AUC than one of this row, paired "
+            "by seed, on a test set drawn anew. The best row is chosen on the figures that are compared, which "
+            "flatters it.",
+            f"'{SLIGHTLY}': the interval lies above 50 %; 'meaningfully': its upper end lies above "
+            f"{MEANINGFUL * 100:g} % as well (Bouthillier et al. 2021).",
+            "Left out: floors, rows without all seeds, and columns with a row of one seed or of other test images.",
+        ),
+    )
+
+
+def _best_cells(one: BestRow, method: str) -> tuple[Cell, ...]:
+    share = Cell(value=one.found.best[method] * 100, df=one.found.df, n=(one.n_units,))
+    if method not in one.over:
+        if method == one.found.row:
+            return share, MISSING, MISSING, Cell(text=LEADS, kind="text", word=LEADS)
+        return share, Cell(kind="missing", notes=(Note(text=f"no figure: {one.refusals[method]}."),)), MISSING, MISSING
+    over = one.over[method]
+    verdict = MEANINGFULLY if over.meaningful else SLIGHTLY if over.significant else NOT
+    how = {"test": "bootstrap over pairs of seeds and test sets", "n": (over.pairs, one.n_units)}
+    return (
+        share,
+        Cell(value=over.p * 100),
+        comparisons.interval_cell(over.low * 100, over.high * 100, decimals=1, **how),
+        Cell(text=verdict, kind="text", word=verdict),
+    )
 
 
 REPORT = Report(label="Operating points", build=build, order=27)

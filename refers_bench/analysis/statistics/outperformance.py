@@ -12,9 +12,9 @@ images, which all rows share. Seeds of different rows are taken as independent.
 What a test set does to one seed and not to another shows in the spread over seeds and again in the draws of the test
 set. It is taken out of the former (components of variance of a crossed design), and counts once.
 
-Measured in `tests/oracle/test_outperformance.py`: the interval of P(A > B) holds the truth in 97 % of repetitions with 3
-seeds and with 10 (nominal 95 %). Where rows of three seeds are equally far apart as their errors, 26 % of bold rows are
-said to be false, and 24 % are; farther apart 14 and 13 %.
+Measured in `tests/oracle/test_outperformance.py`: the interval of P(A > B) holds the truth in 97 % of repetitions with
+3 seeds and with 10 (nominal 95 %). Of bold rows among four of three seeds each, 26 % are said to be false and 24 % are;
+where the rows lie twice as far apart, 14 and 13 %.
 
 Source: Bouthillier et al., MLSys 2021 (probability of outperformance over seeds and test sets; 0.75 as what matters).
 """

@@ -30,7 +30,8 @@ _Floats = npt.NDArray[np.float64]
 def image_weights(units: Units) -> npt.NDArray[np.float32]:
     """How often each image is in the test set as it is, and in each draw: whole numbers (1 + `DRAWS`, N)."""
     weights_BU = unit_weights(units.count)
-    return weights_BU if units.name == IMAGE else np.ascontiguousarray(weights_BU[:, units.of_image_N])
+    # Draws of one image lie side by side in memory.
+    return weights_BU if units.name == IMAGE else np.ascontiguousarray(weights_BU.T[units.of_image_N]).T
 
 
 # Columns of one plan mostly have one of few numbers of units.
@@ -40,9 +41,9 @@ def unit_weights(count: int) -> npt.NDArray[np.float32]:
     rng = np.random.default_rng(identity.seed("test-images-bootstrap", count))
     drawn = rng.integers(count, size=(DRAWS, count)) + count * np.arange(DRAWS)[:, None]
     times = np.bincount(drawn.ravel(), minlength=DRAWS * count).reshape(DRAWS, count)
-    weights = np.concatenate([np.ones((1, count)), times]).astype(np.float32)
-    weights.flags.writeable = False
-    return weights
+    weights_UB = np.ascontiguousarray(np.concatenate([np.ones((1, count)), times]).T, np.float32)
+    weights_UB.flags.writeable = False
+    return weights_UB.T
 
 
 def mean_of(figures_BK: _Floats) -> _Floats:

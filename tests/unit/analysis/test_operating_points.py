@@ -92,4 +92,4 @@ def test_kinds_of_results(folder: Any) -> None:
     reasons = [without_logits(results, key) for key in ("tuned", "votes", "imported", "joined")]
     assert reasons == ["", VOTES, IMPORTED, VOTES]
     # Finished, but without stored predictions.
-    assert operating_points(results, results.targets[0]) == {}
+    assert operating_points(results, results.targets[0]).rows == {}
