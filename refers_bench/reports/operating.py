@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from refers_bench.analysis.best_row import BestRow
 from refers_bench.analysis.cells import Target
@@ -76,7 +77,7 @@ def _cells(one: OperatingPoint, name: str) -> tuple[Cell, Cell]:
     found = one.figures[name]
     ends = comparisons.no_interval(reason)
     if not reason:
-        how = {"test": BOOTSTRAP[one.unit], "n": (one.n_units,), "df": found.df}
+        how: dict[str, Any] = {"test": BOOTSTRAP[one.unit], "n": (one.n_units,), "df": found.df}
         ends = comparisons.interval_cell(found.low * 100, found.high * 100, decimals=2, **how)
     return Cell(value=found.estimate * 100, decimals=2), ends
 
@@ -124,7 +125,7 @@ def _best_cells(one: BestRow, method: str) -> tuple[Cell, ...]:
         return share, Cell(kind="missing", notes=(Note(text=f"no figure: {one.refusals[method]}."),)), MISSING, MISSING
     over = one.over[method]
     verdict = MEANINGFULLY if over.meaningful else SLIGHTLY if over.significant else NOT
-    how = {"test": "bootstrap over pairs of seeds and test sets", "n": (over.pairs, one.n_units)}
+    how: dict[str, Any] = {"test": "bootstrap over pairs of seeds and test sets", "n": (over.pairs, one.n_units)}
     return (
         share,
         Cell(value=over.p * 100),
