@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import re
 import tarfile
 import xml.etree.ElementTree as ET  # trusted archive of a public library; expat limits entity expansion
@@ -18,6 +20,7 @@ from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
 
 ARCHIVE = "NLMCXR_reports.tgz"
+GZIP = b"\x1f\x8b"
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 #: An image that a report names, with what is said of it.
 _IMAGE = re.compile(rb"[ \t]*<parentImage\b(?:[^>]*/>|.*?</parentImage>)\n?", re.DOTALL)
@@ -106,7 +109,10 @@ def read_reports(root: Path) -> list[Report]:
 
 def _archived(archive: Path) -> Iterator[Report]:
     try:
-        with tarfile.open(archive) as tar:
+        content = archive.read_bytes()
+        if content.startswith(GZIP):  # unpacked as a whole, which checks its sum: tarfile may take damage for the end
+            content = gzip.decompress(content)
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             for member in tar:
                 stream = tar.extractfile(member) if member.name.endswith(".xml") else None
                 if stream is not None:

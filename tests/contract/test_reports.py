@@ -144,7 +144,7 @@ def test_the_results_of_these_tests_fill_the_reports_of_numbers(rich: Results) -
     filled = {name for name in REPORTS if any(cell.numbers for _, _, cell in cells_of(rich, name))}
     assert filled >= {
         "against_published", "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures",
-        "floors", "integrity", "pretraining",
+        "floors", "integrity", "operating", "pretraining",
         "references", "runs", "significance", "table1", "test_images",
     }  # fmt: skip
 
