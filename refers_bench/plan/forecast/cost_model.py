@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.devices import Device
-from refers_bench.plan.forecast.shapes import UNSTEPPED, method_of
+from refers_bench.plan.forecast.shapes import method_of, unstepped
 
 #: ResNet -> (10^9 operations of a pass, 10^6 parameters, 10^6 bytes of float32 activations) of a 224 x 224 radiograph.
 RESNETS: Mapping[str, tuple[float, float, float]] = {
@@ -98,7 +98,7 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
     if kind == "prepare":
         seconds = DECODE_S + (DRAW_S if spec["phantom"] else 0.0)
         return Cost(step_s=seconds, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
-    if kind in UNSTEPPED or "metadata" in spec:
+    if unstepped(spec):
         return Cost(step_s=0.0, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=HOST_BASE)
     base, single = GPU_BASE if device.kind == "cuda" else HOST_BASE, device.flops("fp32")
     if kind == "discover":

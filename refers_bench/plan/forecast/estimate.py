@@ -9,7 +9,7 @@ from refers_bench.plan.forecast.cost_model import Cost, checkpoint_bytes, featur
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.measurements import probed, recorded, records_of, scanned
 from refers_bench.plan.forecast.schedule import Schedule, schedule
-from refers_bench.plan.forecast.shapes import UNSTEPPED, Shapes
+from refers_bench.plan.forecast.shapes import Shapes, unstepped
 from refers_bench.plan.forecast.splits import Splits, preparations
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.store.results import ResultStore
@@ -235,7 +235,7 @@ class _Each:
     def amounts(self, job: Job) -> tuple[float, float, float]:
         """Updates (images, for a preparation), and radiographs or studies that are validated and predicted."""
         spec = job.spec
-        if job.kind in UNSTEPPED or "metadata" in spec:
+        if unstepped(spec):
             return 0, 0, 0
         if job.kind in ("prepare", "features"):
             return self.plan.images.get(spec.get("prepare", job.key), 0), 0, 0

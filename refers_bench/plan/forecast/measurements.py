@@ -11,7 +11,7 @@ from refers_bench.files import read_json, storage_errors
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.cost_model import Cost, batch_size, radiographs
 from refers_bench.plan.forecast.devices import Device, recorded_on
-from refers_bench.plan.forecast.shapes import UNSTEPPED, measured_key, shape_of
+from refers_bench.plan.forecast.shapes import measured_key, shape_of, unstepped
 from refers_bench.store.results import ResultStore
 
 #: Records of a shape that are read: more would say the same.
@@ -125,7 +125,7 @@ def _of_record(record: Mapping[str, Any]) -> Cost | None:
         if not images or not facts.get("decoded", True):
             return None
         return Cost(step_s=wall / images, evaluation_s=0.0, fixed_s=0.0, peak_bytes=peak)
-    if spec["kind"] in UNSTEPPED or "metadata" in spec:
+    if unstepped(spec):
         return Cost(step_s=0.0, evaluation_s=0.0, fixed_s=wall, peak_bytes=peak)
     if spec["kind"] == "features":
         images = facts["shape"][0]

@@ -38,7 +38,7 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind == "discover":
         features = {name: spec["discovery"][name] for name in FEATURES if name in spec["discovery"]}
         return {**common, "method": spec["method"], **features}
-    if kind in UNSTEPPED or "metadata" in spec:  # features of an index read no image
+    if unstepped(spec):
         return {**common, "evaluation": spec.get("evaluation", ""), "heads": len(spec.get("groups", ()))}
     if kind not in ("pretrain", "finetune", "features"):
         return None
@@ -54,6 +54,11 @@ def shape_of(spec: Mapping[str, Any]) -> dict[str, Any] | None:
         "training": {name: section[name] for name in TRAINING if name in section},
     }
     return {**shape, "source": source_name(spec)} if kind == "pretrain" else shape
+
+
+def unstepped(spec: Mapping[str, Any]) -> bool:
+    """Whether a job trains no network on images and runs none over them, as features of an index alone do not."""
+    return spec["kind"] in UNSTEPPED or "metadata" in spec
 
 
 def method_of(spec: Mapping[str, Any]) -> tuple[plugins.Method, Any]:
