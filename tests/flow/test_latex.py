@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from latex_compile import compiled
 from refers_bench.reporting import page
 from results_folder import Folder
 
-PDFLATEX = shutil.which("pdflatex")
 BARE = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}
 \begin{document}
@@ -25,19 +23,6 @@ NAMES = (
     "REFERS", "<script>alert(1)</script>", "50%_$x& #~^\\{}", r"\input{/etc/passwd}", "\u05e9\u05dc\u05d5\u05dd",
     "\u80f8\u90e8 \U0001f480 \u0301", "n" * 200, "=1+1", "\x1b[31mred\x07",
 )  # fmt: skip
-
-
-def compiled(folder: Path, name: str) -> str:
-    """The log of a compile that must succeed."""
-    if PDFLATEX is None:
-        pytest.skip("pdflatex is not on the PATH")
-    done = subprocess.run(
-        [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name],
-        cwd=folder, capture_output=True, check=False, timeout=120,
-    )  # fmt: skip
-    log = (folder / name).with_suffix(".log").read_text(errors="replace")
-    assert done.returncode == 0, re.findall(r"^!.*(?:\n.*){4}", log, re.MULTILINE)[:2]
-    return log
 
 
 @pytest.fixture(scope="module")

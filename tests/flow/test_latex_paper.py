@@ -7,16 +7,14 @@ multiplied by the scales (`cm`) in force there.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from command_line import command_in
+from latex_compile import compiled
 from results_folder import Folder
 
-PDFLATEX = shutil.which("pdflatex")
 BARE = r"""\documentclass[%s]{article}
 \pdfcompresslevel=0 \pdfobjcompresslevel=0
 \usepackage{booktabs,graphicx}
@@ -56,20 +54,6 @@ def smallest_type(pdf: Path) -> float:
     return min(sizes) * 72.27 / 72
 
 
-def compiled(folder: Path, name: str) -> str:
-    """The log of a document that is compiled twice."""
-    if PDFLATEX is None:
-        pytest.skip("pdflatex is not on the PATH")
-    for _ in range(2):
-        done = subprocess.run(
-            [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name],
-            cwd=folder, capture_output=True, check=False, timeout=120,
-        )  # fmt: skip
-    log = (folder / name).with_suffix(".log").read_text(errors="replace")
-    assert done.returncode == 0, re.findall(r"^!.*(?:\n.*){4}", log, re.MULTILINE)[:2]
-    return log
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All nine columns of Table 1: seeds, a seed that failed, one row with a long name."""
@@ -101,16 +85,16 @@ def test_no_type_is_smaller_than_7_pt(results: Path, tmp_path: Path, columns: st
     assert r"\textbf{" in text and r"\benchsd{" in text and r" \times 10^{-" in text
     assert (r"\textsuperscript" in text, "(published)" in text) == ((False, False) if choice else (True, True))
     (tmp_path / "bare.tex").write_text(BARE % (columns, OWN + "\n\n" + r"\input{table1} See \ref{tab:table1}."))
-    log = compiled(tmp_path, "bare.tex")
+    log = compiled(tmp_path, "bare.tex", times=2)
     assert not re.findall(r"Overfull \\hbox.*|.*Float too large.*|.*undefined.*|.*multiply.*", log)
     assert smallest_type(tmp_path / "bare.pdf") >= 7 - 0.01
     assert "My own words." in (tmp_path / "bare.aux").read_text()
-    compiled(tmp_path, "report.tex")
+    compiled(tmp_path, "report.tex", times=2)
 
 
 def test_the_measure_sees_scaled_type(results: Path, tmp_path: Path) -> None:
     done = command_in(results, "report", "tiny", "--format", "latex", "--out", str(tmp_path))
     assert done.code == 0, done.err
     (tmp_path / "bare.tex").write_text(BARE % ("onecolumn", r"\input{table1}"))
-    compiled(tmp_path, "bare.tex")
+    compiled(tmp_path, "bare.tex", times=2)
     assert smallest_type(tmp_path / "bare.pdf") < 5
