@@ -10,6 +10,8 @@ from refers_bench.errors import UserError
 from refers_bench.plan.forecast.schedule import chains
 from refers_bench.plan.lock import Job, Plan
 
+#: Kinds of jobs that use no GPU.
+NO_GPU = frozenset({"prepare", "out_of_fold"})
 #: Unit of a spending limit -> (what is counted: '' for slots, seconds of one unit).
 UNITS: Mapping[str, tuple[str, float]] = {
     "gpuh": ("gpu", 3600.0),
@@ -119,12 +121,12 @@ def slots_of(job: Job, *, device: str, gpus: float = 1.0, shared_by: int = 1) ->
         job: of a plan.
         device: "cuda" or "cpu": what a slot of this run is.
         gpus: GPUs of a slot, as for `limit_seconds`.
-        shared_by: jobs that share a GPU; pre-training shares none, and preparing images takes none.
+        shared_by: jobs that share a GPU; pre-training shares none, and `NO_GPU` take none.
     """
     processes = float(job.spec["pretrain"]["processes"]) if job.kind == "pretrain" else 0.0
     if device != "cuda":
         return processes or 1.0
-    return 0.0 if job.kind == "prepare" else (processes or 1.0 / shared_by) / gpus
+    return 0.0 if job.kind in NO_GPU else (processes or 1.0 / shared_by) / gpus
 
 
 def limit_seconds(text: str, *, device: str, gpus: float = 1.0, threads: int = 1) -> float:

@@ -24,6 +24,7 @@ from refers_bench.execution.ray.needs import Need, RayOptions, described, need, 
 from refers_bench.execution.ray.node import LOOK_S, RUN
 from refers_bench.execution.task import Batch, ending_in_store
 from refers_bench.files import storage_errors
+from refers_bench.plan.order import NO_GPU
 from refers_bench.store.leases import Leases, process_start
 
 #: Seconds to wait for a node that can hold a job, where there was none yet, and where there was one.
@@ -164,7 +165,7 @@ class RayEngine(Engine):
         """One call each."""
         for attempt in attempts:
             job = attempt.job
-            gpus = 0.0 if job.kind == "prepare" else self.gpus
+            gpus = 0.0 if job.kind in NO_GPU else self.gpus
             wanted = need(self.options, gpus=gpus, threads=self.settings.threads, processes=processes_of(job))
             call = _Call(attempt=attempt, need=wanted, batch=self.folder / f"{job.key}.json")
             # Ray counts cores and binds no process to them.

@@ -7,9 +7,9 @@ from typing import Any
 
 from refers_bench.execution.engine import Settings, processes_of
 from refers_bench.plan.lock import Job
+from refers_bench.plan.order import NO_GPU
 
-#: Kinds of jobs that use no GPU, and those that take long: each of them has an array task of its own.
-NO_GPU = frozenset({"prepare", "out_of_fold"})
+#: Kinds of jobs that take long: each of them has an array task of its own.
 LONG = frozenset({"prepare", "discover", "pretrain", "features"})
 
 
