@@ -265,6 +265,19 @@ ABOUT = "about:"
 BOX_COLUMNS = ("image_id", "class", "reader", "left", "top", "width", "height")
 
 
+#: Parts of a report's page, in order, and the titles under which its menu names them.
+REPORT_PARTS: Mapping[str, str] = {
+    "results": "Results",
+    "classes": "By class",
+    "significance": "Significance",
+    "figures": "Figures",
+    "published": "Against published",
+    "data": "Data and integrity",
+    "deviations": "Deviations",
+    "runs": "Runs",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """A table or figure of the paper, as a declaration.
@@ -272,12 +285,14 @@ class Report:
     Attributes:
         label: its title.
         build: ``(results) -> Table | Figure`` from the tidy frames of `refers_bench.analysis`.
-        order: position in the page.
+        order: position within its part of the page.
+        part: the part of the page it stands in, one of `REPORT_PARTS`.
     """
 
     label: str
     build: Callable[..., Any]
     order: int = 100
+    part: str = "results"
 
 
 @cache

@@ -99,6 +99,7 @@ def written(rich: Results) -> dict[str, dict[str, bytes]]:
 def test_is_a_report_with_a_label(name: str) -> None:
     report = plugins.load("report", name)
     assert isinstance(report, plugins.Report) and report.label and isinstance(report.order, int)
+    assert report.part in plugins.REPORT_PARTS, f"part '{report.part}'; known: {', '.join(plugins.REPORT_PARTS)}"
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -132,4 +132,4 @@ def _figure(some: Sequence[Entry]) -> Cell:
     )
 
 
-REPORT = Report(label="Against published figures", build=build, order=12)
+REPORT = Report(label="Against published figures", build=build, order=12, part="published")

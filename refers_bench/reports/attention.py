@@ -74,4 +74,4 @@ def _remarks(found: tuple[CellExplanation, ...]) -> list[str]:
     return remarks + list(counts)
 
 
-REPORT = Report(label="Attention and annotated boxes", build=build, order=28)
+REPORT = Report(label="Attention and annotated boxes", build=build, order=28, part="figures")

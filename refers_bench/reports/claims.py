@@ -110,4 +110,4 @@ def text(found: Outcome) -> str:
     return f"{found.verdict}: {figure}{interval}" + (f", in {shown}{more}" if shown else "")
 
 
-REPORT = Report(label="Claims", build=build, order=12)
+REPORT = Report(label="Claims", build=build, order=12, part="published")

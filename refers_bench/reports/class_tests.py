@@ -84,4 +84,4 @@ def _cells(found: TTest | Refusal, p_holm: float | None) -> tuple[Cell, ...]:
     return (*cells, Cell(value=found.hedges_g), Cell(value=found.detectable * 100))
 
 
-REPORT = Report(label="Classes, tests", build=build, order=41)
+REPORT = Report(label="Classes, tests", build=build, order=41, part="classes")

@@ -78,4 +78,4 @@ def _cell(seeds: list[dict[str, ClassMetric]], name: str, planned: int) -> Cell:
     return Cell(value=mean * 100, sd=spread, n=(len(aucs),), tag=tag, notes=footnotes)
 
 
-REPORT = Report(label="Classes", build=build, order=40)
+REPORT = Report(label="Classes", build=build, order=40, part="classes")

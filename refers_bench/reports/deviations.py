@@ -120,4 +120,4 @@ def show(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-REPORT = Report(label="Deviation ledger", build=build, order=70)
+REPORT = Report(label="Deviation ledger", build=build, order=70, part="deviations")

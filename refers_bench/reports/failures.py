@@ -72,4 +72,4 @@ def _messages(failed: list[Mapping[str, Any]]) -> str:
     return "; ".join(text if len(text) <= 200 else text[:197] + "..." for text in texts if text)
 
 
-REPORT = Report(label="Cells without a figure", build=build, order=30)
+REPORT = Report(label="Cells without a figure", build=build, order=30, part="runs")

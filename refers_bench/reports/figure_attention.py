@@ -70,4 +70,4 @@ def _heat(map_hw: npt.NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in ((map_hw.astype(float) - low) / (high - low)).round(DIGITS).tolist())
 
 
-REPORT = Report(label="Attention on radiographs", build=build, order=58)
+REPORT = Report(label="Attention on radiographs", build=build, order=58, part="figures")

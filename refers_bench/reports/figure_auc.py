@@ -35,4 +35,4 @@ def _panel(results: Results, target: Target) -> Panel | None:
     )
 
 
-REPORT = Report(label="AUC by method", build=build, order=50)
+REPORT = Report(label="AUC by method", build=build, order=50, part="figures")

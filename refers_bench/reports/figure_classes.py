@@ -59,4 +59,4 @@ def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: l
     return Panel(y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
 
 
-REPORT = Report(label="Classes, bars", build=build, order=53)
+REPORT = Report(label="Classes, bars", build=build, order=53, part="classes")

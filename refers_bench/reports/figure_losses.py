@@ -62,4 +62,4 @@ def _series(label: str, curve: Curve) -> Series:
     )
 
 
-REPORT = Report(label="Losses", build=build, order=60)
+REPORT = Report(label="Losses", build=build, order=60, part="figures")

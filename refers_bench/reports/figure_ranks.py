@@ -38,4 +38,4 @@ def build(results: Results) -> Figure | None:
     )
 
 
-REPORT = Report(label="Ranks", build=build, order=55)
+REPORT = Report(label="Ranks", build=build, order=55, part="figures")

@@ -61,4 +61,4 @@ def _ends(cell: SeedSummary, images: ImageStatistics | None, method: str) -> tup
     return mean, mean
 
 
-REPORT = Report(label="AUC against label ratio", build=build, order=51)
+REPORT = Report(label="AUC against label ratio", build=build, order=51, part="figures")

@@ -70,4 +70,4 @@ def sensitivity(
     return np.asarray(np.interp(rate_G, false, true), np.float64)
 
 
-REPORT = Report(label="ROC curves", build=build, order=54)
+REPORT = Report(label="ROC curves", build=build, order=54, part="figures")

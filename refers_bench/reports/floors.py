@@ -91,4 +91,4 @@ def _word(text: str) -> Cell:
     return Cell(text=text, kind="text") if text else MISSING
 
 
-REPORT = Report(label="Floors", build=build, order=24)
+REPORT = Report(label="Floors", build=build, order=24, part="significance")

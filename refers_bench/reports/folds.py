@@ -95,4 +95,4 @@ def _folds(results: Results, run: PlannedRun) -> Mapping[str, Mapping[str, Any]]
     return found
 
 
-REPORT = Report(label="Folds", build=build, order=26)
+REPORT = Report(label="Folds", build=build, order=26, part="significance")

@@ -48,4 +48,4 @@ def _row(one: Finding, names: Mapping[str, str]) -> Row:
     return Row(title=grid.where(one.target), cells=(*words(*texts), *figures, *words(one.text)))
 
 
-REPORT = Report(label="Integrity", build=build, order=60)
+REPORT = Report(label="Integrity", build=build, order=60, part="data")

@@ -134,4 +134,4 @@ def _best_cells(one: BestRow, method: str) -> tuple[Cell, ...]:
     )
 
 
-REPORT = Report(label="Operating points", build=build, order=27)
+REPORT = Report(label="Operating points", build=build, order=27, part="significance")

@@ -80,4 +80,4 @@ def _mean(values: Sequence[float], share: float, *, first: bool) -> float:
     return sum(chosen) / len(chosen)
 
 
-REPORT = Report(label="Pre-training", build=build, order=59)
+REPORT = Report(label="Pre-training", build=build, order=59, part="runs")

@@ -100,4 +100,4 @@ def _signed(value: float | None) -> Cell:
     return MISSING if value is None else Cell(value=value, decimals=2, signed=True)
 
 
-REPORT = Report(label="References", build=build, order=10)
+REPORT = Report(label="References", build=build, order=10, part="published")

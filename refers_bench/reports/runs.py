@@ -63,4 +63,4 @@ def _environments(results: Results) -> Table:
     )
 
 
-REPORT = Report(label="Runs", build=build, order=80)
+REPORT = Report(label="Runs", build=build, order=80, part="runs")

@@ -90,4 +90,4 @@ def _directions(found: BestOf | Refusal) -> tuple[Cell, Cell]:
     return comparisons.p_cell(found.p_higher, **higher), comparisons.p_cell(found.p_lower, **lower)
 
 
-REPORT = Report(label="Significance", build=build, order=20)
+REPORT = Report(label="Significance", build=build, order=20, part="significance")

@@ -119,4 +119,4 @@ def _test_cells(test: ClassTest) -> list[Cell]:
     ]
 
 
-REPORT = Report(label="Test images", build=build, order=25)
+REPORT = Report(label="Test images", build=build, order=25, part="significance")
