@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench.render.escape import printable
 from refers_bench.render.picture import Picture, draw_picture
-from refers_bench.render.table import NO_VALUE, check_id
+from refers_bench.render.table import NO_VALUE, Keys, check_id
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,6 +116,8 @@ class Figure:
         caption: says what is drawn; names synthetic data.
         alt: what a reader who cannot see it needs to know.
         view: "mean" or "class" where a page may show either; '' where it always shows.
+        part: the part of the page that it stands in, one of `refers_bench.plugins.REPORT_PARTS`.
+        keys: what it is about; see `refers_bench.render.table.Keys`.
         columns: most panels in a row, 1 to 3.
     """
 
@@ -124,6 +126,8 @@ class Figure:
     alt: str
     panels: tuple[Panel, ...]
     view: str = ""
+    part: str = "figures"
+    keys: Keys = ()
     columns: int = 3
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jinja2
@@ -13,10 +13,12 @@ from markupsafe import Markup, escape
 from refers_bench.render.escape import printable_lines
 from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page
-from refers_bench.render.table import Table
+from refers_bench.render.table import FACETS, Column, Row, Table
 
 #: Words longer than this may be broken, at signs that join and after every so many signs.
 _SHORT_WORD, _PIECE = 14, 20
+#: Points of a landscape A4 page between its margins, and of a sign as a share of the size of its type.
+_PAGE_POINTS, _SIGN = 780, 0.56
 _BREAK = Markup("<wbr>")
 
 
@@ -33,12 +35,34 @@ def _environment() -> jinja2.Environment:
     )
     environment.tests["table"] = lambda item: isinstance(item, Table)
     environment.filters["soft"] = _soft
+    environment.filters["about"] = _about
+    environment.filters["print_size"] = _print_size
     return environment
 
 
 def _clean(value: Any) -> Any:
     """User text without control characters; `Markup`, which only templates make, is left as it is."""
     return printable_lines(value) if type(value) is str else value
+
+
+def _about(item: Table | Figure | Column | Row) -> Markup:
+    """Attributes that filters read: the view, and what it is about."""
+    view = (("view", item.view),) if isinstance(item, Table | Figure) and item.view else ()
+    return Markup("").join(Markup(' data-{}="{}"').format(name, _clean(value)) for name, value in (*view, *item.keys))
+
+
+def _print_size(table: Table) -> str:
+    """Points of a table's type with which all of its columns stand on a landscape page."""
+    longest = [
+        max((len(cell.figure) + len(cell.spread) + 2 * bool(cell.spread) + len(cell.tag) for cell in cells), default=0)
+        for cells in zip(*(row.cells for row in table.rows), strict=True)
+    ]
+    heads = [max(map(len, re.split(r"[\s_/.-]", column.title)), default=0) for column in table.columns]
+    if table.numeric:
+        wide = sum(max(*pair, 3) + 1.2 for pair in zip(longest, heads, strict=True)) if longest else 0
+    else:
+        wide = sum(min(max(pair), 18) + 1.2 for pair in zip(longest, heads, strict=True)) if longest else 0
+    return f"{min(7.5, _PAGE_POINTS / (_SIGN * (wide + 22))):.1f}"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -70,7 +94,21 @@ def page(content: Page, *, drawing: Callable[[Figure], bytes] = draw) -> str:
     )
     script = environment.get_template("page.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    views = {item.view for section in content.sections for item in section.items}
+    items = [item for section in content.sections for item in section.items]
     return environment.get_template("page.html.j2").render(
-        page=content, script=Markup(script), script_hash=f"sha256-{digest}", switch={"mean", "class"} <= views
+        page=content,
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        switch={"mean", "class"} <= {item.view for item in items},
+        facets=_facets(items),
     )
+
+
+def _facets(items: Iterable[Table | Figure]) -> list[tuple[str, str, list[str]]]:
+    """(name, title, values) of every filter that has a choice."""
+    values: dict[str, dict[str, None]] = {name: {} for name in FACETS}
+    for item in items:
+        parts = (item, *item.columns, *item.rows) if isinstance(item, Table) else (item,)
+        for name, value in (pair for part in parts for pair in part.keys):
+            values[name][value] = None
+    return [(name, FACETS[name], [*found]) for name, found in values.items() if len(found) > 1]

@@ -160,7 +160,7 @@ def document(content: Page) -> str:
     parts = [_PREAMBLE, r"\begin{document}", ""]
     for section in content.sections:
         parts.append(rf"\section*{{{prose(section.title)}}}")
-        parts += [prose(remark) + "\n" for remark in section.remarks]
+        parts += [prose(remark) + "\n" for remark in section.sentences]
         for item in section.items:
             # Floats of a long report would pile up until LaTeX has no register left.
             parts.append(r"\clearpage")

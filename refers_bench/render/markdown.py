@@ -42,7 +42,7 @@ def code(text: str) -> str:
 
 def _section(section: Section) -> list[str]:
     parts = [f"## {escape(section.title)}\n"]
-    parts += [escape(remark) + "\n" for remark in section.remarks]
+    parts += [escape(remark) + "\n" for remark in section.sentences]
     for item in section.items:
         if isinstance(item, Figure):
             parts.append(f"![{escape(item.alt)}]({item.id}.svg)\n\n**{escape(item.caption)}**\n")

@@ -28,7 +28,7 @@ def table(content: Table) -> str:
     rows: list[list[Any]] = [[*where, *numbers, "test", "text", "tag", "best", "notes"]]
     for row in content.rows:
         for column, cell in zip(content.columns, row.cells, strict=True):
-            notes = "; ".join(note.text for note in (*column.notes, *row.notes, *cell.notes))
+            notes = "; ".join(note.full for note in (*column.notes, *row.notes, *cell.notes))
             where = [row.block, row.title, column.group, column.title, column.subtitle]
             first, second = (*cell.n, None, None)[:2]
             found = [cell.value, cell.sd, cell.low, cell.high, first, second, cell.df, cell.unadjusted]

@@ -29,7 +29,7 @@ def page(content: Page, *, cells: Iterable[Mapping[str, Any]], classes: Iterable
         "sections": [
             {
                 "title": section.title,
-                "remarks": list(section.remarks),
+                "remarks": list(section.sentences),
                 "tables": [_table(item) for item in section.tables],
                 "figures": [asdict(item) for item in section.figures],
                 "commands": list(section.commands),
@@ -50,7 +50,7 @@ def _table(table: Table) -> dict[str, Any]:
         "caption": table.caption,
         "stub": table.stub,
         "columns": [asdict(column) for column in table.columns],
-        "footnotes": {mark: note.text for note, mark in marks.items()},
+        "footnotes": {mark: note.full for note, mark in marks.items()},
         "remarks": list(table.notes),
         "rows": [
             {

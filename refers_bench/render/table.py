@@ -14,6 +14,11 @@ DAGGER = "†"
 #: What is shown where there is no figure.
 NO_VALUE = "\N{EN DASH}"
 
+#: What a part of a page is about, for filters: ("dataset", name), ("labels", "10 %"), ("method", title).
+Keys = tuple[tuple[str, str], ...]
+#: Filters of a page, in order, with their titles.
+FACETS = {"dataset": "Dataset", "labels": "Labels", "method": "Method"}
+
 #: Signs of an id.
 _ID = frozenset(string.ascii_letters + string.digits + "-_")
 #: What a cell holds; also its CSS class.
@@ -22,10 +27,22 @@ KINDS = ("value", "missing", "failed", "unavailable", "text", "published", "p")
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A footnote: its text, and its mark when it has a fixed one."""
+    """A footnote.
+
+    Attributes:
+        text: one sentence.
+        mark: its mark, when it has a fixed one.
+        more: further statements, which a page may fold away.
+    """
 
     text: str
     mark: str = ""
+    more: tuple[str, ...] = ()
+
+    @property
+    def full(self) -> str:
+        """All of it, for formats that fold nothing away."""
+        return " ".join((self.text, *self.more))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +133,13 @@ def words(*texts: str) -> tuple[Cell, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column's title, what stands under it, and the group of columns it belongs to."""
+    """A column's title, what stands under it, the group of columns it belongs to, and what it is about."""
 
     title: str
     subtitle: str = ""
     group: str = ""
     notes: tuple[Note, ...] = ()
+    keys: Keys = ()
 
 
 def columns(*titles: str, group: str = "") -> tuple[Column, ...]:
@@ -131,12 +149,13 @@ def columns(*titles: str, group: str = "") -> tuple[Column, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row: its title, its cells, and the block it stands in ("ours", "published", "released", "test")."""
+    """A row: its title, its cells, the block it stands in ("ours", "published", "released", "test"), its subject."""
 
     title: str
     cells: tuple[Cell, ...]
     block: str = "ours"
     notes: tuple[Note, ...] = ()
+    keys: Keys = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +171,8 @@ class Table:
         notes: remarks on the whole table, shown after the footnotes.
         numeric: whether cells are figures (aligned right or centred) rather than prose.
         view: "mean" or "class" where a page may show either; '' where it always shows.
+        part: the part of the page that it stands in, one of `refers_bench.plugins.REPORT_PARTS`.
+        keys: what it is about; see `Keys`.
     """
 
     id: str
@@ -162,6 +183,8 @@ class Table:
     notes: tuple[str, ...] = ()
     numeric: bool = True
     view: str = ""
+    part: str = "results"
+    keys: Keys = ()
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -197,7 +220,7 @@ class Table:
 
     def below(self) -> list[tuple[str, str]]:
         """(mark, text) of everything that stands below the table: footnotes, then remarks, whose mark is ''."""
-        return [*((mark, note.text) for note, mark in self.footnotes().items()), *(("", text) for text in self.notes)]
+        return [*((mark, note.full) for note, mark in self.footnotes().items()), *(("", text) for text in self.notes)]
 
     def without(self, *blocks: str) -> Table:
         """The table without the rows of some blocks."""

@@ -11,7 +11,7 @@ from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
 from refers_bench.analysis.statistics.seeds import SeedSummary
 from refers_bench.analysis.statistics.significance import STUDENT, Refusal, TTest, best, compare, holm
-from refers_bench.render.table import DAGGER, Cell, Note, Row
+from refers_bench.render.table import DAGGER, Cell, Column, Note, Row
 
 #: P-values below this get a dagger.
 ALPHA = 0.05
@@ -189,23 +189,47 @@ def holm_of(outcomes: Iterable[TTest | Refusal]) -> list[float | None]:
     return holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
 
 
-def p_value_row(results: Results, title: str, tests: Sequence[Comparison]) -> Row:
-    """The row of P-values; every one of them says test, n and df in its footnote."""
-    return Row(title=title, cells=tuple(_test_cell(results.methods, test) for test in tests), block="test")
+def p_value_row(results: Results, title: str, tests: Sequence[Comparison], columns: Sequence[Column]) -> Row:
+    """The row of P-values; its footnote says test, n and df of each, or why there is none.
+
+    Args:
+        results: the results.
+        title: of the row.
+        tests: one for each column.
+        columns: the table's.
+    """
+    tested = any(not isinstance(test.outcome, Refusal) for test in tests)
+    how = f"{STUDENT}, two-sided, on mean class AUCs, column by column" if tested else "no P-value in any column"
+    # What several columns have in common is said once.
+    places: dict[str, list[str]] = {}
+    for test, column in zip(tests, columns, strict=True):
+        where = ", ".join(part for part in (column.group, column.title) if part)
+        places.setdefault(_test_text(results.methods, test), []).append(where)
+    more = tuple(f"{'; '.join(some)}: {text}" for text, some in places.items())
+    about = Note(text=f"{how[0].upper()}{how[1:]}.", more=more)
+    return Row(title=title, cells=tuple(map(_test_cell, tests)), block="test", notes=(about,))
 
 
-def _test_cell(names: Mapping[str, str], test: Comparison) -> Cell:
+def _test_cell(test: Comparison) -> Cell:
     found = test.outcome
     if isinstance(found, Refusal):
-        return no_p(found.reason)
+        return Cell(kind="p", title=f"no P-value: {found.reason}")
+    marked = (SIGNIFICANT,) if found.p < ALPHA else ()
+    return p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=marked)
+
+
+def _test_text(names: Mapping[str, str], test: Comparison) -> str:
+    """What a footnote says of one test: against which row, n, df, and the choice of that row; or why there is none."""
+    found = test.outcome
+    if isinstance(found, Refusal):
+        return f"no P-value: {found.reason}."
     text = (
-        f"{names[test.reference]} against {names[test.baseline]}: {STUDENT}, two-sided, on mean class AUCs; "
-        f"n = {found.n[0]} and {found.n[1]} seeds, df = {found.df:.3g}.{_with_choice(test)}"
+        f"against {names[test.baseline]}, n = {found.n[0]} and {found.n[1]} seeds, df = {found.df:.3g}."
+        f"{_with_choice(test)}"
     )
     if test.left_out:
         text += f" Best of the complete rows; without {', '.join(names[method] for method in test.left_out)}."
-    footnotes = (*((SIGNIFICANT,) if found.p < ALPHA else ()), Note(text=text))
-    return p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=footnotes)
+    return text
 
 
 def _with_choice(test: Comparison) -> str:

@@ -9,7 +9,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE
 from refers_bench.analysis.statistics.significance import best
 from refers_bench.render.figure import Figure, Panel
-from refers_bench.render.table import NO_VALUE, Cell, Column, Note, Row, slug
+from refers_bench.render.table import NO_VALUE, Cell, Column, Keys, Note, Row, slug
 from refers_bench.reporting import comparisons, notes
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
@@ -40,6 +40,19 @@ def target_title(target: Target) -> str:
 def where(target: Target) -> str:
     """A column in words: "covid19_idc: viral_vs_bacterial, 10 % of labels"."""
     return f"{target_title(target)}, {percent(target.label_ratio)}"
+
+
+def keys(results: Results, target: Target | None = None, *methods: str | None) -> Keys:
+    """What a column, a row, a table or a figure is about, for the filters of a page.
+
+    Args:
+        results: the results.
+        target: the column it is about; None for several.
+        methods: the row it is about; none, or several, where it is about no single one.
+    """
+    where = (("dataset", target.dataset), ("labels", percent(target.label_ratio))) if target is not None else ()
+    names = [titles(results)[method] for method in methods if method is not None]
+    return (*where, ("method", names[0])) if len(names) == 1 else where
 
 
 def item_id(kind: str, target: Target) -> str:
@@ -76,7 +89,7 @@ def auc_cell(results: Results, method: str | None, target: Target | None, *, bol
         tag=notes.tag(summary),
         link=link,
         title=f"{summary.n} of {summary.n_planned} seeds, {summary.n_defined} of {summary.n_classes} classes",
-        notes=(*notes.of_summary(summary), *notes.of_runs(results, method, target=target)),
+        notes=(*notes.of_summary(summary), *notes.of_runs(results, method, target=target, brief=True)),
     )
 
 
@@ -95,9 +108,20 @@ def grid_rows(results: Results, lines: Sequence[tuple[str, str | None]], targets
             auc_cell(results, method, target, bold=method in winners)
             for target, winners in zip(targets, leaders, strict=True)
         ]
-        footnotes = tuple(Note(text=text) for text in results.footnotes.get(method or "", ()))
-        rows.append(Row(title=title, cells=tuple(cells), notes=footnotes))
+        about = keys(results, None, method)
+        rows.append(Row(title=title, cells=tuple(cells), notes=row_note(results, method), keys=about))
     return rows
+
+
+def row_note(results: Results, method: str | None) -> tuple[Note, ...]:
+    """One footnote with all that is said of a row: what it is first, values of parameters and constants after it."""
+    texts = results.footnotes.get(method or "", ())
+    values = [text for text in texts if " = " in text]
+    words = [text for text in texts if text not in values] or values[:1]
+    if not words:
+        return ()
+    more = tuple(f"{text}." for text in values if text not in words)
+    return (Note(text=f"{'; '.join(words)}.", more=more),)
 
 
 def _leaders(results: Results, lines: Sequence[tuple[str, str | None]], target: Target | None) -> tuple[str, ...]:
@@ -134,7 +158,11 @@ def unavailable_remarks(results: Results) -> tuple[str, ...]:
 def columns_of(results: Results, targets: Sequence[Target]) -> tuple[Column, ...]:
     """Columns for any manifest: grouped by dataset and task, synthetic data marked."""
     return tuple(
-        Column(title=percent(target.label_ratio), group=target_title(target) + synthetic_mark(results, target))
+        Column(
+            title=percent(target.label_ratio),
+            group=target_title(target) + synthetic_mark(results, target),
+            keys=keys(results, target),
+        )
         for target in targets
     )
 

@@ -14,13 +14,22 @@ from refers_bench.render.table import Note
 ABOUT = {"pretrain": "pre-training: ", "discover": "discovery of visual words: "}
 #: What is the same as in a run without micro-batches, and what is not.
 SAME = "the effective batch is the same, rounding and what is drawn while losses are computed (dropout) are not"
+SHARED = Note(text="shares scores with other rows of its column: see the table of integrity.")
 _WORDS = {IDENTICAL: "identical", AFFINE: "affine up to rounding", NEAR: "nearly identical"}
 _IMAGES = {ALL: "all images", POSITIVE: "positive images", NEGATIVE: "negative images"}
 
 
-def of_runs(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
-    """What every table must say of the runs behind some rows in a column: micro-batches, shared scores."""
-    return (*micro_batches(results, *methods, target=target), *sharing(results, *methods, target=target))
+def of_runs(results: Results, *methods: str | None, target: Target | None, brief: bool = False) -> tuple[Note, ...]:
+    """What every table must say of the runs behind some rows in a column: micro-batches, shared scores.
+
+    Args:
+        results: the results.
+        methods: names of the rows.
+        target: the column.
+        brief: whether all rows that share scores get one footnote, for tables of many columns.
+    """
+    found = sharing(results, *methods, target=target)
+    return (*micro_batches(results, *methods, target=target), *((SHARED,) if found and brief else found))
 
 
 def micro_batches(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:

@@ -127,7 +127,9 @@ def section(
     return Section(
         id=f"manifest-{slug(results.name)}",
         title=results.name,
-        remarks=tuple(summary.sentences(results, found)),
+        facts=summary.facts(results),
+        answers=tuple(summary.answers(results)),
+        remarks=tuple(summary.remarks(results, found)),
         items=tuple(found),
         details=provenance.details(results),
         commands=provenance.commands(results),
@@ -144,14 +146,16 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
     reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
     found: list[Table | Figure] = []
     done = progress("kinds of tables and figures made")
-    for place, (name, report) in enumerate(sorted(reports.items(), key=lambda item: (item[1].order, item[0]))):
+    parts = list(plugins.REPORT_PARTS)
+    ordered = sorted(reports.items(), key=lambda item: (parts.index(item[1].part), item[1].order, item[0]))
+    for place, (name, report) in enumerate(ordered):
         built = report.build(results)
         for item in built if isinstance(built, list | tuple) else [] if built is None else [built]:
             if not isinstance(item, Table | Figure):
                 raise UserError(f"report '{name}' must build tables or figures, got {type(item).__name__}")
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
-            found.append(item)
+            found.append(replace(item, part=report.part))
         done(place + 1, len(reports))
     return found
 

@@ -105,12 +105,13 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     others = [(title, name) for name, title in grid.titles(results).items() if name not in methods]
     lines = [*zip(declaration.rows, methods, strict=True), *others]
     rows = grid.grid_rows(results, lines, targets)
+    columns = _columns(results, declaration, targets)
     tests: list[comparisons.Comparison] = []
     if declaration.baselines and methods[0] is not None:
         found = (row_of(row, results.methods) for row in declaration.baselines)
         baselines = [method for method in found if method is not None]
         tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
-        rows.append(comparisons.p_value_row(results, declaration.p_title, tests))
+        rows.append(comparisons.p_value_row(results, declaration.p_title, tests, columns))
     rows += _published(declaration)
     released = _released(results, declaration)
     rows += released
@@ -122,7 +123,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         "Mean class AUC in per cent, mean ± SD over seeds; best in bold.",
         stub="Method",
         view="mean",
-        columns=_columns(results, declaration, targets),
+        columns=columns,
         rows=tuple(rows),
         notes=(
             *declaration.remarks,
@@ -142,6 +143,7 @@ def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target
             title=column.title,
             subtitle=column.subtitle,
             notes=(grid.SYNTHETIC,) if target in results.synthetic else (),
+            keys=grid.keys(results, target),
         )
         for column, target in zip(declaration.columns, targets, strict=True)
     )
@@ -165,8 +167,8 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
     summary = None if method is None or target is None else release.cells.get((method, target))
     if summary is None or not summary.n:
         return Cell(kind="published")
-    shared = notes.sharing(release, method, target=target)
-    return Cell(kind="published", value=summary.mean * 100, tag=notes.tag(summary), notes=shared)
+    about = notes.of_runs(release, method, target=target, brief=True)
+    return Cell(kind="published", value=summary.mean * 100, tag=notes.tag(summary), notes=about)
 
 
 def _published(declaration: PaperTable) -> list[Row]:

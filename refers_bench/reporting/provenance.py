@@ -1,11 +1,14 @@
 """Lists where a figure comes from: seeds, intervals, configuration, log, data, code, machine, command."""
 
+from __future__ import annotations
+
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from refers_bench.analysis.cells import PlannedRun
+from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL
@@ -17,6 +20,9 @@ from refers_bench.reporting import grid, notes
 from refers_bench.store import explanations, job_logs
 from refers_bench.store.explanations import Explained
 from refers_bench.store.results import ResultStore
+
+if TYPE_CHECKING:
+    from refers_bench.manifest import protocols
 
 #: With more table cells than this, a page says where configurations and logs stand instead of repeating them.
 MOST_FULL = 200
@@ -42,6 +48,7 @@ def details(results: Results) -> tuple[Detail, ...]:
                 id=grid.anchor(results, method, target),
                 title=f"{names[method]} | {grid.where(target)}",
                 facts=tuple(facts),
+                changed=tuple(_changed(results, method, target)),
                 code="\n".join([*(_logs(results, runs) if full else ()), *_tracebacks(results, runs)]),
                 config=_config(results, runs) if full else "",
             )
@@ -64,15 +71,36 @@ def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str
         yield f"95 % interval over test {images.unit}s", text
 
 
+@cache
+def preset(name: str, dataset: str) -> Mapping[str, protocols.Value]:
+    """All constants of a preset, for one target; {} where this version has no such preset."""
+    # Slow to import: planning's part of the house.
+    from refers_bench.manifest import protocols
+
+    return protocols.resolve(name, dataset=dataset) if name in protocols.names() else {}
+
+
+def _changed(results: Results, method: str, target: Target) -> Iterable[tuple[str, str, str]]:
+    """What the manifest set for a cell: name, value beside that of the preset, place in the manifest."""
+    chosen = results.plan.manifest.get("protocol") or {}
+    for name, entry in results.plan.values.items():
+        base, _, where = name.partition(" [")
+        if entry.get("overridden") and where.rstrip("]") in ("", method, target.dataset):
+            before = preset(str(chosen.get("preset")), target.dataset).get(base)
+            value = json.dumps(entry["value"], ensure_ascii=False)
+            value += "" if before is None else f" (preset: {json.dumps(before.value, ensure_ascii=False)})"
+            yield base, value, str(entry.get("origin", ""))
+
+
 def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
-    """Resolved values of the first run, and those of the pre-training it needs; the seeds differ in the seed alone."""
+    """Resolved values of the first run, and of the pre-training it needs, as JSON; seeds differ in the seed alone."""
     specs = (results.spec(run.run.key) for run in runs)
     spec: Mapping[str, Any] = next((one for one in specs if one), {})
     values = [(name, value) for name, value in dotted(spec).items() if name != "seed"]
     needed = dotted(results.spec(str(spec.get("pretrain", ""))))
     # What both have in common stands once.
     values += [(name, value) for name, value in needed.items() if name.startswith("pretrain.") or name == "source"]
-    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values)
+    return json.dumps(dict(values), ensure_ascii=False, indent=1)
 
 
 def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
@@ -97,7 +125,8 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
         if text := notes.split(record):
             yield f"seed {run.seed}, memory", text
         if facts := record.get("facts"):
-            yield f"seed {run.seed}, facts", json.dumps(facts, ensure_ascii=False, sort_keys=True)
+            known = dotted(facts).items()
+            yield f"seed {run.seed}, facts", "; ".join(f"{name} {value}" for name, value in sorted(known))
         if record.get("provenance"):
             environments[environment(record)] = None
         spec = results.spec(run.key)

@@ -1,30 +1,97 @@
 """Writes the first sentences of a report: how complete it is, who leads, how sure that is, what was found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from refers_bench.analysis.image_statistics import image_statistics
 from refers_bench.analysis.paper.references import differences_of_release, references
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import Interval
 from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, Replication
-from refers_bench.analysis.statistics.significance import Refusal
+from refers_bench.analysis.statistics.significance import Refusal, best
 from refers_bench.render.figure import Figure
 from refers_bench.render.table import Table
 from refers_bench.reporting import comparisons, grid
 
+#: Sentences of an answer.
+MOST_ANSWERS = 3
 #: Tables whose captions say what there is in them.
 CAPTIONS = ("claims", "integrity", "deviations", "failures")
 
 
-def sentences(results: Results, items: Sequence[Table | Figure]) -> list[str]:
-    """The summary of one manifest, a sentence each."""
-    total = len(results.planned)
+def facts(results: Results) -> str:
+    """What was run, on which data, and how complete it is."""
     done = sum(planned.run.counts for planned in results.planned)
-    found = [results.plan.title] if results.plan.title else []
-    found.append(f"{done} of {total} cells have a figure (a cell is one method, target, label ratio and seed).")
+    datasets = dict.fromkeys(target.dataset for target in results.targets)
+    seeds = {planned.run.seed for planned in results.planned}
+    text = (
+        f"{_counted(results.methods, 'method')} x {_counted(results.targets, 'column')} ({', '.join(datasets)}) x "
+        f"{_counted(seeds, 'seed')}: {done} of {len(results.planned)} cells have a figure (a cell is one method, "
+        "target, label ratio and seed)."
+    )
     if results.synthetic:
         names = sorted(set(map(grid.target_title, results.synthetic)))
-        found.append(f"Synthetic data, procedural radiographs and not patients': {', '.join(names)}.")
-    found += [*grid.unread_remarks(results), *_leading(results), *_verdicts(results), *_released(results)]
-    return found + [item.caption for item in items if item.id in CAPTIONS]
+        which = "all of it" if results.synthetic >= set(results.targets) else ", ".join(names)
+        text += f" Synthetic data, procedural radiographs and not patients': {which}."
+    return text
+
+
+def answers(results: Results) -> list[str]:
+    """What came out, in at most three sentences: who leads, by how much in the main column, and what that is worth."""
+    found = [*_leading(results), *_main_column(results), *_floors(results), *_verdicts(results), *_released(results)]
+    return found[:MOST_ANSWERS]
+
+
+def remarks(results: Results, items: Sequence[Table | Figure]) -> list[str]:
+    """Further sentences: the title, what was not read, and what the long tables hold."""
+    found = [results.plan.title] if results.plan.title else []
+    found += [*grid.unread_remarks(results), *[*_verdicts(results), *_released(results)]]
+    said = answers(results)
+    return [one for one in found if one not in said] + [item.caption for item in items if item.id in CAPTIONS]
+
+
+def _counted(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
+def _main_column(results: Results) -> Iterable[str]:
+    """The reference beside the best other row, in the first column with most labels, with intervals."""
+    most = max((target.label_ratio for target in results.targets), default=0.0)
+    for target in (one for one in results.targets if one.label_ratio == most):
+        found = image_statistics(results, target)
+        rows = {} if found is None else {name: found.means[name] for name in found.differences if name in found.means}
+        if found is None or not rows or found.reference not in found.means:
+            continue
+        rivals = [name for name in rows if name not in results.floors] or [*rows]
+        names, other = grid.titles(results), max(rivals, key=lambda name: rows[name].estimate)
+        means = (f"{names[row]} {_interval(found.means[row])}" for row in (found.reference, other))
+        yield (
+            f"{grid.where(target)}: {', '.join(means)}, difference {_interval(found.differences[other], sign='+')} "
+            f"(mean class AUC in per cent; 95 % intervals over test {found.unit}s)."
+        )
+        return
+
+
+def _interval(found: Interval, sign: str = "") -> str:
+    middle, low, high = (f"{value * 100:{sign}.1f}" for value in (found.estimate, found.low, found.high))
+    return f"{middle} ({low} to {high})" if found.se > 0 else middle
+
+
+def _floors(results: Results) -> Iterable[str]:
+    """In how many columns the reference is above the best floor."""
+    above = compared = 0
+    for target in results.targets:
+        cells = comparisons.summaries(results, [name for name in results.methods if name in results.floors], target)
+        top = next(iter(best(cells)), "")
+        found = image_statistics(results, target, reference=top) if top else None
+        difference = found.differences.get(results.reference) if found is not None else None
+        if difference is not None:
+            compared += 1
+            above += difference.high < 0  # the floor minus the row
+    if compared:
+        yield (
+            f"{grid.titles(results)[results.reference]} is above the best floor, which looks at no anatomy, in {above} "
+            f"of {compared} columns (95 % interval of the difference over test images)."
+        )
 
 
 def _leading(results: Results) -> Iterable[str]:

@@ -13,18 +13,19 @@ def build(results: Results) -> Table | None:
     targets = results.targets
     titles = grid.titles(results)
     rows = grid.grid_rows(results, [(title, method) for method, title in titles.items()], targets)
+    columns = grid.columns_of(results, targets)
     tests: list[comparisons.Comparison] = []
     if len(results.methods) > 1:
         tests = comparisons.against_best(results)
         title = f"P, {titles[tests[0].reference]} against the best other row"
-        rows.append(comparisons.p_value_row(results, title, tests))
+        rows.append(comparisons.p_value_row(results, title, tests, columns))
     return Table(
         id="cells",
         caption=f"{grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "
         "mean ± SD over seeds; best in bold.",
         stub="Method",
         view="mean",
-        columns=grid.columns_of(results, targets),
+        columns=columns,
         rows=tuple(rows),
         notes=(*comparisons.choice_remarks(tests), *grid.unavailable_remarks(results)),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.results import Results
 from refers_bench.plan.parameters import PREFIX
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Row, Table, columns, words
+from refers_bench.reporting.provenance import preset
 
 if TYPE_CHECKING:
     from refers_bench.manifest import protocols
@@ -67,18 +67,9 @@ def build(results: Results) -> Table | None:
     )
 
 
-@cache
-def _preset(preset: str, dataset: str) -> Mapping[str, protocols.Value]:
-    """All constants of a preset, for one target."""
-    # Slow to import, and only this report needs it.
-    from refers_bench.manifest import protocols
-
-    return protocols.resolve(preset, dataset=dataset)
-
-
 def _beside_paper(entry: Mapping[str, Any], *, base: str, dataset: str) -> tuple[Cell, Cell, list[str], str]:
     """What paper and released code say of a constant, why it stands in the ledger, and where the paper says it."""
-    paper, code = _preset(PAPER, dataset).get(base), _preset(CODE, dataset).get(base)
+    paper, code = preset(PAPER, dataset).get(base), preset(CODE, dataset).get(base)
     if paper is None:
         return Cell(kind="text"), Cell(kind="text"), ["no such value in the paper's preset"], ""
     reasons = ["differs"] if paper.value != entry["value"] else []

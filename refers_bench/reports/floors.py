@@ -58,7 +58,8 @@ def _rows(results: Results, target: Target, one: ImageStatistics | None) -> Iter
     for method in sorted(listed, key=lambda method: method != top):
         cells = _cells(results, one, method, target)
         footnotes = notes.of_runs(results, method, target=target)
-        yield Row(title=f"{grid.where(target)}: {names[method]}", cells=cells, notes=footnotes)
+        about = grid.keys(results, target, method)
+        yield Row(title=f"{grid.where(target)}: {names[method]}", cells=cells, notes=footnotes, keys=about)
 
 
 def _cells(results: Results, one: ImageStatistics | None, method: str, target: Target) -> tuple[Cell, ...]:

@@ -48,7 +48,8 @@ def _intervals(results: Results, found: Sequence[ImageStatistics], names: Mappin
 def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str, str]) -> Row:
     title = f"{grid.where(one.target)}: {names.get(method, method)}"
     if method not in one.means:
-        return Row(title=title, cells=(comparisons.no_interval(one.refusals[method]), *(MISSING,) * 4))
+        about = grid.keys(results, one.target, method)
+        return Row(title=title, keys=about, cells=(comparisons.no_interval(one.refusals[method]), *(MISSING,) * 4))
     mean, difference, summary = one.means[method], one.differences.get(method), results.cells[method, one.target]
     tag = notes.tag(summary)
     footnotes = tuple(notes.of_summary(summary)) if tag else ()
@@ -59,6 +60,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     return Row(
         title=title,
         notes=notes.of_runs(results, method, target=one.target),
+        keys=grid.keys(results, one.target, method),
         cells=(
             Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
             comparisons.image_interval(mean, one.unit, one.n_units),

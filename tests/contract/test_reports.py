@@ -400,7 +400,7 @@ def _texts(item: Table | Figure) -> Iterator[str]:
         for panel in item.panels:
             yield from (panel.title, *panel.x_names, *panel.y_names, *(series.label for series in panel.series))
         return
-    yield from (*item.notes, *(note.text for note in item.footnotes()))
+    yield from (*item.notes, *(note.full for note in item.footnotes()))
     for column in item.columns:
         yield from (column.group, column.title, column.subtitle)
     for row in item.rows:

@@ -111,7 +111,7 @@ def test_html_offers_a_choice_where_there_are_means_and_classes() -> None:
     means, classes = (replace(TABLE, id=view, view=view) for view in ("mean", "class"))
     for items, choice in (((means, classes), True), ((means, TABLE), False), ((TABLE, classes), False)):
         page = replace(PAGE, sections=(Section(id="s", title="s", items=items),))
-        assert ("means over classes</label>" in html.page(page)) is choice
+        assert ("> means</label>" in html.page(page)) is choice
 
 
 def test_html_refuses_what_a_template_misspells() -> None:

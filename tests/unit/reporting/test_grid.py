@@ -23,8 +23,8 @@ def _row(table: Table, title: str) -> Row:
     return next(row for row in table.rows if row.title == title)
 
 
-def _notes(cell: Cell) -> str:
-    return " ".join(note.text for note in cell.notes)
+def _notes(place: Cell | Row) -> str:
+    return " ".join(note.full for note in place.notes)
 
 
 def test_best_is_bold_and_p_says_test_n_and_df(folder: Any) -> None:
@@ -36,8 +36,8 @@ def test_best_is_bold_and_p_says_test_n_and_df(folder: Any) -> None:
     assert (table.rows[0].cells[0].figure, table.rows[0].cells[0].spread) == ("81.0", "1.0")
     p = _row(table, "P, REFERS against the best other row")
     assert p.block == "test" and p.cells[0].text == "2.55e-4"
-    assert "REFERS against C2L: independent two-sample t-test, pooled variance" in _notes(p.cells[0])
-    assert "n = 3 and 3 seeds, df = 4." in _notes(p.cells[0])
+    assert _notes(p).startswith("Independent two-sample t-test, pooled variance, two-sided")
+    assert "100 % of labels: against C2L, n = 3 and 3 seeds, df = 4." in _notes(p)
     assert DAGGER in {note.mark for note in p.cells[0].notes}
 
 
@@ -48,7 +48,7 @@ def test_incomplete_cells_are_marked_not_bold_and_not_tested(folder: Any) -> Non
     table = _table(folder.load())
     assert table.rows[0].cells[0].figure == "91.0" and not any(row.cells[0].best for row in table.rows)
     assert "n=2/3: incomplete (failed: nan)" in _notes(table.rows[0].cells[0])
-    assert table.rows[-1].cells[0].value is None and "only 2 of 3 seeds" in _notes(table.rows[-1].cells[0])
+    assert table.rows[-1].cells[0].value is None and "only 2 of 3 seeds" in _notes(table.rows[-1])
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_one_seed_has_no_sd_and_no_p(folder: Any) -> None:
     folder.cell("scratch")
     table = _table(folder.load())
     assert table.rows[0].cells[0].spread == "" and "n=1" in _notes(table.rows[0].cells[0])
-    assert "needs at least two seeds" in _notes(table.rows[-1].cells[0])
+    assert "needs at least two seeds" in _notes(table.rows[-1])
 
 
 def test_zero_variance_has_no_p(folder: Any) -> None:
     folder.seeds("refers", [0.9, 0.9, 0.9])
     folder.seeds("scratch", [0.6, 0.61, 0.62])
     row = _table(folder.load()).rows[-1]
-    assert row.cells[0].text == "\N{EN DASH}" and "zero variance" in _notes(row.cells[0])
+    assert row.cells[0].text == "\N{EN DASH}" and "zero variance" in _notes(row)
 
 
 def test_undefined_classes_are_counted(folder: Any) -> None:
@@ -96,7 +96,7 @@ def test_methods_over_different_classes_are_neither_ranked_nor_tested(folder: An
         folder.cell("scratch", seed=seed, aucs={"normal": 0.7 + seed / 100, "opacity": None})
     table = _table(folder.load())
     assert not any(row.cells[0].best for row in table.rows)
-    assert "different classes" in _notes(table.rows[-1].cells[0])
+    assert "different classes" in _notes(table.rows[-1])
 
 
 def test_synthetic_columns_are_named_in_caption_and_title(folder: Any) -> None:
@@ -120,7 +120,7 @@ def test_incomplete_baselines_are_named_at_the_p_value(folder: Any) -> None:
     folder.seeds("refers", [0.80, 0.82])
     folder.seeds("scratch", [0.60, 0.63])
     folder.cell("c2l", state="missing", label="C2L")
-    assert "Best of the complete rows; without C2L." in _notes(_table(folder.load()).rows[-1].cells[0])
+    assert "Best of the complete rows; without C2L." in _notes(_table(folder.load()).rows[-1])
 
 
 def test_links_of_different_cells_differ(folder: Any) -> None:

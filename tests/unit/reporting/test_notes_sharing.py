@@ -13,6 +13,7 @@ from refers_bench.analysis.results import Results, load
 from refers_bench.data.imported.predictions import ImportedRun
 from refers_bench.jobs.imports.predictions import publish
 from refers_bench.render.table import Table
+from refers_bench.reporting import notes
 from refers_bench.reports import (
     cells,
     claims,
@@ -68,9 +69,15 @@ def notes_of(table: Table | list[Table] | None) -> set[str]:
     return {note.text for one in tables if one is not None for note in one.footnotes()}
 
 
-@pytest.mark.parametrize("report", [table1, cells, classes, references, significance, class_tests, test_images])
+@pytest.mark.parametrize("report", [classes, references, significance, class_tests, test_images])
 def test_every_table_with_the_rows_has_the_footnote(results: Results, report: Any) -> None:
     assert SHARED in notes_of(report.build(results))
+
+
+@pytest.mark.parametrize("report", [table1, cells])
+def test_tables_of_many_columns_have_one_footnote_for_all(results: Results, report: Any) -> None:
+    found = [text for text in notes_of(report.build(results)) if "share" in text]
+    assert found == [notes.SHARED.text]
 
 
 @pytest.mark.parametrize("report", [figure_auc, figure_forest, figure_roc])
@@ -88,7 +95,7 @@ def test_claims_say_which_rows_share_scores(results: Results) -> None:
 
 def test_only_the_rows_that_share_are_marked(results: Results) -> None:
     table = cells.build(results)
-    marked = {row.title for row in table.rows for cell in row.cells if any(note.text == SHARED for note in cell.notes)}
+    marked = {row.title for row in table.rows for cell in row.cells if notes.SHARED in cell.notes}
     assert marked == {"Model Genesis", "TransVW"}
 
 
@@ -100,7 +107,7 @@ def test_released_rows_beside_ours_are_marked(runs: list[ImportedRun], tmp_path:
     publish(own, results=tmp_path, name="x", title="", origin="imported", command="c", tables=("table1",))
     table = table1.build(load(tmp_path, "x"))
     assert table is not None
-    marked = {row.title for row in table.rows for cell in row.cells if any(note.text == SHARED for note in cell.notes)}
+    marked = {row.title for row in table.rows for cell in row.cells if notes.SHARED in cell.notes}
     assert marked == {"Model Genesis (released files)", "TransVW (released files)"}
     beside = references.build(load(tmp_path, "x"))
     assert beside is not None

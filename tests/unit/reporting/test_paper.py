@@ -78,7 +78,8 @@ def test_table_1_tests_against_the_best_baseline_of_each_column(folder: Any) -> 
     table = _built(table1.build(folder.load()))
     p = next(row for row in table.rows if row.block == "test")
     # The canary is a row of the manifest, not one of the paper's baselines.
-    assert "against c2l" in " ".join(note.text for note in p.cells[0].notes)
+    (note,) = p.notes
+    assert len(note.more) == 1 and ": against c2l, n = 3 and 3 seeds" in note.full
 
 
 def test_table_2_tests_against_lsp_transformer_even_where_convnet_is_better(folder: Any) -> None:
@@ -89,7 +90,8 @@ def test_table_2_tests_against_lsp_transformer_even_where_convnet_is_better(fold
         folder.seeds("lsp_convnet", [0.8, 0.81], **where)
     table = _built(table2.build(folder.load()))
     p = next(row for row in table.rows if row.block == "test")
-    assert all("against lsp_transformer" in " ".join(note.text for note in cell.notes) for cell in p.cells)
+    (note,) = p.notes
+    assert len(note.more) == 1 and ": against lsp_transformer, n = 2 and 2 seeds" in note.full
 
 
 def test_table_3_has_seven_rows(folder: Any) -> None:
