@@ -18,7 +18,10 @@ from refers_bench.render.table import FACETS, Column, Row, Table
 #: Words longer than this may be broken, at signs that join and after every so many signs.
 _SHORT_WORD, _PIECE = 14, 20
 #: Points of a landscape A4 page between its margins, and of a sign as a share of the size of its type.
-_PAGE_POINTS, _SIGN = 780, 0.56
+_PAGE_POINTS, _SIGN = 790, 0.58
+#: Points of type on paper; signs of a row's title and of a cell of prose, beyond which they are broken.
+_LEAST_POINTS, _MOST_POINTS = 4.8, 6.2
+_STUB, _PROSE = 62, 30
 _BREAK = Markup("<wbr>")
 
 
@@ -36,7 +39,7 @@ def _environment() -> jinja2.Environment:
     environment.tests["table"] = lambda item: isinstance(item, Table)
     environment.filters["soft"] = _soft
     environment.filters["about"] = _about
-    environment.filters["print_size"] = _print_size
+    environment.filters["on_paper"] = _on_paper
     return environment
 
 
@@ -51,18 +54,19 @@ def _about(item: Table | Figure | Column | Row) -> Markup:
     return Markup("").join(Markup(' data-{}="{}"').format(name, _clean(value)) for name, value in (*view, *item.keys))
 
 
-def _print_size(table: Table) -> str:
-    """Points of a table's type with which all of its columns stand on a landscape page."""
+def _on_paper(table: Table) -> Markup:
+    """Class and style with which all columns of a table stand on a landscape page: half as wide as it, or whole."""
     longest = [
         max((len(cell.figure) + len(cell.spread) + 2 * bool(cell.spread) + len(cell.tag) for cell in cells), default=0)
         for cells in zip(*(row.cells for row in table.rows), strict=True)
     ]
     heads = [max(map(len, re.split(r"[\s_/.-]", column.title)), default=0) for column in table.columns]
-    if table.numeric:
-        wide = sum(max(*pair, 3) + 1.2 for pair in zip(longest, heads, strict=True)) if longest else 0
-    else:
-        wide = sum(min(max(pair), 18) + 1.2 for pair in zip(longest, heads, strict=True)) if longest else 0
-    return f"{min(7.5, _PAGE_POINTS / (_SIGN * (wide + 22))):.1f}"
+    most = 99 if table.numeric else _PROSE
+    title = min(max((len(row.title) for row in table.rows), default=0), _STUB)
+    signs = title + sum(min(max(pair), most) + 1.3 for pair in zip(longest, heads, strict=False))
+    half, whole = (points / (_SIGN * max(signs, 1)) for points in (_PAGE_POINTS * 0.48, _PAGE_POINTS))
+    name, size = ("half", half) if half >= _LEAST_POINTS else ("whole", whole)
+    return Markup('class="item {}" style="--print: {:.1f}pt"').format(name, min(_MOST_POINTS, size))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -17,6 +17,9 @@ from refers_bench.reporting import comparisons, grid, notes
 #: Where figures that are not ours come from, for the caption.
 SOURCES = {"released": "from the released prediction files", "imported": "from imported predictions"}
 #: What is said of the block of released files.
+PUBLISHED = (
+    "Rows marked (published) are the paper's figures as printed; the paper prints neither SD nor figures per seed."
+)
 RELEASED = "Rows marked (released files) are means of the prediction files of the release: one run each."
 
 
@@ -112,9 +115,11 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         baselines = [method for method in found if method is not None]
         tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
         rows.append(comparisons.p_value_row(results, declaration.p_title, tests, columns))
-    rows += _published(declaration)
-    released = _released(results, declaration)
-    rows += released
+    # A figure of the paper stands beside real data alone.
+    real = [target is None or target not in results.synthetic for target in targets]
+    published = _published(declaration, real) if any(real) else []
+    released = _released(results, declaration, real)
+    rows += [*published, *released]
     label = f"Table {declaration.number} of the paper"
     source = SOURCES.get(results.origin, "measured here")
     return Table(
@@ -129,8 +134,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
             *declaration.remarks,
             *comparisons.choice_remarks(tests),
             *grid.unavailable_remarks(results),
-            "Rows marked (published) are the paper's figures as printed; "
-            "the paper prints neither SD nor figures per seed.",
+            *((PUBLISHED,) if published else ()),
             *((RELEASED,) if released else ()),
         ),
     )
@@ -149,7 +153,7 @@ def _columns(results: Results, declaration: PaperTable, targets: Sequence[Target
     )
 
 
-def _released(results: Results, declaration: PaperTable) -> list[Row]:
+def _released(results: Results, declaration: PaperTable, real: Sequence[bool]) -> list[Row]:
     """Figures of the released prediction files, where they were imported and are not what the table is about."""
     release = release_of(results)
     if release is None or release is results:
@@ -157,7 +161,10 @@ def _released(results: Results, declaration: PaperTable) -> list[Row]:
     rows = []
     for row in declaration.rows:
         method = row_of(row, release.methods)
-        found = [_files(release, method, find_target(release, column)) for column in declaration.columns]
+        found = [
+            _files(release, method, find_target(release, column)) if beside else Cell(kind="published")
+            for column, beside in zip(declaration.columns, real, strict=True)
+        ]
         if any(cell.value is not None for cell in found):
             rows.append(Row(title=f"{row} (released files)", cells=tuple(found), block="released"))
     return rows
@@ -171,14 +178,17 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
     return Cell(kind="published", value=summary.mean * 100, tag=notes.tag(summary), notes=about)
 
 
-def _published(declaration: PaperTable) -> list[Row]:
-    """The paper's own figures, in a block of their own, and its P-values."""
+def _published(declaration: PaperTable, real: Sequence[bool]) -> list[Row]:
+    """The paper's own figures, in a block of their own, and its P-values; none beside synthetic data."""
     lines = [(row, row, "mean_auc_percent") for row in declaration.rows]
     if declaration.published_p:
         lines.append((declaration.p_title, declaration.published_p, "p_value"))
     rows = []
     for title, method, statistic in lines:
-        cells = tuple(_printed(declaration, method, column, statistic) for column in declaration.columns)
+        cells = tuple(
+            _printed(declaration, method, column, statistic) if beside else Cell(kind="published")
+            for column, beside in zip(declaration.columns, real, strict=True)
+        )
         rows.append(Row(title=f"{title} (published)", cells=cells, block="published"))
     return rows
 

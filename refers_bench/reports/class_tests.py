@@ -50,6 +50,7 @@ def _table(results: Results, target: Target, reference: str, baseline: str) -> T
             "on the figures that are tested. Difference, interval and detectable difference in AUC points.",
         ),
         view="class",
+        keys=grid.keys(results, target, baseline),
     )
 
 

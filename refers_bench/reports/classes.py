@@ -54,13 +54,19 @@ def _table(results: Results, target: Target) -> Table | None:
         columns=(
             *columns("positive", "negative", group="test images"),
             *(
-                Column(title=titles[method], group="AUC", notes=notes.of_runs(results, method, target=target))
+                Column(
+                    title=titles[method],
+                    group="AUC",
+                    notes=notes.of_runs(results, method, target=target),
+                    keys=grid.keys(results, None, method),
+                )
                 for method in methods
             ),
         ),
         rows=tuple(rows),
         notes=() if alike else (f"Not ranked: the methods were {DIFFER}; counts of images are the first method's.",),
         view="class",
+        keys=grid.keys(results, target),
     )
 
 

@@ -40,4 +40,4 @@ def _panel(results: Results, one: ImageStatistics, reference: str) -> Panel:
     )
 
 
-REPORT = Report(label="Differences", build=build, order=5)
+REPORT = Report(label="Differences", build=build, order=11)

@@ -31,6 +31,7 @@ def build(results: Results) -> Table | None:
             title=f"{grid.where(target)}: {names[method]}",
             cells=_cells(results, method, target, images[target]),
             notes=notes.of_runs(results, method, target=target),
+            keys=grid.keys(results, target, method),
         )
         for target in targets
         for method in names

@@ -66,6 +66,7 @@ def _row(results: Results, one: OperatingPoint, method: str, target: Target, tit
         title=f"{grid.where(target)}: {title}",
         cells=(prevalence, *(cell for name in _TITLES for cell in _cells(one, name))),
         notes=notes.of_runs(results, method, target=target),
+        keys=grid.keys(results, target, method),
     )
 
 
@@ -93,6 +94,7 @@ def _best_rows(results: Results, best: Mapping[Target, BestRow], names: Mapping[
             title=f"{grid.where(target)}: {names[method]}",
             cells=_best_cells(one, method),
             notes=notes.of_runs(results, method, target=target),
+            keys=grid.keys(results, target, method),
         )
         for target, one in best.items()
         for method in sorted(one.found.best, key=lambda method: method != one.found.row)

@@ -25,8 +25,7 @@ def build(results: Results) -> Table | None:
     release = release_of(results)
     return Table(
         id="references",
-        caption=grid.caption_prefix(results, (one.target for one in found))
-        + "Three columns for each figure of the paper: as published, from the released prediction files, and "
+        caption="Three columns for each figure of the paper: as published, from the released prediction files, and "
         "measured here. Mean class AUC in per cent.",
         stub="Figure",
         columns=columns(*_COLUMNS),
@@ -58,15 +57,15 @@ def _notes(results: Results) -> Iterable[str]:
 
 def _row(results: Results, release: Results | None, one: Reference) -> Row:
     value = one.published
-    synthetic = (grid.SYNTHETIC,) if one.target in results.synthetic else ()
     footnotes = notes.of_runs(results, row_of(value.method, results.methods), target=one.target)
     files: tuple[Note, ...] = ()
     if release is not None and release is not results and one.released is not None:
         files = notes.sharing(release, row_of(value.method, release.methods), target=one.target)
     return Row(
+        keys=grid.keys(results, one.target, row_of(value.method, results.methods)),
         title=f"{value.method}, {grid.where(one.target)} (Table {value.table})",
         cells=tuple(_cells(one, files)),
-        notes=(*synthetic, *footnotes),
+        notes=footnotes,
     )
 
 

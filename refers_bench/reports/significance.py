@@ -30,7 +30,8 @@ def build(results: Results) -> Table | None:
         synthetic = (grid.SYNTHETIC,) if target in results.synthetic else ()
         footnotes = notes.of_runs(results, reference, test.baseline or None, target=target)
         cells = _cells(test, other, p_holm, names)
-        rows.append(Row(title=grid.where(target), cells=cells, notes=(*synthetic, *footnotes)))
+        about = grid.keys(results, target)
+        rows.append(Row(title=grid.where(target), cells=cells, notes=(*synthetic, *footnotes), keys=about))
     return Table(
         id="significance",
         caption=grid.caption_prefix(results, targets)

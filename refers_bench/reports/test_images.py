@@ -91,7 +91,11 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
         columns=(
             *columns("positive", "negative", group="test images"),
             *(
-                replace(column, notes=notes.of_runs(results, one.reference, method, target=one.target))
+                replace(
+                    column,
+                    notes=notes.of_runs(results, one.reference, method, target=one.target),
+                    keys=grid.keys(results, None, method),
+                )
                 for method in methods
                 for column in columns("difference", "P, Holm", group=names.get(method, method))
             ),
@@ -104,6 +108,8 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
             "there the exact test.",
             *([_NO_PATIENTS] if one.unit == IMAGE else []),
         ),
+        view="class",
+        keys=grid.keys(results, one.target),
     )
 
 

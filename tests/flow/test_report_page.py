@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from command_line import command_in
 from refers_bench.analysis.results import load
 from refers_bench.reporting import page as _page
 from results_folder import Folder
@@ -142,18 +143,110 @@ def test_the_page_never_scrolls_sideways(browser: Any, page: Path, width: int) -
     assert wide <= shown <= width
 
 
-def test_prints(browser: Any, page: Path) -> None:
+def test_prints_every_column(browser: Any, page: Path) -> None:
     visit(browser, page)
-    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    printed = base64.b64decode(
+        browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})["data"]
+    )
     assert printed[:5] == b"%PDF-" and len(printed) > 10_000
+    # Where the page is as wide as a landscape sheet (281 mm at 96 dots an inch), no table is wider.
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    visit(browser, page, width=1062)
+    wide = "return Math.max(...[...document.querySelectorAll('main table')].map(t => t.getBoundingClientRect().right))"
+    assert browser.execute_script(wide) <= 1062
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the plan of `real_frozen`, as committed; of its figures no predictions are kept."""
+    results = tmp_path_factory.mktemp("frozen") / "results"
+    (results / "real_frozen").mkdir(parents=True)
+    shutil.copy(ROOT / "results" / "evidence" / "real_frozen" / "plan.lock.json", results / "real_frozen")
+    (path,) = _page.write(results, ["real_frozen"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def released(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, results = real_data / "released-predictions", tmp_path_factory.mktemp("released")
+    if not folder.is_dir():
+        pytest.skip(f"no released predictions in {real_data}")
+    done = command_in(results, "results", "import", "refers-release", str(folder))
+    assert done.code == 0, done.err
+    (path,) = _page.write(results, ["refers-release"])
+    return path
+
+
+REPORTS = ["page", "frozen", pytest.param("released", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_first_screen_has_the_answer_and_the_main_table(
+    browser: Any, name: str, request: pytest.FixtureRequest
+) -> None:
+    visit(browser, request.getfixturevalue(name), width=1400)
+    top = browser.execute_script("return document.querySelector('main table').getBoundingClientRect().top")
+    assert 0 < top < 500
+    facts = browser.find_element("css selector", ".facts")
+    assert facts.is_displayed() and "cells have a figure" in facts.text
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("width", [360, 768, 1400])
+def test_no_table_is_cut_where_the_page_has_room(
+    browser: Any, name: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    """What is wider than its frame scrolls in it, and says so at its edge; such a frame is as wide as the page."""
+    visit(browser, request.getfixturevalue(name), width=width)
+    frames = browser.execute_script(
+        "return [...document.querySelectorAll('.frame')].map(f => [f.scrollWidth - f.clientWidth > 2, "
+        "f.classList.contains('more'), f.getBoundingClientRect().width, getComputedStyle(f).borderRightWidth])"
+    )
+    assert frames
+    for scrolls, marked, wide, border in frames:
+        assert scrolls == marked and border == "1px"
+        assert not scrolls or wide > 0.9 * (width - 48)
+
+
+def test_filters_and_search_act_on_the_whole_page(browser: Any, page: Path) -> None:
+    visit(browser, page)
+    rows = "return [...document.querySelectorAll('#cells tbody.ours tr')].filter(r => !r.hidden).length"
+    heads = "return [...document.querySelectorAll('#cells thead tr:last-child th')].filter(h => !h.hidden).length"
+    assert (browser.execute_script(rows), browser.execute_script(heads)) == (5, 3)
+    browser.find_element("css selector", "#filters summary").click()
+    browser.find_element("css selector", "[data-facet=method] input[value=REFERS]").click()
+    browser.find_element("css selector", "[data-facet=labels] input[value='1 % of labels']").click()
+    assert (browser.execute_script(rows), browser.execute_script(heads)) == (1, 2)
+    # A table about other labels is gone as a whole, and the status says how many are.
+    assert browser.find_element("id", "classes-nih_chestxray14-findings-0_01").is_displayed()
+    assert not browser.find_element("id", "classes-covid19_idc-viral_vs_bacterial-1").is_displayed()
+    assert "hidden" in browser.find_element("id", "status").get_attribute("textContent")
+    browser.find_element("id", "reset").click()
+    assert (browser.execute_script(rows), browser.execute_script(heads)) == (5, 3)
+    browser.find_element("id", "search").send_keys("50%_$x&")
+    assert browser.execute_script(rows) == 1
+
+
+def test_works_without_scripts(browser: Any, page: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        visit(browser, page)
+        assert browser.find_element("id", "cells").is_displayed()
+        assert not browser.find_element("id", "tools").is_displayed()
+        link = browser.find_element("css selector", ".bar nav a[href$=-classes]")
+        assert browser.find_element("id", link.get_attribute("href").partition("#")[2]).is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("name", REPORTS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_no_serious_barrier(browser: Any, page: Path, dark: bool) -> None:
+def test_no_serious_barrier(browser: Any, name: str, dark: bool, request: pytest.FixtureRequest) -> None:
     source = axe()
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    visit(browser, page)
+    visit(browser, request.getfixturevalue(name))
     # The page's own policy forbids foreign scripts; the driver's are allowed.
     browser.execute_script(source)
     found = browser.execute_async_script("axe.run(document).then(arguments[0])")

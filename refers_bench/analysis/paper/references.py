@@ -47,7 +47,7 @@ def release_of(results: Results) -> Results | None:
 
 
 def references(results: Results) -> tuple[Reference, ...]:
-    """Every published mean AUC of Tables 1 to 3 that the results have a cell for, in the paper's order."""
+    """Every published mean AUC of Tables 1 to 3 that the results have a cell on real data for, in the paper's order."""
     return tuple(_references(results))
 
 
@@ -67,6 +67,8 @@ def _references(results: Results) -> Iterator[Reference]:
         if value.statistic != "mean_auc_percent" or (value.table == 2 and value.method == "REFERS"):
             continue
         target = column(value.target, value.label_ratio)
+        if target in results.synthetic:
+            continue
         # Table 3 prints figures of Tables 1 and 2 again.
         figure = (row_of(value.method, results.methods), target, value.value)
         if figure[0] is not None and figure in seen:
@@ -82,7 +84,7 @@ def _references(results: Results) -> Iterator[Reference]:
             target=target,
             released=files.mean * 100 if files is not None and files.n else None,
             reproduced=summary,
-            verdict=_verdict(results, value, target, summary),
+            verdict=_verdict(value, summary),
         )
 
 
@@ -90,13 +92,9 @@ def _summary(results: Results | None, value: PublishedValue, target: Target) -> 
     return None if results is None else results.cells.get((row_of(value.method, results.methods) or "", target))
 
 
-def _verdict(
-    results: Results, value: PublishedValue, target: Target, summary: SeedSummary | None
-) -> Replication | Refusal:
+def _verdict(value: PublishedValue, summary: SeedSummary | None) -> Replication | Refusal:
     if summary is None:
         return Refusal(reason="not run here")
-    if target in results.synthetic:
-        return Refusal(reason="synthetic data are not the paper's")
     if not summary.n or math.isnan(summary.mean):
         return Refusal(reason="; ".join(summary.reasons) or "no figure")
     if not summary.complete:

@@ -53,6 +53,16 @@ def test_published_figures_stand_in_a_block_of_their_own(folder: Any) -> None:
     assert not any(cell.value for row in table.without("published").rows for cell in row.cells)
 
 
+def test_no_published_figure_stands_beside_synthetic_data(folder: Any) -> None:
+    for number, column in enumerate(paper.ALL):
+        folder.seeds("refers", [0.8, 0.81], synthetic=number > 0, **_where(column))
+        folder.seeds("c2l", [0.7, 0.71], synthetic=number > 0, **_where(column))
+    table = _built(table1.build(folder.load()))
+    published = [row for row in table.rows if row.block == "published"]
+    assert published[0].cells[0].figure == "76.7"
+    assert all(cell.figure == "\N{EN DASH}" for row in published for cell in row.cells[1:])
+
+
 def test_every_published_cell_is_found(folder: Any) -> None:
     _plan(folder, (*METHODS, "lsp_transformer", "lsp_convnet", "row1", "row2"))
     results = folder.load()
