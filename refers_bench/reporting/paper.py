@@ -165,7 +165,7 @@ def _files(release: Results, method: str | None, target: Target | None) -> Cell:
     summary = None if method is None or target is None else release.cells.get((method, target))
     if summary is None or not summary.n:
         return Cell(kind="published")
-    shared = notes.sharing(release, method, target=target)
+    shared = notes.of_runs(release, method, target=target)
     return Cell(kind="published", value=summary.mean * 100, tag=notes.tag(summary), notes=shared)
 
 

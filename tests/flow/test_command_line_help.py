@@ -11,7 +11,9 @@ import pytest
 Commands = Callable[..., tuple[str, str]]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WEIGHTS = ["--layout [timm|refers-bench]  [default: timm]"]
-IMPORTED = ["--name TEXT  [default: from the source]", "--probabilities", "--report"]
+IMPORTED = [
+    "--name TEXT  [default: from the source]", "--selected-on [val|test|none|unknown]", "--probabilities", "--report",
+]  # fmt: skip
 PARAM, SIZE = "--param NAME=VALUE", "--size INTEGER RANGE  [default: 256; 16<=x<=2048]"
 
 #: Command with its arguments -> its options, each with its range and default.
