@@ -41,7 +41,7 @@ COMMANDS = {
     "report [MANIFEST]...": [
         "--format [html|latex|markdown|csv|json]  [default: html]", "--out DIRECTORY  [default: RESULTS/<name>/report]",
         "--published / --no-published  [default: published]", "--style [full|paper]  [default: full]",
-        "--footnotes / --no-footnotes  [default: footnotes]", "--open", "--watch [SECONDS]  [x>=0.5]",
+        "--footnotes / --no-footnotes  [default: footnotes]", "--checklist [claim|tripod-ai|neurips|reforms]", "--open", "--watch [SECONDS]  [x>=0.5]",
     ],
     "explain MANIFEST": [
         "--cell PATTERN  [required]", "--map [rollout|class|both]  [default: both]",
@@ -65,6 +65,7 @@ COMMANDS = {
     ],
     "validate [MANIFESTS]...": ["--json-schema"],
     "data COMMAND [ARGS]...": [],
+    "data croissant DATASET": [PARAM, SIZE, "--out FILE  [default: <results>/data/<dataset>/croissant.json]"],
     "data list": ["--cards"],
     "data prepare DATASET": [
         PARAM, SIZE, "--interpolation [bilinear|bicubic]  [default: bilinear]",
