@@ -1,4 +1,4 @@
-"""Names the ways in which an encoder is evaluated on a target, with their titles in tables."""
+"""Names the ways in which an encoder is evaluated on a target, and the images on which a checkpoint is chosen."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ TITLES: Mapping[str, str] = {
     "attentive_probe": "attentive probe",
     "probe_then_finetune": "linear probe, then fine-tuning",
 }
+#: Images that a figure's checkpoint or settings were chosen on; `NOT_CHOSEN` where nothing was to be chosen.
+VAL, TEST, NOT_CHOSEN, UNKNOWN = "val", "test", "none", "unknown"
+SELECTED_ON = (VAL, TEST, NOT_CHOSEN, UNKNOWN)
+#: What stands beside a figure whose checkpoint was chosen on the images that it is measured on, and why.
+CHOSEN_ON_TEST = "chosen on test"
+WHY_NOT_TEST = "a checkpoint chosen on the test images gives figures on them that are too high"
 
 
 def suffix(evaluation: str, folds: int) -> str:

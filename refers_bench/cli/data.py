@@ -1,4 +1,4 @@
-"""Lists datasets; prepares, verifies or audits one."""
+"""Lists datasets; prepares, verifies, describes or audits one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from refers_bench import plugins
 from refers_bench.cli.datasets import list_datasets
-from refers_bench.cli.options import FOLDER
+from refers_bench.cli.options import FILE, FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import DataError, Problem, UserError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.group("data")
 def command() -> None:
-    """List datasets; prepare, verify or audit one."""
+    """List datasets; prepare, verify, describe or audit one."""
 
 
 command.add_command(list_datasets)
@@ -345,21 +345,50 @@ def audit(
     return 2 if strict and any(twice) else 0
 
 
+@command.command("croissant")
+@click.argument("dataset")
+@PARAM
+@click.option("--size", type=SIZE, default=256, help="Side of the prepared images.")
+@click.option("--out", type=FILE, help="The description.  [default: <results>/data/<dataset>/croissant.json]")
+@click.pass_obj
+def describe(settings: Settings, dataset: str, param: dict[str, str], size: int, out: Path | None) -> None:
+    """Describe the prepared images of DATASET as Croissant (JSON-LD): files, fields, licence, citation, checksums.
+
+    It holds no image and no report text. Put it beside the files wherever the dataset's licence lets you share them.
+    """
+    from refers_bench.data.croissant import croissant
+
+    source = _source(settings, dataset, param)
+    folder = _prepared_folder(settings, source, source.index(settings), param, size=size)
+    target = out or settings.results / "data" / dataset / "croissant.json"
+    publish_json(target, croissant(dataset, source.plugin, folder=folder))
+    click.echo(f"{target}: Croissant of the images in {folder}")
+
+
 def _prepared(
     settings: Settings, source: _Source, index: pd.DataFrame, given: Mapping[str, str], *, size: int
 ) -> PreparedImages:
-    """The prepared images of a dataset, from the folder in which jobs look for them.
+    """The prepared images of a dataset; see `_prepared_folder`."""
+    from refers_bench.data.prepare import PreparedImages
+
+    return PreparedImages.open(_prepared_folder(settings, source, index, given, size=size))
+
+
+def _prepared_folder(
+    settings: Settings, source: _Source, index: pd.DataFrame, given: Mapping[str, str], *, size: int
+) -> Path:
+    """The folder in which jobs look for the prepared images of a dataset.
 
     Raises:
         UserError: they are not prepared; says how to do that.
     """
-    from refers_bench.data.prepare import META, PreparedImages
+    from refers_bench.data.prepare import META
     from refers_bench.plan import left_out
 
     spec = source.preparation(index, size=size)
     folder = left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
     if not (folder / META).is_file():
         words = "".join(f"--param {key}={value} " for key, value in given.items())
-        todo = f"'refers-bench data prepare {source.name} {words}--size {size}' first, or --no-images"
+        todo = f"'refers-bench data prepare {source.name} {words}--size {size}' first, or --no-images of 'data audit'"
         raise UserError(f"the images of {source.name} are not prepared at {size} px", allowed=todo)
-    return PreparedImages.open(folder)
+    return folder

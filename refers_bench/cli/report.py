@@ -12,10 +12,14 @@ from refers_bench.cli.planning import name_of
 from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 
+CHECKLISTS = click.Choice(["claim", "tripod-ai", "neurips", "reforms"])
 FORMAT = click.Choice(["html", "latex", "markdown", "csv", "json"])
 WATCH = "Write the report again after new results, until all are there or Ctrl-C; checks every 10 s by default."
 STYLE = (
     "Of LaTeX. paper: Tables 1 to 3, else all cells, for an article; each file names commands for caption and label."
+)
+CHECKLIST = (
+    "Fill in a checklist from the results, beside the page, as checklist-NAME.md; the rest is left open. Repeatable."
 )
 
 
@@ -26,6 +30,7 @@ STYLE = (
 @click.option("--published/--no-published", default=True, help="Show the paper's values beside ours.")
 @click.option("--style", type=click.Choice(["full", "paper"]), default="full", help=STYLE)
 @click.option("--footnotes/--no-footnotes", default=True, help="Of style paper: notes below the tables.")
+@click.option("--checklist", "checklists", multiple=True, type=CHECKLISTS, help=CHECKLIST)
 @click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--watch", type=click.FloatRange(min=0.5), is_flag=False, flag_value=10.0, metavar="[SECONDS]", help=WATCH
@@ -41,12 +46,10 @@ def command(
     **how: Any,
 ) -> None:
     """Write the report of MANIFEST (a file, or the name of a plan), or of everything planned. Needs no torch."""
-    from refers_bench.reporting import page as pages
-
     names = [name_of(manifest) for manifest in manifests] or None
-    if open_ and "html" not in formats:
+    if (open_ or how["checklists"]) and "html" not in formats:
         formats = (*formats, "html")
-    written = pages.write(settings.results, names, formats, **how, progress=counted)
+    written = _write(settings.results, names, formats, **how, progress=counted)
     for path in written:
         click.echo(str(path))
     if open_:
@@ -55,6 +58,21 @@ def command(
             click.echo(f"no browser found: open {page}", err=True)
     if watch is not None:
         _watch(settings.results, names, formats, watch, **how)
+
+
+def _write(
+    results: Path, names: list[str] | None, formats: tuple[str, ...], *, checklists: tuple[str, ...], **how: Any
+) -> list[Path]:
+    """Write the report, then the checklists that link to it."""
+    from refers_bench.reporting import checklist
+    from refers_bench.reporting import page as pages
+
+    about = checklist.one_manifest(names) if checklists else ""
+    written = pages.write(results, names, formats, **how)
+    if checklists:
+        page = next(path for path in written if path.name == "index.html")
+        written += checklist.write(results, about, page, checklists)
+    return written
 
 
 def _watch(results: Path, names: list[str] | None, formats: tuple[str, ...], seconds: float, **how: Any) -> None:
@@ -69,7 +87,7 @@ def _watch(results: Path, names: list[str] | None, formats: tuple[str, ...], sec
             time.sleep(seconds)
             now = pages.progress(results, names)
         before = now
-        for path in pages.write(results, names, formats, **how):
+        for path in _write(results, names, formats, **how):
             if path.name == "index.html" or len(formats) > 1:
                 click.echo(f"written again: {path}")
     click.echo("all jobs are done")

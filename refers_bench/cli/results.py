@@ -14,6 +14,7 @@ from refers_bench.cli.options import FILE_OR_FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
+from refers_bench.evaluations import SELECTED_ON
 from refers_bench.render.escape import printable
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ _REPORT = click.option("--report", is_flag=True, help="Then compute all statisti
 _UNREAD = "Leave out files that no rule reads, instead of refusing them."
 _COLUMNS = (
     "One row per image and class: method, dataset, task, label_ratio, class, image_id, label, score; "
-    "optional seed, patient_id, method_label."
+    "optional seed, patient_id, method_label, selected_on."
 )
+_SELECTED = "Images that the checkpoints behind FILE were chosen on; needed unless a column selected_on says so."
 _PROBABILITIES = "Declare the scores so: outside 0 to 1 is then a finding."
 
 
@@ -77,15 +79,19 @@ def refers_release(settings: Settings, folder: Path, name: str | None, allow_unr
 @click.command(help=_COLUMNS)
 @click.argument("file", type=FILE_OR_FOLDER)
 @_NAME
+@click.option("--selected-on", type=click.Choice(SELECTED_ON), help=_SELECTED)
 @click.option("--probabilities", is_flag=True, help=_PROBABILITIES)
 @_REPORT
 @click.pass_context
-def _table(ctx: click.Context, file: Path, name: str | None, probabilities: bool, report: bool) -> None:
+def _table(
+    ctx: click.Context, file: Path, name: str | None, selected_on: str | None, probabilities: bool, report: bool
+) -> None:
     """Take in a table, of the format that the command is called by."""
     from refers_bench.data.imported.tables import read_table
 
     kind = str(ctx.info_name)
-    runs, ignored = read_table(file, format=kind)
+    runs, ignored = read_table(file, format=kind, selected_on=selected_on)
+    options = (f"--selected-on {selected_on}" if selected_on else "", "--probabilities" if probabilities else "")
     if ignored:
         click.echo(printable(f"columns not read: {', '.join(ignored)}"))
     _publish(
@@ -96,7 +102,7 @@ def _table(ctx: click.Context, file: Path, name: str | None, probabilities: bool
         origin="imported",
         unread=tuple(f"column {column}" for column in ignored),
         probabilities=probabilities,
-        command=_command(kind, file, "--probabilities" if probabilities else ""),
+        command=_command(kind, file, *options),
         report=report,
     )
 
@@ -110,9 +116,9 @@ command.add_command(results_diff.diff)
 command.add_command(results_tensorboard.tensorboard)
 
 
-def _command(what: str, path: Path, option: str) -> str:
+def _command(what: str, path: Path, *options: str) -> str:
     """How the import is done again."""
-    return f"refers-bench results import {what} {shlex.quote(path.name)} {option}".rstrip()
+    return " ".join(filter(None, ("refers-bench results import", what, shlex.quote(path.name), *options)))
 
 
 def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, report: bool, **more: Any) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WrapVa
 
 from refers_bench import plugins
 from refers_bench.errors import nearest
-from refers_bench.evaluations import DEFAULT, Evaluation
+from refers_bench.evaluations import DEFAULT, VAL, WHY_NOT_TEST, Evaluation
 from refers_bench.manifest.cluster_schema import SlurmPart
 from refers_bench.manifest.part import Duration, Name, Part, empty, optional
 from refers_bench.manifest.ray_schema import RayPart
@@ -36,6 +36,13 @@ def listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def validation(value: Any) -> Any:
+    """The validation images, on which alone a checkpoint may be chosen."""
+    if value != VAL:
+        raise ValueError(f"{VAL}: {WHY_NOT_TEST}; 'finetune.select: last' chooses none")
+    return value
+
+
 #: The environment holds roots in capitals, so their names have none.
 RootName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
@@ -48,6 +55,9 @@ class ProtocolPart(Part):
     """Which preset of training constants, and what differs from it."""
 
     preset: str
+    select_on: Annotated[Literal["val"], BeforeValidator(validation)] = optional(
+        "images that a checkpoint is chosen on, where 'pretrain.select' and 'finetune.select' choose one", VAL
+    )
     overrides: dict[str, Any] = empty(dict, "nested or dotted: finetune.learning_rate: 0.01")
 
 

@@ -184,16 +184,18 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
 
 
 def incomplete(results: Results, targets: Iterable[Target]) -> str:
-    """The caption's words about what is drawn from fewer seeds or classes than there are, and about shared scores."""
+    """The caption's words about what lacks seeds or classes, was chosen on test images, or shares scores."""
     targets = list(targets)
-    names = titles(results)
-    found = [
-        f"{names[method]}, {where(target)} ({tag})"
+    cells = [
+        (f"{title}, {where(target)}", cell)
         for target in targets
-        for method in results.methods
-        if (cell := results.cells.get((method, target))) is not None and cell.n and (tag := notes.tag(cell))
+        for method, title in titles(results).items()
+        if (cell := results.cells.get((method, target))) is not None and cell.n
     ]
-    return _listed("Not from all seeds or classes", found) + sharing(results, targets)
+    lacking = [f"{name} ({lack})" for name, cell in cells if (lack := notes.lacks(cell))]
+    chosen = [name for name, cell in cells if cell.selected_on_test]
+    said = _listed("Not from all seeds or classes", lacking) + _listed("Chosen on test images", chosen)
+    return said + sharing(results, targets)
 
 
 def sharing(results: Results, targets: Iterable[Target]) -> str:

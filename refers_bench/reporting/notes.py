@@ -1,4 +1,4 @@
-"""Writes the footnotes of table cells: missing seeds and classes, micro-batches, scores shared between rows."""
+"""Writes the footnotes of table cells: seeds and classes that lack, choice on test, micro-batches, shared scores."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from refers_bench.analysis.integrity import Finding, shared
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.shared_scores import AFFINE, ALL, IDENTICAL, NEAR, NEGATIVE, POSITIVE
 from refers_bench.analysis.statistics.seeds import SeedSummary
+from refers_bench.evaluations import CHOSEN_ON_TEST, WHY_NOT_TEST
 from refers_bench.render.table import Note
 
 #: Kind of a job that a cell needs -> how a note begins that is about it.
@@ -20,7 +21,7 @@ _IMAGES = {ALL: "all images", POSITIVE: "positive images", NEGATIVE: "negative i
 
 
 def of_runs(results: Results, *methods: str | None, target: Target | None, brief: bool = False) -> tuple[Note, ...]:
-    """What every table must say of the runs behind some rows in a column: micro-batches, shared scores.
+    """What every table must say of the runs behind some rows in a column: choice, micro-batches, shared scores.
 
     Args:
         results: the results.
@@ -29,7 +30,16 @@ def of_runs(results: Results, *methods: str | None, target: Target | None, brief
         brief: whether all rows that share scores get one footnote, for tables of many columns.
     """
     found = sharing(results, *methods, target=target)
-    return (*micro_batches(results, *methods, target=target), *((SHARED,) if found and brief else found))
+    parts = (selection, micro_batches)
+    alike = (note for part in parts for note in part(results, *methods, target=target))
+    return (*alike, *((SHARED,) if found and brief else found))
+
+
+def selection(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
+    """A footnote where the checkpoint of any of some rows in a column was chosen on test images."""
+    cells = [results.cells.get((method, target)) for method in methods if method is not None and target is not None]
+    chosen = any(cell is not None and cell.selected_on_test for cell in cells)
+    return (Note(text=f"{CHOSEN_ON_TEST}, as its importer states: {WHY_NOT_TEST}."),) if chosen else ()
 
 
 def micro_batches(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
@@ -112,7 +122,13 @@ def _how(found: list[Finding]) -> str:
 
 
 def tag(summary: SeedSummary) -> str:
-    """What must be seen beside a mean that is not over all seeds or all classes: "n=2/3", "13/14 classes"."""
+    """What must be seen beside a mean: what `lacks`, and whether it was chosen on test images."""
+    chosen = CHOSEN_ON_TEST if summary.selected_on_test else ""
+    return ", ".join(text for text in (lacks(summary), chosen) if text)
+
+
+def lacks(summary: SeedSummary) -> str:
+    """What a mean lacks that is not over all seeds or all classes: "n=2/3", "13/14 classes"."""
     seeds = f"n={summary.n}/{summary.n_planned}" if summary.n < summary.n_planned else ""
     some = summary.same_classes and summary.n_defined < summary.n_classes
     classes = f"{summary.n_defined}/{summary.n_classes} classes" if some else ""

@@ -7,8 +7,9 @@ from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.comparability import TARGETS, Facts, comparable
-from refers_bench.analysis.paper.registry import TEST, Entry, entries
+from refers_bench.analysis.paper.registry import Entry, entries
 from refers_bench.analysis.results import Results
+from refers_bench.evaluations import CHOSEN_ON_TEST, TEST
 from refers_bench.plugins import Report
 from refers_bench.render.table import MISSING, Cell, Note, Row, Table, columns, words
 from refers_bench.reporting import grid
@@ -109,7 +110,7 @@ def _remarks(some: Sequence[Entry]) -> Iterator[str]:
 
 def _figure(some: Sequence[Entry]) -> Cell:
     """The figure with its spread, or the lowest to the highest of several; marked where chosen on test images."""
-    tag = "chosen on test" if some[0].selection == TEST else ""
+    tag = CHOSEN_ON_TEST if some[0].selection == TEST else ""
     values = [one.value for one in some]
     if len(some) > 1:
         worst, top = min(values), max(values)

@@ -18,7 +18,7 @@ from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
-LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False}
+LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False, "selected_on": ""}
 #: Name of a plan's file, in the manifest's folder below the results.
 LOCK = "plan.lock.json"
 
@@ -72,6 +72,8 @@ class Cell:
         evaluation: of its column, see `refers_bench.evaluations`.
         folds: of the cross-validation whose folds it joins; 0 for the dataset's own split.
         floor: whether its row is a floor: what can be reached without looking at anatomy, and no competitor.
+        selected_on: of imported results, what their checkpoint was chosen on (`refers_bench.evaluations.SELECTED_ON`);
+            '' for ours, whose protocol says so.
     """
 
     method: str
@@ -87,6 +89,7 @@ class Cell:
     evaluation: str = DEFAULT
     folds: int = 0
     floor: bool = False
+    selected_on: str = ""
 
     def recorded(self) -> dict[str, Any]:
         """As the plan file holds it: fields that came later are left out at their defaults."""

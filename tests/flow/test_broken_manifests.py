@@ -52,6 +52,7 @@ BROKEN = {
     "bad row name": ("{id: scratch}", "{id: scratch, name: ../x}", r"methods\.1\.name is '\.\./x'"),
     "unknown key in method": ("{id: scratch}", "{id: scratch, parms: {}}", r"unknown key 'parms'.*did you mean 'params'"),
     "unknown constant": ("{preset: smoke}", "{preset: smoke, overrides: {finetune: {stepz: 5}}}", r"unknown constant 'finetune\.stepz'.*'finetune\.steps'"),
+    "chosen on test": ("{preset: smoke}", "{preset: smoke, select_on: test}", r"m\.yaml:2:27: protocol\.select_on is 'test'; allowed: val: a checkpoint chosen on the test images gives figures on them that are too high; 'finetune\.select: last' chooses none"),
     "constant of wrong type": ("{preset: smoke}", "{preset: smoke, overrides: {finetune.steps: many}}", r"m\.yaml:2:39: finetune\.steps is 'many'"),
     "constant out of range": ("{preset: smoke}", "{preset: smoke, overrides: {network: {dropout: 1.5}}}", r"network\.dropout is 1\.5"),
     "ratio above one": ("[10%]", "[150%]", r"label_ratios\.0 is '150%'; allowed: a share in \(0, 1\]"),

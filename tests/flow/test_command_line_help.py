@@ -11,7 +11,9 @@ import pytest
 Commands = Callable[..., tuple[str, str]]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WEIGHTS = ["--layout [timm|refers-bench]  [default: timm]"]
-IMPORTED = ["--name TEXT  [default: from the source]", "--probabilities", "--report"]
+IMPORTED = [
+    "--name TEXT  [default: from the source]", "--selected-on [val|test|none|unknown]", "--probabilities", "--report",
+]  # fmt: skip
 PARAM, SIZE = "--param NAME=VALUE", "--size INTEGER RANGE  [default: 256; 16<=x<=2048]"
 
 #: Command with its arguments -> its options, each with its range and default.
@@ -39,7 +41,7 @@ COMMANDS = {
     "report [MANIFEST]...": [
         "--format [html|latex|markdown|csv|json]  [default: html]", "--out DIRECTORY  [default: RESULTS/<name>/report]",
         "--published / --no-published  [default: published]", "--style [full|paper]  [default: full]",
-        "--footnotes / --no-footnotes  [default: footnotes]", "--open", "--watch [SECONDS]  [x>=0.5]",
+        "--footnotes / --no-footnotes  [default: footnotes]", "--checklist [claim|tripod-ai|neurips|reforms]", "--open", "--watch [SECONDS]  [x>=0.5]",
     ],
     "explain MANIFEST": [
         "--cell PATTERN  [required]", "--map [rollout|class|both]  [default: both]",
@@ -63,6 +65,7 @@ COMMANDS = {
     ],
     "validate [MANIFESTS]...": ["--json-schema"],
     "data COMMAND [ARGS]...": [],
+    "data croissant DATASET": [PARAM, SIZE, "--out FILE  [default: <results>/data/<dataset>/croissant.json]"],
     "data list": ["--cards"],
     "data prepare DATASET": [
         PARAM, SIZE, "--interpolation [bilinear|bicubic]  [default: bilinear]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from command_line import Commands
@@ -95,6 +97,23 @@ def test_audit_finds_images_across_splits_and_datasets(run: Run, tmp_path: Path)
     assert across["confirmed"] > 80
     assert {row["second"][:3] for row in across["rows"]} == {"CXR"}
     assert all(one["shared"] == 0 for one in found["overlaps"])
+
+
+def test_croissant_describes_the_prepared_images(run: Run, tmp_path: Path) -> None:
+    _, err = run("croissant", "openi", "--size", "48", code=2)
+    assert "'refers-bench data prepare openi --size 48' first" in err
+    run("prepare", "openi", "--size", "48", "--workers", "0")
+    out, _ = run("croissant", "openi", "--size", "48")
+    path = tmp_path / "results" / "data" / "openi" / "croissant.json"
+    assert out.startswith(f"{path}: Croissant of the images in ")
+    (pixels, index), folder = json.loads(path.read_text())["distribution"], Path(out.strip().rpartition(" in ")[2])
+    for file in (pixels, index):
+        assert file["sha256"] == hashlib.sha256((folder / file["contentUrl"]).read_bytes()).hexdigest()
+    before = path.read_bytes()
+    run("croissant", "openi", "--size", "48", "--out", "again.json")
+    assert (tmp_path / "again.json").read_bytes() == before
+    reports = {row["report"] for _, row in pd.read_parquet(folder / "index.parquet").iterrows() if row["report"]}
+    assert reports and not any(text in before.decode() for text in reports)
 
 
 def test_audit_compares_lists(run: Run, tmp_path: Path) -> None:

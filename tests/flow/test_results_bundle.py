@@ -28,7 +28,7 @@ def table(shift: float = 0.0, methods: tuple[str, ...] = ("refers", "c2l"), imag
     return pd.DataFrame(
         [
             {"method": method, "dataset": "own", "task": "t", "label_ratio": 1, "class": label, "image_id": f"i{n}",
-             "patient_id": f"p{n // 2}", "label": int(n % 3 == 0), "seed": seed,
+             "patient_id": f"p{n // 2}", "label": int(n % 3 == 0), "seed": seed, "selected_on": "val",
              "score": rng.normal() + (n % 3 == 0) * strength + (shift if (method, seed, n) == ("c2l", 1, 3) else 0)}
             for method, strength in zip(methods, (2.0, 1.0), strict=False)
             for seed in (0, 1) for n in range(images) for label in ("x", "y")

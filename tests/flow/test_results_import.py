@@ -25,7 +25,7 @@ def lines(name: str = "mine", images: int = 30) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"method": name, "dataset": "own", "task": "t", "label_ratio": 1, "class": label, "image_id": f"i{n}",
-             "label": int(n % 3 == 0), "score": n % 7 + 0.01 * n + (n % 3 == 0)}
+             "label": int(n % 3 == 0), "score": n % 7 + 0.01 * n + (n % 3 == 0), "selected_on": "val"}
             for n in range(images) for label in ("x", "y")
         ]
     )  # fmt: skip
@@ -94,6 +94,16 @@ def test_anybodys_table(tmp_path: Path, format: str) -> None:  # noqa: A002
         (lambda f: pd.concat([f, f[:1]]), "two rows of the class 'x'"),
         (lambda f: f[1:], "image 'i0' has rows of 1 of 2 classes"),
         (lambda f: f[:0], "no row"),
+        (
+            lambda f: f.drop(columns="selected_on"),
+            "on which images the checkpoints were chosen is not stated; allowed: a column 'selected_on', or --selected-on: "
+            "val, test, none, unknown",
+        ),
+        (lambda f: f.assign(selected_on="train"), "predictions.csv:2: selected_on 'train'; allowed: val, test, none"),
+        (
+            lambda f: f.assign(selected_on=["test", *f["selected_on"][1:]]),
+            "mine.own.t.100%.s0: selected_on is test and val",
+        ),
     ],
 )
 def test_bad_tables_are_one_clear_error(tmp_path: Path, change: object, message: str) -> None:
@@ -103,6 +113,50 @@ def test_bad_tables_are_one_clear_error(tmp_path: Path, change: object, message:
     assert done.code == 2
     assert message in done.err.replace("\n", " ")
     assert not (tmp_path / "r" / "predictions").exists()
+
+
+def test_what_was_chosen_on_test_images_is_marked_wherever_it_appears(tmp_path: Path) -> None:
+    """A row that states it, beside one that does not: tables in all formats, captions of figures, the terminal."""
+    both = pd.concat([lines("mine"), lines("theirs")])
+    both["seed"], again = 0, both.assign(seed=1, score=both["score"] + both["label"])
+    path = tmp_path / "p.csv"
+    frame = pd.concat([both, again])
+    frame["selected_on"] = frame["method"].map({"mine": "val", "theirs": "test"})
+    frame.to_csv(path, index=False)
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(path), "--report")
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if "chosen on test" in line and "theirs" in line]
+    assert not [line for line in done.out.splitlines() if "chosen on test" in line and "mine" in line], line
+    out = tmp_path / "r" / "p" / "report"
+    formats = [word for name in ("csv", "markdown", "latex") for word in ("--format", name)]
+    assert command_in(tmp_path / "r", "report", "p", *formats).code == 0
+    why = "chosen on test, as its importer states"
+    for name in (
+        "index.html",
+        "report.md",
+        "cells.tex",
+        "cells.csv",
+        "test-images.csv",
+        "operating.csv",
+        "classes-own-t-1.csv",
+    ):
+        assert why in (out / name).read_text(), name
+    marked = pd.read_csv(out / "cells.csv").set_index("row")["tag"].fillna("")
+    assert marked.loc["theirs"] == "chosen on test" and marked.loc["mine"] == ""
+    assert "Chosen on test images: theirs, own: t, 100 % of labels." in (out / "report.md").read_text()
+
+
+def test_a_file_without_the_column_is_stated_as_a_whole_and_never_twice(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    lines().drop(columns="selected_on").to_csv(path, index=False)
+    line = ("results", "import", "csv", str(path), "--selected-on", "unknown", "--report")
+    assert command_in(tmp_path / "r", *line).code == 0
+    page = (tmp_path / "r" / "p" / "report" / "index.html").read_text()
+    assert "unknown on which images its checkpoint was chosen" in page and "--selected-on unknown" in page
+    assert "chosen on test" not in page
+    lines().to_csv(path, index=False)
+    done = command_in(tmp_path / "r", *line)
+    assert done.code == 2 and "is stated by a column and by --selected-on" in done.err.replace("\n", " ")
 
 
 def test_empty_fields_of_a_parquet_file_are_not_names(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from refers_bench import plugins
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, TEST, UNKNOWN, Entry
+from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, Entry
 from refers_bench.analysis.results import Results
-from refers_bench.evaluations import TITLES
+from refers_bench.evaluations import TEST, TITLES, UNKNOWN
 
 #: Target of the registry -> the dataset and task of ours that it is, or is a neighbour of.
 TARGETS: Mapping[str, tuple[str, str]] = {
@@ -45,27 +45,30 @@ class Facts:
         synthetic: whether the images are procedural.
         images: images there are; 0 for unknown.
         documented: images there should be; 0 for unknown.
+        chosen_on_test: whether the checkpoint of any row of the column was.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     synthetic: bool = False
     images: int = 0
     documented: int = 0
+    chosen_on_test: bool = False
 
     @classmethod
     def of(cls, results: Results, column: Target) -> Facts:
         """The facts of a column of some results."""
-        synthetic = column in results.synthetic
+        chosen = any(one.run.selected_on == TEST for one in results.planned if one.target == column)
+        about: dict[str, Any] = {"synthetic": column in results.synthetic, "chosen_on_test": chosen}
         keys = (_preparation(results, one.run.key) for one in results.planned if one.target == column)
         key = next((key for key in keys if key in results.jobs), "")
         params = results.spec(key).get("params")
         if params is None:
-            return cls(synthetic=synthetic)
+            return cls(**about)
         dataset = plugins.load("dataset", column.dataset)
         # Not validated: the plan may be of an older version, whose reader had other parameters.
         documented = dataset.documented_images(dataset.Params.model_construct(**params))
         images = results.plan.images.get(key, 0)
-        return cls(params=params, synthetic=synthetic, images=images, documented=documented)
+        return cls(params=params, images=images, documented=documented, **about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +149,8 @@ def _selection(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
         yield f"chosen on test images: {particulars}" if particulars else "chosen on test images"
     elif entry.selection == UNKNOWN:
         yield "unknown which images it was chosen on"
+    if facts.chosen_on_test:
+        yield "a row of ours was chosen on test images"
 
 
 def _images(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:

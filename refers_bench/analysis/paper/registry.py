@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refers_bench.errors import DataError, Problem
+from refers_bench.evaluations import NOT_CHOSEN, TEST, UNKNOWN, VAL
 
 FILE = "others.csv"
-FINE_TUNE, LINEAR_PROBE, UNKNOWN = "fine-tune", "linear probe", "unknown"
-VAL, TEST, NOT_CHOSEN = "val", "test", "none"
+FINE_TUNE, LINEAR_PROBE = "fine-tune", "linear probe"
 #: Metric as printed -> whether it is an AUC that is averaged over all classes of the target.
 METRICS: Mapping[str, bool] = {
     "mean AUROC": True,

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from refers_bench.evaluations import TEST
+
 #: State of one seed of one cell.
 DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
 STATES = (DONE, FAILED, UNAVAILABLE, MISSING)
@@ -22,6 +24,7 @@ class SeedRun:
         mean_auc: mean over the defined classes of the test AUC, in [0, 1]; NaN unless done and some class is defined.
         defined: names of the classes that have an AUC.
         n_classes: classes of the task.
+        selected_on: see `refers_bench.store.plan.Cell`.
     """
 
     seed: int
@@ -31,6 +34,7 @@ class SeedRun:
     mean_auc: float = math.nan
     defined: tuple[str, ...] = ()
     n_classes: int = 0
+    selected_on: str = ""
 
     @property
     def counts(self) -> bool:
@@ -70,6 +74,11 @@ class SeedSummary:
     def same_classes(self) -> bool:
         """Whether all counted seeds average over the same classes; otherwise their means do not compare."""
         return len({run.defined for run in self.runs if run.counts}) <= 1
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Whether the checkpoint of any counted seed was chosen on the images that its figure is measured on."""
+        return any(run.counts and run.selected_on == TEST for run in self.runs)
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from refers_bench.evaluations import UNKNOWN
 from refers_bench.store.plan import cell_name
 
 
@@ -29,6 +30,7 @@ class ImportedRun:
         merged: scores that differ in the source and are one float32, summed over the classes.
         files: path below the source -> SHA-256.
         footnotes: shown with the row in every table.
+        selected_on: what the checkpoint was chosen on, one of `refers_bench.evaluations.SELECTED_ON`.
     """
 
     method: str
@@ -45,6 +47,7 @@ class ImportedRun:
     merged: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
     footnotes: tuple[str, ...] = ()
+    selected_on: str = UNKNOWN
 
     @property
     def name(self) -> str:

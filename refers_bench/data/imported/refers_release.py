@@ -19,6 +19,7 @@ from pyarrow import csv
 
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
+from refers_bench.evaluations import UNKNOWN
 from refers_bench.files import sha256_of
 
 #: Folder name -> (row name, row title).
@@ -52,7 +53,12 @@ CLASSES: Mapping[str, str] = {"covid_others": "COVID-19", "bacterial_viral": "Vi
 PROBABILITIES = True
 #: Files that an error lists.
 MOST_NAMED = 20
-FOOTNOTE = "the prediction files of the REFERS release: one run; which code wrote them is not stated there"
+#: The release states no code for its files, and so not either on which images the checkpoints behind them were chosen.
+SELECTED_ON = UNKNOWN
+FOOTNOTE = (
+    "the prediction files of the REFERS release: one run; which code wrote them, and on which images its checkpoint "
+    "was chosen, is not stated there"
+)
 
 
 def read_release(
@@ -140,6 +146,7 @@ def _run(
         merged=merged,
         files={path.relative_to(root).as_posix(): sha256_of(path) for path in files.values()},
         footnotes=(FOOTNOTE,),
+        selected_on=SELECTED_ON,
     )
 
 

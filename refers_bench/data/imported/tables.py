@@ -2,7 +2,8 @@
 
 One row per image and class. Columns: ``method, dataset, task, label_ratio, class, image_id, label, score``, and
 where known ``seed`` (0), ``patient_id`` ('') and ``method_label`` (the row's title). Label: 1, 0 or empty for unknown.
-Score: any real number, higher means more likely positive. Other columns are ignored and named.
+Score: any real number, higher means more likely positive. What each run's checkpoint was chosen on stands in a column
+``selected_on``, or holds for the whole file. Other columns are ignored and named.
 """
 
 from pathlib import Path
@@ -13,13 +14,15 @@ import pandas as pd
 
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
+from refers_bench.evaluations import SELECTED_ON, UNKNOWN
 from refers_bench.files import sha256_of
 from refers_bench.store.plan import cell_name
 
 KEYS = ("method", "dataset", "task", "label_ratio", "seed")
 NEEDED = ("method", "dataset", "task", "label_ratio", "class", "image_id", "label", "score")
-OPTIONAL = ("seed", "patient_id", "method_label")
-TEXTS = ("method", "dataset", "task", "class", "image_id", "patient_id", "method_label")
+SELECTED = "selected_on"
+OPTIONAL = ("seed", "patient_id", "method_label", SELECTED)
+TEXTS = ("method", "dataset", "task", "class", "image_id", "patient_id", "method_label", SELECTED)
 #: Column of numbers, its least and largest value, and the allowed values in words.
 NUMBERS = (
     ("label_ratio", 0.0, 1.0, "above 0, at most 1"),
@@ -27,18 +30,35 @@ NUMBERS = (
     ("label", 0.0, 1.0, "1, 0 or empty"),
 )
 FOOTNOTE = "imported predictions: not run here"
+NOT_STATED = "unknown on which images its checkpoint was chosen"
 #: Longest name of a method, dataset, task or class.
 LONGEST = 200
 
 
-def read_table(path: Path, *, format: str) -> tuple[tuple[ImportedRun, ...], tuple[str, ...]]:  # noqa: A002
+def read_table(
+    path: Path,
+    *,
+    format: str,  # noqa: A002
+    selected_on: str | None = None,
+) -> tuple[tuple[ImportedRun, ...], tuple[str, ...]]:
     """The runs of a file, and the columns that were ignored.
+
+    Args:
+        path: the file.
+        format: "csv" or "parquet".
+        selected_on: of a file without that column, one of `SELECTED_ON`.
 
     Raises:
         UserError: unreadable, a column missing, a value of the wrong type or range (with its line in a CSV file), an
-            image twice, or an image without a row of every class.
+            image twice, or an image without a row of every class; `selected_on` not stated, or twice.
     """
     frame = _frame(path, format)
+    if (SELECTED in frame.columns) == (selected_on is not None):
+        stated = "stated by a column and by --selected-on" if selected_on else "not stated"
+        allowed = f"a column '{SELECTED}', or --selected-on: {', '.join(SELECTED_ON)}"
+        raise UserError(f"on which images the checkpoints were chosen is {stated}", allowed=allowed, path=path)
+    if selected_on is not None:
+        frame[SELECTED] = selected_on
     if missing := [name for name in NEEDED if name not in frame.columns]:
         allowed = f"{', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}"
         raise UserError(f"no column {', '.join(missing)}", allowed=allowed, path=path)
@@ -71,6 +91,7 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         if name in NEEDED:
             _refuse(found[name].eq(""), frame[name], path, name, "a name")
         _refuse(found[name].str.len() > LONGEST, found[name], path, name, f"at most {LONGEST} characters")
+    _refuse(~found[SELECTED].isin(SELECTED_ON), found[SELECTED], path, SELECTED, ", ".join(SELECTED_ON))
     for name, low, high, allowed in NUMBERS:
         given = frame[name] if name in frame.columns else pd.Series("0", index=frame.index)
         values = pd.to_numeric(given, errors="coerce").astype(float)
@@ -110,6 +131,10 @@ def _run(where: Any, rows: pd.DataFrame, path: Path, files: dict[str, str]) -> I
         short = held.index[held.to_numpy() < len(classes)][0]
         text = f"{name}: image '{short}' has rows of {int(held[short])} of {len(classes)} classes"
         raise UserError(text, allowed="every image with every class", path=path)
+    selected = tuple(dict.fromkeys(rows[SELECTED]))
+    if len(selected) > 1:
+        text = f"{name}: {SELECTED} is {' and '.join(selected)}"
+        raise UserError(text, allowed="one for each method, target, label ratio and seed", path=path)
     cells = rows.set_index(["image_id", "class"])[["label", "score"]].unstack()
     labels_NK, wide_NK = (cells[name].loc[list(images), list(classes)].to_numpy() for name in ("label", "score"))
     scores_NK, merged = as_float32(wide_NK)
@@ -128,5 +153,6 @@ def _run(where: Any, rows: pd.DataFrame, path: Path, files: dict[str, str]) -> I
         scores_NK=scores_NK,
         merged=merged,
         files=files,
-        footnotes=(FOOTNOTE,),
+        footnotes=(FOOTNOTE, NOT_STATED) if selected == (UNKNOWN,) else (FOOTNOTE,),
+        selected_on=selected[0],
     )

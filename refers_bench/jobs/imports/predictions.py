@@ -71,7 +71,9 @@ def publish(
         if store.state(job.key) != "done":
             _store(run, job, store, origin)
         which = {name: getattr(run, name) for name in CELL}
-        cells.append(lock.Cell(**which, label=run.label, key=job.key, footnotes=run.footnotes))
+        cells.append(
+            lock.Cell(**which, label=run.label, key=job.key, footnotes=run.footnotes, selected_on=run.selected_on)
+        )
         progress(number + 1, len(runs))
     # Left out where there is nothing to say, as in the plans of earlier imports.
     about = {name: value for name, value in (("unread", list(unread)), ("probabilities", probabilities)) if value}

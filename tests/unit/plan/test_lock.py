@@ -25,6 +25,10 @@ def test_comes_back_equal_and_has_the_same_bytes(plan_of: PlanOf, tmp_path: Path
     assert lock.write(plan_of(), tmp_path / "results").read_bytes() == content
 
 
+def test_stating_that_checkpoints_are_chosen_on_validation_images_changes_nothing(plan_of: PlanOf) -> None:
+    assert plan_of(("preset: smoke", "preset: smoke, select_on: val")) == plan_of()
+
+
 def test_one_line_per_value_so_that_two_locks_can_be_compared(plan_of: PlanOf, tmp_path: Path) -> None:
     one = lock.write(plan_of(), tmp_path / "a").read_text().splitlines()
     changed = plan_of(("preset: smoke", "preset: smoke, overrides: {finetune.momentum: 0.8}"))

@@ -110,6 +110,7 @@ PAIRS: list[tuple[dict[str, str], Target, Facts, tuple[str, ...]]] = [
     (CXRLEARN, PROBE, RELEASED, (NO_RATIO, UNKNOWN_SPLIT)),
     (CXRLEARN_TUNED, NIH, RELEASED, (NO_RATIO, UNKNOWN_SPLIT)),
     (CXRLEARN_KERMANY, KERMANY, Facts(params={"split": "official"}), (NO_RATIO, UNKNOWN_SPLIT)),
+    (BENCHX, NIH, replace(RELEASED, chosen_on_test=True), ("a row of ours was chosen on test images",)),
     # Images: procedural, a part, one view.
     (BENCHX, NIH, PART, (MISSING,)),
     (BENCHX, NIH, replace(RELEASED, synthetic=True), ("ours is measured on procedural images",)),
@@ -212,3 +213,5 @@ def test_facts_of_one_view_of_an_older_plan_and_of_folds(folder: Any) -> None:
 def test_facts_of_imported_and_of_procedural_images_are_unknown(folder: Any) -> None:
     folder.cell("refers", dataset="nih_chestxray14", task="findings", synthetic=True)
     assert Facts.of(folder.load(), NIH) == Facts(synthetic=True)
+    folder.lock["cells"][0]["selected_on"] = "test"
+    assert Facts.of(folder.load(), NIH) == Facts(synthetic=True, chosen_on_test=True)
