@@ -15,7 +15,7 @@ import numpy as np
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.kept import kept
-from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
+from refers_bench.analysis.predictions import Predictions, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
 from refers_bench.analysis.statistics.delong import LEAST, Delong, DelongTest, contrast, delong
@@ -110,7 +110,7 @@ def image_statistics(results: Results, target: Target, *, reference: str | None 
 def _computed(
     results: Results, target: Target, runs: Mapping[str, Sequence[str]], complete: Sequence[str], reference: str
 ) -> ImageStatistics:
-    loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
+    loaded = {method: [results.scores(key) for key in keys] for method, keys in runs.items()}
     first = (loaded.get(reference) or next(iter(loaded.values())))[0]
     alike: dict[str, list[Predictions]] = {}
     refusals: dict[str, str] = {}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from refers_bench.analysis.best_row import BestRow, best_row
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.kept import kept
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.predictions import Predictions
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval
 from refers_bench.analysis.statistics.calibration import BINS, calibrated
@@ -98,7 +98,7 @@ def without_logits(results: Results, key: str) -> str:
 def _of_column(
     results: Results, runs: Mapping[str, Sequence[str]], reasons: Mapping[str, str], ranked_rows: Sequence[str]
 ) -> OperatingPoints:
-    loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
+    loaded = {method: [results.scores(key) for key in keys] for method, keys in runs.items()}
     rows = {method: computed(several, no_logits=reasons[method]) for method, several in loaded.items()}
     return OperatingPoints(rows=rows, best=best_row({method: loaded[method] for method in ranked_rows}))
 
