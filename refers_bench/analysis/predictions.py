@@ -153,7 +153,7 @@ def read_once(path: Path) -> Predictions:
 
 
 def _shared(found: Predictions) -> tuple[Predictions, int]:
-    """Predictions with the ids of the run that was used last, where they are the same; and what they weigh, in bytes."""
+    """Predictions with the ids of the run used last, where they are the same; and what they weigh, in bytes."""
     weight = found.labels_NK.nbytes + found.scores_NK.nbytes
     last = next(reversed(_KEPT.values()), (None, 0))[0]
     if last is not None and (last.image_ids, last.patient_ids) == (found.image_ids, found.patient_ids):

@@ -536,9 +536,9 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
     # Images 0, 2 and 4 are of Mass: 0.2, 0.6 and 0.1.
     assert [row.cells[4].value for row in attention] == [pytest.approx(one) for one in (0.3, 0.9 / 3, 1.8 / 6)]
     tested = tables["test-images"].rows
-    assert len(tested) == 6 and {row.cells[4].figure for row in tested} == {"150 images"}
+    assert len(tested) == 6 and {row.cells[5].figure for row in tested} == {"150 images"}
     assert [row.cells[0].value for row in tested[:3]] == [pytest.approx(np.mean(means[name, 1.0])) for name in names]
-    assert [row.cells[2].value for row in tested[:3]] == [
+    assert [row.cells[3].value for row in tested[:3]] == [
         None,
         *(pytest.approx(np.mean(means["refers", 1.0]) - np.mean(means[name, 1.0])) for name in names[1:]),
     ]
