@@ -145,7 +145,7 @@ def read_once(path: Path) -> Predictions:
         except OSError:
             return read(path)  # says what is wrong
         key = (str(path), about.st_size, about.st_mtime_ns)
-        found, weight = _KEPT.pop(key, None) or _shared(read(path))
+        found, weight = _KEPT.pop(key) if key in _KEPT else _shared(read(path))
         _KEPT[key] = found, weight
         while len(_KEPT) > 1 and sum(weight for _, weight in _KEPT.values()) > MOST_KEPT:
             del _KEPT[next(iter(_KEPT))]
