@@ -9,7 +9,7 @@ from pathlib import Path
 
 from refers_bench import identity
 from refers_bench.analysis.cells import PlannedRun, Target
-from refers_bench.analysis.predictions import FILE, read
+from refers_bench.analysis.predictions import FILE, read_once
 from refers_bench.analysis.results import Results
 
 #: What a preparation says of how images are resized, and not of which they are.
@@ -42,7 +42,7 @@ def images_of(results: Results, run: PlannedRun) -> str:
 # A stored file never changes, and tables ask for it again and again.
 @functools.lru_cache(maxsize=100_000)
 def _digest(path: Path) -> str:
-    found = read(path)
+    found = read_once(path)
     classes = sorted(found.classes)
     digest = hashlib.sha256("\0".join((*classes, *found.image_ids)).encode())
     digest.update(found.sorted(classes).labels_NK.tobytes())

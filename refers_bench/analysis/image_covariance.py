@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import images_of
-from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
+from refers_bench.analysis.predictions import Predictions, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import mean_aucs
 from refers_bench.analysis.statistics.delong import delong
@@ -99,7 +99,7 @@ def read_together(results: Results, dataset: str, task: str) -> SameImages | Ref
             images = {images_of(results, one) for one in runs}
             wanted = wanted or next(iter(images), "")
             if runs and images == {wanted}:
-                loaded[method, target] = [read(results.store / one.run.key / FILE) for one in runs]
+                loaded[method, target] = [results.scores(one.run.key) for one in runs]
     if not loaded:
         return Refusal(reason="no stored predictions")
     first = next(iter(loaded.values()))[0]

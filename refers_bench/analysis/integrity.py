@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.kept import kept
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.predictions import FILE, Predictions, read_once
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.shared_scores import (
     AFFINE,
@@ -154,7 +154,7 @@ def _found(
 
 
 def _computed(store: Path, target: Target, runs: Sequence[tuple[str, str, str]], probabilities: bool) -> _Findings:
-    predictions = {name: read(store / key / FILE) for name, _, key in runs}
+    predictions = {name: read_once(store / key / FILE) for name, _, key in runs}
     methods = {name: method for name, method, _ in runs}
     alone = _alone(target, predictions, probabilities=probabilities)
     here = [*_lists(target, predictions), *_merged(alone), *_groups(target, predictions)]

@@ -16,15 +16,16 @@ import numpy.typing as npt
 from refers_bench.analysis.best_row import BestRow, best_row
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.kept import kept
-from refers_bench.analysis.predictions import FILE, Predictions, read
+from refers_bench.analysis.predictions import Predictions
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval
-from refers_bench.analysis.statistics.calibration import BINS, calibrated
+from refers_bench.analysis.statistics.calibration import BINS, Bin, calibrated, reliability
 from refers_bench.analysis.statistics.operating import ranked
+from refers_bench.analysis.statistics.placements import Units
 from refers_bench.analysis.statistics.resampling import error_interval, image_weights, interval, mean_of
 
 #: Raised when the same predictions would give other figures.
-IMPL = 1
+IMPL = 2
 #: Names of the figures.
 AUPRC, SENSITIVITY, ECE, BRIER = "auprc", "sensitivity", "ece", "brier"
 #: Fewest units per bin that the interval of a calibration error is given for: with 10 it holds the truth in 83 % of
@@ -47,6 +48,7 @@ class OperatingPoint:
         figures: name -> mean over classes and seeds, in [0, 1], with its interval; se is 0 where there is none.
         refusals: name -> why there is no figure, or no interval.
         prevalence: mean share of positive images: the AUPRC of scores drawn by chance.
+        curve: reliability curve of all classes and seeds together; () where scores state no probability.
     """
 
     unit: str = ""
@@ -55,6 +57,7 @@ class OperatingPoint:
     figures: Mapping[str, Interval]
     refusals: Mapping[str, str]
     prevalence: float = 0.0
+    curve: tuple[Bin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def without_logits(results: Results, key: str) -> str:
 def _of_column(
     results: Results, runs: Mapping[str, Sequence[str]], reasons: Mapping[str, str], ranked_rows: Sequence[str]
 ) -> OperatingPoints:
-    loaded = {method: [read(results.store / key / FILE) for key in keys] for method, keys in runs.items()}
+    loaded = {method: [results.scores(key) for key in keys] for method, keys in runs.items()}
     rows = {method: computed(several, no_logits=reasons[method]) for method, several in loaded.items()}
     return OperatingPoints(rows=rows, best=best_row({method: loaded[method] for method in ranked_rows}))
 
@@ -142,7 +145,16 @@ def computed(runs: Sequence[Predictions], *, no_logits: str = "") -> OperatingPo
         figures=intervals,
         refusals=refusals,
         prevalence=sum(shares) / len(shares),
+        curve=() if no_logits else _curve(labels_NK[:, classes], [one[:, classes] for one in scores], units),
     )
+
+
+def _curve(labels_NK: npt.NDArray[np.int8], scores: Sequence[npt.NDArray[np.float32]], units: Units) -> tuple[Bin, ...]:
+    """The reliability curve over all classes and seeds (N, K each); intervals count each unit of a bin once."""
+    times = len(scores)
+    of_all = np.tile(np.repeat(units.of_image_N, labels_NK.shape[1]), times)
+    pooled = Units(name=units.name, of_image_N=of_all, count=units.count)
+    return reliability(np.tile(labels_NK.ravel(), times), np.concatenate([one.ravel() for one in scores]), pooled)
 
 
 def _intervals(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -18,6 +19,9 @@ from refers_bench.errors import UserError
 FILE = "predictions.parquet"
 #: Label of an image whose label is not known.
 UNKNOWN = -1
+#: Bytes of predictions that `read_once` keeps, about 100 runs on the test images of NIH ChestX-ray14; and bytes that an
+#: image's two ids take where no other run has the same ones.
+MOST_KEPT, _OF_IDS = 256 << 20, 150
 _Row = TypeVar("_Row")
 
 
@@ -119,6 +123,42 @@ def read(path: Path, *, split: str = "test", classes: Sequence[str] | None = Non
     table = read_table(path, "predictions", as_dictionaries=["image_id", "patient_id", "class", "split"])
     table = table.filter(pc.equal(pc.cast(table["split"], pa.string()), split))
     return _pivot(table, path=path, classes=classes)
+
+
+#: File, with its size and time of change -> its test predictions and what they weigh, the last used at the end.
+_KEPT: dict[tuple[str, int, int], tuple[Predictions, int]] = {}
+_LOCK = threading.Lock()
+
+
+def read_once(path: Path) -> Predictions:
+    """The stored test predictions of one run, shared by all that ask: treat them as read-only.
+
+    The runs that were used last are kept, up to `MOST_KEPT` bytes, so that the tables and figures of a report read each
+    file once. Runs on the same images share the ids.
+
+    Raises:
+        UserError: as `read`.
+    """
+    with _LOCK:
+        try:
+            about = path.stat()
+        except OSError:
+            return read(path)  # says what is wrong
+        key = (str(path), about.st_size, about.st_mtime_ns)
+        found, weight = _KEPT.pop(key) if key in _KEPT else _shared(read(path))
+        _KEPT[key] = found, weight
+        while len(_KEPT) > 1 and sum(weight for _, weight in _KEPT.values()) > MOST_KEPT:
+            del _KEPT[next(iter(_KEPT))]
+        return found
+
+
+def _shared(found: Predictions) -> tuple[Predictions, int]:
+    """Predictions with the ids of the run used last, where they are the same; and what they weigh, in bytes."""
+    weight = found.labels_NK.nbytes + found.scores_NK.nbytes
+    last = next(reversed(_KEPT.values()), (None, 0))[0]
+    if last is not None and (last.image_ids, last.patient_ids) == (found.image_ids, found.patient_ids):
+        return replace(found, image_ids=last.image_ids, patient_ids=last.patient_ids), weight
+    return found, weight + _OF_IDS * len(found.image_ids)
 
 
 def _codes(column: Any) -> tuple[list[str], npt.NDArray[np.int64]]:

@@ -22,6 +22,8 @@ from refers_bench.store.reading import read_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from refers_bench.analysis.predictions import Predictions
+
 #: Column of a stored metrics table and of `Results.metrics_frame` -> attribute of class metrics.
 METRIC_COLUMNS = {
     "split": "splits",
@@ -90,6 +92,12 @@ class Results:
     def predicted_runs(self, method: str, target: Target) -> list[PlannedRun]:
         """Seeds of one table cell that have a figure and stored predictions."""
         return [one for one in self.runs(method, target) if one.run.counts and one.run.key in self.predicted]
+
+    def scores(self, key: str) -> Predictions:
+        """Stored test predictions of a finished job, which all reports share; see `predictions.read_once`."""
+        from refers_bench.analysis.predictions import FILE, read_once
+
+        return read_once(self.store / key / FILE)
 
     @property
     def origin(self) -> str:

@@ -65,6 +65,7 @@ class Cell:
         word: what the text says besides the numbers: a verdict ("holds"), a unit ("seconds").
         decimals: digits after the point of `value` and `sd`.
         signed: whether a positive `value` is shown with its sign.
+        ranged: whether `low` and `high` stand below the figure, in small type (HTML only: elsewhere there is no room).
         best: shown in bold.
         kind: one of `KINDS`.
         tag: what must be seen beside the figure: "n=2/3", "13/14 classes"; '' for nothing.
@@ -85,6 +86,7 @@ class Cell:
     word: str = ""
     decimals: int = 1
     signed: bool = False
+    ranged: bool = False
     best: bool = False
     kind: str = "value"
     tag: str = ""
@@ -120,6 +122,13 @@ class Cell:
     def spread(self) -> str:
         """The standard deviation ("0.3"), '' where there is none."""
         return "" if self.value is None or self.sd is None else f"{self.sd:.{self.decimals}f}"
+
+    @property
+    def ends(self) -> str:
+        """The interval, where it stands below the figure ("71.2 to 80.3"); else ''."""
+        if not self.ranged or self.low is None or self.high is None:
+            return ""
+        return f"{self.low:.{self.decimals}f} to {self.high:.{self.decimals}f}"
 
 
 #: A cell without a figure; the reason stands elsewhere.

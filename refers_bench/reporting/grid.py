@@ -55,6 +55,12 @@ def keys(results: Results, target: Target | None = None, *methods: str | None) -
     return (*where, ("method", names[0])) if len(names) == 1 else where
 
 
+def listed(targets: Sequence[Target]) -> str:
+    """The first few columns in words, and how many more there are."""
+    more = f" and {len(targets) - MOST_NAMED} more" if len(targets) > MOST_NAMED else ""
+    return "; ".join(map(where, targets[:MOST_NAMED])) + more
+
+
 def item_id(kind: str, target: Target) -> str:
     """Id of a column's own table or figure of some kind."""
     return slug(f"{kind}-{target.dataset}-{target.task}-{target.label_ratio:g}{target.suffix}".replace(".", "_"))

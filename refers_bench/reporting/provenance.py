@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.auc_intervals import INTERVAL
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL, JOINT
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
 from refers_bench.identity import dotted
 from refers_bench.render.duration import duration
@@ -69,6 +69,10 @@ def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str
         how = f"{INTERVAL[images.unit]}; {images.n_units} {images.unit}s"
         text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({how})"
         yield f"95 % interval over test {images.unit}s", text
+    if images is not None and method in images.joint:
+        found = images.joint[method]
+        text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({JOINT[images.unit]}; df = {found.df:.1f})"
+        yield f"95 % interval over seeds and test {images.unit}s", text
 
 
 @cache

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from refers_bench.analysis.cells import ClassMetric, Target
 from refers_bench.analysis.held_out import DIFFER, same_images
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL
 from refers_bench.analysis.statistics.seeds import mean_sd
 from refers_bench.plugins import Report
 from refers_bench.render.table import Cell, Column, Note, Row, Table, columns
@@ -32,9 +34,13 @@ def _table(results: Results, target: Target) -> Table | None:
         return None
     methods = [method for method in results.methods if (method, target) in results.cells]
     alike = same_images(results, methods, target)
+    images = image_statistics(results, target)
     rows = []
     for name, metric in classes.items():
-        figures = [_cell(seeds[method], name, results.cells[method, target].n_planned) for method in methods]
+        figures = [
+            _ranged(_cell(seeds[method], name, results.cells[method, target].n_planned), images, method, name)
+            for method in methods
+        ]
         # A mean over fewer seeds or other classes than its neighbours' does not rank.
         ranked = {
             method: figure.value
@@ -64,9 +70,28 @@ def _table(results: Results, target: Target) -> Table | None:
             ),
         ),
         rows=tuple(rows),
-        notes=() if alike else (f"Not ranked: the methods were {DIFFER}; counts of images are the first method's.",),
+        notes=(
+            *(() if alike else (f"Not ranked: the methods were {DIFFER}; counts of images are the first method's.",)),
+            *((f"{_RANGES}: {INTERVAL[images.unit]}; {_RARE}.",) if images is not None and images.class_means else ()),
+        ),
         view="class",
         keys=grid.keys(results, target),
+    )
+
+
+#: What is said of the intervals.
+_RANGES = "In small type (HTML), and as low and high for programs: 95 % interval over test images, trained models fixed"
+_RARE = "a class of few positive or negative units takes a part of its variance from the other classes"
+
+
+def _ranged(cell: Cell, images: ImageStatistics | None, method: str, name: str) -> Cell:
+    """A class AUC with its interval over test images, where the images leave a spread."""
+    found = images.class_means.get(method, {}).get(name) if images is not None else None
+    # Another estimate is that of other seeds: those with predictions.
+    if images is None or found is None or not found.se > 0 or cell.value != found.estimate * 100:
+        return cell
+    return replace(
+        cell, low=found.low * 100, high=found.high * 100, df=found.df, test=INTERVAL[images.unit], ranged=True
     )
 
 

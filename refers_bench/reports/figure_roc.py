@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.predictions import FILE, read
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
@@ -31,7 +30,7 @@ def _panel(results: Results, target: Target) -> Panel | None:
     series = []
     for place, method in enumerate(results.methods):
         keys = [planned.run.key for planned in results.runs(method, target) if planned.run.counts]
-        read_back = [read(results.store / key / FILE) for key in keys if key in results.predicted]
+        read_back = [results.scores(key) for key in keys if key in results.predicted]
         classes = [pair for one in read_back for pair in zip(one.labels_NK.T, one.scores_NK.T, strict=True)]
         curves = [curve for pair in classes if (curve := sensitivity(*pair, rate)) is not None]
         if curves:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from refers_bench.analysis.image_statistics import ClassTest, ImageStatistics, image_statistics
+from refers_bench.analysis.image_statistics import LEAST_SEEDS, ClassTest, ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.auc_intervals import INTERVAL
+from refers_bench.analysis.statistics.auc_intervals import INTERVAL, JOINT
 from refers_bench.analysis.statistics.delong import LEAST
 from refers_bench.analysis.statistics.placements import IMAGE
 from refers_bench.analysis.statistics.significance import made
@@ -23,7 +24,14 @@ def build(results: Results) -> list[Table]:
     return [_intervals(results, found, names), *(_tests(results, one, names) for one in found if one.tests)]
 
 
-_COLUMNS = ("mean AUC", "95 % interval", "reference minus method", "95 % interval of it", "independent units")
+_COLUMNS = (
+    "mean AUC",
+    "95 % interval",
+    "over seeds too",
+    "reference minus method",
+    "95 % interval of it",
+    "independent units",
+)
 #: Remark where patients are not known.
 _NO_PATIENTS = "The predictions do not say whose the images are: several images of one patient count as independent."
 
@@ -40,7 +48,13 @@ def _intervals(results: Results, found: Sequence[ImageStatistics], names: Mappin
         notes=(
             *(f"Intervals: {INTERVAL[unit]}; a method's seeds enter as their mean." for unit in units),
             *([_NO_PATIENTS] if IMAGE in units else []),
-            "These intervals hold the trained models fixed: the spread over seeds is in the other tables.",
+            "The first interval and that of the difference hold the trained models fixed: they say what other test "
+            "images would leave of these figures.",
+            *(
+                f"Over seeds too: 95 % interval of what other seeds and other test images would give; {JOINT[unit]}. "
+                "Seeds are taken as drawn at random; what they share, such as one pre-training, is held fixed."
+                for unit in units
+            ),
         ),
     )
 
@@ -49,7 +63,7 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
     title = f"{grid.where(one.target)}: {names.get(method, method)}"
     if method not in one.means:
         about = grid.keys(results, one.target, method)
-        return Row(title=title, keys=about, cells=(comparisons.no_interval(one.refusals[method]), *(MISSING,) * 4))
+        return Row(title=title, keys=about, cells=(comparisons.no_interval(one.refusals[method]), *(MISSING,) * 5))
     mean, difference, summary = one.means[method], one.differences.get(method), results.cells[method, one.target]
     tag = notes.tag(summary)
     footnotes = tuple(notes.of_summary(summary)) if tag else ()
@@ -64,10 +78,22 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
         cells=(
             Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
             comparisons.image_interval(mean, one.unit, one.n_units),
+            _joint(one, method, summary.n),
             *difference_cells,
             Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
         ),
     )
+
+
+def _joint(one: ImageStatistics, method: str, seeds: int) -> Cell:
+    """The interval over seeds and test images together, or why there is none."""
+    if method not in one.joint:
+        return comparisons.no_interval(f"over seeds too it needs {LEAST_SEEDS} of them, has {seeds}")
+    found = one.joint[method]
+    if not found.se > 0:
+        return comparisons.no_interval("seeds and test images leave no spread")
+    how: dict[str, Any] = {"test": JOINT[one.unit], "n": (seeds, one.n_units), "df": found.df}
+    return comparisons.interval_cell(found.low * 100, found.high * 100, decimals=2, **how)
 
 
 def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> Table:

@@ -55,7 +55,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Results folder and manifest that every report has something to say about.
 
     Three rows with predictions of three seeds at two label ratios, a release beside them, a pre-training with losses,
-    explained cells, a cell with folds, settings that differ, a failed cell. A report that shows what is not here needs it added here.
+    explained cells, a cell with folds, one with logits and an index, settings that differ, a failed cell. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
     runs = imported_runs()
@@ -76,11 +76,33 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder.cell("refers", dataset="covid19_idc", task="covid19_vs_other", state="failed")
     explained = folder.cell("refers", dataset="nih_chestxray14", task="findings", aucs={"Mass": 0.7, "Hernia": None})
     folder.history(explained, {"loss/total": [0.9, 0.5, 0.4]})
+    _described(folder, explained)
     explain(folder, explained, name="refers.s0", iou={"class": [0.2, 0.4, 0.6, 0.0, 0.1, 0.5]})
     crossed = folder.cell("refers", dataset="shenzhen_tb", task="tuberculosis", state="missing", folds=3)
     auc = {"auc": [0.7, None, 0.8], "mean": 0.75, "sd": 0.07, "undefined": [1], "pooled": 0.74}
     folder.done(crossed, {"Tuberculosis": 0.74}, kind="out_of_fold", facts={"folds": {"Tuberculosis": auc}})
     return folder.save(), folder.name
+
+
+def _described(folder: Folder, key: str) -> None:
+    """Logits of a cell's classes on 200 images of as many patients, of whom an index knows sex, age and view."""
+    ids, rng = [f"d{n:03}" for n in range(200)], np.random.default_rng(2)
+    labels = np.stack([np.arange(200) % 3 == 0, np.zeros(200)], axis=1).astype(int)
+    frame = pd.DataFrame(
+        {
+            "image_id": np.repeat(ids, 2),
+            "patient_id": np.repeat([f"p{n:03}" for n in range(200)], 2),
+            "class": ["Mass", "Hernia"] * 200,
+            "label": labels.ravel(),
+            "logit": (labels + rng.normal(size=labels.shape)).ravel(),
+            "split": "test",
+        }
+    ).astype({"label": "Int8", "logit": "float32"})
+    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    known = {"about:sex": rng.choice(["M", "F"], 200), "about:age": rng.choice([30.0, 70.0], 200)}
+    index = pd.DataFrame({"image_id": ids, "view": rng.choice(["PA", "AP"], 200), **known})
+    (folder.results / "store" / ("p" * 20)).mkdir()
+    index.to_parquet(folder.results / "store" / ("p" * 20) / "index.parquet", index=False)
 
 
 def test_labels_and_ids_are_distinct(rich: Results) -> None:
@@ -144,8 +166,8 @@ def test_the_results_of_these_tests_fill_the_reports_of_numbers(rich: Results) -
     filled = {name for name in REPORTS if any(cell.numbers for _, _, cell in cells_of(rich, name))}
     assert filled >= {
         "against_published", "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures",
-        "floors", "integrity", "operating", "pretraining",
-        "references", "runs", "significance", "table1", "test_images",
+        "aggregates", "floors", "integrity", "operating", "pretraining",
+        "references", "runs", "significance", "subgroups", "table1", "test_images",
     }  # fmt: skip
 
 
@@ -536,9 +558,9 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
     # Images 0, 2 and 4 are of Mass: 0.2, 0.6 and 0.1.
     assert [row.cells[4].value for row in attention] == [pytest.approx(one) for one in (0.3, 0.9 / 3, 1.8 / 6)]
     tested = tables["test-images"].rows
-    assert len(tested) == 6 and {row.cells[4].figure for row in tested} == {"150 images"}
+    assert len(tested) == 7 and {row.cells[5].figure for row in tested} == {"150 images", "200 patients"}
     assert [row.cells[0].value for row in tested[:3]] == [pytest.approx(np.mean(means[name, 1.0])) for name in names]
-    assert [row.cells[2].value for row in tested[:3]] == [
+    assert [row.cells[3].value for row in tested[:3]] == [
         None,
         *(pytest.approx(np.mean(means["refers", 1.0]) - np.mean(means[name, 1.0])) for name in names[1:]),
     ]

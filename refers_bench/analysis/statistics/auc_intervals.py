@@ -28,13 +28,20 @@ import numpy as np
 import numpy.typing as npt
 
 from refers_bench.analysis.statistics.auc import mean_over_classes
-from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, Units, class_errors
+from refers_bench.analysis.statistics.placements import IMAGE, PATIENT, ClassErrors, Units, class_errors
 from refers_bench.analysis.statistics.seeds import mean_sd
 
 #: Name of the method, as it is printed, by what was drawn.
 INTERVAL = {
     unit: f"DeLong's placements added over classes, {units} as independent units, t interval with Satterthwaite's "
     "degrees of freedom, means on the logit scale"
+    for unit, units in ((IMAGE, "images"), (PATIENT, "patients"))
+}
+#: The same of the interval over seeds and test images together. What a test image does to one seed alone counts twice,
+#: once in either variance, which errs on the wide side.
+JOINT = {
+    unit: f"variance over {units} of the seeds' mean (DeLong's placements added over classes) plus variance over seeds "
+    "divided by their number, t interval with Satterthwaite's degrees of freedom, on the logit scale"
     for unit, units in ((IMAGE, "images"), (PATIENT, "patients"))
 }
 #: Units that the variance common to all classes counts for, beside a class's own units, and its degrees of freedom:
@@ -92,6 +99,7 @@ class MeanAucs:
     n_units: int
     _whole_MM: _Floats
     _parts: tuple[tuple[_Part, ...], tuple[_Part, ...]]
+    _cross_KMM: tuple[_Floats, ...]
 
     def mean(self, *methods: int) -> Interval:
         """Interval of one method's mean AUC, within 0 and 1; of several (one method's seeds) that of their mean."""
@@ -99,6 +107,21 @@ class MeanAucs:
         variance, df = self._variance(weights_M)
         low, high = _logit_ends(estimate, variance, df)
         return Interval(estimate=estimate, low=low, high=high, se=math.sqrt(variance), df=df)
+
+    def over_seeds(self, *seeds: int) -> Interval:
+        """Interval of the mean AUC that other seeds and other test images would give; see `JOINT`.
+
+        Args:
+            seeds: places of one method's seeds, two or more.
+        """
+        estimate, weights_M = self._side(seeds)
+        images, df = self._variance(weights_M)
+        own = mean_sd([float(self.estimate_M[m]) for m in seeds])[1] ** 2 / len(seeds)
+        below = (images**2 / df if images > 0 else 0.0) + own**2 / (len(seeds) - 1)
+        variance = images + own
+        df = variance**2 / below if below > 0 else 0.0
+        low, high = _logit_ends(estimate, variance, df)
+        return Interval(estimate=estimate, low=low, high=high, se=math.sqrt(variance) if low < high else 0.0, df=df)
 
     def difference(self, first: int | Sequence[int], second: int | Sequence[int]) -> Interval:
         """Interval of the difference of two methods, or of two means over methods, image by image."""
@@ -131,30 +154,61 @@ class MeanAucs:
             return 0.0, 0.0
         between = self.n_units / (self.n_units - 1)
         variance = between * float(weights_M @ self._whole_MM @ weights_M)
-        below, scale = 0.0, np.abs(weights_M) / np.abs(weights_M).sum()
+        below = 0.0
         for parts in self._parts:
-            images, units = (np.array([getattr(one, name) for one in parts], float) for name in ("images", "units"))
-            seen = np.array([weights_M @ one.products_MM @ weights_M for one in parts])
-            auc = np.array([scale @ one.auc_M for one in parts])
-            auc = (images * auc + _AUC_BORROWED * auc.mean()) / (images + _AUC_BORROWED)
-            # A patient's images have a correlation of about one half: so does a sum over `each` of them vary.
-            each = images / units
-            expected = _placement_variance(auc) * each * (1 + each) / 2
-            if not (expected > 0).all():
-                return 0.0, 0.0  # every class is ordered perfectly
-            # Sums of squares of the units' placements, as multiples of what is expected.
-            squares = seen * images**2 / expected
-            common = squares.sum() / (units - 1).sum()
-            others = (units - 1).sum() - (units - 1)
-            borrowed = np.minimum(_BORROWED, others)
-            part = units * (squares + borrowed * common) / (units - 1 + borrowed) * expected / images**2
+            seen, part, df = _variances(parts, weights_M)
             variance += float((part - between * seen).sum())
-            below += float((part**2 / (units - 1 + np.minimum(_BORROWED_DF, others))).sum())
+            below += float((part**2 / df).sum())
         # Rounding leaves about 1e-17 of the variances between methods that order the images alike.
         apart = float(weights_M**2 @ np.diag(self._whole_MM))
         if variance <= 1e-14 * apart or not below > 0:
             return 0.0, 0.0
         return variance, max(1.0, variance**2 / below)
+
+    def of_class(self, place: int, *methods: int) -> Interval:
+        """Interval of the AUC of one class, or of its mean over methods; its variance is mixed as in the mean's.
+
+        Args:
+            place: of the class in `classes`.
+            methods: places of the methods.
+        """
+        _, weights_M = self._side(methods)
+        parts = [one[place] for one in self._parts]
+        estimate = mean_sd([float(parts[0].auc_M[m]) for m in methods])[0]
+        mixed = [tuple(values[place] for values in _variances(one, weights_M)) for one in self._parts]
+        # Parts are of the mean over classes.
+        variance = len(self.classes) ** 2 * sum(part for _, part, _ in mixed)
+        below = len(self.classes) ** 4 * sum(part**2 / df for _, part, df in mixed)
+        variance += float(weights_M @ self._cross_KMM[place] @ weights_M)
+        if not (variance > 0 and below > 0):
+            return Interval(estimate=estimate, low=estimate, high=estimate, se=0.0, df=0.0)
+        df = max(1.0, variance**2 / below)
+        low, high = _logit_ends(estimate, variance, df)
+        return Interval(estimate=estimate, low=low, high=high, se=math.sqrt(variance) if low < high else 0.0, df=df)
+
+
+def _variances(parts: Sequence[_Part], weights_M: _Floats) -> tuple[_Floats, _Floats, _Floats]:
+    """Of the positives, or the negatives, of each class: variance as seen, mixed with the others', its df; (K,) each.
+
+    Zeros where every class is ordered perfectly.
+    """
+    scale = np.abs(weights_M) / np.abs(weights_M).sum()
+    images, units = (np.array([getattr(one, name) for one in parts], float) for name in ("images", "units"))
+    seen = np.array([weights_M @ one.products_MM @ weights_M for one in parts])
+    auc = np.array([scale @ one.auc_M for one in parts])
+    auc = (images * auc + _AUC_BORROWED * auc.mean()) / (images + _AUC_BORROWED)
+    # A patient's images have a correlation of about one half: so does a sum over `each` of them vary.
+    each = images / units
+    expected = _placement_variance(auc) * each * (1 + each) / 2
+    if not (expected > 0).all():
+        return seen, seen, np.ones(len(parts))
+    # Sums of squares of the units' placements, as multiples of what is expected.
+    squares = seen * images**2 / expected
+    common = squares.sum() / (units - 1).sum()
+    others = (units - 1).sum() - (units - 1)
+    borrowed = np.minimum(_BORROWED, others)
+    part = units * (squares + borrowed * common) / (units - 1 + borrowed) * expected / images**2
+    return seen, part, units - 1 + np.minimum(_BORROWED_DF, others)
 
 
 def _placement_variance(auc_K: _Floats) -> _Floats:
@@ -201,10 +255,11 @@ def mean_aucs(labels_NK: npt.ArrayLike, scores_MNK: npt.ArrayLike, *, units: Uni
     labelled_N = ((labels[:, classes] == 0) | (labels[:, classes] == 1)).any(axis=1)
     whole_MU = np.zeros((len(scores), units.count))
     parts: tuple[list[_Part], list[_Part]] = ([], [])
-    auc_KM = []
+    auc_KM, cross_KMM = [], []
     for k in classes:
         found = class_errors(labels[:, k], np.ascontiguousarray(scores[:, :, k]), units)
         auc_KM.append(found.auc_M)
+        cross_KMM.append(_between_groups(found, units))
         for group, into in zip(found.groups, parts, strict=True):
             group.add_to(whole_MU)
             products_MM = group.products / len(classes) ** 2
@@ -221,4 +276,18 @@ def mean_aucs(labels_NK: npt.ArrayLike, scores_MNK: npt.ArrayLike, *, units: Uni
         n_units=int(np.count_nonzero(np.bincount(units.of_image_N[labelled_N]))),
         _whole_MM=whole_MU @ whole_MU.T / len(classes) ** 2,
         _parts=(tuple(parts[0]), tuple(parts[1])),
+        _cross_KMM=tuple(cross_KMM),
     )
+
+
+def _between_groups(found: ClassErrors, units: Units) -> _Floats:
+    """What units with positive and with negative images of a class add to its variance: (M, M), 0 over images."""
+    shape = (len(found.auc_M),) * 2
+    if units.name == IMAGE:
+        return np.zeros(shape)
+    whole_MU = np.zeros((shape[0], units.count))
+    for group in found.groups:
+        group.add_to(whole_MU)
+    count = len(np.union1d(found.groups[0].units_I, found.groups[1].units_I))
+    apart = sum((group.products for group in found.groups), np.zeros(shape))
+    return np.asarray(max(1, count) / max(1, count - 1) * (whole_MU @ whole_MU.T - apart))

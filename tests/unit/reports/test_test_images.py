@@ -12,8 +12,11 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from refers_bench.analysis.image_statistics import image_statistics
+from refers_bench.render import html
+from refers_bench.render.page import Page, Section
 from refers_bench.render.table import DAGGER, NO_VALUE
-from refers_bench.reports import figure_forest, test_images
+from refers_bench.reporting import provenance
+from refers_bench.reports import classes, figure_forest, test_images
 from refers_bench.store import schemas
 
 CLASSES = ("normal", "opacity")
@@ -56,11 +59,13 @@ def test_rows_of_intervals_and_tests(folder: Any) -> None:
     where = "covid19_idc: viral_vs_bacterial, 100 % of labels"
     assert [row.title for row in intervals.rows] == [f"{where}: {name}" for name in ("REFERS", "C2L", "TRANSVW")]
     for row, method, aucs in zip(intervals.rows, ("refers", "c2l", "transvw"), (ours, first, second), strict=True):
-        mean, low, difference, range_, units = row.cells
+        mean, low, joint, difference, range_, units = row.cells
         assert mean.figure == f"{100 * aucs.mean():.2f}" and units.figure == "80 images"
         interval = found.means[method]
         assert low.figure == f"{100 * interval.low:.2f} to {100 * interval.high:.2f}" and low.n == (80,)
         assert interval.low < aucs.mean() < interval.high
+        few = f"no interval: over seeds too it needs 3 of them, has {2 if method == 'refers' else 1}."
+        assert (joint.figure, joint.notes[0].text) == (NO_VALUE, few)
         if method == "refers":
             assert difference.figure == range_.figure == NO_VALUE
             continue
@@ -108,7 +113,39 @@ def test_rows_of_intervals_and_tests(folder: Any) -> None:
     assert (panel.title, panel.x_label) == (where, "REFERS minus method, points")
     assert series.x == pytest.approx([100 * (ours.mean() - aucs.mean()) for aucs in (first, second)])
     for place, row in enumerate(intervals.rows[1:]):
-        assert (series.low[place], series.high[place]) == (row.cells[3].low, row.cells[3].high)
+        assert (series.low[place], series.high[place]) == (row.cells[4].low, row.cells[4].high)
+
+
+def test_three_seeds_have_an_interval_over_seeds_and_test_images(folder: Any) -> None:
+    aucs = [predict(folder, "refers", 1.5, seed=seed, patients=True) for seed in range(3)]
+    results = folder.load()
+    (table,) = test_images.build(results)
+    mean, images, both, *_ = table.rows[0].cells
+    assert mean.value == pytest.approx(100 * np.mean(aucs)) and both.n == (3, 40) and both.df is not None
+    assert images.low is not None and images.high is not None and both.low is not None and both.high is not None
+    assert both.low < images.low < mean.value < images.high < both.high
+    assert both.figure == f"{both.low:.2f} to {both.high:.2f}" and "variance over patients" in both.test
+    facts = dict(provenance.details(results)[0].facts)
+    assert facts["95 % interval over seeds and test patients"].startswith(f"{both.figure} (variance over patients")
+
+    (shown,) = classes.build(results)
+    found = image_statistics(results, results.targets[0])
+    assert found is not None
+    for row, name in zip(shown.rows, CLASSES, strict=True):
+        cell, interval = row.cells[2], found.class_means["refers"][name]
+        assert (cell.low, cell.high, cell.df) == (100 * interval.low, 100 * interval.high, interval.df)
+        assert cell.value == 100 * interval.estimate and cell.n == (3,)
+        assert cell.ends == f"{cell.low:.1f} to {cell.high:.1f}"
+    page = Page(title="t", sections=(Section(id="s", title="s", items=(shown,)),))
+    assert f"<br><small>{shown.rows[0].cells[2].ends}</small></td>" in html.page(page)
+
+
+def test_a_class_interval_of_other_seeds_is_not_shown(folder: Any) -> None:
+    """One of two seeds has no stored predictions: the mean of both has no interval over test images."""
+    predict(folder, "refers", 1.5)
+    folder.cell("refers", seed=1, aucs=dict.fromkeys(CLASSES, 0.7), label="REFERS")
+    (shown,) = classes.build(folder.load())
+    assert all(row.cells[2].value is not None and row.cells[2].low is None for row in shown.rows)
 
 
 def test_patients_are_named_where_they_are_known_and_some_seeds_are_marked(folder: Any) -> None:
@@ -118,10 +155,10 @@ def test_patients_are_named_where_they_are_known_and_some_seeds_are_marked(folde
     (intervals,) = test_images.build(folder.load())
     assert intervals.caption.startswith("Synthetic data. Mean class AUC in per cent")
     first, second = intervals.rows
-    assert [row.cells[4].figure for row in intervals.rows] == ["40 patients"] * 2
+    assert [row.cells[5].figure for row in intervals.rows] == ["40 patients"] * 2
     assert first.cells[0].tag == "n=1/2" and first.cells[0].notes[0].text.startswith("n=1/2: incomplete (failed: nan)")
     # A row without all its seeds is no reference.
-    assert second.cells[2].figure == second.cells[3].figure == NO_VALUE and second.cells[0].tag == ""
+    assert second.cells[3].figure == second.cells[4].figure == NO_VALUE and second.cells[0].tag == ""
     assert "whose the images are" not in " ".join(intervals.notes)
 
 
