@@ -75,6 +75,13 @@ def evidence(session: nox.Session) -> None:
     session.run("python", "tests/evidence/collect.py", *session.posargs)
 
 
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """Take the pictures of a report's first screen in docs/screenshots, and count its pages on paper."""
+    session.install("selenium", "pillow")
+    session.run("python", "tests/evidence/screenshots.py", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def house(session: nox.Session) -> None:
     """Code lines by room, import circles, longest files and functions, repeated code."""

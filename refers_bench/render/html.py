@@ -112,7 +112,9 @@ def _facets(items: Iterable[Table | Figure]) -> list[tuple[str, str, list[str]]]
     """(name, title, values) of every filter that has a choice."""
     values: dict[str, dict[str, None]] = {name: {} for name in FACETS}
     for item in items:
-        parts = (item, *item.columns, *item.rows) if isinstance(item, Table) else (item,)
+        parts: tuple[Table | Figure | Column | Row, ...] = (item,)
+        if isinstance(item, Table):
+            parts = (item, *item.columns, *item.rows)
         for name, value in (pair for part in parts for pair in part.keys):
             values[name][value] = None
     return [(name, FACETS[name], [*found]) for name, found in values.items() if len(found) > 1]
