@@ -1,34 +1,32 @@
-"""Defines a figure, and draws it as SVG or PDF whose bytes are the same every time."""
+"""Defines a figure of panels of one size, and draws it as SVG or PDF whose bytes are the same every time."""
 
 from __future__ import annotations
 
 import io
 import math
-import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.render.escape import printable
-from refers_bench.render.picture import Picture, draw_picture
-from refers_bench.render.table import NO_VALUE, Keys, check_id
+from refers_bench.render.panel import LONGEST, Panel, Series, draw_panel, short, side_lines, title_lines
+from refers_bench.render.table import Keys, check_id
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-#: Okabe and Ito's colours: told apart by readers with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-STYLES_OF_SERIES = ("line", "points", "bars", "intervals")
-STYLES = ("-", "--", ":", "-.")
-#: Styles of series that a legend names; the others stand beside their names.
-_NAMED = ("line", "bars")
-#: Columns of the legend of all panels by columns of panels, and most names in it.
-_LEGEND_COLUMNS, _MOST_SHARED = {1: 2, 2: 4, 3: 6}, 32
+#: What a report needs to make a figure.
+__all__ = ["Figure", "Panel", "Series", "draw"]
 
-#: Line at a value, or of equal values, that is no series.
-_GUIDE: dict[str, Any] = {"linestyle": "--", "color": "#777777", "linewidth": 0.8}
+#: Inches: a full row of panels, the widest panel, also where it stands alone in its row.
+WIDTH, WIDEST, ALONE = 10.2, 3.4, 4.6
+#: Height of a panel, without title and axis, as a share of its width; also where both axes are alike.
+SHAPE, SQUARE = 0.6, 0.8
+#: Inches: height of a category, least height of each place in it, least height of all, line of text, axis below.
+CATEGORY, PLACE, LEAST, LINE, AXIS = 0.17, 0.065, 0.6, 0.14, 0.5
+#: Inches of a sign, and of the mark before a name in the legend.
+SIGN, MARK = 0.066, 0.5
+
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "refers-bench",
     "svg.fonttype": "none",  # text stays text: searchable, small, and no font is needed to write it
@@ -39,86 +37,31 @@ _SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.edgecolor": "#777777",
+    "axes.axisbelow": True,
+    "grid.color": "#E2E2E2",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#777777",
+    "xtick.labelcolor": "#000000",
+    "ytick.color": "#777777",
+    "ytick.labelcolor": "#000000",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
-    """Points of one name.
-
-    Attributes:
-        x: for "points" and "bars", the place of a category (0, 1, ...).
-        y: for "intervals", the place of a category.
-        style: "line" (a curve), "points" (loose points with a bar at their mean), "bars" (upright bars), "intervals"
-            (a mark at x with a bar from `low` to `high`).
-        low: lower ends, of y for "line" and "bars", of x for "intervals"; () for none.
-        high: upper ends.
-        colour: number of the colour; by default that of the series.
-    """
-
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    style: str = "line"
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    colour: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.style not in STYLES_OF_SERIES:
-            raise ValueError(f"unknown style '{self.style}'; known: {', '.join(STYLES_OF_SERIES)}")
-        lengths = {len(self.x), len(self.y), len(self.low) or len(self.x), len(self.high) or len(self.x)}
-        if len(lengths) > 1:
-            raise ValueError(f"series '{self.label}': x, y, low and high differ in length")
-
-    @classmethod
-    def with_ends(cls, points: Sequence[tuple[float, float, float, float]], **fields: Any) -> Series:
-        """Of points that have ends: (x, y, low, high) each."""
-        x, y, low, high = zip(*points, strict=True) if points else ((),) * 4
-        return cls(x=x, y=y, low=low, high=high, **fields)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One pair of axes.
-
-    Attributes:
-        x_names: turns the x axis into categories 0, 1, ...
-        y_names: turns the y axis into categories 0, 1, ..., from the top down.
-        x_log: whether the x axis is logarithmic.
-        guide: x of an upright dashed line; None for none.
-        diagonal: whether a dashed line joins (0, 0) and (1, 1).
-        base: value that bars begin at.
-        tall: height in rows of panels; a figure is as tall as its tallest panel asks.
-        picture: what is drawn instead of series; None for series.
-    """
-
-    title: str = ""
-    x_label: str = ""
-    y_label: str = ""
-    series: tuple[Series, ...] = ()
-    x_names: tuple[str, ...] = ()
-    y_names: tuple[str, ...] = ()
-    x_log: bool = False
-    guide: float | None = None
-    diagonal: bool = False
-    base: float = 0.0
-    tall: float = 1.0
-    picture: Picture | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure of small panels.
+    """A figure of panels of one size.
 
     Attributes:
         id: file name stem and anchor.
-        caption: says what is drawn; names synthetic data.
+        caption: what is drawn, in one line; names synthetic data.
         alt: what a reader who cannot see it needs to know.
         view: "mean" or "class" where a page may show either; '' where it always shows.
         part: the part of the page that it stands in, one of `refers_bench.plugins.REPORT_PARTS`.
         keys: what it is about; see `refers_bench.render.table.Keys`.
-        columns: most panels in a row, 1 to 3.
+        columns: most panels in a row, 1 to 6.
+        shared: "x" or "y" where that axis is the same in all panels; '' where each has its own.
+        note: what else is to be known, as what is left out; shown below the caption.
     """
 
     id: str
@@ -129,11 +72,30 @@ class Figure:
     part: str = "figures"
     keys: Keys = ()
     columns: int = 3
+    shared: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_id(self.id)
         if not self.panels:
             raise ValueError(f"figure '{self.id}' has no panel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Rows and columns of panels; width and height of each in inches.
+
+    Attributes:
+        once: whether all panels have the same categories, which are then named at the left of each row alone.
+        room: inches that these names take.
+    """
+
+    rows: int
+    columns: int
+    width: float
+    height: float
+    once: bool
+    room: float
 
 
 def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matplotlib's own name for it
@@ -144,18 +106,18 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
     from matplotlib.figure import Figure as Canvas
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    columns = min(figure.columns, len(figure.panels))
-    rows = math.ceil(len(figure.panels) / columns)
+    layout = _layout(figure)
+    width = layout.room + layout.columns * layout.width
+    legend = _shared_legend(figure.panels)
+    names = _legend_columns(list(legend), width)
     with mpl.rc_context(_SETTINGS):
-        tall = max(panel.tall for panel in figure.panels)
-        shared = _shared(figure.panels)
-        lines = -(-len(shared) // _LEGEND_COLUMNS[columns])
-        layout = ConstrainedLayoutEngine(h_pad=0.09)
-        canvas = Canvas(figsize=(3.4 * columns, 2.6 * rows * tall + 0.16 * lines), layout=layout)
+        engine = ConstrainedLayoutEngine(h_pad=0.05, w_pad=0.05)
+        height = layout.rows * layout.height + 1.2 * LINE * -(-len(legend) // names)
+        canvas = Canvas(figsize=(width, height), layout=engine)
         FigureCanvasAgg(canvas)
-        _draw_panels(canvas, figure.panels, rows=rows, columns=columns, legends=not shared)
-        if shared:
-            _legend(canvas, shared, columns)
+        _draw_panels(canvas, figure, layout, legends=not legend)
+        if legend:
+            _legend(canvas, list(legend), names)
         stream = io.BytesIO()
         dates = {"Date": None} if format == "svg" else {"CreationDate": None}
         with warnings.catch_warnings():
@@ -163,126 +125,84 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             warnings.filterwarnings("ignore", message="constrained_layout not applied")
             # Place once, draw once: by default matplotlib draws everything a second time to place it again.
-            layout.execute(canvas)
+            engine.execute(canvas)
             canvas.set_layout_engine("none")
             canvas.savefig(stream, format=format, metadata=dates)
     return stream.getvalue()
 
 
-def _shared(panels: Sequence[Panel]) -> dict[str, int]:
-    """Label -> place in the panels' colours and styles, when one legend can serve all panels; else empty."""
-    found: dict[str, int] = {}
+def _layout(figure: Figure) -> _Layout:
+    """Panels as wide as a row of them allows, and as high as their categories, or else their width, ask."""
+    panels = figure.panels
+    rows = math.ceil(len(panels) / figure.columns)
+    columns = math.ceil(len(panels) / rows)
+    names = [min(len(name), LONGEST) for panel in panels for name in panel.y_names]
+    once = bool(names) and len({panel.y_names for panel in panels}) == 1
+    room = max(names) * SIGN if once else 0.0
+    width = min(WIDEST if columns > 1 else ALONE, (WIDTH - room) / columns)
+    height = width * (SQUARE if panels[0].diagonal else SHAPE)
+    if names:
+        places = max(len({y for series in panel.series for y in series.y}) for panel in panels)
+        height = max(LEAST, max(len(panel.y_names) for panel in panels) * CATEGORY, places * PLACE)
+    lines = max(len(title_lines(panel, width)) for panel in panels)
+    lines += max(len(side) for panel in panels for side in side_lines(panel, width))
+    height += LINE * lines + AXIS
+    return _Layout(rows=rows, columns=columns, width=width, height=height, once=once, room=room)
+
+
+def _shared_legend(panels: Sequence[Panel]) -> dict[str, tuple[str, str, str]]:
+    """Name -> look, where one legend can serve all panels; else empty."""
+    found: dict[str, tuple[str, str, str]] = {}
     for panel in panels:
-        for number, series in enumerate(panel.series):
-            if series.style not in _NAMED:
+        for (name, own), listed in zip(panel.looks(), panel.needs_legend(), strict=True):
+            if listed and found.setdefault(name, own) != own:
                 return {}
-            place = number if series.colour is None else series.colour
-            if found.setdefault(_label(series), place) != place:
-                return {}
-    # Two labels of one colour, or more than fit below the panels, need legends of their own.
-    same = len({place % (len(COLOURS) * len(STYLES)) for place in found.values()}) < len(found)
-    return {} if same or len(found) > _MOST_SHARED else found
+    # Two names of one look need legends of their own.
+    return found if len(set(found.values())) == len(found) else {}
 
 
-def _legend(canvas: Canvas, shared: dict[str, int], columns: int) -> None:
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """As many columns as fit so many inches, and no more than the rows they make need."""
+    for columns in range(len(names), 1, -1):
+        rows = -(-len(names) // columns)
+        longest = [max(map(len, names[start : start + rows])) for start in range(0, len(names), rows)]
+        if sum(longest) * SIGN + len(longest) * MARK <= width:
+            return len(longest)
+    return 1
+
+
+def _legend(canvas: Canvas, names: Sequence[str], columns: int) -> None:
     """One legend below all panels, never over what they show."""
     handles: dict[str, Any] = {}
     for axes in canvas.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    names = [name for name in shared if name in handles]
-    look = {"ncols": _LEGEND_COLUMNS[columns], "frameon": False, "fontsize": 7}
+    look = {"ncols": columns, "frameon": False, "fontsize": 7.5}
     canvas.legend([handles[name] for name in names], names, loc="outside lower center", **look)
 
 
-def _draw_panels(canvas: Canvas, panels: Sequence[Panel], *, rows: int, columns: int, legends: bool) -> None:
+def _draw_panels(canvas: Canvas, figure: Figure, layout: _Layout, *, legends: bool) -> None:
+    """All panels; what they have in common is written once a row or once a column."""
+    panels = figure.panels
+    alike_x, alike_y = (len({getattr(one, name) for one in panels}) == 1 for name in ("x_label", "y_label"))
+    held = [value for panel in panels for value in panel.values(figure.shared)] if figure.shared else []
     for place, panel in enumerate(panels):
-        axes = canvas.add_subplot(rows, columns, place + 1)
-        if panel.guide is not None:
-            axes.axvline(panel.guide, **_GUIDE)
-        if panel.diagonal:
-            axes.plot([0, 1], [0, 1], **_GUIDE)
-        for number, series in enumerate(panel.series):
-            _draw_series(axes, series, number, len(panel.series), panel.base)
-        # Names beside the axes leave the title less room.
-        width = 30 if panel.y_names else 44
-        title = _short(panel.title, 120).replace(" %", "\N{NO-BREAK SPACE}%")
-        axes.set_title("\n".join(textwrap.wrap(title, width)), fontsize=8)
-        axes.set(xlabel=_short(panel.x_label, 40), ylabel=_short(panel.y_label, 40))
-        if panel.picture is not None:
-            draw_picture(axes, panel.picture)
-            continue
-        if panel.x_log:
-            _log_axis(axes, panel)
-        _name_axes(axes, panel, legend=legends)
-
-
-def _log_axis(axes: Axes, panel: Panel) -> None:
-    """A logarithmic x axis with a tick at every value that is drawn: matplotlib's own ticks are formulas."""
-    values = sorted({value for series in panel.series for value in series.x if value > 0})
-    axes.set_xscale("log")
-    axes.minorticks_off()
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-
-
-def _name_axes(axes: Axes, panel: Panel, *, legend: bool) -> None:
-    """Categories, and a legend where the figure has none for all panels."""
-    if panel.x_names:
-        names = [_short(name, 28) for name in panel.x_names]
-        axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_xlim(-0.5, len(names) - 0.5)
-    if panel.y_names:
-        axes.set_yticks(range(len(panel.y_names)), [_short(name, 36) for name in panel.y_names])
-        axes.set_ylim(len(panel.y_names) - 0.5, -0.5)
-    if legend and any(series.style in _NAMED for series in panel.series):
-        axes.legend(framealpha=0.7, edgecolor="none", fontsize=6)
-
-
-def _label(series: Series) -> str:
-    """The name in the legend: a leading underscore, or no name, would hide the curve from it."""
-    return _short(series.label, 40).lstrip("_") or NO_VALUE
-
-
-def _draw_series(axes: Axes, series: Series, number: int, count: int, base: float) -> None:
-    place = number if series.colour is None else series.colour
-    colour = COLOURS[place % len(COLOURS)]
-    label = _label(series)
-    if series.style == "points":
-        _points(axes, series, colour)
-    elif series.style == "bars":
-        width = 0.8 / count
-        x = [value - 0.4 + (number + 0.5) * width for value in series.x]
-        # A pattern tells bars apart once the colours begin again.
-        hatch = ("", "////", "....", "xxxx")[place // len(COLOURS) % 4]
-        look: dict[str, Any] = {"color": colour, "label": label, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
-        heights, errors = [value - base for value in series.y], _errors(series, series.y)
-        axes.bar(x, heights, width, bottom=base, yerr=errors, error_kw={"lw": 0.6}, **look)
-    elif series.style == "intervals":
-        axes.errorbar(series.x, series.y, xerr=_errors(series, series.x), fmt="o", color=colour, ms=3.5, lw=1.0)
-    else:
-        style = STYLES[place // len(COLOURS) % len(STYLES)]
-        axes.plot(series.x, series.y, style, color=colour, linewidth=1.0, label=label)
-        if series.low:
-            axes.errorbar(series.x, series.y, yerr=_errors(series, series.y), fmt="o", color=colour, ms=2.5, lw=0.8)
-
-
-def _errors(series: Series, centre: Sequence[float]) -> list[list[float]] | None:
-    """Distances below and above, as matplotlib takes them; None where the series has no ends."""
-    if not series.low:
-        return None
-    below = [value - low for value, low in zip(centre, series.low, strict=True)]
-    above = [high - value for value, high in zip(centre, series.high, strict=True)]
-    return [[max(0.0, value) for value in ends] for ends in (below, above)]
-
-
-def _points(axes: Axes, series: Series, colour: str) -> None:
-    axes.plot(series.x, series.y, "o", color=colour, markersize=3.5, alpha=0.8, markeredgewidth=0)
-    if series.y:
-        mean = sum(series.y) / len(series.y)
-        axes.plot([min(series.x) - 0.3, max(series.x) + 0.3], [mean, mean], "-", color=colour, linewidth=1.2)
-
-
-def _short(text: str, limit: int) -> str:
-    """The text on one line, cut at `limit` characters."""
-    line = printable(text)
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+        axes = canvas.add_subplot(layout.rows, layout.columns, place + 1)
+        first, lowest = place % layout.columns == 0, place + layout.columns >= len(panels)
+        axes.set_title("\n".join(title_lines(panel, layout.width)), fontsize=8)
+        draw_panel(
+            axes,
+            panel,
+            width=layout.width,
+            shared=figure.shared,
+            held=held,
+            rows=max(len(one.y_names) for one in panels),
+            edges=(first, lowest),
+        )
+        if layout.once and not first:
+            axes.set_yticklabels([])
+        axes.set_xlabel(short(panel.x_label, 60) if lowest or not alike_x else "")
+        axes.set_ylabel(short(panel.y_label, 40) if first or not alike_y else "")
+        if legends and any(panel.needs_legend()):
+            # Beside the axes, where it covers nothing.
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=6.5)

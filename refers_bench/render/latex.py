@@ -172,6 +172,7 @@ def document(content: Page) -> str:
                 r"\centering",
                 rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{item.id}.pdf}}",
                 rf"\caption{{{prose(item.caption)}}}",
+                *([rf"\smallskip{{\footnotesize\raggedright {prose(item.note)}\par}}"] if item.note else []),
                 r"\end{figure}",
                 "",
             ]

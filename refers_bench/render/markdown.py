@@ -46,6 +46,7 @@ def _section(section: Section) -> list[str]:
     for item in section.items:
         if isinstance(item, Figure):
             parts.append(f"![{escape(item.alt)}]({item.id}.svg)\n\n**{escape(item.caption)}**\n")
+            parts += [escape(item.note) + "\n"] if item.note else []
         else:
             parts.append(table(item))
     if section.commands:

@@ -14,7 +14,7 @@ from refers_bench.reporting import comparisons, notes
 
 #: Panels of one figure, and figures of one kind: more cannot be read.
 MOST_PANELS = 12
-#: Incomplete cells that a figure's caption names.
+#: Incomplete cells that a figure's note names.
 MOST_NAMED = 6
 
 SYNTHETIC = Note(text="synthetic: procedural radiographs, not patients'.")
@@ -190,7 +190,7 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
 
 
 def incomplete(results: Results, targets: Iterable[Target]) -> str:
-    """The caption's words about what lacks seeds or classes, was chosen on test images, or shares scores."""
+    """A note's words about what lacks seeds or classes, was chosen on test images, or shares scores."""
     targets = list(targets)
     cells = [
         (f"{title}, {where(target)}", cell)
@@ -205,7 +205,7 @@ def incomplete(results: Results, targets: Iterable[Target]) -> str:
 
 
 def sharing(results: Results, targets: Iterable[Target]) -> str:
-    """The caption's words about rows whose scores follow from one another; '' where there are none."""
+    """A note's words about rows whose scores follow from one another; '' where there are none."""
     found = [
         f"{notes.names(results, group)} on {where(target)}"
         for target in targets
@@ -223,7 +223,14 @@ def _listed(title: str, found: Sequence[str]) -> str:
 
 
 def figure_of_columns(
-    results: Results, panel: Callable[[Results, Target], Panel | None], *, name: str, caption: str, alt: str
+    results: Results,
+    panel: Callable[[Results, Target], Panel | None],
+    *,
+    name: str,
+    caption: str,
+    alt: str,
+    columns: int = 3,
+    shared: str = "",
 ) -> Figure | None:
     """A figure with a panel for each of the first columns; None where `panel` draws none of them.
 
@@ -231,22 +238,26 @@ def figure_of_columns(
         results: the results.
         panel: draws a column, or returns None.
         name: id of the figure.
-        caption: what is drawn; what is left out is added.
+        caption: what is drawn; the note says what is left out.
         alt: see `Figure`, with "{}" for the number of panels.
+        columns: see `Figure`.
+        shared: see `Figure`.
     """
     targets = results.targets[:MOST_PANELS]
     panels = tuple(drawn for target in targets if (drawn := panel(results, target)) is not None)
     if not panels:
         return None
-    caption = caption_prefix(results, results.targets) + caption + left_out(results)
-    return Figure(id=name, caption=caption, alt=alt.format(len(panels)), panels=panels)
-
-
-def left_out(results: Results) -> str:
-    """The caption's last words: columns that are not drawn, and what is not complete of the others."""
-    return not_drawn(MOST_PANELS, len(results.targets)) + incomplete(results, results.targets[:MOST_PANELS])
+    return Figure(
+        id=name,
+        caption=caption_prefix(results, results.targets) + caption,
+        alt=alt.format(len(panels)),
+        panels=panels,
+        columns=columns,
+        shared=shared,
+        note=(not_drawn(MOST_PANELS, len(results.targets)) + incomplete(results, targets)).strip(),
+    )
 
 
 def not_drawn(shown: int, total: int) -> str:
-    """The caption's last words where a figure leaves columns out; '' where it has all."""
+    """A note's words where a figure leaves columns out; '' where it has all."""
     return f" The first {shown} of {total} columns; the others stand in the tables." if total > shown else ""

@@ -43,11 +43,12 @@ def _figure(results: Results, one: CellExplanation, found: list[Shown]) -> Figur
         # The slug is for readers; two names may share it, so the hash tells them apart.
         id=f"figure-attention-{slug(planned.name)[:60]}-{identity.key(planned.name)[:6]}",
         caption=f"{grid.caption_prefix(results, [planned.target])}Where {title} looks ({grid.where(planned.target)}, "
-        f"seed {planned.run.seed}): {kinds}. Solid boxes are annotated, dashed ones surround what reaches "
-        f"{one.explained.threshold:g} of a stretched map. Test images, drawn class by class by a hash of their names.",
+        f"seed {planned.run.seed}): {kinds}.",
         alt=f"{len(found)} radiographs with maps and boxes; the overlaps of all annotated images stand in the table.",
         panels=tuple(panel for item in found for panel in _panels(item)),
         columns=1 + len(found[0].maps),
+        note=f"Solid boxes are annotated, dashed ones surround what reaches {one.explained.threshold:g} of a stretched "
+        "map. Test images, drawn class by class by a hash of their names.",
     )
 
 

@@ -15,23 +15,27 @@ def build(results: Results) -> Figure | None:
         name="figure-auc",
         caption="Mean class AUC of every seed (points) and their mean (bar).",
         alt="Scatter of mean class AUC by method in {} panels; the same figures stand in the tables.",
+        columns=4,
+        shared="x",
     )
 
 
 def _panel(results: Results, target: Target) -> Panel | None:
     titles = grid.titles(results)
-    present = [method for method in results.methods if results.cells.get((method, target))]
     series = []
-    for place, method in enumerate(present):
-        values = tuple(value * 100 for value in results.cells[method, target].values)
-        series.append(Series(label=titles[method], x=(float(place),) * len(values), y=values, style="points"))
-    if not any(entry.y for entry in series):
+    for place, method in enumerate(results.methods):
+        cell = results.cells.get((method, target))
+        values = tuple(value * 100 for value in cell.values) if cell else ()
+        if values:
+            y = (float(place),) * len(values)
+            series.append(Series(label=titles[method], x=values, y=y, style="points", colour=place))
+    if not series:
         return None
     return Panel(
         title=grid.marked_title(results, target),
-        y_label="mean class AUC, %",
+        x_label="mean class AUC, %",
         series=tuple(series),
-        x_names=tuple(titles[method] for method in present),
+        y_names=tuple(titles.values()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Draws the AUC of each class and method as bars (Extended Data Figs. 1-4 of the paper)."""
+"""Draws the AUC of each class and method (Extended Data Figs. 1-4 of the paper, there as bars)."""
 
 import math
 
@@ -9,12 +9,10 @@ from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reporting import grid
 
-#: Where a bar begins: the AUC of a coin, in per cent.
-CHANCE = 50.0
-#: More rows than this are bars too thin to tell apart; more columns than this, figures nobody looks through.
+#: More rows than this cannot be told apart; more columns than this are figures nobody looks through.
 MOST_METHODS, MOST_FIGURES = 16, 12
-#: Classes side by side.
-IN_A_PANEL = 5
+#: Most classes of a panel, and share of a class's height that its methods take.
+IN_A_PANEL, SPREAD = 5, 0.76
 
 
 def build(results: Results) -> list[Figure]:
@@ -35,28 +33,33 @@ def _figure(results: Results, target: Target) -> Figure | None:
     if len(values) < 2:
         return None
     names = list(values)
-    parts = [names[start : start + IN_A_PANEL] for start in range(0, len(names), IN_A_PANEL)]
+    each = math.ceil(len(names) / math.ceil(len(names) / IN_A_PANEL))
+    parts = [names[start : start + each] for start in range(0, len(names), each)]
     return Figure(
         id=grid.item_id("figure-classes", target),
-        caption=f"{grid.caption_prefix(results, [target])}AUC of each class, {grid.where(target)}. Bars begin at "
-        f"50 %, which is chance; lines: one SD over seeds.{grid.incomplete(results, [target])}",
-        alt=f"Bars of the AUC of {len(names)} classes by method; the same figures stand in the table of classes.",
+        caption=f"{grid.caption_prefix(results, [target])}AUC of each class, {grid.where(target)}: mean and SD over "
+        "seeds, within 0 to 100 %.",
+        alt=f"AUCs of {len(names)} classes by method; the same figures stand in the table of classes.",
         panels=tuple(_panel(results, values, part) for part in parts),
         view="class",
+        shared="x",
+        note=grid.incomplete(results, [target]).strip(),
     )
 
 
 def _panel(results: Results, values: dict[str, dict[str, list[float]]], names: list[str]) -> Panel:
     titles = grid.titles(results)
+    present = [method for method in results.methods if any(method in figures for figures in values.values())]
     series = []
-    for place, method in enumerate(results.methods):
-        found = [(float(x), mean_sd(values[name][method])) for x, name in enumerate(names) if method in values[name]]
-        if not any(method in figures for figures in values.values()):
-            continue
-        spread = [(x, mean, 0.0 if math.isnan(sd) else sd) for x, (mean, sd) in found]
-        points = [(x, mean, mean - sd, mean + sd) for x, mean, sd in spread]
-        series.append(Series.with_ends(points, label=titles[method], style="bars", colour=place))
-    return Panel(y_label="AUC, %", series=tuple(series), x_names=tuple(names), base=CHANCE)
+    for place, method in enumerate(present):
+        beside = SPREAD * ((place + 0.5) / len(present) - 0.5)
+        found = [(y + beside, mean_sd(values[name][method])) for y, name in enumerate(names) if method in values[name]]
+        # A single seed has no SD to draw.
+        spread = [(y, mean, 0.0 if math.isnan(sd) else sd) for y, (mean, sd) in found]
+        points = [(mean, y, max(0.0, mean - sd), min(100.0, mean + sd)) for y, mean, sd in spread]
+        colour = list(results.methods).index(method)
+        series.append(Series.with_ends(points, label=titles[method], style="intervals", colour=colour))
+    return Panel(x_label="AUC, %", series=tuple(series), y_names=tuple(names))
 
 
-REPORT = Report(label="Classes, bars", build=build, order=53, part="classes")
+REPORT = Report(label="AUC of each class", build=build, order=53, part="classes")

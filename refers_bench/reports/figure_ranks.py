@@ -24,17 +24,26 @@ def build(results: Results) -> Figure | None:
     order = sorted(range(len(methods)), key=lambda place: (float(found.mean_M[place]), methods[place]))
     names = tuple(titles[methods[place]] for place in order)
     half = found.critical / 2
-    points = [(mean, float(y), mean - half, mean + half) for y, mean in enumerate(map(float, found.mean_M[order]))]
-    series = Series.with_ends(points, label="mean rank", style="intervals")
+    means = [float(found.mean_M[place]) for place in order]
+    series = [
+        Series.with_ends(
+            [(mean, float(y), mean - half, mean + half)],
+            label=names[y],
+            style="intervals",
+            colour=list(results.methods).index(methods[place]),
+        )
+        for y, (place, mean) in enumerate(zip(order, means, strict=True))
+    ]
     return Figure(
         id="figure-ranks",
-        caption=f"{grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best). Methods "
-        f"whose bars, half the critical difference of {found.critical:.2f} to each side, do not overlap differ at 5 % "
-        f"(Nemenyi). {found.test}: chi-squared = {found.statistic:.2f}, df = {found.df}, n = {found.n_targets} "
-        f"columns, P = {comparisons.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
-        + grid.sharing(results, targets),
+        caption=f"{grid.caption_prefix(results, targets)}Mean rank over {len(targets)} columns (1 is best); bars: half "
+        "the critical difference to each side (Nemenyi).",
         alt="Mean ranks of the methods with the critical difference.",
-        panels=(Panel(x_label="mean rank", series=(series,), y_names=names),),
+        panels=(Panel(x_label="mean rank", series=tuple(series), y_names=names),),
+        note=f"Methods whose bars do not overlap differ at 5 %: the critical difference is {found.critical:.2f}. "
+        f"{found.test}: chi-squared = {found.statistic:.2f}, df = {found.df}, n = {found.n_targets} columns, "
+        f"P = {comparisons.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
+        + grid.sharing(results, targets),
     )
 
 

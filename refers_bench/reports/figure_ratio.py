@@ -11,16 +11,19 @@ from refers_bench.reporting import grid
 def build(results: Results) -> Figure | None:
     """One panel per task with several label ratios: a curve per method, bars of one SD; None when there is none."""
     tasks = dict.fromkeys((target.dataset, target.task) for target in results.targets)
-    panels = [panel for dataset, task in tasks if (panel := _panel(results, dataset, task)) is not None]
-    if not panels:
+    found = {task: panel for task in tasks if (panel := _panel(results, *task)) is not None}
+    if not found:
         return None
+    panels = list(found.values())
+    drawn = [target for target in results.targets if (target.dataset, target.task) in found]
     return Figure(
         id="figure-ratio",
-        caption=grid.caption_prefix(results, results.targets)
-        + "Mean class AUC against the share of labels; bars: one SD over seeds, or, of a single seed, the 95 % "
-        "interval over test images." + grid.incomplete(results, results.targets),
+        caption=grid.caption_prefix(results, drawn)
+        + "Mean class AUC against the share of labels; bars: one SD over seeds, within 0 to 100 %.",
         alt=f"Curves of mean class AUC against label ratio in {len(panels)} panels; the figures stand in the tables.",
         panels=tuple(panels),
+        shared="y",
+        note="Of a single seed, bars are the 95 % interval over test images." + grid.incomplete(results, drawn),
     )
 
 
@@ -55,7 +58,7 @@ def _ends(cell: SeedSummary, images: ImageStatistics | None, method: str) -> tup
     """Ends of the bar at a mean, in per cent; without length where nothing is known of its error."""
     mean = cell.mean * 100
     if cell.n > 1:
-        return mean - cell.sd * 100, mean + cell.sd * 100
+        return max(0.0, mean - cell.sd * 100), min(100.0, mean + cell.sd * 100)
     if images is not None and method in images.means:
         return images.means[method].low * 100, images.means[method].high * 100
     return mean, mean

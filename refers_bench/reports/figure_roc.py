@@ -21,6 +21,8 @@ def build(results: Results) -> Figure | None:
         name="figure-roc",
         caption=f"ROC curves, mean over classes and seeds of the sensitivity at {GRID} false positive rates.",
         alt="ROC curves in {} panels; their areas stand in the tables as mean AUCs.",
+        columns=4,
+        shared="y",
     )
 
 

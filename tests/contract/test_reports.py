@@ -419,8 +419,9 @@ def _texts(item: Table | Figure) -> Iterator[str]:
     """Everything that a reader reads of a table; of a figure its caption and its names."""
     yield item.caption
     if isinstance(item, Figure):
+        yield item.note
         for panel in item.panels:
-            yield from (panel.title, *panel.x_names, *panel.y_names, *(series.label for series in panel.series))
+            yield from (panel.title, *panel.sides, *panel.y_names, *(series.label for series in panel.series))
         return
     yield from (*item.notes, *(note.full for note in item.footnotes()))
     for column in item.columns:
@@ -566,15 +567,16 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
     ]
 
     panel = drawn["figure-auc"].panels[0]
-    assert panel.x_names == tuple(names)
-    assert [(series.label, series.y) for series in panel.series] == [
+    assert panel.y_names == tuple(names)
+    assert [(series.label, series.x) for series in panel.series] == [
         (name, pytest.approx(means[name, 1.0])) for name in names
     ]
     (ratio,) = drawn["figure-ratio"].panels
     assert [(series.x, series.y) for series in ratio.series] == [
         ((10.0, 100.0), pytest.approx([np.mean(means[name, share]) for share in (0.1, 1.0)])) for name in names
     ]
-    assert [(p.title, [s.label for s in p.series]) for p in drawn["figure-losses"].panels] == [
-        ("pre-training: pre", ["loss/total", "val/loss", "loss/a", "loss/b"]),
+    losses = [*drawn["figure-losses-pretraining"].panels, *drawn["figure-losses"].panels]
+    assert [(p.title, [s.label for s in p.series]) for p in losses] == [
+        ("pre", ["loss/total", "val/loss", "loss/a", "loss/b"]),
         ("nih_chestxray14: findings, 100 % of labels", ["refers"]),
     ]

@@ -58,14 +58,15 @@ def _table(name: str) -> Table:
 
 
 def _figure(name: str) -> Figure:
-    points = Series(label=name, x=(0.0, 0.0), y=(1.0, 2.0), style="points")
+    points = Series(label=name, x=(1.0, 2.0), y=(0.0, 0.0), style="points")
     line = Series(label=name, x=(0.0, 1.0), y=(1.0, 2.0))
     return Figure(
         id="f",
         caption=name,
         alt=name,
+        note=name,
         panels=(
-            Panel(title=name, x_label=name, y_label=name, series=(points,), x_names=(name,)),
+            Panel(title=name, x_label=name, y_label=name, series=(points,), y_names=(name,), sides=(name, name)),
             Panel(title=name, x_label=name, y_label=name, series=(line, line)),
         ),
     )

@@ -16,7 +16,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from refers_bench.analysis.compare.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
-from refers_bench.render import check, escape, html, latex, markdown, spreadsheet, terminal
+from refers_bench.render import check, escape, html, latex, markdown, spreadsheet, structured, terminal
 from refers_bench.render.figure import Figure, Panel, Series, draw
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import DAGGER, Cell, Column, Note, Row, Table
@@ -41,6 +41,19 @@ FIGURE = Figure(
     panels=(Panel(title="t", x_label="x", y_label="y", series=(Series(label="s", x=(0.0, 1.0), y=(1.0, 2.0)),)),),
 )
 PAGE = Page(title="p", sections=(Section(id="s", title="s", items=(TABLE, FIGURE)),))
+
+
+def test_a_note_stands_below_its_figure_in_every_format() -> None:
+    noted = replace(FIGURE, note="The first 12 of 13 columns <b>.")
+    for figure, times in ((FIGURE, 0), (noted, 1)):
+        page = replace(PAGE, sections=(Section(id="s", title="s", items=(figure,)),))
+        for text, sign in (
+            (html.page(page), "The first 12 of 13 columns &lt;b&gt;."),
+            (markdown.page(page), "The first 12 of 13 columns &lt;b&gt;."),
+            (latex.document(page), "The first 12 of 13 columns"),
+            (structured.page(page, cells=(), classes=()), "The first 12 of 13 columns <b>."),
+        ):
+            assert text.count(sign) == times
 
 
 def test_latex_is_booktabs() -> None:
@@ -178,7 +191,7 @@ def test_panels_with_the_same_curves_share_one_legend() -> None:
     assert (texts.count("one"), texts.count("two")) == (1, 1)
     other = Panel(title="s", x_label="", y_label="", series=_lines("two", "one"))
     texts = _svg_texts(Figure(id="f", caption="", alt="", panels=(*panels, other)))
-    # The same colour means another name there, so every panel has its own.
+    # The same look means another name there, so every panel has its own.
     assert (texts.count("one"), texts.count("two")) == (4, 4)
 
 

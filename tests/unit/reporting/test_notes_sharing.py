@@ -81,11 +81,11 @@ def test_tables_of_many_columns_have_one_footnote_for_all(results: Results, repo
 
 
 @pytest.mark.parametrize("report", [figure_auc, figure_forest, figure_roc])
-def test_every_figure_that_compares_the_rows_says_it_in_its_caption(results: Results, report: Any) -> None:
+def test_every_figure_that_compares_the_rows_says_it_in_its_note(results: Results, report: Any) -> None:
     built = report.build(results)
-    captions = [item.caption for item in (built if isinstance(built, list) else [built])]
+    noted = [item.note for item in (built if isinstance(built, list) else [built])]
     where = "Model Genesis and TransVW on vinbigdata_cxr: findings, 100 % of labels"
-    assert captions and all(f"Rows that share scores (see the table of integrity): {where}." in c for c in captions)
+    assert noted and all(f"Rows that share scores (see the table of integrity): {where}." in note for note in noted)
 
 
 def test_claims_say_which_rows_share_scores(results: Results) -> None:

@@ -1,4 +1,4 @@
-"""Points of every seed by method: a panel a target, one place a method that was planned there, at most twelve panels."""
+"""Points of every seed by method: a panel a target, one line a method in all of them, at most twelve panels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from refers_bench.reporting import grid
 from refers_bench.reports import figure_auc
 
 
-def test_points_stand_at_the_places_of_the_methods_that_were_planned_there(folder: Any) -> None:
+def test_points_stand_on_the_line_of_their_method_in_every_panel(folder: Any) -> None:
     folder.seeds("refers", [0.75, 0.875], label="REFERS")
     folder.cell("c2l", label="C2L", state="failed")
     folder.cell("imagenet", label="ImageNet", aucs={"normal": 0.5, "opacity": 0.75}, ratio=0.1, synthetic=True)
@@ -19,23 +19,22 @@ def test_points_stand_at_the_places_of_the_methods_that_were_planned_there(folde
     assert figure is not None
     tenth, whole = sorted(figure.panels, key=lambda panel: panel.title)
     assert (whole.title, whole.x_label, whole.y_label) == (
-        "covid19_idc: viral_vs_bacterial, 100 % of labels", "", "mean class AUC, %",
+        "covid19_idc: viral_vs_bacterial, 100 % of labels", "mean class AUC, %", "",
     )  # fmt: skip
-    assert whole.x_names == ("REFERS", "C2L", "ImageNet")
-    assert [(one.label, one.x, one.y, one.style) for one in whole.series] == [
-        ("REFERS", (0.0, 0.0), (75, 87.5), "points"),
-        ("C2L", (), (), "points"),
-        ("ImageNet", (2.0,), (62.5,), "points"),
+    assert whole.y_names == tenth.y_names == ("REFERS", "C2L", "ImageNet", "Scratch") and figure.shared == "x"
+    # A colour is a method's, whether or not those before it are in the panel.
+    assert [(one.label, one.x, one.y, one.style, one.colour) for one in whole.series] == [
+        ("REFERS", (75, 87.5), (0.0, 0.0), "points", 0),
+        ("ImageNet", (62.5,), (2.0,), "points", 2),
     ]
     assert tenth.title == "covid19_idc: viral_vs_bacterial, 10 % of labels (synthetic)"
-    assert tenth.x_names == ("ImageNet", "Scratch")
-    assert [(one.label, one.x, one.y) for one in tenth.series] == [
-        ("ImageNet", (0.0,), (62.5,)),
-        ("Scratch", (1.0,), (25,)),
+    assert [(one.label, one.x, one.y, one.colour) for one in tenth.series] == [
+        ("ImageNet", (62.5,), (2.0,), 2),
+        ("Scratch", (25,), (3.0,), 3),
     ]
-    assert figure.caption == (
-        "Partly synthetic data. Mean class AUC of every seed (points) and their mean (bar). Not from all seeds or "
-        "classes: Scratch, covid19_idc: viral_vs_bacterial, 10 % of labels (1/2 classes)."
+    assert figure.caption == ("Partly synthetic data. Mean class AUC of every seed (points) and their mean (bar).")
+    assert figure.note == (
+        "Not from all seeds or classes: Scratch, covid19_idc: viral_vs_bacterial, 10 % of labels (1/2 classes)."
     )
     assert figure.alt == "Scatter of mean class AUC by method in 2 panels; the same figures stand in the tables."
 
@@ -45,7 +44,7 @@ def test_targets_beyond_the_most_panels_are_counted(folder: Any) -> None:
         folder.cell("refers", task=f"task{place:02}", aucs={"normal": 0.75})
     figure = figure_auc.build(folder.load())
     assert figure is not None and len(figure.panels) == grid.MOST_PANELS
-    assert grid.not_drawn(grid.MOST_PANELS, grid.MOST_PANELS + 1) in figure.caption
+    assert figure.note == "The first 12 of 13 columns; the others stand in the tables."
 
 
 def test_where_nothing_is_done_there_is_no_figure(folder: Any) -> None:

@@ -20,18 +20,34 @@ def test_panels_of_pre_training_and_of_fine_tuning(folder: Any) -> None:
         for seed, values in enumerate(curves, start=1):
             folder.history(folder.cell(method, seed=seed, label=label), {"loss/total": values, "loss/x": [0.0]})
     folder.history(folder.cell("c2l", ratio=0.1, label="C2L"), {"val/loss": [1.0]})
-    figure = figure_losses.build(folder.load())
-    assert figure is not None
-    assert figure.caption == "Losses by step: pre-training by part, fine-tuning by method (first finished seed)."
-    first, second = figure.panels
-    assert first.title == "pre-training: refers pre-training" and (first.x_label, first.y_label) == ("step", "loss")
-    assert [(s.label, s.x, s.y) for s in first.series] == [
-        ("loss/total", (0, 1), (5, 4)),
-        ("val/loss", (0,), (6,)),
-        ("loss/b", (0, 1), (3, 2)),
+    before, tuning = figure_losses.build(folder.load())
+    assert (before.id, tuning.id) == ("figure-losses-pretraining", "figure-losses")
+    assert before.caption == "Losses of pre-training by step: in all, on held-out radiographs, and by part."
+    assert tuning.caption == "Losses of fine-tuning by step and method (first finished seed)."
+    (first,), (second,) = before.panels, tuning.panels
+    assert first.title == "refers pre-training" and (first.x_label, first.y_label) == ("step", "loss")
+    # Parts of a loss are no methods: they have none of their colours.
+    assert [(s.label, s.x, s.y, s.colour, s.grey) for s in first.series] == [
+        ("loss/total", (0, 1), (5, 4), 0, True),
+        ("val/loss", (0,), (6,), 1, True),
+        ("loss/b", (0, 1), (3, 2), 2, True),
     ]
     assert second.title == "covid19_idc: viral_vs_bacterial, 100 % of labels"
-    assert [(s.label, s.y) for s in second.series] == [("REFERS", (9, 8)), ("C2L", (7, 6, 5))]
+    assert [(s.label, s.y, s.colour, s.grey) for s in second.series] == [
+        ("REFERS", (9, 8), 0, False),
+        ("C2L", (7, 6, 5), 1, False),
+    ]
+
+
+def test_a_part_of_a_loss_looks_the_same_in_every_panel(folder: Any) -> None:
+    for key, parts in (("p", ("total", "a")), ("q", ("b", "total", "a"))):
+        folder.job(key, "pretrain", name=f"pretrain.{key}.mimic")
+        folder.done(key)
+        folder.history(key, {f"loss/{part}": [1.0] for part in parts})
+    (figure,) = figure_losses.build(folder.load())
+    assert [panel.title for panel in figure.panels] == ["p, mimic", "q, mimic"]
+    looks = [{series.label: series.colour for series in panel.series} for panel in figure.panels]
+    assert looks[0].items() <= looks[1].items() and len(set(looks[1].values())) == 3
 
 
 def test_at_most_twelve_panels_and_two_hundred_points(folder: Any) -> None:
@@ -39,8 +55,8 @@ def test_at_most_twelve_panels_and_two_hundred_points(folder: Any) -> None:
         folder.job(f"p{place}", "pretrain")
         folder.done(f"p{place}")
         folder.history(f"p{place}", {"loss/total": [float(step % 2) for step in range(201 if place else 200)]})
-    figure = figure_losses.build(folder.load())
-    assert figure is not None and len(figure.panels) == 12 and figure.caption.endswith(" 1 more panels are left out.")
+    (figure,) = figure_losses.build(folder.load())
+    assert len(figure.panels) == 12 and figure.note == "1 more panels are left out."
     whole, thinned = figure.panels[0].series[0], figure.panels[1].series[0]
     assert len(whole.x) == 200 and whole.y[:2] == (0, 1)
     # Means of two, and the last point alone.

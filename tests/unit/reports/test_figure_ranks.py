@@ -29,19 +29,23 @@ def test_ranks_by_hand(folder: Any) -> None:
     figure = figure_ranks.build(folder.load())
     assert figure is not None
     (panel,) = figure.panels
-    (series,) = panel.series
     assert panel.y_names == ("REFERS", "A", "B") and panel.x_label == "mean rank"
-    assert series.x == pytest.approx((5 / 4, 7.5 / 4, 11.5 / 4)) and series.y == (0, 1, 2)
+    # The best stands on top; each has the colour of its place in the manifest.
+    assert [(one.label, one.y, one.colour) for one in panel.series] == [
+        ("REFERS", (0,), 1), ("A", (1,), 2), ("B", (2,), 0),
+    ]  # fmt: skip
+    means = [one.x[0] for one in panel.series]
+    assert means == pytest.approx((5 / 4, 7.5 / 4, 11.5 / 4))
     critical = studentized_range.ppf(0.95, 3, 1e9) / 2**0.5 * (3 * 4 / (6 * 4)) ** 0.5
-    assert [high - x for high, x in zip(series.high, series.x, strict=True)] == pytest.approx(
-        [critical / 2] * 3, rel=1e-4
-    )
-    assert [x - low for low, x in zip(series.low, series.x, strict=True)] == pytest.approx([critical / 2] * 3, rel=1e-4)
+    for one, mean in zip(panel.series, means, strict=True):
+        assert (one.high[0] - mean, mean - one.low[0]) == pytest.approx([critical / 2] * 2, rel=1e-4)
     found = friedmanchisquare(*zip(*AUCS.values(), strict=True))
     assert figure.caption == (
-        "Mean rank over 4 columns (1 is best). Methods whose bars, half the critical difference of "
-        f"{critical:.2f} to each side, do not overlap differ at 5 % (Nemenyi). Friedman's test on the ranks of the "
-        f"methods, chi-squared approximation: chi-squared = {found.statistic:.2f}, df = 2, n = 4 columns, P = "
+        "Mean rank over 4 columns (1 is best); bars: half the critical difference to each side (Nemenyi)."
+    )
+    assert figure.note == (
+        f"Methods whose bars do not overlap differ at 5 %: the critical difference is {critical:.2f}. Friedman's test "
+        f"on the ranks of the methods, chi-squared approximation: chi-squared = {found.statistic:.2f}, df = 2, n = 4 columns, P = "
         f"{p_text(found.pvalue)}. Columns of one dataset are not independent, which this ignores."
     )
 

@@ -37,10 +37,8 @@ def test_points_and_ends_of_one_sd_in_the_order_of_the_ratios(folder: Any) -> No
         pytest.approx((50,)),
         pytest.approx((58,)),
     )
-    assert figure.caption == (
-        "Mean class AUC against the share of labels; bars: one SD over seeds, or, of a single seed, the 95 % interval "
-        "over test images."
-    )
+    assert figure.caption == ("Mean class AUC against the share of labels; bars: one SD over seeds, within 0 to 100 %.")
+    assert figure.note == "Of a single seed, bars are the 95 % interval over test images." and figure.shared == "y"
 
 
 def test_a_single_seed_has_the_interval_over_test_images(folder: Any) -> None:
