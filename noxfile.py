@@ -138,6 +138,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def metadata(session: nox.Session) -> None:
+    """Croissant and RO-Crate files are read by the libraries of their own communities."""
+    session.install("-e", ".", *groups("tests", "metadata"))
+    session.run("pytest", "tests/unit/data/test_croissant.py", "tests/unit/analysis/test_ro_crate.py")
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Small changes of the package, one at a time: which of them do the fast tests notice? Takes long."""
     session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture", "mutation"))

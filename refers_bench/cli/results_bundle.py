@@ -25,12 +25,13 @@ def scratch_folder() -> tempfile.TemporaryDirectory[str]:
 @click.option("--checkpoints", is_flag=True, help="With pre-trained weights, which may be large.")
 @click.pass_obj
 def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: bool) -> None:
-    """Write one archive: manifest, lock, environment, predictions, metrics, records, label subsets, report, checksums.
+    """Write one archive: manifest, lock, environment, predictions, metrics, records, subsets, report, RO-Crate, sums.
 
     Equal results give equal bytes. Absolute paths of this machine are replaced and counted; prepared images, report
     text and (unless asked for) weights are left out. The archive unpacks to a results folder of its own.
     """
     from refers_bench.analysis import bundle as room
+    from refers_bench.analysis import ro_crate
     from refers_bench.analysis.paper.references import release_of
     from refers_bench.analysis.results import load
     from refers_bench.reporting.page import write
@@ -46,7 +47,9 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
         for path in write(staged, [results.name], ("html", "latex", "csv", "json"), progress=counted):
             contents.members[f"report/{path.name}"] = path
         travels = load(staged, results.name)
-        contents.members[room.ABOUT] = room.about(results, contents, commands=commands(travels))
+        again = commands(travels)
+        contents.members[room.ABOUT] = room.about(results, contents, commands=again)
+        contents.members[ro_crate.NAME] = ro_crate.metadata(travels, contents.members, commands=again)
         target = out or Path(f"{results.name}.tar.gz")
         digest = archive.write(target, contents.members, top=results.name, progress=counted("files packed"))
     jobs = ", ".join(f"{count} {kind}" for kind, count in contents.jobs.items()) or "no finished job"

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from refers_bench import plugins
+from refers_bench.analysis.cards import cards
 from refers_bench.analysis.paper.comparability import Facts
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TITLES
-from refers_bench.plugins import Dataset
 from refers_bench.render.duration import duration
 from refers_bench.reporting import grid, provenance
 from refers_bench.store import explanations as explained
-from refers_bench.store.plan import source_parts
 
 #: Names that one sentence lists.
 MOST_NAMED = 12
@@ -61,7 +59,7 @@ OWN: Mapping[str, Fact] = {
     "inputs": Fact(
         text="The input of a prediction is the image alone; rows marked as floors read what is known of an image "
         "besides its anatomy (view, file size, metadata), to show what that alone reaches.",
-        anchors=("floors",),
+        anchors=(*MAIN, "floors"),
     ),
     "output": Fact(
         text="A float32 logit for each class and image, stored with its image id; an image is predicted once, without "
@@ -132,26 +130,17 @@ def baselines(results: Results) -> Iterator[Fact]:
         yield Fact(text=f"{text}floors: {_listed(floors) or 'none'}.", anchors=(*MAIN, "floors"))
 
 
-def datasets(results: Results) -> dict[str, Dataset]:
-    """Cards of the target datasets, then of the sources; those without a card here are left out."""
-    names = [target.dataset for target in results.targets]
-    pretrained = [job.spec for job in results.plan.jobs if job.kind == "pretrain" and job.spec.get("source")]
-    names += [str(part["dataset"]) for spec in pretrained for part in source_parts(spec)]
-    known = plugins.names("dataset")
-    return {name: plugins.load("dataset", name) for name in dict.fromkeys(names) if name in known}
-
-
 def data(results: Results) -> Iterator[Fact]:
     """Each dataset with its source and citation."""
     made = {target.dataset for target in results.synthetic}
-    for name, card in datasets(results).items():
+    for name, card in cards(results).items():
         synthetic = " Synthetic: procedural radiographs stand in for it here." if name in made else ""
         yield Fact(text=f"{card.label} ({name}): {card.source}. Cite: {card.citation or 'not stated'}.{synthetic}")
 
 
 def licences(results: Results) -> Iterator[Fact]:
     """The licence of each dataset."""
-    for name, card in datasets(results).items():
+    for name, card in cards(results).items():
         yield Fact(text=f"{card.label} ({name}): {card.licence or 'licence not stated'}.")
 
 
@@ -257,7 +246,7 @@ def deviations(results: Results) -> Iterator[Fact]:
 def seeds(results: Results) -> Iterator[Fact]:
     """How many seeds each figure has, and what a seed changes."""
     counts = Counter(cell.n for cell in results.cells.values())
-    said = ", ".join(f"{cells} of {n}" for n, cells in sorted(counts.items(), reverse=True))
+    said = ", ".join(f"{cells} with {n}" for n, cells in sorted(counts.items(), reverse=True))
     drawn = " A seed draws the label subset, the order, the augmentation and the head." if _own(results) else ""
     yield Fact(text=f"Table cells by finished seeds: {said}.{drawn}", anchors=MAIN, lock=("manifest.seeds",))
 

@@ -13,6 +13,7 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,16 @@ def test_a_bundle_holds_everything_but_weights_and_paths(bundle: Path) -> None:
     assert about["absolute_paths_replaced"] and about["left_out"] == {"checkpoint.safetensors": 1, "index.parquet": 1}
     said = (bundle.parent / "said.txt").read_text()
     assert "absolute paths replaced: " in said and "not in the archive: 1 x checkpoint.safetensors" in said
+
+
+def test_its_crate_names_every_file_but_itself_and_the_checksums(bundle: Path) -> None:
+    members = content(bundle)
+    crate = json.loads(members["mine/ro-crate-metadata.json"])
+    graph = {unquote(one["@id"]): one for one in crate["@graph"]}
+    named = {unquote(one["@id"]) for one in graph["./"]["hasPart"]}
+    assert named == {name.removeprefix("mine/") for name in members} - {"ro-crate-metadata.json", "SHA256SUMS"}
+    assert all(graph[name]["contentSize"] == str(len(members[f"mine/{name}"])) for name in named)
+    assert graph["#commands"]["description"].startswith("refers-bench results import csv mine.csv")
 
 
 def test_again_and_from_elsewhere_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
