@@ -27,7 +27,7 @@ from refers_bench.analysis.statistics.significance import Refusal, holm
 #: Raised when the same predictions would give other figures.
 IMPL = 4
 #: Fewest seeds that an interval over seeds and test images is given for: with two it holds the truth in 89 to 97 % of
-#: repetitions, with three in 93.6 to 97 % (tests/oracle/test_auc_intervals.py).
+#: repetitions, with three in 92 to 97 % (tests/oracle/test_auc_intervals.py).
 LEAST_SEEDS = 3
 
 

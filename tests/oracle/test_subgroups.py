@@ -14,15 +14,15 @@ from refers_bench.analysis.subgroups import compared
 CLASSES, DISTANCE = ("a", "b"), 1.4
 
 
-def drawn(rng: np.random.Generator, patients: int, images: int, *, prevalence: float = 0.3) -> Predictions:
-    """Two findings; images of a patient share half of what decides labels and scores."""
+def drawn(rng: np.random.Generator, patients: int, images: int, *, share: float = 0.5) -> Predictions:
+    """Two findings in 30 % of images; images of a patient have a share in common of what decides labels and scores."""
     patient = np.repeat(np.arange(patients), images)
 
     def noise() -> np.ndarray:
         common = rng.standard_normal((patients, 2))[patient]
-        return np.sqrt(0.5) * (common + rng.standard_normal((len(patient), 2)))
+        return np.sqrt(share) * common + np.sqrt(1 - share) * rng.standard_normal((len(patient), 2))
 
-    labels = (noise() > 0.5244).astype(np.int8) if prevalence == 0.3 else (noise() > 1.2816).astype(np.int8)
+    labels = (noise() > 0.5244).astype(np.int8)
     return Predictions(
         classes=CLASSES,
         image_ids=tuple(f"{n:05}" for n in range(len(patient))),
@@ -53,7 +53,7 @@ def test_aucs_are_scikit_learns_and_variances_of_separate_patients_add() -> None
 
 def test_a_gap_within_patients_has_the_standard_error_of_the_bootstrap_over_patients() -> None:
     """One image of each patient in either group, as of two views: their errors are correlated."""
-    one = drawn(np.random.default_rng(1), 400, 2)
+    one = drawn(np.random.default_rng(1), 400, 2, share=0.9)
     first = np.arange(800) % 2 == 0
     found = compared([one], {"first": first, "second": ~first})
     assert found is not None

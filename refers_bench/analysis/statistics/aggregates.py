@@ -74,9 +74,7 @@ def aggregates(columns: Sequence[Sequence[float]]) -> Mapping[str, Interval] | R
         no_interval = Interval(estimate=float(whole), low=float(whole), high=float(whole), se=0.0, df=0.0)
         # Rounding leaves a spread of some 1e-17 where seeds have none.
         spread = seeds > 1 and float(drawn_B.std()) > 1e-12
-        middle = (seeds - 1) * (1 if count % 2 else 2)
-        df = middle if name == MEDIAN else _freedom(runs_CN)
-        found[name] = interval(figures_B, df=df) if spread else no_interval
+        found[name] = interval(figures_B, df=_freedom(runs_CN, name)) if spread else no_interval
     return found
 
 
@@ -87,10 +85,13 @@ def _figures(runs: _Floats) -> dict[str, _Floats]:
     return {MEAN: means.mean(axis=-1), MEDIAN: np.median(means, axis=-1), IQM: interquartile_mean(pooled)}
 
 
-def _freedom(runs_CN: _Floats) -> float:
-    """Satterthwaite's degrees of freedom of a mean over columns."""
+def _freedom(runs_CN: _Floats, name: str) -> float:
+    """Degrees of freedom: of a median those of the columns in the middle, else Satterthwaite's of a mean."""
+    count, seeds = runs_CN.shape
+    if name == MEDIAN:
+        return (seeds - 1) * (1 if count % 2 else 2)
     variances = runs_CN.var(axis=1, ddof=1)
-    return float(variances.sum() ** 2 / (variances**2).sum() * (runs_CN.shape[1] - 1))
+    return float(variances.sum() ** 2 / (variances**2).sum() * (seeds - 1))
 
 
 def profile(columns: Sequence[Sequence[float]], thresholds: npt.ArrayLike) -> _Floats:
