@@ -91,13 +91,13 @@ class Panel:
     picture: Picture | None = None
 
     def values(self, axis: str) -> list[float]:
-        """All that the axis "x" or "y" must hold."""
+        """All numbers that the axis "x" or "y" must hold; none of a loss that grew beyond numbers."""
         found = [self.guide] if axis == "x" and self.guide is not None else []
         for series in self.series:
             found += getattr(series, axis)
             if (series.style == "line") == (axis == "y"):
                 found += [*series.low, *series.high]
-        return found
+        return [value for value in found if math.isfinite(value)]
 
     def looks(self) -> list[tuple[str, tuple[str, str, str]]]:
         """Name and look (colour, marker, line) of each series in order."""
@@ -180,8 +180,9 @@ def limits(values: Sequence[float], *, most: int) -> tuple[float, float, list[fl
     if high - low <= 1e-9 * max(1.0, abs(low)):
         low, high = low - 1, high + 1
     found = [float(tick) for tick in MaxNLocator(nbins=most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high)]
-    first = max(tick for tick in found if tick <= low)
-    last = min(tick for tick in found if tick >= high)
+    # A tick may miss the value it stands at by the last digit.
+    first = max((tick for tick in found if tick <= low), default=low)
+    last = min((tick for tick in found if tick >= high), default=high)
     room = 0.03 * (last - first)
     return first - room, last + room, [tick for tick in found if first <= tick <= last]
 

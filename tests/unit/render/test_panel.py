@@ -16,6 +16,7 @@ from refers_bench.render.panel import Panel, Series, limits, title_lines
         ([50.0, 100.0], 5, [50, 60, 70, 80, 90, 100]),
         ([81.2, 84.9], 5, [81, 82, 83, 84, 85]),
         ([-3.6, 16.5], 3, [-10, 0, 10, 20]),
+        ([0.3, 0.9], 3, [0.25, 0.5, 0.75, 1.0]),
         ([75.0], 5, [74, 74.5, 75, 75.5, 76]),
     ],
 )
@@ -38,6 +39,8 @@ def test_ends_of_intervals_and_the_guide_count_for_the_axis_they_lie_along() -> 
     upright = Series(label="l", x=(1.0,), y=(5.0,), low=(4.0,), high=(9.0,))
     assert sorted(Panel(series=(across,), guide=7.0).values("x")) == [-2, 1, 3, 7]
     assert Panel(series=(across,), guide=7.0).values("y") == [0]
+    lost = Series(label="n", x=(0.0, 1.0, 2.0), y=(1.0, float("nan"), float("inf")))
+    assert Panel(series=(lost,)).values("y") == [1] and Panel(series=(lost,)).values("x") == [0, 1, 2]
     assert Panel(series=(upright,)).values("x") == [1] and sorted(Panel(series=(upright,)).values("y")) == [4, 5, 9]
 
 
