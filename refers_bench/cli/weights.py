@@ -1,10 +1,13 @@
 """Looks into weight files, converts them, and exports pre-trained encoders."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +16,11 @@ from refers_bench.cli.options import FILE, FILE_OR_FOLDER, MANIFEST
 from refers_bench.cli.planning import planned
 from refers_bench.cli.settings import Settings
 from refers_bench.errors import Problem, UserError, unknown
-from refers_bench.files import publish_json, read_json
-from refers_bench.store.plan import source_parts
+from refers_bench.files import publish_bytes, publish_json, read_json
+from refers_bench.store.plan import Plan, source_parts
+
+if TYPE_CHECKING:
+    from refers_bench.render.table import Table
 
 LAYOUTS = click.Choice(["timm", "refers-bench"])
 LAYOUT = click.option("--layout", type=LAYOUTS, default="timm", help="Names to write.")
@@ -169,10 +175,13 @@ def convert(file: Path, out: Path, layout: str) -> None:
 @LAYOUT
 @click.pass_obj
 def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str) -> None:
-    """Write the pre-trained encoder of ROW (a row name of MANIFEST) to OUT, with a data sheet beside it.
+    """Write the pre-trained encoder of ROW (a row name of MANIFEST) to OUT, with a data sheet and a model card.
 
-    OUT.json holds what a user of the weights must know: input size, mean and SD, method, source, licence.
+    OUT.json and OUT.md hold what a user of the weights must know: input size, mean and SD, method, source, licence,
+    deviations, limits.
     """
+    from refers_bench.render import model_card
+
     plan = planned(settings, manifest)
     jobs = {job.name.split(".")[1]: job for job in plan.jobs if job.kind == "pretrain"}
     if row not in jobs:
@@ -182,17 +191,37 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
     if not path.is_file():
         raise UserError(f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
     weights, _ = _converted(path)
+    parts, specs = source_parts(job.spec), {one.key: one.spec for one in plan.jobs}
     sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(
         read_json(folder / "run.json"),
         method=plugins.load("method", job.spec["method"]),
         layout=layout,
-        sources={part["dataset"]: plugins.load("dataset", part["dataset"]) for part in source_parts(job.spec)},
+        sources={part["dataset"]: plugins.load("dataset", part["dataset"]) for part in parts},
+        phantoms={part["dataset"] for part in parts if specs[part["prepare"]].get("phantom")},
         architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
     )
     written = _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})
     sheet_path = out.with_name(f"{out.name}.json")
     publish_json(sheet_path, sheet)
-    click.echo(f"{out}: {written} tensors\n{sheet_path}: data sheet")
+    card_path, preset = out.with_name(f"{out.name}.md"), str(plan.manifest["protocol"]["preset"])
+    how: dict[str, Any] = {"row": row, "preset": preset, "sheet_name": sheet_path.name}
+    publish_bytes(card_path, model_card.card(sheet, **how, deviations=_deviations(plan, row)).encode())
+    click.echo(f"{out}: {written} tensors\n{sheet_path}: data sheet\n{card_path}: model card")
+
+
+def _deviations(plan: Plan, row: str) -> Table | None:
+    """The deviation ledger of a row's pre-training: without what concerns fine-tuning or other rows."""
+    from refers_bench.analysis.results import Results
+    from refers_bench.reports import deviations
+
+    def about(name: str) -> bool:
+        base, _, where = name.partition(" [")
+        return not base.startswith(("finetune.", "frozen.", "image.finetune_augment.")) and where in ("", f"{row}]")
+
+    values = {name: value for name, value in plan.values.items() if about(name)}
+    # The ledger reads nothing but the plan.
+    found = deviations.build(Results(name=plan.name, plan=replace(plan, values=values), store=Path()))
+    return found if found and found.rows else None
 
 
 def _converted(path: Path) -> tuple[Mapping[str, Any], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 #: Licences of sources that restrict what may be done with weights trained on them are named in the sheet.
@@ -39,7 +39,13 @@ def timm_model(architecture: str, network: Mapping[str, Any], image: Mapping[str
 
 
 def data_sheet(
-    record: Mapping[str, Any], *, method: Any, sources: Mapping[str, Any], layout: str, architecture: str
+    record: Mapping[str, Any],
+    *,
+    method: Any,
+    sources: Mapping[str, Any],
+    layout: str,
+    architecture: str,
+    phantoms: Collection[str] = (),
 ) -> dict[str, Any]:
     """The sheet that stands beside exported weights.
 
@@ -49,6 +55,7 @@ def data_sheet(
         sources: id of each dataset it was pre-trained on -> the `Dataset`.
         layout: of the exported names.
         architecture: in words.
+        phantoms: ids of those sources for which procedural radiographs stood in.
     """
     spec, facts = record["spec"], record["facts"]
     digests = facts["data_digest"]
@@ -58,7 +65,7 @@ def data_sheet(
             "label": source.label,
             "source": source.source,
             "licence": source.licence or UNKNOWN,
-            "synthetic": source.synthetic,
+            "synthetic": source.synthetic or dataset in phantoms,
             "digest": digests if isinstance(digests, str) else digests[dataset],
         }
         for dataset, source in sources.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from command_line import Commands
@@ -121,6 +122,20 @@ def test_inspect_convert_export(home: Path, cli: Commands) -> None:
     }  # fmt: skip
     assert sheet["data"]["synthetic"] is True
     assert sheet["data"]["licence"]
+    card = (home / "out.safetensors.md").read_text()
+    head = YAML(typ="safe").load(card.split("---\n")[1])
+    assert head["datasets"] == ["phantom"] and head["library_name"] == "timm" and "synthetic-data" in head["tags"]
+    assert "**Synthetic data.**" in card and "| protocol preset | smoke |" in card
+    assert (
+        "network.aggregation" in card
+        and "pretrain.steps" in card
+        and "finetune" not in card.partition("## Deviations")[2].partition("## Input")[0]
+    )
+    before = {path: path.read_bytes() for path in home.glob("out.safetensors*")}
+    assert (
+        "out.safetensors.md: model card" in cli("weights", "export", "m.yaml", "lsp_transformer", "out.safetensors").out
+    )
+    assert {path: path.read_bytes() for path in home.glob("out.safetensors*")} == before and len(before) == 3
 
 
 ENCODERS = """

@@ -129,7 +129,7 @@ def test_what_is_not_said_has_this_default() -> None:
     assert manifest == {
         **SMALL,
         "name": None, "title": "", "include": [], "data": {}, "files": {}, "tables": [],
-        "protocol": {"preset": "smoke", "overrides": {}},
+        "protocol": {"preset": "smoke", "select_on": "val", "overrides": {}},
         "source": {"dataset": "phantom", "params": {}},
         "methods": [{
             "id": "refers", "name": None, "label": None, "params": {}, "overrides": {}, "best_of": None,
