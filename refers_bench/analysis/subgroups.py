@@ -26,6 +26,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
 from refers_bench.analysis.statistics.delong import LEAST
 from refers_bench.analysis.statistics.placements import Units, class_errors
+from refers_bench.errors import UserError
 
 #: Raised when the same predictions and index would give other figures.
 IMPL = 1
@@ -96,26 +97,37 @@ def _index_of(results: Results, key: str) -> str:
 
 
 def _of_column(results: Results, runs: Mapping[str, Sequence[str]], indices: Mapping[str, str]) -> Subgroups:
-    rows = {}
+    rows: dict[str, dict[str, ByAttribute]] = {}
+    known: dict[tuple[str, tuple[str, ...]], dict[str, dict[str, _Bools]]] = {}
     for method, keys in runs.items():
         several = [results.scores(key) for key in keys]
         first = several[0]
         if any(first.differs(one) or np.isnan(one.scores_NK).any() for one in several):
             continue
-        known = _attributes(results, indices[method], first.image_ids)
-        figures = {name: compared(several, groups) for name, groups in known.items()}
+        where = indices[method], first.image_ids
+        if where not in known:  # rows mostly share both
+            known[where] = _attributes(results, *where)
+        figures = {name: compared(several, groups) for name, groups in known[where].items()}
         rows[method] = {name: one for name, one in figures.items() if one is not None}
     return Subgroups(rows={method: found for method, found in rows.items() if found})
 
 
 def _attributes(results: Results, key: str, image_ids: Sequence[str]) -> dict[str, dict[str, _Bools]]:
-    """Attribute -> group -> which of some images are in it."""
+    """Attribute -> group -> which of some images are in it.
+
+    Raises:
+        UserError: the index cannot be read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = results.store / key / INDEX
-    with pq.ParquetFile(path) as file:  # never the reports, which are most of it
-        there = {name: column for name, column in ATTRIBUTES.items() if column in file.schema_arrow.names}
-        columns = file.read(columns=["image_id", *there.values()]).to_pydict()
+    try:
+        with pq.ParquetFile(path) as file:  # never the reports, which are most of it
+            there = {name: column for name, column in ATTRIBUTES.items() if column in file.schema_arrow.names}
+            columns = file.read(columns=["image_id", *there.values()]).to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"cannot read: {error}", allowed="the index of prepared images", path=path) from error
     place = {name: n for n, name in enumerate(columns["image_id"])}
     rows = [place.get(name) for name in image_ids]
     values = {name: [None if n is None else columns[column][n] for n in rows] for name, column in there.items()}

@@ -89,7 +89,7 @@ def _freedom(runs_CN: _Floats, name: str) -> float:
     """Degrees of freedom: of a median those of the columns in the middle, else Satterthwaite's of a mean."""
     count, seeds = runs_CN.shape
     if name == MEDIAN:
-        return (seeds - 1) * (1 if count % 2 else 2)
+        return float((seeds - 1) * (1 if count % 2 else 2))
     variances = runs_CN.var(axis=1, ddof=1)
     return float(variances.sum() ** 2 / (variances**2).sum() * (seeds - 1))
 

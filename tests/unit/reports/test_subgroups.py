@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from refers_bench.analysis.subgroups import INDEX, groups_of
+from refers_bench.errors import UserError
 from refers_bench.reports import subgroups
 from refers_bench.store import schemas
 
@@ -77,6 +78,14 @@ def test_without_an_index_or_without_columns_there_is_no_table(folder: Any) -> N
     assert subgroups.build(folder.load()) == []
     indexed(folder, view="")
     assert subgroups.build(folder.load()) == []
+
+
+def test_an_index_that_cannot_be_read_says_so(folder: Any) -> None:
+    predict(folder, "refers")
+    indexed(folder, view="")
+    (folder.results / "store" / ("p" * 20) / INDEX).write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="cannot read"):
+        subgroups.build(folder.load())
 
 
 def test_values_as_data_sets_write_them() -> None:
