@@ -119,6 +119,7 @@ class PlannedRun:
             mean_auc=metrics.mean("test"),
             defined=metrics.defined("test"),
             n_classes=metrics.splits.count("test") or n_classes,
+            crossed=cell.crossed,
         )
         return cls(
             method=cell.method,

@@ -16,7 +16,7 @@ from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.store import plan
 from refers_bench.store.collection import without_collection
-from refers_bench.store.plan import Cell, Job, Plan
+from refers_bench.store.plan import CROSSED, Cell, Job, Plan
 from refers_bench.store.reading import read_json
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class Results:
     def predicted_runs(self, method: str, target: Target) -> list[PlannedRun]:
         """Seeds of one table cell that have a figure and stored predictions."""
         return [one for one in self.runs(method, target) if one.run.counts and one.run.key in self.predicted]
+
+    @cached_property
+    def crossed(self) -> bool:
+        """Whether seeds are crossed."""
+        return any(planned.run.crossed for planned in self.planned)
 
     @property
     def origin(self) -> str:
@@ -198,7 +203,7 @@ class Results:
     def _metric_columns(self, planned: PlannedRun) -> dict[str, Sequence[Any]]:
         """Columns of the metrics of one seed."""
         found = planned.metrics
-        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned).items()}
+        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned, self.crossed).items()}
         own = {name: getattr(found, attribute) for name, attribute in METRIC_COLUMNS.items()}
         return {**repeated, **own, "key": (planned.run.key,) * len(found)}
 
@@ -207,7 +212,7 @@ class Results:
         for planned in self.planned:
             run = planned.run
             yield {
-                **_where(self.name, planned),
+                **_where(self.name, planned, self.crossed),
                 "state": run.state,
                 "reason": run.reason,
                 "mean_auc": run.mean_auc if run.counts else None,
@@ -217,7 +222,9 @@ class Results:
             }
 
 
-def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
+def _where(name: str, planned: PlannedRun, crossed: bool) -> dict[str, Any]:
+    """What tells a seed apart; with the combination that it stands for only in plans that cross seeds."""
+    levels = planned.run.crossed or (None,) * len(CROSSED)
     return {
         "manifest": name,
         "method": planned.method,
@@ -227,6 +234,7 @@ def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
         "evaluation": planned.target.evaluation,
         "folds": planned.target.folds,
         "seed": planned.run.seed,
+        **({f"{one}_seed": level for one, level in zip(CROSSED, levels, strict=True)} if crossed else {}),
         "synthetic": planned.synthetic,
     }
 

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from refers_bench.store.plan import CROSSED
+
 #: State of one seed of one cell.
 DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
 STATES = (DONE, FAILED, UNAVAILABLE, MISSING)
+#: Why there is no test or interval over runs that are not `SeedSummary.independent`.
+DEPENDENT = "seeds are crossed: runs share label subsets, initialisations or data orders"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,7 @@ class SeedRun:
         mean_auc: mean over the defined classes of the test AUC, in [0, 1]; NaN unless done and some class is defined.
         defined: names of the classes that have an AUC.
         n_classes: classes of the task.
+        crossed: what the seed stands for, see `refers_bench.store.plan.Cell`.
     """
 
     seed: int
@@ -31,6 +36,13 @@ class SeedRun:
     mean_auc: float = math.nan
     defined: tuple[str, ...] = ()
     n_classes: int = 0
+    crossed: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The seed in words: "seed 7"; of crossed ones "seed 7 (label subset 2, initialisation 0, data order 1)"."""
+        levels = ", ".join(f"{words} {level}" for words, level in zip(CROSSED.values(), self.crossed, strict=False))
+        return f"seed {self.seed}" + (f" ({levels})" if levels else "")
 
     @property
     def counts(self) -> bool:
@@ -70,6 +82,11 @@ class SeedSummary:
     def same_classes(self) -> bool:
         """Whether all counted seeds average over the same classes; otherwise their means do not compare."""
         return len({run.defined for run in self.runs if run.counts}) <= 1
+
+    @property
+    def independent(self) -> bool:
+        """Whether each run has draws of its own: crossed ones share label subsets, initialisations or data orders."""
+        return sum(len(set(levels)) > 1 for levels in zip(*(run.crossed for run in self.runs), strict=True)) < 2
 
     @property
     def values(self) -> tuple[float, ...]:

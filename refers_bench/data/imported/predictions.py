@@ -29,6 +29,7 @@ class ImportedRun:
         merged: scores that differ in the source and are one float32, summed over the classes.
         files: path below the source -> SHA-256.
         footnotes: shown with the row in every table.
+        crossed: what the seed stands for, see `refers_bench.store.plan.Cell`; () where the source names none.
     """
 
     method: str
@@ -45,6 +46,7 @@ class ImportedRun:
     merged: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
     footnotes: tuple[str, ...] = ()
+    crossed: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

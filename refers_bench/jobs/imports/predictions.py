@@ -71,7 +71,8 @@ def publish(
         if store.state(job.key) != "done":
             _store(run, job, store, origin)
         which = {name: getattr(run, name) for name in CELL}
-        cells.append(lock.Cell(**which, label=run.label, key=job.key, footnotes=run.footnotes))
+        about_row: dict[str, Any] = {"label": run.label, "footnotes": run.footnotes, "crossed": run.crossed}
+        cells.append(lock.Cell(**which, key=job.key, **about_row))
         progress(number + 1, len(runs))
     # Left out where there is nothing to say, as in the plans of earlier imports.
     about = {name: value for name, value in (("unread", list(unread)), ("probabilities", probabilities)) if value}
