@@ -120,6 +120,7 @@ class PlannedRun:
             defined=metrics.defined("test"),
             n_classes=metrics.splits.count("test") or n_classes,
             selected_on=cell.selected_on,
+            crossed=cell.crossed,
         )
         return cls(
             method=cell.method,

@@ -82,7 +82,8 @@ def operating_points(results: Results, target: Target) -> OperatingPoints:
     reasons = {
         method: next(filter(None, (without_logits(results, key) for key in keys)), "") for method, keys in runs.items()
     }
-    ranked_rows = [name for name in runs if name not in results.floors and results.cells[name, target].complete]
+    compared = {name: results.cells[name, target] for name in runs if name not in results.floors}
+    ranked_rows = [name for name, one in compared.items() if one.complete and one.independent]
     what = {"operating_points": IMPL, "runs": runs, "without_logits": reasons, "ranked": ranked_rows}
     compute = functools.partial(_of_column, results, runs, reasons, ranked_rows)
     return kept(OperatingPoints, what, results.store, compute)

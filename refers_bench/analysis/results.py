@@ -16,7 +16,7 @@ from refers_bench.errors import UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.store import plan
 from refers_bench.store.collection import without_collection
-from refers_bench.store.plan import Cell, Job, Plan
+from refers_bench.store.plan import CROSSED, Cell, Job, Plan
 from refers_bench.store.reading import read_json
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ class Results:
         from refers_bench.analysis.predictions import FILE, read_once
 
         return read_once(self.store / key / FILE)
+
+    @cached_property
+    def crossed(self) -> bool:
+        """Whether seeds are crossed."""
+        return any(planned.run.crossed for planned in self.planned)
 
     @property
     def origin(self) -> str:
@@ -206,7 +211,7 @@ class Results:
     def _metric_columns(self, planned: PlannedRun) -> dict[str, Sequence[Any]]:
         """Columns of the metrics of one seed."""
         found = planned.metrics
-        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned).items()}
+        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned, self.crossed).items()}
         own = {name: getattr(found, attribute) for name, attribute in METRIC_COLUMNS.items()}
         return {**repeated, **own, "key": (planned.run.key,) * len(found)}
 
@@ -215,7 +220,7 @@ class Results:
         for planned in self.planned:
             run = planned.run
             yield {
-                **_where(self.name, planned),
+                **_where(self.name, planned, self.crossed),
                 "state": run.state,
                 "reason": run.reason,
                 "mean_auc": run.mean_auc if run.counts else None,
@@ -225,7 +230,9 @@ class Results:
             }
 
 
-def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
+def _where(name: str, planned: PlannedRun, crossed: bool) -> dict[str, Any]:
+    """What tells a seed apart; with the combination that it stands for only in plans that cross seeds."""
+    levels = planned.run.crossed or (None,) * len(CROSSED)
     return {
         "manifest": name,
         "method": planned.method,
@@ -235,6 +242,7 @@ def _where(name: str, planned: PlannedRun) -> dict[str, Any]:
         "evaluation": planned.target.evaluation,
         "folds": planned.target.folds,
         "seed": planned.run.seed,
+        **({f"{one}_seed": level for one, level in zip(CROSSED, levels, strict=True)} if crossed else {}),
         "synthetic": planned.synthetic,
     }
 

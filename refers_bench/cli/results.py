@@ -25,7 +25,7 @@ _REPORT = click.option("--report", is_flag=True, help="Then compute all statisti
 _UNREAD = "Leave out files that no rule reads, instead of refusing them."
 _COLUMNS = (
     "One row per image and class: method, dataset, task, label_ratio, class, image_id, label, score; "
-    "optional seed, patient_id, method_label, selected_on."
+    "optional seed, patient_id, method_label, selected_on, and of crossed seeds subset_seed, init_seed, order_seed."
 )
 _SELECTED = "Images that the checkpoints behind FILE were chosen on; needed unless a column selected_on says so."
 _PROBABILITIES = "Declare the scores so: outside 0 to 1 is then a finding."

@@ -30,7 +30,7 @@ def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
         except UserError as error:
             problems += error.problems
         else:
-            counts = f"{len(found.methods)} methods, {len(found.targets)} targets, {len(found.seeds)} seeds"
+            counts = f"{len(found.methods)} methods, {len(found.targets)} targets, {len(found.runs)} seeds"
             click.echo(f"{path}: right ({counts})")
     if problems:
         raise UserError(problems)

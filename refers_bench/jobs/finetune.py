@@ -18,7 +18,7 @@ from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, labels_of
 from refers_bench.data.subsets import Subset
-from refers_bench.jobs import cells, heads, setup
+from refers_bench.jobs import cells, heads, setup, streams
 from refers_bench.jobs.cells import SCORED, labelled_rows
 from refers_bench.jobs.record import Record
 from refers_bench.nets.classifier import Classifier
@@ -85,7 +85,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
     """Train one cell's classifier: the same key gives the same weights, whoever asks.
 
     Args:
-        key: of the cell; names every random stream.
+        key: of the cell; names every random stream, unless seeds are crossed (`refers_bench.jobs.streams`).
         spec: of the cell.
         context: folders and device.
         work: folder of the resumable state and the progress.
@@ -96,7 +96,7 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         StorageError: the state cannot be written.
     """
     section, device = spec["finetune"], setup.start(context)
-    classes = tuple(spec["classes"])
+    classes, names = tuple(spec["classes"]), streams.of_cell(key, spec)
 
     # 1. The labelled images: of the training split a subset that is the same for every method.
     images = setup.open_prepared(context, spec["prepare"])
@@ -105,20 +105,24 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
 
     # 2. Encoder, with the weights of its pre-training, and a new head; or the head that was fitted to this encoder.
     probe = heads.read(ResultStore(context.results), spec) if "heads" in spec else None
-    encoder, weights = setup.start_encoder(probe.features if probe else key, spec, context)
+    encoder, weights = setup.start_encoder(probe.features if probe else names.init, spec, context)
     classifier = Classifier(encoder, len(classes)).to(device)
     if probe:
         heads.start(classifier.head, probe)
 
     # 3. Batches of step t; validation and test as they are.
-    how: dict[str, Any] = {"augment": Augment.of(spec["image"], "finetune_augment"), "device": device, "key": key}
+    how: dict[str, Any] = {
+        "augment": Augment.of(spec["image"], "finetune_augment"),
+        "device": device,
+        "key": names.order,
+    }
     sources = {
         split: RadiographSource(images.images_NHW, part["place"].to_numpy(), labels[split], **how)
         for split, part in rows.items()
     }
 
     # 4. Train: binary cross-entropy per class in, the chosen weights out.
-    outcome, selected = trained(classifier, section, key=key, work=work, context=context, sources=sources)
+    outcome, selected = trained(classifier, section, key=names.order, work=work, context=context, sources=sources)
     facts = {
         **cells.facts(rows, chosen),
         "encoder": weights,
@@ -143,7 +147,7 @@ def trained(
     Args:
         network: radiographs -> logits (B, K), on the device; ends with the chosen weights.
         section: `finetune` of a protocol.
-        key: of the cell; names every random stream.
+        key: names the random streams of the training.
         work: folder of the resumable state and the progress.
         context: folders and device.
         sources: split -> radiographs with their labels.

@@ -18,7 +18,7 @@ from refers_bench import identity
 from refers_bench.data.batches import AsStored, RadiographSource, labels_of
 from refers_bench.data.features import CachedFeatures
 from refers_bench.errors import UserError
-from refers_bench.jobs import cells, finetune, heads, setup
+from refers_bench.jobs import cells, finetune, heads, setup, streams
 from refers_bench.jobs.cells import SCORED
 from refers_bench.jobs.features import opened
 from refers_bench.jobs.record import Record
@@ -36,7 +36,7 @@ class Cell:
     """A cell, or one fold of it, and the features that it is evaluated on.
 
     Attributes:
-        key: of the job; names every random stream.
+        key: of the job; names the random streams (`refers_bench.jobs.streams`).
         spec: of the job.
         cached: features of all prepared images.
         rows: split -> index rows; of the training split those of the label subset.
@@ -150,15 +150,17 @@ def attentive_probe(cell: Cell) -> Evaluated:
         raise UserError(found, allowed="a number of heads that divides the width")
     rates = {name: own[f"attentive_{name}"] for name in ("learning_rate", "weight_decay")}
     section = {**spec["finetune"], "optimizer": "adamw", **rates}
-    seed_global_generators(identity.seed(cell.key, "init"))
+    names = streams.of_cell(cell.key, spec)
+    seed_global_generators(identity.seed(names.init, "init"))
     probe = AttentiveProbe(width=width, classes=len(spec["classes"]), heads=own["attentive_heads"]).to(device)
-    how: dict[str, Any] = {"augment": AsStored(), "device": device, "key": cell.key}
+    how: dict[str, Any] = {"augment": AsStored(), "device": device, "key": names.order}
     sources = {
         split: RadiographSource(tokens[:, None], part["place"].to_numpy(), cell.labels[split], **how)
         for split, part in cell.rows.items()
     }
     work = ResultStore(cell.context.results).work_folder(cell.key)
-    outcome, facts = finetune.trained(probe, section, key=cell.key, work=work, context=cell.context, sources=sources)
+    how = {"key": names.order, "work": work, "context": cell.context, "sources": sources}
+    outcome, facts = finetune.trained(probe, section, **how)
     logits = {split: finetune.predict(probe, sources[split]) for split in SCORED}
     return Evaluated(scores=logits, facts=facts, outcome=outcome)
 

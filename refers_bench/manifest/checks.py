@@ -60,6 +60,8 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
     )
     seeds, methods, tables = content.get("seeds"), content.get("methods"), content.get("tables")
     yield from checks.of_methods(len(seeds) if isinstance(seeds, list) else 0)
+    if isinstance(seeds, Mapping):
+        yield from checks.of_crossed_seeds()
     if isinstance(methods, list) and len(checks.methods) == len(methods):
         yield from checks.of_unused_targets()
     yield from checks.of_sources()
@@ -114,6 +116,14 @@ class _Checks:
                 found = f"{len(method.pretrain_seeds)} pretrain_seeds for {seeds} seeds"
                 allowed = f"one, or {seeds}: one for each seed"
                 yield self.document.problem((*here, "pretrain_seeds"), found, allowed=allowed)
+
+    def of_crossed_seeds(self) -> Iterator[Problem]:
+        """Rows with several pre-trainings: each would differ between combinations in more than the crossed seeds."""
+        for i, method in self.methods:
+            if len(method.pretrain_seeds) > 1:
+                found = f"{len(method.pretrain_seeds)} pretrain_seeds with crossed seeds"
+                place: Loc = ("methods", i, "pretrain_seeds")
+                yield self.document.problem(place, found, allowed="one pretrain_seed, or a list of seeds")
 
     def of_sources(self) -> Iterator[Problem]:
         first: dict[str, Loc] = {}

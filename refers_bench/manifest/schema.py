@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WrapValidator, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from refers_bench import plugins
 from refers_bench.errors import nearest
@@ -49,6 +58,10 @@ Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | flo
 SmallFile = Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]
 Category = Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+#: Levels of one crossed seed.
+Levels = Annotated[int, Field(ge=1, le=1000)]
+#: Combinations of crossed seeds.
+MOST_RUNS = 10_000
 
 
 class ProtocolPart(Part):
@@ -102,6 +115,32 @@ class MethodPart(Part):
     pretrain_seeds: list[Seed] = optional(
         "one pre-training for all seeds, or one for each seed, in their order", [0], min_length=1
     )
+
+
+class SeedsPart(Part):
+    """Crossed seeds: every label subset with every initialisation and every data order."""
+
+    subset: Levels = optional("label subsets that are drawn; on all labels there is one", 1)
+    init: Levels = optional("initialisations of the head, and of an encoder without pre-training", 1)
+    order: Levels = optional("orders of the batches, each with its own augmentation and dropout", 1)
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> SeedsPart:
+        if self.subset * self.init * self.order > MOST_RUNS:
+            raise ValueError(f"at most {MOST_RUNS:,} combinations")
+        return self
+
+
+def _seeds(value: Any, _: Any) -> Any:
+    """A list of seeds, or counts to be crossed: each kind by itself, so that an error is about what was given."""
+    if isinstance(value, dict | SeedsPart):
+        return SeedsPart.model_validate(value)
+    return _SEEDS.validate_python(value, strict=True)
+
+
+_Listed = Annotated[list[Seed], Field(min_length=1), AfterValidator(unique)]
+_SEEDS = TypeAdapter(_Listed)
+Seeds = Annotated[_Listed | SeedsPart, WrapValidator(_seeds)]
 
 
 class TargetPart(Part):
@@ -189,7 +228,7 @@ class ManifestSchema(Part):
     source: Source
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
-    seeds: list[Seed] = Field(min_length=1)
+    seeds: Seeds
     files: dict[RootName, SmallFile] = empty(
         dict, "data roots that travel with the manifest: name -> small file beside it; one of the machine wins"
     )
@@ -202,7 +241,19 @@ class ManifestSchema(Part):
         given = self.source if isinstance(self.source, list) else [self.source]
         return tuple(sorted(given, key=lambda part: part.dataset))
 
-    @field_validator("seeds", "tables", "include")
+    @property
+    def runs(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Each seed with the (label subset, initialisation, data order) that it stands for, () where none are crossed.
+
+        Crossed seeds are numbered from 0; the data order changes fastest, the label subset slowest.
+        """
+        given = self.seeds
+        if isinstance(given, list):
+            return tuple((seed, ()) for seed in given)
+        levels = (range(given.subset), range(given.init), range(given.order))
+        return tuple(enumerate(product(*levels)))
+
+    @field_validator("tables", "include")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         return unique(values)

@@ -40,6 +40,8 @@ def _problem(detail: Any, document: Document, model: type[BaseModel], at: Loc) -
     if kind == "missing":
         return document.problem(loc[:-1], f"key '{last}' is missing", allowed=f"'{last}' must be given")
     allowed = _WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
+    if loc == ("seeds",) and kind == "list_type":
+        allowed = "a list of seeds, or how many of each are crossed: {subset: 5, init: 3, order: 1}"
     if kind == "model_type" and len(loc) == 2 and loc[0] in BARE:
         allowed = f"the id of a {BARE[str(loc[0])][0]}, or a mapping of keys to values"
     if kind == "string_pattern_mismatch" and last == "root":

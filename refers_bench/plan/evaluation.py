@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from refers_bench import identity
 from refers_bench.manifest.schema import TargetPart
 from refers_bench.plan.graph import Graph, specification
-from refers_bench.plan.lock import Job, cell_name
+from refers_bench.plan.lock import CROSSED, Job, cell_name
 
 #: Evaluation, or "heads" for linear probes -> constants of the section `frozen` that it depends on.
 CONSTANTS: Mapping[str, tuple[str, ...]] = {
@@ -21,8 +22,18 @@ CONSTANTS: Mapping[str, tuple[str, ...]] = {
 READOUTS = {"attentive_probe": "tokens", "probe_then_finetune": "auto"}
 #: Evaluations that begin with linear probes.
 PROBED = ("linear_probe", "probe_then_finetune")
+#: Evaluation -> seeds that it draws with, of those that can be crossed; on all labels there is one subset.
+DRAWS: Mapping[str, tuple[str, ...]] = {
+    "finetune": ("subset", "init", "order"),
+    "probe_then_finetune": ("subset", "order"),
+    "attentive_probe": ("subset", "init", "order"),
+    "linear_probe": ("subset",),
+    "knn": ("subset",),
+}
+#: Crossed seed -> its name in specifications: a label subset is that of the same seed in any plan.
+IN_SPECIFICATIONS = {"subset": "seed", "init": "init_seed", "order": "order_seed"}
 #: Evaluations that draw nothing but the label subset: on all labels, all seeds of one encoder give one result.
-UNDRAWN = ("linear_probe", "knn")
+UNDRAWN = tuple(way for way, seeds in DRAWS.items() if seeds == ("subset",))
 #: Evaluations that train the whole network.
 TRAINED = ("finetune", "probe_then_finetune")
 
@@ -35,6 +46,15 @@ class Result(NamedTuple):
     label_ratio: float
     seed: int
     key: str
+    crossed: tuple[int, ...]
+
+
+class Seeded(NamedTuple):
+    """A seed, the pre-training that it starts from, and the combination that it stands for; see `lock.Cell`."""
+
+    number: int
+    encoder: Job | None
+    crossed: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +78,7 @@ class Evaluated:
         target: of the manifest.
         own: evaluation of the row whatever its columns are for; '' for theirs.
         images: job that prepares the target's images.
-        encoders: each seed with the pre-training that it starts from, or None.
+        seeds: each with the pre-training that it starts from.
         training: task -> what the specifications of its fine-tuning have in common, with its classes.
         encoder: what the specification of features states of the encoder, besides its pre-training.
         frozen: constants of frozen evaluation.
@@ -71,7 +91,7 @@ class Evaluated:
     target: TargetPart
     own: str
     images: Job
-    encoders: tuple[tuple[int, Job | None], ...]
+    seeds: tuple[Seeded, ...]
     training: Mapping[str, Mapping[str, Any]]
     encoder: Mapping[str, Any]
     frozen: Mapping[str, Any]
@@ -84,24 +104,36 @@ class Evaluated:
             for task in self.target.tasks:
                 texts = {name: identity.canonical_json(value) for name, value in self.training[task].items()}
                 for ratio in self.target.label_ratios:
-                    for seed, encoder in self.encoders:
+                    for one in self.seeds:
                         how = self.own or evaluation
-                        drawn = seed if how not in UNDRAWN or ratio < 1 else self.first_seed(encoder)
+                        drawn, own = self.drawn(one, how, ratio)
                         asked = _Asked(
                             name=cell_name(self.row, self.target.dataset, task, ratio, drawn, evaluation=how),
                             how=how,
                             task=task,
-                            encoder=encoder,
-                            own={"label_ratio": ratio, "seed": drawn},
+                            encoder=one.encoder,
+                            own={"label_ratio": ratio, **own},
                         )
-                        job = self.crossed(asked, texts) if self.target.folds else self.single(asked, texts)
-                        yield Result(evaluation, task, ratio, seed, job.key)
+                        job = self.joined(asked, texts) if self.target.folds else self.single(asked, texts)
+                        yield Result(evaluation, task, ratio, one.number, job.key, one.crossed)
 
-    def first_seed(self, encoder: Job | None) -> int:
-        """The first seed that starts from this encoder."""
-        return next(seed for seed, one in self.encoders if one is encoder)
+    @cached_property
+    def numbers(self) -> dict[tuple[int, ...], int]:
+        """Combination of crossed seeds -> its number."""
+        return {one.crossed: one.number for one in self.seeds}
 
-    def crossed(self, asked: _Asked, texts: Mapping[str, str]) -> Job:
+    def drawn(self, one: Seeded, how: str, ratio: float) -> tuple[int, dict[str, int]]:
+        """The first seed that gives the result of this one, and the seeds that a specification holds."""
+        if not one.crossed:
+            alike = how in UNDRAWN and ratio == 1
+            first = next(other.number for other in self.seeds if other.encoder is one.encoder) if alike else one.number
+            return first, {"seed": first}
+        # What is not drawn has one level: the first.
+        drawn = [name for name in DRAWS[how] if name != "subset" or ratio < 1]
+        levels = {name: level if name in drawn else 0 for name, level in zip(CROSSED, one.crossed, strict=True)}
+        return self.numbers[tuple(levels.values())], {IN_SPECIFICATIONS[name]: levels[name] for name in DRAWS[how]}
+
+    def joined(self, asked: _Asked, texts: Mapping[str, str]) -> Job:
         """The job that joins the folds of a cell."""
         jobs, count = [], self.target.folds or 0
         for fold in range(count):
@@ -155,12 +187,12 @@ class Evaluated:
         """The linear probes of all tasks, label ratios, seeds and folds on the features of one encoder."""
         features, count = self.shared("features", asked), self.target.folds or 0
         folds: list[dict[str, Any]] = [{"fold": {"count": count, "fold": fold}} for fold in range(count)] or [{}]
+        here = [one for one in self.seeds if one.encoder is asked.encoder]
         groups = [
             {"task": task, "classes": self.training[task]["classes"], "label_ratio": ratio, "seed": seed, **fold}
             for task in self.target.tasks
             for ratio in self.target.label_ratios
-            for seed, encoder in self.encoders
-            if encoder is asked.encoder
+            for seed in dict.fromkeys(one.crossed[0] if one.crossed else one.number for one in here)
             for fold in folds
         ]
         about = {"dataset": self.target.dataset, "prepare": self.images.key, "features": features.key}

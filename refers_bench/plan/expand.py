@@ -15,9 +15,9 @@ from refers_bench.manifest.roots import Roots, with_files
 from refers_bench.manifest.schema import TargetPart
 from refers_bench.plan import fairness, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, planned_data
-from refers_bench.plan.evaluation import UNDRAWN, Evaluated
+from refers_bench.plan.evaluation import UNDRAWN, Evaluated, Seeded
 from refers_bench.plan.graph import Graph, specification
-from refers_bench.plan.lock import Cell, Job, Plan
+from refers_bench.plan.lock import CROSSED, Cell, Job, Plan
 from refers_bench.plan.rows import Row
 from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import source_parts
@@ -268,7 +268,7 @@ class _Expansion:
         images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset = plugins.load("dataset", target.dataset)
         synthetic = data.phantom is not None or dataset.synthetic
-        encoders = list(self.encoders(row))
+        seeds = tuple(self.seeds(row))
         found, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
         if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
@@ -283,7 +283,7 @@ class _Expansion:
             target=target,
             own=row.evaluation,
             images=images,
-            encoders=tuple(encoders),
+            seeds=seeds,
             training=training,
             encoder=self.encoder(row, training[target.tasks[0]], data),
             frozen=sections["frozen"],
@@ -293,7 +293,7 @@ class _Expansion:
             "method": row.name,
             "label": row.part.label or row.plugin.label,
             "dataset": target.dataset,
-            "footnotes": (*self.footnotes(row, data, synthetic), *self.lacking(images, encoders)),
+            "footnotes": (*self.footnotes(row, data, synthetic), *self.lacking(images, (one.encoder for one in seeds))),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
             "floor": row.plugin.floor,
@@ -309,19 +309,20 @@ class _Expansion:
         more = {name: training[name] for name in ("weights", "loading") if name in training}
         return {**own, "network": training["network"], "image": training["image"], **more}
 
-    def encoders(self, row: Row) -> Iterator[tuple[int, Job | None]]:
+    def seeds(self, row: Row) -> Iterator[Seeded]:
         """Each seed with the pre-training it starts from; one serves all seeds, or each has its own."""
         given = row.part.pretrain_seeds
         if row.pretrains and (row.name, given[0]) not in self.pretrained:
             self.pretrained |= {(row.name, one): self.pretrain(row, one) for one in given}
-        for i, seed in enumerate(self.content.seeds):
-            yield seed, self.pretrained.get((row.name, given[i] if len(given) > 1 else given[0]))
+        for i, (number, crossed) in enumerate(self.content.runs):
+            encoder = self.pretrained.get((row.name, given[i] if len(given) > 1 else given[0]))
+            yield Seeded(number, encoder, crossed)
 
     # --- footnotes --------------------------------------------------------------------------------------------------
 
-    def lacking(self, images: Job, encoders: Iterable[tuple[int, Job | None]]) -> Iterator[str]:
+    def lacking(self, images: Job, encoders: Iterable[Job | None]) -> Iterator[str]:
         """What a table must say of prepared images, the target's and the source's, that lack unreadable files."""
-        sources = [part["prepare"] for _, encoder in encoders if encoder for part in source_parts(encoder.spec)]
+        sources = [part["prepare"] for encoder in encoders if encoder for part in source_parts(encoder.spec)]
         for key in dict.fromkeys([images.key, *sources]):
             if gone := left_out.count(self.graph.jobs[key].spec):
                 total = gone + self.images[key]
@@ -337,8 +338,11 @@ class _Expansion:
             row.evaluation or way for one in self.content.targets for way in one.evaluation if 1 in one.label_ratios
         }
         fixed = [TITLES[way] for way in UNDRAWN if way in ways]
-        if len(self.content.seeds) > 1 and fixed:
+        if len(self.content.runs) > 1 and fixed:
             yield f"on all labels {' and '.join(fixed)}: one result for all seeds"
+        if not isinstance(self.content.seeds, list):
+            counts = (f"{getattr(self.content.seeds, name)} of {words}" for name, words in CROSSED.items())
+            yield f"seeds are crossed ({', '.join(counts)}); runs that draw the same are one run"
         own = self.manifest.method_overrides[row.name]
         replaced = {item.name for item in (*self.manifest.overrides, *own)}
         defined = [

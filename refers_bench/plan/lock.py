@@ -8,9 +8,22 @@ from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes
 from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
-from refers_bench.store.plan import LOCK, Cell, Job, Plan, cell_name, held, keys, keys_of, last, outline, read
+from refers_bench.store.plan import CROSSED, LOCK, Cell, Job, Plan, cell_name, held, keys, keys_of, last, outline, read
 
-__all__ = ["LOCK", "PREVIOUS", "Cell", "Job", "Plan", "cell_name", "keys", "last", "outline", "read", "write"]
+__all__ = [
+    "CROSSED",
+    "LOCK",
+    "PREVIOUS",
+    "Cell",
+    "Job",
+    "Plan",
+    "cell_name",
+    "keys",
+    "last",
+    "outline",
+    "read",
+    "write",
+]
 
 #: The last lock that held other jobs, so that what changed can still be named after planning again.
 PREVIOUS = "plan.previous.json"

@@ -61,7 +61,7 @@ def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str
     if summary.n:
         spread = f", SD {summary.sd * 100:.2f}" if summary.n > 1 else ", one seed: no SD"
         yield "mean", f"{summary.mean * 100:.2f}{spread}, n = {summary.n} of {summary.n_planned} seeds"
-    if summary.n > 1 and summary.same_classes:
+    if summary.n > 1 and summary.same_classes and summary.independent:
         low, high = mean_interval(summary.values)
         yield "95 % interval over seeds", f"{low * 100:.2f} to {high * 100:.2f} (t, df = {summary.n - 1})"
     if images is not None and method in images.means:
@@ -97,10 +97,10 @@ def _changed(results: Results, method: str, target: Target) -> Iterable[tuple[st
 
 
 def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
-    """Resolved values of the first run, and of the pre-training it needs, as JSON; seeds differ in the seed alone."""
+    """Resolved values of the first run, and of the pre-training it needs, as JSON; runs differ in their seeds alone."""
     specs = (results.spec(run.run.key) for run in runs)
     spec: Mapping[str, Any] = next((one for one in specs if one), {})
-    values = [(name, value) for name, value in dotted(spec).items() if name != "seed"]
+    values = [(name, value) for name, value in dotted(spec).items() if name not in ("seed", "init_seed", "order_seed")]
     needed = dotted(results.spec(str(spec.get("pretrain", ""))))
     # What both have in common stands once.
     values += [(name, value) for name, value in needed.items() if name.startswith("pretrain.") or name == "source"]
@@ -115,7 +115,7 @@ def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:
         curves = results.history(planned.run.key, CURVES)
         ends = [f"{name} {values[-1]:.4g} (step {steps[-1]})" for name, (steps, values) in curves.items() if steps]
         if ends:
-            yield f"seed {planned.run.seed}, last recorded: {', '.join(ends)}"
+            yield f"{planned.run.title}, last recorded: {', '.join(ends)}"
 
 
 def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, str]]:
@@ -125,12 +125,12 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
         run = planned.run
         record = results.records.get(run.key, {})
         figure = f"{run.mean_auc * 100:.2f}" if run.counts else run.reason
-        yield f"seed {run.seed}", f"{figure} | key {run.key}{_cost(record)}"
+        yield run.title, f"{figure} | key {run.key}{_cost(record)}"
         if text := notes.split(record):
-            yield f"seed {run.seed}, memory", text
+            yield f"{run.title}, memory", text
         if facts := record.get("facts"):
             known = dotted(facts).items()
-            yield f"seed {run.seed}, facts", "; ".join(f"{name} {value}" for name, value in sorted(known))
+            yield f"{run.title}, facts", "; ".join(f"{name} {value}" for name, value in sorted(known))
         if record.get("provenance"):
             environments[environment(record)] = None
         spec = results.spec(run.key)

@@ -25,8 +25,9 @@ def build(results: Results) -> list[Table]:
 
 def _table(results: Results, target: Target, reference: str, baseline: str) -> Table | None:
     methods = (reference, baseline)
-    # Too few seeds for a test: the table of all classes' mean says so once.
-    if any(results.cells[method, target].n_planned < 2 for method in methods):
+    # Too few seeds for a test, or crossed ones: the table of all classes' mean says so once.
+    cells = [results.cells[method, target] for method in methods]
+    if any(one.n_planned < 2 or not one.independent for one in cells):
         return None
     first, second = (_aucs(results, method, target) for method in methods)
     names = [name for name in first if name in second]

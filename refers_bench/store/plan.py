@@ -18,7 +18,9 @@ from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
-LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False, "selected_on": ""}
+LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False, "selected_on": "", "crossed": ()}
+#: What crossed seeds draw, in the order of a combination -> its words.
+CROSSED: Mapping[str, str] = {"subset": "label subset", "init": "initialisation", "order": "data order"}
 #: Name of a plan's file, in the manifest's folder below the results.
 LOCK = "plan.lock.json"
 
@@ -64,7 +66,7 @@ class Cell:
         dataset: target id.
         task: of the target.
         label_ratio: share of the training images, in (0, 1].
-        seed: of label subset, order, augmentation and head.
+        seed: of label subset, order, augmentation and head; the number of a combination where seeds are crossed.
         key: of the job; other cells and manifests may share it.
         synthetic: whether procedural radiographs are involved.
         footnotes: what a table must say of it.
@@ -74,6 +76,7 @@ class Cell:
         floor: whether its row is a floor: what can be reached without looking at anatomy, and no competitor.
         selected_on: of imported results, what their checkpoint was chosen on (`refers_bench.evaluations.SELECTED_ON`);
             '' for ours, whose protocol says so.
+        crossed: the combination's seed of each of `CROSSED`; () where seeds are not crossed.
     """
 
     method: str
@@ -90,6 +93,7 @@ class Cell:
     folds: int = 0
     floor: bool = False
     selected_on: str = ""
+    crossed: tuple[int, ...] = ()
 
     def recorded(self) -> dict[str, Any]:
         """As the plan file holds it: fields that came later are left out at their defaults."""
@@ -205,8 +209,13 @@ def read(path: Path) -> Plan:
         content = plan_file.unpacked(_content(path))
         content.pop("version")
         jobs = tuple([Job.of(job) for job in content.pop("jobs")])
-        cells = tuple([Cell(**{**cell, "footnotes": tuple(cell["footnotes"])}) for cell in content.pop("cells")])
+        cells = tuple([Cell(**cell | _tuples(cell)) for cell in content.pop("cells")])
         return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content.get("tables", ()))})
+
+
+def _tuples(cell: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The lists of a cell in JSON as what they are in `Cell`."""
+    return {name: tuple(cell[name]) for name in ("footnotes", "crossed") if name in cell}
 
 
 def outline(path: Path) -> Plan:

@@ -54,8 +54,9 @@ def test_private_modules_are_no_plug_ins() -> None:
 def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Results folder and manifest that every report has something to say about.
 
-    Three rows with predictions of three seeds at two label ratios, a release beside them, a pre-training with losses,
-    explained cells, a cell with folds, one with logits and an index, settings that differ, a failed cell. A report that shows what is not here needs it added here.
+    Three rows with predictions of three seeds at two label ratios (one with crossed seeds), a release beside them, a
+    pre-training with losses, explained cells, a cell with folds, one with logits and an index, settings that differ, a
+    failed cell. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
     runs = imported_runs()
@@ -64,6 +65,8 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     publish(runs, name=folder.name, origin="imported", tables=("table1", "table2", "table3"), **more)
     imported = asdict(load(folder.results, folder.name).plan)
     cells = [{**cell, "floor": cell["method"] == "transvw"} for cell in imported["cells"]]
+    # One of the crossed seeds varies, so that the runs are independent and are tested, too.
+    cells = [{**cell, "crossed": [cell["seed"], 0, 0] if cell["label_ratio"] < 1 else []} for cell in cells]
     folder.lock = {**imported, "jobs": list(imported["jobs"]), "cells": cells, "version": 1}
     folder.lock["values"] = {
         "finetune.steps": {"value": 77, "origin": "manifest", "stated": False, "overridden": True},
@@ -167,7 +170,7 @@ def test_the_results_of_these_tests_fill_the_reports_of_numbers(rich: Results) -
     assert filled >= {
         "against_published", "attention", "cells", "claims", "class_tests", "classes", "deviations", "failures",
         "aggregates", "floors", "integrity", "operating", "pretraining",
-        "references", "runs", "significance", "subgroups", "table1", "test_images",
+        "references", "runs", "significance", "subgroups", "table1", "test_images", "variance",
     }  # fmt: skip
 
 

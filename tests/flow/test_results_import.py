@@ -12,6 +12,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from command_line import command_in
+from refers_bench.analysis.results import load
+from refers_bench.plan import lock
+from refers_bench.reporting.page import items
 
 RELEASED = {
     ("refers", "nih_chestxray14", 0.01): 76.68, ("refers", "nih_chestxray14", 1.0): 84.41,
@@ -294,3 +297,24 @@ def test_claims_of_ones_own(tmp_path: Path) -> None:
     )
     done = command_in(tmp_path / "r", "claims", "--file", str(path))
     assert done.code == 0 and "published: 1 fails" in done.out
+
+
+def test_a_table_may_say_what_crossed_seeds_stand_for(tmp_path: Path) -> None:
+    runs = [
+        lines().assign(seed=2 * subset + init, subset_seed=subset, init_seed=init)
+        for subset in (0, 1)
+        for init in (0, 1)
+    ]
+    for run in runs:
+        run["score"] += np.random.default_rng(run["seed"][0]).normal(size=len(run))
+    frame = pd.concat(runs)
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(tmp_path / "mine.csv"))
+    assert done.code == 0, done.err
+    plan = lock.read(tmp_path / "r" / "mine" / "plan.lock.json")
+    assert [cell.crossed for cell in plan.cells] == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]
+    (table,) = (item for item in items(load(tmp_path / "r", "mine"), ("variance",)) if item.id == "variance")
+    assert table.rows[0].title == "own: t, 100 % of labels: mine"
+    frame.assign(init_seed=range(len(frame))).to_csv(tmp_path / "mine.csv", index=False)
+    done = command_in(tmp_path / "r", "results", "import", "csv", str(tmp_path / "mine.csv"))
+    assert done.code == 2 and "60 combinations of seeds; allowed: one for each seed" in done.err

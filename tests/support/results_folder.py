@@ -82,6 +82,7 @@ class Folder:
         floor: bool = False,
         evaluation: str = "finetune",
         folds: int = 0,
+        crossed: Sequence[int] = (),
     ) -> str:
         """One planned cell in some state; returns its key."""
         column = f"{dataset}-{task}-{ratio:g}" + (
@@ -104,6 +105,7 @@ class Folder:
                 "floor": floor,
                 "evaluation": evaluation,
                 "folds": folds,
+                **({"crossed": list(crossed)} if crossed else {}),
             }
         )
         if state == "done":

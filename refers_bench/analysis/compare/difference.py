@@ -14,7 +14,7 @@ from refers_bench.analysis.held_out import DIFFER as DIFFER_IMAGES
 from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval, mean_aucs
-from refers_bench.analysis.statistics.seeds import mean_sd
+from refers_bench.analysis.statistics.seeds import DEPENDENT, mean_sd
 from refers_bench.analysis.statistics.significance import Refusal, TTest, t_test
 from refers_bench.files import sha256_of
 from refers_bench.identity import dotted
@@ -211,6 +211,8 @@ def _mean(
     seeds: TTest | Refusal = t_test(other.values, one.values)
     if one.defined != other.defined or not (one.same_classes and other.same_classes):
         seeds = Refusal(reason="the means are over different classes")
+    if not (one.independent and other.independent):
+        seeds = Refusal(reason=DEPENDENT)
     if any(changed.get(planned.name) == OTHER_IMAGES for planned in runs[0]):
         seeds = Refusal(reason=DIFFER_IMAGES)
     images = _images(first, second, runs) if any(planned.name in changed for planned in runs[0]) else None

@@ -103,6 +103,7 @@ def make_baseline(results: Results, *, tolerance: float = 0.02, bands: str = FIX
         "cells": {
             planned.name: {
                 "key": planned.run.key,
+                **({"crossed": list(planned.run.crossed)} if planned.run.crossed else {}),
                 "classes": {
                     name: {**stored, **stored_band(stored, tolerance, bands)}
                     for name, stored in _classes(planned).items()
@@ -167,8 +168,8 @@ def as_results(baseline: Mapping[str, Any]) -> Results:
         )
         where: dict[str, Any] = {"method": method, "label": method, "dataset": dataset, "task": task}
         where |= {"evaluation": evaluation or DEFAULT, "folds": int(folds or 0)}
-        share, key = round(float(ratio) / 100, 12), str(cell.get("key", ""))
-        planned.append(PlannedRun.of(Cell(**where, label_ratio=share, seed=int(seed), key=key), metrics))
+        where |= {"label_ratio": round(float(ratio) / 100, 12), "seed": int(seed), "key": str(cell.get("key", ""))}
+        planned.append(PlannedRun.of(Cell(**where, crossed=tuple(cell.get("crossed", ()))), metrics))
     name = str(baseline.get("manifest", ""))
     return Results(name=name, plan=Plan(name=name), store=Path("no-store"), planned=tuple(planned))
 
@@ -182,6 +183,9 @@ def _cell_problems(cell: Any) -> list[str]:
     if not isinstance(classes, dict) or not classes:
         return ["no classes"]
     problems = []
+    crossed = cell.get("crossed", [])
+    if not isinstance(crossed, list) or not all(isinstance(level, int) for level in crossed):
+        problems.append(f"crossed seeds {crossed!r}; allowed: a list of whole numbers")
     for name, stored in classes.items():
         if not isinstance(stored, dict) or not all(_is_number(stored.get(count)) for count in ("n_pos", "n_neg")):
             problems.append(f"class '{name}' has no n_pos and n_neg")
@@ -210,7 +214,7 @@ def compare(results: Results, baseline: Mapping[str, Any]) -> Comparison:
             messages = ["in the baseline, but not in the manifest"]
             findings.append(Finding(cell=name, outcome=INCOMPLETE, messages=tuple(messages)))
             continue
-        outcome, messages = _absent(now, before is not None)
+        outcome, messages = _absent(now, before)
         if not messages and before is not None:
             stored = stored_cells[name]
             messages = list(_deviations(now, before, stored["classes"], tolerance))
@@ -252,7 +256,9 @@ def _rounding(now: str, before: str) -> str:
 
 def _tests(results: Results, stored_cells: Mapping[str, Any], tolerance: float, source: str) -> Iterator[BandTest]:
     """Every class of every row over its seeds, paired by seed: a seed means the same images now and then."""
-    for method, target in results.cells:
+    for (method, target), summary in results.cells.items():
+        if not summary.independent:
+            continue
         runs = results.runs(method, target)
         pairs = [
             (_classes(run), stored_cells[run.name]["classes"])
@@ -263,18 +269,20 @@ def _tests(results: Results, stored_cells: Mapping[str, Any], tolerance: float, 
         yield from band_tests(row, pairs, seeds=len(runs), tolerance=tolerance, source=source)
 
 
-def _absent(planned: PlannedRun, in_baseline: bool) -> tuple[str, list[str]]:
+def _absent(planned: PlannedRun, before: PlannedRun | None) -> tuple[str, list[str]]:
     """(outcome, messages) of a cell that cannot be compared; no message when it can."""
     state = planned.run.state
     if state == FAILED:
         return FAILED_JOBS, [planned.run.reason]
     if state == UNAVAILABLE:
         remark = f"not available: {planned.run.reason}"
-        return (INCOMPLETE if in_baseline else SAME), [remark]
+        return (INCOMPLETE if before is not None else SAME), [remark]
     if state != DONE:
         return INCOMPLETE, [planned.run.reason]
-    if not in_baseline:
+    if before is None:
         return INCOMPLETE, ["not in the baseline: write a new one"]
+    if planned.run.crossed != before.run.crossed:
+        return INCOMPLETE, [f"in the baseline this is {before.run.title}, here {planned.run.title}: write a new one"]
     return SAME, []
 
 

@@ -12,7 +12,7 @@ from refers_bench.analysis.paper.expression import Leaf, class_of
 from refers_bench.analysis.paper.figures import Error, Evidence, Figure, Missing, Undecidable, combined
 from refers_bench.analysis.paper.published import BASELINES, column, row_of
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd, without_spread
+from refers_bench.analysis.statistics.seeds import DEPENDENT, SeedSummary, mean_sd, without_spread
 from refers_bench.analysis.statistics.significance import Refusal, best, compare
 
 
@@ -91,6 +91,8 @@ class Reproduced(_OfResults):
         _, row, name, ratio = leaf[:4]
         target, finding = column(name, ratio), class_of(leaf)
         found = self.cell(row, target)
+        if not found.independent:
+            raise Undecidable(f"{DEPENDENT}: {row}")
         if finding:
             return self._class_values(row, target, finding, found.n_planned)
         if not found.complete:

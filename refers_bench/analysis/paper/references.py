@@ -8,7 +8,7 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.published import PublishedValue, column, published_values, row_of
 from refers_bench.analysis.results import Results, load
 from refers_bench.analysis.statistics.replication import Replication, replication
-from refers_bench.analysis.statistics.seeds import SeedSummary
+from refers_bench.analysis.statistics.seeds import DEPENDENT, SeedSummary
 from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.store.plan import LOCK
 
@@ -101,4 +101,6 @@ def _verdict(value: PublishedValue, summary: SeedSummary | None) -> Replication 
         return Refusal(reason=f"only {summary.n} of {summary.n_planned} seeds are there")
     if summary.n_defined < summary.n_classes:
         return Refusal(reason=f"mean over {summary.n_defined} of {summary.n_classes} classes")
+    if not summary.independent:
+        return Refusal(reason=DEPENDENT)
     return replication(summary.values, value.value / 100)

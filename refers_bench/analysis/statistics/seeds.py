@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from refers_bench.evaluations import TEST
+from refers_bench.store.plan import CROSSED
 
 #: State of one seed of one cell.
 DONE, FAILED, UNAVAILABLE, MISSING = "done", "failed", "unavailable", "missing"
 STATES = (DONE, FAILED, UNAVAILABLE, MISSING)
+#: Why there is no test or interval over runs that are not `SeedSummary.independent`.
+DEPENDENT = "seeds are crossed: runs share label subsets, initialisations or data orders"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class SeedRun:
         defined: names of the classes that have an AUC.
         n_classes: classes of the task.
         selected_on: see `refers_bench.store.plan.Cell`.
+        crossed: what the seed stands for, see `refers_bench.store.plan.Cell`.
     """
 
     seed: int
@@ -35,6 +39,13 @@ class SeedRun:
     defined: tuple[str, ...] = ()
     n_classes: int = 0
     selected_on: str = ""
+    crossed: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The seed in words: "seed 7"; of crossed ones "seed 7 (label subset 2, initialisation 0, data order 1)"."""
+        levels = ", ".join(f"{words} {level}" for words, level in zip(CROSSED.values(), self.crossed, strict=False))
+        return f"seed {self.seed}" + (f" ({levels})" if levels else "")
 
     @property
     def counts(self) -> bool:
@@ -79,6 +90,10 @@ class SeedSummary:
     def selected_on_test(self) -> bool:
         """Whether the checkpoint of any counted seed was chosen on the images that its figure is measured on."""
         return any(run.counts and run.selected_on == TEST for run in self.runs)
+
+    def independent(self) -> bool:
+        """Whether each run has draws of its own: crossed ones share label subsets, initialisations or data orders."""
+        return sum(len(set(levels)) > 1 for levels in zip(*(run.crossed for run in self.runs), strict=True)) < 2
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from refers_bench.analysis.statistics.power import detectable, power
-from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd, without_spread
+from refers_bench.analysis.statistics.seeds import DEPENDENT, SeedSummary, mean_sd, without_spread
 
 #: Names of the tests, as they are printed.
 STUDENT = "independent two-sample t-test, pooled variance"
@@ -141,6 +141,8 @@ def compare(first: SeedSummary, second: SeedSummary, *, welch: bool = False) -> 
             return Refusal(reason="seeds average over different classes")
         if not cell.complete:
             return Refusal(reason=f"only {cell.n} of {cell.n_planned} seeds are there")
+        if not cell.independent:
+            return Refusal(reason=DEPENDENT)
     if first.defined != second.defined:
         return Refusal(reason="the two methods average over different classes")
     return t_test(first.values, second.values, welch=welch)

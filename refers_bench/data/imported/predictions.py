@@ -31,6 +31,7 @@ class ImportedRun:
         files: path below the source -> SHA-256.
         footnotes: shown with the row in every table.
         selected_on: what the checkpoint was chosen on, one of `refers_bench.evaluations.SELECTED_ON`.
+        crossed: what the seed stands for, see `refers_bench.store.plan.Cell`; () where the source names none.
     """
 
     method: str
@@ -48,6 +49,7 @@ class ImportedRun:
     files: Mapping[str, str] = field(default_factory=dict)
     footnotes: tuple[str, ...] = ()
     selected_on: str = UNKNOWN
+    crossed: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

@@ -1,8 +1,9 @@
 """Reads predictions from CSV and Parquet files of any origin.
 
 One row per image and class. Columns: ``method, dataset, task, label_ratio, class, image_id, label, score``, and
-where known ``seed`` (0), ``patient_id`` ('') and ``method_label`` (the row's title). Label: 1, 0 or empty for unknown.
-Score: any real number, higher means more likely positive. What each run's checkpoint was chosen on stands in a column
+where known ``seed`` (0), ``patient_id`` ('') and ``method_label`` (the row's title); of crossed seeds also what a seed
+stands for: ``subset_seed``, ``init_seed``, ``order_seed`` (0). Label: 1, 0 or empty for unknown. Score: any real
+number, higher means more likely positive. What each run's checkpoint was chosen on stands in a column
 ``selected_on``, or holds for the whole file. Other columns are ignored and named.
 """
 
@@ -16,17 +17,18 @@ from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON, UNKNOWN
 from refers_bench.files import sha256_of
-from refers_bench.store.plan import cell_name
+from refers_bench.store.plan import CROSSED, cell_name
 
 KEYS = ("method", "dataset", "task", "label_ratio", "seed")
 NEEDED = ("method", "dataset", "task", "label_ratio", "class", "image_id", "label", "score")
 SELECTED = "selected_on"
-OPTIONAL = ("seed", "patient_id", "method_label", SELECTED)
+CROSSED_SEEDS = tuple(f"{name}_seed" for name in CROSSED)
+OPTIONAL = ("seed", "patient_id", "method_label", SELECTED, *CROSSED_SEEDS)
 TEXTS = ("method", "dataset", "task", "class", "image_id", "patient_id", "method_label", SELECTED)
 #: Column of numbers, its least and largest value, and the allowed values in words.
 NUMBERS = (
     ("label_ratio", 0.0, 1.0, "above 0, at most 1"),
-    ("seed", 0.0, 2.0**31, "0, 1, 2, ..."),
+    *((name, 0.0, 2.0**31, "0, 1, 2, ...") for name in ("seed", *CROSSED_SEEDS)),
     ("label", 0.0, 1.0, "1, 0 or empty"),
 )
 FOOTNOTE = "imported predictions: not run here"
@@ -99,7 +101,9 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         wrong = ~empty & ~values.between(low, high)
         wrong |= values == 0 if name == "label_ratio" else ~empty & (values % 1 != 0)
         _refuse(wrong, given, path, name, allowed)
-        found[name] = values.fillna(-1)
+        # Columns of crossed seeds say that there are some.
+        if name in frame.columns or name not in CROSSED_SEEDS:
+            found[name] = values.fillna(-1)
     scores = pd.to_numeric(frame["score"], errors="coerce").astype(float)
     nan = frame["score"].isna() | frame["score"].astype(str).str.lower().isin(("nan", "<na>", "none"))
     _refuse(scores.isna() & ~nan, frame["score"], path, "score", "a number")
@@ -155,4 +159,16 @@ def _run(where: Any, rows: pd.DataFrame, path: Path, files: dict[str, str]) -> I
         files=files,
         footnotes=(FOOTNOTE, NOT_STATED) if selected == (UNKNOWN,) else (FOOTNOTE,),
         selected_on=selected[0],
+        crossed=_combination(rows, name, path),
     )
+
+
+def _combination(rows: pd.DataFrame, name: str, path: Path) -> tuple[int, ...]:
+    """What the seed of a run stands for; () where the file does not say."""
+    given = [column for column in CROSSED_SEEDS if column in rows]
+    if not given:
+        return ()
+    found = rows[given].drop_duplicates()
+    if len(found) > 1:
+        raise UserError(f"{name}: {len(found)} combinations of seeds", allowed="one for each seed", path=path)
+    return tuple(int(found[column].iloc[0]) if column in given else 0 for column in CROSSED_SEEDS)

@@ -71,9 +71,8 @@ def publish(
         if store.state(job.key) != "done":
             _store(run, job, store, origin)
         which = {name: getattr(run, name) for name in CELL}
-        cells.append(
-            lock.Cell(**which, label=run.label, key=job.key, footnotes=run.footnotes, selected_on=run.selected_on)
-        )
+        stated: dict[str, Any] = {name: getattr(run, name) for name in ("label", "footnotes", "selected_on", "crossed")}
+        cells.append(lock.Cell(**which, key=job.key, **stated))
         progress(number + 1, len(runs))
     # Left out where there is nothing to say, as in the plans of earlier imports.
     about = {name: value for name, value in (("unread", list(unread)), ("probabilities", probabilities)) if value}

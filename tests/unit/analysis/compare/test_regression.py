@@ -277,3 +277,21 @@ def test_a_baseline_is_read_as_results(folder: Any) -> None:
     assert [cell.values for cell in found.cells.values()] == [cell.values for cell in results.cells.values()]
     with pytest.raises(UserError, match="cell 'x'"):
         regression.as_results({"manifest": "m", "cells": {"x": {"classes": {}}}})
+
+
+def test_a_number_that_stands_for_other_crossed_seeds_is_not_compared(folder: Any) -> None:
+    for seed, crossed in enumerate([(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]):
+        folder.cell(seed=seed, crossed=crossed)
+    results = folder.load()
+    baseline = make_baseline(results)
+    same = compare(results, baseline)
+    assert same.outcome == SAME and not same.tests, "crossed runs are not independent"
+    cells = list(baseline["cells"].values())
+    assert [one["crossed"] for one in cells] == [[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]
+    cells[1]["crossed"] = [0, 0, 1]
+    found = compare(results, baseline)
+    assert found.outcome == INCOMPLETE
+    assert found.findings[1].messages == (
+        "in the baseline this is seed 1 (label subset 0, initialisation 0, data order 1), "
+        "here seed 1 (label subset 0, initialisation 1, data order 0): write a new one",
+    )
