@@ -91,6 +91,7 @@ class SeedSummary:
         """Whether the checkpoint of any counted seed was chosen on the images that its figure is measured on."""
         return any(run.counts and run.selected_on == TEST for run in self.runs)
 
+    @property
     def independent(self) -> bool:
         """Whether each run has draws of its own: crossed ones share label subsets, initialisations or data orders."""
         return sum(len(set(levels)) > 1 for levels in zip(*(run.crossed for run in self.runs), strict=True)) < 2
