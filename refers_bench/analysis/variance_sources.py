@@ -16,7 +16,7 @@ import numpy as np
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.held_out import DIFFER
 from refers_bench.analysis.kept import kept
-from refers_bench.analysis.predictions import FILE, Predictions, read, stacked
+from refers_bench.analysis.predictions import Predictions, stacked
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import mean_aucs
 from refers_bench.analysis.statistics.significance import Refusal
@@ -70,7 +70,7 @@ def _computed(results: Results, target: Target, crossed: Mapping[str, Sequence[P
         if np.isnan(values_SIO).any() or values_SIO.size != len(runs):
             refusals[method] = "not every combination of seeds is there once"
             continue
-        loaded = [read(results.store / one.run.key / FILE) for one in results.predicted_runs(method, target)]
+        loaded = [results.scores(one.run.key) for one in results.predicted_runs(method, target)]
         found = variance_components(values_SIO, shared_over_tests(loaded, runs_planned=len(runs)))
         if isinstance(found, Refusal):
             refusals[method] = found.reason

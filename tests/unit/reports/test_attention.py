@@ -82,8 +82,10 @@ def test_panels_show_the_radiograph_its_boxes_and_its_map(folder: Any) -> None:
     stored = load_file(folder.results / "store" / f"l-{cell}" / "shown.safetensors")
     (figure,) = figure_attention.build(folder.load())
     assert figure.caption == (
-        "Where REFERS looks (nih_chestxray14: findings, 100 % of labels, seed 0): attention rollout and class "
-        "activation. Solid boxes are annotated, dashed ones surround what reaches 0.3 of a stretched map. Test images, "
+        "Where REFERS looks (nih_chestxray14: findings, 100 % of labels, seed 0): attention rollout and class activation."
+    )
+    assert figure.note == (
+        "Solid boxes are annotated, dashed ones surround what reaches 0.3 of a stretched map. Test images, "
         "drawn class by class by a hash of their names."
     )
     assert figure.columns == 3 and [panel.title for panel in figure.panels] == [

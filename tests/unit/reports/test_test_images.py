@@ -108,12 +108,13 @@ def test_rows_of_intervals_and_tests(folder: Any) -> None:
     figure = figure_forest.build(results)
     assert figure is not None
     (panel,) = figure.panels
-    (series,) = panel.series
-    assert panel.y_names == ("C2L", "TRANSVW") and panel.guide == 0 and series.y == (0, 1)
-    assert (panel.title, panel.x_label) == (where, "REFERS minus method, points")
-    assert series.x == pytest.approx([100 * (ours.mean() - aucs.mean()) for aucs in (first, second)])
-    for place, row in enumerate(intervals.rows[1:]):
-        assert (series.low[place], series.high[place]) == (row.cells[4].low, row.cells[4].high)
+    assert panel.y_names == ("C2L", "TRANSVW") and panel.guide == 0 and panel.title == where
+    assert [series.y for series in panel.series] == [(0,), (1,)] and panel.sides[1] == "favours REFERS"
+    expected = [100 * (ours.mean() - aucs.mean()) for aucs in (first, second)]
+    assert [series.x[0] for series in panel.series] == pytest.approx(expected)
+    place = [column.title for column in intervals.columns].index("95 % interval of it")
+    for series, row in zip(panel.series, intervals.rows[1:], strict=True):
+        assert (*series.low, *series.high) == (row.cells[place].low, row.cells[place].high)
 
 
 def test_three_seeds_have_an_interval_over_seeds_and_test_images(folder: Any) -> None:
