@@ -59,7 +59,8 @@ def _of(targets: list[Target], results: Results) -> Aggregated:
 
 
 def _complete(results: Results, method: str, target: Target) -> bool:
-    return (method, target) in results.cells and results.cells[method, target].complete
+    cell = results.cells.get((method, target))
+    return cell is not None and cell.complete and cell.independent
 
 
 def _alike(results: Results, methods: list[str], target: Target) -> bool:

@@ -75,7 +75,7 @@ class ImageStatistics:
         n_units: how many of them.
         n_classes: classes that the means are taken over.
         means: row name -> interval of its mean AUC.
-        joint: row name -> the same over seeds and test images, of rows with `LEAST_SEEDS` seeds.
+        joint: row name -> the same over seeds and test images, of rows with `LEAST_SEEDS` independent seeds.
         class_means: row name -> class -> interval of its AUC; se is 0 where the images leave no spread.
         differences: row name -> interval of the reference's mean AUC minus its own; of complete rows alone.
         tests: class by class, method by method; of complete rows alone.
@@ -111,13 +111,19 @@ def image_statistics(results: Results, target: Target, *, reference: str | None 
     # A mean over some of the seeds is shown, but it is not compared with one over all.
     complete = [method for method in runs if results.cells[method, target].complete]
     what = {"impl": IMPL, "reference": reference, "runs": runs, "complete": complete, "target": asdict(target)}
-    compute = functools.partial(_computed, results, target, runs, complete, reference)
+    what["seeded"] = [
+        method
+        for method, some in runs.items()
+        if len(some) >= LEAST_SEEDS and results.cells[method, target].independent
+    ]
+    compute = functools.partial(_computed, results, target, runs, what)
     return kept(ImageStatistics, what, results.store, compute)
 
 
 def _computed(
-    results: Results, target: Target, runs: Mapping[str, Sequence[str]], complete: Sequence[str], reference: str
+    results: Results, target: Target, runs: Mapping[str, Sequence[str]], what: Mapping[str, Any]
 ) -> ImageStatistics:
+    reference: str = what["reference"]
     loaded = {method: [results.scores(key) for key in keys] for method, keys in runs.items()}
     first = (loaded.get(reference) or next(iter(loaded.values())))[0]
     alike: dict[str, list[Predictions]] = {}
@@ -130,7 +136,7 @@ def _computed(
         else:
             alike[method] = several
     scores_MNK, places = stacked(alike, first.classes) if alike else (np.zeros(0), {})
-    compared = {method: rows for method, rows in places.items() if method in complete}
+    compared = {method: rows for method, rows in places.items() if method in what["complete"]}
     units = first.units
     found: MeanAucs | None = None
     try:
@@ -145,7 +151,7 @@ def _computed(
         unit=units.name,
         n_units=found.n_units if found else units.count,
         n_classes=len(found.classes) if found else 0,
-        **_intervals(found, first.classes, places, compared, reference),
+        **_intervals(found, first.classes, places, compared, reference, what["seeded"]),
         tests=tuple(_tests(first, scores_MNK, units, compared, reference)),
         refusals=refusals,
     )
@@ -157,6 +163,7 @@ def _intervals(
     places: Mapping[str, Sequence[int]],
     compared: Mapping[str, Sequence[int]],
     reference: str,
+    seeded: Sequence[str],
 ) -> dict[str, Mapping[str, Any]]:
     """Intervals of means, of classes and of differences, by the names of the fields that hold them."""
     if found is None:
@@ -164,7 +171,7 @@ def _intervals(
     others = [method for method in compared if method != reference] if reference in compared else []
     return {
         "means": {method: found.mean(*rows) for method, rows in places.items()},
-        "joint": {method: found.over_seeds(*rows) for method, rows in places.items() if len(rows) >= LEAST_SEEDS},
+        "joint": {method: found.over_seeds(*rows) for method, rows in places.items() if method in seeded},
         "class_means": {
             method: {classes[k]: found.of_class(place, *rows) for place, k in enumerate(found.classes)}
             for method, rows in places.items()

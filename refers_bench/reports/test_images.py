@@ -9,6 +9,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, JOINT
 from refers_bench.analysis.statistics.delong import LEAST
 from refers_bench.analysis.statistics.placements import IMAGE
+from refers_bench.analysis.statistics.seeds import DEPENDENT, SeedSummary
 from refers_bench.analysis.statistics.significance import made
 from refers_bench.plugins import Report
 from refers_bench.render.table import MISSING, Cell, Row, Table, columns
@@ -78,21 +79,22 @@ def _row(results: Results, one: ImageStatistics, method: str, names: Mapping[str
         cells=(
             Cell(value=mean.estimate * 100, decimals=2, tag=tag, notes=footnotes),
             comparisons.image_interval(mean, one.unit, one.n_units),
-            _joint(one, method, summary.n),
+            _joint(one, method, summary),
             *difference_cells,
             Cell(text=f"{one.n_units} {one.unit}s", value=one.n_units, word=f"{one.unit}s", kind="text"),
         ),
     )
 
 
-def _joint(one: ImageStatistics, method: str, seeds: int) -> Cell:
+def _joint(one: ImageStatistics, method: str, summary: SeedSummary) -> Cell:
     """The interval over seeds and test images together, or why there is none."""
     if method not in one.joint:
-        return comparisons.no_interval(f"over seeds too it needs {LEAST_SEEDS} of them, has {seeds}")
+        few = f"over seeds too it needs {LEAST_SEEDS} of them, has {summary.n}"
+        return comparisons.no_interval(few if summary.independent else DEPENDENT)
     found = one.joint[method]
     if not found.se > 0:
         return comparisons.no_interval("seeds and test images leave no spread")
-    how: dict[str, Any] = {"test": JOINT[one.unit], "n": (seeds, one.n_units), "df": found.df}
+    how: dict[str, Any] = {"test": JOINT[one.unit], "n": (summary.n, one.n_units), "df": found.df}
     return comparisons.interval_cell(found.low * 100, found.high * 100, decimals=2, **how)
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from refers_bench.analysis.image_statistics import image_statistics
+from refers_bench.analysis.statistics.seeds import DEPENDENT
 from refers_bench.render import html
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import DAGGER, NO_VALUE
@@ -166,3 +167,13 @@ def test_patients_are_named_where_they_are_known_and_some_seeds_are_marked(folde
 def test_without_predictions_there_is_no_table(folder: Any) -> None:
     folder.cell("refers")
     assert test_images.build(folder.load()) == [] and figure_forest.build(folder.load()) is None
+
+
+def test_crossed_seeds_have_no_interval_over_seeds_and_images(folder: Any) -> None:
+    """Three runs are enough where they are independent; two label subsets x two initialisations share their draws."""
+    for seed in range(4):
+        predict(folder, "refers", 1.6, seed=seed)
+        predict(folder, "c2l", 1.2, seed=seed, crossed=(seed // 2, seed % 2, 0))
+    (alone, shared) = test_images.build(folder.load())[0].rows
+    assert alone.cells[2].low is not None
+    assert shared.cells[2].low is None and DEPENDENT in shared.cells[2].notes[0].text
