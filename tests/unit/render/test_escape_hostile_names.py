@@ -98,7 +98,7 @@ class _Tags(HTMLParser):
             return
         self.tags.append(tag)
         self.attributes.update(name for name, _ in attrs)
-        if tag not in ("meta", "img", "br", "link"):
+        if tag not in ("meta", "img", "br", "link", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
