@@ -44,7 +44,9 @@ def test_weights_of_ones_own_become_a_row(home: Path, cli: Commands, monkeypatch
     monkeypatch.setenv("REFERS_BENCH_ROOT_CHECKPOINT", str(home / "mine.pth"))
     shown, _ = cli("run", "m.yaml")
     assert "weights given by the user: a test" in " ".join(shown.split())
-    assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in " ".join(shown.split())
+    assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in " ".join(
+        shown.split()
+    )
     (record,) = (
         content
         for path in (home / "results" / "store").glob("*/run.json")
