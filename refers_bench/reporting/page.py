@@ -131,7 +131,7 @@ def section(
         answers=tuple(summary.answers(results)),
         remarks=tuple(summary.remarks(results, found)),
         items=tuple(found),
-        details=provenance.details(results),
+        details=provenance.details(results) if names is None else (),
         commands=provenance.commands(results),
     )
 

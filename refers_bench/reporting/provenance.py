@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.operating_points import OperatingPoints, operating_points
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, JOINT
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
@@ -36,11 +37,13 @@ def details(results: Results) -> tuple[Detail, ...]:
     """One block per table cell, in the order of the manifest."""
     names = grid.titles(results)
     images = {target: image_statistics(results, target) for target in results.targets}
+    points = {target: operating_points(results, target) for target in results.targets}
     full = len(results.cells) <= MOST_FULL
     blocks = []
     for (method, target), summary in results.cells.items():
         runs = results.runs(method, target)
-        facts = [*_intervals(summary, images[target], method), *_facts(results, runs)]
+        facts = [*_intervals(summary, images[target], method), *_trust(points[target], method, names)]
+        facts += _facts(results, runs)
         if not full:
             facts.append(("configuration", "in plan.lock.json, by the keys above"))
         blocks.append(
@@ -73,6 +76,22 @@ def _intervals(summary: SeedSummary, images: ImageStatistics | None, method: str
         found = images.joint[method]
         text = f"{found.low * 100:.2f} to {found.high * 100:.2f} ({JOINT[images.unit]}; df = {found.df:.1f})"
         yield f"95 % interval over seeds and test {images.unit}s", text
+
+
+def _trust(found: OperatingPoints, method: str, names: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """How far the best row of a column may be trusted to be it; of the others, how likely they are the best."""
+    if found.best is None or method not in found.best.found.best:
+        return
+    share = found.best.found.best[method] * 100
+    if method != found.best.found.row:
+        yield "probability to be the best row", f"{share:.1f} %"
+        return
+    yield "probability that another row is truly the best", f"{100 - share:.1f} %"
+    for other, over in found.best.over.items():
+        yield (
+            f"P(a run beats one of {names[other]})",
+            f"{over.p * 100:.1f} % ({over.low * 100:.1f} to {over.high * 100:.1f})",
+        )
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 
 from refers_bench.analysis.operating_points import AUPRC, ECE, operating_points
 from refers_bench.render.table import NO_VALUE
+from refers_bench.reporting import provenance
 from refers_bench.reports import operating
 from refers_bench.store import schemas
 
@@ -79,6 +80,22 @@ def test_the_best_row_stands_first_with_how_sure_it_is(folder: Any) -> None:
     over = best.over["weak"]
     assert second[1].value == pytest.approx(100 * over.p) and second[3].figure == "beaten, meaningfully"
     assert (second[2].low, second[2].high, second[2].n) == (100 * over.low, 100 * over.high, (3, 40))
+
+
+def test_behind_the_bold_figure_stands_how_likely_it_is_false(folder: Any) -> None:
+    for seed in range(3):
+        predict(folder, "refers", seed=seed, strength=1.5)
+        predict(folder, "c2l", seed=seed, strength=1.2)
+    results = folder.load()
+    (target,) = results.targets
+    best = operating_points(results, target).best
+    assert best is not None and best.found.row == "refers"
+    refers, other = (dict(detail.facts) for detail in provenance.details(results))
+    wrong = 100 * (1 - best.found.best["refers"])
+    assert refers["probability that another row is truly the best"] == f"{wrong:.1f} %"
+    assert other["probability to be the best row"] == f"{wrong:.1f} %"
+    assert refers["P(a run beats one of C2L)"].startswith(f"{100 * best.over['c2l'].p:.1f} % (")
+    assert "P(a run beats one of REFERS)" not in other
 
 
 def test_without_predictions_there_is_no_table(folder: Any) -> None:
