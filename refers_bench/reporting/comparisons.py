@@ -6,6 +6,7 @@ from typing import Any
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import DIFFER, same_images
+from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
@@ -31,6 +32,12 @@ def summaries(results: Results, methods: Iterable[str], target: Target | None) -
     if target is None:
         return {}
     return {method: results.cells[method, target] for method in methods if (method, target) in results.cells}
+
+
+def against_best_floor(results: Results, target: Target) -> ImageStatistics | None:
+    """The statistics of a column against its best floor; without differences where no floor is complete."""
+    cells = summaries(results, [name for name in results.methods if name in results.floors], target)
+    return image_statistics(results, target, reference=next(iter(best(cells)), ""))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Lays out methods x targets as a table of mean AUCs, and words what titles, captions and remarks have in common."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from refers_bench import identity
@@ -51,8 +52,8 @@ def keys(results: Results, target: Target | None = None, *methods: str | None) -
         methods: the row it is about; none, or several, where it is about no single one.
     """
     where = (("dataset", target.dataset), ("labels", percent(target.label_ratio))) if target is not None else ()
-    names = [titles(results)[method] for method in methods if method is not None]
-    return (*where, ("method", names[0])) if len(names) == 1 else where
+    rows = [method for method in methods if method is not None]
+    return (*where, ("method", titles(results)[rows[0]])) if len(rows) == 1 else where
 
 
 def listed(targets: Sequence[Target]) -> str:
@@ -175,9 +176,8 @@ def columns_of(results: Results, targets: Sequence[Target]) -> tuple[Column, ...
 
 def titles(results: Results) -> Mapping[str, str]:
     """Row name -> title that no other row has: the label, with the row name where labels are equal."""
-    labels = results.methods
-    shared = {label for label in labels.values() if list(labels.values()).count(label) > 1}
-    return {method: f"{label} ({method})" if label in shared else label for method, label in labels.items()}
+    times = Counter(results.methods.values())
+    return {method: f"{label} ({method})" if times[label] > 1 else label for method, label in results.methods.items()}
 
 
 def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:

@@ -124,12 +124,13 @@ def section(
     if not published:
         kept = [item for item in found if item.id not in REFERENCES]
         found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
+    answers, remarks = summary.sentences(results, found)
     return Section(
         id=f"manifest-{slug(results.name)}",
         title=results.name,
         facts=summary.facts(results),
-        answers=tuple(summary.answers(results)),
-        remarks=tuple(summary.remarks(results, found)),
+        answers=tuple(answers),
+        remarks=tuple(remarks),
         items=tuple(found),
         details=provenance.details(results) if names is None else (),
         commands=provenance.commands(results),

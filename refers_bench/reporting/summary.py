@@ -7,7 +7,7 @@ from refers_bench.analysis.paper.references import differences_of_release, refer
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import Interval
 from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, Replication
-from refers_bench.analysis.statistics.significance import Refusal, best
+from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.figure import Figure
 from refers_bench.render.table import Table
 from refers_bench.reporting import comparisons, grid
@@ -35,18 +35,12 @@ def facts(results: Results) -> str:
     return text
 
 
-def answers(results: Results) -> list[str]:
-    """What came out, in at most three sentences: who leads, by how much in the main column, and what that is worth."""
+def sentences(results: Results, items: Sequence[Table | Figure]) -> tuple[list[str], list[str]]:
+    """What came out in at most three sentences (who leads, by how much, what that is worth), and further ones."""
     found = [*_leading(results), *_main_column(results), *_floors(results), *_verdicts(results), *_released(results)]
-    return found[:MOST_ANSWERS]
-
-
-def remarks(results: Results, items: Sequence[Table | Figure]) -> list[str]:
-    """Further sentences: the title, what was not read, and what the long tables hold."""
-    found = [results.plan.title] if results.plan.title else []
-    found += [*grid.unread_remarks(results), *[*_verdicts(results), *_released(results)]]
-    said = answers(results)
-    return [one for one in found if one not in said] + [item.caption for item in items if item.id in CAPTIONS]
+    more = [results.plan.title] if results.plan.title else []
+    more += [*grid.unread_remarks(results), *found[MOST_ANSWERS:]]
+    return found[:MOST_ANSWERS], more + [item.caption for item in items if item.id in CAPTIONS]
 
 
 def _counted(things: Collection[object], name: str) -> str:
@@ -80,9 +74,7 @@ def _floors(results: Results) -> Iterable[str]:
     """In how many columns the reference is above the best floor."""
     above = compared = 0
     for target in results.targets:
-        cells = comparisons.summaries(results, [name for name in results.methods if name in results.floors], target)
-        top = next(iter(best(cells)), "")
-        found = image_statistics(results, target, reference=top) if top else None
+        found = comparisons.against_best_floor(results, target) if results.floors else None
         difference = found.differences.get(results.reference) if found is not None else None
         if difference is not None:
             compared += 1

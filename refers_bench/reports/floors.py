@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.image_statistics import ImageStatistics, image_statistics
+from refers_bench.analysis.image_statistics import ImageStatistics
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL
-from refers_bench.analysis.statistics.significance import best
 from refers_bench.plugins import Report
 from refers_bench.render.table import MISSING, Cell, Row, Table, columns
 from refers_bench.reporting import comparisons, grid, notes
@@ -22,7 +21,7 @@ BEST, FLOOR, BETTER, NOT_BETTER = "best floor", "floor", "better than the best f
 def build(results: Results) -> Table | None:
     """A row for each row of each column that has floors; None where none has."""
     targets = [one for one in results.targets if any((floor, one) in results.cells for floor in results.floors)]
-    found = [(target, _compared(results, target)) for target in targets]
+    found = [(target, comparisons.against_best_floor(results, target)) for target in targets]
     rows = tuple(row for target, one in found for row in _rows(results, target, one))
     if not rows:
         return None
@@ -43,12 +42,6 @@ def build(results: Results) -> Table | None:
             "These intervals hold the trained models fixed: the spread over seeds is in the other tables.",
         ),
     )
-
-
-def _compared(results: Results, target: Target) -> ImageStatistics | None:
-    """The statistics of a column against its best floor; without differences where no floor is complete."""
-    cells = comparisons.summaries(results, [name for name in results.methods if name in results.floors], target)
-    return image_statistics(results, target, reference=next(iter(best(cells)), ""))
 
 
 def _rows(results: Results, target: Target, one: ImageStatistics | None) -> Iterator[Row]:

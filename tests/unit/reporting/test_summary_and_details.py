@@ -24,11 +24,10 @@ def test_the_summary_says_who_leads_and_how_sure_that_is(folder: Any) -> None:
         "2 methods x 2 columns (covid19_idc) x 3 seeds: 12 of 12 cells have a figure (a cell is one method, target, label "
         "ratio and seed)."
     )
-    said = summary.answers(results)
+    said, more = summary.sentences(results, page.items(results))
     assert said[0].startswith("REFERS is above the best other complete row in 1 of 2 columns; P < 0.05 over seeds")
     assert "in 1 of 2 tested columns, in 1 after Holm's correction" in said[0]
     assert "published figures: " in said[1] and len(said) == 2
-    more = summary.remarks(results, page.items(results))
     assert more[0] == "A title" and any(text.startswith("Claims of the paper") for text in more)
     assert not set(said) & set(more)
 
@@ -38,7 +37,7 @@ def test_holms_correction_may_leave_no_column(folder: Any) -> None:
     for ratio in (0.1, 1.0):
         folder.seeds("refers", [0.78, 0.79, 0.81], ratio=ratio)
         folder.seeds("scratch", [0.75, 0.76, 0.77], ratio=ratio)
-    said = summary.answers(folder.load())
+    said = summary.sentences(folder.load(), [])[0]
     assert said[0] == (
         "refers is above the best other complete row in 2 of 2 columns; P < 0.05 over seeds, whichever is higher, in 2 of "
         "2 tested columns, in 0 after Holm's correction."
@@ -65,14 +64,14 @@ def test_verdicts_on_published_figures_state_their_error_rates(folder: Any) -> N
     assert "n = 3 seeds and 3 published ones, df = 2" in rows["REFERS"]["P"].notes[0].text
     notes = " ".join(table.notes)
     assert "called consistent in 95 % of repetitions" in notes and "no evidence of equality" in notes
-    (said,) = [text for text in summary.answers(results) if "published figures" in text]
+    (said,) = [text for text in summary.sentences(results, [])[0] if "published figures" in text]
     assert "1 consistent, 1 differs" in said and "a true difference of 1 point is noticed in" in said
 
 
 def test_the_summary_promises_no_test_where_there_is_none(folder: Any) -> None:
     folder.cell("refers")
     folder.cell("scratch")
-    said = summary.answers(folder.load())
+    said = summary.sentences(folder.load(), [])[0]
     assert "no column has a P-value over seeds" in said[0]
 
 
