@@ -103,8 +103,7 @@ def image_statistics(results: Results, target: Target, *, reference: str | None 
         target: the column.
         reference: row name that the others are compared with; None for the results' own.
     """
-    found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
-    runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
+    runs = results.predicted_keys(target)
     if not runs:
         return None
     reference = results.reference if reference is None else reference

@@ -75,8 +75,7 @@ class OperatingPoints:
 
 def operating_points(results: Results, target: Target) -> OperatingPoints:
     """Figures of one column, computed or read back; without rows where none has stored predictions."""
-    found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
-    runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
+    runs = results.predicted_keys(target)
     if not runs:
         return OperatingPoints(rows={})
     reasons = {

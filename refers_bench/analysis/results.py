@@ -93,6 +93,11 @@ class Results:
         """Seeds of one table cell that have a figure and stored predictions."""
         return [one for one in self.runs(method, target) if one.run.counts and one.run.key in self.predicted]
 
+    def predicted_keys(self, target: Target) -> dict[str, list[str]]:
+        """Row name -> keys of `predicted_runs` in a column, of the rows that have any."""
+        found = {method: self.predicted_runs(method, target) for method in self.methods if self.predicted}
+        return {method: [one.run.key for one in some] for method, some in found.items() if some}
+
     def scores(self, key: str) -> Predictions:
         """Stored test predictions of a finished job, which all reports share; see `predictions.read_once`."""
         from refers_bench.analysis.predictions import FILE, read_once

@@ -77,8 +77,7 @@ class Subgroups:
 
 def subgroups(results: Results, target: Target) -> Subgroups:
     """Figures of one column, computed or read back; without rows where nothing is known of the images."""
-    found = {method: results.predicted_runs(method, target) for method in results.methods if results.predicted}
-    runs = {method: [one.run.key for one in some] for method, some in found.items() if some}
+    runs = results.predicted_keys(target)
     indices = {method: _index_of(results, keys[0]) for method, keys in runs.items()}
     runs = {method: keys for method, keys in runs.items() if indices[method]}
     if not runs:
