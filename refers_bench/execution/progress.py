@@ -1,13 +1,19 @@
 """Shows people what runs, has ended and is left: a live view on a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
+import math
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from refers_bench.plan.lock import Job
 from refers_bench.render.duration import duration
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 
 def facts_of(view: Mapping[str, Any]) -> dict[str, str]:
@@ -18,6 +24,24 @@ def facts_of(view: Mapping[str, Any]) -> dict[str, str]:
         "images/s": f"{view['images_per_s']:.0f}" if view.get("images_per_s") else "",
         "left": duration(view["left_s"]) if "left_s" in view else "",
     }
+
+
+def fitted(name: str, facts: Mapping[str, str], width: int) -> list[str]:
+    """A running job in one line of so many columns, or in two: its name, then its facts, of which losses go first.
+
+    A name that is too long loses its middle; nothing else is cut.
+    """
+    whole = in_line(name, facts)
+    if len(whole) <= width:
+        return [whole]
+    losses = facts["losses"].split(" ")
+    # Pairs of name and value; the total comes last.
+    kept = [" ".join(losses[place:]) for place in range(0, len(losses), 2)] + [""]
+    texts = (in_line("", {**facts, "losses": one}).removeprefix(": ") for one in kept)
+    text = next((text for text in texts if len(text) + 2 <= width), "")
+    room = width - 1
+    short = name if len(name) <= room else f"{name[: room // 2 - 1]}...{name[len(name) - (room - room // 2 - 2) :]}"
+    return [f"{short}:", f"  {text}"[:width]] if text else [f"{short}:"]
 
 
 def in_line(name: str, facts: Mapping[str, str]) -> str:
@@ -42,7 +66,8 @@ class PlainView:
 
     def __init__(self, total: int, out: TextIO | None = None, *, every_s: float = 30.0) -> None:
         self.total, self.out, self.every_s = total, out or sys.stderr, every_s
-        self.ended_count, self.shown = 0, time.monotonic()
+        #: When running jobs were last shown; at first as soon as one runs.
+        self.ended_count, self.shown = 0, -math.inf
         self.spent: dict[str, list[float]] = defaultdict(list)
         self.running: dict[str, tuple[str, float]] = {}
 
@@ -53,22 +78,23 @@ class PlainView:
     def eta(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> str:
         """Rough time left: jobs of a kind take what those of that kind took; '' before that is known.
 
-        Jobs that run share the time left evenly: the last ones of a run may leave workers idle.
+        Jobs that run share the time left evenly, and the whole takes at least as long as any of them.
         """
         usual = {kind: sum(seconds) / len(seconds) for kind, seconds in self.spent.items()}
         if not left.keys() <= usual.keys():
             return ""
         need, now = sum(count * usual[kind] for kind, count in left.items()), time.monotonic()
+        longest = 0.0
         for name, view in running.items():
             kind, since = self.running.get(name, ("", now))
-            passed, share = now - since, view.get("step", 0) / max(1, view.get("steps", 1))
-            if share > 0:
-                need += passed / share - passed
+            if "left_s" in view:  # as the job knows it, which may have been resumed
+                own = float(view["left_s"])
             elif kind in usual:
-                need += max(0.0, usual[kind] - passed)
+                own = max(0.0, usual[kind] - (now - since))
             else:
                 return ""
-        return duration(need / max(1, len(running)))
+            need, longest = need + own, max(longest, own)
+        return duration(max(longest, need / max(1, len(running))))
 
     def waiting(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> str:
         """How many wait, and about how long it will take."""
@@ -88,8 +114,8 @@ class PlainView:
         self.write(f"[{self.ended_count}/{self.total}] {category:<10} {duration(seconds):>10}  {job.name}{reason}")
 
     def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
-        """What runs, now and then."""
-        if time.monotonic() - self.shown >= self.every_s:
+        """What runs: at once when the first does, then now and then."""
+        if running and time.monotonic() - self.shown >= self.every_s:
             self.shown = time.monotonic()
             for name, view in running.items():
                 self.write(f"  running {line_of(name, view)}")
@@ -100,19 +126,30 @@ class PlainView:
 
 
 class LiveView(PlainView):
-    """A rich display: a bar over all jobs and a line for each running one; endings scroll above it."""
+    """A rich display: a bar over all jobs and a line or two for each running one; endings scroll above it."""
+
+    #: Lines about ended jobs that are printed again where the terminal's size has changed.
+    KEPT = 200
 
     def __init__(self, total: int) -> None:
         super().__init__(total)
         from rich.console import Console
-        from rich.live import Live
 
         self.console = Console(stderr=True)
-        self.live = Live(console=self.console, refresh_per_second=4, transient=True)
-        self.live.start()
+        self.written: deque[str] = deque(maxlen=self.KEPT)
+        self.size = self.console.size
+        self.live = self._started()
+
+    def _started(self) -> Live:
+        from rich.live import Live
+
+        live = Live(console=self.console, refresh_per_second=4, transient=True)
+        live.start()
+        return live
 
     def write(self, text: str) -> None:
         """Print above the display."""
+        self.written.append(text)
         self.console.print(text, markup=False, highlight=False)
 
     def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
@@ -122,15 +159,37 @@ class LiveView(PlainView):
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
-        lines = [Text(line_of(name, view), overflow="ellipsis", no_wrap=True) for name, view in running.items()]
-        head = Text(f"{self.ended_count} of {self.total} jobs, {self.waiting(running, left)}")
-        bar = ProgressBar(total=max(1, self.total), completed=self.ended_count, width=60)
+        self._resized()
+        width, height = self.size
+        head = f"{self.ended_count} of {self.total} jobs, {self.waiting(running, left)}"
+        # The last column stays free: a sign there moves the cursor on in some terminals.
+        lines = [line for name, view in running.items() for line in _lines_of(name, view, width - 1)]
+        room = max(1, height - 4)
+        if len(lines) > room:
+            lines = [*lines[: room - 1], f"... {len(running)} jobs run"]
+        bar = ProgressBar(total=max(1, self.total), completed=self.ended_count, width=min(60, width - 1))
         # A bar ends no line by itself; padding does.
-        self.live.update(Group(head, Padding(bar, 0), *lines))
+        texts = [Text(line, overflow="crop", no_wrap=True) for line in lines]
+        self.live.update(Group(Text(head, overflow="fold"), Padding(bar, 0), *texts))
+
+    def _resized(self) -> None:
+        """Draw everything anew where the size has changed: terminals differ in how they wrap what stood there."""
+        if self.console.size == self.size:
+            return
+        self.size = self.console.size
+        self.live.stop()
+        self.console.clear()
+        for text in list(self.written)[-self.size.height :]:
+            self.console.print(text, markup=False, highlight=False)
+        self.live = self._started()
 
     def close(self) -> None:
         """Take the display away."""
         self.live.stop()
+
+
+def _lines_of(name: str, view: Mapping[str, Any], width: int) -> list[str]:
+    return fitted(name, facts_of(view) if view else {"losses": "", "state": "starting"}, width)
 
 
 def view(total: int) -> PlainView:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from refers_bench.execution.progress import LiveView, PlainView, duration, line_of, view
+from refers_bench.execution.progress import LiveView, PlainView, duration, fitted, line_of, view
 from refers_bench.plan.lock import Job
 
 
@@ -34,6 +34,7 @@ def test_plain_lines() -> None:
     out = io.StringIO()
     view = PlainView(2, out, every_s=0)
     view.started(job("a"))
+    view.tick({}, {"finetune": 2})
     view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 1})
     view.ended(job("a"), "ok", 61, "")
     view.ended(job("b"), "nan", 2, "NotFiniteLoss: loss\nsecond line")
@@ -64,9 +65,13 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     view.started(job("long", "pretrain"))
     view.started(job("c"))
     now[0] = 106.0
-    # A quarter of the pre-training took 6 s, so 18 s are left; a cell takes 15 s, 9 s are left of the running one.
-    running = {"long": {"step": 25, "steps": 100}, "c": {}}
+    # The pre-training, which was resumed, knows that 18 s are left; a cell takes 15 s, 9 s are left of the running one.
+    running: dict[str, dict[str, float]] = {"long": {"step": 25, "steps": 100, "left_s": 18.0}, "c": {}}
     assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 36 s left"
+    # All together never takes less than one of those that run.
+    running["long"]["left_s"] = 500.0
+    assert view.waiting(running, {"finetune": 3}) == "3 waiting, about 8 min 20 s left"
+    running["long"]["left_s"] = 18.0
     assert view.waiting(running, {"finetune": 3, "pretrain": 1}) == "4 waiting"
     # A job that takes longer than those before it takes nothing from what the others need.
     now[0] = 130.0
@@ -82,7 +87,7 @@ def test_lines_of_what_runs_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -
     for now[0] in (60.0, 79.9, 80.0, 95.0, 109.9, 110.0):
         view.tick({"a": {"step": 1, "steps": 2}}, {"finetune": 2})
         shown.append(len(out.getvalue().splitlines()))
-    assert shown == [0, 0, 2, 2, 2, 4], "every thirty seconds"
+    assert shown == [2, 2, 2, 4, 4, 4], "at once, and then every thirty seconds"
     assert out.getvalue().splitlines()[:2] == ["  running a: 1/2", "  2 waiting"]
 
 
@@ -109,3 +114,38 @@ def test_a_terminal_has_a_live_view(monkeypatch: pytest.MonkeyPatch, terminal: b
     found = view(3)
     found.close()
     assert (type(found), found.total) == (kind, 3)
+
+
+FACTS = {
+    "update": "112/2000", "losses": "report_generation 4.934 study_report_consistency 3.458 total 8.392",
+    "images/s": "166", "left": "12 min 15 s",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (
+            140,
+            [
+                "pretrain.refers.openi: 112/2000, report_generation 4.934 study_report_consistency 3.458 total 8.392, "
+                "166 images/s, 12 min 15 s left"
+            ],
+        ),
+        (
+            119,
+            [
+                "pretrain.refers.openi:",
+                "  112/2000, report_generation 4.934 study_report_consistency 3.458 total 8.392, 166 images/s, "
+                "12 min 15 s left",
+            ],
+        ),
+        (79, ["pretrain.refers.openi:", "  112/2000, total 8.392, 166 images/s, 12 min 15 s left"]),
+        (59, ["pretrain.refers.openi:", "  112/2000, total 8.392, 166 images/s, 12 min 15 s left"]),
+        (45, ["pretrain.refers.openi:", "  112/2000, 166 images/s, 12 min 15 s left"]),
+        (20, ["pretrain...rs.openi:"]),
+    ],
+)
+def test_a_running_job_fits_the_width(width: int, lines: list[str]) -> None:
+    found = fitted("pretrain.refers.openi", FACTS, width)
+    assert found == lines and all(len(line) <= width for line in found)
