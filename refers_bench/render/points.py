@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from refers_bench.render.escape import printable
 from refers_bench.render.panel import Panel, Series
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def _panel(axes: Axes, panel: Panel, canvas: Canvas) -> dict[str, Any]:
     looks = [own for _, own in panel.looks()]
     series = [_series(axes, one, own[0], canvas) for one, own in zip(panel.series, looks, strict=True)]
     return {
-        "title": panel.title,
-        "x": panel.x_label,
-        "y": panel.y_label,
-        "names": panel.y_names,
+        "title": printable(panel.title),
+        "x": printable(panel.x_label),
+        "y": printable(panel.y_label),
+        "names": [printable(name) for name in panel.y_names],
         "series": [one for one in series if one["at"]],
     }
 
@@ -58,7 +59,7 @@ def _series(axes: Axes, series: Series, colour: str, canvas: Canvas) -> dict[str
     points = list(zip(series.x, series.y, strict=True))[::every]
     drawn = [place for place, point in enumerate(points) if all(map(math.isfinite, point))]
     found: dict[str, Any] = {
-        "name": series.label,
+        "name": printable(series.label),
         "colour": colour,
         "line": line,
         "at": _places(axes, canvas, (points[place] for place in drawn)),
