@@ -25,6 +25,7 @@ COMMANDS = {
     "results": "Take in other people's predictions; pack, check and compare results.",
     "check": "Compare results with a stored baseline (for CI).",
     "validate": "Check manifests, all errors at once; export the JSON Schema.",
+    "manifests": "List the manifests that come with the package; copy one.",
     "data": "List datasets; prepare, verify or audit one.",
     "methods": "List the pre-training methods.",
     "datasets": "List the datasets.",
@@ -87,7 +88,7 @@ def group(ctx: click.Context, results: Path | None, cache: Path | None) -> None:
     \b
     Exit codes: 0 done, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift (check).
     """
-    from refers_bench.cli.settings import Settings
+    from refers_bench.execution.settings import Settings
 
     ctx.obj = Settings(results_option=results, cache_option=cache)
 

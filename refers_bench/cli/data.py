@@ -14,8 +14,8 @@ from refers_bench import plugins
 from refers_bench.cli.datasets import list_datasets
 from refers_bench.cli.options import FILE, FOLDER
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, work_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import shutil
 
 import click
 
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.settings import Settings
 from refers_bench.plugins import resolve
 from refers_bench.store.provenance import version
 

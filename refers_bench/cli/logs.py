@@ -4,7 +4,7 @@ import time
 
 import click
 
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import lookup
 from refers_bench.plan.lock import Job
 from refers_bench.plan.running import whose

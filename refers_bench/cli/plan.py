@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from refers_bench.cli.counts import show_counts
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
-from refers_bench.cli.planning import planned, selected, show_counts
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.planning import planned, selected
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import left_out, lock, states
 from refers_bench.plan.forecast.estimate import disk_bytes
 from refers_bench.plan.forecast.splits import Splits

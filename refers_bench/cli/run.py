@@ -1,22 +1,21 @@
 """Runs a manifest: what is missing or failed, then tables and report."""
 
-import contextlib
-import dataclasses
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from refers_bench.cli.executors import confirmed, slots_elsewhere
+from refers_bench.cli.counts import show_counts
+from refers_bench.cli.executors import confirmed
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
-from refers_bench.cli.planning import planned, run_options, selected, show_counts
-from refers_bench.cli.settings import Settings
-from refers_bench.cli.slots import slots_here
+from refers_bench.execution import running
 from refers_bench.execution.engine import Outcome
+from refers_bench.execution.planning import planned, selected
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.states import state_of, states
+from refers_bench.plan.states import states
 
 #: Exit codes.
 INCOMPLETE, FAILED = 3, 4
@@ -66,64 +65,12 @@ def command(
         show_counts(plan, found)
         return 0
     lock.write(plan, settings.results)
-    outcome = _execute(settings, plan, jobs, how)
+    outcome = running.run(
+        settings, plan, jobs, running.Asked(**how), say=partial(click.echo, err=True), cancel=confirmed
+    )
     if not no_report:
         _report(settings, plan)
     return _ended(plan, outcome, jobs)
-
-
-def _execute(settings: Settings, plan: Plan, jobs: list[Job], how: Mapping[str, Any]) -> Outcome:
-    """Run the jobs.
-
-    Args:
-        settings: folders and data roots.
-        plan: of the manifest, which says how jobs run where `how` does not.
-        jobs: that are wanted, done or not.
-        how: option -> its value; None where it was not given.
-    """
-    from refers_bench.cli.forecasting import running_order
-    from refers_bench.execution import coordinator, engines, progress
-    from refers_bench.manifest.part import seconds
-
-    try:
-        limit = seconds(how["time_limit"]) if how["time_limit"] else plan.execution["time_limit"]
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--time-limit") from error
-    executor = how["executor"] or plan.execution["executor"]
-    factory = engines.factory(executor)
-    here, in_command = (getattr(factory, attribute, False) for attribute in ("here", "in_command"))
-    todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
-    if here:
-        slots = slots_here(plan, how["device"], how["slots"])[: 1 if in_command else None]
-    else:
-        slots = slots_elsewhere(plan, executor, how["device"], how["slots"])
-    options = run_options(
-        settings,
-        plan,
-        todo,
-        slots,
-        device=how["device"],
-        max_jobs=how["max_jobs"],
-        time_limit=limit,
-        processes=plan.execution["prepare_processes"],
-        threads=how["threads"] or plan.execution["threads"],
-        micro_batches=how["accumulate"] or plan.execution["accumulate"],
-        **({"retries": {}} if in_command else {}),
-    )
-    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=here)
-    where = f"{len(options.slots)} at a time" if here else f"on {executor}"
-    click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
-    # A display that is drawn again and again would hide a debugger's prompt.
-    shown = progress.PlainView(len(todo)) if in_command else progress.view(len(todo))
-    with contextlib.closing(shown) as view:
-
-        def cancel(question: str) -> bool:
-            view.close()
-            return confirmed(question)
-
-        options = dataclasses.replace(options, **order, cancel=cancel)
-        place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
-        return coordinator.execute(jobs, place, options, view)
 
 
 def _report(settings: Settings, plan: Plan) -> None:

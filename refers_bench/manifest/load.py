@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from refers_bench import plugins
 from refers_bench.errors import Problem, UserError
-from refers_bench.manifest import checks, protocols, schema_errors
+from refers_bench.manifest import checks, packaged, protocols, schema_errors
 from refers_bench.manifest.part import NAME
 from refers_bench.manifest.schema import ManifestSchema, MethodPart, ProtocolPart
-from refers_bench.manifest.yaml_text import Document, Loc, Place, read
+from refers_bench.manifest.yaml_text import GIVEN, Document, Loc, Place, document_of, read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,28 @@ class Manifest:
 
 
 def load(path: Path) -> Manifest:
-    """Read and check a manifest.
+    """Read and check a manifest, given by its file or by the name of one that comes with the package.
 
     Raises:
         UserError: everything that is wrong with it, in the order of its lines.
     """
+    return _loaded(read(packaged.found(path)))
+
+
+def of_values(content: Mapping[str, Any]) -> Manifest:
+    """Check a manifest that is given as a mapping; its paths are relative to the working folder.
+
+    Raises:
+        UserError: everything that is wrong with it, each thing under its key.
+    """
+    if not content.get("name"):
+        raise UserError("a mapping without 'name'", allowed="the name of its folder below the results", path=GIVEN)
+    return _loaded(document_of(content))
+
+
+def _loaded(given: Document) -> Manifest:
     problems: list[Problem] = []
-    document = _included(path, (), problems)
+    document, path = _with_includes(given, (), problems), given.path
     content = dict(document.content)
     for name, (_, key) in schema_errors.BARE.items():
         if isinstance(content.get(name), list):
@@ -118,14 +133,20 @@ def _of_encoder(part: MethodPart) -> dict[str, protocols.Value]:
     return {name: protocols.Value(value=value, origin=source) for name, (value, source) in sheet.items()}
 
 
-def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place | None = None) -> Document:
-    """The file with its includes beneath it: mappings are merged key by key, everything else is replaced."""
+def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place) -> Document:
+    """An included file, with its own includes."""
     if path.resolve() in chain:
         names = " -> ".join(item.name for item in (*chain, path))
-        raise UserError((place or Place(path)).problem(f"include cycle {names}"))
-    if place and not path.is_file():
+        raise UserError(place.problem(f"include cycle {names}"))
+    if not path.is_file():
         raise UserError(place.problem(f"included file {path} does not exist"))
-    document, wrong = protocols.with_dotted_overrides(read(path))
+    return _with_includes(read(path), chain, problems)
+
+
+def _with_includes(given: Document, chain: tuple[Path, ...], problems: list[Problem]) -> Document:
+    """A document with its includes beneath it: mappings are merged key by key, everything else is replaced."""
+    path = given.path
+    document, wrong = protocols.with_dotted_overrides(given)
     problems += wrong
     includes = document.content.get("include", [])
     merged: dict[str, Any] = {}

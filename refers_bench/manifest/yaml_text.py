@@ -21,6 +21,8 @@ from refers_bench.errors import nearest as nearest_of
 
 Loc = tuple[str | int, ...]
 
+#: In place of the file of a manifest that is given as a mapping.
+GIVEN = Path("manifest")
 #: More values than any manifest needs; aliases of aliases could otherwise fill the memory.
 MOST_VALUES = 100_000
 
@@ -94,6 +96,19 @@ def read(path: Path) -> Document:
     if reader.problems:
         raise UserError(reader.problems)
     return Document(path, plain, reader.places)
+
+
+def document_of(content: Mapping[str, Any]) -> Document:
+    """A mapping that is already there as a document: its keys are the places of what is wrong with it.
+
+    Raises:
+        UserError: a value that is no plain data.
+    """
+    reader = _Given()
+    plain = reader.value(dict(content), ())
+    if reader.problems:
+        raise UserError(reader.problems)
+    return Document(reader.path, plain, reader.places)
 
 
 def _text(path: Path) -> str:
@@ -183,3 +198,22 @@ class _Plain:
         here = Document(self.path, {}, self.places).problem(loc, found, allowed=allowed)
         if here not in self.problems[-1:]:
             self.problems.append(here)
+
+
+@dataclass
+class _Given(_Plain):
+    """Reads a mapping of plain values in place of ruamel's, and notes the key of each as its place."""
+
+    path: Path = GIVEN
+
+    def value(self, node: Any, loc: Loc) -> Any:
+        """The plain value at `loc`."""
+        if len(self.places) > MOST_VALUES:
+            raise UserError(Place(self.path).problem(f"more than {MOST_VALUES} values"))
+        keys = "".join(f"[{part!r}]" for part in loc)
+        self.places[loc] = Place(Path(f"{self.path}{keys}"), None, None)
+        if isinstance(node, Mapping):
+            return {str(name): self.value(item, (*loc, str(name))) for name, item in node.items()}
+        if isinstance(node, list | tuple):
+            return [self.value(item, (*loc, index)) for index, item in enumerate(node)]
+        return self.scalar(node, loc)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 
-from refers_bench.machine import cores
+from refers_bench.machine import cores, main_hidden
 from refers_bench.render.figure import Figure, draw
 
 #: Minimum number of figures to start processes for, where this process has matplotlib already.
@@ -26,9 +26,12 @@ class Drawings:
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Drawings:
+        self._hidden = main_hidden()
+        self._hidden.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._hidden.__exit__(None, None, None)
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 

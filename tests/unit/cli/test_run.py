@@ -166,7 +166,7 @@ def test_networks_are_loaded_once_where_jobs_that_are_left_have_one(cli: Any) ->
     [
         (["--slots", "2"], "--slots: of this machine only; the executor scripted has places of its own"),
         (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: debug, local, ray, scripted, slurm; did you mean 'scripted'?"),
-        (["--time-limit", "10"], "Error: Invalid value for --time-limit: a number and a unit"),
+        (["--time-limit", "10"], "error: --time-limit 10; allowed: a number and a unit: 90s, 15m, 2h or 1d"),
         (["--max-jobs", "-1"], "Error: Invalid value for '--max-jobs': -1 is not in the range x>=0."),
         (["--accumulate", "0"], "Error: Invalid value for '--accumulate': 0 is not in the range x>=1."),
         (["--budget", "3 weeks"], "error: --budget 3 weeks; allowed: a number and a unit: 40gpuh, 90cpumin, 3h or 45m"),

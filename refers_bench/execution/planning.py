@@ -1,28 +1,26 @@
-"""Leads from a manifest to its plan, and from a plan to the jobs that are wanted and their states."""
+"""Leads from a manifest to its plan, and from a plan to the jobs that are wanted and to how they run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import click
-
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError, nearest
 from refers_bench.execution import engine
+from refers_bench.execution.settings import Settings
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.states import STATES
 
 #: Kinds of jobs without a network.
 WITHOUT_NETWORK = ("prepare", "localise", "out_of_fold")
 
 
-def planned(settings: Settings, manifest: Path) -> Plan:
-    """Load, check and expand a manifest; nothing is written."""
-    from refers_bench.manifest.load import load
+def planned(settings: Settings, manifest: Path | Mapping[str, Any]) -> Plan:
+    """Load, check and expand a manifest, given as a file, by name, or as a mapping; nothing is written."""
+    from refers_bench.manifest.load import load, of_values
     from refers_bench.plan.expand import expand
 
-    return expand(load(manifest), settings.roots(), cache=settings.cache)
+    loaded = of_values(manifest) if isinstance(manifest, Mapping) else load(manifest)
+    return expand(loaded, settings.roots(), cache=settings.cache)
 
 
 def name_of(manifest: str) -> str:
@@ -88,18 +86,3 @@ def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
         chosen.add(key)
         waiting += [need for need in jobs[key].needs if need not in chosen]
     return [job for job in plan.jobs if job.key in chosen]
-
-
-def show_counts(plan: Plan, states: Mapping[str, str]) -> None:
-    """Print how many jobs of each kind are in each state.
-
-    Args:
-        plan: its jobs.
-        states: key -> state of each.
-    """
-    counts: dict[str, dict[str, int]] = {}
-    for job in plan.jobs:
-        counts.setdefault(job.kind, dict.fromkeys(STATES, 0))[states[job.key]] += 1
-    click.echo(f"{'jobs':<12}" + "".join(f"{state:>13}" for state in STATES))
-    for kind, row in counts.items():
-        click.echo(f"{kind:<12}" + "".join(f"{count:>13}" for count in row.values()))

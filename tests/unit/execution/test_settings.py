@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.settings import Settings
 from refers_bench.manifest import roots
 from refers_bench.manifest.roots import Roots
 

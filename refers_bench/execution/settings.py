@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The CLI settings, from the group's options; the config file is read only when a command asks for it."""
+    """The settings of commands and of the Python API; the config file is read only when one of them asks for it.
 
-    results_option: Path | None
-    cache_option: Path | None
+    Attributes:
+        results_option: the folder of results that was asked for, if any.
+        cache_option: likewise of prepared images.
+    """
+
+    results_option: Path | None = None
+    cache_option: Path | None = None
 
     def roots(self) -> Roots:
         """Data roots, from the environment and the user config file."""
@@ -30,7 +35,7 @@ class Settings:
     @cached_property
     def results(self) -> Path:
         """Folder of plans, results and reports."""
-        return (self.results_option or self.roots().results or Path("results")).absolute()
+        return (self.results_option or _set("RESULTS") or self.roots().results or Path("results")).absolute()
 
     @property
     def store(self) -> ResultStore:
@@ -41,4 +46,9 @@ class Settings:
     def cache(self) -> Path:
         """Folder of prepared images."""
         default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refers-bench"
-        return (self.cache_option or self.roots().cache or default).absolute()
+        return (self.cache_option or _set("CACHE") or self.roots().cache or default).absolute()
+
+
+def _set(name: str) -> Path | None:
+    """A folder that the environment sets."""
+    return Path(given) if (given := os.environ.get(f"REFERS_BENCH_{name}")) else None
