@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refers_bench import plugins
+from refers_bench.analysis.cells import TARGET
 from refers_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -89,10 +90,10 @@ class StoredResults:
         found = self.loaded
         self._known("row", method, found.methods)
         self._known("target dataset", dataset, dict.fromkeys(target.dataset for target in found.targets))
-        about: dict[str, dict[str, Any]] = {}
+        about: dict[tuple[Any, ...], dict[str, Any]] = {}
         for row in found.cell_rows():
             if row["key"] in found.predicted and method in (None, row["method"]) and dataset in (None, row["dataset"]):
-                about.setdefault(row["key"], row)
+                about.setdefault((row["method"], *(row[name] for name in TARGET), row["key"]), row)
         if not about:
             where = self.folder / self.name
             raise UserError("no finished cell has predictions", allowed="results of a run", path=where)
@@ -110,9 +111,10 @@ class StoredResults:
         Returns:
             One row per target: ``dataset``, ``task``, ``label_ratio``, ``evaluation``, ``folds``; ``first``, ``second``
             (mean AUC over seeds) and ``n_first``, ``n_second`` (finished seeds); ``difference`` (NaN unless all seeds
-            of both are finished); ``low``, ``high`` (95 % interval over seeds), ``test``, ``t``, ``df``, ``p``,
-            ``p_holm`` (adjusted over these targets), ``no_p`` (why there is no P-value); ``image_low``, ``image_high``
-            (95 % interval over test images), ``unit`` ("patient" or "image") and ``n_units``.
+            of both are finished, on the same images and classes); ``low``, ``high`` (95 % interval over seeds),
+            ``test``, ``t``, ``df``, ``p``, ``p_holm`` (adjusted over these targets), ``no_p`` (why there is no
+            P-value); ``image_low``, ``image_high`` (95 % interval over test images), ``unit`` ("patient" or "image")
+            and ``n_units``.
 
         Raises:
             UserError: no such row, or twice the same.
@@ -245,16 +247,17 @@ def _compared(
     assert target is not None
     cells = [found.cells.get((name, target)) for name in (test.reference, second)]
     means = [nan if cell is None else cell.mean for cell in cells]
+    classes = {cell.defined for cell in cells if cell is not None}
     tested = None if isinstance(test.outcome, Refusal) else test.outcome
     images = over.differences.get(second) if over is not None else None
-    complete = all(cell is not None and cell.complete for cell in cells) and test.same_images
+    comparable = all(cell is not None and cell.complete for cell in cells) and len(classes) == 1 and test.same_images
     return {
         **vars(target),
         "first": means[0],
         "second": means[1],
         "n_first": cells[0].n if cells[0] else 0,
         "n_second": cells[1].n if cells[1] else 0,
-        "difference": means[0] - means[1] if complete else nan,
+        "difference": means[0] - means[1] if comparable else nan,
         **{name: nan if tested is None else getattr(tested, name) for name in ("low", "high")},
         "test": "" if tested is None else tested.test,
         **{name: nan if tested is None else getattr(tested, name) for name in ("t", "df", "p")},

@@ -134,6 +134,33 @@ def test_a_result_that_seeds_share_is_listed_once(folder: Folder) -> None:
     assert len(found.predictions()) == 80 and set(found.predictions()["seed"]) == {0}
 
 
+def test_rows_that_share_a_result_are_both_listed(folder: Folder) -> None:
+    key = folder.cell("refers")
+    folder.lock["cells"].append({**folder.lock["cells"][0], "method": "same"})
+    predicted(folder, key)
+    folder.save()
+    found = rb.results("tiny", results=folder.results).predictions()
+    assert list(found["method"].unique()) == ["refers", "same"] and len(found) == 160
+
+
+def test_means_over_other_classes_are_not_compared(folder: Folder) -> None:
+    for method, opacity in (("refers", 0.7), ("scratch", None)):
+        for seed in range(2):
+            folder.cell(method, seed=seed, aucs={"normal": 0.8 + 0.01 * seed, "opacity": opacity})
+    folder.save()
+    (row,) = rb.results("tiny", results=folder.results).compare("refers", "scratch").to_dict("records")
+    assert np.isnan(row["difference"]) and "classes" in row["no_p"]
+    assert (row["n_first"], row["n_second"], row["unit"]) == (2, 2, "")
+
+
+def test_one_seed_each_has_a_difference_and_no_p_value(folder: Folder) -> None:
+    for method, auc in (("refers", 0.75), ("scratch", 0.5)):
+        folder.cell(method, aucs={"normal": auc})
+    folder.save()
+    (row,) = rb.results("tiny", results=folder.results).compare("scratch", "refers").to_dict("records")
+    assert row["difference"] == -0.25 and np.isnan(row["p"]) and "two seeds" in row["no_p"]
+
+
 def test_a_figure_is_shown_and_saved(two_rows: rb.StoredResults, tmp_path: Path) -> None:
     figure = two_rows.figure("forest")
     assert figure._repr_svg_() == figure.svg()
