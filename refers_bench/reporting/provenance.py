@@ -204,7 +204,13 @@ def commands(results: Results) -> tuple[str, ...]:
     path = results.plan.manifest_path or f"manifests/{results.name}.yaml"
     manifest = shlex.quote(str(path))
     explained = (_explain(manifest, one) for one in explanations.read(results.store.parent, results.name))
-    return (f"refers-bench run {manifest}", *explained, f"refers-bench report {manifest}")
+    run = " ".join(["refers-bench run", manifest, *map(shlex.quote, changes_of(results))])
+    return (run, *explained, f"refers-bench report {manifest}")
+
+
+def changes_of(results: Results) -> tuple[str, ...]:
+    """The words of the options that changed the manifest on the command line."""
+    return tuple(word for text in results.plan.changes for word in text.split(" ", 1))
 
 
 def _explain(manifest: str, one: Explained) -> str:
