@@ -7,6 +7,7 @@ AUCs are in [0, 1], as in the CSV files of a report.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from refers_bench.reporting.frames import DrawnFigure, StoredResults
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from refers_bench.manifest.changes import Changes
 
 __all__ = ["DrawnFigure", "JobsFailed", "StoredResults", "UserError", "plan", "results", "run"]
 
@@ -45,6 +48,10 @@ def plan(
     manifest: Manifest,
     *,
     only: str | Sequence[str] = (),
+    set: Mapping[str, Any] | None = None,  # noqa: A002 - called like the option
+    limit: int | None = None,
+    seeds: Sequence[int] = (),
+    rows: Sequence[str] = (),
     results: str | Path | None = None,
     cache: str | Path | None = None,
     write: bool = True,
@@ -53,7 +60,11 @@ def plan(
 
     Args:
         manifest: a file, the name of one that comes with the package, or a mapping.
-        only: patterns of job names; what those jobs need comes along. Empty for all jobs.
+        only: patterns of job or row names; what those jobs need comes along. Empty for all jobs.
+        set: values of the manifest or its protocol that differ: ``{"finetune.steps": 300}``; recorded with the results.
+        limit: images of each split that are used, to try a manifest out; every table says so.
+        seeds: in place of the manifest's.
+        rows: names of the manifest's rows that are kept; empty for all.
         results: folder of plans and results; the environment's, the config file's or "results" by default.
         cache: folder of prepared images; likewise, or that of the user.
         write: whether ``<results>/<name>/plan.lock.json`` is written.
@@ -70,18 +81,22 @@ def plan(
     from refers_bench.plan.states import states
 
     settings = _settings(results, cache)
-    made = planned(settings, _given(manifest))
+    made = planned(settings, _given(manifest), _changes(set, limit, seeds, rows))
     jobs, found = selected(made, _patterns(only)), states(made, settings.store, settings.cache)
     if write:
         lock.write(made, settings.results)
-    rows = [(job.name, job.kind, found[job.key], job.unavailable or "", job.key) for job in jobs]
-    return pd.DataFrame(rows, columns=["name", "kind", "state", "unavailable", "key"])
+    listed = [(job.name, job.kind, found[job.key], job.unavailable or "", job.key) for job in jobs]
+    return pd.DataFrame(listed, columns=["name", "kind", "state", "unavailable", "key"])
 
 
 def run(
     manifest: Manifest,
     *,
     only: str | Sequence[str] = (),
+    set: Mapping[str, Any] | None = None,  # noqa: A002 - called like the option
+    limit: int | None = None,
+    seeds: Sequence[int] = (),
+    rows: Sequence[str] = (),
     max_jobs: int | None = None,
     budget: str | None = None,
     executor: str | None = None,
@@ -100,7 +115,11 @@ def run(
 
     Args:
         manifest: a file, the name of one that comes with the package, or a mapping.
-        only: patterns of job names, such as "refers.*"; what those jobs need comes along. Empty for all jobs.
+        only: patterns of job or row names, such as "refers.*"; what those jobs need comes along. Empty for all jobs.
+        set: values of the manifest or its protocol that differ: ``{"finetune.steps": 300}``; recorded with the results.
+        limit: images of each split that are used, to try a manifest out; every table says so.
+        seeds: in place of the manifest's.
+        rows: names of the manifest's rows that are kept; empty for all.
         max_jobs: jobs to start at most.
         budget: spending limit, such as "40gpuh" or "90cpumin".
         executor: "local", "slurm", "ray", or an engine of another package; the manifest's by default.
@@ -120,7 +139,7 @@ def run(
         JobsFailed: with `check`, when jobs have failed; all others were run.
     """
     settings = _settings(results, cache)
-    made = planned(settings, _given(manifest))
+    made = planned(settings, _given(manifest), _changes(set, limit, seeds, rows))
     jobs = selected(made, _patterns(only))
     asked = running.Asked(
         executor=executor,
@@ -159,7 +178,19 @@ def _settings(results: str | Path | None, cache: str | Path | None) -> Settings:
     def folder(given: str | Path | None) -> Path | None:
         return None if given is None else Path(given)
 
-    return Settings(results_option=folder(results), cache_option=folder(cache))
+    settings = Settings(results_option=folder(results), cache_option=folder(cache))
+    settings.use_plugins(())
+    return settings
+
+
+def _changes(values: Mapping[str, Any] | None, limit: int | None, seeds: Sequence[int], rows: Sequence[str]) -> Changes:
+    from refers_bench.manifest.changes import Changes
+
+    try:
+        settings = tuple(f"{name}={json.dumps(value)}" for name, value in (values or {}).items())
+    except TypeError as error:
+        raise UserError(f"set: {error}", allowed="numbers, texts, booleans, None, lists and mappings") from error
+    return Changes(settings=settings, limit=limit, seeds=tuple(seeds), rows=tuple(rows))
 
 
 def _given(manifest: Manifest) -> Path | Mapping[str, Any]:

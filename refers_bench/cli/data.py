@@ -88,10 +88,11 @@ class _Source:
 
     def index(self, settings: Settings) -> pd.DataFrame:
         """Its index; problems are also written to a file."""
+        from refers_bench.data.index import read_index
         from refers_bench.data.problems import written
 
         try:
-            return self.plugin.index(self.root, self.params, self.lists)
+            return read_index(self.plugin, self.root, self.params, self.lists)
         except DataError as error:
             raise DataError(written(error.problems, settings.cache / "problems" / f"{self.name}.txt")) from error
 

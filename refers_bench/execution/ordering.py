@@ -10,6 +10,7 @@ from refers_bench.execution.settings import Settings
 from refers_bench.execution.slots import device_of
 from refers_bench.plan import order
 from refers_bench.plan.forecast import estimate
+from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.shapes import Shapes
 from refers_bench.plan.forecast.splits import Splits
 from refers_bench.plan.lock import Job, Plan
@@ -23,6 +24,31 @@ def preparing_processes(plan: Plan, *, elsewhere: bool = False) -> int:
     """Number of processes that prepare images."""
     offered = CORES_ELSEWHERE if elsewhere else machine.cores()
     return min(offered, plan.execution.get("prepare_processes") or offered)
+
+
+def forecast_seconds(settings: Settings, plan: Plan, jobs: Sequence[Job], how: engine.Settings) -> Mapping[str, float]:
+    """Seconds that each of these jobs takes, from what was measured or else by the model; no job is probed.
+
+    Args:
+        settings: results and cache.
+        plan: of a manifest.
+        jobs: that are still to run.
+        how: slots, threads and folders of the run.
+    """
+    return _made(settings, plan, jobs, how, device_of(plan, how.slots[0], threads=how.threads))[1].seconds
+
+
+def _made(
+    settings: Settings, plan: Plan, jobs: Sequence[Job], how: engine.Settings, device: Device
+) -> tuple[bool, estimate.Forecast]:
+    """Whether anything of a plan was measured, and the forecast of some of its jobs; see `forecast_seconds`."""
+    shapes, store = Shapes(plan.jobs), settings.store
+    done = {job.key for job in plan.jobs} - {job.key for job in jobs}
+    measured = estimate.measured(plan, shapes, store, device, done=done)
+    costs, splits = estimate.completed(measured, shapes, device), Splits(plan, store)
+    known: dict[str, Any] = {"costs": costs, "shapes": shapes, "splits": splits, "device": device}
+    made = estimate.forecast(plan, jobs, **known, slots=len(how.slots), processes=preparing_processes(plan))
+    return bool(measured), made
 
 
 def running_order(
@@ -56,14 +82,9 @@ def running_order(
     limit, kind = None, "cuda" if device.kind == "cuda" else "cpu"
     if budget is not None:
         limit = order.limit_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
-    shapes, store = Shapes(plan.jobs), settings.store
-    done = {job.key for job in plan.jobs} - {job.key for job in jobs}
-    costs = estimate.measured(plan, shapes, store, device, done=done)
-    if limit is None and not costs:  # nothing was measured: keep the order of the plan
+    measured, made = _made(settings, plan, jobs, how, device)
+    if limit is None and not measured:  # keep the order of the plan
         return {}
-    costs, splits = estimate.completed(costs, shapes, device), Splits(plan, store)
-    known: dict[str, Any] = {"costs": costs, "shapes": shapes, "splits": splits, "device": device}
-    made = estimate.forecast(plan, jobs, **known, slots=len(how.slots), processes=preparing_processes(plan))
     if limit is None:
         return {"order": order.longest_first(plan, made.seconds)}
     changes: dict[str, Any] = {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from refers_bench.errors import UserError
+from refers_bench.execution import engine
 from refers_bench.execution.engine import Outcome
 from refers_bench.execution.planning import run_options
 from refers_bench.execution.settings import Settings
@@ -65,11 +66,41 @@ def run(
     from refers_bench.execution import coordinator, engines, progress
     from refers_bench.execution.ordering import running_order
 
+    todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
+    executor, here, in_command, options = options_of(settings, plan, todo, asked)
+    order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)
+    where = f"{len(options.slots)} at a time" if here else f"on {executor}"
+    say(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}")
+    # A display that is drawn again and again would hide a debugger's prompt.
+    shown = progress.PlainView(len(todo)) if in_command else progress.view(len(todo))
+    with contextlib.closing(shown) as view:
+
+        def ask(question: str) -> bool:
+            view.close()
+            return cancel(question)
+
+        options = dataclasses.replace(options, **order, cancel=ask)
+        place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
+        return coordinator.execute(jobs, place, options, view)
+
+
+def options_of(
+    settings: Settings, plan: Plan, todo: list[Job], asked: Asked
+) -> tuple[str, bool, bool, engine.Settings]:
+    """The engine's name, whether it runs jobs in this machine's slots, and in this process; and the run options.
+
+    Args:
+        settings: folders and data roots.
+        plan: of the manifest.
+        todo: jobs that are still to run.
+        asked: how they are to run.
+    """
+    from refers_bench.execution import engines
+
     limit = _seconds(asked.time_limit) if asked.time_limit else plan.execution["time_limit"]
     executor = asked.executor or plan.execution["executor"]
     factory = engines.factory(executor)
     here, in_command = (getattr(factory, attribute, False) for attribute in ("here", "in_command"))
-    todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
     if here:
         slots = slots_here(plan, asked.device, asked.slots)[: 1 if in_command else None]
     else:
@@ -87,20 +118,7 @@ def run(
         micro_batches=asked.accumulate or plan.execution["accumulate"],
         **({"retries": {}} if in_command else {}),
     )
-    order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)
-    where = f"{len(options.slots)} at a time" if here else f"on {executor}"
-    say(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}")
-    # A display that is drawn again and again would hide a debugger's prompt.
-    shown = progress.PlainView(len(todo)) if in_command else progress.view(len(todo))
-    with contextlib.closing(shown) as view:
-
-        def ask(question: str) -> bool:
-            view.close()
-            return cancel(question)
-
-        options = dataclasses.replace(options, **order, cancel=ask)
-        place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
-        return coordinator.execute(jobs, place, options, view)
+    return executor, here, in_command, options
 
 
 def _seconds(duration: str) -> float:

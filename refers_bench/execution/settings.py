@@ -32,6 +32,23 @@ class Settings:
 
         return load_roots()
 
+    def use_plugins(self, places: tuple[Path, ...]) -> None:
+        """Look for plug-ins where the caller names them, and the user config file.
+
+        Raises:
+            UserError: the config file is malformed, or one of its places is not there.
+        """
+        from refers_bench.manifest.roots import config_path
+
+        config = config_path()
+        # It is only read where it has something to say: most commands need nothing of it.
+        if config.is_file() and b"plugins" in config.read_bytes():
+            places = (*self.roots().plugins, *places)
+        if places:
+            from refers_bench import plugins
+
+            plugins.use(places)
+
     @cached_property
     def results(self) -> Path:
         """Folder of plans, results and reports."""

@@ -49,8 +49,8 @@ class StoredResults:
         Returns:
             One row per method x target x seed: ``manifest``, ``method``, ``dataset``, ``task``, ``label_ratio``,
             ``evaluation``, ``folds``, ``seed`` (with crossed seeds also ``subset_seed``, ``init_seed``,
-            ``order_seed``), ``synthetic``, ``state``, ``reason`` (why there is no AUC), ``mean_auc`` (NaN where there
-            is none), ``n_classes_defined``, ``n_classes``, ``key``.
+            ``order_seed``), ``synthetic`` (and ``limit`` where there was one), ``state``, ``reason`` (why there is no
+            AUC), ``mean_auc`` (NaN where there is none), ``n_classes_defined``, ``n_classes``, ``key``.
         """
         import pandas as pd
 

@@ -143,6 +143,8 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
     Raises:
         UserError: a plug-in returns something else than tables and figures, or an id twice.
     """
+    from refers_bench.reporting import grid
+
     known = plugins.names("report")
     reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
     found: list[Table | Figure] = []
@@ -156,7 +158,7 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
                 raise UserError(f"report '{name}' must build tables or figures, got {type(item).__name__}")
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
-            found.append(replace(item, part=report.part))
+            found.append(replace(item, part=report.part, caption=grid.limited(results) + item.caption))
         done(place + 1, len(reports))
     return found
 

@@ -209,7 +209,13 @@ def commands(results: Results) -> tuple[str, ...]:
         again = "python -c 'import refers_bench; refers_bench.run(manifest)'  # 'manifest' of plan.lock.json"
         return (again, f"refers-bench report {shlex.quote(results.name)}")
     explained = (_explain(manifest, one) for one in explanations.read(results.store.parent, results.name))
-    return (f"refers-bench run {manifest}", *explained, f"refers-bench report {manifest}")
+    run = " ".join(["refers-bench run", manifest, *map(shlex.quote, changes_of(results))])
+    return (run, *explained, f"refers-bench report {manifest}")
+
+
+def changes_of(results: Results) -> tuple[str, ...]:
+    """The words of the options that changed the manifest on the command line."""
+    return tuple(word for text in results.plan.changes for word in text.split(" ", 1))
 
 
 def _explain(manifest: str, one: Explained) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,47 @@ def test_a_plan_of_a_mapping(home: Path) -> None:
     assert set(few["key"]) < set(found["key"])
     assert not (home / "elsewhere").exists()
     assert set(rb.results(MANIFEST).cells()["state"]) == {"missing"}
+
+
+def test_a_plan_with_changes_is_that_of_the_command_line(home: Path) -> None:
+    from command_line import command
+
+    how: dict[str, Any] = {
+        "set": {"finetune.steps": 60, "title": "Other: one"},
+        "limit": 5,
+        "seeds": [1],
+        "rows": ["scratch"],
+    }
+    (home / "small.yaml").write_text(json.dumps(MANIFEST))
+    found = rb.plan("small.yaml", **how)
+    lock = (home / "results" / "small" / "plan.lock.json").read_bytes()
+    options = [
+        "--set",
+        "finetune.steps=60",
+        "--set",
+        'title="Other: one"',
+        "--limit",
+        "5",
+        "--seeds",
+        "1",
+        "--rows",
+        "scratch",
+    ]
+    assert command("plan", "small.yaml", *options).code == 0
+    assert (home / "results" / "small" / "plan.lock.json").read_bytes() == lock
+    assert (found["kind"] == "finetune").sum() == 2
+    assert list(rb.plan(MANIFEST, **how)["key"]) == list(found["key"])
+    with pytest.raises(UserError, match=r"--set finetune\.stepz=3: unknown .*'finetune\.stepz'"):
+        rb.plan(MANIFEST, set={"finetune.stepz": 3})
+    with pytest.raises(UserError, match="set: Object of type object is not JSON serializable; allowed: numbers"):
+        rb.plan(MANIFEST, set={"finetune.steps": object()})
+
+
+def test_a_value_of_a_mapping_has_its_key_as_origin(home: Path) -> None:
+    overrides = {"finetune": {"steps": 60}}
+    rb.plan({**MANIFEST, "protocol": {"preset": "smoke", "overrides": overrides}})
+    lock = (home / "results" / "small" / "plan.lock.json").read_text()
+    assert "manifest['protocol']['overrides']['finetune']['steps']" in lock and "None:None" not in lock
 
 
 def test_a_mapping_and_a_file_give_the_same_jobs(home: Path) -> None:
