@@ -30,6 +30,7 @@ COMMANDS = {
     "methods": "List the pre-training methods.",
     "datasets": "List the datasets.",
     "plugins": "List plug-ins; check one by the contract tests of its kind.",
+    "new": "Write a method, dataset, report or manifest to begin with, and its test.",
     "weights": "Inspect, convert and export weights.",
     "doctor": "Show what this machine can run.",
     "completion": "Print the shell completion script.",

@@ -224,13 +224,14 @@ def verify(
 def _verification(source: _Source, absent: Absent, *, decode: bool, workers: int) -> Verification:
     """What is found in a dataset's folder, while files that are not there are noted in `absent`."""
     from refers_bench.data.audit import verification
+    from refers_bench.data.index import read_index
 
     dataset, params = source.plugin, source.params
     about = verification.Verification(
         dataset=source.name, label=dataset.label, root=source.root, params=params.model_dump(mode="json")
     )
     try:
-        index = dataset.index(source.root, params, source.lists)
+        index = read_index(dataset, source.root, params, source.lists)
     except DataError as error:
         return replace(about, problems=(*absent.refused, *error.problems))
     unreadable = []

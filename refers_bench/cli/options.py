@@ -74,7 +74,8 @@ def changes_manifest(command: Callable[..., Any]) -> Callable[..., Any]:
         from refers_bench.manifest.changes import Changes
 
         checked_places(plugin_places)
-        options = Changes(settings=set_values, limit=limit, seeds=seeds, rows=rows, plugins=plugin_places)
+        places = tuple(path.absolute() for path in plugin_places)
+        options = Changes(settings=set_values, limit=limit, seeds=seeds, rows=rows, plugins=places)
         return command(*given, changes=options, **more)
 
     changing: Callable[..., Any] = with_changes
