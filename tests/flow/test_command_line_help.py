@@ -101,7 +101,7 @@ COMMANDS = {
         "--layout TEXT", "--variant TEXT", "--architecture TEXT", "--argument NAME=VALUE",
         "--image-size INTEGER RANGE  [default: 0; x>=0]", "--positions TEXT", "--expect TEXT", "--json",
     ],
-    "weights inspect FILE": ["--preset TEXT  [default: official_code]", "--depth [18|50|101]", "--json"],
+    "weights inspect FILE": ["--preset TEXT  [default: the one that fits best]", "--depth [18|50|101]", "--json"],
     "doctor": ["--no-torch"],
     "completion {bash|zsh|fish}": [],
 }  # fmt: skip
