@@ -3,16 +3,16 @@
 A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
 ``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,
 ``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module), and places where jobs
-run through ``refers_bench.engines`` (value = factory). A file that is in no package is found where the environment
-variable ``REFERS_BENCH_PLUGINS`` names it or its folder. Listing names imports nothing; loading one imports that one
-module.
+run through ``refers_bench.engines`` (value = factory). A file that is in no package is found where a manifest's
+``plugins``, ``--plugins``, the config file or the environment variable ``REFERS_BENCH_PLUGINS`` names it or its folder.
+Listing names imports nothing; loading one imports that one module.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -295,6 +295,10 @@ class Report:
     part: str = "results"
 
 
+#: Kind of plug-in -> what its value is.
+CLASSES: Mapping[str, type] = {"method": Method, "dataset": Dataset, "report": Report}
+
+
 @cache
 def names(kind: str) -> dict[str, str]:
     """Ids of all plug-ins of a kind -> the module that holds each; nothing is imported.
@@ -318,20 +322,43 @@ def names(kind: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def use(places: Iterable[Path]) -> None:
+    """Look for plug-ins in further files and folders, from now on, in this process and in those that it starts."""
+    if plugin_files.add(places):
+        names.cache_clear()
+
+
 def load(kind: str, name: str) -> Any:
     """The plug-in value of that name.
 
     Raises:
-        UserError: no such plug-in (with the nearest name), or its module holds no such value.
+        UserError: no such plug-in (with the nearest name), its file cannot be loaded, or it holds no such value.
     """
     known = names(kind)
     if name not in known:
         raise UserError(unknown(kind, name, known))
     (_, value), path = KINDS[kind], known[name]
-    module = plugin_files.module(Path(path)) if path.endswith(".py") else importlib.import_module(path)
+    file = Path(path) if path.endswith(".py") else None
+    module = plugin_files.module(file) if file else importlib.import_module(path)
     if not hasattr(module, value):
         raise UserError(f"{path} holds no {value}; a {kind} file must define it")
-    return getattr(module, value)
+    found = getattr(module, value)
+    if file and not isinstance(found, CLASSES[kind]):
+        raise UserError(f"{value} is a {type(found).__name__}", allowed=f"{CLASSES[kind].__name__}(...)", path=file)
+    return found
+
+
+def loaded(kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Name -> value of all plug-ins of a kind that can be loaded, and name -> reason of those that cannot."""
+    found, broken = {}, {}
+    for name, module in names(kind).items():
+        try:
+            found[name] = load(kind, name)
+        except UserError as error:
+            broken[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - of another package: it must not hide the others
+            broken[name] = f"{module}: {type(error).__name__}: {error}"
+    return found, broken
 
 
 #: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.

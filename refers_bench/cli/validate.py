@@ -1,18 +1,25 @@
 """Checks manifests, all errors at once; exports the JSON Schema."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from refers_bench.cli.options import FILE
+from refers_bench.cli.options import FILE, changes_manifest
 from refers_bench.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from refers_bench.manifest.changes import Changes
 
 
 @click.command("validate")
 @click.argument("manifests", nargs=-1, type=FILE)
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of manifests, for editors.")
-def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
+@changes_manifest
+def command(manifests: tuple[Path, ...], json_schema: bool, changes: Changes) -> None:
     """Check MANIFESTS: every error of every file as file:line:col, exit code 2 if there is one."""
     if json_schema:
         from refers_bench.manifest.schema import json_schema as schema
@@ -26,7 +33,7 @@ def command(manifests: tuple[Path, ...], json_schema: bool) -> None:
     problems: list[Problem] = []
     for path in manifests:
         try:
-            found = load(path).content
+            found = load(path, changes).content
         except UserError as error:
             problems += error.problems
         else:

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from refers_bench import identity, plugins
-from refers_bench.data.index import digest
+from refers_bench.data.index import digest, limited
+from refers_bench.data.index import read_index as index_of
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.prepare import META, PreparedImages, prepare
 from refers_bench.errors import DataError, UserError
@@ -56,6 +57,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
     index = index[~index["path"].isin(spec.get("left_out", []))]
+    if "limit" in spec:
+        index = limited(index, dataset=spec["dataset"], limit=spec["limit"])
     folder = context.prepared(key)
     decoded = not (folder / META).is_file()
     if decoded:
@@ -137,7 +140,7 @@ def read_index(dataset: Dataset, spec: Mapping[str, Any], *, root: Path, context
     """The dataset's index, with the split lists its parameters ask for."""
     params = dataset.Params(**spec["params"])
     name = dataset.lists(params)
-    return dataset.index(root, params, {name: context.data_root(name)} if name else {})
+    return index_of(dataset, root, params, {name: context.data_root(name)} if name else {})
 
 
 def counts(index: pd.DataFrame) -> dict[str, Any]:

@@ -229,6 +229,10 @@ class ManifestSchema(Part):
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
     seeds: Seeds
+    limit: Annotated[int, Field(ge=1)] | None = optional(
+        "images of each split that are used, to try a manifest out; every table says so"
+    )
+    plugins: list[str] = empty(list, "folders or Python files, relative to this one, with one's own plug-ins")
     files: dict[RootName, SmallFile] = empty(
         dict, "data roots that travel with the manifest: name -> small file beside it; one of the machine wins"
     )
@@ -253,7 +257,7 @@ class ManifestSchema(Part):
         levels = (range(given.subset), range(given.init), range(given.order))
         return tuple(enumerate(product(*levels)))
 
-    @field_validator("tables", "include")
+    @field_validator("tables", "include", "plugins")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         return unique(values)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from refers_bench import identity, plugins
+from refers_bench import identity, plugin_files, plugins
 from refers_bench.data.problems import written
 from refers_bench.errors import DataError, Problem, UserError
 from refers_bench.machine import shared_out
@@ -15,8 +15,11 @@ from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
+INDEX = "refers_bench.data.index:read_index"
 DIGEST, METADATA = "refers_bench.data.index:digest", "refers_bench.data.index:metadata_digest"
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
+#: Splits of a dataset whose index was not read.
+SPLITS = 3
 #: Of an index: its digests and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
 
@@ -36,6 +39,7 @@ class PlannedData:
         images: rows of the index; what is documented where it cannot be read, 0 when that is unknown.
         unavailable: why it cannot be read here.
         roots: data-root name -> the name jobs know it by.
+        splits: images of each split of the index; empty where it was not read.
     """
 
     dataset: str
@@ -47,6 +51,13 @@ class PlannedData:
     images: int = 0
     unavailable: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
+
+    def limited(self, limit: int) -> int:
+        """Images that are left of so many of each split, at most where the splits are not known."""
+        if self.splits:
+            return sum(min(limit, count) for count in self.splits.values())
+        return min(self.images, limit * SPLITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +130,12 @@ def _known(
         if reason := roots.why_not(name, folder=True):
             return replace(planned, roots=names, unavailable=reason)
     folders = {name: roots.paths[name] for name in names}
-    memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": planned.params}, folders)
+    # An edited reader reads another index.
+    source = plugin_files.source(plugins.names("dataset")[dataset_id])
+    what = {"impl": dataset.impl, "params": planned.params, "source": source}
+    memo, found = index_memo.recall(cache, dataset_id, what, folders)
     planned = replace(planned, roots=names)
-    if found is not None and "metadata" in found:  # an earlier version remembered less
+    if found is not None:
         return replace(planned, **found)
     return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
 
@@ -136,11 +150,13 @@ def _read(unread: _Unread) -> Answer:
     try:
         if unread.planned.phantom is not None and dataset.real_reports is not None:
             return _read_reports(unread, dataset.real_reports)
-        index = dataset.index(unread.root, dataset.Params(**unread.planned.params), unread.lists)
+        params = dataset.Params(**unread.planned.params)
+        index = plugins.resolve(INDEX)(dataset, unread.root, params, unread.lists)
     except DataError as error:
         return error.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
-    return {**digests, "images": len(index)}
+    splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
+    return {**digests, "images": len(index), "splits": splits}
 
 
 def _phantom(
