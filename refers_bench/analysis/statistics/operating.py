@@ -9,6 +9,7 @@ Source: Davis and Goadrich, ICML 2006 (linear interpolation overstates the area 
 Boyd, Eng and Page, ECML PKDD 2013 (an interval of average precision on the logit scale).
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def ranked(labels_N: npt.ArrayLike, scores_N: npt.ArrayLike, weights_BN: npt.Arr
     Args:
         labels_N: 1 positive, 0 negative; anything else is left out.
         scores_N: higher means more likely positive; not NaN on labelled images.
-        weights_BN: how often each image is there, whole numbers.
+        weights_BN: how often each image is there, whole numbers; unsigned ones of a type that holds their sum.
 
     Returns:
         (average precision (B,), sensitivity (B,)), both in [0, 1]; NaN without a positive or a negative image.
@@ -51,9 +52,8 @@ def ranked(labels_N: npt.ArrayLike, scores_N: npt.ArrayLike, weights_BN: npt.Arr
     # Only thresholds that let positives in matter: the distinct scores of positives, from the highest down.
     levels_L = np.unique(scores[positive_P])[::-1]
     new_LB = _by_level(weights, scores, positive_P, levels_L)[:-1]
-    false_LB = _by_level(weights, scores, negative_Q, levels_L)
-    true_LB = new_LB.cumsum(axis=0)
-    false_LB, negatives_B = np.split(false_LB.cumsum(axis=0, out=false_LB), [len(levels_L)])
+    true_LB = _summed(new_LB)
+    false_LB, negatives_B = np.split(_summed(_by_level(weights, scores, negative_Q, levels_L)), [len(levels_L)])
     area_B = (new_LB * (true_LB / np.maximum(true_LB + false_LB, 1))).sum(axis=0, dtype=np.float64)
     # Negatives that may be called positive; rounding must not make 10 % of 30 images fewer than 3.
     negatives_B = negatives_B[0].astype(np.float64)
@@ -66,7 +66,7 @@ def ranked(labels_N: npt.ArrayLike, scores_N: npt.ArrayLike, weights_BN: npt.Arr
 
 def _by_level(
     weights_BN: npt.NDArray[Any], scores_N: npt.NDArray[Any], images_I: npt.NDArray[np.intp], levels_L: npt.NDArray[Any]
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[Any]:
     """Weight of the images whose highest level that they reach is each one, and of those that reach none: (L + 1, B).
 
     Whole numbers stay exact.
@@ -75,5 +75,15 @@ def _by_level(
 
     level_I = len(levels_L) - np.searchsorted(levels_L[::-1], scores_N[images_I], side="right")
     shape = (len(levels_L) + 1, weights_BN.shape[1])
-    places = csr_array((np.ones(len(images_I), np.float32), (level_I, images_I)), shape=shape)
-    return np.asarray(places @ np.ascontiguousarray(weights_BN.T, np.float32))
+    # Half as many bytes take half the time.
+    kind = weights_BN.dtype if weights_BN.dtype.kind == "u" else np.dtype(np.float32)
+    places = csr_array((np.ones(len(images_I), kind), (level_I, images_I)), shape=shape)
+    return np.asarray(places @ np.ascontiguousarray(weights_BN.T, kind))
+
+
+def _summed(counts_LB: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Running sums down the first axis: numpy's own take three times as long there."""
+    sums_LB = counts_LB.astype(np.float32)
+    for before_B, row_B in pairwise(sums_LB):
+        row_B += before_B
+    return sums_LB

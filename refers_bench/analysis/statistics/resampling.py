@@ -8,6 +8,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 1
 
 import functools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,24 +25,33 @@ BOOTSTRAP = {
     for unit, units in ((IMAGE, "images"), (PATIENT, "patients with all their images"))
 }
 
+#: A number that no type of less than two bytes holds.
+_LEAST = 1 << 8
 _Floats = npt.NDArray[np.float64]
 
 
-def image_weights(units: Units) -> npt.NDArray[np.float32]:
-    """How often each image is in the test set as it is, and in each draw: whole numbers (1 + `DRAWS`, N)."""
+def image_weights(units: Units) -> npt.NDArray[Any]:
+    """How often each image is in the test set as it is, and in each draw: (1 + `DRAWS`, N), unsigned.
+
+    Their type holds the number of images of any draw.
+    """
     weights_BU = unit_weights(units.count)
+    if units.name == IMAGE:
+        return weights_BU
+    most = int((weights_BU.astype(np.float32) @ np.bincount(units.of_image_N).astype(np.float32)).max())
     # Draws of one image lie side by side in memory.
-    return weights_BU if units.name == IMAGE else np.ascontiguousarray(weights_BU.T[units.of_image_N]).T
+    return np.ascontiguousarray(weights_BU.T[units.of_image_N], np.min_scalar_type(max(most, _LEAST))).T
 
 
 # Columns of one plan mostly have one of few numbers of units.
 @functools.lru_cache(maxsize=4)
-def unit_weights(count: int) -> npt.NDArray[np.float32]:
-    """How often each of `count` units is in the test set as it is, and in each draw: (1 + `DRAWS`, count)."""
+def unit_weights(count: int) -> npt.NDArray[Any]:
+    """How often each of `count` units is in the test set as it is, and in each draw: (1 + `DRAWS`, count), unsigned."""
+    kind = np.min_scalar_type(max(count, _LEAST))
     rng = np.random.default_rng(identity.seed("test-images-bootstrap", count))
     drawn = rng.integers(count, size=(DRAWS, count)) + count * np.arange(DRAWS)[:, None]
     times = np.bincount(drawn.ravel(), minlength=DRAWS * count).reshape(DRAWS, count)
-    weights_UB = np.ascontiguousarray(np.concatenate([np.ones((1, count)), times]).T, np.float32)
+    weights_UB = np.ascontiguousarray(np.concatenate([np.ones((1, count), times.dtype), times]).T, kind)
     weights_UB.flags.writeable = False
     return weights_UB.T
 
