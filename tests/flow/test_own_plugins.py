@@ -67,9 +67,10 @@ def test_an_option_and_the_config_file_name_places_too(cli: Commands, home: Path
     cli("--plugins", "mine", "validate", "plain.yaml")
     out, _ = cli("--plugins", "mine/simsiam.py", "methods", "list")
     assert "SimSiam" in out and "Montgomery" not in cli("--plugins", "mine/simsiam.py", "datasets", "list").out
-    cli("plan", "plain.yaml", "--plugins", "mine")
-    lock = json.loads((home / "results" / "plain" / "plan.lock.json").read_text())
-    assert lock["plugins"] == [str(own)], "absolute, so that the report finds them from anywhere"
+    for arguments in (["plan", "plain.yaml", "--plugins", "mine"], ["--plugins", "mine", "plan", "plain.yaml"]):
+        cli(*arguments)
+        lock = json.loads((home / "results" / "plain" / "plan.lock.json").read_text())
+        assert lock["plugins"] == [str(own)], "absolute, so that the report finds them from anywhere"
     config = home / "config" / "refers-bench" / "config.yaml"
     config.parent.mkdir(parents=True)
     for text in ("plugins: [../../mine]\n", "plugins: ../../mine\n"):
