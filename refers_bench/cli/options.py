@@ -74,7 +74,9 @@ def changes_manifest(command: Callable[..., Any]) -> Callable[..., Any]:
         from refers_bench.manifest.changes import Changes
 
         checked_places(plugin_places)
-        places = tuple(path.absolute() for path in plugin_places)
+        # The option may stand before the command, too; the plan records both.
+        before = click.get_current_context().find_root().params.get("plugin_places") or ()
+        places = tuple(dict.fromkeys(path.absolute() for path in (*before, *plugin_places)))
         options = Changes(settings=set_values, limit=limit, seeds=seeds, rows=rows, plugins=places)
         return command(*given, changes=options, **more)
 

@@ -77,7 +77,7 @@ def recall(
     Args:
         cache: the user's cache folder; None remembers nothing.
         dataset: id.
-        what: reader's revision and parameters.
+        what: revision, parameters and source of the reader.
         roots: name -> folder.
 
     Returns:

@@ -132,34 +132,40 @@ def started(
         jobs: that are still to run; what else they need is done.
         seconds: that each takes.
         ranks: of those that can start, the lowest goes first.
-        slots: jobs at a time, preparations beside them.
+        slots: jobs at a time; beside them one preparation after another.
         most: jobs to start.
         limit_s: spending limit in seconds of slots.
         cost: slots that a job occupies, for the spending limit.
     """
-    waiting, begun = {job.key: job for job in jobs}, set[str]()
-    running: list[tuple[float, str, Job]] = []
+    todo, begun = {job.key: job for job in jobs}, set[str]()
+    missing = {job.key: {need for need in job.needs if need in todo} for job in jobs}
+    children: dict[str, list[str]] = {}
+    for key, needs in missing.items():
+        for need in needs:
+            children.setdefault(need, []).append(key)
+    #: Whether a job is a preparation -> heap of those that can start, and how many at a time.
+    ready: dict[bool, list[Any]] = {True: [], False: []}
+    free = {True: 1, False: slots}
+    for key in (key for key, needs in missing.items() if not needs):
+        heapq.heappush(ready[todo[key].kind == "prepare"], (ranks[key], key))
+    running: list[tuple[float, str]] = []
     now = spent = 0.0
-    while waiting or running:
-        open_ = {*waiting, *(key for _, key, _ in running)}
-        ready = sorted(
-            (job for job in waiting.values() if not open_.intersection(job.needs)), key=lambda one: ranks[one.key]
-        )
-        free = slots - sum(job.kind != "prepare" for *_, job in running)
-        for job in ready:
-            if (most is not None and len(begun) >= most) or (limit_s is not None and spent >= limit_s):
-                waiting.clear()
-                break
-            if job.kind == "prepare" or free > 0:
-                free -= job.kind != "prepare"
-                begun.add(job.key)
-                del waiting[job.key]
-                heapq.heappush(running, (now + seconds.get(job.key, 0.0), job.key, job))
+    while True:
+        for kind, heap in ready.items():
+            while heap and free[kind] and len(begun) != most and (limit_s is None or spent < limit_s):
+                key = heapq.heappop(heap)[1]
+                free[kind] -= 1
+                begun.add(key)
+                heapq.heappush(running, (now + seconds.get(key, 0.0), key))
         if not running:
             break
-        end, _, ended = heapq.heappop(running)
-        spent += (end - now) * sum(cost(job) for job in (ended, *(job for *_, job in running)))
-        now = end
+        spent += (running[0][0] - now) * sum(cost(todo[key]) for _, key in running)
+        now, ended = heapq.heappop(running)
+        free[todo[ended].kind == "prepare"] += 1
+        for key in children.get(ended, ()):
+            missing[key].discard(ended)
+            if not missing[key]:
+                heapq.heappush(ready[todo[key].kind == "prepare"], (ranks[key], key))
     return begun
 
 

@@ -18,17 +18,22 @@ def _write(rows: Iterable[Iterable[Any]]) -> str:
     return stream.getvalue()
 
 
-def table(content: Table) -> str:
+def table(content: Table, *, remark: str = "") -> str:
     """One line per cell: where it stands, its numbers (empty where there is none), then words.
 
     ``n`` and ``n_2``: of the first and the second group, where there are two; see `Cell` for the other columns.
+
+    Args:
+        content: the table.
+        remark: a sentence that stands among the notes of every cell.
     """
     where = ["block", "row", "group", "column", "subtitle"]
     numbers = ["value", "sd", "low", "high", "n", "n_2", "df", "unadjusted"]
     rows: list[list[Any]] = [[*where, *numbers, "test", "text", "tag", "best", "notes"]]
     for row in content.rows:
         for column, cell in zip(content.columns, row.cells, strict=True):
-            notes = "; ".join(note.full for note in (*column.notes, *row.notes, *cell.notes))
+            texts = (note.full for note in (*column.notes, *row.notes, *cell.notes))
+            notes = "; ".join(filter(None, (remark, *texts)))
             where = [row.block, row.title, column.group, column.title, column.subtitle]
             first, second = (*cell.n, None, None)[:2]
             found = [cell.value, cell.sd, cell.low, cell.high, first, second, cell.df, cell.unadjusted]

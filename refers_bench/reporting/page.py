@@ -243,9 +243,11 @@ def _write_page(
         publish("report.tex", latex.document(page))
     if "csv" in formats:
         from refers_bench.render import spreadsheet
+        from refers_bench.reporting import grid
 
-        for table in tables:
-            publish(f"{table.id}.csv", spreadsheet.table(table))
+        for part, one in zip(page.sections, loaded, strict=True):
+            for table in part.tables:
+                publish(f"{table.id}.csv", spreadsheet.table(table, remark=grid.limited(one).strip()))
         publish("tidy-cells.csv", spreadsheet.tidy(cells))
         publish("tidy-classes.csv", spreadsheet.tidy(classes))
     if "json" in formats:

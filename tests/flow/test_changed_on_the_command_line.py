@@ -102,6 +102,10 @@ def test_a_limited_run_is_another_run_and_says_so_everywhere(cli: Commands, home
         if "caption" in path.read_text():
             assert mark in path.read_text(), path.name
     assert set(pd.read_csv(report / "tidy-cells.csv")["limit"]) == {10}
+    spreadsheets = [path for path in report.glob("*.csv") if not path.name.startswith("tidy")]
+    assert len(spreadsheets) == len(tables)
+    for path in spreadsheets:
+        assert pd.read_csv(path)["notes"].str.startswith(mark).all(), path.name
     assert lock(home)["manifest"]["limit"] == 10
     assert lock(home)["images"][limited["prepare.phantom.36px.limit10"]] == 30
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +67,10 @@ def test_an_option_and_the_config_file_name_places_too(cli: Commands, home: Path
     cli("--plugins", "mine", "validate", "plain.yaml")
     out, _ = cli("--plugins", "mine/simsiam.py", "methods", "list")
     assert "SimSiam" in out and "Montgomery" not in cli("--plugins", "mine/simsiam.py", "datasets", "list").out
-    cli("plan", "plain.yaml", "--plugins", "mine")
-    lock = json.loads((home / "results" / "plain" / "plan.lock.json").read_text())
-    assert lock["plugins"] == [str(own)], "absolute, so that the report finds them from anywhere"
+    for arguments in (["plan", "plain.yaml", "--plugins", "mine"], ["--plugins", "mine", "plan", "plain.yaml"]):
+        cli(*arguments)
+        lock = json.loads((home / "results" / "plain" / "plan.lock.json").read_text())
+        assert lock["plugins"] == [str(own)], "absolute, so that the report finds them from anywhere"
     config = home / "config" / "refers-bench" / "config.yaml"
     config.parent.mkdir(parents=True)
     for text in ("plugins: [../../mine]\n", "plugins: ../../mine\n"):
@@ -176,6 +180,36 @@ def test_an_edited_reader_is_read_again_and_its_labels_are_checked_when_it_is(
     assert "of Int8 with 0, 1, 2" in err
     (home / "mine.py").write_text(edited)
     assert digest() == second
+
+
+#: What an engine starts elsewhere, in a process that knows nothing but its batch.
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from refers_bench.execution import task
+if __name__ == "__main__":
+    outcome = task.run(task.Batch.read(Path(sys.argv[1])))
+    print(len(outcome.done), len(outcome.failed), outcome.failed)
+"""
+
+
+def test_a_process_on_another_machine_finds_them(cli: Commands, home: Path, own: Path) -> None:
+    from refers_bench.execution.engine import Attempt, Settings
+    from refers_bench.execution.task import Batch
+    from refers_bench.plan import lock
+
+    cli("plan", "manifests/m.yaml")
+    restore = plugin_files.restorer()
+    jobs = lock.read(home / "results" / "m" / "plan.lock.json").jobs
+    restore()
+    settings = Settings(results=home / "results", cache=home / "cache" / "refers-bench", plugins=(str(own),))
+    attempts = [Attempt(job=job, token="t") for job in jobs]
+    Batch(engine="slurm", token="t", device="cpu", settings=settings, attempts=attempts).write(home / "batch.json")
+    (home / "elsewhere.py").write_text(ELSEWHERE)
+    environment = {name: value for name, value in os.environ.items() if name != plugin_files.PLUGINS}
+    command = [sys.executable, str(home / "elsewhere.py"), str(home / "batch.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == "3 0 {}\n", done.stdout + done.stderr
 
 
 def test_other_machines_are_told_where_plug_ins_are(tmp_path: Path) -> None:

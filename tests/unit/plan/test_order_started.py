@@ -42,6 +42,13 @@ def test_a_spending_limit_stops_further_jobs_once_it_is_reached() -> None:
     assert begun(slots=2, limit_s=139) == "data net c"
 
 
+def test_one_preparation_follows_another_beside_the_slots() -> None:
+    second = Job(key="more", kind="prepare", name="more")
+    ranks, seconds = {**RANKS, "more": -1}, {**SECONDS, "more": 5.0}
+    found = [started([*JOBS, second], seconds, ranks, slots=1, most=most) for most in (1, 2, 3)]
+    assert found == [{"more"}, {"more", "data"}, {"more", "data", "net"}]
+
+
 def test_what_takes_no_slot_costs_nothing() -> None:
     free = lambda job: 0.0 if job.kind == "prepare" else 1.0
     assert begun(limit_s=101, cost=free) == "data net a"
