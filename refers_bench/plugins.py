@@ -151,7 +151,8 @@ class Task:
 
     Attributes:
         label: column title in tables.
-        classes: class names in the released order; index columns are ``"<task id>:<class>"``.
+        classes: class names in the released order; index columns are ``"<task id>:<class>"``. () where each index
+            has its own, as of one's own images: those of its label columns.
         published: target name in the published tables ("nih", "covid-t1"), or '' where there is none.
         group_by_patient: whether label subsets keep a patient's images together.
         any_of: task of the same dataset whose labels give this task's one class: positive where one of its classes is,
@@ -204,7 +205,7 @@ class Dataset:
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
         source_task: task whose labels train LSP when this dataset is the source, or ``params -> task``; '' for none.
-        has_reports: whether index rows carry report text.
+        has_reports: whether index rows carry report text, or ``params -> whether``.
         expected: documented counts, or ``params -> counts``; ``data verify`` compares those it can count: "images",
             "studies" and "patients", alone, of a split ("val images"), of lists ("listed val images"), or "with text".
             Estimates of data that is not on disk count their images by them (`documented_images`).
@@ -214,6 +215,11 @@ class Dataset:
         write_layout: ``(root, studies) -> None`` writes procedural studies in this dataset's official
             layout (see `refers_bench.data.phantoms.radiographs`); None where that is not supported.
         real_reports: the same of its real reports, where radiographs can be drawn for them; else None.
+        Declared: of a reader of anybody's own images, the model of what a manifest declares of them under a name that
+            it gives (``data: {NAME: {READER: values}}``): `Params`, which identities hold, and fields with paths, which
+            they do not. None for a dataset with a name and a layout of its own.
+        places: each of those fields -> the name by which `index` finds its path in `lists`; '' for the root.
+        notes: ``params -> sentences`` that tables say of whatever was read under them.
     """
 
     label: str
@@ -227,13 +233,25 @@ class Dataset:
     dicom: Callable[[Any], Any] = lambda params: "standard"
     boxes: Callable[..., pd.DataFrame] | None = None
     source_task: str | Callable[[Any], str] = ""
-    has_reports: bool = False
+    has_reports: bool | Callable[[Any], bool] = False
     expected: Mapping[str, int] | Callable[[Any], Mapping[str, int]] = field(default_factory=dict)
     citation: str = ""
     quirks: tuple[str, ...] = ()
     synthetic: bool = False
     write_layout: Callable[..., None] | None = None
     real_reports: RealReports | None = None
+    Declared: type[BaseModel] | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+    notes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+
+    def has_reports_of(self, params: Any) -> bool:
+        """Whether index rows carry report text under these reader parameters."""
+        return self.has_reports(params) if callable(self.has_reports) else self.has_reports
+
+    def further_roots(self, params: Any, name: str) -> dict[str, str]:
+        """What `index` finds in `lists` -> its data root; `name` is the id that the images go by."""
+        lists = self.lists(params)
+        return ({lists: lists} if lists else {}) | {one: f"{name}_{one}" for one in self.places.values() if one}
 
     def source_task_of(self, params: Any) -> str:
         """The task whose labels train LSP under these reader parameters; '' for none."""

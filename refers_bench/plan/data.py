@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugins
 from refers_bench.data.problems import written
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
+from refers_bench.manifest.declared import Declared, declared
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
-DIGEST, METADATA = "refers_bench.data.index:digest", "refers_bench.data.index:metadata_digest"
+INDEX = "refers_bench.data.index"
+DIGEST, METADATA = f"{INDEX}:digest", f"{INDEX}:metadata_digest"
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
 #: Of an index: its digests and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
@@ -36,6 +38,9 @@ class PlannedData:
         images: rows of the index; what is documented where it cannot be read, 0 when that is unknown.
         unavailable: why it cannot be read here.
         roots: data-root name -> the name jobs know it by.
+        reader: id of the plug-in that reads it, where that is not its own: of one's own images.
+        classes: of such a plug-in's tasks, task -> classes that its index has.
+        splits: of one's own images, split -> how many there are.
     """
 
     dataset: str
@@ -47,6 +52,14 @@ class PlannedData:
     images: int = 0
     unavailable: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
+    reader: str = ""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What specifications say of which data these are."""
+        return {"dataset": self.dataset, **({"reader": self.reader} if self.reader else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +79,53 @@ class _Unread:
     memo: Path | None
 
 
+def named_as(dataset: str, params: Mapping[str, Any]) -> str:
+    """One name for each dataset under each set of reader parameters."""
+    return identity.canonical_json([dataset, params])
+
+
+def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
+    """Targets that one's own images cannot be: they have no label, or no image to train on or to test.
+
+    Args:
+        manifest: names the targets.
+        data: by `named_as`.
+    """
+    problems = []
+    for i, target in enumerate(manifest.content.targets):
+        one = data.get(named_as(target.dataset, target.params))
+        if one is None or not one.reader:
+            continue
+        for task in target.tasks:
+            if not one.classes.get(task):
+                found, allowed = f"{target.dataset} has no labels", f"'labels' in data.{target.dataset}.{one.reader}"
+                problems.append(manifest.document.problem(("targets", i, "tasks"), found, allowed=allowed))
+        lacking = [name for name in ("train", "test") if not one.splits.get(name)]
+        if lacking and not target.folds:
+            found = f"{target.dataset} has no image in its {' and its '.join(lacking)} split"
+            allowed = "images of train and test, or 'folds: 5' for this target"
+            problems.append(manifest.document.problem(("targets", i), found, allowed=allowed))
+    return problems
+
+
+def own_data(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> list[PlannedData]:
+    """One's own images of a manifest, read or recalled as for a plan.
+
+    Args:
+        manifest: declares them.
+        roots: of this machine.
+        cache: see `planned_data`.
+
+    Raises:
+        UserError: what is wrong with them, or with what a target asks of them.
+    """
+    names = list(declared(manifest.content.data, manifest.path.parent))
+    found = planned_data(manifest, roots, [(name, {}) for name in names], cache=cache)
+    if problems := unfit(manifest, {named_as(one.dataset, {}): one for one in found}):
+        raise UserError(problems)
+    return found
+
+
 def planned_data(
     manifest: Manifest, roots: Roots, wanted: Iterable[tuple[str, Mapping[str, Any]]], *, cache: Path | None = None
 ) -> list[PlannedData]:
@@ -81,15 +141,20 @@ def planned_data(
         A dataset for each that is wanted, in their order.
 
     Raises:
-        UserError: a folder is there, and something in it is wrong; of all of them together.
+        UserError: a folder is there, and something in it is wrong, or one's own images are not there; all together.
     """
-    found = [_known(manifest, roots, dataset, params, cache) for dataset, params in wanted]
+    own, problems = declared(manifest.content.data, manifest.path.parent), list[Problem]()
+    found: list[PlannedData | _Unread] = []
+    for dataset, params in wanted:
+        if dataset in own and (lacking := list(_lacking(manifest, roots, own[dataset]))):
+            problems += lacking
+        else:
+            found.append(_known(manifest, roots, dataset, params, cache, own.get(dataset)))
     unread = {place: one for place, one in enumerate(found) if isinstance(one, _Unread)}
     # The longest first, which is read here; the rest by another process.
     places = sorted(unread, key=lambda place: -unread[place].planned.images)
     parts = [[unread[place] for place in part] for part in (places[:1], places[1:]) if part]
     answers = [answer for part in shared_out(_read_parts, parts, worth=1) for answer in part]
-    problems: list[Problem] = []
     for place, answer in zip(places, answers, strict=True):
         one = unread[place]
         if isinstance(answer, dict):
@@ -103,27 +168,48 @@ def planned_data(
     return [one for one in found if isinstance(one, PlannedData)]
 
 
+def _lacking(manifest: Manifest, roots: Roots, own: Declared) -> Iterator[Problem]:
+    """The files of one's own images that are not there, at their place in the manifest."""
+    for root, field_name in own.fields.items():
+        if not roots.why_not(root, folder=root == own.name):
+            continue
+        path, here = roots.paths[root], ("data", own.name, own.reader, field_name)
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        why, close = ("no folder", "") if path.exists() else ("not there", nearest(path.name, beside))
+        found = f"{field_name} is {path}, which is {why}"
+        yield manifest.document.problem(here, found, allowed="a path relative to the manifest", nearest=close)
+
+
 def _known(
-    manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any], cache: Path | None
+    manifest: Manifest,
+    roots: Roots,
+    dataset_id: str,
+    params: Mapping[str, Any],
+    cache: Path | None,
+    own: Declared | None,
 ) -> PlannedData | _Unread:
-    """A dataset as far as it is known without reading its index."""
-    dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
-    part, model = manifest.content.data.get(dataset_id), dataset.Params(**params)
+    """A dataset as far as it is known without reading its index; one's own images are described by `own`."""
+    dataset: plugins.Dataset = plugins.load("dataset", own.reader if own else dataset_id)
+    part, model = manifest.content.data.get(dataset_id), dataset.Params(**(own.params if own else params))
     resolved, images = model.model_dump(mode="json"), dataset.documented_images(model)
-    planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, images=images)
+    planned = PlannedData(
+        dataset=dataset_id, params=resolved, impl=dataset.impl, images=images, reader=own.reader if own else ""
+    )
     if part is not None and part.phantom is not None:
         return _phantom(planned, dataset, model, part.phantom, roots=roots, cache=cache)
-    root, lists = (part and part.root) or dataset_id, dataset.lists(model)
-    names = {root: dataset_id, **({lists: lists} if lists else {})}
+    root, lists = (part and part.root) or dataset_id, dataset.further_roots(model, dataset_id)
+    names = {root: dataset_id, **{name: name for name in lists.values()}}
     for name in names:
-        if reason := roots.why_not(name, folder=True):
+        if reason := roots.why_not(name, folder=own is None or name == root):
             return replace(planned, roots=names, unavailable=reason)
     folders = {name: roots.paths[name] for name in names}
-    memo, found = index_memo.recall(cache, dataset_id, {"impl": dataset.impl, "params": planned.params}, folders)
+    what = {**({"reader": own.reader} if own else {}), "impl": dataset.impl, "params": planned.params}
+    memo, found = index_memo.recall(cache, dataset_id, what, folders)
     planned = replace(planned, roots=names)
     if found is not None and "metadata" in found:  # an earlier version remembered less
         return replace(planned, **found)
-    return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
+    known = {one: folders[name] for one, name in lists.items()}
+    return _Unread(planned=planned, root=folders[root], lists=known, memo=memo)
 
 
 def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
@@ -132,7 +218,7 @@ def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
 
 def _read(unread: _Unread) -> Answer:
     """What planning needs of an index or of real reports, or what is wrong with them."""
-    dataset: plugins.Dataset = plugins.load("dataset", unread.planned.dataset)
+    dataset: plugins.Dataset = plugins.load("dataset", unread.planned.reader or unread.planned.dataset)
     try:
         if unread.planned.phantom is not None and dataset.real_reports is not None:
             return _read_reports(unread, dataset.real_reports)
@@ -140,7 +226,18 @@ def _read(unread: _Unread) -> Answer:
     except DataError as error:
         return error.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
-    return {**digests, "images": len(index)}
+    return {**digests, "images": len(index), **(_own_facts(dataset, index) if unread.planned.reader else {})}
+
+
+def _own_facts(dataset: plugins.Dataset, index: Any) -> dict[str, Any]:
+    """What planning must know of one's own images that a card says of others."""
+    columns = plugins.resolve(f"{INDEX}:label_columns")
+    classes = {
+        task: [name.removeprefix(f"{task}:") for name in columns(index, task)]
+        for task, card in dataset.tasks.items()
+        if not card.classes
+    }
+    return {"classes": classes, "splits": {str(name): int(n) for name, n in index["split"].value_counts().items()}}
 
 
 def _phantom(
