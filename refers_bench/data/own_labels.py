@@ -30,6 +30,17 @@ def plain(text: str) -> str:
     return str(int(number)) if number.is_integer() else str(number)
 
 
+def unknown_cells(cells: pd.Series, missing: Collection[str]) -> pd.Series:
+    """Whether each cell is empty, or stands for something unknown.
+
+    Args:
+        cells: texts.
+        missing: texts that stand for it; a number however it is written.
+    """
+    unknown = {"", *map(plain, missing)}
+    return cells.map({text: plain(text) in unknown for text in cells.unique()}).astype(bool)
+
+
 def zero_one(
     table: OwnTable, columns: Sequence[str], *, missing: Collection[str]
 ) -> tuple[dict[str, pd.Series], list[Problem]]:
@@ -40,17 +51,16 @@ def zero_one(
         columns: classes.
         missing: texts that stand for an unknown label.
     """
-    labels, problems, unknown = {}, [], {"", *map(plain, missing)}
+    labels, problems = {}, []
     allowed = ", ".join(["0, 1, empty", *missing])
     for name in columns:
-        # Few different texts stand in such a column.
-        known = {text: plain(text) for text in table.cells[name].unique()}
-        values = table.cells[name].map(known)
-        wrong = ~values.isin([*_KNOWN, *unknown])
-        for row in table.cells.index[wrong]:
+        cells = table.cells[name]
+        unknown = unknown_cells(cells, missing)
+        values = cells.map({text: _KNOWN.get(plain(text)) for text in cells.unique()}).where(~unknown)
+        for row in cells.index[values.isna() & ~unknown]:
             found = f"label '{table.cells[name][row]}' of class '{name}'"
             problems.append(table.problem(row, name, found, allowed=allowed))
-        labels[name] = values.map(_KNOWN).astype("Int8")
+        labels[name] = values.astype("Int8")
     return labels, problems
 
 
@@ -67,8 +77,9 @@ def listed(
         negative: stands for none of the classes; '' for nothing.
         missing: texts that stand for unknown labels.
     """
-    cells, unknown = table.cells[column], {"", *missing}
-    parts = {text: [part.strip() for part in text.split(BETWEEN)] for text in cells.unique() if text not in unknown}
+    cells = table.cells[column]
+    known = cells[~unknown_cells(cells, missing)].unique()
+    parts = {text: [part.strip() for part in text.split(BETWEEN)] for text in known}
     found = sorted({part for names in parts.values() for part in names} - {negative})
     if not classes and found and set(found) <= set(_KNOWN):
         text = f"column '{column}' holds 0 and 1"

@@ -115,4 +115,4 @@ def note(split: Split, *, given: bool) -> str:
         )
     shares = {"train": split.train, "val": split.val, "test": split.test} if split.drawn else SHARES
     parts = "/".join(f"{(share or 0.0) * 100:g}" for share in shares.values())
-    return f"split drawn by patient, {parts} (seed {split.seed})"
+    return f"split drawn by patient, {parts} (seed {split.seed}); folds do without it"

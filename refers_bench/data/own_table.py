@@ -182,4 +182,4 @@ def _text(value: Any) -> str:
         return "|".join(str(part) for part in value)
     if pd.isna(value):
         return ""
-    return str(int(value)) if isinstance(value, bool) or type(value).__name__ == "bool_" else str(value).strip()
+    return str(int(value)) if type(value).__name__ in ("bool", "bool_") else str(value).strip()

@@ -10,11 +10,12 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from refers_bench.data import own_images, own_labels, own_splits
-from refers_bench.data.index import finished_index
+from refers_bench.data.index import finished_index, leave_out
 from refers_bench.data.metadata import ages
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.own_splits import Split, Splits
 from refers_bench.data.own_table import OwnTable, read_own_table
+from refers_bench.data.problems import SHOWN
 from refers_bench.data.report_sections import cleaned
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.plugins import ABOUT, Dataset, Task
@@ -130,22 +131,28 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     texts = [cleaned(text, deidentified="keep") or None for text in cells[params.text]] if params.text else None
     frame["report"] = pd.Series(texts, index=cells.index, dtype=object)
     paths, sizes = own_images.found_files(names, root)
-    problems = [*_wrong_images(table, params, names, paths, sizes, root), *_wrong_people(table, params, frame)]
+    problems, missing = _wrong_images(table, params, names, paths, sizes, root)
+    problems += _wrong_people(table, params, frame)
     labels, wrong_labels = _labels(table, params)
     splits, wrong_splits = _splits(table, params, frame["patient_id"])
     problems += [*wrong_labels, *wrong_splits]
+    try:
+        leave_out(missing.values(), refuse=True)
+    except DataError as error:
+        problems += error.problems
     if problems:
         raise DataError(sorted(problems, key=lambda one: (one.line or 0, one.column or 0)))
     if params.text:  # of each of its images, wherever the table has it
         frame["report"] = frame.groupby("study_id")["report"].transform("first")
     frame = frame.assign(path=paths, split=splits, **{f"{TASK}:{name}": values for name, values in labels.items()})
-    return finished_index(_with_metadata(frame, table, params), root=root, table=table.path, sizes=lambda: sizes)
+    frame = _with_metadata(frame, table, params).drop(index=list(missing))
+    return finished_index(frame, root=root, table=table.path, sizes=lambda: [sizes[row] for row in frame.index])
 
 
 def _wrong_images(
     table: OwnTable, params: Params, names: Sequence[str], paths: Sequence[str], sizes: Sequence[int], root: Path
-) -> Iterator[Problem]:
-    """Images without a name, twice, outside the folder, not there, or of another kind.
+) -> tuple[list[Problem], dict[int, Problem]]:
+    """Images without a name, twice, outside the folder or of another kind; and by row those that are not there.
 
     Args:
         table: names them.
@@ -156,9 +163,10 @@ def _wrong_images(
         root: folder of the images.
     """
     first: dict[str, int] = {}
+    problems: list[Problem] = []
+    missing: dict[int, Problem] = {}
     for row, (name, path, size) in enumerate(zip(names, paths, sizes, strict=True)):
-        same, file, close = first.setdefault(path, row), root / path, ""
-        found, allowed = "", f"a file below {root}"
+        same, file, found, allowed = first.setdefault(path, row), root / path, "", f"a file below {root}"
         if not name:
             found, allowed = "no image", "the file of an image"
         elif same != row:
@@ -166,11 +174,14 @@ def _wrong_images(
         elif name.startswith("/") or ".." in name.split("/"):
             found = f"image '{name}' leads outside the folder of the images"
         elif size < 0 or not file.is_file():
-            found, close = f"image '{name}' is not there", nearest(name, own_images.siblings(name, root))
+            beside = own_images.siblings(name, root) if len(missing) < SHOWN else ()  # each takes some ms
+            said, close = f"image '{name}' is not there", nearest(name, beside)
+            missing[row] = table.problem(row, params.image, said, allowed=allowed, nearest=close)
         elif not own_images.readable(file):
             found, allowed = f"image '{name}' is a {file.suffix or 'file without ending'} file", own_images.ALLOWED
         if found:
-            yield table.problem(row, params.image, found, allowed=allowed, nearest=close)
+            problems.append(table.problem(row, params.image, found, allowed=allowed))
+    return problems, missing
 
 
 def _wrong_people(table: OwnTable, params: Params, frame: pd.DataFrame) -> Iterator[Problem]:
@@ -180,7 +191,8 @@ def _wrong_people(table: OwnTable, params: Params, frame: pd.DataFrame) -> Itera
             yield table.problem(row, params.patient, "no patient", allowed="the patient of each image")
     if params.age:
         given = table.cells[params.age]
-        for row in given.index[ages(given).isna() & ~given.isin(["", *params.missing])]:
+        wrong = (ages(given).isna() | given.str.startswith("-")) & ~own_labels.unknown_cells(given, params.missing)
+        for row in given.index[wrong]:
             yield table.problem(row, params.age, f"age '{given[row]}'", allowed="years, such as 63 or 063Y, or empty")
     checks = (("patient_id", params.patient, "patient"), ("report", params.text, "text"))
     for column, name, what in checks if params.study else ():
@@ -224,14 +236,15 @@ def _splits(table: OwnTable, params: Params, patients: pd.Series) -> tuple[pd.Se
 
 def _with_metadata(frame: pd.DataFrame, table: OwnTable, params: Params) -> pd.DataFrame:
     """With the columns of what else is known of an image; numbers where a column holds nothing else."""
-    unknown, cells = {"", *params.missing}, table.cells
+    cells = table.cells
     given = {name: cells[name] for name in params.about} | ({"sex": cells[params.sex]} if params.sex else {})
     for name, column in given.items():
-        values = column.where(~column.isin(unknown), None)
+        values = column.where(~own_labels.unknown_cells(column, params.missing), None)
         numbers = pd.to_numeric(values, errors="coerce")
         frame[f"{ABOUT}{name}"] = numbers if numbers.notna().sum() == values.notna().sum() > 0 else values
     if params.age:
-        frame[f"{ABOUT}age"] = ages(cells[params.age].where(~cells[params.age].isin(unknown), ""))
+        unknown = own_labels.unknown_cells(cells[params.age], params.missing)
+        frame[f"{ABOUT}age"] = ages(cells[params.age].mask(unknown, ""))
     return frame
 
 

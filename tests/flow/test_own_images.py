@@ -104,6 +104,24 @@ def test_folders_of_splits_are_taken_as_they_are(home: Path, cli: Commands) -> N
     assert "photos: 200 images (test 40, train 120, val 40); classes spot\n" in cli("validate", "folders.yaml").out
 
 
+def test_the_page_shows_messages_as_they_are(mine: Path, cli: Commands) -> None:
+    lines = (mine.parent / "labels.csv").read_text().splitlines()
+    for number, old, new in ((17, ",0,", ",yes,"), (40, "038.png", "038.jpg"), (63, ",Train,", ",test,")):
+        assert old in lines[number - 1], lines[number - 1]
+        lines[number - 1] = lines[number - 1].replace(old, new, 1)
+    (mine.parent / "labels.csv").write_text("\n".join(lines) + "\n")
+    said = cli("validate", "mine.yaml", code=2).err.replace("error: ", "").replace(f"{mine.parent}/", "")
+    assert said == blocks("text")[0] + "3 errors\n"
+
+
+def test_verification_goes_on_where_images_are_missing(mine: Path, cli: Commands) -> None:
+    for number in (3, 4):
+        (mine.parent / "img" / f"00{number}.png").unlink()
+    done = cli("data", "verify", "mine", "--manifest", "mine.yaml", "--workers", "0", code=2)
+    assert "(mine): 198 images" in done.out and "no file missing" not in done.out
+    assert "labels.csv:5:1: image '003.png' is not there" in done.err
+
+
 def test_data_commands_take_the_manifest(mine: Path, cli: Commands) -> None:
     option = ("--manifest", "mine.yaml")
     out = cli("data", "verify", "mine", *option, "--workers", "0").out

@@ -29,6 +29,13 @@ def test_numbers_may_have_a_point_and_unknown_is_null(missing: tuple[str, ...]) 
     assert values(labels) == {"a": [0, 1, 1, None, None, None]} and not problems
 
 
+def test_what_is_missing_may_be_any_text_or_number() -> None:
+    labels, problems = own_labels.zero_one(of(["0", "1", "n/a", "0.0"]), ["a"], missing=("0", "n/a"))
+    assert values(labels) == {"a": [None, 1, None, None]} and not problems
+    cells = pd.Series(["", "-1", "-1.0", "n/a", "N/A", "1"])
+    assert own_labels.unknown_cells(cells, ("-1", "n/a")).tolist() == [True, True, True, True, False, False]
+
+
 @pytest.mark.parametrize("cell", ["2", "-1", "yes", "01x", "nan", "true"])
 def test_everything_else_is_refused(cell: str) -> None:
     _, problems = own_labels.zero_one(of(["0", cell, "1", cell]), ["a"], missing=("NA",))

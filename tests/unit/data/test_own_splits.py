@@ -82,5 +82,8 @@ def test_what_is_drawn_is_said() -> None:
     assert note(Split(column="part"), given=True) == ""
     said = note(Split(column="part", val=0.1, seed=2), given=True)
     assert said == "10 % of the training patients drawn for validation (seed 2)"
-    assert note(Split(), given=False) == "split drawn by patient, 70/10/20 (seed 0)"
-    assert note(Split(train=0.5, val=0.0, test=0.5), given=False) == "split drawn by patient, 50/0/50 (seed 0)"
+    assert note(Split(), given=False) == "split drawn by patient, 70/10/20 (seed 0); folds do without it"
+    assert (
+        note(Split(train=0.5, val=0.0, test=0.5), given=False)
+        == "split drawn by patient, 50/0/50 (seed 0); folds do without it"
+    )

@@ -97,7 +97,7 @@ def test_remarks() -> None:
     )
     shares = {"train": 0.6, "val": 0.2, "test": 0.2}
     assert folder.DATASET.notes(folder.Params(patient="(a)", split=shares)) == (
-        "split drawn by patient, 60/20/20 (seed 0)",
+        "split drawn by patient, 60/20/20 (seed 0); folds do without it",
     )
     assert folder.DATASET.notes(folder.Params(patient="(a)", split={"val": 0.1})) == (
         "10 % of the training patients drawn for validation (seed 0)",

@@ -120,6 +120,17 @@ def test_validation_may_be_drawn(read: Read) -> None:
     assert found["split"].value_counts().to_dict() == {"train": 12, "val": 4, "test": 4}
 
 
+def test_ages_are_years_or_unknown(read: Read) -> None:
+    found = read(lambda frame: frame.__setitem__("age", ["063Y", "-1.0", ""] + ["6 months"] * 17))
+    assert (
+        found.loc[0, "about:age"] == 63
+        and found.loc[1:2, "about:age"].isna().all()
+        and found.loc[3, "about:age"] == 0.5
+    )
+    with pytest.raises(DataError, match=r"t\.csv:2:\d+: age '-5'; allowed: years"):
+        read(lambda frame: frame.__setitem__("age", ["-5", *frame["age"][1:]]))
+
+
 def test_metadata_are_numbers_where_all_are(read: Read) -> None:
     def more(frame: pd.DataFrame) -> None:
         frame["dose"], frame["site"] = ["1.5", "-1", ""] + ["2"] * 17, ["3", "b"] * 10
@@ -196,7 +207,7 @@ def test_roles_and_remarks_follow_from_the_columns() -> None:
     assert table.DATASET.notes(whole) == ()
     assert table.DATASET.notes(bare) == (
         "no patients are known: each image counts as a patient of its own",
-        "split drawn by patient, 70/10/20 (seed 0)",
+        "split drawn by patient, 70/10/20 (seed 0); folds do without it",
     )
     assert table.DATASET.notes(table.Params(study="s", split="part"))[0].endswith(
         "each study counts as a patient of its own"

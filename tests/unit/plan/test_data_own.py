@@ -110,7 +110,7 @@ def test_remarks_are_footnotes_of_every_row(planned: Callable[..., tuple[Plan, i
     (mine / "m.yaml").write_text(TEXT.replace(" patient: patient,", "").replace(" split: split,", ""))
     said = {
         "mine: no patients are known: each image counts as a patient of its own",
-        "mine: split drawn by patient, 70/10/20 (seed 0)",
+        "mine: split drawn by patient, 70/10/20 (seed 0); folds do without it",
     }
     assert all(said <= set(cell.footnotes) for cell in planned(mine)[0].cells)
 
