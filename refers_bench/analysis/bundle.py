@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import __version__, identity
+from refers_bench.analysis import kept
 from refers_bench.analysis.cells import PlannedRun
 from refers_bench.analysis.predictions import FILE, read
 from refers_bench.analysis.results import Results
@@ -203,8 +204,9 @@ def stage(contents: Contents, folder: Path) -> Path:
 def lend(results: Results, other: Results | None, staged: Path) -> None:
     """Let a staged folder see, by links, kept statistics and the released files: a report shows both beside ours."""
     folder = results.store.parent
-    if (folder / "statistics").is_dir():
-        shutil.copytree(folder / "statistics", staged / "statistics", dirs_exist_ok=True)
+    if (folder / kept.FOLDER).is_dir():
+        drawings = shutil.ignore_patterns("drawings")
+        shutil.copytree(folder / kept.FOLDER, staged / kept.FOLDER, ignore=drawings, dirs_exist_ok=True)
     if other is None or other.name == results.name:
         return
     (staged / other.name).mkdir(exist_ok=True)

@@ -1,15 +1,25 @@
 """Shows what this machine can run: packages, devices, folders, data roots."""
 
+import contextlib
 import os
 import platform
 import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
+from refers_bench import plugins
 from refers_bench.cli.settings import Settings
+from refers_bench.errors import nearest
+from refers_bench.manifest.roots import PREFIX, VARIABLES
 from refers_bench.plugins import resolve
 from refers_bench.store.provenance import version
 
+OURS = "REFERS_BENCH_"
+#: Variables that are no roots, without what all begin with.
+ALL = [name.removeprefix(OURS) for name in VARIABLES]
 PACKAGES = ("torch", "transformers", "tokenizers", "timm", "torchvision", "pandas", "pyarrow", "pydicom")
 
 
@@ -23,13 +33,39 @@ def _devices() -> None:
         click.echo(f"  cuda:{index}        {torch.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free")
 
 
+def _why_not(folder: Path) -> str:
+    """Why nothing can be written to a folder that exists or would be made; '' where it can."""
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not place.is_dir():
+        return f"{place} is no folder"
+    # Rights do not tell: a file system may be read-only, or none for files.
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=place):
+        return ""
+    return f"nothing can be written to {place}"
+
+
+def misspelt(environment: Mapping[str, str], known: Sequence[str]) -> list[str]:
+    """A sentence on each variable of ours that nothing reads, or that is nearly one that something reads."""
+    said = []
+    for variable in sorted(one for one in environment if one.startswith(OURS)):
+        root = variable.startswith(PREFIX)
+        start = PREFIX if root else OURS
+        name, names = variable.removeprefix(start), [one.upper() for one in known] if root else ALL
+        close = nearest(name, names)
+        # A manifest may want a root of any name.
+        if name not in names and (close or not root):
+            said.append(f"nothing reads {variable}" + (f"; did you mean {start}{close}?" if close else ""))
+    return said
+
+
 @click.command("doctor")
 @click.option("--no-torch", is_flag=True, help="Skip the devices: do not load torch.")
 @click.pass_obj
-def command(settings: Settings, no_torch: bool) -> None:
-    """Show what this machine can run: packages, devices, folders, data roots.
+def command(settings: Settings, no_torch: bool) -> int:
+    """Show what this machine can run: packages, devices, folders, data roots and the names that manifests can want.
 
-    Exit code 2 when a data root that is set does not exist.
+    \b
+    Exit codes: 0 fine, 1 results or cache cannot be written, 2 a data root that is set does not exist.
     """
     click.echo(f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
     click.echo("packages")
@@ -39,15 +75,23 @@ def command(settings: Settings, no_torch: bool) -> None:
         click.echo("devices")
         _devices()
     click.echo("folders")
-    for name, folder in (("results", settings.results), ("cache", settings.cache)):
+    folders = {"results": settings.results, "cache": settings.cache}
+    reasons = {name: _why_not(folder) for name, folder in folders.items()}
+    for name, folder in folders.items():
+        reason = reasons[name]
         place = next(each for each in (folder, *folder.parents) if each.exists())
-        writable = "writable" if os.access(place, os.W_OK) else "NOT WRITABLE"
-        click.echo(f"  {name:<14}{folder}  ({writable}, {shutil.disk_usage(place).free >> 30} GiB free)")
+        state = f"NOT WRITABLE: {reason}" if reason else f"writable, {shutil.disk_usage(place).free >> 30} GiB free"
+        click.echo(f"  {name:<14}{folder}  ({state})")
     click.echo("data roots")
-    roots = settings.roots().all()
+    roots, datasets = settings.roots().all(), list(plugins.names("dataset"))
     for name, (path, origin) in sorted(roots.items()):
         click.echo(f"  {name:<20}{path}  ({origin}){'' if path.exists() else '  MISSING'}")
-    if not roots:
-        click.echo("  none set: REFERS_BENCH_ROOT_<NAME>=FOLDER, or data_roots in the config file")
-    if not all(path.exists() for path, _ in roots.values()):
-        raise click.exceptions.Exit(2)
+    if rest := [name for name in datasets if name not in roots]:
+        click.echo(f"  not set: {', '.join(rest)}")
+    click.echo(f"  a manifest may want others: {PREFIX}<NAME>=PATH, or data_roots in the config file, sets any name")
+    configured = [name for name, (_, origin) in roots.items() if not origin.startswith("$")]
+    for sentence in misspelt(os.environ, [*datasets, *configured]):
+        click.echo(f"  {sentence}")
+    if any(reasons.values()):
+        return 1
+    return 0 if all(path.exists() for path, _ in roots.values()) else 2

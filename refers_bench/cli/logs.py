@@ -1,6 +1,8 @@
 """Shows what a job printed, while it runs and after."""
 
+import contextlib
 import time
+from pathlib import Path
 
 import click
 
@@ -28,13 +30,17 @@ def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
 
     RESULTS/logs/<key>.txt holds everything that its worker, its libraries and their child processes wrote, with the
     start and end of each attempt; a log of more than a megabyte loses its middle. Works from any machine that sees
-    the results.
+    the results. Of jobs of one name in several manifests, the one with the newest log is shown.
 
     \b
     Exit codes with -f: 0 done, 3 nobody runs it any more, 4 failed.
     """
-    job = lookup.one(settings.results, cell).job
-    path = settings.store.log(job.key)
+    found = lookup.several(settings.results, cell)
+    shown = max(found, key=lambda one: _written(settings.store.log(one.job.key)))
+    job, path = shown.job, settings.store.log(shown.job.key)
+    if len(found) > 1:
+        others = ", ".join(f"{one.manifest}, key {one.job.key}" for one in found if one is not shown)
+        click.echo(f"{job.name} of {shown.manifest}, whose log is the newest; not shown: {others}", err=True)
     follower = Follower(path)
     if path.is_file():
         follower.seen = path.stat().st_size
@@ -43,6 +49,13 @@ def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
     elif not follow:
         click.echo(f"no log: {_standing(settings, job)[0]}", err=True)
     return _follow(settings, job, follower) if follow else 0
+
+
+def _written(log: Path) -> float:
+    """When a log was last written to; 0 where there is none."""
+    with contextlib.suppress(OSError):
+        return log.stat().st_mtime
+    return 0.0
 
 
 def _standing(settings: Settings, job: Job) -> tuple[str, str, bool]:

@@ -140,6 +140,8 @@ def _encoder_params(method: plugins.Method, arguments: Sequence[str], given: Map
     """
     from pydantic import ValidationError
 
+    from refers_bench.manifest.schema_errors import allowed
+
     values = {name: value for name, value in given.items() if value}
     if "architecture" in values:
         values.setdefault("layout", "timm")
@@ -151,8 +153,9 @@ def _encoder_params(method: plugins.Method, arguments: Sequence[str], given: Map
     try:
         return method.Params(**values)
     except ValidationError as error:
-        found = [f"--{'.'.join(map(str, one['loc'])) or 'layout'}: {one['msg']}" for one in error.errors()]
-        raise UserError([Problem(found=text) for text in found]) from error
+        refused = ((".".join(map(str, one["loc"])) or "layout", one) for one in error.errors())
+        found = [(f"--{name} is {one['input']!r}"[:200], allowed(one)) for name, one in refused]
+        raise UserError([Problem(found=text, allowed=fitting) for text, fitting in found]) from error
 
 
 @command.command("convert")

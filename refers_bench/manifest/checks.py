@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from refers_bench import plugins
 from refers_bench.errors import Problem
-from refers_bench.manifest import declared
+from refers_bench.manifest import declared, schema_errors
 from refers_bench.manifest.part import Part
 from refers_bench.manifest.schema import ROOT_NAME, DataPart, MethodPart, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
@@ -275,4 +275,4 @@ class _Checks:
         found = f"{name} is {detail['input']!r}"[:200] if name else "parameters that do not fit together"
         if detail["type"] == "missing":
             found = f"parameter '{name}' is missing"
-        return self.document.problem(here, found, allowed=detail["msg"].removeprefix("Value error, "))
+        return self.document.problem(here, found, allowed=schema_errors.allowed(detail))

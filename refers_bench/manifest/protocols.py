@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from refers_bench import identity
 from refers_bench.errors import Problem, UserError, nearest, unknown
-from refers_bench.manifest import yaml_text
+from refers_bench.manifest import schema_errors, yaml_text
 from refers_bench.manifest.protocol_schema import CONSTANTS, ProtocolSchema, clashes, in_specifications
 
 FOLDER = Path(__file__).parents[1] / "protocols"
@@ -197,7 +197,7 @@ def _problem(detail: Any, values: Mapping[str, Value], places: Mapping[str, yaml
     whole = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
     name = next((one for one in whole if one in values), ".".join(parts))
     found = f"{name} is {detail['input']!r}" if detail["type"] != "missing" else f"{name} is missing"
-    return places.get(name, _file(preset)).problem(found, allowed=detail["msg"])
+    return places.get(name, _file(preset)).problem(found, allowed=schema_errors.allowed(detail))
 
 
 def _file(preset: str) -> yaml_text.Place:

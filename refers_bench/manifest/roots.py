@@ -12,6 +12,12 @@ from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import yaml_text
 
 PREFIX = "REFERS_BENCH_ROOT_"
+#: Further variables that something reads: the product, its jobs among themselves, its tests.
+VARIABLES = (
+    "REFERS_BENCH_CACHE", "REFERS_BENCH_CONFIG", "REFERS_BENCH_PLUGINS", "REFERS_BENCH_RESULTS",
+    "REFERS_BENCH_CHECKED", "REFERS_BENCH_PARALLEL_JOB", "REFERS_BENCH_SAVE_SECONDS",
+    "REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_MEDVLP", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA",
+)  # fmt: skip
 #: Sections about the engines of a site, by their names; a manifest's section of the same name wins key by key.
 ENGINES = ("ray", "slurm")
 KEYS = ("data_roots", "cache", "results", *ENGINES)

@@ -11,13 +11,36 @@ from refers_bench.manifest.yaml_text import Document, Loc
 
 #: Lists of a manifest whose entries may be bare ids: what each is the id of, and the key that it stands for.
 BARE = {"source": ("dataset", "dataset"), "methods": ("method", "id")}
-#: What pydantic says, in words for somebody who writes YAML.
+#: Kind of pydantic's refusal -> what is allowed, in words for somebody who writes YAML; in braces what pydantic knows.
 _WORDS = {
-    "model_type": "a mapping of keys to values",
-    "dict_type": "a mapping of keys to values",
-    "list_type": "a list",
+    **dict.fromkeys(("model_type", "dict_type"), "a mapping of keys to values"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": 'text; what YAML reads as another kind stands in quotes: "5"',
+    "finite_number": "a finite number",
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
+    "string_too_short": "{min_length} or more characters",
+    "string_too_long": "{max_length} or fewer characters",
+    "literal_error": "{expected}",
     "string_pattern_mismatch": "letters, digits, '_' and '-', beginning with a letter or digit",
 }
+
+
+def allowed(detail: Any) -> str:
+    """What is allowed in place of a value that pydantic refuses.
+
+    Args:
+        detail: one of `pydantic.ValidationError.errors`.
+    """
+    text: str = _WORDS.get(detail["type"], "")
+    return text.format(**detail.get("ctx", {})) if text else str(detail["msg"]).removeprefix("Value error, ")
 
 
 def problems(error: ValidationError, document: Document, model: type[BaseModel], *, at: Loc = ()) -> list[Problem]:
@@ -39,16 +62,16 @@ def _problem(detail: Any, document: Document, model: type[BaseModel], at: Loc) -
         return document.unknown(loc, "key", str(last), _keys_at(model, inside[:-1]))
     if kind == "missing":
         return document.problem(loc[:-1], f"key '{last}' is missing", allowed=f"'{last}' must be given")
-    allowed = _WORDS.get(kind, detail["msg"].removeprefix("Value error, "))
+    fitting = allowed(detail)
     if loc == ("seeds",) and kind == "list_type":
-        allowed = "a list of seeds, or how many of each are crossed: {subset: 5, init: 3, order: 1}"
+        fitting = "a list of seeds, or how many of each are crossed: {subset: 5, init: 3, order: 1}"
     if kind == "model_type" and len(loc) == 2 and loc[0] in BARE:
-        allowed = f"the id of a {BARE[str(loc[0])][0]}, or a mapping of keys to values"
+        fitting = f"the id of a {BARE[str(loc[0])][0]}, or a mapping of keys to values"
     if kind == "string_pattern_mismatch" and last == "root":
-        allowed = "lower-case letters, digits and '_', beginning with a letter"
+        fitting = "lower-case letters, digits and '_', beginning with a letter"
     elif kind == "string_pattern_mismatch" and "slurm" in loc:
-        allowed = f"text that matches {detail['ctx']['pattern']}"
-    return document.problem(loc, f"{'.'.join(map(str, loc))} is {detail['input']!r}"[:200], allowed=allowed)
+        fitting = f"text that matches {detail['ctx']['pattern']}"
+    return document.problem(loc, f"{'.'.join(map(str, loc))} is {detail['input']!r}"[:200], allowed=fitting)
 
 
 def _keys_at(model: Any, loc: Loc) -> list[str]:

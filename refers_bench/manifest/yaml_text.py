@@ -127,7 +127,8 @@ def _parsed(path: Path, text: str) -> Any:
         raise refused(found, error.problem_mark, "each key once") from error
     except MarkedYAMLError as error:
         found = " ".join(str(error.problem or error.context).split())
-        raise refused(f"not YAML: {found}", error.problem_mark or error.context_mark) from error
+        mark = error.problem_mark or error.context_mark
+        raise refused(f"not YAML: {found}", mark, _remedy(text, mark)) from error
     except ReaderError as error:
         before = text[: error.position]
         place = Place(path, before.count("\n") + 1, error.position - before.rfind("\n"))
@@ -137,6 +138,24 @@ def _parsed(path: Path, text: str) -> Any:
         raise refused(f"not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise refused("nested too deeply") from error
+
+
+def _remedy(text: str, mark: Any) -> str:
+    """What to write instead, where a tab or the indentation of a line is wrong; '' where something else may be."""
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return ""
+    line, above = (
+        lines[mark.line],
+        [one for one in lines[: mark.line] if one.strip() and not one.lstrip().startswith("#")],
+    )
+    indents = [len(one) - len(one.lstrip(" ")) for one in (*above, line)]
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "blanks: a tab cannot indent a line of YAML"
+    if mark.column <= indents[-1] and len(indents) > 1 and indents[-1] not in indents[:-1]:
+        used = " or ".join(map(str, sorted(set(indents[:-1]))))
+        return f"{used} blanks before it, as lines above have; it has {indents[-1]}"
+    return ""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Finds the planned job that a name, a pattern or a key stands for."""
+"""Finds the planned jobs that a name, a pattern or a key stands for."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Found:
     job: Job
 
 
-def one(results: Path, text: str) -> Found:
-    """The job that `text` means in any of the planned manifests.
+def several(results: Path, text: str) -> list[Found]:
+    """The jobs that `text` means in any of the planned manifests: one, or jobs of one name of several manifests.
 
     Args:
         results: results folder.
         text: name of a job or cell, a shell pattern over names, or a key; a name goes before a pattern.
 
     Raises:
-        UserError: it means none, or several.
+        UserError: it means none, or jobs of several names.
     """
     locks = sorted(results.glob(f"*/{LOCK}"))
     found: dict[str, Found] = {}
@@ -42,11 +42,11 @@ def one(results: Path, text: str) -> Found:
         close = nearest(text, names) if locks else ""
         allowed = "a name, pattern or key that 'refers-bench plan MANIFEST --jobs' shows"
         raise UserError(f"no planned job is called '{text}'", allowed=allowed, nearest=close)
-    if len(found) > 1:
+    if len({each.job.name for each in found.values()}) > 1:
         named = [f"{each.job.name} ({each.manifest}, key {each.job.key})" for each in list(found.values())[:NAMED]]
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise UserError(f"'{text}' means {len(found)} jobs", allowed=f"one of {', '.join(named)}{more}")
-    return next(iter(found.values()))
+    return list(found.values())
 
 
 def _jobs(locks: Iterable[Path], text: str) -> list[Found]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.render.panel import LONGEST, Panel, Series, draw_panel, short, side_lines, title_lines
+from refers_bench.render.points import described
 from refers_bench.render.table import Keys, check_id
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def draw(figure: Figure, *, format: str = "svg") -> bytes:  # noqa: A002 - matpl
             engine.execute(canvas)
             canvas.set_layout_engine("none")
             canvas.savefig(stream, format=format, metadata=dates)
-    return stream.getvalue()
+        return described(stream.getvalue(), canvas, figure.panels) if format == "svg" else stream.getvalue()
 
 
 def _layout(figure: Figure) -> _Layout:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from refers_bench import plugins
+from refers_bench.analysis.kept import FOLDER
 from refers_bench.analysis.results import Results, load
 from refers_bench.errors import UserError, unknown
 from refers_bench.files import publish_bytes
@@ -16,8 +17,8 @@ from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import known_names
 
 FORMATS = ("html", "latex", "markdown", "csv", "json")
-#: Formats with figures.
-PICTURED = {"html", "latex", "markdown"}
+#: Form of a drawing -> formats that show it.
+DRAWN = {"svg": {"html", "markdown"}, "pdf": {"latex"}}
 #: Tables about the published figures.
 REFERENCES = ("references", "claims", "against-published")
 #: Reports printed on a terminal after a run.
@@ -74,20 +75,28 @@ def write(
         )
     # Hundreds of thousands of cells of tables are made, and none of them is garbage before the end.
     rest = [name for name in formats if name != "latex" or style == "full"]
-    with without_collection(), Drawings() as drawings:
-        if PICTURED & set(rest):
+    alone = names is not None and len(chosen) == 1
+    place = Path(chosen[0], "report") if alone else Path("report")
+    with without_collection(), Drawings(results / FOLDER / "drawings" / place, progress("figures drawn")) as drawings:
+        forms = [form for form, users in DRAWN.items() if users & set(rest)]
+        if forms:
             drawings.prepare()
+
+        def begin(figure: Figure) -> None:
+            for form in forms:
+                drawings.begin(figure, form)
+
         loaded = [load(results, name) for name in chosen]
-        alone = names is not None and len(chosen) == 1
-        folder = out or (results / chosen[0] / "report" if alone else results / "report")
+        folder = out or results / place
         page = Page(
             title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
             sections=tuple(
-                section(one, None if rest else PRINTED, published=published, progress=progress) for one in loaded
+                section(one, None if rest else PRINTED, published=published, progress=progress, begin=begin)
+                for one in loaded
             ),
         )
         written = _paper_tables(folder, page, footnotes=footnotes) if style == "paper" else []
-        return written + (_write_page(folder, page, loaded, rest, drawings, progress) if rest else [])
+        return written + (_write_page(folder, page, loaded, rest, drawings.drawn) if rest else [])
 
 
 def _check_style(formats: Sequence[str], style: str, *, footnotes: bool) -> None:
@@ -115,12 +124,17 @@ def _main(tables: Iterable[Table]) -> list[Table]:
 
 
 def section(
-    results: Results, names: Sequence[str] | None = None, *, published: bool = True, progress: Progress = silent
+    results: Results,
+    names: Sequence[str] | None = None,
+    *,
+    published: bool = True,
+    progress: Progress = silent,
+    begin: Callable[[Figure], None] = lambda figure: None,
 ) -> Section:
-    """The page's section about one manifest, with what all reports make of it or those that are named."""
+    """The page's section about one manifest, with what all reports make of it or those that are named; see `items`."""
     from refers_bench.reporting import provenance, summary
 
-    found = items(results, names, progress=progress)
+    found = items(results, names, progress=progress, begin=begin)
     if not published:
         kept = [item for item in found if item.id not in REFERENCES]
         found = [item.without("published", "released") if isinstance(item, Table) else item for item in kept]
@@ -137,8 +151,20 @@ def section(
     )
 
 
-def items(results: Results, names: Sequence[str] | None = None, *, progress: Progress = silent) -> list[Table | Figure]:
+def items(
+    results: Results,
+    names: Sequence[str] | None = None,
+    *,
+    progress: Progress = silent,
+    begin: Callable[[Figure], None] = lambda figure: None,
+) -> list[Table | Figure]:
     """What the report plug-ins make of the results, in their order.
+
+    Args:
+        results: the results.
+        names: plug-ins; None for all.
+        progress: shows how many are done.
+        begin: begins to draw a figure, while the rest is made.
 
     Raises:
         UserError: a plug-in returns something else than tables and figures, or an id twice.
@@ -157,6 +183,8 @@ def items(results: Results, names: Sequence[str] | None = None, *, progress: Pro
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
             found.append(replace(item, part=report.part))
+            if isinstance(item, Figure):
+                begin(item)
         done(place + 1, len(reports))
     return found
 
@@ -177,7 +205,7 @@ def _paper_tables(folder: Path, page: Page, *, footnotes: bool) -> list[Path]:
 
 
 def _write_page(
-    folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str], drawings: Drawings, progress: Progress
+    folder: Path, page: Page, loaded: Sequence[Results], formats: Sequence[str], drawn: Callable[[Figure, str], bytes]
 ) -> list[Path]:
     written: dict[Path, None] = {}
 
@@ -189,9 +217,6 @@ def _write_page(
     page = _distinct(page)
     tables = [table for one in page.sections for table in one.tables]
     figures = [figure for one in page.sections for figure in one.figures]
-    needs = {"svg": {"html", "markdown"}, "pdf": {"latex"}}
-    wanted = [(figure, form) for form, users in needs.items() if users & set(formats) for figure in figures]
-    drawings.begin(wanted, progress("figures drawn"))  # while tables are rendered
     tidy = {"csv", "json"} & set(formats)
     cells = [row for one in loaded for row in one.cell_rows()] if tidy else []
     classes = [row for one in loaded for row in one.metric_rows()] if tidy else []
@@ -199,12 +224,12 @@ def _write_page(
     if "html" in formats:
         from refers_bench.render import html
 
-        publish("index.html", html.page(page, drawing=lambda figure: drawings.drawn(figure, "svg")))
+        publish("index.html", html.page(page, drawing=lambda figure: drawn(figure, "svg")))
     if "markdown" in formats:
         from refers_bench.render import markdown
 
         for figure in figures:
-            publish(f"{figure.id}.svg", drawings.drawn(figure, "svg"))
+            publish(f"{figure.id}.svg", drawn(figure, "svg"))
         publish("report.md", markdown.page(page))
     if "latex" in formats:
         from refers_bench.render import latex
@@ -212,7 +237,7 @@ def _write_page(
         for table in tables:
             publish(f"{table.id}.tex", latex.table(table))
         for figure in figures:
-            publish(f"{figure.id}.pdf", drawings.drawn(figure, "pdf"))
+            publish(f"{figure.id}.pdf", drawn(figure, "pdf"))
         publish("report.tex", latex.document(page))
     if "csv" in formats:
         from refers_bench.render import spreadsheet

@@ -1,11 +1,24 @@
 """Draws the mean ranks of the methods over all targets together (critical-difference plot)."""
 
+from dataclasses import dataclass
+
 from refers_bench.analysis.held_out import same_images
+from refers_bench.analysis.kept import kept
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.ranks import Ranks, ranks
 from refers_bench.plugins import Report
 from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.reporting import comparisons, grid
+
+#: Raised when the same AUCs would give other ranks.
+IMPL = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """Ranks, or None where they are refused."""
+
+    ranks: Ranks | None
 
 
 def build(results: Results) -> Figure | None:
@@ -17,14 +30,15 @@ def build(results: Results) -> Figure | None:
     targets = [target for target in targets if alike[target] and same_images(results, methods, target)]
     if len(methods) < 3 or len(targets) < 2:
         return None
-    found = ranks([[results.cells[method, target].mean for method in methods] for target in targets])
-    if not isinstance(found, Ranks):
+    aucs = [[results.cells[method, target].mean for method in methods] for target in targets]
+    found = kept(_Found, {"ranks": IMPL, "aucs": aucs}, results.store, lambda: _found(aucs)).ranks
+    if found is None:
         return None
     titles = grid.titles(results)
-    order = sorted(range(len(methods)), key=lambda place: (float(found.mean_M[place]), methods[place]))
+    order = sorted(range(len(methods)), key=lambda place: (found.means[place], methods[place]))
     names = tuple(titles[methods[place]] for place in order)
     half = found.critical / 2
-    means = [float(found.mean_M[place]) for place in order]
+    means = [found.means[place] for place in order]
     series = [
         Series.with_ends(
             [(mean, float(y), mean - half, mean + half)],
@@ -45,6 +59,11 @@ def build(results: Results) -> Figure | None:
         f"P = {comparisons.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
         + grid.sharing(results, targets),
     )
+
+
+def _found(aucs: list[list[float]]) -> _Found:
+    found = ranks(aucs)
+    return _Found(ranks=found if isinstance(found, Ranks) else None)
 
 
 REPORT = Report(label="Ranks", build=build, order=55, part="figures")

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,38 @@ def test_a_number_opens_its_origin_and_gives_the_focus_back(browser: Any, page: 
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not dialog.is_displayed()
     assert browser.switch_to.active_element == link
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_pointer_over_a_drawing_shows_the_values_under_it(browser: Any, page: Path, width: int) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+    visit(browser, page, width)
+    image = browser.find_element("css selector", "#figure-auc img")
+    svg = ET.fromstring(base64.b64decode(image.get_attribute("src").split(",")[1]))
+    (described,) = [part for part in svg.iter("{http://www.w3.org/2000/svg}metadata") if part.get("id") == "points"]
+    panel = json.loads(described.text or "")[0]
+    (series,) = [one for one in panel["series"] if one["name"] == HOSTILE[0]]
+    scale = image.size["width"] / float((svg.get("viewBox") or "").split()[2])
+    frame = browser.execute_script(
+        "const [image, left] = arguments; image.scrollIntoView({block: 'center'});"
+        "image.closest('.frame').scrollLeft = left - 150; return image.getBoundingClientRect()",
+        image,
+        series["at"][0][0] * scale,
+    )
+    x, y = (frame[side] + value * scale for side, value in zip(("left", "top"), series["at"][0], strict=True))
+    for above in (60, 0):
+        pointer = ActionBuilder(browser)
+        pointer.pointer_action.move_to_location(x, y - above)
+        pointer.perform()
+    said = browser.find_element("css selector", "#figure-auc .said")
+    assert said.is_displayed() and said.text == f"{HOSTILE[0]}: {series['values'][0][0]:g}, {panel['x']}"
+    whole = browser.execute_script("return arguments[0].getBoundingClientRect()", said)
+    assert frame["left"] <= whole["left"] and whole["right"] <= frame["right"] + 1
+    assert browser.get_log("browser") == []
+    ActionChains(browser).move_to_element(browser.find_element("css selector", "#figure-auc figcaption")).perform()
+    assert not said.is_displayed()
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -92,6 +92,14 @@ def test_anybodys_table(tmp_path: Path, format: str) -> None:  # noqa: A002
         (lambda f: f.assign(label=[2, *f["label"][1:]]), "predictions.csv:2: label '2'; allowed: 1, 0 or empty"),
         (lambda f: f.assign(score=[*f["score"][:-1].astype(str), "high"]), "predictions.csv:61: score 'high'"),
         (lambda f: f.assign(label_ratio=0), "label_ratio '0'"),
+        (
+            lambda f: f.assign(label_ratio="101%"),
+            "predictions.csv:2: label_ratio '101%'; allowed: above 0, at most 1, or",
+        ),
+        (
+            lambda f: f.assign(dataset=[*f["dataset"][:-1], "shenzhen_tb"], task=[*f["task"][:-1], "tb"]),
+            "predictions.csv:61: task of shenzhen_tb 'tb'; allowed: tuberculosis",
+        ),
         (lambda f: f.assign(method=""), "predictions.csv:2: method ''"),
         (lambda f: f.assign(method="m" * 201), "at most 200 characters"),
         (lambda f: pd.concat([f, f[:1]]), "two rows of the class 'x'"),
@@ -116,6 +124,15 @@ def test_bad_tables_are_one_clear_error(tmp_path: Path, change: object, message:
     assert done.code == 2
     assert message in done.err.replace("\n", " ")
     assert not (tmp_path / "r" / "predictions").exists()
+
+
+def test_a_percentage_is_the_share_it_states(tmp_path: Path) -> None:
+    for place, ratio in enumerate(("100%", "1", "12.5 %", "0.125")):
+        path = tmp_path / f"p{place}.csv"
+        lines().assign(label_ratio=ratio).to_csv(path, index=False)
+        assert command_in(tmp_path / "r", "results", "import", "csv", str(path)).code == 0
+    plans = [json.loads((tmp_path / "r" / f"p{place}" / "plan.lock.json").read_text()) for place in range(4)]
+    assert [plan["cells"][0]["label_ratio"] for plan in plans] == [1.0, 1.0, 0.125, 0.125]
 
 
 def test_what_was_chosen_on_test_images_is_marked_wherever_it_appears(tmp_path: Path) -> None:

@@ -199,4 +199,4 @@ def test_a_fingerprint_is_compared(home: Path, cli: Commands) -> None:
     other, image = json.loads(cli("weights", "fingerprint", *how[:4], "40", *arguments, "--json").out), ("--expect",)
     assert "times the tolerance apart" in cli("weights", "fingerprint", *how, *image, other["fingerprint"], code=5).err
     assert "no fingerprint" in cli("weights", "fingerprint", *how, "--expect", "nonsense", code=2).err
-    assert "--layout: Input should be" in cli("weights", "fingerprint", "mine.pth", "--layout", "none", code=2).err
+    assert "--layout is 'none'; allowed: '" in cli("weights", "fingerprint", "mine.pth", "--layout", "none", code=2).err

@@ -44,7 +44,7 @@ def test_critical_difference_is_the_quantile_of_the_range_by_simulation(methods:
 
 def test_best_has_rank_one() -> None:
     found = ranks([[0.9, 0.8, 0.7], [0.9, 0.7, 0.7]])
-    assert isinstance(found, Ranks) and found.mean_M.tolist() == [1.0, 2.25, 2.75]
+    assert isinstance(found, Ranks) and list(found.means) == [1.0, 2.25, 2.75]
 
 
 @pytest.mark.parametrize("values", [[[0.1, 0.2]], [[0.1, 0.2, 0.3]], [[0.5] * 3] * 3, [[0.1, 0.2, math.nan]] * 2])

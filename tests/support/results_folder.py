@@ -119,6 +119,39 @@ class Folder:
         for seed, auc in enumerate(aucs):
             self.cell(method, seed=seed, aucs=dict.fromkeys(CLASSES, auc), **more)
 
+    def predict(
+        self,
+        key: str,
+        labels_NK: Any,
+        scores_NK: Any,
+        *,
+        classes: Sequence[str] = tuple(CLASSES),
+        of_a_patient: int = 2,
+    ) -> None:
+        """Test predictions of a finished job.
+
+        Args:
+            key: of the job.
+            labels_NK: 1, 0 or anything else for unknown.
+            scores_NK: higher means more likely positive.
+            classes: K names.
+            of_a_patient: images of each patient; 0 where patients are not known.
+        """
+        rows = [
+            {
+                "image_id": f"i{n:03}",
+                "patient_id": f"p{n // of_a_patient:03}" if of_a_patient else "",
+                "class": name,
+                "label": labels_NK[n][k] if labels_NK[n][k] in (0, 1) else None,
+                "logit": scores_NK[n][k],
+                "split": "test",
+            }
+            for n in range(len(labels_NK))
+            for k, name in enumerate(classes)
+        ]
+        frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
+        schemas.write(self.results / "store" / key / "predictions.parquet", frame, "predictions")
+
     def save(self) -> Path:
         path = self.results / self.name / "plan.lock.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.held_out import DIFFER, same_images
-from refers_bench.analysis.image_covariance import ImageCovariance, SameImages, read_together
+from refers_bench.analysis.image_covariance import ImageCovariance, image_covariance
 from refers_bench.analysis.paper.expression import Leaf, class_of
 from refers_bench.analysis.paper.figures import Error, Evidence, Figure, Missing, Undecidable, combined
 from refers_bench.analysis.paper.published import BASELINES, column, row_of
@@ -133,7 +133,6 @@ class Released(_OfResults):
 
     def __init__(self, results: Results) -> None:
         super().__init__(results)
-        self._read: dict[tuple[str, str], SameImages | Refusal] = {}
         self._known: dict[tuple[str, str, str], ImageCovariance | Refusal] = {}
 
     def figure(self, leaf: Leaf) -> Figure:
@@ -183,13 +182,10 @@ class Released(_OfResults):
         return math.sqrt(variance) * 100
 
     def _covariance(self, target: Target, finding: str) -> ImageCovariance:
-        task = (target.dataset, target.task)
-        if task not in self._read:
-            self._read[task] = read_together(self.results, *task)
-        same, where = self._read[task], (*task, finding)
-        if isinstance(same, SameImages) and where not in self._known:
-            self._known[where] = same.of_class(finding) if finding else same.of_means()
-        found = same if isinstance(same, Refusal) else self._known[where]
+        where = (target.dataset, target.task, finding)
+        if where not in self._known:
+            self._known[where] = image_covariance(self.results, *where)
+        found = self._known[where]
         if isinstance(found, Refusal):
             raise Undecidable(f"no interval over test images: {found.reason}")
         return found

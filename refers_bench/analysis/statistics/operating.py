@@ -50,11 +50,13 @@ def ranked(labels_N: npt.ArrayLike, scores_N: npt.ArrayLike, weights_BN: npt.Arr
         return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
     # Only thresholds that let positives in matter: the distinct scores of positives, from the highest down.
     levels_L = np.unique(scores[positive_P])[::-1]
-    new_LB, false_LB = (_by_level(weights, scores, group, levels_L) for group in (positive_P, negative_Q))
-    true_LB, false_LB = new_LB.cumsum(axis=0), false_LB.cumsum(axis=0)
+    new_LB = _by_level(weights, scores, positive_P, levels_L)[:-1]
+    false_LB = _by_level(weights, scores, negative_Q, levels_L)
+    true_LB = new_LB.cumsum(axis=0)
+    false_LB, negatives_B = np.split(false_LB.cumsum(axis=0, out=false_LB), [len(levels_L)])
     area_B = (new_LB * (true_LB / np.maximum(true_LB + false_LB, 1))).sum(axis=0, dtype=np.float64)
     # Negatives that may be called positive; rounding must not make 10 % of 30 images fewer than 3.
-    negatives_B = np.rint(weights @ (labels == 0).astype(weights.dtype)).astype(np.float64)
+    negatives_B = negatives_B[0].astype(np.float64)
     allowed_B = np.floor((1 - SPECIFICITY) * negatives_B + 1e-9)
     # Positives are found above the first negative that is one too many; those that equal it are not.
     found_B = np.where(false_LB <= allowed_B, new_LB, 0).sum(axis=0, dtype=np.float64)
@@ -65,11 +67,13 @@ def ranked(labels_N: npt.ArrayLike, scores_N: npt.ArrayLike, weights_BN: npt.Arr
 def _by_level(
     weights_BN: npt.NDArray[Any], scores_N: npt.NDArray[Any], images_I: npt.NDArray[np.intp], levels_L: npt.NDArray[Any]
 ) -> npt.NDArray[np.float32]:
-    """Weight of the images whose highest level that they reach is each one: (L, B); whole numbers stay exact."""
+    """Weight of the images whose highest level that they reach is each one, and of those that reach none: (L + 1, B).
+
+    Whole numbers stay exact.
+    """
     from scipy.sparse import csr_array
 
     level_I = len(levels_L) - np.searchsorted(levels_L[::-1], scores_N[images_I], side="right")
-    reached = images_I[level_I < len(levels_L)], level_I[level_I < len(levels_L)]
-    shape = (len(levels_L), weights_BN.shape[1])
-    places = csr_array((np.ones(len(reached[0]), np.float32), (reached[1], reached[0])), shape=shape)
+    shape = (len(levels_L) + 1, weights_BN.shape[1])
+    places = csr_array((np.ones(len(images_I), np.float32), (level_I, images_I)), shape=shape)
     return np.asarray(places @ np.ascontiguousarray(weights_BN.T, np.float32))

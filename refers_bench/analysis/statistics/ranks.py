@@ -15,12 +15,12 @@ FRIEDMAN = "Friedman's test on the ranks of the methods, chi-squared approximati
 ALPHA = 0.05
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Ranks:
     """Mean ranks of methods over targets; rank 1 has the highest AUC, ties share the mean of their ranks.
 
     Attributes:
-        mean_M: mean rank of each method.
+        means: mean rank of each method.
         n_targets: targets.
         statistic: Friedman's chi-squared, corrected for ties.
         df: methods minus 1.
@@ -28,7 +28,7 @@ class Ranks:
         critical: two methods whose mean ranks differ by less are not told apart at 5 % (Nemenyi).
     """
 
-    mean_M: npt.NDArray[np.float64]
+    means: tuple[float, ...]
     n_targets: int
     statistic: float
     df: int
@@ -57,7 +57,7 @@ def ranks(auc_TM: npt.ArrayLike) -> Ranks | Refusal:
     found = friedmanchisquare(*values.T)
     quantile = float(studentized_range.ppf(1 - ALPHA, methods, np.inf)) / math.sqrt(2)
     return Ranks(
-        mean_M=rankdata(-values, axis=1).mean(axis=0),
+        means=tuple(rankdata(-values, axis=1).mean(axis=0).tolist()),
         n_targets=targets,
         statistic=float(found.statistic),
         df=methods - 1,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from refers_bench import plugins
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON, UNKNOWN
@@ -27,7 +28,7 @@ OPTIONAL = ("seed", "patient_id", "method_label", SELECTED, *CROSSED_SEEDS)
 TEXTS = ("method", "dataset", "task", "class", "image_id", "patient_id", "method_label", SELECTED)
 #: Column of numbers, its least and largest value, and the allowed values in words.
 NUMBERS = (
-    ("label_ratio", 0.0, 1.0, "above 0, at most 1"),
+    ("label_ratio", 0.0, 1.0, "above 0, at most 1, or a percentage such as 10%"),
     *((name, 0.0, 2.0**31, "0, 1, 2, ...") for name in ("seed", *CROSSED_SEEDS)),
     ("label", 0.0, 1.0, "1, 0 or empty"),
 )
@@ -94,9 +95,15 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             _refuse(found[name].eq(""), frame[name], path, name, "a name")
         _refuse(found[name].str.len() > LONGEST, found[name], path, name, f"at most {LONGEST} characters")
     _refuse(~found[SELECTED].isin(SELECTED_ON), found[SELECTED], path, SELECTED, ", ".join(SELECTED_ON))
+    for dataset, rows in found.groupby("dataset", sort=False):
+        if dataset in plugins.names("dataset") and (tasks := list(plugins.load("dataset", str(dataset)).tasks)):
+            _refuse(~rows["task"].isin(tasks), rows["task"], path, f"task of {dataset}", ", ".join(tasks))
     for name, low, high, allowed in NUMBERS:
         given = frame[name] if name in frame.columns else pd.Series("0", index=frame.index)
         values = pd.to_numeric(given, errors="coerce").astype(float)
+        if name == "label_ratio":
+            shares = given.astype(str).str.extract(r"^\s*(\d+(?:\.\d+)?)\s*%\s*$")[0]
+            values = values.fillna((pd.to_numeric(shares) / 100).round(12))
         empty = given.isna() | given.astype(str).eq("") if name == "label" else pd.Series(False, index=frame.index)
         wrong = ~empty & ~values.between(low, high)
         wrong |= values == 0 if name == "label_ratio" else ~empty & (values % 1 != 0)
@@ -113,9 +120,10 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _refuse(wrong: Any, given: Any, path: Path, name: str, allowed: str) -> None:
     if wrong.any():
-        row = int(np.argmax(wrong.to_numpy()))
+        place = int(np.argmax(wrong.to_numpy()))
+        row = int(wrong.index[place])
         # The header is line 1 of a CSV file.
-        text = f"{name} {given.iloc[row]!r:.80}" + ("" if path.suffix == ".csv" else f" in row {row}")
+        text = f"{name} {given.iloc[place]!r:.80}" + ("" if path.suffix == ".csv" else f" in row {row}")
         line = row + 2 if path.suffix == ".csv" else None
         raise UserError(text, allowed=allowed, path=path, line=line)
 

@@ -64,7 +64,7 @@ def test_one_or_several(source: str, found: list[tuple[str, dict[str, object]]],
         ("{dataset: phantom, a: 1}", ["3:28: unknown key 'a'; allowed: dataset, params"]),
         ("{}", ["3:1: key 'dataset' is missing; allowed: 'dataset' must be given"]),
         ("phantom", ["3:1: source is 'phantom'; allowed: a mapping of keys to values"]),
-        ("[]", ["3:1: source is []; allowed: List should have at least 1 item after validation, not 0"]),
+        ("[]", ["3:1: source is []; allowed: a list of 1 or more"]),
         (
             "[phantom, {dataset: covid19_idc, a: 1}, 5, {params: {}}]",
             [

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from refers_bench.errors import UserError
@@ -106,6 +107,32 @@ def test_a_small_report_is_quick_and_imports_no_torch(folder: Any) -> None:
     # Processor time, since the machine may have much else to do; alone it takes 1.5 to 2.
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
+
+
+def test_a_second_report_reads_no_predictions_and_draws_nothing(folder: Any) -> None:
+    """Of results that did not change."""
+    rng = np.random.default_rng(3)
+    labels = (rng.random((80, 2)) < 0.4).astype(int)
+    for name, strength in {"refers": 1.5, "c2l": 1.0, "lsp": 0.5}.items():
+        for ratio in (0.01, 1.0):
+            scores = labels * strength + rng.normal(size=labels.shape)
+            aucs = dict.fromkeys(("normal", "opacity"), 0.5 + strength / 4)
+            folder.predict(folder.cell(name, ratio=ratio, aucs=aucs), labels, scores)
+    results = folder.save()
+    write(results, ["tiny"])
+    page = (results / "tiny" / "report" / "index.html").read_bytes()
+    assert b"figure-roc" in page and b"figure-ranks" in page
+    code = (
+        "import sys; from pathlib import Path; from refers_bench.analysis import predictions; "
+        "predictions.read = None; from refers_bench.reporting.page import write; write(Path(sys.argv[1]), ['tiny']); "
+        "print([m for m in ('matplotlib', 'scipy.stats', 'scipy.sparse') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(results)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+    assert (results / "tiny" / "report" / "index.html").read_bytes() == page
 
 
 def test_style_paper_writes_the_main_tables_alone_and_style_full_stays(folder: Any, tmp_path: Path) -> None:

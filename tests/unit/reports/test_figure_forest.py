@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from refers_bench.reports import figure_forest
-from refers_bench.store import schemas
 
 LABELS = np.arange(60) % 2
 
@@ -20,11 +18,7 @@ def add(folder: Any, method: str, noise: float, **where: Any) -> float:
     found = (LABELS + np.random.default_rng(1).normal(0, noise, len(LABELS))).astype(np.float32)
     auc = float(roc_auc_score(LABELS, found))
     key = folder.cell(method, label=method.upper(), aucs={"normal": auc}, **where)
-    frame = pd.DataFrame(
-        {"image_id": [f"i{n:02}" for n in range(60)], "patient_id": "", "class": "normal", "label": LABELS,
-         "logit": found, "split": "test"}
-    ).astype({"label": "Int8", "logit": "float32"})  # fmt: skip
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    folder.predict(key, LABELS[:, None], found[:, None], classes=["normal"], of_a_patient=0)
     return 100 * auc
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from refers_bench.analysis.image_statistics import image_statistics
 from refers_bench.reports import figure_ratio
-from refers_bench.store import schemas
 
 
 def test_points_and_ends_of_one_sd_in_the_order_of_the_ratios(folder: Any) -> None:
@@ -44,19 +42,8 @@ def test_points_and_ends_of_one_sd_in_the_order_of_the_ratios(folder: Any) -> No
 def test_a_single_seed_has_the_interval_over_test_images(folder: Any) -> None:
     for ratio in (0.1, 1.0):
         key = folder.cell("refers", ratio=ratio, aucs={"normal": 0.75}, synthetic=ratio == 1.0)
-        rows = [
-            {
-                "image_id": f"i{n:02}",
-                "patient_id": "",
-                "class": "normal",
-                "label": n % 2,
-                "logit": n % 7 + n % 2,
-                "split": "test",
-            }
-            for n in range(40)
-        ]
-        frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-        schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+        labels, scores = ([[n % 2] for n in range(40)], [[n % 7 + n % 2] for n in range(40)])
+        folder.predict(key, labels, scores, classes=["normal"], of_a_patient=0)
         folder.cell("c2l", ratio=ratio, aucs={"normal": 0.625}, synthetic=ratio == 1.0)
     results = folder.load()
     figure = figure_ratio.build(results)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from refers_bench.reports import figure_reliability
-from refers_bench.store import schemas
 
 LABELS = (np.random.default_rng(5).random((90, 2)) < 0.4).astype(int)
 LABELS[:10, 1] = -1  # unknown
@@ -23,16 +21,7 @@ def predict(folder: Any, method: str, *, seed: int = 0, **spec: Any) -> np.ndarr
     logits = (LABELS * 1.2 + np.random.default_rng([seed, len(method)]).normal(size=LABELS.shape)).astype(np.float32)
     key = folder.cell(method, seed=seed, label=method.upper())
     folder.lock["jobs"][-1]["spec"] |= spec
-    rows = [
-        {
-            "image_id": f"i{n:03}", "patient_id": "", "class": name, "split": "test",
-            "label": LABELS[n, k] if LABELS[n, k] >= 0 else None, "logit": logits[n, k],
-        }
-        for n in range(90)
-        for k, name in enumerate(("normal", "opacity"))
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    folder.predict(key, LABELS, logits, of_a_patient=0)
     return logits
 
 

@@ -5,30 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from refers_bench.analysis import roc_curves
 from refers_bench.render.figure import Series
 from refers_bench.reports import figure_roc
-from refers_bench.store import schemas
 
 
 def predict(folder: Any, key: str, scores: dict[str, list[float]], labels: dict[str, list[int | None]]) -> None:
-    rows = [
-        {
-            "image_id": f"i{n:03}",
-            "patient_id": "",
-            "class": name,
-            "label": labels[name][n],
-            "logit": score,
-            "split": "test",
-        }
-        for name, values in scores.items()
-        for n, score in enumerate(values)
-    ]
-    frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    by_image = (list(zip(*(values[name] for name in scores), strict=True)) for values in (labels, scores))
+    folder.predict(key, *by_image, classes=tuple(scores), of_a_patient=0)
 
 
 def by_sklearn(labels: list[int], scores: list[float]) -> np.ndarray:
@@ -67,11 +54,11 @@ def test_sensitivities_are_those_of_sklearn(ties: bool) -> None:
         labels = rng.integers(0, 2, 60)
         labels[:2] = 0, 1
         scores = (labels + rng.normal(0, 1, 60)).round(0 if ties else 6).astype(np.float32)
-        found = figure_roc.sensitivity(labels.astype(np.int8), scores, rate)
+        found = roc_curves.sensitivity(labels.astype(np.int8), scores, rate)
         assert found is not None
         np.testing.assert_allclose(found, by_sklearn(labels.tolist(), scores.tolist()), atol=1e-9)
         # Images whose label is not known do not count.
-        more = figure_roc.sensitivity(
+        more = roc_curves.sensitivity(
             np.append(labels, [-1, -1]).astype(np.int8), np.append(scores, [99, -99]).astype(np.float32), rate
         )
         assert more is not None and np.array_equal(more, found)
@@ -80,13 +67,13 @@ def test_sensitivities_are_those_of_sklearn(ties: bool) -> None:
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 0], [1, -1, -1], [-1, -1, -1]])
 def test_a_class_of_one_kind_has_no_curve(labels: list[int]) -> None:
     scores = np.array([0.1, 0.2, 0.3], np.float32)
-    assert figure_roc.sensitivity(np.array(labels, np.int8), scores, np.linspace(0, 1, 5)) is None
+    assert roc_curves.sensitivity(np.array(labels, np.int8), scores, np.linspace(0, 1, 5)) is None
 
 
 def test_a_score_that_is_no_number_has_no_curve_unless_its_label_is_unknown() -> None:
     scores, rate = np.array([0.1, np.nan, 0.3], np.float32), np.linspace(0, 1, 5)
-    assert figure_roc.sensitivity(np.array([0, 1, 1], np.int8), scores, rate) is None
-    found = figure_roc.sensitivity(np.array([0, -1, 1], np.int8), scores, rate)
+    assert roc_curves.sensitivity(np.array([0, 1, 1], np.int8), scores, rate) is None
+    found = roc_curves.sensitivity(np.array([0, -1, 1], np.int8), scores, rate)
     assert found is not None and found.tolist() == [1] * 5
 
 

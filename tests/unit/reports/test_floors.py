@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -15,7 +14,6 @@ from refers_bench.render.table import NO_VALUE, Table
 from refers_bench.reporting import comparisons, grid
 from refers_bench.reports import floors
 from refers_bench.reports.floors import BEST, BETTER, FLOOR, NOT_BETTER
-from refers_bench.store import schemas
 
 IMAGES = 300
 LABELS = (np.random.default_rng(5).random(IMAGES) < 0.4).astype(int)
@@ -30,10 +28,7 @@ def predict(folder: Any, method: str, strength: float, *, seed: int = 0, **more:
     scores = np.asarray(LABELS * strength + COMMON + rng.normal(size=IMAGES), np.float32)
     auc = float(roc_auc_score(LABELS, scores))
     key = folder.cell(method, seed=seed, aucs={"opacity": auc}, label=method.upper(), **more)
-    columns = {"class": "opacity", "split": "test", "patient_id": "", "label": LABELS, "logit": scores}
-    frame = pd.DataFrame({"image_id": [f"i{n:03}" for n in range(IMAGES)], **columns})
-    frame = frame.astype({"label": "Int8", "logit": "float32"})
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    folder.predict(key, LABELS[:, None], scores[:, None], classes=["opacity"], of_a_patient=0)
     return scores
 
 

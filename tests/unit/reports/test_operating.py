@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from refers_bench.analysis.operating_points import AUPRC, ECE, operating_points
 from refers_bench.render.table import NO_VALUE
 from refers_bench.reporting import provenance
 from refers_bench.reports import operating
-from refers_bench.store import schemas
 
 LABELS = (np.random.default_rng(5).random((80, 2)) < 0.4).astype(int)
 
@@ -24,20 +22,7 @@ def predict(
     scores = LABELS * strength + np.random.default_rng([seed, len(method)]).normal(size=LABELS.shape)
     key = folder.cell(method, seed=seed, label=method.upper())
     folder.lock["jobs"][-1]["spec"] |= {"kind": kind, **spec}
-    rows = [
-        {
-            "image_id": f"i{n:03}",
-            "patient_id": f"p{n // 2}",
-            "class": name,
-            "label": LABELS[n, k],
-            "logit": scores[n, k],
-            "split": "test",
-        }
-        for n in range(80)
-        for k, name in enumerate(("normal", "opacity"))
-    ]
-    frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    folder.predict(key, LABELS, scores)
 
 
 def test_rows_show_figures_with_intervals_or_why_there_are_none(folder: Any) -> None:

@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 from refers_bench.analysis.subgroups import INDEX, groups_of
 from refers_bench.errors import UserError
 from refers_bench.reports import subgroups
-from refers_bench.store import schemas
 
 IMAGES = 240
 RNG = np.random.default_rng(7)
@@ -34,16 +33,7 @@ def indexed(folder: Any, **columns: Any) -> None:
 def predict(folder: Any, method: str) -> np.ndarray:
     scores = (LABELS * 1.5 + np.random.default_rng(len(method)).normal(size=LABELS.shape)).astype(np.float32)
     key = folder.cell(method, label=method.upper())
-    rows = [
-        {
-            "image_id": f"i{n:03}", "patient_id": f"p{n:03}", "class": name, "label": LABELS[n, k],
-            "logit": scores[n, k], "split": "test",
-        }
-        for n in range(IMAGES)
-        for k, name in enumerate(("normal", "opacity"))
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    folder.predict(key, LABELS, scores, of_a_patient=1)
     return scores
 
 

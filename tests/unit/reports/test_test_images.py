@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
@@ -18,7 +17,6 @@ from refers_bench.render.page import Page, Section
 from refers_bench.render.table import DAGGER, NO_VALUE
 from refers_bench.reporting import provenance
 from refers_bench.reports import classes, figure_forest, test_images
-from refers_bench.store import schemas
 
 CLASSES = ("normal", "opacity")
 LABELS = (np.random.default_rng(5).random((80, 2)) < 0.4).astype(int)
@@ -32,20 +30,7 @@ def predict(
     scores = (LABELS * strength + rng.normal(size=LABELS.shape)).astype(np.float32)
     aucs = [float(roc_auc_score(LABELS[:, k], scores[:, k])) for k in (0, 1)]
     key = folder.cell(method, seed=seed, aucs=dict(zip(CLASSES, aucs, strict=True)), label=method.upper(), **more)
-    rows = [
-        {
-            "image_id": f"i{n:03}",
-            "patient_id": f"p{n // 2}" if patients else "",
-            "class": name,
-            "label": int(LABELS[n, k]),
-            "logit": scores[n, k],
-            "split": "test",
-        }
-        for n in range(80)
-        for k, name in enumerate(CLASSES)
-    ]
-    frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-    schemas.write(folder.results / "store" / key / "predictions.parquet", frame, "predictions")
+    folder.predict(key, LABELS, scores, of_a_patient=2 if patients else 0)
     return np.array(aucs)
 
 

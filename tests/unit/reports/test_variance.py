@@ -6,7 +6,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from refers_bench.analysis.results import Results
@@ -16,7 +15,6 @@ from refers_bench.analysis.variance_sources import design, variance_sources
 from refers_bench.render.table import NO_VALUE, Cell, Table
 from refers_bench.reporting import comparisons, provenance
 from refers_bench.reports import class_tests, significance, variance
-from refers_bench.store import schemas
 
 LABELS = (np.random.default_rng(5).random((80, 2)) < 0.4).astype(int)
 SHARED = np.random.default_rng(6).normal(size=LABELS.shape)
@@ -31,20 +29,7 @@ def runs(folder: Any, method: str, levels: tuple[int, int, int], *, predicted: b
         keys.append(folder.cell(method, seed=seed, crossed=crossed, aucs={"normal": auc, "opacity": auc}, **more))
         if predicted:
             scores = LABELS + SHARED + 0.1 * rng.normal(size=LABELS.shape)
-            rows = [
-                {
-                    "image_id": f"i{n:03}",
-                    "patient_id": f"p{n // 2}",
-                    "class": name,
-                    "label": LABELS[n, k],
-                    "logit": scores[n, k],
-                    "split": "test",
-                }
-                for n in range(80)
-                for k, name in enumerate(("normal", "opacity"))
-            ]
-            frame = pd.DataFrame(rows).astype({"label": "Int8", "logit": "float32"})
-            schemas.write(folder.results / "store" / keys[-1] / "predictions.parquet", frame, "predictions")
+            folder.predict(keys[-1], LABELS, scores)
     return keys
 
 
