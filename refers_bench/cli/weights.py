@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +35,21 @@ def command() -> None:
     """Weights made elsewhere, and encoders for use elsewhere. Files are read as data: nothing in them is run."""
 
 
-@command.command("inspect")
-@click.argument("file", type=FILE)
-@click.option("--preset", default="official_code", help="Protocol whose network is to be filled.")
-@click.option("--depth", type=click.Choice(["18", "50", "101"]), help="Compare with a ResNet of this depth instead.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
-    """Say which layout FILE has and how much of a network it fills; what is missing and what has no place."""
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """How a file fits a network: its title, training constants that a row with the weights keeps, coverage, layout."""
+
+    network: str
+    values: Mapping[str, Any]
+    kept: Mapping[str, Any]
+    coverage: Any
+    layout: Any
+
+
+def _fit(file: Path, preset: str, depth: str | None) -> _Fit:
     from refers_bench.manifest.protocols import resolve, sections_of
     from refers_bench.nets.weight_headers import origin
-    from refers_bench.plan.weights import as_trained, sentence
+    from refers_bench.plan.weights import as_trained
 
     values = resolve(preset)
     # A row with these weights would keep the network they were trained in.
@@ -55,14 +60,31 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
     encoder = method.build_encoder(params, sections["network"], sections["image"])
     coverage, layout = plugins.resolve(f"{ROOM}:load")(encoder, file, minimum=0.0)
     network = f"ResNet-{depth}" if depth else f"radiograph transformer of '{preset}'"
+    return _Fit(network=network, values=values, kept=kept, coverage=coverage, layout=layout)
+
+
+@command.command("inspect")
+@click.argument("file", type=FILE)
+@click.option("--preset", help="Protocol whose network is to be filled.  [default: the one that fits best]")
+@click.option("--depth", type=click.Choice(["18", "50", "101"]), help="Compare with a ResNet of this depth instead.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def inspect(file: Path, preset: str | None, depth: str | None, as_json: bool) -> None:
+    """Say which layout FILE has and how much of a network it fills; what is missing and what has no place."""
+    from refers_bench.manifest.protocols import names
+    from refers_bench.plan.weights import sentence
+
+    tried = {name: _fit(file, name, depth) for name in ([preset] if preset else names()[:1] if depth else names())}
+    found = max(tried.values(), key=lambda one: (one.coverage.share, "official_code" in one.network))
+    coverage, layout = found.coverage, found.layout
     if as_json:
-        found = {
+        shown = {
             "file": str(file),
             "layout": layout.name,
             "remark": layout.remark,
-            "network": network,
-            "kept": {name: one.value for name, one in kept.items()},
+            "network": found.network,
+            "kept": {name: one.value for name, one in found.kept.items()},
             "coverage": round(coverage.share, 4),
+            "coverage_by_preset": {} if depth else {name: round(one.coverage.share, 4) for name, one in tried.items()},
             "loaded": len(coverage.loaded),
             "derived": list(coverage.derived),
             "missing": list(coverage.missing),
@@ -70,21 +92,27 @@ def inspect(file: Path, preset: str, depth: str | None, as_json: bool) -> None:
             "other_blocks": list(coverage.other_blocks),
             "differ_from_random": coverage.changed,
         }
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(shown, indent=1))
         return
     click.echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
-    if kept and layout.backbone == "radiograph_transformer":
-        click.echo(sentence(kept, values))
+    if len(tried) > 1:
+        shares = ", ".join(f"{name} {one.coverage.share:.1%}" for name, one in tried.items())
+        click.echo(f"share of each preset's network that it fills: {shares}")
+    if found.kept and layout.backbone == "radiograph_transformer":
+        click.echo(sentence(found.kept, found.values))
     share = f"{len(coverage.loaded)} of {len(coverage.loaded) + len(coverage.missing)} tensors"
-    click.echo(f"fills {share} ({coverage.share:.1%}) of the {network}; {coverage.changed} differ from random weights")
-    for what, names in (
+    click.echo(
+        f"fills {share} ({coverage.share:.1%}) of the {found.network}; {coverage.changed} differ from random weights"
+    )
+    for what, missing in (
         ("derived from the others", coverage.derived),
         ("missing", coverage.missing),
         ("no place for", coverage.unexpected),
         ("refused in a row, blocks of another network", coverage.other_blocks),
     ):
-        if names:
-            click.echo(f"{what} ({len(names)}): {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
+        if missing:
+            more = ", ..." if len(missing) > NAMED else ""
+            click.echo(f"{what} ({len(missing)}): {', '.join(missing[:NAMED])}{more}")
 
 
 @command.command("fingerprint")

@@ -11,7 +11,7 @@ from typing import Any
 
 from refers_bench.errors import StorageError, UserError
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Refused, Settings
-from refers_bench.execution.retry import next_attempt, refusal
+from refers_bench.execution.retry import comes_again, next_attempt, refusal
 from refers_bench.files import tidy
 from refers_bench.plan.lock import Job
 from refers_bench.plan.states import state_of
@@ -320,7 +320,7 @@ class _Run:
 
     def retried(self, attempt: Attempt, ending: Ending) -> Attempt | None:
         """The attempt that follows a failed one; None where it cannot help."""
-        if ending.recorded:
+        if ending.recorded or comes_again(ending.category, ending.message):
             return None
         fitted = bool(self.store.said(ending.key).get("step"))
         return next_attempt(attempt, ending.category, retries=self.settings.retries, fitted=fitted)

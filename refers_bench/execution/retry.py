@@ -10,6 +10,22 @@ from refers_bench.execution.engine import Attempt
 
 #: Failures that smaller micro-batches may cure.
 OUT_OF_MEMORY = ("cuda_oom", "host_oom")
+#: Exceptions that the same code raises again on the same data; of others a machine may have been the cause.
+DETERMINISTIC = frozenset({
+    "AssertionError", "AttributeError", "ImportError", "IndentationError", "IndexError", "KeyError",
+    "ModuleNotFoundError", "NameError", "NotImplementedError", "RecursionError", "SyntaxError", "TypeError",
+    "UnboundLocalError", "ValueError", "ZeroDivisionError",
+})  # fmt: skip
+
+
+def comes_again(category: str, message: str) -> bool:
+    """Whether a failure is an error of code or data that every further attempt would meet.
+
+    Args:
+        category: of the failure.
+        message: of a crash in Python, with the exception's name in front: "KeyError: 'age'".
+    """
+    return category == "crash" and message.partition(":")[0] in DETERMINISTIC
 
 
 def next_attempt(

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from command_line import Commands
+from refers_bench.manifest.protocols import names
 from refers_bench.nets import radiograph_transformer
 
 MANIFEST = """
@@ -90,6 +91,10 @@ def test_inspect_convert_export(home: Path, cli: Commands) -> None:
     shown, _ = cli("weights", "inspect", "mine.pth", "--preset", "smoke")
     assert "as its weights were trained: GELU in place of ReLU, added positions in place of concatenated" in shown
     assert "derived" not in shown, "there is no projection to derive"
+    best = json.loads(cli("weights", "inspect", "mine.pth", "--json").out)
+    assert best["network"] == "radiograph transformer of 'smoke'" and best["coverage"] == 1.0
+    assert set(best["coverage_by_preset"]) == set(names()) and best["coverage_by_preset"]["paper"] < 0.5
+    assert "smoke 100.0%" in cli("weights", "inspect", "mine.pth").out
     torch.save({**state, "blocks.2.norm1.weight": torch.zeros(32)}, home / "deeper.pth")
     assert (
         "blocks of another network (1): blocks.2.norm1.weight"

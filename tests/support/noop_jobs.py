@@ -22,7 +22,7 @@ from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
 #: Ways to fail that a specification may ask for under ``fail``.
-FAILURES = ("memory", "nan", "data", "bug", "exit", "kill", "hang")
+FAILURES = ("memory", "nan", "data", "bug", "mistake", "exit", "kill", "hang")
 #: Seconds of a step of a job that saves its state.
 _STEP_S = 0.1
 
@@ -117,5 +117,7 @@ def _fail(how: str) -> None:
             time.sleep(3600)
         case "bug":
             raise RuntimeError("asked for by the job")
+        case "mistake":
+            raise KeyError("asked for by the job")
         case _:
             raise ValueError(f"unknown failure {how!r}; allowed: {', '.join(FAILURES)}")

@@ -95,8 +95,8 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             _refuse(found[name].eq(""), frame[name], path, name, "a name")
         _refuse(found[name].str.len() > LONGEST, found[name], path, name, f"at most {LONGEST} characters")
     _refuse(~found[SELECTED].isin(SELECTED_ON), found[SELECTED], path, SELECTED, ", ".join(SELECTED_ON))
-    for dataset, rows in found.groupby("dataset", sort=False):
-        if dataset in plugins.names("dataset") and (tasks := list(plugins.load("dataset", str(dataset)).tasks)):
+    for dataset, rows in ((str(name), rows) for name, rows in found.groupby("dataset", sort=False)):
+        if dataset in plugins.names("dataset") and (tasks := list(plugins.load("dataset", dataset).tasks)):
             _refuse(~rows["task"].isin(tasks), rows["task"], path, f"task of {dataset}", ", ".join(tasks))
     for name, low, high, allowed in NUMBERS:
         given = frame[name] if name in frame.columns else pd.Series("0", index=frame.index)

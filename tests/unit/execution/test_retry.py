@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import pytest
 
 from refers_bench import plugins
 from refers_bench.execution.engine import Attempt
-from refers_bench.execution.retry import most_micro_batches, next_attempt, refusal
+from refers_bench.execution.retry import DETERMINISTIC, comes_again, most_micro_batches, next_attempt, refusal
 from refers_bench.plan.lock import Job
 from refers_bench.plugins import Method
 
@@ -50,6 +51,25 @@ def test_everything_else_is_tried_again_as_it_was(category: str, attempts: int) 
         failed = attempt(finetuning(), number=number, micro_batches=4)
         following = attempt(finetuning(), number=number + 1, micro_batches=4)
         assert next_attempt(failed, category, retries=RETRIES) == (following if number <= attempts else None)
+
+
+@pytest.mark.parametrize(
+    ("category", "message", "again"),
+    [
+        ("crash", "KeyError: 'age'", True),
+        ("crash", "ValueError", True),
+        ("crash", "RuntimeError: CUDA error: an illegal memory access was encountered", False),
+        ("crash", "OSError: [Errno 5] Input/output error", False),
+        ("crash", "worker died with exit status -9", False),
+        ("lost", "KeyError: 'age'", False),
+    ],
+)
+def test_an_error_of_code_or_data_comes_again(category: str, message: str, again: bool) -> None:
+    assert comes_again(category, message) is again
+
+
+def test_every_named_exception_is_one_of_python() -> None:
+    assert all(issubclass(getattr(builtins, name), Exception) for name in DETERMINISTIC)
 
 
 def test_out_of_memory_is_tried_as_often_as_the_manifest_says() -> None:
