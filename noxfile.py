@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "types", "architecture"]
@@ -89,6 +91,21 @@ def house(session: nox.Session) -> None:
 
 
 @nox.session
+def constraints(session: nox.Session) -> None:
+    """Write the versions of an environment in which all tests pass to constraints.txt."""
+    session.install("-e", ".[dicom,ray,contracts,tensorboard]", "packaging")
+    listed = session.run("python", "tests/support/dependency_tree.py", silent=True)
+    (Path(__file__).parent / "constraints.txt").write_text(str(listed), encoding="utf-8")
+
+
+@nox.session
+def notebook(session: nox.Session) -> None:
+    """Run the notebook of the documentation anew, and keep what it puts out."""
+    session.install("-e", ".")
+    session.run("python", "tests/support/notebooks.py", "docs/notebook.ipynb")
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone and ask it for its plug-ins and templates."""
     session.install("build")
@@ -98,6 +115,7 @@ def wheel(session: nox.Session) -> None:
     with session.chdir(session.create_tmp()):
         session.run("refers-bench", "doctor")
         session.run("refers-bench", "methods", "list")
+        session.run("refers-bench", "plan", "smoke", "--no-write")
 
 
 @nox.session

@@ -28,6 +28,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def main_hidden() -> Iterator[None]:
+    """Processes that `multiprocessing` starts inside do not run the caller's main module again.
+
+    It may be a script without a guard, whose processes would start processes of their own.
+    """
+    main = sys.modules["__main__"]
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    vars(main).pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
+
+
 def shared_out(function: Callable[..., list[T]], items: Sequence[Any], *arguments: Any, **how: Any) -> list[T]:
     """``function(items, *arguments)``, computed in several processes where that pays; `how` as for `begun`."""
     return begun(function, items, *arguments, **how)()

@@ -1,18 +1,17 @@
 """Finds methods, datasets and reports, and defines what each of them provides.
 
-A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
-``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,
-``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module), and places where jobs
-run through ``refers_bench.engines`` (value = factory). A file that is in no package is found where the environment
-variable ``REFERS_BENCH_PLUGINS`` names it or its folder. Listing names imports nothing; loading one imports that one
-module.
+A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method ``refers``. Third
+parties add theirs through the entry-point groups ``refers_bench.methods``, ``.datasets`` and ``.reports`` (entry-point
+name = id, value = module), and places where jobs run through ``refers_bench.engines`` (value = factory). A file in no
+package is found where a manifest's ``plugins``, ``--plugins``, the config file or the environment variable
+``REFERS_BENCH_PLUGINS`` names it or its folder. Listing names imports nothing; loading one imports that one module.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -31,7 +30,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "dataset": ("datasets", "DATASET"),
     "report": ("reports", "REPORT"),
 }
-
 
 #: Side of the images, in pixels, at which parameters of methods state lengths; they scale with the protocol's side.
 LENGTHS_AT = 224
@@ -151,13 +149,11 @@ class Task:
 
     Attributes:
         label: column title in tables.
-        classes: class names in the released order; index columns are ``"<task id>:<class>"``. () where each index
-            has its own, as of one's own images: those of its label columns.
+        classes: names in the released order, or () for those of each index; its columns are ``"<task id>:<class>"``.
         published: target name in the published tables ("nih", "covid-t1"), or '' where there is none.
         group_by_patient: whether label subsets keep a patient's images together.
-        any_of: task of the same dataset whose labels give this task's one class: positive where one of its classes is,
-            negative where all are; its column is in no index, see `refers_bench.data.index.with_task`. '' for a task
-            with labels of its own.
+        any_of: task of the same dataset from whose labels this task's one class follows (its column is in no index):
+            `refers_bench.data.index.with_task`; '' for a task with labels of its own.
     """
 
     label: str
@@ -215,9 +211,8 @@ class Dataset:
         write_layout: ``(root, studies) -> None`` writes procedural studies in this dataset's official
             layout (see `refers_bench.data.phantoms.radiographs`); None where that is not supported.
         real_reports: the same of its real reports, where radiographs can be drawn for them; else None.
-        Declared: of a reader of anybody's own images, the model of what a manifest declares of them under a name that
-            it gives (``data: {NAME: {READER: values}}``): `Params`, which identities hold, and fields with paths, which
-            they do not. None for a dataset with a name and a layout of its own.
+        Declared: of a reader of one's own images, the model of what a manifest declares of them under a name of theirs
+            (``data: {NAME: {READER: ...}}``): `Params`, and fields with paths, which no identity holds; else None.
         places: each of those fields -> the name by which `index` finds its path in `lists`; '' for the root.
         notes: ``params -> sentences`` that tables say of whatever was read under them.
     """
@@ -248,11 +243,6 @@ class Dataset:
         """Whether index rows carry report text under these reader parameters."""
         return self.has_reports(params) if callable(self.has_reports) else self.has_reports
 
-    def further_roots(self, params: Any, name: str) -> dict[str, str]:
-        """What `index` finds in `lists` -> its data root; `name` is the id that the images go by."""
-        lists = self.lists(params)
-        return ({lists: lists} if lists else {}) | {one: f"{name}_{one}" for one in self.places.values() if one}
-
     def source_task_of(self, params: Any) -> str:
         """The task whose labels train LSP under these reader parameters; '' for none."""
         return self.source_task if isinstance(self.source_task, str) else self.source_task(params)
@@ -281,7 +271,6 @@ ABOUT = "about:"
 #: Columns of annotated boxes: image_id, class (of a task), reader ('' for unknown), and left, top, width and height as
 #: shares of the image's width and height, in [0, 1]: prepared images are resized to squares.
 BOX_COLUMNS = ("image_id", "class", "reader", "left", "top", "width", "height")
-
 
 #: Parts of a report's page, in order, and the titles under which its menu names them.
 REPORT_PARTS: Mapping[str, str] = {
@@ -313,6 +302,10 @@ class Report:
     part: str = "results"
 
 
+#: Kind of plug-in -> what its value is.
+CLASSES: Mapping[str, type] = {"method": Method, "dataset": Dataset, "report": Report}
+
+
 @cache
 def names(kind: str) -> dict[str, str]:
     """Ids of all plug-ins of a kind -> the module that holds each; nothing is imported.
@@ -336,20 +329,43 @@ def names(kind: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def use(places: Iterable[Path]) -> None:
+    """Look for plug-ins in further files and folders, from now on, in this process and in those that it starts."""
+    if plugin_files.add(places):
+        names.cache_clear()
+
+
 def load(kind: str, name: str) -> Any:
     """The plug-in value of that name.
 
     Raises:
-        UserError: no such plug-in (with the nearest name), or its module holds no such value.
+        UserError: no such plug-in (with the nearest name), its file cannot be loaded, or it holds no such value.
     """
     known = names(kind)
     if name not in known:
         raise UserError(unknown(kind, name, known))
     (_, value), path = KINDS[kind], known[name]
-    module = plugin_files.module(Path(path)) if path.endswith(".py") else importlib.import_module(path)
+    file = Path(path) if path.endswith(".py") else None
+    module = plugin_files.module(file) if file else importlib.import_module(path)
     if not hasattr(module, value):
         raise UserError(f"{path} holds no {value}; a {kind} file must define it")
-    return getattr(module, value)
+    found = getattr(module, value)
+    if file and not isinstance(found, CLASSES[kind]):
+        raise UserError(f"{value} is a {type(found).__name__}", allowed=f"{CLASSES[kind].__name__}(...)", path=file)
+    return found
+
+
+def loaded(kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Name -> value of all plug-ins of a kind that can be loaded, and name -> reason of those that cannot."""
+    found, broken = {}, {}
+    for name, module in names(kind).items():
+        try:
+            found[name] = load(kind, name)
+        except UserError as error:
+            broken[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - of another package: it must not hide the others
+            broken[name] = f"{module}: {type(error).__name__}: {error}"
+    return found, broken
 
 
 #: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.

@@ -140,6 +140,15 @@ class Results:
         """Columns measured on procedural images."""
         return frozenset(run.target for run in self.planned if run.synthetic)
 
+    @property
+    def limit(self) -> int:
+        """Images of each split that were used, to try a manifest out; 0 for all."""
+        return int(self.plan.manifest.get("limit") or 0)
+
+    def as_documented(self, target: Target) -> bool:
+        """Whether a column is measured on a whole real dataset; published figures stand beside such columns alone."""
+        return not self.limit and target not in self.synthetic
+
     @cached_property
     def footnotes(self) -> dict[str, tuple[str, ...]]:
         """Row name -> footnotes of that row."""
@@ -207,6 +216,23 @@ class Results:
                 columns.setdefault(name, []).extend(values)
         return pd.DataFrame(columns)
 
+    def _where(self, planned: PlannedRun) -> dict[str, Any]:
+        """What tells a seed apart: the combination that it stands for, and a limit, only in plans that have them."""
+        levels = planned.run.crossed or (None,) * len(CROSSED)
+        return {
+            "manifest": self.name,
+            "method": planned.method,
+            "dataset": planned.target.dataset,
+            "task": planned.target.task,
+            "label_ratio": planned.target.label_ratio,
+            "evaluation": planned.target.evaluation,
+            "folds": planned.target.folds,
+            "seed": planned.run.seed,
+            **({f"{one}_seed": level for one, level in zip(CROSSED, levels, strict=True)} if self.crossed else {}),
+            "synthetic": planned.synthetic,
+            **({"limit": self.limit} if self.limit else {}),
+        }
+
     def metric_rows(self) -> Iterable[dict[str, Any]]:
         """Rows of `metrics_frame`."""
         for planned in self.planned:
@@ -216,7 +242,7 @@ class Results:
     def _metric_columns(self, planned: PlannedRun) -> dict[str, Sequence[Any]]:
         """Columns of the metrics of one seed."""
         found = planned.metrics
-        repeated = {name: (value,) * len(found) for name, value in _where(self.name, planned, self.crossed).items()}
+        repeated = {name: (value,) * len(found) for name, value in self._where(planned).items()}
         own = {name: getattr(found, attribute) for name, attribute in METRIC_COLUMNS.items()}
         return {**repeated, **own, "key": (planned.run.key,) * len(found)}
 
@@ -225,7 +251,7 @@ class Results:
         for planned in self.planned:
             run = planned.run
             yield {
-                **_where(self.name, planned, self.crossed),
+                **self._where(planned),
                 "state": run.state,
                 "reason": run.reason,
                 "mean_auc": run.mean_auc if run.counts else None,
@@ -233,23 +259,6 @@ class Results:
                 "n_classes": run.n_classes,
                 "key": run.key,
             }
-
-
-def _where(name: str, planned: PlannedRun, crossed: bool) -> dict[str, Any]:
-    """What tells a seed apart; with the combination that it stands for only in plans that cross seeds."""
-    levels = planned.run.crossed or (None,) * len(CROSSED)
-    return {
-        "manifest": name,
-        "method": planned.method,
-        "dataset": planned.target.dataset,
-        "task": planned.target.task,
-        "label_ratio": planned.target.label_ratio,
-        "evaluation": planned.target.evaluation,
-        "folds": planned.target.folds,
-        "seed": planned.run.seed,
-        **({f"{one}_seed": level for one, level in zip(CROSSED, levels, strict=True)} if crossed else {}),
-        "synthetic": planned.synthetic,
-    }
 
 
 def load(results: Path, name: str) -> Results:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from refers_bench import __version__
-from refers_bench.cli.options import FOLDER
+from refers_bench.cli.options import FOLDER, PLUGINS, checked_places
 from refers_bench.errors import UserError
 
 #: Command -> one line of help. The module is ``refers_bench.cli.<command>`` and its value ``command``;
@@ -25,10 +25,12 @@ COMMANDS = {
     "results": "Take in other people's predictions; pack, check and compare results.",
     "check": "Compare results with a stored baseline (for CI).",
     "validate": "Check manifests, all errors at once; export the JSON Schema.",
+    "manifests": "List the manifests that come with the package; copy one.",
     "data": "List datasets; prepare, verify or audit one.",
     "methods": "List the pre-training methods.",
     "datasets": "List the datasets.",
     "plugins": "List plug-ins; check one by the contract tests of its kind.",
+    "new": "Write a method, dataset, report or manifest to begin with, and its test.",
     "weights": "Inspect, convert and export weights.",
     "doctor": "Show what this machine can run.",
     "completion": "Print the shell completion script.",
@@ -73,9 +75,10 @@ CACHE = "Folder of prepared images.  [default: refers-bench in the user's cache 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)
 @click.option("--results", type=FOLDER, envvar="REFERS_BENCH_RESULTS", help=RESULTS)
 @click.option("--cache", type=FOLDER, envvar="REFERS_BENCH_CACHE", help=CACHE)
+@PLUGINS
 @click.version_option(__version__, prog_name="refers-bench")
 @click.pass_context
-def group(ctx: click.Context, results: Path | None, cache: Path | None) -> None:
+def group(ctx: click.Context, results: Path | None, cache: Path | None, plugin_places: tuple[Path, ...]) -> None:
     """Reproduce, and extend, the comparison of radiograph pre-training methods of REFERS.
 
     A manifest (YAML) names methods, target datasets, label ratios and seeds; 'run' trains what is
@@ -87,9 +90,14 @@ def group(ctx: click.Context, results: Path | None, cache: Path | None) -> None:
     \b
     Exit codes: 0 done, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift (check).
     """
-    from refers_bench.cli.settings import Settings
+    from refers_bench import plugin_files
+    from refers_bench.execution.settings import Settings
 
     ctx.obj = Settings(results_option=results, cache_option=cache)
+    # Plug-ins that a command looks for do not outlive it: one process may run several commands.
+    ctx.call_on_close(plugin_files.restorer())
+    checked_places(plugin_places)
+    ctx.obj.use_plugins(plugin_places)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from refers_bench.cli.options import FILE, PLAN
-from refers_bench.cli.planning import name_of
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json
 
 #: Outcome of `refers_bench.analysis.compare.regression` -> exit code.

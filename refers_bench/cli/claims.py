@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from refers_bench.cli.planning import name_of
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILE_HELP = "Claims of your own, as YAML.  [default: those of the REFERS paper]"

@@ -13,8 +13,8 @@ from refers_bench.cli.data_source import OWN, PARAM, DataSource, data_source, gi
 from refers_bench.cli.datasets import list_datasets
 from refers_bench.cli.options import FILE, FOLDER
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import DataError, UserError
+from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, work_of
 
 if TYPE_CHECKING:
@@ -142,13 +142,14 @@ def verify(
 def _verification(source: DataSource, absent: Absent, *, decode: bool, workers: int) -> Verification:
     """What is found in a dataset's folder, while files that are not there are noted in `absent`."""
     from refers_bench.data.audit import verification
+    from refers_bench.data.index import read_index
 
     dataset, params = source.plugin, source.params
     about = verification.Verification(
         dataset=source.name, label=dataset.label, root=source.root, params=params.model_dump(mode="json")
     )
     try:
-        index = dataset.index(source.root, params, source.lists)
+        index = read_index(dataset, source.root, params, source.lists)
     except DataError as error:
         return replace(about, problems=(*absent.refused, *error.problems))
     unreadable = []

@@ -12,8 +12,8 @@ import click
 
 from refers_bench import plugins
 from refers_bench.cli.options import FILE
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import DataError, Problem, UserError, unknown
+from refers_bench.execution.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +84,11 @@ class DataSource:
 
     def index(self, settings: Settings) -> pd.DataFrame:
         """Its index; problems are also written to a file."""
+        from refers_bench.data.index import read_index
         from refers_bench.data.problems import written
 
         try:
-            return self.plugin.index(self.root, self.params, self.lists)
+            return read_index(self.plugin, self.root, self.params, self.lists)
         except DataError as error:
             raise DataError(written(error.problems, settings.cache / "problems" / f"{self.name}.txt")) from error
 
@@ -120,6 +121,8 @@ def data_source(settings: Settings, name: str, param: Mapping[str, str], manifes
     if manifest is None and name not in plugins.names("dataset"):
         problem = unknown("dataset", name, plugins.names("dataset"))
         raise UserError(replace(problem, allowed=f"{problem.allowed}; or own images, with --manifest FILE"))
+    from refers_bench.manifest.declared import further_roots
+
     own = _own(name, manifest) if manifest else None
     roots = settings.roots()
     if own is not None:
@@ -135,7 +138,7 @@ def data_source(settings: Settings, name: str, param: Mapping[str, str], manifes
         found = f"'{name}' reads one's own images, which have a name in a manifest"
         raise UserError(found, allowed="that name, and --manifest FILE")
     params = dataset.Params(**own.params) if own is not None else _validated(dataset, param)
-    lists = dataset.further_roots(params, name)
+    lists = further_roots(dataset, params, name)
     wanted = {name: own is not None, **dict.fromkeys(lists.values(), False)}
     reasons = [reason for root, folder in wanted.items() if (reason := roots.why_not(root, folder=folder))]
     if reasons:

@@ -1,5 +1,7 @@
 """Lists the datasets."""
 
+from collections.abc import Mapping
+
 import click
 
 from refers_bench import plugins
@@ -14,8 +16,8 @@ def command() -> None:
 @click.option("--cards", is_flag=True, help="Whole cards: licence, citation, expected counts, quirks.")
 def list_datasets(cards: bool) -> None:
     """List the datasets with their tasks."""
-    for name in plugins.names("dataset"):
-        dataset = plugins.load("dataset", name)
+    found, broken = plugins.loaded("dataset")
+    for name, dataset in found.items():
         roles = ["target"] if dataset.tasks else []
         if dataset.has_reports or dataset.source_task:
             roles.append("source")
@@ -29,7 +31,18 @@ def list_datasets(cards: bool) -> None:
             lines += [f"key {key}: {field.description}" for key, field in fields.items()]
         for line in lines:
             click.echo(f"{'':<18}{line}")
+    show_broken(broken)
 
 
 def _classes(task: plugins.Task) -> str:
     return f"{len(task.classes)} classes: {', '.join(task.classes)}" if task.classes else "classes of your own"
+
+
+def show_broken(broken: Mapping[str, str]) -> None:
+    """Print which plug-ins cannot be loaded, below those that can.
+
+    Args:
+        broken: name -> reason.
+    """
+    for name, reason in broken.items():
+        click.echo(f"{name:<18}broken: {reason}")

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from refers_bench import plugins
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import nearest
+from refers_bench.execution.settings import Settings
 from refers_bench.manifest import declared
 from refers_bench.manifest.roots import PREFIX, VARIABLES
 from refers_bench.plugins import resolve

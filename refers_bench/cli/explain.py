@@ -8,11 +8,11 @@ import click
 
 from refers_bench.analysis.localisation import MAPS, THRESHOLD
 from refers_bench.cli.options import PLAN, POSITIVE
-from refers_bench.cli.planning import job_roots, name_of, run_options
-from refers_bench.cli.settings import Settings
-from refers_bench.cli.slots import slots_here
 from refers_bench.errors import UserError
 from refers_bench.execution.engine import Outcome
+from refers_bench.execution.planning import job_roots, name_of, run_options
+from refers_bench.execution.settings import Settings
+from refers_bench.execution.slots import slots_here
 from refers_bench.plan import explanation, lock
 from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.plan.states import state_of

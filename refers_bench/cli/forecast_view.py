@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.plan.forecast.estimate import HELD, START_S, Forecast, Group, JobForecast, grouped
+from refers_bench.plan.forecast.estimate import (
+    HELD,
+    SOURCES,
+    START_S,
+    Forecast,
+    Group,
+    JobForecast,
+    grouped,
+    sources_of,
+)
 from refers_bench.plan.forecast.savings import Saving
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.order import rows
@@ -17,8 +26,6 @@ from refers_bench.render.duration import duration
 NAMED = 4
 #: Ratio of the jobs' total time to their time on an otherwise idle machine above which the latter is shown, too.
 BUSY = 1.1
-#: Where figures come from, best first.
-SOURCES = ("recorded", "probed", "model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +47,6 @@ class Made:
     failed: Mapping[str, str]
     savings: Sequence[Saving] = ()
     patience_hours: float = 0.0
-
-
-def sources_of(forecast: Forecast) -> str:
-    """How many jobs have figures from which source."""
-    counts = {one.name: one.jobs for one in grouped(forecast.jobs.values(), lambda one: one.source)}
-    return ", ".join(f"{counts.get(source, 0)} jobs {source}" for source in SOURCES)
 
 
 def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:

@@ -3,19 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import click
 
-from refers_bench import machine
-from refers_bench.cli.forecast_view import Made, sources_of
-from refers_bench.cli.planning import run_options
+from refers_bench.cli.forecast_view import Made
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
-from refers_bench.cli.slots import device_of, gpus_together, slots_here
 from refers_bench.execution import engine
-from refers_bench.plan import order
+from refers_bench.execution.ordering import preparing_processes
+from refers_bench.execution.planning import run_options
+from refers_bench.execution.settings import Settings
+from refers_bench.execution.slots import device_of, gpus_together, slots_here
 from refers_bench.plan.forecast import estimate, measurements
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.probes import Probes, probes
@@ -28,8 +26,6 @@ from refers_bench.render.duration import duration
 
 #: Seconds that a probe may take: more would mean that something hangs.
 PROBE_LIMIT_S = 1800.0
-#: Processor cores beside a GPU that is not at hand: our assumption.
-CORES_ELSEWHERE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +78,7 @@ def forecast_of(settings: Settings, plan: Plan, jobs: Sequence[Job], how: Foreca
         costs = {**estimate.measured(plan, shapes, store, where, done=done), **costs}
     costs = estimate.completed(costs, shapes, where)
     known: dict[str, Any] = {"costs": costs, "shapes": shapes, "splits": splits, "device": where}
-    processes = _processes(plan, elsewhere=bool(how.other))
+    processes = preparing_processes(plan, elsewhere=bool(how.other))
     made = estimate.forecast(plan, todo, **known, slots=how.slots or len(places), processes=processes)
     hours = estimate.hours_of(plan, **known)
     todo = [job for job in todo if shapes.of[job.key]]
@@ -94,12 +90,6 @@ def forecast_of(settings: Settings, plan: Plan, jobs: Sequence[Job], how: Foreca
         savings=savings(todo, hours),
         patience_hours=by_patience(todo, hours),
     )
-
-
-def _processes(plan: Plan, *, elsewhere: bool = False) -> int:
-    """Number of processes that prepare images."""
-    offered = CORES_ELSEWHERE if elsewhere else machine.cores()
-    return min(offered, plan.execution.get("prepare_processes") or offered)
 
 
 def _gpu_named(name: str, plan: Plan) -> Device:
@@ -124,52 +114,3 @@ def _probed(
     how = run_options(settings, plan, (), places, threads=threads, time_limit=PROBE_LIMIT_S, preload=preload)
     failed = probing.probe(wanted.jobs, how, counted("probes", conclude=True))
     return {str(job.spec["job"]["name"]): failed[job.key] for job in wanted.jobs if job.key in failed}
-
-
-def running_order(
-    settings: Settings, plan: Plan, jobs: Sequence[Job], how: engine.Settings, *, budget: str | None, fixed: bool = True
-) -> dict[str, Any]:
-    """Changes to the settings of a run: in which order it takes its jobs, and when it stops.
-
-    Without a spending limit the longest chain of jobs goes first, as soon as anything of the plan was measured; with
-    one, whole table rows go first. No job is probed here.
-
-    Args:
-        settings: results and cache.
-        plan: of a manifest.
-        jobs: that are still to run.
-        how: slots, threads and folders of the run.
-        budget: spending limit, such as "40gpuh"; None for none.
-        fixed: whether each job runs in one of `how`'s slots; on a cluster it takes what it asks for.
-
-    Raises:
-        UserError: a spending limit that cannot be read, or of another device.
-    """
-    device = device_of(plan, how.slots[0], threads=how.threads)
-    limit, kind = None, "cuda" if device.kind == "cuda" else "cpu"
-    if budget is not None:
-        limit = order.limit_seconds(budget, device=kind, gpus=device.gpus, threads=device.threads)
-    shapes, store = Shapes(plan.jobs), settings.store
-    done = {job.key for job in plan.jobs} - {job.key for job in jobs}
-    costs = estimate.measured(plan, shapes, store, device, done=done)
-    if limit is None and not costs:  # nothing was measured: keep the order of the plan
-        return {}
-    costs, splits = estimate.completed(costs, shapes, device), Splits(plan, store)
-    known: dict[str, Any] = {"costs": costs, "shapes": shapes, "splits": splits, "device": device}
-    made = estimate.forecast(plan, jobs, **known, slots=len(how.slots), processes=_processes(plan))
-    if limit is None:
-        return {"order": order.longest_first(plan, made.seconds)}
-    changes: dict[str, Any] = {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}
-    seconds: Mapping[str, float] = made.seconds
-    if not fixed:
-        slots = partial(order.slots_of, device=kind, gpus=device.gpus, shared_by=plan.execution["jobs_per_gpu"])
-        seconds = {job.key: seconds[job.key] * slots(job) for job in jobs if job.key in seconds}
-        changes["cost"] = slots
-    found = order.shares(plan, seconds, limit)
-    click.echo(f"budget {budget}: {duration(limit)} of slots; by the forecast ({sources_of(made)})", err=True)
-    wide = max((len(one.row.name) for one in found), default=0)
-    for one in found:
-        verdict = "nothing to run" if not one.cost_s else "fits" if one.fits else "does not fit"
-        until = f"{duration(one.until_s):>12} with those before"
-        click.echo(f"  {one.row.name:<{wide}}  {duration(one.cost_s):>12}, {until}: {verdict}", err=True)
-    return changes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import lookup
 from refers_bench.plan.lock import Job
 from refers_bench.plan.running import whose

@@ -5,6 +5,7 @@ import json
 import click
 
 from refers_bench import plugins
+from refers_bench.cli.datasets import show_broken
 
 
 @click.group("methods")
@@ -16,7 +17,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with each method's parameter schema.")
 def list_methods(as_json: bool) -> None:
     """List the methods with what they need of the source dataset and their parameters."""
-    loaded = {name: plugins.load("method", name) for name in plugins.names("method")}
+    loaded, broken = plugins.loaded("method")
     if as_json:
         rows = {
             name: {
@@ -29,7 +30,7 @@ def list_methods(as_json: bool) -> None:
             }
             for name, method in loaded.items()
         }
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps({**rows, **{name: {"broken": reason} for name, reason in broken.items()}}, indent=1))
         return
     for name, method in loaded.items():
         needs = ", ".join(sorted(method.needs)) or ("images" if method.build_objective else "no pre-training")
@@ -37,3 +38,4 @@ def list_methods(as_json: bool) -> None:
         click.echo(f"{'':<22}source: {method.source}")
         for field, info in method.Params.model_fields.items():
             click.echo(f"{'':<22}{field} = {info.get_default(call_default_factory=True)!r}  {info.description or ''}")
+    show_broken(broken)

@@ -1,18 +1,24 @@
 """Shows the jobs of a manifest by state, what is shared, what they will take, and why a cell is stale."""
 
+from __future__ import annotations
+
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
-from refers_bench.cli.planning import planned, selected, show_counts
-from refers_bench.cli.settings import Settings
+from refers_bench.cli.counts import show_counts
+from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
+from refers_bench.execution.planning import planned, selected
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import left_out, lock, states
 from refers_bench.plan.forecast.estimate import disk_bytes
 from refers_bench.plan.forecast.splits import Splits
+
+if TYPE_CHECKING:
+    from refers_bench.manifest.changes import Changes
 
 #: Options of a forecast whose names differ from their variables.
 OPTIONS = {"other": "--on", "no_probe": "--no-probe", "probe_again": "--probe-again", "as_json": "--json"}
@@ -33,11 +39,13 @@ EXPLAIN = "Why is this cell (a name or pattern) stale: which input changed since
 @click.option("--no-probe", is_flag=True, help="Forecast: where nothing was measured, use the model.")
 @click.option("--probe-again", is_flag=True, help="Forecast: forget earlier probes.")
 @click.option("--json", "as_json", is_flag=True, help="Forecast: for programs.")
+@changes_manifest
 @click.pass_obj
 def command(
     settings: Settings,
     /,
     manifest: Path,
+    changes: Changes,
     explain: str | None,
     list_jobs: bool,
     no_write: bool,
@@ -54,7 +62,7 @@ def command(
     """
     if not forecast and (given := [name for name, value in how.items() if value not in (None, False, (), "auto")]):
         raise click.UsageError(f"{', '.join(OPTIONS.get(name, f'--{name}') for name in given)}: only with --forecast")
-    plan, store = planned(settings, manifest), settings.store
+    plan, store = planned(settings, manifest, changes), settings.store
     path = settings.results / plan.name / lock.LOCK
     if explain:
         before = lock.read(path) if path.is_file() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from refers_bench import plugin_files, plugins
+from refers_bench import plugins
 from refers_bench.contracts import checked
 from refers_bench.errors import UserError
 
@@ -24,11 +24,22 @@ def command() -> None:
 
 @command.command("list")
 def list_plugins() -> None:
-    """List what is found, in the package and elsewhere, with the module or file of each."""
+    """List what is found, in the package and elsewhere, each with its module or file; broken files with the reason."""
     found = {**{kind: plugins.names(kind) for kind in CONTRACTS}, "engine": plugins.engines()}
     for kind, known in found.items():
         for name, module in known.items():
-            click.echo(f"{kind:<8} {name:<24} {module}")
+            click.echo(f"{kind:<8} {name:<24} {module}{_broken(kind, name, module)}")
+
+
+def _broken(kind: str, name: str, module: str) -> str:
+    """What is wrong with a file that is in no package; '' for nothing."""
+    if not module.endswith(".py"):
+        return ""
+    try:
+        plugins.load(kind, name)
+    except UserError as error:
+        return f"  broken: {error}"
+    return ""
 
 
 @command.command("check")
@@ -42,9 +53,7 @@ def check(what: str) -> None:
     if importlib.util.find_spec("pytest") is None:
         raise UserError("pytest is not installed", allowed="pip install 'refers-bench[contracts]'")
     if what.endswith(".py"):
-        known = os.environ.get(plugin_files.PLUGINS, "")
-        os.environ[plugin_files.PLUGINS] = os.pathsep.join(filter(None, (known, str(Path(what).absolute()))))
-        plugins.names.cache_clear()
+        plugins.use([Path(what)])
     found = [(kind, name) for kind in CONTRACTS for name in _asked(kind, what)]
     if not found:
         allowed = "a file with METHOD, DATASET or REPORT, a package with entry points, or a name of 'plugins list'"

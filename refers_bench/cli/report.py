@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from refers_bench.cli.options import FOLDER
-from refers_bench.cli.planning import name_of
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
 
 CHECKLISTS = click.Choice(["claim", "tripod-ai", "neurips", "reforms"])
 FORMAT = click.Choice(["html", "latex", "markdown", "csv", "json"])

@@ -12,9 +12,9 @@ from refers_bench import plugins
 from refers_bench.cli import results_bundle, results_diff, results_tensorboard
 from refers_bench.cli.options import FILE_OR_FOLDER
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON
+from refers_bench.execution.settings import Settings
 from refers_bench.render.escape import printable
 
 if TYPE_CHECKING:

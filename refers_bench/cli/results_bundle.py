@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from refers_bench.cli.options import FILE, FILE_OR_FOLDER, PLAN
-from refers_bench.cli.planning import name_of
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
 from refers_bench.render.table import slug
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refers_bench.cli.planning import name_of
 from refers_bench.cli.progress import counted
 from refers_bench.cli.results_bundle import scratch_folder
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
 from refers_bench.store.plan import LOCK, known_names
 
 if TYPE_CHECKING:

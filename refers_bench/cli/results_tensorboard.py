@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from refers_bench.cli.options import FOLDER, PLAN
-from refers_bench.cli.planning import name_of
 from refers_bench.cli.progress import counted
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import UserError
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import lock
 from refers_bench.render import event_files
 

@@ -1,26 +1,31 @@
 """Runs a manifest: what is missing or failed, then tables and report."""
 
-import contextlib
+from __future__ import annotations
+
 import dataclasses
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench.cli.executors import confirmed, slots_elsewhere
-from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE
-from refers_bench.cli.planning import planned, run_options, selected, show_counts
-from refers_bench.cli.settings import Settings
-from refers_bench.cli.slots import slots_here
+from refers_bench.cli.counts import show_counts
+from refers_bench.cli.executors import confirmed
+from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
+from refers_bench.execution import running
 from refers_bench.execution.engine import Outcome
+from refers_bench.execution.planning import planned, selected
+from refers_bench.execution.settings import Settings
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.states import state_of, states
+from refers_bench.plan.states import states
+
+if TYPE_CHECKING:
+    from refers_bench.manifest.changes import Changes
 
 #: Exit codes.
 INCOMPLETE, FAILED = 3, 4
-ONLY = "Jobs whose name matches, with what they need (repeatable)."
+ONLY = "Jobs or rows whose name matches, with what they need (repeatable)."
 EXECUTOR = (
     "Where jobs run: local, slurm, ray, debug (in this process, for pdb), or an engine of another package.  "
     "[default: the manifest's, else local]"
@@ -45,11 +50,19 @@ MICRO_BATCHES = "Split each batch into N micro-batches to save memory.  [default
 @click.option("--time-limit", metavar="DURATION", help=TIME_LIMIT)
 @click.option("--accumulate", type=POSITIVE, metavar="N", help=MICRO_BATCHES)
 @click.option("--no-report", is_flag=True, help="Do not print tables and write the report at the end.")
+@changes_manifest
 @click.pass_obj
 def command(
-    settings: Settings, /, manifest: Path, dry_run: bool, only: tuple[str, ...], no_report: bool, **how: Any
+    settings: Settings,
+    /,
+    manifest: Path,
+    changes: Changes,
+    dry_run: bool,
+    only: tuple[str, ...],
+    no_report: bool,
+    **how: Any,
 ) -> int:
-    """Run what MANIFEST still needs, print its tables and write its report.
+    """Run what MANIFEST ("-": standard input) still needs, print its tables and write its report.
 
     Finished jobs are never run again; failed ones are retried. Interrupt it at any time: the same command resumes
     where it stopped.
@@ -57,73 +70,47 @@ def command(
     \b
     Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs.
     """
-    plan = planned(settings, manifest)
+    plan, asked = planned(settings, manifest, changes), running.Asked(**how)
     jobs = selected(plan, only)
     if dry_run:
-        found = states(plan, settings.store, settings.cache)
-        for job in jobs:
-            click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.name}")
-        show_counts(plan, found)
+        _show(settings, plan, jobs, asked)
         return 0
     lock.write(plan, settings.results)
-    outcome = _execute(settings, plan, jobs, how)
+    outcome = running.run(settings, plan, jobs, asked, say=partial(click.echo, err=True), cancel=confirmed)
     if not no_report:
         _report(settings, plan)
     return _ended(plan, outcome, jobs)
 
 
-def _execute(settings: Settings, plan: Plan, jobs: list[Job], how: Mapping[str, Any]) -> Outcome:
-    """Run the jobs.
+def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked) -> None:
+    """Print the jobs of a run with their states, what --max-jobs and --budget would leave for later among them.
 
-    Args:
-        settings: folders and data roots.
-        plan: of the manifest, which says how jobs run where `how` does not.
-        jobs: that are wanted, done or not.
-        how: option -> its value; None where it was not given.
+    Which jobs these are follows from the forecast: a run whose jobs fail or take another time may start others.
     """
-    from refers_bench.cli.forecasting import running_order
-    from refers_bench.execution import coordinator, engines, progress
-    from refers_bench.manifest.part import seconds
+    from refers_bench.execution.coordinator import RANK
+    from refers_bench.execution.ordering import forecast_seconds, running_order
+    from refers_bench.plan.order import started
 
-    try:
-        limit = seconds(how["time_limit"]) if how["time_limit"] else plan.execution["time_limit"]
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--time-limit") from error
-    executor = how["executor"] or plan.execution["executor"]
-    factory = engines.factory(executor)
-    here, in_command = (getattr(factory, attribute, False) for attribute in ("here", "in_command"))
-    todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
-    if here:
-        slots = slots_here(plan, how["device"], how["slots"])[: 1 if in_command else None]
-    else:
-        slots = slots_elsewhere(plan, executor, how["device"], how["slots"])
-    options = run_options(
-        settings,
-        plan,
-        todo,
-        slots,
-        device=how["device"],
-        max_jobs=how["max_jobs"],
-        time_limit=limit,
-        processes=plan.execution["prepare_processes"],
-        threads=how["threads"] or plan.execution["threads"],
-        micro_batches=how["accumulate"] or plan.execution["accumulate"],
-        **({"retries": {}} if in_command else {}),
-    )
-    order = running_order(settings, plan, todo, options, budget=how["budget"], fixed=here)
-    where = f"{len(options.slots)} at a time" if here else f"on {executor}"
-    click.echo(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}", err=True)
-    # A display that is drawn again and again would hide a debugger's prompt.
-    shown = progress.PlainView(len(todo)) if in_command else progress.view(len(todo))
-    with contextlib.closing(shown) as view:
-
-        def cancel(question: str) -> bool:
-            view.close()
-            return confirmed(question)
-
-        options = dataclasses.replace(options, **order, cancel=cancel)
-        place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
-        return coordinator.execute(jobs, place, options, view)
+    found = states(plan, settings.store, settings.cache)
+    todo = [job for job in jobs if found[job.key] not in ("done", "unavailable")]
+    later: set[str] = set()
+    if asked.max_jobs is not None or asked.budget is not None:
+        _, here, _, options = running.options_of(settings, plan, todo, asked)
+        say = partial(click.echo, err=True)
+        order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)
+        options = dataclasses.replace(options, **order)
+        ranks = {job.key: (options.order.get(job.key, 0.0), RANK.get(job.kind, 9), at) for at, job in enumerate(jobs)}
+        limits: dict[str, Any] = {"most": options.max_jobs, "limit_s": options.budget_s, "cost": options.cost}
+        seconds = forecast_seconds(settings, plan, todo, options)
+        later = {job.key for job in todo} - started(todo, seconds, ranks, slots=len(options.slots), **limits)
+    for job in jobs:
+        click.echo(f"{'later' if job.key in later else found[job.key]:<12} {job.kind:<9} {job.name}")
+    chosen = {job.key for job in jobs}
+    show_counts(dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.key in chosen)), found)
+    if later:
+        names = {"max_jobs": "--max-jobs", "budget": "--budget"}
+        by = [f"{option} {value}" for name, option in names.items() if (value := getattr(asked, name)) is not None]
+        click.echo(f"{len(later)} of {len(todo)} jobs left for a later run by {' and '.join(by)}")
 
 
 def _report(settings: Settings, plan: Plan) -> None:

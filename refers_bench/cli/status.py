@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from refers_bench.cli.planning import show_counts
-from refers_bench.cli.settings import Settings
+from refers_bench.cli.counts import show_counts
 from refers_bench.errors import UserError, unknown
+from refers_bench.execution.settings import Settings
 from refers_bench.execution.watching import Pace, hopeless, line, summary, table
 from refers_bench.plan import lock, states
 from refers_bench.plan.lock import Plan

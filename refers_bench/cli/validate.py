@@ -1,5 +1,7 @@
 """Checks manifests, all errors at once; exports the JSON Schema."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,19 +9,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refers_bench.cli.options import FILE
-from refers_bench.cli.settings import Settings
+from refers_bench.cli.options import FILE, changes_manifest
 from refers_bench.errors import Problem, UserError
 
 if TYPE_CHECKING:
+    from refers_bench.execution.settings import Settings
+    from refers_bench.manifest.changes import Changes
     from refers_bench.manifest.load import Manifest
 
 
 @click.command("validate")
 @click.argument("manifests", nargs=-1, type=FILE)
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of manifests, for editors.")
+@changes_manifest
 @click.pass_obj
-def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool) -> None:
+def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, changes: Changes) -> None:
     """Check MANIFESTS: every error of every file as file:line:col, exit code 2 if there is one.
 
     One's own images that a manifest declares are looked at, too: their table, labels, splits and files.
@@ -36,7 +40,7 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool) 
     problems: list[Problem] = []
     for path in manifests:
         try:
-            manifest = load(path)
+            manifest = load(path, changes)
             own = list(_own(settings, manifest))
         except UserError as error:
             problems += error.problems
@@ -48,7 +52,7 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool) 
         raise UserError(problems)
 
 
-def _own(settings: Settings, manifest: "Manifest") -> Iterator[str]:
+def _own(settings: Settings, manifest: Manifest) -> Iterator[str]:
     """A line for each of a manifest's own images: how many there are in each split, classes, remarks.
 
     Raises:

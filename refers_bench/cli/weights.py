@@ -13,9 +13,9 @@ import click
 
 from refers_bench import plugins
 from refers_bench.cli.options import FILE, FILE_OR_FOLDER, MANIFEST
-from refers_bench.cli.planning import planned
-from refers_bench.cli.settings import Settings
 from refers_bench.errors import Problem, UserError, unknown
+from refers_bench.execution.planning import planned
+from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, read_json
 from refers_bench.store.plan import Plan, reader_of, source_parts
 

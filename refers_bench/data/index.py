@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,10 @@ from refers_bench import identity, plugins
 from refers_bench.data.folders import file_sizes
 from refers_bench.errors import DataError, Problem
 from refers_bench.machine import shared_out
-from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS
+from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS, Dataset
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 SPLITS = ("train", "val", "test", "")
 #: Stands for an unknown label among int8 numbers.
@@ -90,6 +94,70 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
         found = f"no column '{missing[0]}'"
         raise DataError(found, allowed=", ".join(frame.columns), path=path, line=1)
     return frame
+
+
+def read_index(dataset: Dataset, root: Path, params: BaseModel, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """The index that a dataset's reader makes, with the columns that its card promises.
+
+    Args:
+        dataset: its card.
+        root: its folder.
+        params: of its reader.
+        lists: name -> folder of the further roots.
+
+    Raises:
+        DataError: what the reader refuses; or a column that is missing, unknown or holds something else than labels.
+    """
+    frame: Any = dataset.index(root, params, lists)
+    if not isinstance(frame, pd.DataFrame):
+        found = f"the reader of {dataset.label} gives a {type(frame).__name__}"
+        raise DataError(found, allowed="a DataFrame, from finished_index()", path=root)
+    tasks = {name: task for name, task in dataset.tasks.items() if not task.any_of}
+    labels = [f"{name}:{one}" for name, task in tasks.items() for one in task.classes]
+    labels += [column for name, task in tasks.items() if not task.classes for column in label_columns(frame, name)]
+    wanted = [*INDEX_COLUMNS, "bytes", *labels]
+    problems = []
+
+    def wrong(found: str, allowed: str) -> None:
+        problems.append(Problem(found=f"the index of {dataset.label} {found}", allowed=allowed, path=root))
+
+    for name in wanted:
+        if name not in frame.columns:
+            wrong(f"has no column '{name}'", "the columns of refers_bench.plugins.INDEX_COLUMNS and one for each label")
+    for name in label_columns(frame):
+        if name not in wanted:
+            wrong(f"has a column '{name}', which is no class of a task", ", ".join(labels) or "no label")
+    for name in (name for name in labels if name in frame.columns):
+        values = sorted(map(str, frame[name].dropna().unique()))
+        if str(frame[name].dtype) != "Int8" or not set(values) <= {"0", "1"}:
+            wrong(f"has a column '{name}' of {frame[name].dtype} with {', '.join(values[:5])}", "Int8 with 0, 1, null")
+    if problems:
+        raise DataError(problems)
+    found_index: pd.DataFrame = frame
+    return found_index
+
+
+def limited(index: pd.DataFrame, *, dataset: str, limit: int) -> pd.DataFrame:
+    """At most so many images of each split, the same whenever and wherever they are chosen.
+
+    Each split is put in an order that begins with images which, between them, have every label value that there is, so
+    that few images suffice for an AUC. The others follow, patient by patient, by a hash of their names. A lower limit
+    gives a part of what a higher one gives.
+
+    Args:
+        index: as `read_index` gives it.
+        dataset: id, which the order depends on.
+        limit: images of each split.
+    """
+    labels = label_columns(index)
+    kept: list[int] = []
+    for _, rows in index.groupby("split", sort=True):
+        places = {name: identity.seed("limit", dataset, str(name)) for name in rows["patient_id"].unique()}
+        order = rows.assign(place=rows["patient_id"].map(places)).sort_values(["place", "image_id"])
+        values = [(order[name] == value).fillna(False) for name in labels for value in (1, 0)]
+        first = [order.index[one.to_numpy(bool)][0] for one in values if one.any()]
+        kept += list(dict.fromkeys((*first, *order.index)))[:limit]
+    return index.loc[sorted(kept)]
 
 
 def finished_index(

@@ -73,6 +73,7 @@ class Settings:
         results: results folder.
         cache: folder of prepared images.
         roots: data-root name -> path.
+        plugins: files and folders of further plug-ins.
         slots: of this machine, one worker each.
         device: "auto", "cpu" or "cuda": as asked for, for engines that find their slots elsewhere.
         threads: torch threads of a worker.
@@ -100,6 +101,7 @@ class Settings:
     results: Path
     cache: Path
     roots: Mapping[str, str] = field(default_factory=dict)
+    plugins: Sequence[str] = ()
     slots: Sequence[Slot] = (Slot(device="cpu"),)
     device: str = "auto"
     threads: int = 1
@@ -126,6 +128,7 @@ class Settings:
             results=self.results,
             cache=self.cache,
             roots=dict(self.roots),
+            plugins=tuple(self.plugins),
             device=device,
             threads=self.threads,
             processes=self.processes,

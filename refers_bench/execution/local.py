@@ -17,6 +17,7 @@ from refers_bench.execution import coordinator, worker
 from refers_bench.execution.categories import of_exit, oom_kill_count
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings, Slot
 from refers_bench.jobs.interruption import SIGNALS
+from refers_bench.machine import main_hidden
 from refers_bench.plan.lock import Job
 from refers_bench.store.leases import process_start
 
@@ -77,7 +78,8 @@ class LocalEngine(Engine):
         _start_server()
         self.workers = [self._worker(slot) for slot in self.slots]
         try:
-            yield
+            with main_hidden():
+                yield
         except BaseException:
             for pool in self.workers:
                 pool.stop()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from refers_bench import plugins
 from refers_bench.execution import local
 from refers_bench.execution.engine import Attempt, Ending, Listener, Outcome, Settings, Slot
 from refers_bench.execution.gpus import visible_gpus
@@ -24,7 +25,18 @@ from refers_bench.store.results import ResultStore
 VERSION = 1
 #: Settings that a batch carries, beside its folders.
 _SENT = (
-    *("roots", "threads", "processes", "arithmetic", "time_limit", "retries", "stale_s", "micro_batches", "entry"),
+    *(
+        "roots",
+        "plugins",
+        "threads",
+        "processes",
+        "arithmetic",
+        "time_limit",
+        "retries",
+        "stale_s",
+        "micro_batches",
+        "entry",
+    ),
     "preload",
 )
 
@@ -102,6 +114,7 @@ def run(batch: Batch, *, stop: threading.Event | None = None, view: Listener | N
     Raises:
         StorageError: results cannot be written.
     """
+    plugins.use(map(Path, batch.settings.plugins))
     store = ResultStore(batch.settings.results)
     attempts = [one for one in batch.attempts if (store.failure(one.job.key) or {}).get("token") != batch.token]
     settings = replace(

@@ -42,6 +42,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         NotFiniteLoss: a loss became NaN or infinite.
         StorageError: results cannot be written.
     """
+    context.use_plugins()
     arithmetic.choose(context.arithmetic, context.device)
     # cuBLAS reads this variable when CUDA starts; without it matrix products may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

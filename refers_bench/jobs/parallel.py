@@ -122,6 +122,7 @@ def main(folder: Path) -> int:
         torch.cuda.set_device(local)
         fields["device"] = f"cuda:{local}"
     context = JobContext(**{**fields, "results": Path(fields["results"]), "cache": Path(fields["cache"])})
+    context.use_plugins()
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         entry.recipe_of(job["kind"])(job, context)

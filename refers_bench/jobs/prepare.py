@@ -11,13 +11,15 @@ from typing import Any
 import pandas as pd
 
 from refers_bench import identity, plugins
-from refers_bench.data.index import digest
+from refers_bench.data.index import digest, limited
+from refers_bench.data.index import read_index as index_of
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.prepare import META, PreparedImages, prepare
 from refers_bench.errors import DataError, UserError
 from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
 from refers_bench.machine import cores
+from refers_bench.manifest import declared
 from refers_bench.plan import index_memo
 from refers_bench.plugins import Dataset, RealReports
 from refers_bench.store.context import JobContext
@@ -57,6 +59,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 3. Decode every image once; an earlier run, of this or another results folder, may have done it.
     index = index[~index["path"].isin(spec.get("left_out", []))]
+    if "limit" in spec:
+        index = limited(index, dataset=spec["dataset"], limit=spec["limit"])
     folder = context.prepared(key)
     decoded = not (folder / META).is_file()
     if decoded:
@@ -137,9 +141,9 @@ def _illustrate(
 def read_index(dataset: Dataset, spec: Mapping[str, Any], *, root: Path, context: JobContext) -> pd.DataFrame:
     """The dataset's index, with the split lists its parameters ask for, or the table of one's own images."""
     params = dataset.Params(**spec["params"])
-    further = dataset.further_roots(params, spec["dataset"])
+    further = declared.further_roots(dataset, params, spec["dataset"])
     lists = {name: context.data_root(one, folder=not dataset.places) for name, one in further.items()}
-    return dataset.index(root, params, lists)
+    return index_of(dataset, root, params, lists)
 
 
 def counts(index: pd.DataFrame) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Declared:
 
 def readers() -> list[str]:
     """Ids of the dataset plug-ins that read anybody's own images."""
-    return [name for name in plugins.names("dataset") if plugins.load("dataset", name).Declared is not None]
+    return [name for name, dataset in plugins.loaded("dataset")[0].items() if dataset.Declared is not None]
 
 
 def declared(data: Mapping[str, DataPart], folder: Path) -> dict[str, Declared]:
@@ -59,6 +59,18 @@ def _declared(name: str, part: DataPart, folder: Path) -> Iterator[Declared]:
             places={root: (folder / Path(values[field]).expanduser()).absolute() for root, field in roots.items()},
             fields=roots,
         )
+
+
+def further_roots(dataset: plugins.Dataset, params: Any, name: str) -> dict[str, str]:
+    """What a reader finds in `lists` -> its data root.
+
+    Args:
+        dataset: its plug-in.
+        params: of the reader.
+        name: by which the images are known.
+    """
+    lists = dataset.lists(params)
+    return ({lists: lists} if lists else {}) | {one: f"{name}_{one}" for one in dataset.places.values() if one}
 
 
 def brought_along(roots: Roots, manifest: Mapping[str, Any], folder: Path) -> Roots:

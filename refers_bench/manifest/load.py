@@ -10,12 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from refers_bench import plugins
+from refers_bench import plugin_files, plugins
 from refers_bench.errors import Problem, UserError
-from refers_bench.manifest import checks, protocols, schema_errors
+from refers_bench.manifest import checks, packaged, protocols, schema_errors
+from refers_bench.manifest.changes import Changes, changed, with_rows
 from refers_bench.manifest.part import NAME
 from refers_bench.manifest.schema import ManifestSchema, MethodPart, ProtocolPart
-from refers_bench.manifest.yaml_text import Document, Loc, Place, read
+from refers_bench.manifest.yaml_text import GIVEN, STDIN, Document, Loc, Place, document_of, read
+
+#: Of a caller that takes a manifest as it is.
+NO_CHANGES = Changes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class Manifest:
         document: merged values with their places.
         overrides: of the protocol.
         method_overrides: row name -> its own overrides.
+        changes: options of the command line that changed it, as they are typed.
+        plugins: files and folders of plug-ins that it names, or the command line with it.
     """
 
     path: Path
@@ -37,16 +43,45 @@ class Manifest:
     document: Document
     overrides: tuple[protocols.Override, ...]
     method_overrides: Mapping[str, tuple[protocols.Override, ...]]
+    changes: tuple[str, ...] = ()
+    plugins: tuple[Path, ...] = ()
 
 
-def load(path: Path) -> Manifest:
-    """Read and check a manifest.
+def load(path: Path, changes: Changes = NO_CHANGES) -> Manifest:
+    """Read and check a manifest; plug-ins that it names are known from then on.
+
+    Args:
+        path: of the file, or the bare name of one that comes with the package; `yaml_text.STDIN` for standard input.
+        changes: that the command line makes.
 
     Raises:
         UserError: everything that is wrong with it, in the order of its lines.
     """
+    path = path if path == STDIN else packaged.found(path)
+    return _loaded(read(path), path, changes)
+
+
+def of_values(content: Mapping[str, Any], changes: Changes = NO_CHANGES) -> Manifest:
+    """Check a manifest that is given as a mapping; its paths are relative to the working folder.
+
+    Args:
+        content: with the keys of a file, and a name.
+        changes: that the caller makes.
+
+    Raises:
+        UserError: everything that is wrong with it, each thing under its key.
+    """
+    if not content.get("name"):
+        raise UserError("a mapping without 'name'", allowed="the name of its folder below the results", path=GIVEN)
+    return _loaded(document_of(content), GIVEN, changes)
+
+
+def _loaded(given: Document, path: Path, changes: Changes) -> Manifest:
     problems: list[Problem] = []
-    document = _included(path, (), problems)
+    document, wrong = changed(_with_includes(given, (), problems), changes)
+    problems += wrong
+    folders = (*_plugin_folders(document, problems), *changes.plugins)
+    plugins.use(folders)
     content = dict(document.content)
     for name, (_, key) in schema_errors.BARE.items():
         if isinstance(content.get(name), list):
@@ -63,8 +98,32 @@ def load(path: Path) -> Manifest:
         allowed = f"letters, digits, '_' and '-', and none of {', '.join(checks.RESERVED)}; or give it a 'name'"
         problems.append(document.problem(("name",), f"the name '{name}'", allowed=allowed))
     if problems or schema is None:
-        raise UserError(_in_order(problems, path))
-    return Manifest(path=path, name=name, content=schema, document=document, overrides=overrides, method_overrides=own)
+        raise UserError(_in_order(problems, document.path))
+    if changes.rows:
+        schema, document = with_rows(schema, document, changes.rows)
+    return Manifest(
+        path=path,
+        name=name,
+        content=schema,
+        document=document,
+        overrides=overrides,
+        method_overrides=own,
+        changes=changes.words,
+        plugins=folders,
+    )
+
+
+def _plugin_folders(document: Document, problems: list[Problem]) -> list[Path]:
+    """Files and folders of plug-ins that the manifest names, each relative to the file where its name stands."""
+    given, found = document.content.get("plugins"), []
+    for i, name in enumerate(given if isinstance(given, list) else []):
+        if isinstance(name, str):
+            path = (document.place(("plugins", i)).path.parent / name).absolute()
+            if plugin_files.is_place(path):
+                found.append(path)
+            else:
+                problems.append(document.problem(("plugins", i), f"no folder or Python file {path}"))
+    return found
 
 
 def _in_order(problems: list[Problem], path: Path) -> list[Problem]:
@@ -118,14 +177,20 @@ def _of_encoder(part: MethodPart) -> dict[str, protocols.Value]:
     return {name: protocols.Value(value=value, origin=source) for name, (value, source) in sheet.items()}
 
 
-def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place | None = None) -> Document:
-    """The file with its includes beneath it: mappings are merged key by key, everything else is replaced."""
+def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place) -> Document:
+    """An included file, with its own includes."""
     if path.resolve() in chain:
         names = " -> ".join(item.name for item in (*chain, path))
-        raise UserError((place or Place(path)).problem(f"include cycle {names}"))
-    if place and not path.is_file():
+        raise UserError(place.problem(f"include cycle {names}"))
+    if not path.is_file():
         raise UserError(place.problem(f"included file {path} does not exist"))
-    document, wrong = protocols.with_dotted_overrides(read(path))
+    return _with_includes(read(path), chain, problems)
+
+
+def _with_includes(given: Document, chain: tuple[Path, ...], problems: list[Problem]) -> Document:
+    """A document with its includes beneath it: mappings are merged key by key, everything else is replaced."""
+    path = given.path
+    document, wrong = protocols.with_dotted_overrides(given)
     problems += wrong
     includes = document.content.get("include", [])
     merged: dict[str, Any] = {}

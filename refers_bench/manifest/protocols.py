@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -176,7 +176,7 @@ def resolve(
     values = {**values, **special.get(dataset, {}), **(method or {})}
     places = {}
     for item in overrides:
-        values[item.name] = Value(value=item.value, origin=f"manifest {item.place}", overridden=True)
+        values[item.name] = Value(value=item.value, origin=item.place.origin, overridden=True)
         places[item.name] = item.place
     try:
         ProtocolSchema.model_validate(_nested(values), strict=True)
@@ -185,10 +185,18 @@ def resolve(
     misfits = []
     for blamed, found, allowed in clashes({name: value.value for name, value in values.items()}):
         place = next((places[name] for name in blamed if name in places), _file(preset))
-        misfits.append(place.problem(found, allowed=allowed))
+        misfits.append(place.problem(found, allowed=allowed + _still_to_change(blamed, values)))
     if misfits:
         raise UserError(misfits)
     return values
+
+
+def _still_to_change(blamed: Sequence[str], values: Mapping[str, Value]) -> str:
+    """Which of two constants that do not fit together nobody has set, and where it comes from; '' where both are."""
+    unset = [name for name in blamed if not values[name].overridden]
+    if len(blamed) != 2 or len(unset) != 1:
+        return ""
+    return f"; {unset[0]} is still that of {values[unset[0]].origin.partition(':')[0]}: set it, too"
 
 
 def _problem(detail: Any, values: Mapping[str, Value], places: Mapping[str, yaml_text.Place], preset: str) -> Problem:

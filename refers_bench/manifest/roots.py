@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from refers_bench import plugin_files
 from refers_bench.errors import Problem, UserError
 from refers_bench.manifest import yaml_text
 
@@ -20,7 +21,7 @@ VARIABLES = (
 )  # fmt: skip
 #: Sections about the engines of a site, by their names; a manifest's section of the same name wins key by key.
 ENGINES = ("ray", "slurm")
-KEYS = ("data_roots", "cache", "results", *ENGINES)
+KEYS = ("data_roots", "cache", "results", "plugins", *ENGINES)
 
 
 def config_path() -> Path:
@@ -40,6 +41,7 @@ class Roots:
         cache: folder of prepared images, or None.
         results: results folder, or None.
         engines: engine name -> the site's section about it.
+        plugins: files and folders of plug-ins.
     """
 
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Roots:
     cache: Path | None = None
     results: Path | None = None
     engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plugins: tuple[Path, ...] = ()
 
     def all(self) -> dict[str, tuple[Path, str]]:
         """Name -> (path, origin)."""
@@ -130,6 +133,9 @@ def _configured(document: yaml_text.Document) -> Roots:
 
             engines[name], wrong = cluster_schema.section(name, value, document)
             problems += wrong
+        elif name == "plugins":
+            for i, given in enumerate(value if isinstance(value, list) else [value]):
+                set_path((name, i), given)
         elif name != "data_roots":
             set_path((name,), value)
         elif not isinstance(value, dict):
@@ -137,11 +143,16 @@ def _configured(document: yaml_text.Document) -> Roots:
         else:
             for root, given in value.items():
                 set_path((name, root), given)
+    places = {loc: path for loc, path in paths.items() if loc[0] == "plugins"}
+    for loc, path in places.items():
+        if not plugin_files.is_place(path):
+            problems.append(document.problem(loc, f"no folder or Python file {path}"))
     if problems:
         raise UserError(problems)
     return Roots(
-        paths={str(loc[1]): path for loc, path in paths.items() if len(loc) > 1},
-        origins={str(loc[1]): str(document.place(loc)) for loc in paths if len(loc) > 1},
+        paths={str(loc[1]): path for loc, path in paths.items() if loc[0] == "data_roots"},
+        origins={str(loc[1]): str(document.place(loc)) for loc in paths if loc[0] == "data_roots"},
+        plugins=tuple(places.values()),
         cache=paths.get(("cache",)),
         results=paths.get(("results",)),
         engines=engines,

@@ -242,6 +242,10 @@ class ManifestSchema(Part):
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
     seeds: Seeds
+    limit: Annotated[int, Field(ge=1)] | None = optional(
+        "images of each split that are used, to try a manifest out; every table says so"
+    )
+    plugins: list[str] = empty(list, "folders or Python files, relative to this one, with one's own plug-ins")
     files: dict[RootName, SmallFile] = empty(
         dict, "data roots that travel with the manifest: name -> small file beside it; one of the machine wins"
     )
@@ -266,7 +270,7 @@ class ManifestSchema(Part):
         levels = (range(given.subset), range(given.init), range(given.order))
         return tuple(enumerate(product(*levels)))
 
-    @field_validator("tables", "include")
+    @field_validator("tables", "include", "plugins")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         return unique(values)
@@ -281,10 +285,9 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["methods"]["items"] = {"anyOf": [{"type": "string"}, items]}
     part = schema["$defs"]["DataPart"]
     part["additionalProperties"] = False
-    for reader in plugins.names("dataset"):
-        model = plugins.load("dataset", reader).Declared
-        if model is not None:
-            own = model.model_json_schema(ref_template="#/$defs/{model}")
+    for reader, dataset in plugins.loaded("dataset")[0].items():
+        if dataset.Declared is not None:
+            own = dataset.Declared.model_json_schema(ref_template="#/$defs/{model}")
             schema["$defs"] |= own.pop("$defs", {})
             part["properties"][reader] = own
     return schema

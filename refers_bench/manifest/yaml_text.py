@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,36 @@ from refers_bench.errors import nearest as nearest_of
 
 Loc = tuple[str | int, ...]
 
+#: In place of the file of a manifest that is given as a mapping.
+GIVEN = Path("manifest")
 #: More values than any manifest needs; aliases of aliases could otherwise fill the memory.
 MOST_VALUES = 100_000
+
+#: The path that stands for standard input, and what messages call it.
+STDIN, STDIN_NAME = Path("-"), Path("<stdin>")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A value's file, 1-based line and column; None where they are not known."""
+    """A value's file, 1-based line and column, None where they are not known; or the option or key that sets it."""
 
     path: Path
     line: int | None = 1
     column: int | None = 1
+    option: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
+        return self.option or f"{self.path}:{self.line}:{self.column}"
+
+    @property
+    def origin(self) -> str:
+        """Where a value comes from, as the plan records it."""
+        return self.option or f"manifest {self}"
 
     def problem(self, found: str, *, allowed: str = "", nearest: str = "") -> Problem:
         """A `Problem` at this place."""
-        return Problem(**vars(self), found=found, allowed=allowed, nearest=nearest)
+        where = {"path": self.option} if self.option else {"path": self.path, "line": self.line, "column": self.column}
+        return Problem(**where, found=found, allowed=allowed, nearest=nearest)
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,16 @@ class Document:
 def read(path: Path) -> Document:
     """Read a YAML 1.2 file that holds one mapping; duplicate keys are refused.
 
+    Args:
+        path: of the file; `STDIN` for standard input.
+
     Raises:
         UserError: missing, not UTF-8, not YAML, empty, not a mapping, or with values that are no plain data,
             each with line and column.
     """
-    content = _parsed(path, _text(path))
+    text = _text(path)
+    path = STDIN_NAME if path == STDIN else path
+    content = _parsed(path, text)
     if not isinstance(content, CommentedMap):
         found = "an empty file" if content is None else f"a {type(content).__name__.removeprefix('Commented').lower()}"
         raise UserError(Place(path).problem(found, allowed="a mapping of keys to values"))
@@ -96,9 +114,43 @@ def read(path: Path) -> Document:
     return Document(path, plain, reader.places)
 
 
+def document_of(content: Mapping[str, Any]) -> Document:
+    """A mapping that is already there as a document: its keys are the places of what is wrong with it.
+
+    Raises:
+        UserError: a value that is no plain data.
+    """
+    reader = _Given()
+    plain = reader.value(dict(content), ())
+    if reader.problems:
+        raise UserError(reader.problems)
+    return Document(reader.path, plain, reader.places)
+
+
+def value_of(text: str, place: Place) -> Any:
+    """The plain value that a text states as YAML: 3, "a", [1, 2], {a: 1}.
+
+    Args:
+        text: of the value alone.
+        place: where it stands, for messages.
+
+    Raises:
+        UserError: not YAML, or no plain data.
+    """
+    try:
+        reader = _Plain(place.path)
+        value = reader.value(_parsed(place.path, text), ())
+        problems: Sequence[Problem] = reader.problems
+    except UserError as error:
+        problems = error.problems
+    if problems:
+        raise UserError([place.problem(one.found, allowed=one.allowed) for one in problems])
+    return value
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UserError("no such file", allowed="a YAML file", path=path) from error
     except UnicodeDecodeError as error:
@@ -202,3 +254,22 @@ class _Plain:
         here = Document(self.path, {}, self.places).problem(loc, found, allowed=allowed)
         if here not in self.problems[-1:]:
             self.problems.append(here)
+
+
+@dataclass
+class _Given(_Plain):
+    """Reads a mapping of plain values in place of ruamel's, and notes the key of each as its place."""
+
+    path: Path = GIVEN
+
+    def value(self, node: Any, loc: Loc) -> Any:
+        """The plain value at `loc`."""
+        if len(self.places) > MOST_VALUES:
+            raise UserError(Place(self.path).problem(f"more than {MOST_VALUES} values"))
+        keys = "".join(f"[{part!r}]" for part in loc)
+        self.places[loc] = Place(self.path, None, None, f"{self.path}{keys}")
+        if isinstance(node, Mapping):
+            return {str(name): self.value(item, (*loc, str(name))) for name, item in node.items()}
+        if isinstance(node, list | tuple):
+            return [self.value(item, (*loc, index)) for index, item in enumerate(node)]
+        return self.scalar(node, loc)

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from refers_bench import identity, plugins
+from refers_bench import identity, plugin_files, plugins
 from refers_bench.data.problems import written
 from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
-from refers_bench.manifest.declared import Declared, declared
+from refers_bench.manifest.declared import Declared, declared, further_roots
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
-INDEX = "refers_bench.data.index"
-DIGEST, METADATA = f"{INDEX}:digest", f"{INDEX}:metadata_digest"
+ROOM = "refers_bench.data.index"
+INDEX, COLUMNS, DIGEST, METADATA = (
+    f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest")
+)
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
+#: Splits of a dataset whose index was not read.
+SPLITS = 3
 #: Of an index: its digests and number of images, or what is wrong with it.
 Answer = dict[str, Any] | tuple[Problem, ...]
 
@@ -38,9 +42,9 @@ class PlannedData:
         images: rows of the index; what is documented where it cannot be read, 0 when that is unknown.
         unavailable: why it cannot be read here.
         roots: data-root name -> the name jobs know it by.
+        splits: images of each split of the index; empty where it was not read.
         reader: id of the plug-in that reads it, where that is not its own: of one's own images.
         classes: of such a plug-in's tasks, task -> classes that its index has.
-        splits: of one's own images, split -> how many there are.
     """
 
     dataset: str
@@ -52,14 +56,20 @@ class PlannedData:
     images: int = 0
     unavailable: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
     reader: str = ""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    splits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def named(self) -> dict[str, str]:
         """What specifications say of which data these are."""
         return {"dataset": self.dataset, **({"reader": self.reader} if self.reader else {})}
+
+    def limited(self, limit: int) -> int:
+        """Images that are left of so many of each split, at most where the splits are not known."""
+        if self.splits:
+            return sum(min(limit, count) for count in self.splits.values())
+        return min(self.images, limit * SPLITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,16 +207,18 @@ def _known(
     )
     if part is not None and part.phantom is not None:
         return _phantom(planned, dataset, model, part.phantom, roots=roots, cache=cache)
-    root, lists = (part and part.root) or dataset_id, dataset.further_roots(model, dataset_id)
+    root, lists = (part and part.root) or dataset_id, further_roots(dataset, model, dataset_id)
     names = {root: dataset_id, **{name: name for name in lists.values()}}
     for name in names:
         if reason := roots.why_not(name, folder=own is None or name == root):
             return replace(planned, roots=names, unavailable=reason)
     folders = {name: roots.paths[name] for name in names}
-    what = {**({"reader": own.reader} if own else {}), "impl": dataset.impl, "params": planned.params}
+    # An edited reader reads another index.
+    source = plugin_files.source(plugins.names("dataset")[own.reader if own else dataset_id])
+    what = {"impl": dataset.impl, "params": planned.params, "source": source}
     memo, found = index_memo.recall(cache, dataset_id, what, folders)
     planned = replace(planned, roots=names)
-    if found is not None and "metadata" in found:  # an earlier version remembered less
+    if found is not None:
         return replace(planned, **found)
     known = {one: folders[name] for one, name in lists.items()}
     return _Unread(planned=planned, root=folders[root], lists=known, memo=memo)
@@ -222,22 +234,24 @@ def _read(unread: _Unread) -> Answer:
     try:
         if unread.planned.phantom is not None and dataset.real_reports is not None:
             return _read_reports(unread, dataset.real_reports)
-        index = dataset.index(unread.root, dataset.Params(**unread.planned.params), unread.lists)
+        params = dataset.Params(**unread.planned.params)
+        index = plugins.resolve(INDEX)(dataset, unread.root, params, unread.lists)
     except DataError as error:
         return error.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
-    return {**digests, "images": len(index), **(_own_facts(dataset, index) if unread.planned.reader else {})}
+    splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
+    return {**digests, "images": len(index), "splits": splits, **_classes(dataset, index)}
 
 
-def _own_facts(dataset: plugins.Dataset, index: Any) -> dict[str, Any]:
-    """What planning must know of one's own images that a card says of others."""
-    columns = plugins.resolve(f"{INDEX}:label_columns")
+def _classes(dataset: plugins.Dataset, index: Any) -> dict[str, Any]:
+    """Classes of the tasks whose card does not name any."""
+    columns = plugins.resolve(COLUMNS)
     classes = {
         task: [name.removeprefix(f"{task}:") for name in columns(index, task)]
         for task, card in dataset.tasks.items()
         if not card.classes
     }
-    return {"classes": classes, "splits": {str(name): int(n) for name, n in index["split"].value_counts().items()}}
+    return {"classes": classes} if classes else {}
 
 
 def _phantom(

@@ -60,6 +60,7 @@ class _Expansion:
         self.values: dict[str, dict[str, Any]] = {}
         self.data: dict[str, PlannedData] = {}
         self.images: dict[str, int] = {}
+        self.whole: dict[str, int] = {}
         self.weights: dict[str, str] = {}
         self.pretrained: dict[tuple[str, int], Job] = {}
 
@@ -83,6 +84,8 @@ class _Expansion:
             execution=self.content.execution.model_dump(mode="json"),
             tables=tuple(self.content.tables),
             images=self.images,
+            changes=self.manifest.changes,
+            plugins=tuple(map(str, self.manifest.plugins)),
         )
 
     def read_data(self) -> None:
@@ -142,7 +145,7 @@ class _Expansion:
             default = f"{row.part.id} ({row.plugin.source}): {one.description}"
             value = Value(
                 value=one.value,
-                origin=f"manifest {place}" if given else default,
+                origin=place.origin if given else default,
                 stated=one.stated,
                 overridden=given,
                 deviation=one.deviation,
@@ -184,8 +187,11 @@ class _Expansion:
         gone = left_out.recall(self.cache, spec)
         spec = left_out.without(spec, gone)
         how = "".join(f".{image[name]}" for name in ("interpolation", "fit") if name in image)
+        if limit := self.content.limit:
+            spec, how = {**spec, "limit": limit}, f"{how}.limit{limit}"
         job = self.graph.add(f"prepare.{dataset}.{image['prepared_size']}px{how}", spec, unavailable=data.unavailable)
-        self.images[job.key] = data.images - len(gone)
+        self.images[job.key] = data.limited(limit) if limit else data.images - len(gone)
+        self.whole[job.key] = data.images
         return job, data
 
     def training(
@@ -337,8 +343,8 @@ class _Expansion:
         sources = [part["prepare"] for encoder in encoders if encoder for part in source_parts(encoder.spec)]
         for key in dict.fromkeys([images.key, *sources]):
             if gone := left_out.count(self.graph.jobs[key].spec):
-                total = gone + self.images[key]
-                yield f"{gone} of {total} images of {self.graph.jobs[key].spec['dataset']} left out as unreadable"
+                dataset = self.graph.jobs[key].spec["dataset"]
+                yield f"{gone} of {self.whole[key]} images of {dataset} left out as unreadable"
 
     def footnotes(self, row: Row, target: PlannedData, synthetic: bool) -> Iterator[str]:
         """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""

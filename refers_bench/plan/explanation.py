@@ -9,6 +9,7 @@ from typing import Any
 
 from refers_bench import identity, plugins
 from refers_bench.errors import DataError, Problem, UserError, nearest
+from refers_bench.manifest import packaged
 from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.store.explanations import Explained
 from refers_bench.store.plan import reader_of
@@ -59,7 +60,7 @@ def check(plan: Plan, cells: Sequence[Cell], store: ResultStore) -> None:
         elif state != "done":
             job = jobs[cell.key]
             found = f"{cell.name} has no result ({job.unavailable or state})"
-            allowed = f"a finished cell: refers-bench run {plan.manifest_path} --only '{job.name}'"
+            allowed = f"a finished cell: refers-bench run {packaged.named(plan.manifest_path)} --only '{job.name}'"
             problems.append(Problem(found=found, allowed=allowed))
     if problems:
         raise UserError(problems)

@@ -43,7 +43,7 @@ def write(plan: Plan, results: Path) -> Path:
     if before is not None and before != {job.key for job in plan.jobs}:
         publish_bytes(path.with_name(PREVIOUS), path.read_bytes())
     # `asdict` would copy every specification to its last value.
-    content = {**vars(plan), "jobs": map(vars, plan.jobs), "cells": map(Cell.recorded, plan.cells)}
+    content = {**plan.recorded(), "jobs": map(vars, plan.jobs), "cells": map(Cell.recorded, plan.cells)}
     with without_collection():
         publish_bytes(path, plan_file.packed(content))
     return path

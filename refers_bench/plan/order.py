@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from refers_bench.errors import UserError
 from refers_bench.plan.forecast.schedule import chains
@@ -112,6 +114,53 @@ def shares(plan: Plan, costs: Mapping[str, float], limit_s: float) -> tuple[Shar
         until += cost
         found.append(Share(row=row, cost_s=cost, until_s=until, fits=until <= limit_s))
     return tuple(found)
+
+
+def started(
+    jobs: Sequence[Job],
+    seconds: Mapping[str, float],
+    ranks: Mapping[str, Any],
+    *,
+    slots: int,
+    most: int | None = None,
+    limit_s: float | None = None,
+    cost: Callable[[Job], float] = lambda job: 1.0,
+) -> set[str]:
+    """Keys of the jobs that a run would start before it reaches a limit, if each takes what the forecast says.
+
+    Args:
+        jobs: that are still to run; what else they need is done.
+        seconds: that each takes.
+        ranks: of those that can start, the lowest goes first.
+        slots: jobs at a time, preparations beside them.
+        most: jobs to start.
+        limit_s: spending limit in seconds of slots.
+        cost: slots that a job occupies, for the spending limit.
+    """
+    waiting, begun = {job.key: job for job in jobs}, set[str]()
+    running: list[tuple[float, str, Job]] = []
+    now = spent = 0.0
+    while waiting or running:
+        open_ = {*waiting, *(key for _, key, _ in running)}
+        ready = sorted(
+            (job for job in waiting.values() if not open_.intersection(job.needs)), key=lambda one: ranks[one.key]
+        )
+        free = slots - sum(job.kind != "prepare" for *_, job in running)
+        for job in ready:
+            if (most is not None and len(begun) >= most) or (limit_s is not None and spent >= limit_s):
+                waiting.clear()
+                break
+            if job.kind == "prepare" or free > 0:
+                free -= job.kind != "prepare"
+                begun.add(job.key)
+                del waiting[job.key]
+                heapq.heappush(running, (now + seconds.get(job.key, 0.0), job.key, job))
+        if not running:
+            break
+        end, _, ended = heapq.heappop(running)
+        spent += (end - now) * sum(cost(job) for job in (ended, *(job for *_, job in running)))
+        now = end
+    return begun
 
 
 def slots_of(job: Job, *, device: str, gpus: float = 1.0, shared_by: int = 1) -> float:

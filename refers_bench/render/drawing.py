@@ -14,7 +14,7 @@ from pathlib import Path
 
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_bytes
-from refers_bench.machine import cores
+from refers_bench.machine import cores, main_hidden
 from refers_bench.render.figure import Figure, draw
 
 #: Minimum number of figures to start processes for, where this process has matplotlib already.
@@ -43,9 +43,12 @@ class Drawings:
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Drawings:
+        self._hidden = main_hidden()
+        self._hidden.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._hidden.__exit__(None, None, None)
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         if kind is None and self._wanted:

@@ -21,6 +21,11 @@ MOST_NAMED = 6
 SYNTHETIC = Note(text="synthetic: procedural radiographs, not patients'.")
 
 
+def limited(results: Results) -> str:
+    """What every table, figure and page says where only some images of each split were used; '' else."""
+    return f"Limited data: at most {results.limit} images of each split. " if results.limit else ""
+
+
 def percent(ratio: float) -> str:
     """A label ratio in words: "1 % of labels"."""
     return f"{ratio * 100:g} % of labels"

@@ -169,6 +169,8 @@ def items(
     Raises:
         UserError: a plug-in returns something else than tables and figures, or an id twice.
     """
+    from refers_bench.reporting import grid
+
     known = plugins.names("report")
     reports = {name: plugins.load("report", name) for name in known if names is None or name in names}
     found: list[Table | Figure] = []
@@ -182,9 +184,10 @@ def items(
                 raise UserError(f"report '{name}' must build tables or figures, got {type(item).__name__}")
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
-            found.append(replace(item, part=report.part))
-            if isinstance(item, Figure):
-                begin(item)
+            shown = replace(item, part=report.part, caption=grid.limited(results) + item.caption)
+            found.append(shown)
+            if isinstance(shown, Figure):
+                begin(shown)
         done(place + 1, len(reports))
     return found
 

@@ -116,7 +116,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
         tests = comparisons.against_best(results, targets, reference=methods[0], baselines=baselines)
         rows.append(comparisons.p_value_row(results, declaration.p_title, tests, columns))
     # A figure of the paper stands beside real data alone.
-    real = [target is None or target not in results.synthetic for target in targets]
+    real = [results.as_documented(target) if target is not None else not results.limit for target in targets]
     published = _published(declaration, real) if any(real) else []
     released = _released(results, declaration, real)
     rows += [*published, *released]

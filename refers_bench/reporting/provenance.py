@@ -15,6 +15,8 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, JOINT
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
 from refers_bench.identity import dotted
+from refers_bench.manifest import packaged
+from refers_bench.manifest.yaml_text import GIVEN
 from refers_bench.render.duration import duration
 from refers_bench.render.page import Detail
 from refers_bench.reporting import grid, notes
@@ -202,9 +204,18 @@ def commands(results: Results) -> tuple[str, ...]:
     if imported:
         return (str(imported), f"refers-bench report {shlex.quote(results.name)}")
     path = results.plan.manifest_path or f"manifests/{results.name}.yaml"
-    manifest = shlex.quote(str(path))
+    manifest = shlex.quote(packaged.named(str(path)))
+    if path == str(GIVEN):
+        again = "python -c 'import refers_bench; refers_bench.run(manifest)'  # 'manifest' of plan.lock.json"
+        return (again, f"refers-bench report {shlex.quote(results.name)}")
     explained = (_explain(manifest, one) for one in explanations.read(results.store.parent, results.name))
-    return (f"refers-bench run {manifest}", *explained, f"refers-bench report {manifest}")
+    run = " ".join(["refers-bench run", manifest, *map(shlex.quote, changes_of(results))])
+    return (run, *explained, f"refers-bench report {manifest}")
+
+
+def changes_of(results: Results) -> tuple[str, ...]:
+    """The words of the options that changed the manifest on the command line."""
+    return tuple(word for text in results.plan.changes for word in text.split(" ", 1))
 
 
 def _explain(manifest: str, one: Explained) -> str:

@@ -32,6 +32,7 @@ def facts(results: Results) -> str:
         names = sorted(set(map(grid.target_title, results.synthetic)))
         which = "all of it" if results.synthetic >= set(results.targets) else ", ".join(names)
         text += f" Synthetic data, procedural radiographs and not patients': {which}."
+    text += f" {grid.limited(results)}".rstrip()
     return text
 
 
@@ -39,6 +40,8 @@ def sentences(results: Results, items: Sequence[Table | Figure]) -> tuple[list[s
     """What came out in at most three sentences (who leads, by how much, what that is worth), and further ones."""
     found = [*_leading(results), *_main_column(results), *_floors(results), *_verdicts(results), *_released(results)]
     more = [results.plan.title] if results.plan.title else []
+    if results.plan.changes:
+        more.append(f"Changed on the command line: {', '.join(results.plan.changes)}.")
     more += [*grid.unread_remarks(results), *found[MOST_ANSWERS:]]
     return found[:MOST_ANSWERS], more + [item.caption for item in items if item.id in CAPTIONS]
 

@@ -21,7 +21,7 @@ COMPARABLE, NOT_COMPARABLE = "comparable", "not comparable"
 
 def build(results: Results) -> Table | None:
     """Rows for each column on real images whose target others published figures of; None where there is none."""
-    targets = [one for one in results.targets if one not in results.synthetic and _listed(one)]
+    targets = [one for one in results.targets if results.as_documented(one) and _listed(one)]
     rows = tuple(row for target in targets for row in _rows(results, target))
     if not rows:
         return None

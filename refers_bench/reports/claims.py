@@ -36,7 +36,7 @@ def evidence(results: Results) -> dict[str, Evidence]:
 
 def build(results: Results) -> Table | None:
     """The paper's claims; None for results on none of its targets."""
-    real = [target for target in results.targets if target not in results.synthetic]
+    real = [target for target in results.targets if results.as_documented(target)]
     if not any((target.dataset, target.task) in TARGETS.values() for target in real):
         return None
     found = table(load(), evidence(results))

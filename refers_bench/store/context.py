@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from refers_bench import plugins
 from refers_bench.errors import UserError
 
 
@@ -17,6 +18,7 @@ class JobContext:
         results: results folder, with ``store/`` and ``work/``.
         cache: folder of prepared images and cached features.
         roots: data-root name -> absolute path.
+        plugins: absolute files and folders of further plug-ins.
         device: "cpu" or "cuda".
         threads: torch threads of the worker.
         processes: that a preparation of images may use, at most; None for as many as there are cores for it.
@@ -31,6 +33,7 @@ class JobContext:
     results: Path
     cache: Path
     roots: Mapping[str, str] = field(default_factory=dict)
+    plugins: Sequence[str] = ()
     device: str = "cpu"
     threads: int = 1
     processes: int | None = None
@@ -38,6 +41,10 @@ class JobContext:
     after: str = ""
     arithmetic: str = "native"
     attempt: int = 1
+
+    def use_plugins(self) -> None:
+        """Look for plug-ins where the orchestrator does: this process may have been started by another one."""
+        plugins.use(map(Path, self.plugins))
 
     def prepared(self, key: str) -> Path:
         """Where the pixels of a prepare job are."""

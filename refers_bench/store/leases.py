@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,17 +21,32 @@ from refers_bench.files import storage_errors
 
 #: A lease of another host that was not renewed for this many seconds is taken over.
 STALE_S = 120.0
+#: Where Linux tells of processes, and letters of the states of one that has ended.
+PROC, ENDED = Path("/proc"), ("Z", "X")
 #: Seconds between renewals: a few may be late before anybody takes over.
 RENEW_S = 20.0
 
 
 def process_start(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot, or None when it is gone: tells a recycled number apart."""
+    """Start time of a process, or None when it is gone: tells a recycled number apart.
+
+    In clock ticks since boot; on systems without ``/proc``, such as macOS, as ``ps`` prints it.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None if PROC.is_dir() else _start_by_ps(pid)
+    return None if fields[0] in ENDED else fields[19]
+
+
+def _start_by_ps(pid: int) -> str | None:
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     except OSError:
         return None
-    return None if fields[0] in ("Z", "X") else fields[19]
+    state, _, start = found.stdout.strip().partition(" ")
+    return None if not state or state[0] in ENDED else start.strip()
 
 
 class Leases:

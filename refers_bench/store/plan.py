@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from refers_bench import plugin_files, plugins
 from refers_bench.errors import Problem, UserError
 from refers_bench.evaluations import DEFAULT
 from refers_bench.store import plan_file
@@ -19,6 +20,8 @@ from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
 LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False, "selected_on": "", "crossed": ()}
+#: Fields of plans that came later; they are lists of texts.
+LATER_OF_PLAN = ("changes", "plugins")
 #: What crossed seeds draw, in the order of a combination -> its words.
 CROSSED: Mapping[str, str] = {"subset": "label subset", "init": "initialisation", "order": "data order"}
 #: Name of a plan's file, in the manifest's folder below the results.
@@ -134,6 +137,8 @@ class Plan:
         execution: how jobs are to run.
         tables: reports this manifest is for.
         images: key of a prepare job -> images it has, as far as known.
+        changes: options of the command line that changed the manifest, as they are typed.
+        plugins: absolute files and folders of plug-ins that the manifest, or the command line with it, names.
     """
 
     name: str
@@ -147,6 +152,12 @@ class Plan:
     execution: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     images: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+
+    def recorded(self) -> dict[str, Any]:
+        """As the plan file holds it: fields that came later are left out where they are empty."""
+        return {name: value for name, value in vars(self).items() if value or name not in LATER_OF_PLAN}
 
 
 def reader_of(spec: Mapping[str, Any]) -> str:
@@ -209,7 +220,7 @@ def held(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> Plan:
-    """Read a lock.
+    """Read a lock; its plug-ins are known from then on, as far as their files are still there.
 
     Raises:
         UserError: missing, not JSON, or of another version.
@@ -219,7 +230,9 @@ def read(path: Path) -> Plan:
         content.pop("version")
         jobs = tuple([Job.of(job) for job in content.pop("jobs")])
         cells = tuple([Cell(**cell | _tuples(cell)) for cell in content.pop("cells")])
-        return Plan(**{**content, "jobs": jobs, "cells": cells, "tables": tuple(content.get("tables", ()))})
+        lists = {name: tuple(content.get(name, ())) for name in ("tables", *LATER_OF_PLAN)}
+        plugins.use(place for path in lists["plugins"] if plugin_files.is_place(place := Path(path)))
+        return Plan(**{**content, "jobs": jobs, "cells": cells, **lists})
 
 
 def _tuples(cell: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

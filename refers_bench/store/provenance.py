@@ -7,6 +7,7 @@ import platform
 import re
 import resource
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def scheduler() -> dict[str, Any]:
 
 def peak_memory_bytes() -> int:
     """Largest resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 @functools.cache

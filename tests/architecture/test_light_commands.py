@@ -77,3 +77,27 @@ def test_listing_plugins_imports_none_of_them(tmp_path: Path) -> None:
     program = "from refers_bench import plugins; import sys; plugins.names('method'); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "refers_bench.methods" not in done.stdout
+
+
+def test_importing_the_package_loads_nothing_but_itself() -> None:
+    """Without torch and pandas it takes milliseconds: what it must load is what takes the time."""
+    program = (
+        "import sys, time; before, start = set(sys.modules), time.perf_counter()\n"
+        "import refers_bench as rb; assert time.perf_counter() - start < 0.2, 'seconds'\n"
+        "dir(rb); rb.__version__; print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = [name for name in done.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names]
+    assert loaded == ["refers_bench", "refers_bench.plan"]
+
+
+def test_the_verbs_of_the_package_do_not_load_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; import refers_bench as rb;"
+        f"frame = rb.plan('smoke', results={str(tmp_path)!r}, cache={str(tmp_path)!r});"
+        f"rb.results('smoke', results={str(tmp_path)!r}).cells(); print(len(frame));"
+        f"print(*sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    jobs, heavy = done.stdout.splitlines()
+    assert int(jobs) > 100 and heavy == ""

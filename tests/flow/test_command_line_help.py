@@ -85,6 +85,9 @@ COMMANDS = {
     "plugins COMMAND [ARGS]...": [],
     "plugins check FILE|PACKAGE|NAME": [],
     "plugins list": [],
+    "manifests COMMAND [ARGS]...": [],
+    "manifests copy NAME": ["--to DIRECTORY  [default: .]"],
+    "manifests list": [],
     "methods COMMAND [ARGS]...": [],
     "methods list": ["--json"],
     "datasets COMMAND [ARGS]...": [],
@@ -147,7 +150,7 @@ def test_a_commands_help_states_its_options_and_exit_codes(cli: Commands, usage:
 
 def test_every_command_is_listed_above(cli: Commands) -> None:
     names = {re.sub(r" ?[A-Z\[{].*", "", usage) for usage in COMMANDS} - {""}
-    for group in ("", "results", "results import", "data", "methods", "datasets", "plugins", "weights"):
+    for group in ("", "results", "results import", "data", "manifests", "methods", "datasets", "plugins", "weights"):
         out, _ = cli(*group.split(), "--help")
         listed = re.findall(r"^  ([a-z\-]+) ", out.partition("Commands:\n")[2], flags=re.MULTILINE)
         assert sorted(listed) == sorted({

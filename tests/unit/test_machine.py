@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from refers_bench import machine
 from refers_bench.analysis.results import read_metrics
 from refers_bench.errors import UserError
-from refers_bench.machine import begun, cores, shared_out
+from refers_bench.machine import begun, cores, main_hidden, shared_out
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +118,20 @@ def test_a_script_without_a_guarded_main_can_use_it(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "once 45\n"
+
+
+def test_the_main_module_is_hidden_from_new_processes_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = types.ModuleType("__main__")
+    main.__file__, before = "script.py", main.__spec__
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(KeyError), main_hidden():
+        assert not hasattr(main, "__file__") and main.__spec__ is None
+        with main_hidden():
+            pass
+        assert not hasattr(main, "__file__")
+        raise KeyError
+    assert main.__file__ == "script.py" and main.__spec__ is before
+    del main.__file__
+    with main_hidden():
+        pass
+    assert not hasattr(main, "__file__"), "a notebook's has none"

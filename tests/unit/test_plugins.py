@@ -160,9 +160,12 @@ def test_files_of_one_name_in_two_folders_are_two_plug_ins(
     """A method and a dataset may share a name."""
     for kind, value in (("method", "METHOD"), ("dataset", "DATASET")):
         (tmp_path / kind).mkdir()
-        (tmp_path / kind / "mine.py").write_text(f'{value} = "the {kind}"\n')
+        more = ", licence='', tasks={}, index=None" if kind == "dataset" else ""
+        text = f"from refers_bench.plugins import {kind.title()}\n{value} = {kind.title()}("
+        text += f"label='the {kind}', source='', impl=1, Params=object{more})\n"
+        (tmp_path / kind / "mine.py").write_text(text)
     monkeypatch.setenv("REFERS_BENCH_PLUGINS", f"{tmp_path / 'method'}{os.pathsep}{tmp_path / 'dataset'}")
-    assert [plugins.load(kind, "mine") for kind in ("method", "dataset")] == ["the method", "the dataset"]
+    assert [plugins.load(kind, "mine").label for kind in ("method", "dataset")] == ["the method", "the dataset"]
     assert "mine" not in plugins.names("report")
 
 

@@ -55,8 +55,8 @@ class Reproduced(_OfResults):
         """Mean AUC with its error, or the P-value of our own test."""
         kind, row, name, ratio = leaf[:4]
         target = column(name, ratio)
-        if target in self.results.synthetic:
-            raise Missing("synthetic data")
+        if not self.results.as_documented(target):
+            raise Missing("synthetic data" if target in self.results.synthetic else "limited data")
         if kind == "p":
             return Figure(value=self._p(row, target))
         values = list(self._values(leaf).values())

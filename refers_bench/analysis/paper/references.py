@@ -67,7 +67,7 @@ def _references(results: Results) -> Iterator[Reference]:
         if value.statistic != "mean_auc_percent" or (value.table == 2 and value.method == "REFERS"):
             continue
         target = column(value.target, value.label_ratio)
-        if target in results.synthetic:
+        if not results.as_documented(target):
             continue
         # Table 3 prints figures of Tables 1 and 2 again.
         figure = (row_of(value.method, results.methods), target, value.value)

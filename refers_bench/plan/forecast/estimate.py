@@ -22,6 +22,8 @@ START_S, HAND_OVER_S = 5.0, 0.05
 IMAGES_A_PROCESS = 256
 #: Bytes of a prediction once compressed.
 PREDICTION_BYTES = 12
+#: Where figures come from, best first.
+SOURCES = ("recorded", "probed", "model")
 #: Kind of job -> what its result takes room on the disk for.
 HELD = {
     "prepare": "prepared images",
@@ -299,3 +301,9 @@ def grouped(jobs: Iterable[JobForecast], name_of: Callable[[JobForecast], Any]) 
         )
         for name, group in groups.items()
     ]
+
+
+def sources_of(forecast: Forecast) -> str:
+    """How many jobs have figures from which source."""
+    counts = {one.name: one.jobs for one in grouped(forecast.jobs.values(), lambda one: one.source)}
+    return ", ".join(f"{counts.get(source, 0)} jobs {source}" for source in SOURCES)

@@ -12,6 +12,8 @@ import pytest
 PREPARE, PRETRAIN = "prepare.phantom.36px", "pretrain.refers.phantom"
 REFERS = ["refers.phantom.findings.50%.s0", "refers.phantom.findings.100%.s0"]
 SCRATCH = ["scratch.phantom.findings.50%.s0", "scratch.phantom.findings.100%.s0"]
+#: On one slot of this machine, as the scripted engine has one.
+DRY = ("--dry-run", "--executor", "local", "--slots", "1")
 ORDER = [PREPARE, PRETRAIN, *REFERS, *SCRATCH]
 #: Modules that a process loads once, for all jobs that begin as copies of it.
 LIGHT = ["refers_bench.execution.worker", "refers_bench.jobs.entry"]
@@ -67,12 +69,61 @@ def test_only_takes_what_matches_with_what_it_needs(cli: Any) -> None:
     _, err = cli("run", "small.yaml", "--no-report")
     assert cli.started() == first([REFERS[0], SCRATCH[1]])
     _, err = cli("run", "small.yaml", "--only", "scrtch.phantom.findings.50%.s0", code=2)
-    assert (
-        err
-        == "error: --only scrtch.phantom.findings.50%.s0 matches no job; did you mean 'scratch.phantom.findings.50%.s0'?\n"
+    there = (
+        f"matches no job; allowed: rows refers, scratch; jobs such as {PREPARE}, {PRETRAIN}, {REFERS[0]} ('plan MANIFEST "
+        "--jobs' lists all)"
     )
+    near = "did you mean 'scratch.phantom.findings.50%.s0'?"
+    assert err == f"error: --only scrtch.phantom.findings.50%.s0 {there}; {near}\n"
     _, err = cli("run", "small.yaml", "--only", "scratch*", "--only", "xxxxxxxxxxxxxxxxxxxxxxx", code=2)
-    assert err == "error: --only xxxxxxxxxxxxxxxxxxxxxxx matches no job\n"
+    assert err == f"error: --only xxxxxxxxxxxxxxxxxxxxxxx {there}\n"
+
+
+def test_only_takes_names_of_rows(cli: Any) -> None:
+    cli("run", "small.yaml", "--no-report", "--only", "scratch")
+    assert cli.started() == first([PREPARE, *SCRATCH])
+    cli("run", "small.yaml", "--no-report", "--only", "ref*")
+    assert cli.started() == first([PRETRAIN, *REFERS])
+    _, err = cli("run", "small.yaml", "--only", "scrach", code=2)
+    assert err.endswith("; did you mean 'scratch'?\n")
+
+
+def test_a_dry_run_shows_which_jobs_a_limited_run_starts(cli: Any, tmp_path: Path) -> None:
+    for number in range(7):
+        out, err = cli("run", "small.yaml", *DRY, "--max-jobs", str(number))
+        lines = [line for line in out.splitlines() if line.startswith(("to do", "later"))]
+        assert [line.split()[-1] for line in lines] == ORDER
+        begun = [line.split()[-1] for line in lines if line.startswith("to do")]
+        assert begun == ORDER[:number], "the first ones, in the order of their needs"
+        said = f"{6 - number} of 6 jobs left for a later run by --max-jobs {number}"
+        assert (said in out) == (number < 6)
+        assert err == ""
+    assert not (tmp_path / "results").exists()
+    cli("run", "small.yaml", "--no-report", "--max-jobs", "2", code=3)
+    assert cli.started() == first(ORDER[:2]), "what the dry run said"
+    out, _ = cli("run", "small.yaml", *DRY, "--max-jobs", "1", "--only", "scratch")
+    assert out.splitlines()[:3] == [
+        f"done         prepare   {PREPARE}",
+        f"to do        finetune  {SCRATCH[0]}",
+        f"later        finetune  {SCRATCH[1]}",
+    ]
+    assert out.splitlines()[3:] == [
+        "jobs                 done      running        to do       failed  unavailable",
+        "prepare                 1            0            0            0            0",
+        "finetune                0            0            2            0            0",
+        "1 of 2 jobs left for a later run by --max-jobs 1",
+    ], "of the jobs that are wanted alone"
+
+
+def test_a_dry_run_shows_what_a_spending_limit_pays_for(cli: Any, tmp_path: Path) -> None:
+    out, err = cli("run", "small.yaml", *DRY, "--budget", "1000h")
+    assert "later" not in out
+    assert re.search(r"refers +.*: fits\n +scratch +.*: fits\n", err)
+    out, err = cli("run", "small.yaml", *DRY, "--budget", "0.000001m")
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith("to do")] == [PREPARE]
+    assert "5 of 6 jobs left for a later run by --budget 0.000001m" in out
+    assert "refers" in err and "does not fit" in err
+    assert not (tmp_path / "results").exists()
 
 
 def test_failures_are_named_block_what_needs_them_and_are_tried_again_by_the_next_run(cli: Any, tmp_path: Path) -> None:
@@ -166,7 +217,7 @@ def test_networks_are_loaded_once_where_jobs_that_are_left_have_one(cli: Any) ->
     [
         (["--slots", "2"], "--slots: of this machine only; the executor scripted has places of its own"),
         (["--executor", "scriptd"], "error: unknown executor 'scriptd'; allowed: debug, local, ray, scripted, slurm; did you mean 'scripted'?"),
-        (["--time-limit", "10"], "Error: Invalid value for --time-limit: a number and a unit"),
+        (["--time-limit", "10"], "error: --time-limit 10; allowed: a number and a unit: 90s, 15m, 2h or 1d"),
         (["--max-jobs", "-1"], "Error: Invalid value for '--max-jobs': -1 is not in the range x>=0."),
         (["--accumulate", "0"], "Error: Invalid value for '--accumulate': 0 is not in the range x>=1."),
         (["--budget", "3 weeks"], "error: --budget 3 weeks; allowed: a number and a unit: 40gpuh, 90cpumin, 3h or 45m"),

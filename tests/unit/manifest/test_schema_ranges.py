@@ -129,7 +129,7 @@ def test_what_is_not_said_has_this_default() -> None:
     slurm: dict[str, Any] = dict.fromkeys(SlurmPart.model_fields)
     assert manifest == {
         **SMALL,
-        "name": None, "title": "", "include": [], "data": {}, "files": {}, "tables": [],
+        "name": None, "title": "", "include": [], "data": {}, "files": {}, "tables": [], "limit": None, "plugins": [],
         "protocol": {"preset": "smoke", "select_on": "val", "overrides": {}},
         "source": {"dataset": "phantom", "params": {}},
         "methods": [{

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from refers_bench.files import publish_json
+from refers_bench.store import leases
 from refers_bench.store.leases import Leases, process_start
 
 KEY = "0123456789abcdef0123"
@@ -114,3 +116,21 @@ def test_a_dead_process_has_no_start() -> None:
     done.wait()
     assert process_start(done.pid) is None
     assert json.loads(process_start(os.getpid()) or "0") > 0
+
+
+def test_without_proc_a_process_is_known_by_what_ps_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS."""
+    monkeypatch.setattr(leases, "PROC", tmp_path / "absent")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        start = process_start(other.pid)
+        assert start and re.search(r"\d\d:\d\d:\d\d", start)
+        assert process_start(other.pid) == start
+        other.kill()
+        deadline = time.monotonic() + 10
+        while process_start(other.pid) is not None:  # dead, and not yet waited for
+            assert time.monotonic() < deadline
+    assert process_start(other.pid) is None
+    mine = Leases(tmp_path)
+    assert mine.acquire(KEY) and (mine.owner(KEY) or {})["start"] == process_start(os.getpid())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert process_start(os.getpid()) is None, "nothing is known where there is no ps either"

@@ -99,3 +99,9 @@ def test_a_processor_without_a_model_name_is_named_by_its_kind(
     assert provenance.hardware()["cpu"] == "A: B"
     monkeypatch.setattr(Path, "is_file", lambda self: False)
     assert provenance.hardware()["cpu"] == shown
+
+
+def test_macos_counts_the_largest_memory_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = provenance.peak_memory_bytes()
+    monkeypatch.setattr(provenance.sys, "platform", "darwin")
+    assert provenance.peak_memory_bytes() == pytest.approx(here / 1024, rel=0.05)

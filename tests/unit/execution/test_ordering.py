@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from refers_bench import machine
-from refers_bench.cli import forecasting
-from refers_bench.cli.settings import Settings
 from refers_bench.execution.engine import Settings as RunSettings
 from refers_bench.execution.engine import Slot
+from refers_bench.execution.ordering import preparing_processes, running_order
+from refers_bench.execution.settings import Settings
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan.expand import expand
@@ -24,8 +24,8 @@ def test_processes_of_a_preparation(
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 6)
     plan = Plan(name="m", execution={"prepare_processes": asked})
-    assert forecasting._processes(plan) == here
-    assert forecasting._processes(plan, elsewhere=True) == elsewhere
+    assert preparing_processes(plan) == here
+    assert preparing_processes(plan, elsewhere=True) == elsewhere
 
 
 MANIFEST = """
@@ -39,9 +39,7 @@ seeds: [0]
 """
 
 
-def test_a_pre_training_in_two_processes_costs_two_slots_on_a_cluster(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pre_training_in_two_processes_costs_two_slots_on_a_cluster(tmp_path: Path) -> None:
     """Its million updates are nearly all that the row takes: in slots of this machine it costs half as much."""
     (tmp_path / "m.yaml").write_text(MANIFEST)
     plan = expand(load(tmp_path / "m.yaml"), Roots())
@@ -49,9 +47,10 @@ def test_a_pre_training_in_two_processes_costs_two_slots_on_a_cluster(
     how = RunSettings(results=settings.results, cache=settings.cache, slots=[Slot(device="cpu")], threads=1)
     seconds = {}
     for fixed in (True, False):
-        changes = forecasting.running_order(settings, plan, plan.jobs, how, budget="100h", fixed=fixed)
+        said: list[str] = []
+        changes = running_order(settings, plan, plan.jobs, how, budget="100h", fixed=fixed, say=said.append)
         assert changes["budget_s"] == 360000.0 and ("cost" in changes) is not fixed
-        found = re.search(r"lsp_transformer +(\d+) min (\d+) s,", text := capsys.readouterr().err)
+        found = re.search(r"lsp_transformer +(\d+) min (\d+) s,", text := "\n".join(said))
         assert found is not None, text
         seconds[fixed] = 60 * int(found[1]) + int(found[2])
     assert seconds[True] > 120 and seconds[False] == pytest.approx(2 * seconds[True], rel=0.15)

@@ -1,28 +1,39 @@
-"""Leads from a manifest to its plan, and from a plan to the jobs that are wanted and their states."""
+"""Leads from a manifest to its plan, and from a plan to the jobs that are wanted and to how they run."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from refers_bench.cli.settings import Settings
-from refers_bench.errors import UserError, nearest
+from refers_bench import plugin_files
+from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.execution import engine
+from refers_bench.execution.settings import Settings
 from refers_bench.plan.lock import Job, Plan
-from refers_bench.plan.states import STATES
+
+if TYPE_CHECKING:
+    from refers_bench.manifest.changes import Changes
 
 #: Kinds of jobs without a network.
 WITHOUT_NETWORK = ("prepare", "localise", "out_of_fold")
 
 
-def planned(settings: Settings, manifest: Path) -> Plan:
-    """Load, check and expand a manifest; nothing is written."""
-    from refers_bench.manifest.load import load
+def planned(settings: Settings, manifest: Path | Mapping[str, Any], changes: Changes | None = None) -> Plan:
+    """Load, check and expand a manifest, given as a file, by name, or as a mapping; nothing is written.
+
+    Args:
+        settings: folders and data roots.
+        manifest: to be planned.
+        changes: that the command line, or a caller from Python, makes.
+    """
+    from refers_bench.manifest.load import NO_CHANGES, load, of_values
     from refers_bench.plan.expand import expand
 
-    return expand(load(manifest), settings.roots(), cache=settings.cache)
+    changes = changes or NO_CHANGES
+    loaded = of_values(manifest, changes) if isinstance(manifest, Mapping) else load(manifest, changes)
+    return expand(loaded, settings.roots(), cache=settings.cache)
 
 
 def name_of(manifest: str) -> str:
@@ -64,23 +75,32 @@ def run_options(
         "retries": plan.execution["retries"],
         "preload": (*engine.PRELOAD, *(engine.HEAVY if networks else ())),
     }
-    folders = {"results": settings.results, "cache": settings.cache, "roots": job_roots(settings, plan)}
+    folders: dict[str, Any] = {"results": settings.results, "cache": settings.cache, "roots": job_roots(settings, plan)}
+    folders["plugins"] = plugin_files.places()
     return engine.Settings(**{**folders, "slots": slots, **planned, **how})
 
 
 def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
     """Jobs whose name matches a pattern, with everything they need; all without a pattern.
 
+    A pattern may also match the name of a row, or of a cell, whose job has the name of another row that shares it.
+
     Raises:
-        UserError: a pattern matches no job.
+        UserError: a pattern matches nothing.
     """
     jobs = {job.key: job for job in plan.jobs}
     waiting = [] if patterns else list(jobs)
     for pattern in patterns:
         matching = [job.key for job in plan.jobs if fnmatch(job.name, pattern)]
+        names = [(cell.key, (cell.method, cell.best_of, cell.name)) for cell in plan.cells]
+        matching += [key for key, known in names if any(fnmatch(name, pattern) for name in known)]
         if not matching:
-            close = nearest(pattern, [job.name for job in plan.jobs])
-            raise UserError(f"--only {pattern} matches no job" + (f"; did you mean '{close}'?" if close else ""))
+            rows = list(dict.fromkeys(cell.method for cell in plan.cells))
+            kinds = dict.fromkeys(job.kind for job in plan.jobs)
+            some = [next(job.name for job in plan.jobs if job.kind == kind) for kind in kinds]
+            allowed = f"rows {', '.join(rows)}; jobs such as {', '.join(some)} ('plan MANIFEST --jobs' lists all)"
+            close = nearest(pattern, [*rows, *(job.name for job in plan.jobs)])
+            raise UserError(Problem(found=f"--only {pattern} matches no job", allowed=allowed, nearest=close))
         waiting += matching
     chosen: set[str] = set()
     while waiting:
@@ -88,18 +108,3 @@ def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
         chosen.add(key)
         waiting += [need for need in jobs[key].needs if need not in chosen]
     return [job for job in plan.jobs if job.key in chosen]
-
-
-def show_counts(plan: Plan, states: Mapping[str, str]) -> None:
-    """Print how many jobs of each kind are in each state.
-
-    Args:
-        plan: its jobs.
-        states: key -> state of each.
-    """
-    counts: dict[str, dict[str, int]] = {}
-    for job in plan.jobs:
-        counts.setdefault(job.kind, dict.fromkeys(STATES, 0))[states[job.key]] += 1
-    click.echo(f"{'jobs':<12}" + "".join(f"{state:>13}" for state in STATES))
-    for kind, row in counts.items():
-        click.echo(f"{kind:<12}" + "".join(f"{count:>13}" for count in row.values()))

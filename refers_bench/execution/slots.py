@@ -1,13 +1,15 @@
-"""Finds the slots of this machine: places that run one job at a time, and what they compute on."""
-
-import click
+"""Finds slots, places that run one job at a time: of this machine, or those an executor elsewhere counts as."""
 
 from refers_bench import machine
+from refers_bench.errors import UserError
 from refers_bench.execution.engine import Slot
 from refers_bench.execution.gpus import gpu_models, visible_gpus
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.lock import Plan
 from refers_bench.store.provenance import hardware
+
+#: Slots that a cluster counts as where nothing is known of it: the order of jobs and forecasts go by them.
+ASSUMED = 8
 
 
 def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
@@ -20,15 +22,30 @@ def slots_here(plan: Plan, device: str, slots: int | None) -> list[Slot]:
     """
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
-        raise click.UsageError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
+        raise UserError("--device cuda: this machine shows no GPU (nvidia-smi lists none)")
     if gpus:
         per_gpu, together = plan.execution["jobs_per_gpu"], gpus_together(plan)
         if together > len(gpus):
-            raise click.UsageError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
+            raise UserError(f"pretrain.processes is {together}, and this machine shows {len(gpus)} GPUs")
         groups = [",".join(gpus[i : i + together]) for i in range(0, len(gpus) - together + 1, together)]
         return [Slot(device="cuda", environment={"CUDA_VISIBLE_DEVICES": group}) for group in groups * per_gpu][:slots]
     count = slots or plan.execution["cpu_slots"] or max(1, machine.cores() // 2)
     return [Slot(device="cpu")] * count
+
+
+def slots_elsewhere(plan: Plan, executor: str, device: str, slots: int | None) -> list[Slot]:
+    """The slots that an executor counts as which does not run jobs in those of this machine.
+
+    Args:
+        plan: says how many jobs the executor runs at a time.
+        executor: name of the engine.
+        device: "auto", "cpu" or "cuda".
+        slots: how many are asked for: they are another machine's own.
+    """
+    if slots is not None:
+        raise UserError(f"--slots: of this machine only; the executor {executor} has places of its own")
+    count = (plan.execution.get(executor) or {}).get("throttle") or ASSUMED
+    return [Slot(device="cpu" if device == "cpu" else "cuda")] * count
 
 
 def gpus_together(plan: Plan) -> int:

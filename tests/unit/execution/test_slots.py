@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from refers_bench import machine
-from refers_bench.cli.slots import device_of, gpus_together, slots_here
+from refers_bench.errors import UserError
 from refers_bench.execution.engine import Slot
+from refers_bench.execution.slots import device_of, gpus_together, slots_here
 from refers_bench.plan.lock import Job, Plan
 
 
@@ -51,10 +51,10 @@ def test_a_place_for_each_gpu_or_group(
 
 def test_gpus_that_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(click.UsageError, match=r"pretrain\.processes is 3, and this machine shows 2 GPUs"):
+    with pytest.raises(UserError, match=r"pretrain\.processes is 3, and this machine shows 2 GPUs"):
         slots_here(plan(processes=(3,)), "auto", None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(click.UsageError, match="this machine shows no GPU"):
+    with pytest.raises(UserError, match="this machine shows no GPU"):
         slots_here(plan(), "cuda", None)
 
 

@@ -1,0 +1,125 @@
+"""One's own method, dataset and report from templates: the pages about them run as they stand, far from the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+Shell = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Runs lines of a shell in an empty folder, where the package is what an installation has of it."""
+    site, bin_, home = (tmp_path / name for name in ("site", "bin", "work"))
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "refers_bench", site / "refers_bench", ignore=ignored)
+    bin_.mkdir()
+    home.mkdir()
+    script = bin_ / "refers-bench"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m refers_bench "$@"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("REFERS_BENCH_")},
+        "PATH": os.pathsep.join((str(bin_), os.environ["PATH"])),
+        "PYTHONPATH": str(site),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(lines: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-euo", "pipefail", "-c", lines]
+        return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def blocks(page: str) -> list[str]:
+    found: list[str] = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert found
+    return found
+
+
+def test_a_method_a_dataset_and_a_report_from_templates_run_from_another_directory(
+    shell: Shell, tmp_path: Path
+) -> None:
+    made, checked, used = blocks("own_code.md")
+    work = tmp_path / "work"
+    done = shell(made)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (work / "mine").iterdir()) == [
+        *("my_dataset.py", "my_method.py", "my_report.py"),
+        *("test_my_dataset.py", "test_my_method.py", "test_my_report.py"),
+    ]
+    left = [path for path in work.rglob("*") if path.is_file() and "template" in path.name]
+    assert not left
+    assert "written: mine/my_method.py" in done.stdout and "refers-bench plugins check mine/my_method.py" in done.stdout
+    for path in work.rglob("*.*"):
+        text = path.read_text()
+        assert "template_name" not in text and "Template title" not in text, path
+    done = shell(checked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("checking")] == [
+        "checking method my_method", "checking dataset my_dataset", "checking report my_report",
+    ]  # fmt: skip
+    done = shell(used)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "my_table.yaml: right (2 methods, 1 targets, 2 seeds)" in done.stdout
+    report = work / "results" / "my_table" / "report"
+    cells = pd.read_csv(report / "tidy-cells.csv")
+    assert cells["method"].tolist() == ["my_method"] * 2 + ["scratch"] * 2
+    assert cells["state"].eq("done").all() and cells["mean_auc"].between(0, 1).all()
+    own = pd.read_csv(report / "my-report.csv")
+    assert set(own["column"]) == {"highest", "lowest"} and own["value"].between(0, 100).all()
+    assert "Classes with the highest and the lowest test AUC" in (report / "index.html").read_text()
+    # Their own tests, from where they lie.
+    done = shell(f"{sys.executable} -m pytest -q -p no:cacheprovider mine/test_my_dataset.py -k table test_my_run.py")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_page_about_settings_runs(shell: Shell, tmp_path: Path) -> None:
+    (block,) = blocks("settings.md")
+    done = shell(block)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "my_run.yaml: right" in done.stdout
+    assert "Limited data: at most 12 images of each split." in done.stdout
+    assert done.stdout.rstrip().splitlines()[-1].startswith("finetune")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "method My_method",
+            "the name 'My_method'; allowed: lower-case letters, digits and '_', beginning with a letter",
+        ),
+        ("method test_mine", "and not with 'test_'"),
+        ("method 9mine", "the name '9mine'"),
+        ("method ../mine", "the name '../mine'"),
+        ("method refers", "the name 'refers' is taken"),
+        ("dataset phantom", "the name 'phantom' is taken"),
+        ("report cells", "the name 'cells' is taken"),
+        ("manifest store", "the name 'store' is taken"),
+        ("methods mine", "Invalid value for '{method|dataset|report|manifest}'"),
+        ("method there", "there.py: there is such a file; allowed: another name or --folder"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(cli: object, home: Path, arguments: str, said: str) -> None:
+    from command_line import printed_by
+
+    (home / "there.py").write_text("")
+    _, err = printed_by("new", *arguments.split(), code=2)
+    assert said in err
+    assert sorted(path.name for path in home.glob("*.*")) == ["there.py"], "nothing is written"
