@@ -59,7 +59,6 @@ def _named(text: str, name: str) -> str:
     for placeholder, own in (
         ("template_name", name),
         ("template-name", name.replace("_", "-")),
-        ("TEMPLATE_NAME", name.upper()),
         ("Template title", words[0].upper() + words[1:]),
     ):
         text = text.replace(placeholder, own)

@@ -52,7 +52,9 @@ class Settings:
     @cached_property
     def results(self) -> Path:
         """Folder of plans, results and reports."""
-        return (self.results_option or _set("RESULTS") or self.roots().results or Path("results")).absolute()
+        return (
+            self.results_option or _set("REFERS_BENCH_RESULTS") or self.roots().results or Path("results")
+        ).absolute()
 
     @property
     def store(self) -> ResultStore:
@@ -63,9 +65,9 @@ class Settings:
     def cache(self) -> Path:
         """Folder of prepared images."""
         default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refers-bench"
-        return (self.cache_option or _set("CACHE") or self.roots().cache or default).absolute()
+        return (self.cache_option or _set("REFERS_BENCH_CACHE") or self.roots().cache or default).absolute()
 
 
-def _set(name: str) -> Path | None:
+def _set(variable: str) -> Path | None:
     """A folder that the environment sets."""
-    return Path(given) if (given := os.environ.get(f"REFERS_BENCH_{name}")) else None
+    return Path(given) if (given := os.environ.get(variable)) else None

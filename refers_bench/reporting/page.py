@@ -184,10 +184,9 @@ def items(
                 raise UserError(f"report '{name}' must build tables or figures, got {type(item).__name__}")
             if item.id in {other.id for other in found}:
                 raise UserError(f"report '{name}' takes the id '{item.id}', which another report has")
-            shown = replace(item, part=report.part, caption=grid.limited(results) + item.caption)
-            found.append(shown)
-            if isinstance(shown, Figure):
-                begin(shown)
+            found.append(replace(item, part=report.part, caption=grid.limited(results) + item.caption))
+            if isinstance(item, Figure):
+                begin(item)
         done(place + 1, len(reports))
     return found
 

@@ -16,12 +16,14 @@ IMPORTED = [
 ]  # fmt: skip
 OWN = "--manifest FILE"
 PARAM, SIZE = "--param NAME=VALUE", "--size INTEGER RANGE  [default: 256; 16<=x<=2048]"
+CHANGES = ["--set KEY=VALUE", "--limit N  [x>=1]", "--seeds 0,1", "--rows NAME,...", "--plugins FOLDER"]
 
 #: Command with its arguments -> its options, each with its range and default.
 COMMANDS = {
     "COMMAND [ARGS]...": [
         "--results DIRECTORY  [default: results, or 'results' of the config file]",
-        "--cache DIRECTORY  [default: refers-bench in the user's cache folder]", "--version",
+        "--cache DIRECTORY  [default: refers-bench in the user's cache folder]",
+        "--plugins FOLDER", "--version",
     ],
     "run MANIFEST": [
         "--dry-run", "--only PATTERN", "--executor NAME  [default: the manifest's, else local]",
@@ -29,13 +31,13 @@ COMMANDS = {
         "--slots INTEGER RANGE  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]  [x>=1]",
         "--threads INTEGER RANGE  [default: the manifest's, else 1]  [x>=1]",
         "--device [auto|cpu|cuda]  [default: auto]", "--time-limit DURATION  [default: the manifest's]",
-        "--accumulate N  [default: the manifest's, else 1]  [x>=1]", "--no-report",
+        "--accumulate N  [default: the manifest's, else 1]  [x>=1]", "--no-report", *CHANGES,
     ],
     "plan MANIFEST": [
         "--explain CELL", "--jobs", "--no-write", "--forecast", "--only PATTERN",
         "--slots INTEGER RANGE  [default: this machine's]  [x>=1]",
         "--threads INTEGER RANGE  [default: the manifest's, else 1]  [x>=1]",
-        "--device [auto|cpu|cuda]  [default: auto]", "--on GPU", "--no-probe", "--probe-again", "--json",
+        "--device [auto|cpu|cuda]  [default: auto]", "--on GPU", "--no-probe", "--probe-again", "--json", *CHANGES,
     ],
     "status [NAME]...": ["--failed", "--watch [SECONDS]  [x>=0.2]"],
     "logs CELL": ["-f, --follow", "--lines N  [default: 200; x>=0]"],
@@ -64,7 +66,7 @@ COMMANDS = {
         "--baseline FILE  [required]", "--update", "--tolerance FLOAT RANGE  [default: 0.02; 0<=x<=1]",
         "--bands [fixed|test-images]  [default: fixed]", "--junit FILE", "--markdown FILE",
     ],
-    "validate [MANIFESTS]...": ["--json-schema"],
+    "validate [MANIFESTS]...": ["--json-schema", *CHANGES],
     "data COMMAND [ARGS]...": [],
     "data croissant DATASET": [PARAM, OWN, SIZE, "--out FILE  [default: <results>/data/<dataset>/croissant.json]"],
     "data list": ["--cards"],
@@ -82,6 +84,7 @@ COMMANDS = {
         "--images / --no-images  [default: images]", SIZE, "--distance INTEGER RANGE  [default: 40; 0<=x<=200]",
         f"--workers INTEGER RANGE  [default: {CORES}; x>=1]", "--report DIRECTORY", "--strict",
     ],
+    "new {method|dataset|report|manifest} NAME": ["--folder DIRECTORY  [default: .]"],
     "plugins COMMAND [ARGS]...": [],
     "plugins check FILE|PACKAGE|NAME": [],
     "plugins list": [],
@@ -99,7 +102,7 @@ COMMANDS = {
         "--layout TEXT", "--variant TEXT", "--architecture TEXT", "--argument NAME=VALUE",
         "--image-size INTEGER RANGE  [default: 0; x>=0]", "--positions TEXT", "--expect TEXT", "--json",
     ],
-    "weights inspect FILE": ["--preset TEXT  [default: official_code]", "--depth [18|50|101]", "--json"],
+    "weights inspect FILE": ["--preset TEXT  [default: the one that fits best]", "--depth [18|50|101]", "--json"],
     "doctor": ["--no-torch"],
     "completion {bash|zsh|fish}": [],
 }  # fmt: skip

@@ -6,7 +6,7 @@ It reads a folder that looks like this:
     images/         the PNG files that the column `image` names
 
     refers-bench plugins check template_name.py     columns, splits, labels, errors, on drawn images in this layout
-    export REFERS_BENCH_ROOT_TEMPLATE_NAME=FOLDER   where the files are
+    export REFERS_BENCH_ROOT_<NAME>=FOLDER          where the files are; the name in capitals
     refers-bench data verify template_name --plugins template_name.py
 
 The name of the file is the name of the dataset, in manifests and in results.
