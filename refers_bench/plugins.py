@@ -1,11 +1,10 @@
 """Finds methods, datasets and reports, and defines what each of them provides.
 
-A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method
-``refers``. Third parties add theirs through the entry-point groups ``refers_bench.methods``,
-``refers_bench.datasets`` and ``refers_bench.reports`` (entry-point name = id, value = module), and places where jobs
-run through ``refers_bench.engines`` (value = factory). A file that is in no package is found where a manifest's
-``plugins``, ``--plugins``, the config file or the environment variable ``REFERS_BENCH_PLUGINS`` names it or its folder.
-Listing names imports nothing; loading one imports that one module.
+A plug-in is one file, found by its name: ``methods/refers.py`` holds ``METHOD`` and is the method ``refers``. Third
+parties add theirs through the entry-point groups ``refers_bench.methods``, ``.datasets`` and ``.reports`` (entry-point
+name = id, value = module), and places where jobs run through ``refers_bench.engines`` (value = factory). A file in no
+package is found where a manifest's ``plugins``, ``--plugins``, the config file or the environment variable
+``REFERS_BENCH_PLUGINS`` names it or its folder. Listing names imports nothing; loading one imports that one module.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "dataset": ("datasets", "DATASET"),
     "report": ("reports", "REPORT"),
 }
-
 
 #: Side of the images, in pixels, at which parameters of methods state lengths; they scale with the protocol's side.
 LENGTHS_AT = 224
@@ -151,12 +149,11 @@ class Task:
 
     Attributes:
         label: column title in tables.
-        classes: class names in the released order; index columns are ``"<task id>:<class>"``.
+        classes: names in the released order, or () for those of each index; its columns are ``"<task id>:<class>"``.
         published: target name in the published tables ("nih", "covid-t1"), or '' where there is none.
         group_by_patient: whether label subsets keep a patient's images together.
-        any_of: task of the same dataset whose labels give this task's one class: positive where one of its classes is,
-            negative where all are; its column is in no index, see `refers_bench.data.index.with_task`. '' for a task
-            with labels of its own.
+        any_of: task of the same dataset from whose labels this task's one class follows (its column is in no index):
+            `refers_bench.data.index.with_task`; '' for a task with labels of its own.
     """
 
     label: str
@@ -204,7 +201,7 @@ class Dataset:
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
         source_task: task whose labels train LSP when this dataset is the source, or ``params -> task``; '' for none.
-        has_reports: whether index rows carry report text.
+        has_reports: whether index rows carry report text, or ``params -> whether``.
         expected: documented counts, or ``params -> counts``; ``data verify`` compares those it can count: "images",
             "studies" and "patients", alone, of a split ("val images"), of lists ("listed val images"), or "with text".
             Estimates of data that is not on disk count their images by them (`documented_images`).
@@ -214,6 +211,10 @@ class Dataset:
         write_layout: ``(root, studies) -> None`` writes procedural studies in this dataset's official
             layout (see `refers_bench.data.phantoms.radiographs`); None where that is not supported.
         real_reports: the same of its real reports, where radiographs can be drawn for them; else None.
+        Declared: of a reader of one's own images, the model of what a manifest declares of them under a name of theirs
+            (``data: {NAME: {READER: ...}}``): `Params`, and fields with paths, which no identity holds; else None.
+        places: each of those fields -> the name by which `index` finds its path in `lists`; '' for the root.
+        notes: ``params -> sentences`` that tables say of whatever was read under them.
     """
 
     label: str
@@ -227,13 +228,20 @@ class Dataset:
     dicom: Callable[[Any], Any] = lambda params: "standard"
     boxes: Callable[..., pd.DataFrame] | None = None
     source_task: str | Callable[[Any], str] = ""
-    has_reports: bool = False
+    has_reports: bool | Callable[[Any], bool] = False
     expected: Mapping[str, int] | Callable[[Any], Mapping[str, int]] = field(default_factory=dict)
     citation: str = ""
     quirks: tuple[str, ...] = ()
     synthetic: bool = False
     write_layout: Callable[..., None] | None = None
     real_reports: RealReports | None = None
+    Declared: type[BaseModel] | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+    notes: Callable[[Any], tuple[str, ...]] = lambda params: ()
+
+    def has_reports_of(self, params: Any) -> bool:
+        """Whether index rows carry report text under these reader parameters."""
+        return self.has_reports(params) if callable(self.has_reports) else self.has_reports
 
     def source_task_of(self, params: Any) -> str:
         """The task whose labels train LSP under these reader parameters; '' for none."""
@@ -263,7 +271,6 @@ ABOUT = "about:"
 #: Columns of annotated boxes: image_id, class (of a task), reader ('' for unknown), and left, top, width and height as
 #: shares of the image's width and height, in [0, 1]: prepared images are resized to squares.
 BOX_COLUMNS = ("image_id", "class", "reader", "left", "top", "width", "height")
-
 
 #: Parts of a report's page, in order, and the titles under which its menu names them.
 REPORT_PARTS: Mapping[str, str] = {

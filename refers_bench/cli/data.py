@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from refers_bench import plugins
+from refers_bench.cli.data_source import OWN, PARAM, DataSource, data_source, given_by
 from refers_bench.cli.datasets import list_datasets
 from refers_bench.cli.options import FILE, FOLDER
 from refers_bench.cli.progress import counted
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.errors import DataError, UserError
 from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, work_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pydantic import BaseModel
 
     from refers_bench.data.audit.verification import Verification
     from refers_bench.data.index import Absent
@@ -35,112 +33,16 @@ def command() -> None:
 command.add_command(list_datasets)
 
 
-def _params(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    wrong = [value for value in values if "=" not in value]
-    if wrong:
-        raise click.BadParameter(f"'{wrong[0]}' is not NAME=VALUE", ctx=ctx, param=option)
-    return {name: value for name, _, value in (value.partition("=") for value in values)}
-
-
-#: A repeatable option NAME=VALUE.
-_given_by = partial(click.option, multiple=True, callback=_params, metavar="NAME=VALUE")
-PARAM = _given_by("--param", help="Reader parameter (repeatable): missing=skip, views=PA,AP.")
 SIZE, NOT_NEGATIVE = click.IntRange(16, 2048), click.IntRange(min=0)
 REPORT_HELP = "Folder of the two report files; <results>/data/<dataset> by default."
 REPORT = click.option("--report", "report_folder", type=FOLDER, help=REPORT_HELP)
 STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for any deviation, not only for errors.")
 
 
-def _given(model: type[BaseModel], param: Mapping[str, str]) -> dict[str, Any]:
-    """Values of NAME=VALUE in YAML; a field that takes several also takes one alone, or a list without brackets.
-
-    Scalars stay text, which the model converts.
-
-    Raises:
-        UserError: not YAML.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
-
-    values: dict[str, Any] = {}
-    for name, text in param.items():
-        try:
-            value = YAML(typ="base", pure=True).load(text) or text
-        except MarkedYAMLError as error:
-            found = f"--param {name}: '{text}' is not YAML: {error.problem}"
-            raise UserError(found, allowed="such as PA, or [PA, AP]") from error
-        field = model.model_fields.get(name)
-        if isinstance(value, str) and field and get_origin(field.annotation) is tuple:
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        values[name] = value
-    return values
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """A dataset on this machine: its reader's parameters, its root, and the further roots of its lists."""
-
-    name: str
-    plugin: plugins.Dataset
-    params: Any
-    root: Path
-    lists: dict[str, Path]
-
-    def index(self, settings: Settings) -> pd.DataFrame:
-        """Its index; problems are also written to a file."""
-        from refers_bench.data.index import read_index
-        from refers_bench.data.problems import written
-
-        try:
-            return read_index(self.plugin, self.root, self.params, self.lists)
-        except DataError as error:
-            raise DataError(written(error.problems, settings.cache / "problems" / f"{self.name}.txt")) from error
-
-    def preparation(self, index: pd.DataFrame, *, size: int, **how: str) -> dict[str, Any]:
-        """The specification of the preparation of all these images, equal to the one that planning makes."""
-        from refers_bench.data.index import digest
-        from refers_bench.manifest.protocol_schema import in_specifications
-        from refers_bench.plan.graph import IMPL
-
-        return {
-            "kind": "prepare",
-            "recipe": IMPL["prepare"],
-            "dataset": self.name,
-            "params": self.params.model_dump(mode="json"),
-            "impl": self.plugin.impl,
-            "digest": digest(index),
-            "phantom": None,
-            "prepared_size": size,
-            **{name: value for name, value in how.items() if in_specifications(f"image.{name}", value)},
-        }
-
-
-def _source(settings: Settings, name: str, param: Mapping[str, str]) -> _Source:
-    """The dataset of that name under these reader parameters.
-
-    Raises:
-        UserError: unknown dataset or parameter, or a data root that is not there.
-    """
-    from pydantic import ValidationError
-
-    dataset: plugins.Dataset = plugins.load("dataset", name)
-    try:
-        params = dataset.Params(**_given(dataset.Params, param))
-    except ValidationError as error:
-        allowed = ", ".join(dataset.Params.model_fields) or "none"
-        found = [f"--param {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise UserError([Problem(found=text, allowed=allowed) for text in found]) from error
-    roots, lists = settings.roots(), dataset.lists(params)
-    reasons = [reason for root in (name, lists) if root and (reason := roots.why_not(root))]
-    if reasons:
-        raise UserError([Problem(found=reason) for reason in reasons])
-    further = {lists: roots.paths[lists]} if lists else {}
-    return _Source(name=name, plugin=dataset, params=params, root=roots.paths[name], lists=further)
-
-
 @command.command("prepare")
 @click.argument("dataset")
 @PARAM
+@OWN
 @click.option("--size", type=SIZE, default=256, help="Side of the stored images, in pixels.")
 @click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), default="bilinear", help="Of resizing.")
 @click.option("--fit", type=click.Choice(["stretch", "crop"]), default="stretch", help="To a square, or its centre.")
@@ -148,13 +50,21 @@ def _source(settings: Settings, name: str, param: Mapping[str, str]) -> _Source:
 @click.option("--allow-missing", type=NOT_NEGATIVE, default=0, help="Unreadable files tolerated.")
 @click.pass_obj
 def prepare(
-    settings: Settings, /, dataset: str, param: dict[str, str], size: int, workers: int, allow_missing: int, **how: str
+    settings: Settings,
+    /,
+    dataset: str,
+    param: dict[str, str],
+    manifest: Path | None,
+    size: int,
+    workers: int,
+    allow_missing: int,
+    **how: str,
 ) -> None:
     """Decode DATASET once into a memory-mapped store that 'run' finds; resumes after a kill."""
     from refers_bench.data.prepare import prepare as prepare_images
     from refers_bench.plan import index_memo, left_out
 
-    source = _source(settings, dataset, param)
+    source = data_source(settings, dataset, param, manifest)
     index = source.index(settings)
     index_memo.forget(settings.cache, dataset)
     spec = source.preparation(index, size=size, **how)
@@ -199,13 +109,21 @@ def _publish(
 @command.command("verify")
 @click.argument("dataset")
 @PARAM
+@OWN
 @click.option("--decode/--no-decode", default=True, help="Read every image, not only its name.")
 @click.option("--workers", type=NOT_NEGATIVE, default=2, help="Processes.")
 @REPORT
 @STRICT
 @click.pass_obj
 def verify(
-    settings: Settings, /, dataset: str, param: dict[str, str], report_folder: Path | None, strict: bool, **how: Any
+    settings: Settings,
+    /,
+    dataset: str,
+    param: dict[str, str],
+    manifest: Path | None,
+    report_folder: Path | None,
+    strict: bool,
+    **how: Any,
 ) -> int:
     """Check DATASET: counts against its card, class counts, missing and unreadable files, duplicates, leaks.
 
@@ -215,13 +133,13 @@ def verify(
     """
     from refers_bench.data.index import absent_noted
 
-    source = _source(settings, dataset, param)
+    source = data_source(settings, dataset, param, manifest)
     with absent_noted() as absent:
         found = _verification(source, absent, **how)
     return _verified(found, report_folder or settings.results / "data" / dataset, absent, strict=strict)
 
 
-def _verification(source: _Source, absent: Absent, *, decode: bool, workers: int) -> Verification:
+def _verification(source: DataSource, absent: Absent, *, decode: bool, workers: int) -> Verification:
     """What is found in a dataset's folder, while files that are not there are noted in `absent`."""
     from refers_bench.data.audit import verification
     from refers_bench.data.index import read_index
@@ -285,8 +203,9 @@ DISTANCE_HELP = "Largest difference, in bits of 480, between the hashes of two i
 @command.command("audit")
 @click.argument("dataset", required=False)
 @PARAM
+@OWN
 @click.option("--with", "other", metavar="DATASET", help="Compare with this dataset, too.")
-@_given_by("--with-param", help="Reader parameter of the other dataset.")
+@given_by("--with-param", help="Reader parameter of the other dataset.")
 @click.option("--list", "lists", multiple=True, callback=_list, metavar="FILE[:COLUMN]", help=LIST_HELP)
 @click.option("--images/--no-images", default=True, help="Compare pixels, not only ids.")
 @click.option("--size", type=SIZE, default=256, help="Side of the prepared images.")
@@ -300,6 +219,7 @@ def audit(
     /,
     dataset: str | None,
     param: dict[str, str],
+    manifest: Path | None,
     other: str | None,
     with_param: dict[str, str],
     lists: list[tuple[Path, str]],
@@ -323,11 +243,11 @@ def audit(
         raise UserError("--with takes another dataset than the first; splits of one are compared without it")
     stores, id_lists = [], []
     for name, given in names:
-        source = _source(settings, name, given)
+        source = data_source(settings, name, given, manifest)
         index = source.index(settings)
         id_lists += of_index(index, name=name)
         if how["images"]:
-            stores.append(_prepared(settings, source, index, given, size=how["size"]))
+            stores.append(_prepared(settings, source, index, size=how["size"]))
     id_lists += [read_ids(path, column=column) for path, column in lists]
     shared = overlaps(id_lists)
     lines = list(repeats.overlap_lines(id_lists, shared, {one.name: repeated(one) for one in id_lists}))
@@ -350,35 +270,34 @@ def audit(
 @command.command("croissant")
 @click.argument("dataset")
 @PARAM
+@OWN
 @click.option("--size", type=SIZE, default=256, help="Side of the prepared images.")
 @click.option("--out", type=FILE, help="The description.  [default: <results>/data/<dataset>/croissant.json]")
 @click.pass_obj
-def describe(settings: Settings, dataset: str, param: dict[str, str], size: int, out: Path | None) -> None:
+def describe(
+    settings: Settings, dataset: str, param: dict[str, str], manifest: Path | None, size: int, out: Path | None
+) -> None:
     """Describe the prepared images of DATASET as Croissant (JSON-LD): files, fields, licence, citation, checksums.
 
     It holds no image and no report text. Put it beside the files wherever the dataset's licence lets you share them.
     """
     from refers_bench.data.croissant import croissant
 
-    source = _source(settings, dataset, param)
-    folder = _prepared_folder(settings, source, source.index(settings), param, size=size)
+    source = data_source(settings, dataset, param, manifest)
+    folder = _prepared_folder(settings, source, source.index(settings), size=size)
     target = out or settings.results / "data" / dataset / "croissant.json"
     publish_json(target, croissant(dataset, source.plugin, folder=folder))
     click.echo(f"{target}: Croissant of the images in {folder}")
 
 
-def _prepared(
-    settings: Settings, source: _Source, index: pd.DataFrame, given: Mapping[str, str], *, size: int
-) -> PreparedImages:
+def _prepared(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> PreparedImages:
     """The prepared images of a dataset; see `_prepared_folder`."""
     from refers_bench.data.prepare import PreparedImages
 
-    return PreparedImages.open(_prepared_folder(settings, source, index, given, size=size))
+    return PreparedImages.open(_prepared_folder(settings, source, index, size=size))
 
 
-def _prepared_folder(
-    settings: Settings, source: _Source, index: pd.DataFrame, given: Mapping[str, str], *, size: int
-) -> Path:
+def _prepared_folder(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> Path:
     """The folder in which jobs look for the prepared images of a dataset.
 
     Raises:
@@ -390,7 +309,7 @@ def _prepared_folder(
     spec = source.preparation(index, size=size)
     folder = left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
     if not (folder / META).is_file():
-        words = "".join(f"--param {key}={value} " for key, value in given.items())
-        todo = f"'refers-bench data prepare {source.name} {words}--size {size}' first, or --no-images of 'data audit'"
+        words = " ".join(("refers-bench data prepare", source.name, *source.given, f"--size {size}"))
+        todo = f"'{words}' first, or --no-images of 'data audit'"
         raise UserError(f"the images of {source.name} are not prepared at {size} px", allowed=todo)
     return folder

@@ -22,17 +22,20 @@ def list_datasets(cards: bool) -> None:
         if dataset.has_reports or dataset.source_task:
             roles.append("source")
         click.echo(f"{name:<18}{dataset.label}{'  [synthetic]' if dataset.synthetic else ''}  ({', '.join(roles)})")
-        lines = [
-            f"task {task_id}: {task.label} ({len(task.classes)} classes: {', '.join(task.classes)})"
-            for task_id, task in dataset.tasks.items()
-        ]
+        lines = [f"task {task_id}: {task.label} ({_classes(task)})" for task_id, task in dataset.tasks.items()]
         if cards:
             lines += [f"source: {dataset.source}", f"licence: {dataset.licence}", f"cite: {dataset.citation}"]
             lines += [f"expected {what}: {count}" for what, count in dataset.expected_of(dataset.Params()).items()]
             lines += [f"note: {quirk}" for quirk in dataset.quirks]
+            fields = dataset.Declared.model_fields if dataset.Declared is not None else {}
+            lines += [f"key {key}: {field.description}" for key, field in fields.items()]
         for line in lines:
             click.echo(f"{'':<18}{line}")
     show_broken(broken)
+
+
+def _classes(task: plugins.Task) -> str:
+    return f"{len(task.classes)} classes: {', '.join(task.classes)}" if task.classes else "classes of your own"
 
 
 def show_broken(broken: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,21 @@ from refers_bench.cli.options import FILE, changes_manifest
 from refers_bench.errors import Problem, UserError
 
 if TYPE_CHECKING:
+    from refers_bench.execution.settings import Settings
     from refers_bench.manifest.changes import Changes
+    from refers_bench.manifest.load import Manifest
 
 
 @click.command("validate")
 @click.argument("manifests", nargs=-1, type=FILE)
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of manifests, for editors.")
 @changes_manifest
-def command(manifests: tuple[Path, ...], json_schema: bool, changes: Changes) -> None:
-    """Check MANIFESTS: every error of every file as file:line:col, exit code 2 if there is one."""
+@click.pass_obj
+def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, changes: Changes) -> None:
+    """Check MANIFESTS: every error of every file as file:line:col, exit code 2 if there is one.
+
+    One's own images that a manifest declares are looked at, too: their table, labels, splits and files.
+    """
     if json_schema:
         from refers_bench.manifest.schema import json_schema as schema
 
@@ -33,11 +40,36 @@ def command(manifests: tuple[Path, ...], json_schema: bool, changes: Changes) ->
     problems: list[Problem] = []
     for path in manifests:
         try:
-            found = load(path, changes).content
+            manifest = load(path, changes)
+            own = list(_own(settings, manifest))
         except UserError as error:
             problems += error.problems
         else:
+            found = manifest.content
             counts = f"{len(found.methods)} methods, {len(found.targets)} targets, {len(found.runs)} seeds"
-            click.echo(f"{path}: right ({counts})")
+            click.echo("\n  ".join([f"{path}: right ({counts})", *own]))
     if problems:
         raise UserError(problems)
+
+
+def _own(settings: Settings, manifest: Manifest) -> Iterator[str]:
+    """A line for each of a manifest's own images: how many there are in each split, classes, remarks.
+
+    Raises:
+        UserError: something is wrong with them.
+    """
+    if not any(part.readers for part in manifest.content.data.values()):
+        return
+    from refers_bench import plugins
+    from refers_bench.manifest.declared import brought_along
+    from refers_bench.plan.data import own_data
+
+    roots = brought_along(settings.roots(), manifest.content.model_dump(mode="json"), manifest.path.parent)
+    for one in own_data(manifest, roots, cache=settings.cache):
+        dataset = plugins.load("dataset", one.reader)
+        counts = ", ".join(
+            f"{split or 'unused'} {n}" for split, n in sorted(one.splits.items(), key=lambda item: item[0])
+        )
+        classes = [name for names in one.classes.values() for name in names]
+        facts = [f"{one.images} images ({counts})", f"classes {', '.join(classes) or 'none'}"]
+        yield f"{one.dataset}: " + "; ".join([*facts, *dataset.notes(dataset.Params(**one.params))])

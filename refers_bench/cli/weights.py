@@ -17,7 +17,7 @@ from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.execution.planning import planned
 from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, read_json
-from refers_bench.store.plan import Plan, source_parts
+from refers_bench.store.plan import Plan, reader_of, source_parts
 
 if TYPE_CHECKING:
     from refers_bench.render.table import Table
@@ -227,7 +227,7 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
         read_json(folder / "run.json"),
         method=plugins.load("method", job.spec["method"]),
         layout=layout,
-        sources={part["dataset"]: plugins.load("dataset", part["dataset"]) for part in parts},
+        sources={part["dataset"]: plugins.load("dataset", reader_of(part)) for part in parts},
         phantoms={part["dataset"] for part in parts if specs[part["prepare"]].get("phantom")},
         architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
     )

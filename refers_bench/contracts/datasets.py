@@ -56,7 +56,8 @@ def test_card_is_complete(name: str, dataset: Dataset) -> None:
     assert all(len(quirk) > 10 for quirk in dataset.quirks)
     for task_id, task in dataset.tasks.items():
         assert task_id.isidentifier() and f"{task_id}:" != ABOUT and task.label
-        assert len(set(task.classes)) == len(task.classes) > 0
+        assert len(set(task.classes)) == len(task.classes)
+        assert task.classes or dataset.Declared is not None, "no class"
     assert dataset.source_task_of(dataset.Params()) in {"", *dataset.tasks}
 
 
@@ -84,7 +85,7 @@ def test_index_has_the_columns_of_the_contract(index: pd.DataFrame, dataset: Dat
     assert index["image_id"].is_unique
     assert index["path"].is_unique
     assert set(index["split"]) <= {"train", "val", "test", ""}
-    assert index["report"].notna().any() == dataset.has_reports
+    assert index["report"].notna().any() == dataset.has_reports_of(dataset.Params())
     for column in about:
         known = index[column].dropna()
         number = str(index[column].dtype) == "float64"
@@ -94,7 +95,7 @@ def test_index_has_the_columns_of_the_contract(index: pd.DataFrame, dataset: Dat
 def test_every_split_has_images_and_no_patient_is_in_two(index: pd.DataFrame, dataset: Dataset) -> None:
     used = index[index["split"] != ""]
     # A source of studies and reports may do without a test split: pre-training is not tested.
-    target = not dataset.has_reports or any(task.published for task in dataset.tasks.values())
+    target = not dataset.has_reports_of(dataset.Params()) or any(task.published for task in dataset.tasks.values())
     assert {"train", "val", *(["test"] if target else [])} <= set(used["split"])
     assert used.groupby("patient_id")["split"].nunique().max() == 1
     assert index.groupby("study_id")["patient_id"].nunique().max() == 1
@@ -146,7 +147,20 @@ def test_dicom_files_are_read_in_a_known_way(dataset: Dataset) -> None:
     assert dataset.dicom(dataset.Params()) in READINGS
 
 
+def test_what_a_manifest_declares_is_the_parameters_and_paths(dataset: Dataset) -> None:
+    if dataset.Declared is None:
+        assert not dataset.places and all(task.classes for task in dataset.tasks.values())
+        return
+    assert issubclass(dataset.Declared, dataset.Params)
+    assert set(dataset.Declared.model_fields) == {*dataset.Params.model_fields, *dataset.places}
+    assert list(dataset.places.values()).count("") == 1, "one place is the root of the images"
+    for field, info in dataset.Declared.model_fields.items():
+        assert info.description, f"{field} has no description"
+    with pytest.raises(ValidationError):
+        dataset.Declared(no_such_parameter=1)
+
+
 def test_an_empty_folder_is_refused_with_its_path(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
-        dataset.index(tmp_path, dataset.Params(), {})
+        dataset.index(tmp_path, dataset.Params(), {name: tmp_path / name for name in dataset.places.values() if name})
     assert str(tmp_path) in str(refused.value)

@@ -114,6 +114,7 @@ def read_index(dataset: Dataset, root: Path, params: BaseModel, lists: Mapping[s
         raise DataError(found, allowed="a DataFrame, from finished_index()", path=root)
     tasks = {name: task for name, task in dataset.tasks.items() if not task.any_of}
     labels = [f"{name}:{one}" for name, task in tasks.items() for one in task.classes]
+    labels += [column for name, task in tasks.items() if not task.classes for column in label_columns(frame, name)]
     wanted = [*INDEX_COLUMNS, "bytes", *labels]
     problems = []
 
@@ -267,10 +268,10 @@ def finished_boxes(frame: pd.DataFrame, *, path: Path) -> pd.DataFrame:
     return frame[list(BOX_COLUMNS)].sort_values(list(BOX_COLUMNS), ignore_index=True)
 
 
-def patient_split(patients: pd.Series, *, dataset: str, seed: int) -> pd.Series:
-    """A seeded patient-wise 70/10/20 split: each patient's place is a hash of its own name."""
+def patient_split(patients: pd.Series, *, dataset: str, seed: int, train: float = 0.7, val: float = 0.1) -> pd.Series:
+    """A seeded patient-wise split, 70/10/20 by default: each patient's place is a hash of its own name."""
     names = sorted(patients.unique(), key=lambda name: identity.seed("patient split", dataset, seed, str(name)))
-    cuts = (round(0.7 * len(names)), round(0.8 * len(names)))
+    cuts = (round(train * len(names)), round((train + val) * len(names)))
     where = {name: "train" if i < cuts[0] else "val" if i < cuts[1] else "test" for i, name in enumerate(names)}
     return patients.map(where)
 
@@ -298,7 +299,7 @@ def with_task(frame: pd.DataFrame, dataset: str, task: str) -> pd.DataFrame:
 
     Args:
         frame: index rows.
-        dataset: id.
+        dataset: id of the plug-in that reads it.
         task: of the dataset; see `refers_bench.plugins.Task.any_of`.
     """
     one = plugins.load("dataset", dataset).tasks[task]

@@ -49,9 +49,9 @@ def name_of(manifest: str) -> str:
 
 def job_roots(settings: Settings, plan: Plan) -> dict[str, str]:
     """Data roots under their own names, and under the dataset ids by which jobs ask for them."""
-    from refers_bench.manifest.roots import with_files
+    from refers_bench.manifest.declared import brought_along
 
-    roots = with_files(settings.roots(), plan.manifest.get("files", {}), Path(plan.manifest_path).parent)
+    roots = brought_along(settings.roots(), plan.manifest, Path(plan.manifest_path).parent)
     paths = {name: str(path.absolute()) for name, path in roots.paths.items()}
     return paths | {known: paths[name] for name, known in plan.roots.items() if name in paths}
 

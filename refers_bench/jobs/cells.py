@@ -21,6 +21,7 @@ from refers_bench.errors import DataError
 from refers_bench.files import publish_json
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import reader_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def labelled_rows(
     Raises:
         DataError: no training or test image.
     """
-    labelled = rows_of_task(with_task(index, spec["dataset"], spec["task"]), spec["task"])
+    labelled = rows_of_task(with_task(index, reader_of(spec), spec["task"]), spec["task"])
     if fold := spec.get("fold"):
         about: dict[str, Any] = {name: spec[name] for name in ("dataset", "task", "classes")}
         labelled = labelled.assign(split=splits(labelled, **about, **fold))
@@ -77,7 +78,7 @@ def labelled_rows(
         if rows[split].empty:
             found = f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split"
             raise DataError(found, allowed="images of every split", path=context.prepared(spec["prepare"]))
-    by_patient = plugins.load("dataset", spec["dataset"]).tasks[spec["task"]].group_by_patient
+    by_patient = plugins.load("dataset", reader_of(spec)).tasks[spec["task"]].group_by_patient
     names = {name: spec[name] for name in DRAWN_BY}
     chosen = subset(rows["train"], classes=tuple(spec["classes"]), by_patient=by_patient, **names)
     if chosen.empty:

@@ -24,6 +24,7 @@ from refers_bench.jobs import prepare, setup
 from refers_bench.jobs.record import Record
 from refers_bench.plugins import Dataset
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import reader_of
 from refers_bench.store.results import ResultStore
 from refers_bench.training.progress import ProgressFile
 
@@ -115,7 +116,7 @@ def of_index(spec: Mapping[str, Any], images: PreparedImages, context: JobContex
     planned = ResultStore(context.results).record(spec["prepare"])
     if planned is None:
         raise DataError(f"the preparation {spec['prepare']} has left no record", allowed="run it first")
-    dataset: Dataset = plugins.load("dataset", spec["dataset"])
+    dataset: Dataset = plugins.load("dataset", reader_of(planned["spec"]))
     root = prepare.root_of(dataset, planned["spec"], context)
     index = prepare.read_index(dataset, planned["spec"], root=root, context=context)
     found = metadata_digest(index)

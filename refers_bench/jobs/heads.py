@@ -45,7 +45,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     cached, section = opened(spec["features"], images, context), spec["frozen"]
 
     # 1. The labelled images of each group; of the training split the subset that fine-tuning has, too.
-    where = {name: spec[name] for name in ("dataset", "prepare")}
+    where = {name: spec[name] for name in ("dataset", "reader", "prepare") if name in spec}
     parts = [parts_of({**where, **group}, images.index, context) for group in spec["groups"]]
 
     # 2. One fit of them all, and the choice of C for each.

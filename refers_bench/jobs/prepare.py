@@ -19,9 +19,11 @@ from refers_bench.errors import DataError, UserError
 from refers_bench.files import work_of
 from refers_bench.jobs.record import Record
 from refers_bench.machine import cores
+from refers_bench.manifest import declared
 from refers_bench.plan import index_memo
 from refers_bench.plugins import Dataset, RealReports
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import reader_of
 from refers_bench.store.results import ResultStore
 from refers_bench.training.progress import ProgressFile
 
@@ -41,7 +43,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     key, spec = job["key"], job["spec"]
     store = ResultStore(context.results)
     record = Record(job, store, context)
-    dataset: Dataset = plugins.load("dataset", spec["dataset"])
+    dataset: Dataset = plugins.load("dataset", reader_of(spec))
     progress = ProgressFile(store.progress(key))
 
     # 1. Where the files are: a real folder, or phantoms drawn in the dataset's own layout.
@@ -137,10 +139,11 @@ def _illustrate(
 
 
 def read_index(dataset: Dataset, spec: Mapping[str, Any], *, root: Path, context: JobContext) -> pd.DataFrame:
-    """The dataset's index, with the split lists its parameters ask for."""
+    """The dataset's index, with the split lists its parameters ask for, or the table of one's own images."""
     params = dataset.Params(**spec["params"])
-    name = dataset.lists(params)
-    return index_of(dataset, root, params, {name: context.data_root(name)} if name else {})
+    further = declared.further_roots(dataset, params, spec["dataset"])
+    lists = {name: context.data_root(one, folder=not dataset.places) for name, one in further.items()}
+    return index_of(dataset, root, params, lists)
 
 
 def counts(index: pd.DataFrame) -> dict[str, Any]:

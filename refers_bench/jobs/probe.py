@@ -31,6 +31,7 @@ from refers_bench.plan.forecast.splits import preparations
 from refers_bench.plugins import Dataset
 from refers_bench.store import provenance, schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import reader_of
 from refers_bench.store.results import ResultStore
 
 #: Validations of a probe: the first one may pay for what a device does once.
@@ -176,7 +177,7 @@ def _preparation(spec: Mapping[str, Any], inner: JobContext, work: Path) -> dict
         entry.recipe_of("prepare")({**spec["job"], "spec": few}, inner)
         images, fixed = PreparedImages.open(inner.prepared(spec["job"]["key"])).meta["count"], 0.0
     else:
-        dataset: Dataset = plugins.load("dataset", whole["dataset"])
+        dataset: Dataset = plugins.load("dataset", reader_of(whole))
         root = inner.data_root(whole["dataset"])
         index = read_index(dataset, whole, root=root, context=inner)
         fixed, started = time.perf_counter() - started, time.perf_counter()

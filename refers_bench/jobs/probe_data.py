@@ -17,7 +17,7 @@ from refers_bench.files import publish_json
 from refers_bench.jobs.pretrain import usable_rows
 from refers_bench.jobs.setup import load_method
 from refers_bench.plan.forecast.cost_model import batch_size
-from refers_bench.store.plan import source_name, source_parts, source_task
+from refers_bench.store.plan import reader_of, source_parts, source_task
 
 #: Crops that a probe of a pre-training on visual words draws from, by split.
 CROPS: Mapping[str, int] = {"train": 1024, "val": 128}
@@ -37,7 +37,7 @@ def sampled(prepared: Path, folder: Path, *, spec: Mapping[str, Any], sample: Ma
     images = PreparedImages.open(prepared)
     index = images.index.assign(place=np.arange(len(images.index)))
     if spec["kind"] == "finetune":
-        index = rows_of_task(with_task(index, spec["dataset"], spec["task"]), spec["task"])
+        index = rows_of_task(with_task(index, reader_of(spec), spec["task"]), spec["task"])
     else:
         needs = plugins.load("method", spec["method"]).needs if spec["kind"] == "pretrain" else frozenset()
         index, _ = usable_rows(index, needs=needs, task=source_task(spec))
@@ -137,7 +137,10 @@ def _label_columns(spec: Mapping[str, Any]) -> list[str]:
     task = source_task(spec)
     if not task:
         return []
-    return [f"{task}:{name}" for name in plugins.load("dataset", source_name(spec)).tasks[task].classes]
+    (part,) = source_parts(spec)
+    return [
+        f"{task}:{name}" for name in part.get("classes") or plugins.load("dataset", reader_of(part)).tasks[task].classes
+    ]
 
 
 def _write(folder: Path, pixels_NHW: npt.NDArray[np.uint8], index: pd.DataFrame) -> None:

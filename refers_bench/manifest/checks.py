@@ -5,6 +5,7 @@ Each part is checked by itself, so that one wrong entry hides no other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from refers_bench import plugins
 from refers_bench.errors import Problem
-from refers_bench.manifest import schema_errors
+from refers_bench.manifest import declared, schema_errors
 from refers_bench.manifest.part import Part
-from refers_bench.manifest.schema import DataPart, MethodPart, SourcePart, TargetPart
+from refers_bench.manifest.schema import ROOT_NAME, DataPart, MethodPart, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
 
 #: Folders below the results that are no manifest's.
@@ -58,6 +59,7 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
         sources=sources_of(content.get("source")),
         targets=parts_of(TargetPart, content.get("targets")),
         methods=parts_of(MethodPart, content.get("methods")),
+        own=_own(content.get("data")),
     )
     seeds, methods, tables = content.get("seeds"), content.get("methods"), content.get("tables")
     yield from checks.of_methods(len(seeds) if isinstance(seeds, list) else 0)
@@ -86,14 +88,28 @@ def _pretrains(method: MethodPart) -> bool:
         return False
 
 
+def _own(content: Any) -> dict[str, str]:
+    """Name of one's own images -> the key under which they are declared, whether or not it is a reader's id."""
+    parts = {name: part_of(DataPart, item) for name, item in (content if isinstance(content, dict) else {}).items()}
+    return {name: next(iter(part.readers)) for name, part in parts.items() if part is not None and part.readers}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Checks:
-    """The parts of a manifest that the schema accepts, sources with their places, methods and targets with indices."""
+    """The parts of a manifest that the schema accepts.
+
+    Attributes:
+        document: the manifest with places.
+        sources: with their places.
+        targets, methods: with their indices.
+        own: see `_own`.
+    """
 
     document: Document
     sources: list[tuple[Loc, SourcePart]]
     targets: list[tuple[int, TargetPart]]
     methods: list[tuple[int, MethodPart]]
+    own: dict[str, str]
 
     def of_methods(self, seeds: int) -> Iterator[Problem]:
         rows: dict[str, int] = {}
@@ -129,7 +145,7 @@ class _Checks:
     def of_sources(self) -> Iterator[Problem]:
         first: dict[str, Loc] = {}
         for here, source in self.sources:
-            yield from self.of_plugin("dataset", source.dataset, source.params, here, "dataset")
+            yield from self.of_dataset(source, here)
             same = first.setdefault(source.dataset, here)
             if same != here:
                 found = f"sources {int(same[-1]) + 1} and {int(here[-1]) + 1} are both {source.dataset}"
@@ -154,7 +170,7 @@ class _Checks:
         cells: set[tuple[Any, ...]] = set()
         for i, target in self.targets:
             name, here = target.dataset, ("targets", i)
-            yield from self.of_plugin("dataset", name, target.params, here, "dataset")
+            yield from self.of_dataset(target, here)
             if any(one.dataset == name and one.params != target.params for _, one in self.sources):
                 # Another split of the same images could put test patients into pre-training.
                 found = f"source and target are both {name}, with different params"
@@ -164,7 +180,8 @@ class _Checks:
                 # Cells are told apart by dataset, task, ratio and seed.
                 found = f"targets {same + 1} and {i + 1} are both {name}, with different params"
                 yield self.document.problem((*here, "params"), found, allowed="one manifest for each")
-            known = list(plugins.load("dataset", name).tasks) if name in plugins.names("dataset") else target.tasks
+            reader = self.own.get(name, name)
+            known = list(plugins.load("dataset", reader).tasks) if reader in plugins.names("dataset") else target.tasks
             for j, task in enumerate(target.tasks):
                 if task not in known:
                     yield self.document.unknown((*here, "tasks", j), f"task of {name}", task, known)
@@ -195,17 +212,52 @@ class _Checks:
             if name not in used:
                 yield self.document.unknown(here, "dataset, or one that is not used here", name, sorted(used))
             part = part_of(DataPart, item)
-            if part is not None and part.phantom is not None:
-                if part.root:
-                    yield self.document.problem(here, "both 'root' and 'phantom'", allowed="one of them")
+            if part is None:
+                continue
+            given = [key for key in (*DataPart.model_fields, *part.readers) if item.get(key) is not None]
+            if len(given) > 1:
+                found = " and ".join(f"'{key}'" for key in given)
+                yield self.document.problem(here, f"both {found}", allowed="one of them")
+            if part.phantom is not None:
                 model = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
                 yield from self.of_params(model, part.phantom, (*here, "phantom"))
+            for reader, values in part.readers.items():
+                yield from self.of_own(name, reader, values)
+
+    def of_own(self, name: str, reader: str, values: Any) -> Iterator[Problem]:
+        """What is declared of one's own images."""
+        here: Loc = ("data", name, reader)
+        dataset = plugins.load("dataset", reader) if reader in plugins.names("dataset") else None
+        if dataset is None or dataset.Declared is None:
+            known = [*DataPart.model_fields, *declared.readers()]
+            yield self.document.unknown(here, "key", reader, known)
+        elif name in plugins.names("dataset") or not re.fullmatch(ROOT_NAME, name):
+            found = f"the name '{name}' of one's own images"
+            allowed = "lower-case letters, digits and '_', beginning with a letter, and no dataset's id"
+            yield self.document.problem(here[:2], found, allowed=allowed)
+        elif not isinstance(values, Mapping):
+            yield self.document.problem(here, f"{reader} is {values!r}", allowed="a mapping of keys to values")
+        else:
+            yield from self.of_params(dataset.Declared, values, here)
+
+    def of_dataset(self, part: SourcePart | TargetPart, loc: Loc) -> Iterator[Problem]:
+        """A dataset by its id, or one's own images by their name."""
+        reader = self.own.get(part.dataset)
+        if reader is None:
+            yield from self.of_plugin("dataset", part.dataset, part.params, loc, "dataset")
+        elif part.params:
+            found, allowed = f"params of '{part.dataset}'", f"its parameters in data.{part.dataset}.{reader}"
+            yield self.document.problem((*loc, "params"), found, allowed=allowed)
 
     def of_plugin(self, kind: str, name: str, params: Mapping[str, Any], loc: Loc, key: str) -> Iterator[Problem]:
-        if name in plugins.names(kind):
-            yield from self.of_params(plugins.load(kind, name).Params, params, (*loc, "params"))
+        if name not in plugins.names(kind):
+            known = [*plugins.names(kind), *(self.own if kind == "dataset" else ())]
+            yield self.document.unknown((*loc, key), kind, name, known)
+        elif kind == "dataset" and plugins.load(kind, name).Declared is not None:
+            found = f"'{name}' reads one's own images, which have a name of their own"
+            yield self.document.problem((*loc, key), found, allowed=f"the name in 'data: {{NAME: {{{name}: ...}}}}'")
         else:
-            yield self.document.unknown((*loc, key), kind, name, list(plugins.names(kind)))
+            yield from self.of_params(plugins.load(kind, name).Params, params, (*loc, "params"))
 
     def of_params(self, model: type[BaseModel], params: Mapping[str, Any], loc: Loc) -> Iterator[Problem]:
         """What a plug-in's parameter model refuses."""

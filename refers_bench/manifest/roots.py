@@ -78,12 +78,21 @@ def with_files(roots: Roots, files: Mapping[str, str], folder: Path) -> Roots:
         files: root name -> path below `folder`.
         folder: of the manifest.
     """
-    brought = {name: (folder / path).absolute() for name, path in files.items() if name not in roots.paths}
-    return replace(
-        roots,
-        paths={**roots.paths, **brought},
-        origins={**roots.origins, **dict.fromkeys(brought, "a file beside the manifest")},
-    )
+    paths = {name: (folder / path).absolute() for name, path in files.items()}
+    return with_paths(roots, paths, origin="a file beside the manifest")
+
+
+def with_paths(roots: Roots, paths: Mapping[str, Path], *, origin: str) -> Roots:
+    """The same with further data roots, where this machine does not set one of that name.
+
+    Args:
+        roots: of this machine.
+        paths: root name -> absolute path.
+        origin: where they were set.
+    """
+    brought = {name: path for name, path in paths.items() if name not in roots.paths}
+    origins = {**roots.origins, **dict.fromkeys(brought, origin)}
+    return replace(roots, paths={**roots.paths, **brought}, origins=origins)
 
 
 def load_roots(environment: Mapping[str, str] | None = None) -> Roots:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     TypeAdapter,
     WrapValidator,
@@ -53,7 +54,8 @@ def validation(value: Any) -> Any:
 
 
 #: The environment holds roots in capitals, so their names have none.
-RootName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
+ROOT_NAME = r"^[a-z][a-z0-9_]{0,79}$"
+RootName = Annotated[str, Field(pattern=ROOT_NAME)]
 Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
 SmallFile = Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]
 Category = Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"]
@@ -75,10 +77,21 @@ class ProtocolPart(Part):
 
 
 class DataPart(Part):
-    """Where a dataset's files are: a data root by name, or procedural radiographs in its layout."""
+    """Where a dataset's files are: a data root by name, or procedural radiographs in its layout; or one's own images.
+
+    One's own images stand under a name that they are given here, and under the id of the dataset plug-in that reads
+    them: `refers_bench.manifest.checks` refuses every other key.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True)
 
     root: RootName | None = optional("data root; the dataset's id by default")
     phantom: dict[str, Any] | None = optional("parameters of procedural radiographs")
+
+    @property
+    def readers(self) -> dict[str, Any]:
+        """Reader of one's own images -> what is declared of them."""
+        return dict(self.model_extra or {})
 
 
 class SourcePart(Part):
@@ -270,4 +283,11 @@ def json_schema() -> dict[str, Any]:
     schema["title"] = "refers-bench manifest"
     items = schema["properties"]["methods"]["items"]
     schema["properties"]["methods"]["items"] = {"anyOf": [{"type": "string"}, items]}
+    part = schema["$defs"]["DataPart"]
+    part["additionalProperties"] = False
+    for reader, dataset in plugins.loaded("dataset")[0].items():
+        if dataset.Declared is not None:
+            own = dataset.Declared.model_json_schema(ref_template="#/$defs/{model}")
+            schema["$defs"] |= own.pop("$defs", {})
+            part["properties"][reader] = own
     return schema

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from refers_bench import identity, plugin_files, plugins
 from refers_bench.data.problems import written
-from refers_bench.errors import DataError, Problem, UserError
+from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
+from refers_bench.manifest.declared import Declared, declared, further_roots
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
-INDEX = "refers_bench.data.index:read_index"
-DIGEST, METADATA = "refers_bench.data.index:digest", "refers_bench.data.index:metadata_digest"
+ROOM = "refers_bench.data.index"
+INDEX, COLUMNS, DIGEST, METADATA = (
+    f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest")
+)
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
 #: Splits of a dataset whose index was not read.
 SPLITS = 3
@@ -40,6 +43,8 @@ class PlannedData:
         unavailable: why it cannot be read here.
         roots: data-root name -> the name jobs know it by.
         splits: images of each split of the index; empty where it was not read.
+        reader: id of the plug-in that reads it, where that is not its own: of one's own images.
+        classes: of such a plug-in's tasks, task -> classes that its index has.
     """
 
     dataset: str
@@ -52,6 +57,13 @@ class PlannedData:
     unavailable: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
+    reader: str = ""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What specifications say of which data these are."""
+        return {"dataset": self.dataset, **({"reader": self.reader} if self.reader else {})}
 
     def limited(self, limit: int) -> int:
         """Images that are left of so many of each split, at most where the splits are not known."""
@@ -77,6 +89,53 @@ class _Unread:
     memo: Path | None
 
 
+def named_as(dataset: str, params: Mapping[str, Any]) -> str:
+    """One name for each dataset under each set of reader parameters."""
+    return identity.canonical_json([dataset, params])
+
+
+def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
+    """Targets that one's own images cannot be: they have no label, or no image to train on or to test.
+
+    Args:
+        manifest: names the targets.
+        data: by `named_as`.
+    """
+    problems = []
+    for i, target in enumerate(manifest.content.targets):
+        one = data.get(named_as(target.dataset, target.params))
+        if one is None or not one.reader:
+            continue
+        for task in target.tasks:
+            if not one.classes.get(task):
+                found, allowed = f"{target.dataset} has no labels", f"'labels' in data.{target.dataset}.{one.reader}"
+                problems.append(manifest.document.problem(("targets", i, "tasks"), found, allowed=allowed))
+        lacking = [name for name in ("train", "test") if not one.splits.get(name)]
+        if lacking and not target.folds:
+            found = f"{target.dataset} has no image in its {' and its '.join(lacking)} split"
+            allowed = "images of train and test, or 'folds: 5' for this target"
+            problems.append(manifest.document.problem(("targets", i), found, allowed=allowed))
+    return problems
+
+
+def own_data(manifest: Manifest, roots: Roots, *, cache: Path | None = None) -> list[PlannedData]:
+    """One's own images of a manifest, read or recalled as for a plan.
+
+    Args:
+        manifest: declares them.
+        roots: of this machine.
+        cache: see `planned_data`.
+
+    Raises:
+        UserError: what is wrong with them, or with what a target asks of them.
+    """
+    names = list(declared(manifest.content.data, manifest.path.parent))
+    found = planned_data(manifest, roots, [(name, {}) for name in names], cache=cache)
+    if problems := unfit(manifest, {named_as(one.dataset, {}): one for one in found}):
+        raise UserError(problems)
+    return found
+
+
 def planned_data(
     manifest: Manifest, roots: Roots, wanted: Iterable[tuple[str, Mapping[str, Any]]], *, cache: Path | None = None
 ) -> list[PlannedData]:
@@ -92,15 +151,20 @@ def planned_data(
         A dataset for each that is wanted, in their order.
 
     Raises:
-        UserError: a folder is there, and something in it is wrong; of all of them together.
+        UserError: a folder is there, and something in it is wrong, or one's own images are not there; all together.
     """
-    found = [_known(manifest, roots, dataset, params, cache) for dataset, params in wanted]
+    own, problems = declared(manifest.content.data, manifest.path.parent), list[Problem]()
+    found: list[PlannedData | _Unread] = []
+    for dataset, params in wanted:
+        if dataset in own and (lacking := list(_lacking(manifest, roots, own[dataset]))):
+            problems += lacking
+        else:
+            found.append(_known(manifest, roots, dataset, params, cache, own.get(dataset)))
     unread = {place: one for place, one in enumerate(found) if isinstance(one, _Unread)}
     # The longest first, which is read here; the rest by another process.
     places = sorted(unread, key=lambda place: -unread[place].planned.images)
     parts = [[unread[place] for place in part] for part in (places[:1], places[1:]) if part]
     answers = [answer for part in shared_out(_read_parts, parts, worth=1) for answer in part]
-    problems: list[Problem] = []
     for place, answer in zip(places, answers, strict=True):
         one = unread[place]
         if isinstance(answer, dict):
@@ -114,30 +178,50 @@ def planned_data(
     return [one for one in found if isinstance(one, PlannedData)]
 
 
+def _lacking(manifest: Manifest, roots: Roots, own: Declared) -> Iterator[Problem]:
+    """The files of one's own images that are not there, at their place in the manifest."""
+    for root, field_name in own.fields.items():
+        if not roots.why_not(root, folder=root == own.name):
+            continue
+        path, here = roots.paths[root], ("data", own.name, own.reader, field_name)
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        why, close = ("no folder", "") if path.exists() else ("not there", nearest(path.name, beside))
+        found = f"{field_name} is {path}, which is {why}"
+        yield manifest.document.problem(here, found, allowed="a path relative to the manifest", nearest=close)
+
+
 def _known(
-    manifest: Manifest, roots: Roots, dataset_id: str, params: Mapping[str, Any], cache: Path | None
+    manifest: Manifest,
+    roots: Roots,
+    dataset_id: str,
+    params: Mapping[str, Any],
+    cache: Path | None,
+    own: Declared | None,
 ) -> PlannedData | _Unread:
-    """A dataset as far as it is known without reading its index."""
-    dataset: plugins.Dataset = plugins.load("dataset", dataset_id)
-    part, model = manifest.content.data.get(dataset_id), dataset.Params(**params)
+    """A dataset as far as it is known without reading its index; one's own images are described by `own`."""
+    dataset: plugins.Dataset = plugins.load("dataset", own.reader if own else dataset_id)
+    part, model = manifest.content.data.get(dataset_id), dataset.Params(**(own.params if own else params))
     resolved, images = model.model_dump(mode="json"), dataset.documented_images(model)
-    planned = PlannedData(dataset=dataset_id, params=resolved, impl=dataset.impl, images=images)
+    planned = PlannedData(
+        dataset=dataset_id, params=resolved, impl=dataset.impl, images=images, reader=own.reader if own else ""
+    )
     if part is not None and part.phantom is not None:
         return _phantom(planned, dataset, model, part.phantom, roots=roots, cache=cache)
-    root, lists = (part and part.root) or dataset_id, dataset.lists(model)
-    names = {root: dataset_id, **({lists: lists} if lists else {})}
+    root, lists = (part and part.root) or dataset_id, further_roots(dataset, model, dataset_id)
+    names = {root: dataset_id, **{name: name for name in lists.values()}}
     for name in names:
-        if reason := roots.why_not(name, folder=True):
+        if reason := roots.why_not(name, folder=own is None or name == root):
             return replace(planned, roots=names, unavailable=reason)
     folders = {name: roots.paths[name] for name in names}
     # An edited reader reads another index.
-    source = plugin_files.source(plugins.names("dataset")[dataset_id])
+    source = plugin_files.source(plugins.names("dataset")[own.reader if own else dataset_id])
     what = {"impl": dataset.impl, "params": planned.params, "source": source}
     memo, found = index_memo.recall(cache, dataset_id, what, folders)
     planned = replace(planned, roots=names)
     if found is not None:
         return replace(planned, **found)
-    return _Unread(planned=planned, root=folders[root], lists={lists: folders[lists]} if lists else {}, memo=memo)
+    known = {one: folders[name] for one, name in lists.items()}
+    return _Unread(planned=planned, root=folders[root], lists=known, memo=memo)
 
 
 def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
@@ -146,7 +230,7 @@ def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
 
 def _read(unread: _Unread) -> Answer:
     """What planning needs of an index or of real reports, or what is wrong with them."""
-    dataset: plugins.Dataset = plugins.load("dataset", unread.planned.dataset)
+    dataset: plugins.Dataset = plugins.load("dataset", unread.planned.reader or unread.planned.dataset)
     try:
         if unread.planned.phantom is not None and dataset.real_reports is not None:
             return _read_reports(unread, dataset.real_reports)
@@ -156,7 +240,18 @@ def _read(unread: _Unread) -> Answer:
         return error.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
     splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
-    return {**digests, "images": len(index), "splits": splits}
+    return {**digests, "images": len(index), "splits": splits, **_classes(dataset, index)}
+
+
+def _classes(dataset: plugins.Dataset, index: Any) -> dict[str, Any]:
+    """Classes of the tasks whose card does not name any."""
+    columns = plugins.resolve(COLUMNS)
+    classes = {
+        task: [name.removeprefix(f"{task}:") for name in columns(index, task)]
+        for task, card in dataset.tasks.items()
+        if not card.classes
+    }
+    return {"classes": classes} if classes else {}
 
 
 def _phantom(

@@ -79,6 +79,7 @@ class Evaluated:
         own: evaluation of the row whatever its columns are for; '' for theirs.
         images: job that prepares the target's images.
         seeds: each with the pre-training that it starts from.
+        named: what specifications say of which dataset it is.
         training: task -> what the specifications of its fine-tuning have in common, with its classes.
         encoder: what the specification of features states of the encoder, besides its pre-training.
         frozen: constants of frozen evaluation.
@@ -92,6 +93,7 @@ class Evaluated:
     own: str
     images: Job
     seeds: tuple[Seeded, ...]
+    named: Mapping[str, str]
     training: Mapping[str, Mapping[str, Any]]
     encoder: Mapping[str, Any]
     frozen: Mapping[str, Any]
@@ -139,7 +141,7 @@ class Evaluated:
         for fold in range(count):
             own = {**asked.own, "fold": {"count": count, "fold": fold}}
             jobs.append(self.single(replace(asked, name=f"{asked.name}.fold{fold}", own=own), texts))
-        about = {"dataset": self.target.dataset, "task": asked.task, "classes": self.training[asked.task]["classes"]}
+        about = {**self.named, "task": asked.task, "classes": self.training[asked.task]["classes"]}
         spec = specification("out_of_fold", **about, **asked.own, folds=[job.key for job in jobs])
         return self.graph.add(f"{asked.name}.{count}folds", spec, needs=jobs)
 
@@ -157,7 +159,7 @@ class Evaluated:
             sections["frozen"] = {name: self.frozen[name] for name in CONSTANTS[asked.how]}
         if asked.how == "attentive_probe":
             sections["finetune"] = common["finetune"]
-        about = {name: common[name] for name in ("dataset", "prepare", "task", "classes")}
+        about = {**self.named, **{name: common[name] for name in ("prepare", "task", "classes")}}
         spec = specification("frozen", evaluation=asked.how, features=features.key, **about, **sections, **own)
         return self.graph.add(asked.name, spec, needs=(self.images, features, *heads))
 
@@ -195,7 +197,7 @@ class Evaluated:
             for seed in dict.fromkeys(one.crossed[0] if one.crossed else one.number for one in here)
             for fold in folds
         ]
-        about = {"dataset": self.target.dataset, "prepare": self.images.key, "features": features.key}
+        about = {**self.named, "prepare": self.images.key, "features": features.key}
         constants = {name: self.frozen[name] for name in CONSTANTS["heads"]}
         spec = specification("heads", **about, frozen=constants, groups=groups)
         name = f"heads.{features.name.removeprefix('features.')}" + (f".{count}folds" if count else "")

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refers_bench import identity, plugins
+from refers_bench import plugins
+from refers_bench.errors import UserError
 from refers_bench.evaluations import DEFAULT, TITLES
 from refers_bench.manifest import protocols
+from refers_bench.manifest.declared import brought_along
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.protocols import Value
-from refers_bench.manifest.roots import Roots, with_files
+from refers_bench.manifest.roots import Roots
 from refers_bench.manifest.schema import TargetPart
 from refers_bench.plan import fairness, left_out, parameters, weights
-from refers_bench.plan.data import PlannedData, planned_data
+from refers_bench.plan.data import PlannedData, named_as, planned_data, unfit
 from refers_bench.plan.evaluation import UNDRAWN, Evaluated, Seeded
 from refers_bench.plan.graph import Graph, specification
 from refers_bench.plan.lock import CROSSED, Cell, Job, Plan
@@ -51,7 +53,7 @@ class _Expansion:
 
     def __init__(self, manifest: Manifest, roots: Roots, cache: Path | None) -> None:
         self.manifest, self.content, self.cache = manifest, manifest.content, cache
-        self.roots = with_files(roots, manifest.content.files, manifest.path.parent)
+        self.roots = brought_along(roots, manifest.content.model_dump(mode="json"), manifest.path.parent)
         self.rows = [Row.of(part, preset=manifest.content.protocol.preset) for part in manifest.content.methods]
         self.graph = Graph()
         self.cells: list[Cell] = []
@@ -91,9 +93,11 @@ class _Expansion:
         wanted = [(target.dataset, target.params) for target in self.content.targets]
         if any(row.pretrains for row in self.rows):
             wanted[:0] = [(part.dataset, part.params) for part in self.content.sources]
-        named = {identity.canonical_json(list(one)): one for one in wanted}
+        named = {named_as(*one): one for one in wanted}
         found = planned_data(self.manifest, self.roots, named.values(), cache=self.cache)
         self.data = dict(zip(named, found, strict=True))
+        if problems := unfit(self.manifest, self.data):
+            raise UserError(problems)
 
     # --- values and where they come from ----------------------------------------------------------------------------
 
@@ -170,10 +174,10 @@ class _Expansion:
     # --- jobs -------------------------------------------------------------------------------------------------------
 
     def prepare(self, dataset: str, params: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[Job, PlannedData]:
-        data = self.data[identity.canonical_json([dataset, params])]
+        data = self.data[named_as(dataset, params)]
         spec = specification(
             "prepare",
-            dataset=dataset,
+            **data.named,
             params=data.params,
             impl=data.impl,
             digest=data.digest,
@@ -229,18 +233,25 @@ class _Expansion:
         images, parts = [], []
         for source in self.content.sources:
             job, data = self.prepare(source.dataset, source.params, image)
-            dataset = plugins.load("dataset", source.dataset)
+            dataset, params = self.dataset(data)
             images.append(job)
+            task = dataset.source_task_of(params)
             parts.append(
                 {
-                    "dataset": source.dataset,
+                    **data.named,
                     "params": data.params,
                     "prepare": job.key,
-                    "task": dataset.source_task_of(dataset.Params(**source.params)),
-                    "has_reports": dataset.has_reports,
+                    "task": task,
+                    "has_reports": dataset.has_reports_of(params),
+                    **({"classes": list(data.classes[task])} if task in data.classes else {}),
                 }
             )
         return images, parts
+
+    def dataset(self, data: PlannedData) -> tuple[plugins.Dataset, Any]:
+        """The plug-in that reads a dataset, and the parameters of its reader."""
+        dataset: plugins.Dataset = plugins.load("dataset", data.reader or data.dataset)
+        return dataset, dataset.Params(**data.params)
 
     def discovery(
         self, row: Row, name: str, drawn_from: Sequence[Mapping[str, Any]], images: Sequence[Job], seed: int
@@ -262,8 +273,8 @@ class _Expansion:
     def source_lacks(self, row: Row) -> str:
         """What the method needs that one of the source datasets does not have, in words; '' for nothing."""
         for source in self.content.sources:
-            dataset = plugins.load("dataset", source.dataset)
-            has = {"reports": dataset.has_reports, "labels": bool(dataset.source_task)}
+            dataset, params = self.dataset(self.data[named_as(source.dataset, source.params)])
+            has = {"reports": dataset.has_reports_of(params), "labels": bool(dataset.source_task_of(params))}
             lacking = [what for what in sorted(row.plugin.needs) if not has[what]]
             if lacking:
                 return f"method {row.part.id} needs {' and '.join(lacking)}, which {source.dataset} does not have"
@@ -272,7 +283,7 @@ class _Expansion:
     def target(self, row: Row, target: TargetPart) -> None:
         sections = self.sections(row, target.dataset)
         images, data = self.prepare(target.dataset, target.params, sections["image"])
-        dataset = plugins.load("dataset", target.dataset)
+        dataset, _ = self.dataset(data)
         synthetic = data.phantom is not None or dataset.synthetic
         seeds = tuple(self.seeds(row))
         found, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
@@ -280,8 +291,8 @@ class _Expansion:
             missing = f"{missing}; {hint}"
         training = {}
         for task in target.tasks:
-            classes = list(dataset.tasks[task].classes)
-            own = {"dataset": target.dataset, "prepare": images.key, "task": task, "classes": classes}
+            classes = list(dataset.tasks[task].classes or data.classes[task])
+            own = {**data.named, "prepare": images.key, "task": task, "classes": classes}
             training[task] = self.training("finetune", row, sections, found, "", **own)
         evaluated = Evaluated(
             graph=self.graph,
@@ -290,6 +301,7 @@ class _Expansion:
             own=row.evaluation,
             images=images,
             seeds=seeds,
+            named=data.named,
             training=training,
             encoder=self.encoder(row, training[target.tasks[0]], data),
             frozen=sections["frozen"],
@@ -363,13 +375,14 @@ class _Expansion:
         if len(row.part.pretrain_seeds) > 1 and row.pretrains:
             yield "each seed has a pre-training of its own"
         sources = self.content.sources if row.pretrains else ()
-        found = {part.dataset: self.data[identity.canonical_json([part.dataset, part.params])] for part in sources}
+        found = {part.dataset: self.data[named_as(part.dataset, part.params)] for part in sources}
         if len(found) > 1:
             yield f"pre-trained on {' and '.join(found)} together"
         drawn = [name for name, data in found.items() if data.phantom is not None]
         if drawn and not synthetic:
             yield f"pre-trained on procedural radiographs ({', '.join(drawn)})"
-        for name in dict.fromkeys(
-            one.dataset for one in (target, *found.values()) if (one.phantom or {}).get("reports")
-        ):
-            yield f"real reports, procedural radiographs ({name})"
+        for one in {data.dataset: data for data in (target, *found.values())}.values():
+            if (one.phantom or {}).get("reports"):
+                yield f"real reports, procedural radiographs ({one.dataset})"
+            dataset, params = self.dataset(one)
+            yield from (f"{one.dataset}: {note}" for note in dataset.notes(params))

@@ -12,6 +12,7 @@ from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.manifest import packaged
 from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.store.explanations import Explained
+from refers_bench.store.plan import reader_of
 from refers_bench.store.results import ResultStore
 
 #: Raised when maps, or boxes and overlaps, of the same inputs would differ.
@@ -49,7 +50,7 @@ def check(plan: Plan, cells: Sequence[Cell], store: ResultStore) -> None:
     for cell in cells:
         image = jobs[cell.key].spec.get("image", {})
         state = store.state(cell.key)
-        if _dataset(cell.dataset).boxes is None:
+        if _dataset(reader_of(jobs[cell.key].spec)).boxes is None:
             having = [name for name in plugins.names("dataset") if _dataset(name).boxes is not None]
             found = f"{cell.name}: dataset {cell.dataset} has no annotated boxes"
             problems.append(Problem(found=found, allowed=", ".join(having)))
@@ -129,7 +130,7 @@ def _boxes_digest(prepare: Job, roots: Mapping[str, str]) -> str:
     """Identity of the annotated boxes; '' for phantoms, whose parameters are their identity."""
     if prepare.spec["phantom"]:
         return ""
-    dataset = _dataset(prepare.spec["dataset"])
+    dataset = _dataset(reader_of(prepare.spec))
     assert dataset.boxes is not None
     root = roots.get(prepare.spec["dataset"])
     if root is None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from refers_bench import identity
 from refers_bench.errors import StorageError
-from refers_bench.files import publish_json, read_json
+from refers_bench.files import publish_json, read_json, sha256_of
 
 #: Folders that are looked into: a level of folders as a whole, or not at all where there would be more.
 FOLDERS = 2000
@@ -32,8 +32,8 @@ IMAGES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 
 
 def fingerprint(root: Path) -> str:
-    """Identity of what an index is read from, as far as it can be seen quickly; see above."""
-    return identity.key(list(_marks(str(root))))
+    """Identity of what an index is read from, as far as it can be seen quickly; see above. Of a file, its content."""
+    return sha256_of(root) if root.is_file() else identity.key(list(_marks(str(root))))
 
 
 def _marks(root: str) -> Iterator[list[str | int]]:

@@ -160,6 +160,15 @@ class Plan:
         return {name: value for name, value in vars(self).items() if value or name not in LATER_OF_PLAN}
 
 
+def reader_of(spec: Mapping[str, Any]) -> str:
+    """Id of the dataset plug-in that reads the data of a specification: that of the dataset, but for one's own images.
+
+    Args:
+        spec: with "dataset"; "reader" stands beside it where a manifest gave the data their name.
+    """
+    return str(spec.get("reader") or spec["dataset"])
+
+
 def source_parts(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """The source datasets of a discovery or pre-training, in the order of their ids: one mapping, or a list of several.
 

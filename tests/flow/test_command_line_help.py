@@ -14,6 +14,7 @@ WEIGHTS = ["--layout [timm|refers-bench]  [default: timm]"]
 IMPORTED = [
     "--name TEXT  [default: from the source]", "--selected-on [val|test|none|unknown]", "--probabilities", "--report",
 ]  # fmt: skip
+OWN = "--manifest FILE"
 PARAM, SIZE = "--param NAME=VALUE", "--size INTEGER RANGE  [default: 256; 16<=x<=2048]"
 CHANGES = ["--set KEY=VALUE", "--limit N  [x>=1]", "--seeds 0,1", "--rows NAME,...", "--plugins FOLDER"]
 
@@ -67,19 +68,19 @@ COMMANDS = {
     ],
     "validate [MANIFESTS]...": ["--json-schema", *CHANGES],
     "data COMMAND [ARGS]...": [],
-    "data croissant DATASET": [PARAM, SIZE, "--out FILE  [default: <results>/data/<dataset>/croissant.json]"],
+    "data croissant DATASET": [PARAM, OWN, SIZE, "--out FILE  [default: <results>/data/<dataset>/croissant.json]"],
     "data list": ["--cards"],
     "data prepare DATASET": [
-        PARAM, SIZE, "--interpolation [bilinear|bicubic]  [default: bilinear]",
+        PARAM, OWN, SIZE, "--interpolation [bilinear|bicubic]  [default: bilinear]",
         "--fit [stretch|crop]  [default: stretch]", f"--workers INTEGER RANGE  [default: {CORES}; x>=0]",
         "--allow-missing INTEGER RANGE  [default: 0; x>=0]",
     ],
     "data verify DATASET": [
-        PARAM, "--decode / --no-decode  [default: decode]", f"--workers INTEGER RANGE  [default: {CORES}; x>=0]",
+        PARAM, OWN, "--decode / --no-decode  [default: decode]", f"--workers INTEGER RANGE  [default: {CORES}; x>=0]",
         "--report DIRECTORY", "--strict",
     ],
     "data audit [DATASET]": [
-        PARAM, "--with DATASET", "--with-param NAME=VALUE", "--list FILE[:COLUMN]",
+        PARAM, OWN, "--with DATASET", "--with-param NAME=VALUE", "--list FILE[:COLUMN]",
         "--images / --no-images  [default: images]", SIZE, "--distance INTEGER RANGE  [default: 40; 0<=x<=200]",
         f"--workers INTEGER RANGE  [default: {CORES}; x>=1]", "--report DIRECTORY", "--strict",
     ],

@@ -15,6 +15,7 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, Entry
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TEST, TITLES, UNKNOWN
+from refers_bench.store.plan import reader_of
 
 #: Target of the registry -> the dataset and task of ours that it is, or is a neighbour of.
 TARGETS: Mapping[str, tuple[str, str]] = {
@@ -64,7 +65,7 @@ class Facts:
         params = results.spec(key).get("params")
         if params is None:
             return cls(**about)
-        dataset = plugins.load("dataset", column.dataset)
+        dataset = plugins.load("dataset", reader_of(results.spec(key)))
         # Not validated: the plan may be of an older version, whose reader had other parameters.
         documented = dataset.documented_images(dataset.Params.model_construct(**params))
         images = results.plan.images.get(key, 0)

@@ -29,6 +29,7 @@ from refers_bench.nets import attention_maps
 from refers_bench.plugins import Dataset
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
+from refers_bench.store.plan import reader_of
 from refers_bench.store.results import ResultStore
 from refers_bench.training import arithmetic
 from refers_bench.training.checkpoints import publish_tensors
@@ -55,7 +56,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     # 1. What is annotated; before anything is trained.
     images = setup.open_prepared(context, spec["spec"]["prepare"])
     cell = spec["spec"]
-    rows = rows_of_task(with_task(images.index, cell["dataset"], cell["task"]), cell["task"])
+    rows = rows_of_task(with_task(images.index, reader_of(cell), cell["task"]), cell["task"])
     annotated, counts = annotated_boxes(rows, spec, context)
 
     # 2. The classifier, under the circumstances of the stored run.
@@ -114,7 +115,7 @@ def annotated_boxes(
         DataError: none, or other boxes than planned.
     """
     data, task = spec["data"], spec["spec"]
-    dataset: Dataset = plugins.load("dataset", data["dataset"])
+    dataset: Dataset = plugins.load("dataset", reader_of(data))
     assert dataset.boxes is not None
     root = phantom_root(dataset, data, context) if data["phantom"] else context.data_root(data["dataset"])
     boxes = dataset.boxes(root, dataset.Params(**data["params"]))

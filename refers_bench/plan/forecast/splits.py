@@ -8,7 +8,7 @@ from typing import Any
 from refers_bench import plugins
 from refers_bench.plan.forecast.shapes import method_of
 from refers_bench.plan.lock import Plan
-from refers_bench.store.plan import source_parts, source_task
+from refers_bench.store.plan import reader_of, source_parts, source_task
 from refers_bench.store.results import ResultStore
 
 #: Shares of the splits where no index was read. Source: paper, Methods (7 : 1 : 2).
@@ -61,7 +61,7 @@ class Splits:
         if kind == "prepare":
             raise ValueError("a preparation has images, and no splits")
         by, task = self._looks_at(spec)
-        own = str(spec.get("dataset", ""))
+        own = reader_of(spec) if "dataset" in spec else ""
         parts = [self._known(data, by=by, task=task, dataset=own) for data in preparations(spec)]
         sums = {split: sum(getattr(part, split) for part in parts) for split in SPLITS}
         counts = Counts(**sums, counted=all(part.counted for part in parts))

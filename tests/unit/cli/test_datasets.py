@@ -78,3 +78,11 @@ def test_a_card_has_licence_citation_counts_and_quirks(listed: Listed) -> None:
     assert lines[lines.index(next(iter(wanted))) :] == [
         line for title, below in wanted.items() for line in (title, *(f"{'':<18}{text}" for text in below))
     ]
+
+
+def test_readers_of_own_images_say_how_a_manifest_declares_them() -> None:
+    lines = [line.strip() for line in printed_by("datasets", "list", "--cards").out.splitlines()]
+    assert "table             Own images, described by a table  (target, source)" in lines
+    assert lines.count("task labels: Labels (classes of your own)") == 2
+    assert "note: a manifest gives them a name: 'data: {NAME: {folder: {root: DIR}}}'" in lines
+    assert "key file: the table, relative to the manifest: .csv, .tsv or .parquet" in lines
