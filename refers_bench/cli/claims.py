@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
 
@@ -12,7 +13,7 @@ FILE_HELP = "Claims of your own, as YAML.  [default: those of the REFERS paper]"
 
 
 @click.command("claims")
-@click.argument("manifest", required=False)
+@click.argument("manifest", required=False, shell_complete=completing.plans)
 @click.option("--file", "path", type=FILE, help=FILE_HELP)
 @click.option("--fail", is_flag=True, help="Exit with 5 when a claim fails on the figures measured here.")
 @click.pass_obj

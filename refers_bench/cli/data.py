@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.cli.data_source import OWN, PARAM, DataSource, data_source, given_by
 from refers_bench.cli.datasets import list_datasets
 from refers_bench.cli.options import FILE, FOLDER
@@ -40,7 +41,7 @@ STRICT = click.option("--strict", is_flag=True, help="Exit code 2 for any deviat
 
 
 @command.command("prepare")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=completing.datasets)
 @PARAM
 @OWN
 @click.option("--size", type=SIZE, default=256, help="Side of the stored images, in pixels.")
@@ -107,7 +108,7 @@ def _publish(
 
 
 @command.command("verify")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=completing.datasets)
 @PARAM
 @OWN
 @click.option("--decode/--no-decode", default=True, help="Read every image, not only its name.")
@@ -201,7 +202,7 @@ DISTANCE_HELP = "Largest difference, in bits of 480, between the hashes of two i
 
 
 @command.command("audit")
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=completing.datasets)
 @PARAM
 @OWN
 @click.option("--with", "other", metavar="DATASET", help="Compare with this dataset, too.")
@@ -268,7 +269,7 @@ def audit(
 
 
 @command.command("croissant")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=completing.datasets)
 @PARAM
 @OWN
 @click.option("--size", type=SIZE, default=256, help="Side of the prepared images.")

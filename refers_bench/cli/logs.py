@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import lookup
 from refers_bench.plan.lock import Job
@@ -21,7 +22,7 @@ INCOMPLETE, FAILED = 3, 4
 
 
 @click.command("logs")
-@click.argument("cell", metavar="CELL")
+@click.argument("cell", metavar="CELL", shell_complete=completing.cells)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends (Ctrl-C ends this, not the job).")
 @click.option("--lines", type=click.IntRange(min=0), default=200, metavar="N", help="The last N; 0 for all.")
 @click.pass_obj

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.cli.options import FOLDER
 from refers_bench.errors import UserError, unknown
 from refers_bench.files import publish_bytes
@@ -27,7 +28,7 @@ def list_manifests() -> None:
 
 
 @command.command("copy")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.manifests)
 @click.option("--to", "folder", type=FOLDER, default=Path(), help="Folder of the copy.")
 def copy(name: str, folder: Path) -> None:
     """Copy the manifest NAME, with the files that it includes or brings along, to be changed.

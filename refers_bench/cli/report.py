@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.cli.options import FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.execution.planning import name_of
@@ -24,7 +25,7 @@ CHECKLIST = (
 
 
 @click.command("report")
-@click.argument("manifests", nargs=-1, metavar="[MANIFEST]...")
+@click.argument("manifests", nargs=-1, metavar="[MANIFEST]...", shell_complete=completing.plans)
 @click.option("--format", "formats", multiple=True, type=FORMAT, default=("html",), help="Repeatable.")
 @click.option("--out", type=FOLDER, help="Folder.  [default: RESULTS/<name>/report]")
 @click.option("--published/--no-published", default=True, help="Show the paper's values beside ours.")

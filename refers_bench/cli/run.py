@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
 from refers_bench.cli.executors import confirmed
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from refers_bench.manifest.changes import Changes
 
 #: Exit codes.
-INCOMPLETE, FAILED = 3, 4
+INCOMPLETE, FAILED, STOPPED = 3, 4, 130
 ONLY = "Jobs or rows whose name matches, with what they need (repeatable)."
 EXECUTOR = (
     "Where jobs run: local, slurm, ray, debug (in this process, for pdb), or an engine of another package.  "
@@ -41,7 +44,7 @@ MICRO_BATCHES = "Split each batch into N micro-batches to save memory.  [default
 @MANIFEST
 @click.option("--dry-run", is_flag=True, help="Show which jobs would run; run and write nothing.")
 @click.option("--only", multiple=True, metavar="PATTERN", help=ONLY)
-@click.option("--executor", metavar="NAME", help=EXECUTOR)
+@click.option("--executor", metavar="NAME", help=EXECUTOR, shell_complete=completing.executors)
 @click.option("--max-jobs", type=click.IntRange(min=0), help="Start at most this many jobs.")
 @click.option("--budget", metavar="HOURS", help=BUDGET)
 @click.option("--slots", type=POSITIVE, help=SLOTS)
@@ -68,7 +71,7 @@ def command(
     where it stopped.
 
     \b
-    Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs.
+    Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs, 130 Ctrl-C.
     """
     plan, asked = planned(settings, manifest, changes), running.Asked(**how)
     jobs = selected(plan, only)
@@ -76,7 +79,13 @@ def command(
         _show(settings, plan, jobs, asked)
         return 0
     lock.write(plan, settings.results)
-    outcome = running.run(settings, plan, jobs, asked, say=partial(click.echo, err=True), cancel=confirmed)
+    try:
+        outcome = running.run(settings, plan, jobs, asked, say=partial(click.echo, err=True), cancel=confirmed)
+    except KeyboardInterrupt:
+        found = states(plan, settings.store, settings.cache)
+        done = sum(found[job.key] == "done" for job in jobs)
+        click.echo(f"stopped; {done} of {len(jobs)} jobs are done; to resume: {_command_line()}", err=True)
+        return STOPPED
     if not no_report:
         _report(settings, plan)
     return _ended(plan, outcome, jobs)
@@ -113,6 +122,11 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
         click.echo(f"{len(later)} of {len(todo)} jobs left for a later run by {' and '.join(by)}")
 
 
+def _command_line() -> str:
+    """The command as it was typed."""
+    return shlex.join(["refers-bench", *sys.argv[1:]])
+
+
 def _report(settings: Settings, plan: Plan) -> None:
     from refers_bench.reporting import page
 
@@ -125,7 +139,8 @@ def _report(settings: Settings, plan: Plan) -> None:
 def _ended(plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
     names = {job.key: job for job in plan.jobs}
     for key, category in outcome.failed.items():
-        click.echo(f"failed ({category}): {names[key].name}; see results store {key}.failed.json", err=True)
+        log = shlex.join(["refers-bench", "logs", names[key].name])
+        click.echo(f"failed ({category}): {names[key].name}; {log} shows what it printed", err=True)
     if outcome.blocked:
         click.echo(f"{len(outcome.blocked)} jobs wait for failed or unavailable ones", err=True)
     if outcome.failed:

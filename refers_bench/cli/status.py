@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
 from refers_bench.errors import UserError, unknown
 from refers_bench.execution.settings import Settings
@@ -26,7 +27,7 @@ WATCH = "Show it again every SECONDS (2 by default) until no job is left that ca
 
 
 @click.command("status")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.plans)
 @click.option("--failed", "show_failed", is_flag=True, help=FAILED)
 @click.option("--watch", type=click.FloatRange(min=0.2), is_flag=False, flag_value=2.0, metavar="[SECONDS]", help=WATCH)
 @click.pass_obj

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from refers_bench.cli import completing
 from refers_bench.cli.options import FILE, changes_manifest
 from refers_bench.errors import Problem, UserError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("validate")
-@click.argument("manifests", nargs=-1, type=FILE)
+@click.argument("manifests", nargs=-1, type=FILE, shell_complete=completing.manifests)
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of manifests, for editors.")
 @changes_manifest
 @click.pass_obj

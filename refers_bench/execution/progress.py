@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from refers_bench.plan.lock import Job
@@ -62,10 +62,18 @@ class PlainView:
         total: jobs to run.
         out: where lines go.
         every_s: seconds between progress lines.
+        figure: what a job that has ended came to, in words; '' for nothing.
     """
 
-    def __init__(self, total: int, out: TextIO | None = None, *, every_s: float = 30.0) -> None:
-        self.total, self.out, self.every_s = total, out or sys.stderr, every_s
+    def __init__(
+        self,
+        total: int,
+        out: TextIO | None = None,
+        *,
+        every_s: float = 30.0,
+        figure: Callable[[Job], str] = lambda job: "",
+    ) -> None:
+        self.total, self.out, self.every_s, self.figure = total, out or sys.stderr, every_s, figure
         #: When running jobs were last shown; at first as soon as one runs.
         self.ended_count, self.shown = 0, -math.inf
         self.spent: dict[str, list[float]] = defaultdict(list)
@@ -110,8 +118,9 @@ class PlainView:
         self.ended_count += 1
         self.running.pop(job.name, None)
         self.spent[job.kind].append(seconds)
-        reason = "" if category == "ok" else f"  {message.splitlines()[0][:160] if message else ''}"
-        self.write(f"[{self.ended_count}/{self.total}] {category:<10} {duration(seconds):>10}  {job.name}{reason}")
+        text = self.figure(job) if category == "ok" else message.partition("\n")[0][:160]
+        line = f"[{self.ended_count}/{self.total}] {category:<10} {duration(seconds):>10}  {job.name}"
+        self.write(f"{line}  {text}" if text else line)
 
     def tick(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> None:
         """What runs: at once when the first does, then now and then."""
@@ -131,8 +140,8 @@ class LiveView(PlainView):
     #: Lines about ended jobs that are printed again where the terminal's size has changed.
     KEPT = 200
 
-    def __init__(self, total: int) -> None:
-        super().__init__(total)
+    def __init__(self, total: int, *, figure: Callable[[Job], str] = lambda job: "") -> None:
+        super().__init__(total, figure=figure)
         from rich.console import Console
 
         self.console = Console(stderr=True)
@@ -192,6 +201,7 @@ def _lines_of(name: str, view: Mapping[str, Any], width: int) -> list[str]:
     return fitted(name, facts_of(view) if view else {"losses": "", "state": "starting"}, width)
 
 
-def view(total: int) -> PlainView:
-    """The live view on a terminal, plain lines otherwise."""
-    return LiveView(total) if sys.stderr.isatty() else PlainView(total)
+def view(total: int, *, figure: Callable[[Job], str] = lambda job: "") -> PlainView:
+    """The live view on a terminal, plain lines otherwise; see `PlainView`."""
+    kind: type[LiveView | PlainView] = LiveView if sys.stderr.isatty() else PlainView
+    return kind(total, figure=figure)

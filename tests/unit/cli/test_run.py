@@ -45,6 +45,18 @@ def test_everything_runs_once_in_the_order_of_needs(cli: Any) -> None:
     assert (out, err, cli.started()) == ("", "small: 0 of 6 jobs to run, on scripted\n", [])
 
 
+def test_ctrl_c_says_what_is_done_and_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("run", "small.yaml", "--no-report", "--only", "scratch*.50%*")
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("refers_bench.execution.running.run", stopped)
+    monkeypatch.setattr("sys.argv", ["refers-bench", "run", "small.yaml", "--set", "title=a b"])
+    _, err = cli("run", "small.yaml", code=130)
+    assert err == "stopped; 2 of 6 jobs are done; to resume: refers-bench run small.yaml --set 'title=a b'\n"
+
+
 def test_a_dry_run_shows_and_writes_nothing(cli: Any, tmp_path: Path) -> None:
     out, err = cli("run", "small.yaml", "--dry-run")
     assert out.splitlines() == [
@@ -136,9 +148,9 @@ def test_failures_are_named_block_what_needs_them_and_are_tried_again_by_the_nex
         job["name"]: job["key"] for job in json.loads((tmp_path / "results/small/plan.lock.json").read_text())["jobs"]
     }
     assert said(err)[-4:] == [
-        f"failed (nan): {PRETRAIN}; see results store {key[PRETRAIN]}.failed.json",
-        f"failed (crash): {SCRATCH[0]}; see results store {key[SCRATCH[0]]}.failed.json",
-        f"failed (crash): {SCRATCH[1]}; see results store {key[SCRATCH[1]]}.failed.json",
+        f"failed (nan): {PRETRAIN}; refers-bench logs {PRETRAIN} shows what it printed",
+        f"failed (crash): {SCRATCH[0]}; refers-bench logs {SCRATCH[0]} shows what it printed",
+        f"failed (crash): {SCRATCH[1]}; refers-bench logs {SCRATCH[1]} shows what it printed",
         "2 jobs wait for failed or unavailable ones",
     ]
     assert "[3/6] crash             0 s  scratch.phantom.findings.50%.s0  crash as written" in said(err)

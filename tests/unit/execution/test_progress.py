@@ -46,6 +46,15 @@ def test_plain_lines() -> None:
     assert lines[3].endswith("b  NotFiniteLoss: loss")
 
 
+def test_what_a_job_came_to_stands_behind_its_name() -> None:
+    out = io.StringIO()
+    view = PlainView(2, out, figure=lambda job: "AUC 73.2 %" if job.name == "a" else "")
+    for name, category in (("a", "ok"), ("b", "ok"), ("a", "nan")):
+        view.ended(job(name), category, 1, "NotFiniteLoss: loss")
+    ends = [line.split("1 s  ")[1] for line in out.getvalue().splitlines()]
+    assert ends == ["a  AUC 73.2 %", "b", "a  NotFiniteLoss: loss"]
+
+
 def test_live_view_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     view = LiveView(1)
     view.console.file = io.StringIO()
