@@ -17,6 +17,7 @@ from refers_bench.cli.progress import counted
 from refers_bench.errors import DataError, UserError
 from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, work_of
+from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def prepare(
     left_out.note(settings.cache, spec, unreadable)
     for path, reason in meta["unreadable"]:
         click.echo(f"unreadable: {path}: {reason}", err=True)
-    click.echo(f"{meta['count']} images in {lacking(unreadable)}")
+    click.echo(f"{quantity(meta['count'], 'image')} in {lacking(unreadable)}")
 
 
 def _publish(

@@ -21,6 +21,7 @@ from refers_bench.plan.forecast.savings import Saving
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.order import rows
 from refers_bench.render.duration import duration
+from refers_bench.render.quantity import quantity
 
 #: Jobs of the critical path that are named.
 NAMED = 4
@@ -53,7 +54,10 @@ def lines(plan: Plan, made: Made, results: Path) -> Iterator[str]:
     """The forecast for people, line by line."""
     forecast = made.forecast
     device, planned = forecast.device, forecast.schedule
-    yield (f"{plan.name}: {forecast.to_run} jobs to run, {made.done} done; {device.label}, {planned.slots} at a time")
+    yield (
+        f"{plan.name}: {quantity(forecast.to_run, 'job')} to run, {made.done} done; "
+        f"{device.label}, {planned.slots} at a time"
+    )
     yield f"  total          {forecast.hours:.2f} {device.unit}-hours"
     yield f"  wall time      {duration(forecast.wall_s)} (no schedule takes less than {duration(planned.bound_s)})"
     if disturbed(forecast):
@@ -109,7 +113,7 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
         busy = statistics.median(cost.busy for cost in forecast.costs.values() if cost.source == "probed")
         yield f"others were at work on this machine: probes took {busy:.1f} times their processor time"
     if forecast.assumed:
-        yield f"splits of {len(forecast.assumed)} datasets assumed as 7 : 1 : 2: nothing is prepared"
+        yield f"splits of {quantity(len(forecast.assumed), 'dataset')} assumed as 7 : 1 : 2: nothing is prepared"
     early = sum(one.job.spec.get(one.job.kind, {}).get("patience", 0) > 0 for one in forecast.jobs.values())
     if early:
         least = f"by {made.patience_hours:.2f} {forecast.device.unit}-hours"

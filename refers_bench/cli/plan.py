@@ -16,6 +16,7 @@ from refers_bench.execution.settings import Settings
 from refers_bench.plan import left_out, lock, states
 from refers_bench.plan.forecast.estimate import disk_bytes
 from refers_bench.plan.forecast.splits import Splits
+from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
     from refers_bench.manifest.changes import Changes
@@ -78,13 +79,13 @@ def command(
             click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.key}  {job.name}")
     show_counts(plan, found)
     for reason, count in Counter(job.unavailable for job in plan.jobs if job.unavailable).items():
-        click.echo(f"unavailable ({count} jobs): {reason}")
+        click.echo(f"unavailable ({quantity(count, 'job')}): {reason}")
     for job in plan.jobs:
         if gone := left_out.count(job.spec):
             again = f"'refers-bench data prepare {job.spec['dataset']}' tries them again"
-            click.echo(f"{job.name}: {gone} images left out as unreadable; {again}")
+            click.echo(f"{job.name}: {quantity(gone, 'image')} left out as unreadable; {again}")
     for name, count in states.shared(plan, settings.results).items():
-        click.echo(f"shared with {name}: {count} jobs")
+        click.echo(f"shared with {name}: {quantity(count, 'job')}")
     need = disk_bytes(plan, Splits(plan, store))
     click.echo("disk: " + ", ".join(f"{what} {size / 2**20:.1f} MiB" for what, size in need.items()))
     if not no_write:

@@ -16,6 +16,7 @@ from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON
 from refers_bench.execution.settings import Settings
 from refers_bench.render.escape import printable
+from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
     from refers_bench.data.imported.predictions import ImportedRun
@@ -135,7 +136,7 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))
     found = findings(load(settings.results, name))
-    click.echo(f"{len(found)} findings about the files; facts, not judgements:" if found else "no findings")
+    click.echo(f"{quantity(len(found), 'finding')} about the files; facts, not judgements:" if found else "no findings")
     for one in found:
         where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %{one.target.suffix}"
         classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)

@@ -11,6 +11,7 @@ from refers_bench.cli.progress import counted
 from refers_bench.errors import UserError
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
+from refers_bench.render.quantity import quantity
 from refers_bench.render.table import slug
 
 
@@ -53,7 +54,7 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
         target = out or Path(f"{results.name}.tar.gz")
         digest = archive.write(target, contents.members, top=results.name, progress=counted("files packed"))
     jobs = ", ".join(f"{count} {kind}" for kind, count in contents.jobs.items()) or "no finished job"
-    click.echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {len(contents.members)} files ({jobs})")
+    click.echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {quantity(len(contents.members), 'file')} ({jobs})")
     click.echo(f"sha256 {digest}")
     _echo_counts("absolute paths replaced", contents.replaced)
     _echo_counts("not in the archive", contents.left_out)
@@ -73,10 +74,9 @@ def verify(file: Path) -> None:
     with scratch_folder() as scratch:
         results, recomputed = checked(file, Path(scratch), progress=counted("runs recomputed"))
         done = sum(planned.run.counts for planned in results.planned)
-    cells = f"{done} of {len(results.planned)} cells with a figure"
-    click.echo(
-        f"{file}: sound; {results.name}, {cells}; AUCs of {recomputed} runs computed again from their predictions"
-    )
+    cells = f"{done} of {quantity(len(results.planned), 'cell')} with a figure"
+    runs = quantity(recomputed, "run")
+    click.echo(f"{file}: sound; {results.name}, {cells}; AUCs of {runs} computed again from their predictions")
 
 
 @click.command("bundle")
@@ -95,7 +95,8 @@ def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
         found = publish(file, results=settings.results, scratch=Path(scratch), name=name, progress=progress)
     click.echo(printed(settings.results, found.name))
     known = f"{found.known} were here with the same predictions"
-    click.echo(f"{found.added} results added, {known}; AUCs of {found.recomputed} runs computed again")
+    runs = quantity(found.recomputed, "run")
+    click.echo(f"{quantity(found.added, 'result')} added, {known}; AUCs of {runs} computed again")
     if found.left:
         click.echo(f"{found.left} records of preparation and pre-training not taken in: their results do not travel")
     click.echo(f"report: refers-bench report {found.name}")

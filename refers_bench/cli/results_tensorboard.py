@@ -15,6 +15,7 @@ from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import lock
 from refers_bench.render import event_files
+from refers_bench.render.quantity import quantity
 
 CURVES = "history.parquet"
 
@@ -49,7 +50,7 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
         event_files.write(folder / job.name.replace("/", "_"), scalars)
         points += len(scalars)
         progress(number + 1, len(chosen))
-    click.echo(f"{len(chosen)} runs, {points} values: tensorboard --logdir {folder}")
+    click.echo(f"{quantity(len(chosen), 'run')}, {quantity(points, 'value')}: tensorboard --logdir {folder}")
 
 
 def _scalars(path: Path, record: Mapping[str, Any]) -> Iterator[event_files.Scalar]:

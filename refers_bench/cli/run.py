@@ -22,6 +22,7 @@ from refers_bench.execution.settings import Settings
 from refers_bench.plan import lock
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import states
+from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
     from refers_bench.manifest.changes import Changes
@@ -142,13 +143,13 @@ def _ended(plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
         log = shlex.join(["refers-bench", "logs", names[key].name])
         click.echo(f"failed ({category}): {names[key].name}; {log} shows what it printed", err=True)
     if outcome.blocked:
-        click.echo(f"{len(outcome.blocked)} jobs wait for failed or unavailable ones", err=True)
+        click.echo(f"waiting for failed or unavailable ones: {quantity(len(outcome.blocked), 'job')}", err=True)
     if outcome.failed:
         return FAILED
     unavailable = [job for job in jobs if job.unavailable]
     for reason in sorted({job.unavailable for job in unavailable}):
         click.echo(f"unavailable: {reason}", err=True)
     if unavailable or outcome.left or outcome.blocked:
-        click.echo(f"incomplete: {len(unavailable)} jobs unavailable, {len(outcome.left)} left", err=True)
+        click.echo(f"incomplete: {quantity(len(unavailable), 'job')} unavailable, {len(outcome.left)} left", err=True)
         return INCOMPLETE
     return 0

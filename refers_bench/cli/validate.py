@@ -12,6 +12,7 @@ import click
 from refers_bench.cli import completing
 from refers_bench.cli.options import FILE, changes_manifest
 from refers_bench.errors import Problem, UserError
+from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
     from refers_bench.execution.settings import Settings
@@ -47,7 +48,13 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, 
             problems += error.problems
         else:
             found = manifest.content
-            counts = f"{len(found.methods)} methods, {len(found.targets)} targets, {len(found.runs)} seeds"
+            counts = ", ".join(
+                (
+                    quantity(len(found.methods), "method"),
+                    quantity(len(found.targets), "target"),
+                    quantity(len(found.runs), "seed"),
+                )
+            )
             click.echo("\n  ".join([f"{path}: right ({counts})", *own]))
     if problems:
         raise UserError(problems)

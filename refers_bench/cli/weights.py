@@ -17,6 +17,7 @@ from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.execution.planning import planned
 from refers_bench.execution.settings import Settings
 from refers_bench.files import publish_bytes, publish_json, read_json
+from refers_bench.render.quantity import quantity
 from refers_bench.store.plan import Plan, reader_of, source_parts
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ def convert(file: Path, out: Path, layout: str) -> None:
     weights = plugins.resolve(f"{ROOM}:encoder_only")(everything)
     written = _write(out, weights, layout, {"converted_from": found.name})
     rest = len(everything) - len(weights)
-    click.echo(f"{out}: {written} tensors, {found.name} -> {layout}" + (f"; {rest} more left out" if rest else ""))
+    more = f"; {rest} more left out" if rest else ""
+    click.echo(f"{out}: {quantity(written, 'tensor')}, {found.name} -> {layout}{more}")
 
 
 @command.command("export")
@@ -237,7 +239,7 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
     card_path, preset = out.with_name(f"{out.name}.md"), str(plan.manifest["protocol"]["preset"])
     how: dict[str, Any] = {"row": row, "preset": preset, "sheet_name": sheet_path.name}
     publish_bytes(card_path, model_card.card(sheet, **how, deviations=_deviations(plan, row)).encode())
-    click.echo(f"{out}: {written} tensors\n{sheet_path}: data sheet\n{card_path}: model card")
+    click.echo(f"{out}: {quantity(written, 'tensor')}\n{sheet_path}: data sheet\n{card_path}: model card")
 
 
 def _deviations(plan: Plan, row: str) -> Table | None:

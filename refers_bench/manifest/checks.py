@@ -59,7 +59,7 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
         sources=sources_of(content.get("source")),
         targets=parts_of(TargetPart, content.get("targets")),
         methods=parts_of(MethodPart, content.get("methods")),
-        own=_own(content.get("data")),
+        own=own_readers(content.get("data")),
     )
     seeds, methods, tables = content.get("seeds"), content.get("methods"), content.get("tables")
     yield from checks.of_methods(len(seeds) if isinstance(seeds, list) else 0)
@@ -88,7 +88,7 @@ def _pretrains(method: MethodPart) -> bool:
         return False
 
 
-def _own(content: Any) -> dict[str, str]:
+def own_readers(content: Any) -> dict[str, str]:
     """Name of one's own images -> the key under which they are declared, whether or not it is a reader's id."""
     parts = {name: part_of(DataPart, item) for name, item in (content if isinstance(content, dict) else {}).items()}
     return {name: next(iter(part.readers)) for name, part in parts.items() if part is not None and part.readers}
@@ -156,6 +156,11 @@ class _Checks:
                 found = f"method {method.id} is pre-trained on labels, and there are {len(first)} source datasets"
                 allowed = "one source dataset, or methods that need images or reports alone"
                 yield self.document.problem(("methods", i, "id"), found, allowed=allowed)
+        for i, method in self.methods if "source" not in self.document.content else ():
+            if _pretrains(method):
+                found = f"row '{method.name or method.id}' pre-trains, and the manifest has no 'source'"
+                allowed = "source: {dataset: ID}, or rows that do not pre-train"
+                yield self.document.problem(("methods", i), found, allowed=allowed)
 
     def of_unused_targets(self) -> Iterator[Problem]:
         """Targets that every row leaves out."""
@@ -222,9 +227,9 @@ class _Checks:
                 model = plugins.resolve("refers_bench.data.phantoms.radiographs:PhantomParams")
                 yield from self.of_params(model, part.phantom, (*here, "phantom"))
             for reader, values in part.readers.items():
-                yield from self.of_own(name, reader, values)
+                yield from self.ofown_readers(name, reader, values)
 
-    def of_own(self, name: str, reader: str, values: Any) -> Iterator[Problem]:
+    def ofown_readers(self, name: str, reader: str, values: Any) -> Iterator[Problem]:
         """What is declared of one's own images."""
         here: Loc = ("data", name, reader)
         dataset = plugins.load("dataset", reader) if reader in plugins.names("dataset") else None

@@ -86,6 +86,8 @@ def _loaded(given: Document, path: Path, changes: Changes) -> Manifest:
     for name, (_, key) in schema_errors.BARE.items():
         if isinstance(content.get(name), list):
             content[name] = [{key: item} if isinstance(item, str) else item for item in content[name]]
+    if "targets" in content:
+        content["targets"] = _with_tasks(content)
     schema: ManifestSchema | None = None
     try:
         schema = ManifestSchema.model_validate(content)
@@ -111,6 +113,20 @@ def _loaded(given: Document, path: Path, changes: Changes) -> Manifest:
         changes=changes.words,
         plugins=folders,
     )
+
+
+def _with_tasks(content: Mapping[str, Any]) -> Any:
+    """The targets, each that names no tasks with all of its dataset."""
+    targets, own = content.get("targets"), checks.own_readers(content.get("data"))
+    if not isinstance(targets, list):
+        return targets
+    found = []
+    for item in targets:
+        name = item.get("dataset") if isinstance(item, dict) and "tasks" not in item else None
+        reader = own.get(name, name) if isinstance(name, str) else None
+        known = reader is not None and reader in plugins.names("dataset")
+        found.append({**item, "tasks": list(plugins.load("dataset", str(reader)).tasks)} if known else item)
+    return found
 
 
 def _plugin_folders(document: Document, problems: list[Problem]) -> list[Path]:

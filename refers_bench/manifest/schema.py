@@ -161,7 +161,7 @@ class TargetPart(Part):
 
     dataset: str
     params: dict[str, Any] = Field(default_factory=dict)
-    tasks: list[str] = Field(min_length=1)
+    tasks: list[str] = optional("of the dataset; all of them by default", [], min_length=1)
     label_ratios: list[Ratio] = optional("shares of the training images: 1%, 10%, 0.5, 100%", [1.0], min_length=1)
     evaluation: Annotated[
         list[Evaluation], BeforeValidator(listed, json_schema_input_type=str | list[str]), AfterValidator(unique)
@@ -238,7 +238,7 @@ class ManifestSchema(Part):
     )
     protocol: ProtocolPart
     data: dict[str, DataPart] = Field(default_factory=dict)
-    source: Source
+    source: Source = optional("of the rows that pre-train", [])
     methods: list[MethodPart] = Field(min_length=1)
     targets: list[TargetPart] = Field(min_length=1)
     seeds: Seeds

@@ -1,6 +1,6 @@
 """Writes the first sentences of a report: how complete it is, who leads, how sure that is, what was found."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from refers_bench.analysis.image_statistics import image_statistics
 from refers_bench.analysis.paper.references import differences_of_release, references
@@ -9,6 +9,7 @@ from refers_bench.analysis.statistics.auc_intervals import Interval
 from refers_bench.analysis.statistics.replication import CONSISTENT, DIFFERS, Replication
 from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.render.figure import Figure
+from refers_bench.render.quantity import quantity
 from refers_bench.render.table import Table
 from refers_bench.reporting import comparisons, grid
 
@@ -24,9 +25,9 @@ def facts(results: Results) -> str:
     datasets = dict.fromkeys(target.dataset for target in results.targets)
     seeds = {planned.run.seed for planned in results.planned}
     text = (
-        f"{_counted(results.methods, 'method')} x {_counted(results.targets, 'column')} ({', '.join(datasets)}) x "
-        f"{_counted(seeds, 'seed')}: {done} of {len(results.planned)} cells have a figure (a cell is one method, "
-        "target, label ratio and seed)."
+        f"{quantity(len(results.methods), 'method')} x {quantity(len(results.targets), 'column')} "
+        f"({', '.join(datasets)}) x {quantity(len(seeds), 'seed')}: "
+        f"{done} of {len(results.planned)} cells have a figure (a cell is one method, target, label ratio and seed)."
     )
     if results.synthetic:
         names = sorted(set(map(grid.target_title, results.synthetic)))
@@ -44,10 +45,6 @@ def sentences(results: Results, items: Sequence[Table | Figure]) -> tuple[list[s
         more.append(f"Changed on the command line: {', '.join(results.plan.changes)}.")
     more += [*grid.unread_remarks(results), *found[MOST_ANSWERS:]]
     return found[:MOST_ANSWERS], more + [item.caption for item in items if item.id in CAPTIONS]
-
-
-def _counted(things: Collection[object], name: str) -> str:
-    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def _main_column(results: Results) -> Iterable[str]:

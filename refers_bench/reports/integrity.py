@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from refers_bench.analysis.integrity import KINDS, Finding, findings
 from refers_bench.analysis.results import Results
 from refers_bench.plugins import Report
+from refers_bench.render.quantity import quantity
 from refers_bench.render.table import MISSING, NO_VALUE, Cell, Row, Table, columns, words
 from refers_bench.reporting import grid
 
@@ -20,7 +21,7 @@ def build(results: Results) -> Table | None:
     return Table(
         id="integrity",
         caption=f"{grid.caption_prefix(results, results.targets)}Integrity of the stored test predictions: "
-        f"{len(found)} findings.",
+        f"{quantity(len(found), 'finding')}.",
         stub="Target",
         columns=columns(*COLUMNS),
         rows=tuple(_row(one, names) for one in found),

@@ -78,7 +78,7 @@ def write(home: Path, content: str) -> None:
 
 def test_the_good_one_is_right(home: Path, cli: Commands) -> None:
     write(home, GOOD)
-    assert cli("validate", "m.yaml") == ("m.yaml: right (2 methods, 1 targets, 2 seeds)\n", "")
+    assert cli("validate", "m.yaml") == ("m.yaml: right (2 methods, 1 target, 2 seeds)\n", "")
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -133,7 +133,7 @@ def test_a_manifest_comes_from_standard_input(cli: Commands, home: Path, monkeyp
     _, err = piped("run", "-", "--rows", "scratch", "--seeds", "0", "--no-report")
     assert "piped: 0 of 2 jobs to run" in err
     out, _ = piped("validate", "-")
-    assert out == "-: right (2 methods, 1 targets, 2 seeds)\n"
+    assert out == "-: right (2 methods, 1 target, 2 seeds)\n"
     _, err = piped("run", "-", text=MANIFEST, code=2)
     assert "<stdin>:1:1: the name '-'" in err or "the name '-'; allowed: letters" in err
 

@@ -135,7 +135,7 @@ def test_what_there_is(cli: Commands) -> None:
     out, _ = cli("completion", "bash")
     assert "_REFERS_BENCH_COMPLETE" in out
     out, _ = cli("validate", "small.yaml")
-    assert out == "small.yaml: right (2 methods, 1 targets, 2 seeds)\n"
+    assert out == "small.yaml: right (2 methods, 1 target, 2 seeds)\n"
 
 
 def test_nothing_planned_is_no_error(cli: Commands) -> None:

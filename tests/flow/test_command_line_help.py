@@ -109,7 +109,7 @@ COMMANDS = {
 #: What stands on a line of its own, however wide the terminal is.
 LINES = {
     "": ["Exit codes: 0 done, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift (check)."],
-    "run": ["Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs."],
+    "run": ["Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs, 130 Ctrl-C."],
     "logs": ["Exit codes with -f: 0 done, 3 nobody runs it any more, 4 failed."],
     "explain": ["Exit codes: 0 done, 2 user error, 3 incomplete, 4 failed jobs."],
     "check": ["Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift."],

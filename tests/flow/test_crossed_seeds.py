@@ -34,7 +34,7 @@ def done(results: Path, *arguments: str) -> str:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crossed")
     (folder / "m.yaml").write_text(MANIFEST)
-    assert "1 methods, 1 targets, 8 seeds" in done(folder / "r", "validate", str(folder / "m.yaml"))
+    assert "1 method, 1 target, 8 seeds" in done(folder / "r", "validate", str(folder / "m.yaml"))
     done(folder / "r", "--cache", str(folder / "cache"), "run", str(folder / "m.yaml"))
     return folder
 

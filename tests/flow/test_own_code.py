@@ -76,7 +76,7 @@ def test_a_method_a_dataset_and_a_report_from_templates_run_from_another_directo
     ]  # fmt: skip
     done = shell(used)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "my_table.yaml: right (2 methods, 1 targets, 2 seeds)" in done.stdout
+    assert "my_table.yaml: right (2 methods, 1 target, 2 seeds)" in done.stdout
     report = work / "results" / "my_table" / "report"
     cells = pd.read_csv(report / "tidy-cells.csv")
     assert cells["method"].tolist() == ["my_method"] * 2 + ["scratch"] * 2

@@ -70,7 +70,7 @@ def test_a_table_and_three_commands_give_a_report(
 ) -> None:
     said, _, _ = call_all(cli, blocks("bash")[0])
     assert said == (
-        "mine.yaml: right (4 methods, 1 targets, 2 seeds)\n"
+        "mine.yaml: right (4 methods, 1 target, 2 seeds)\n"
         "  mine: 200 images (test 40, train 120, val 40); classes spot, stripe\n"
     )
     page = (mine.parent / "results" / "mine" / "report" / "index.html").read_text()

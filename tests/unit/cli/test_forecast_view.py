@@ -193,7 +193,7 @@ def test_nothing_to_run_and_no_known_memory(tmp_path: Path) -> None:
     ]
     unheard_of = replace(empty, uncounted=(PREPARE,))
     text = list(forecast_view.lines(plan(), Made(forecast=unheard_of, done=9, refused={}, failed={}), tmp_path))
-    assert text[0].startswith("table1: 1 jobs to run")
+    assert text[0].startswith("table1: 1 job to run")
     assert text[7] == (
         "  note           images is not counted, nor what depends on its images: nothing says how many there are"
     )

@@ -151,7 +151,7 @@ def test_failures_are_named_block_what_needs_them_and_are_tried_again_by_the_nex
         f"failed (nan): {PRETRAIN}; refers-bench logs {PRETRAIN} shows what it printed",
         f"failed (crash): {SCRATCH[0]}; refers-bench logs {SCRATCH[0]} shows what it printed",
         f"failed (crash): {SCRATCH[1]}; refers-bench logs {SCRATCH[1]} shows what it printed",
-        "2 jobs wait for failed or unavailable ones",
+        "waiting for failed or unavailable ones: 2 jobs",
     ]
     assert "[3/6] crash             0 s  scratch.phantom.findings.50%.s0  crash as written" in said(err)
     record = json.loads((tmp_path / f"results/store/{key[SCRATCH[1]]}.failed.json").read_text())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from refers_bench import plugins
 from refers_bench.errors import UserError
 from refers_bench.manifest.load import load
 
@@ -151,3 +152,32 @@ def test_a_constant_that_is_set_twice_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "m.yaml"
     path.write_text(BASE.replace("{finetune.steps: 20,", "{finetune.steps: 20, finetune: {steps: 20},"))
     assert problems(path) == ["m.yaml:4:70: 'finetune.steps' is set here and in line 4; allowed: each constant once"]
+
+
+def test_tasks_left_out_are_all_of_the_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(BASE.replace("{dataset: phantom, tasks: [findings]}", "{dataset: covid19_idc}, {dataset: phantom}"))
+    assert [target.tasks for target in load(path).content.targets] == [
+        ["covid19_vs_other", "viral_vs_bacterial", "findings"],
+        ["findings"],
+    ]
+    path.write_text(BASE.replace("{dataset: phantom, tasks: [findings]}", "{dataset: phantoms}"))
+    assert problems(path) == [
+        f"m.yaml:8:12: unknown dataset 'phantoms'; allowed: {', '.join(plugins.names('dataset'))}; did you mean 'phantom'?"
+    ]
+    path.write_text(BASE.replace("tasks: [findings]", "tasks: []"))
+    assert problems(path) == ["m.yaml:8:30: targets.0.tasks is []; allowed: a list of 1 or more"]
+
+
+def test_a_source_may_be_left_out_where_no_row_pre_trains(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    without = BASE.replace("source: {dataset: phantom}\n", "")
+    path.write_text(without.replace("[refers, scratch]", "[scratch]"))
+    assert load(path).content.sources == ()
+    path.write_text(without)
+    assert problems(path) == [
+        "m.yaml:6:11: row 'refers' pre-trains, and the manifest has no 'source'; allowed: source: {dataset: ID}, or rows "
+        "that do not pre-train"
+    ]
+    path.write_text(BASE.replace("source: {dataset: phantom}", "source: []"))
+    assert problems(path) == ["m.yaml:6:1: source is []; allowed: a list of 1 or more"]
