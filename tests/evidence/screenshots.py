@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 #: Width and height of each picture.
 SIZES = ((1400, 900), (768, 1024), (360, 740))
-COLOURS = 64
+COLOURS = 256
 
 
 def browser() -> Any:

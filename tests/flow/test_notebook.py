@@ -15,12 +15,13 @@ NOTEBOOK: dict[str, Any] = json.loads(
 
 
 def shape(outputs: list[dict[str, Any]]) -> list[Any]:
-    """Outputs without numbers and spaces: what is printed, and the kinds and words of what is shown."""
+    """Outputs without numbers and spaces: what is printed of jobs that ended, and the kinds and words of what is shown."""
     found: list[Any] = []
     for one in outputs:
         if one["output_type"] == "stream":
+            # What was running when, and so was shown, differs from machine to machine.
             lines = [re.sub(r"\[\d+/8\].*", "[ended]", line.strip()) for line in one["text"]]
-            found.append((one["name"], lines))
+            found.append((one["name"], [line for line in lines if not re.match(r"running |\d+ waiting", line)]))
         else:
             words = re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "#", "".join(one["data"]["text/plain"]))
             found.append((sorted(one["data"]), words.split()))

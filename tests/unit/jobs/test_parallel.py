@@ -76,7 +76,7 @@ def test_processes_are_given_the_job_and_where_it_runs(
     environment = dict(line.split("=", 1) for line in (seen / "environment").read_text().splitlines() if "=" in line)
     assert environment["OMP_NUM_THREADS"] == "3" and environment["PATH"] == os.environ["PATH"]
     assert environment["REFERS_BENCH_PARALLEL_JOB"] == "1" and "REFERS_BENCH_PARALLEL_JOB" not in os.environ
-    there = {**dataclasses.asdict(context), "results": str(context.results), "cache": str(context.cache)}
+    there = {**dataclasses.asdict(context), "results": str(context.results), "cache": str(context.cache), "plugins": []}
     assert json.loads((seen / "job.json").read_text()) == {"job": JOB, "context": there}
     assert set((seen / "there").read_text().split()) == {"job.json", "output.txt"}
     assert capsys.readouterr().out == "one\ntwo\n"
@@ -167,7 +167,7 @@ def test_a_process_runs_the_recipe_and_notes_what_went_wrong(
 ) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
-    there = {**dataclasses.asdict(context), "results": str(context.results), "cache": str(context.cache)}
+    there = {**dataclasses.asdict(context), "results": str(context.results), "cache": str(context.cache), "plugins": []}
     job = {**JOB, "spec": {**JOB["spec"], "fail": fails}}  # type: ignore[dict-item]
     (folder / "job.json").write_text(json.dumps({"job": job, "context": there}))
     note = folder / "failure-0.json"
@@ -188,7 +188,7 @@ def test_an_interrupted_process_leaves_a_note_and_is_no_failure(
 ) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
-    there = {**dataclasses.asdict(context), "results": str(context.results), "cache": str(context.cache)}
+    there = {**dataclasses.asdict(context), "results": str(context.results), "cache": str(context.cache), "plugins": []}
     job = {**JOB, "spec": {**JOB["spec"], "saves": True, "sleep": 5}}  # type: ignore[dict-item]
     (folder / "job.json").write_text(json.dumps({"job": job, "context": there}))
     progress = ResultStore(context.results).work_folder("k") / "progress.json"
