@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -211,7 +212,23 @@ def released(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-REPORTS = ["page", "frozen", pytest.param("released", marks=pytest.mark.slow)]
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the smoke manifest, which runs for two minutes."""
+    results = tmp_path_factory.mktemp("smoke")
+    done = command_in(results, "run", str(ROOT / "manifests" / "smoke.yaml"))
+    assert done.code == 0, done.err
+    return results / "smoke" / "report" / "index.html"
+
+
+REPORTS = ["page", "frozen", *(pytest.param(name, marks=pytest.mark.slow) for name in ("released", "smoke"))]
+
+
+@pytest.mark.slow
+def test_the_smoke_report_fits_fifteen_sheets(browser: Any, smoke: Path) -> None:
+    visit(browser, smoke)
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})
+    assert 5 < len(re.findall(rb"/Type\s*/Page\b(?!s)", base64.b64decode(printed["data"]))) <= 15
 
 
 @pytest.mark.parametrize("name", REPORTS)
