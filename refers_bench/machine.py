@@ -21,6 +21,30 @@ T = TypeVar("T")
 TOLD_S = 0.5
 #: What reading the answer of a process that failed raises, or asking one that is gone.
 _NO_ANSWER = (OSError, EOFError, IndexError, pickle.UnpicklingError, ValueError)
+#: Makes a new interpreter import nothing from its working directory, where a file may have the name of a module.
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a process of ours: this one's, but it imports nothing from its working directory.
+
+    Args:
+        more: further variables.
+    """
+    return {**os.environ, _SAFE_PATH: "1", **more}
+
+
+@contextlib.contextmanager
+def safe_path() -> Iterator[None]:
+    """Processes that `multiprocessing` starts meanwhile have such an `environment`: it takes none."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_SAFE_PATH)
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
 
 
 def cores() -> int:
@@ -128,7 +152,7 @@ def _taken(left: deque[int]) -> Iterator[int]:
 def _process() -> Iterator[tuple[Any, Any]]:
     """Standard input and output of a new process that runs `_answer`."""
     command, pipe = [sys.executable, "-m", "refers_bench.machine"], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment()) as process:
         try:
             yield process.stdin, process.stdout
         finally:

@@ -1,7 +1,6 @@
 """List plug-ins, and check them by the contract tests of their kind."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ import click
 from refers_bench import plugins
 from refers_bench.contracts import checked
 from refers_bench.errors import UserError
+from refers_bench.machine import environment
 
 #: Kind of plug-in -> modules of its contract tests.
 CONTRACTS = {"method": ("methods", "method_training"), "dataset": ("datasets",), "report": ("reports",)}
@@ -67,8 +67,8 @@ def check(what: str) -> None:
         (Path(empty) / "pytest.ini").write_text("[pytest]\n")
         how = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", f"{empty}/pytest.ini"]
         program = [sys.executable, "-m", "pytest", *how, f"--rootdir={folder}", *files]
-        environment = {**os.environ, checked.CHECKED: ",".join(map(":".join, found)), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(program, env=environment, check=False)
+        about = {checked.CHECKED: ",".join(map(":".join, found)), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(program, env=environment(**about), check=False)
     sys.exit(min(done.returncode, 1))
 
 

@@ -17,7 +17,7 @@ from refers_bench.execution import coordinator, worker
 from refers_bench.execution.categories import of_exit, oom_kill_count
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings, Slot
 from refers_bench.jobs.interruption import SIGNALS
-from refers_bench.machine import main_hidden
+from refers_bench.machine import main_hidden, safe_path
 from refers_bench.plan.lock import Job
 from refers_bench.store.leases import process_start
 
@@ -33,10 +33,13 @@ def _start_server() -> None:
     A scheduler signals every process of a job; if this one died of it, nobody could find out how a worker ended.
     """
     if threading.current_thread() is not threading.main_thread():  # handlers belong to the main thread
+        with safe_path():
+            forkserver.ensure_running()
         return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
-        forkserver.ensure_running()
+        with safe_path():
+            forkserver.ensure_running()
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -68,7 +71,8 @@ class LocalEngine(Engine):
         #: Future -> key of its job, its slot, and kills for memory before it began.
         self.running: dict[Any, tuple[str, int, int]] = {}
         self.context = multiprocessing.get_context("forkserver")
-        self.stop = self.context.Event()
+        with safe_path():  # starts a process, too
+            self.stop = self.context.Event()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:

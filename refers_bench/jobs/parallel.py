@@ -20,6 +20,7 @@ import torch.distributed as dist
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
 from refers_bench.files import publish_json, read_json
 from refers_bench.jobs import entry, interruption
+from refers_bench.machine import environment
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
@@ -70,7 +71,7 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
     ):
         process = subprocess.Popen(
             [sys.executable, "-m", *torchrun, "--module", "refers_bench.jobs.parallel", str(folder)],
-            env={**os.environ, INSIDE: "1", "OMP_NUM_THREADS": str(context.threads)},
+            env=environment(**{INSIDE: "1"}, OMP_NUM_THREADS=str(context.threads)),
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=_in_a_process,  # noqa: PLW1509

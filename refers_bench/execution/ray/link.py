@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from refers_bench.errors import UserError
+from refers_bench.machine import environment
 
 #: Seconds to be connected.
 CONNECT_S = 60.0
@@ -34,6 +35,7 @@ class Link:
         self._pipe, theirs = multiprocessing.Pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "refers_bench.execution.ray.driver", address, str(theirs.fileno())],
+            env=environment(),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -65,7 +65,7 @@ def script(
         *([f"--dependency=afterany:{':'.join(after)}"] if after else []),
         *options.common(),
     ]
-    command = [*options.container, options.python or sys.executable, "-m", "refers_bench.execution.slurm.task"]
+    command = [*options.container, options.python or sys.executable, "-P", "-m", "refers_bench.execution.slurm.task"]
     quoted = shlex.quote(str(folder))
     body = _BODY.format(
         mark=MARK,

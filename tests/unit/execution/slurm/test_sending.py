@@ -226,6 +226,6 @@ def test_script() -> None:
         "#SBATCH --requeue", "#SBATCH --account=lab", "#SBATCH --reservation='a course'", "module load cuda",
     ):  # fmt: skip
         assert line in lines, line
-    command = "apptainer exec --nv image.sif /opt/python -m refers_bench.execution.slurm.task '/a b/50%/0' "
+    command = "apptainer exec --nv image.sif /opt/python -P -m refers_bench.execution.slurm.task '/a b/50%/0' "
     assert f'{command}"$SLURM_ARRAY_TASK_ID" 300 &' in lines
     assert lines.index("module load cuda") < lines.index(f'{command}"$SLURM_ARRAY_TASK_ID" 300 &')
