@@ -7,11 +7,13 @@ a guarded main module, which `concurrent.futures` and joblib would run again or 
 import contextlib
 import gc
 import importlib
+import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -19,6 +21,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 #: Seconds between two reports of how far other processes are, once this one has nothing left to do.
 TOLD_S = 0.5
+#: Seconds between two looks of a process for the one that started it.
+WATCHED_S = 0.5
 #: What reading the answer of a process that failed raises, or asking one that is gone.
 _NO_ANSWER = (OSError, EOFError, IndexError, pickle.UnpicklingError, ValueError)
 #: Makes a new interpreter import nothing from its working directory, where a file may have the name of a module.
@@ -45,6 +49,20 @@ def safe_path() -> Iterator[None]:
         os.environ.pop(_SAFE_PATH)
         if before is not None:
             os.environ[_SAFE_PATH] = before
+
+
+def exit_with_parent() -> None:
+    """Let this process end, within a second, once the one that started it has ended, even if that was killed."""
+    starter, parent = multiprocessing.parent_process(), os.getppid()
+
+    def watch() -> None:
+        if starter is not None:  # a server may stand between the two
+            starter.join()
+        while starter is None and os.getppid() == parent:
+            time.sleep(WATCHED_S)
+        os._exit(70)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def cores() -> int:
@@ -161,6 +179,7 @@ def _process() -> Iterator[tuple[Any, Any]]:
 
 def _answer() -> None:
     """Work on the parts that standard input holds, in a process that `_process` has started; write the values."""
+    exit_with_parent()
     gc.disable()  # hundreds of thousands of small objects are made, and none of them is garbage
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # whatever else is printed does not get among the values
     module, name, arguments = pickle.load(sys.stdin.buffer)

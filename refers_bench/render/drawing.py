@@ -15,7 +15,7 @@ from pathlib import Path
 
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_bytes
-from refers_bench.machine import cores, main_hidden, safe_path
+from refers_bench.machine import cores, exit_with_parent, main_hidden, safe_path
 from refers_bench.render.figure import Figure, draw
 
 #: Minimum number of figures to start processes for, where this process has matplotlib already.
@@ -118,7 +118,8 @@ class Drawings:
         context = multiprocessing.get_context("forkserver")
         with safe_path():
             forkserver.ensure_running()
-        self._pool = ProcessPoolExecutor(min(cores(), MOST_PROCESSES), mp_context=context)
+        processes = min(cores(), MOST_PROCESSES)
+        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=exit_with_parent)
         return self._pool
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +153,47 @@ def test_a_folder_that_cannot_be_written_costs_no_figure(tmp_path: Path, monkeyp
     monkeypatch.setattr(drawing, "publish_bytes", full)
     folder = tmp_path / "none"
     assert all_drawn(WANTED[:2], folder, prepared=True) == {0: NAMED[0], 1: NAMED[1]} and not folder.exists()
+
+
+#: Two processes draw for a minute; their numbers are printed.
+KILLED = """
+import sys, time
+from pathlib import Path
+from refers_bench.render import drawing
+if __name__ == "__main__":
+    drawing.cores = lambda: 2
+    pool = drawing.Drawings(Path(sys.argv[1]))._start()
+    for _ in range(2):
+        pool.submit(time.sleep, 60)
+    while len(pool._processes) < 2:
+        time.sleep(0.05)
+    time.sleep(1)
+    print(*pool._processes, flush=True)
+    time.sleep(60)
+"""
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
+def test_no_drawing_process_outlives_a_killed_report(tmp_path: Path) -> None:
+    script = tmp_path / "report.py"
+    script.write_text(KILLED)
+    with subprocess.Popen([sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, text=True) as report:
+        assert report.stdout is not None
+        drawing_processes = [int(number) for number in report.stdout.readline().split()]
+        assert len(drawing_processes) == 2 and all(map(runs, drawing_processes))
+        report.kill()
+    end = time.monotonic() + 5
+    while any(map(runs, drawing_processes)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(runs, drawing_processes))
 
 
 def refused(figure: Figure, *, format: str) -> bytes:  # noqa: A002 - as it is called
