@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from command_surface import commands, spellings
-from reference_pages import FOLDER, TABLES, built_in, manifest_parts, pages
-from reference_words import cell
+from reference_pages import FOLDER, TABLES, built_in, examples, manifest_parts, pages
+from reference_words import Node, cell
 from refers_bench import plugins
 from refers_bench.cli import COMMANDS, group
-from refers_bench.manifest import protocols
+from refers_bench.data.own_splits import Split
+from refers_bench.manifest import protocols, schema
+from refers_bench.manifest.cluster_schema import SlurmPart, SlurmResources
 from refers_bench.manifest.protocol_schema import CONSTANTS
+from refers_bench.manifest.ray_schema import RayPart
 from refers_bench.store import schemas
 
 WRITTEN = pages()
@@ -44,6 +49,33 @@ def test_every_key_of_a_manifest_has_a_row_with_a_meaning() -> None:
     paths = [path for path, _ in manifest_parts()]
     assert len(paths) == len(set(paths)) and seen > 80
     assert {"data.NAME.table", "execution.slurm.kinds.NAME", "execution.ray", "seeds", "targets[]"} <= set(paths)
+
+
+def model_of(path: str) -> type[BaseModel]:
+    """The model that a mapping of a manifest is read with."""
+    fields: dict[str, type[BaseModel]] = {
+        "": schema.ManifestSchema, "protocol": schema.ProtocolPart, "data.NAME": schema.DataPart,
+        "source": schema.SourcePart, "methods[]": schema.MethodPart, "targets[]": schema.TargetPart,
+        "seeds": schema.SeedsPart, "execution": schema.ExecutionPart, "execution.slurm": SlurmPart,
+        "execution.slurm.kinds.NAME": SlurmResources, "execution.ray": RayPart,
+    }  # fmt: skip
+    if path.endswith(".split"):
+        return Split
+    return fields[path] if path in fields else plugins.load("dataset", path.rpartition(".")[2]).Declared
+
+
+@pytest.mark.parametrize(("path", "node"), manifest_parts(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_key_of_a_manifest_has_an_example_that_can_be_read(path: str, node: Node) -> None:
+    shown: set[str] = set()
+    for text in examples()[path]:
+        content = YAML(typ="safe").load(text)
+        if path == "":  # ids of methods become mappings before the schema sees them
+            content["methods"] = [{"id": one} for one in content["methods"]]
+        model_of(path).model_validate(content)
+        shown |= set(content)
+        assert text in section("manifest.md", f"## `{path}`" if path else "## The whole file")
+    refused = {"column"} if path == "data.NAME.folder.split" else set()  # folders have no columns
+    assert shown == set(node["properties"]) - refused
 
 
 def test_every_option_of_every_command_has_a_row() -> None:
@@ -87,8 +119,8 @@ def test_every_plug_in_stands_with_its_parameters(kind: str) -> None:
 
 def test_every_stored_column_has_a_row() -> None:
     assert set(TABLES) == set(schemas.SCHEMAS)
-    for name, schema in schemas.SCHEMAS.items():
-        assert all(f"| `{column}` |" in section("parquet.md", f"## `{name}`") for column in schema.names)
+    for name, stored in schemas.SCHEMAS.items():
+        assert all(f"| `{column}` |" in section("parquet.md", f"## `{name}`") for column in stored.names)
 
 
 def test_the_python_page_names_what_the_package_offers() -> None:

@@ -18,7 +18,7 @@ from command_surface import commands, exit_codes, spellings, type_of
 from reference_words import Node, code, default, items, keys, kind, prose, references, sections, table
 from refers_bench import api, plugins
 from refers_bench.cli import COMMANDS, group
-from refers_bench.manifest import protocols, schema
+from refers_bench.manifest import protocols, schema, yaml_text
 from refers_bench.manifest.protocol_schema import CONSTANTS, ProtocolSchema
 from refers_bench.reporting.frames import DrawnFigure, StoredResults
 from refers_bench.store import schemas
@@ -68,6 +68,12 @@ def manifest_parts() -> list[tuple[str, Node]]:
     return found
 
 
+def examples() -> dict[str, list[str]]:
+    """Way to a mapping of a manifest -> YAML of one or several examples."""
+    listed = yaml_text.read(Path(__file__).with_name("reference_examples.yaml")).content
+    return {path: text.split("---\n") for path, text in listed.items()}
+
+
 def manifest() -> str:
     """The keys of a manifest."""
     definitions = schema.json_schema()["$defs"]
@@ -78,6 +84,7 @@ def manifest() -> str:
     for path, node in manifest_parts():
         about = prose(re.split(r"\n\n", node.get("description", ""))[0])
         parts += [f"## `{path}`" if path else "## The whole file", about, keys(node, definitions)]
+        parts.append("\n\nor\n\n".join(f"```yaml\n{text}```" for text in examples()[path]))
     parts.append(
         "Parameters below `methods[].params` are those of the [method](methods.md), below `source.params` and "
         "`targets[].params` those of the [dataset](datasets.md); `overrides` take the [constants](constants.md)."
