@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
 
 from page_blocks import ROOT, all_blocks
 
@@ -48,6 +50,30 @@ def test_command_blocks_run_or_say_why_not(page: Path) -> None:
     for language, text, marked in all_blocks(page):
         if language == "bash" or (language == "" and COMMAND.search(text)):
             assert marked or page.name in RUN, f"{page.name}: neither run nor marked:\n{text}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(language == "python" for language, *_ in all_blocks(page))],
+    ids=lambda p: p.name,
+)
+def test_python_blocks_run(page: Path) -> None:
+    document = Sybil(parsers=[PythonCodeBlockParser()], pattern="*.md").parse(page)
+    for example in document.examples():
+        example.evaluate()
+
+
+def test_a_mark_needs_a_reason_and_stands_just_before_its_block(tmp_path: Path) -> None:
+    page, mark, block = tmp_path / "page.md", "<!-- not run in the tests: needs a GPU -->\n", "```bash\nls\n```\n"
+    for text, marked in ((mark + block, True), (block, False), (mark + "\n" + block, False)):
+        page.write_text(text)
+        assert all_blocks(page) == [("bash", "ls\n", marked)]
+    page.write_text(mark.replace("needs a GPU", "") + block)
+    assert all_blocks(page) == [("bash", "ls\n", False)]
+
+
+def test_some_page_has_python() -> None:
+    assert [page.name for page in PAGES if any(language == "python" for language, *_ in all_blocks(page))]
 
 
 @pytest.mark.parametrize(("page", "test"), RUN.items())

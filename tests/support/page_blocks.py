@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What stands before a block that no test runs, with the reason.
-NOT_RUN = re.compile(r"<!-- not run in the tests: \S[^\n]* -->\n$")
+NOT_RUN = re.compile(r"<!-- not run in the tests: \S[^\n]* -->\n\Z")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 Shell = Callable[[str], subprocess.CompletedProcess[str]]
 
