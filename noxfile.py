@@ -106,6 +106,21 @@ def notebook(session: nox.Session) -> None:
 
 
 @nox.session
+def reference(session: nox.Session) -> None:
+    """Write the pages of docs/reference anew from the code; a test compares them."""
+    session.install("-e", ".")
+    session.run("python", "tests/support/reference_pages.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the pages of docs/ as a site; a link that leads nowhere is an error."""
+    session.install(*groups("docs"))
+    site = session.posargs or ["--site-dir", f"{session.create_tmp()}/site"]
+    session.run("mkdocs", "build", "--strict", *site, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone and ask it for its plug-ins and templates."""
     session.install("build")

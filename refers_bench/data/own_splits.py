@@ -28,7 +28,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Split(BaseModel, extra="forbid", frozen=True):
     """Where the splits come from."""
 
-    column: str = Field(default="", description="column that holds train, val or test; an empty cell leaves out")
+    column: str = Field(
+        default="", description="column of a table with train, val or test; an empty cell leaves out; folders have none"
+    )
     train: Share | None = Field(default=None, description="share of the patients that is drawn for training")
     val: Share | None = Field(
         default=None, description="share for validation; of the training patients where the splits are given"

@@ -25,7 +25,7 @@ class SlurmResources(Part):
     """What an array task asks for; a key that is not given is not asked for."""
 
     partition: Word | None = optional("or several, with commas")
-    qos: Word | None = None
+    qos: Word | None = optional("as for sbatch")
     constraint: Line | None = optional("node features, as for sbatch")
     gpus: Annotated[int, Field(ge=0, le=64)] | None = optional(
         "per array task; 1 by default, 0 for prepare; pre-training takes one per process"
@@ -44,7 +44,7 @@ class SlurmResources(Part):
 class SlurmPart(SlurmResources):
     """How jobs are sent to Slurm."""
 
-    account: Word | None = None
+    account: Word | None = optional("as for sbatch")
     throttle: Annotated[int, Field(ge=1, le=10_000)] | None = optional(
         "tasks of an array at a time; jobs with the same needs and resources are one array"
     )

@@ -69,7 +69,7 @@ MOST_RUNS = 10_000
 class ProtocolPart(Part):
     """Which preset of training constants, and what differs from it."""
 
-    preset: str
+    preset: str = Field(description="name of the preset")
     select_on: Annotated[Literal["val"], BeforeValidator(validation)] = optional(
         "images that a checkpoint is chosen on, where 'pretrain.select' and 'finetune.select' choose one", VAL
     )
@@ -97,8 +97,8 @@ class DataPart(Part):
 class SourcePart(Part):
     """The source dataset of pre-training."""
 
-    dataset: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    dataset: str = Field(description="id of a dataset, or a name below 'data'")
+    params: dict[str, Any] = empty(dict, "of the dataset's reader")
 
 
 def _source(value: Any, _: Any) -> Any:
@@ -115,10 +115,10 @@ Source = Annotated[list[SourcePart] | SourcePart, WrapValidator(_source, json_sc
 class MethodPart(Part):
     """A table row: a method with its parameters."""
 
-    id: str
+    id: str = Field(description="of a method")
     name: Name | None = optional("row name; the id by default")
     label: str | None = optional("row title; the method's own by default", max_length=200)
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Any] = empty(dict, "of the method")
     overrides: dict[str, Any] = empty(dict, "training constants for this row only; footnoted")
     best_of: Name | None = optional(
         "rows with the same value compete for one row of that name: the best on validation in each column"
@@ -159,8 +159,8 @@ Seeds = Annotated[_Listed | SeedsPart, WrapValidator(_seeds)]
 class TargetPart(Part):
     """Table columns: tasks of a dataset at label ratios."""
 
-    dataset: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    dataset: str = Field(description="id of a dataset, or a name below 'data'")
+    params: dict[str, Any] = empty(dict, "of the dataset's reader")
     tasks: list[str] = optional("of the dataset; all of them by default", [], min_length=1)
     label_ratios: list[Ratio] = optional("shares of the training images: 1%, 10%, 0.5, 100%", [1.0], min_length=1)
     evaluation: Annotated[
@@ -185,8 +185,8 @@ class ExecutionPart(Part):
 
     executor: str = optional("where: local, slurm, ray, debug, or another package's engine", "local")
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = optional("workers without a GPU")
-    jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = optional("jobs that share a GPU", 1)
+    threads: Annotated[int, Field(ge=1, le=256)] = optional("of the CPU, for each worker", 1)
     prepare_processes: Annotated[int, Field(ge=1, le=1024)] | None = optional(
         "that prepare images, at most; as many as the machine or the allocation offers"
     )
@@ -228,9 +228,9 @@ class ExecutionPart(Part):
 class ManifestSchema(Part):
     """Methods x targets x label ratios x seeds."""
 
-    version: Literal[1]
+    version: Literal[1] = Field(description="of this format")
     name: Name | None = optional("the file's name by default")
-    title: str = Field(default="", max_length=300)
+    title: str = optional("of reports; the name by default", "", max_length=300)
     include: list[str] = empty(
         list,
         "files (relative to this one) read first, in order; mappings are completed key by key, lists and "
@@ -239,9 +239,9 @@ class ManifestSchema(Part):
     protocol: ProtocolPart
     data: dict[str, DataPart] = Field(default_factory=dict)
     source: Source = optional("of the rows that pre-train", [])
-    methods: list[MethodPart] = Field(min_length=1)
-    targets: list[TargetPart] = Field(min_length=1)
-    seeds: Seeds
+    methods: list[MethodPart] = Field(min_length=1, description="table rows: ids, or mappings with parameters")
+    targets: list[TargetPart] = Field(min_length=1, description="table columns: tasks of datasets at label ratios")
+    seeds: Seeds = Field(description="of fine-tuning: a list, or how many of each kind are crossed")
     limit: Annotated[int, Field(ge=1)] | None = optional(
         "images of each split that are used, to try a manifest out; every table says so"
     )

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import stat
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
-Shell = Callable[[str], subprocess.CompletedProcess[str]]
+from page_blocks import Shell, blocks, shell_in
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     """Runs lines of a shell in an empty folder, where the package is what an installation has of it."""
-    site, bin_, home = (tmp_path / name for name in ("site", "bin", "work"))
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "refers_bench", site / "refers_bench", ignore=ignored)
-    bin_.mkdir()
-    home.mkdir()
-    script = bin_ / "refers-bench"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m refers_bench "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("REFERS_BENCH_")},
-        "PATH": os.pathsep.join((str(bin_), os.environ["PATH"])),
-        "PYTHONPATH": str(site),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def run(lines: str) -> subprocess.CompletedProcess[str]:
-        command = ["bash", "-euo", "pipefail", "-c", lines]
-        return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
-
-    return run
-
-
-def blocks(page: str) -> list[str]:
-    found: list[str] = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
-    assert found
-    return found
+    return shell_in(tmp_path)
 
 
 def test_a_method_a_dataset_and_a_report_from_templates_run_from_another_directory(

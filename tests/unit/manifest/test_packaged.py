@@ -78,5 +78,5 @@ def test_what_a_manifest_needs_beside_it() -> None:
 
 def test_only_manifests_of_the_package_are_shown_by_name() -> None:
     assert packaged.named(str(ROOT / "manifests" / "smoke.yaml")) == "smoke"
-    for other in ("manifests/smoke.yaml", "/elsewhere/smoke.yaml", str(ROOT / "manifests" / "ON_A_CLUSTER.md")):
+    for other in ("manifests/smoke.yaml", "/elsewhere/smoke.yaml", str(ROOT / "docs" / "cluster.md")):
         assert packaged.named(other) == other
