@@ -14,8 +14,10 @@ from refers_bench.render import extras
 
 #: Tag by which a run is found again.
 KEY = "refers_bench.key"
-#: Most entries of one call, and signs of a parameter's or tag's value and of a name, that every store takes.
-_BATCH, _LONGEST, _NAME = 100, 5000, 240
+#: Most points and parameters of one call, and signs of a value and of a name, that every store takes.
+_POINTS, _PARAMS, _LONGEST, _NAME = 500, 100, 5000, 240
+#: Runs that are listed at once.
+_PAGE = 1000
 
 
 def check() -> None:
@@ -51,9 +53,22 @@ class Store:
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(experiment)
             self._experiment = found.experiment_id if found else self._client.create_experiment(experiment)
+            self._known = self._listed()
         except (self._refused, ImportError, OSError) as error:
             first = str(error).strip().split("\n")[0]
             raise UserError(f"MLflow does not open '{uri}': {first}", allowed="a store it can write to") from error
+
+    def _listed(self) -> dict[str, list[tuple[str, str]]]:
+        """Key -> (id, status) of the experiment's runs; asked for once, since a folder is searched whole each time."""
+        known: dict[str, list[tuple[str, str]]] = {}
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=_PAGE, page_token=token)
+            for one in page:
+                known.setdefault(one.data.tags.get(KEY, ""), []).append((one.info.run_id, one.info.status))
+            token = page.token
+            if not token:
+                return known
 
     def write(self, run: TrackedRun) -> bool:
         """Write a run; one that is there whole is left alone, one that was cut off is written anew.
@@ -73,10 +88,10 @@ class Store:
 
     def _write(self, run: TrackedRun) -> bool:
         client, entities = self._client, self._entities
-        for before in client.search_runs([self._experiment], filter_string=f"tags.`{KEY}` = '{run.key}'"):
-            if before.info.status == "FINISHED":
+        for run_id, status in self._known.get(run.key, ()):
+            if status == "FINISHED":
                 return False
-            client.delete_run(before.info.run_id)
+            client.delete_run(run_id)
         tags = {**{f"refers_bench.{name}": text[:_LONGEST] for name, text in run.tags.items()}, KEY: run.key}
         made = client.create_run(self._experiment, start_time=_ms(run.start), tags=tags, run_name=run.name)
         metric, names = entities.Metric, _named([*(one.name for one in run.curves), *run.metrics])
@@ -85,10 +100,10 @@ class Store:
         points += [metric(names[name], value, _ms(run.end), last) for name, value in run.metrics.items()]
         params = _named(run.params)
         values = [entities.Param(params[name], _text(value)) for name, value in run.params.items()]
-        for start in range(0, len(points), _BATCH):
-            client.log_batch(made.info.run_id, metrics=points[start : start + _BATCH])
-        for start in range(0, len(values), _BATCH):
-            client.log_batch(made.info.run_id, params=values[start : start + _BATCH])
+        for start in range(0, len(points), _POINTS):
+            client.log_batch(made.info.run_id, metrics=points[start : start + _POINTS])
+        for start in range(0, len(values), _PARAMS):
+            client.log_batch(made.info.run_id, params=values[start : start + _PARAMS])
         client.set_terminated(made.info.run_id, "FINISHED", end_time=_ms(run.end))
         return True
 
