@@ -22,14 +22,16 @@ from refers_bench.analysis.cells import ClassMetric, ClassMetrics, PlannedRun, T
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import DONE
 from refers_bench.errors import Problem, UserError
+from refers_bench.evaluations import Evaluation
 from refers_bench.manifest.schema_errors import allowed
-from refers_bench.store.plan import Cell
+from refers_bench.store.plan import Cell, Plan
 from refers_bench.store.scrubbing import Scrubber, roots_of
 
 #: Largest file that is read, and largest difference of a mean that is rounding.
 _LARGEST, _ROUNDING = 64 << 20, 1e-9
 _Auc = Annotated[float, Field(ge=0, le=1)]
-_Count = Annotated[int, Field(ge=0)]
+#: What a double holds exactly.
+_Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class _Part(BaseModel):
@@ -55,13 +57,13 @@ class CellEntry(_Part):
     dataset: str
     task: str
     label_ratio: Annotated[float, Field(gt=0, le=1)]
-    evaluation: str
+    evaluation: Evaluation
     folds: _Count
     seed: int
     crossed: tuple[int, ...]
     synthetic: bool
     floor: bool
-    selected_on: str
+    selected_on: Literal["", "val", "test", "none", "unknown"]
     footnotes: tuple[str, ...]
     key: str
     state: Literal["done", "failed", "unavailable", "missing"]
@@ -106,8 +108,8 @@ class HardwareEntry(_Part):
     """The machine, without its name."""
 
     cpu: str | None = None
-    cores: int | None = None
-    memory_bytes: int | None = None
+    cores: _Count | None = None
+    memory_bytes: _Count | None = None
     platform: str | None = None
 
 
@@ -169,6 +171,12 @@ class Entry(_Part):
     datasets: dict[str, DatasetEntry]
     environments: tuple[EnvironmentEntry, ...]
     cells: Annotated[tuple[CellEntry, ...], Field(min_length=1)]
+
+    @property
+    def results(self) -> Results:
+        """As reports know results, with nothing in a store."""
+        planned = tuple(cell.planned for cell in self.cells)
+        return Results(name=self.name, plan=Plan(name=self.name), store=Path(), planned=planned)
 
     @property
     def file_name(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.registry import Entry
-from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd, summarise
+from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd
 from refers_bench.render.page import Detail, Page, Section
 from refers_bench.render.quantity import quantity
 from refers_bench.render.table import MISSING, Cell, Note, Row, Table, columns
@@ -39,13 +39,10 @@ def page(entries: Sequence[Entry]) -> Page:
     """The page of some entries."""
     lines: dict[Target, list[_Line]] = {}
     for place, entry in enumerate(entries):
-        groups: dict[tuple[str, Target], list[PlannedRun]] = {}
-        for cell in entry.cells:
-            planned = cell.planned
-            groups.setdefault((planned.method, planned.target), []).append(planned)
-        for (_, target), runs in groups.items():
-            summary = summarise([planned.run for planned in runs])
-            line = _Line(entry=entry, anchor=f"entry-{place}", runs=tuple(runs), summary=summary)
+        results = entry.results
+        for (method, target), summary in results.cells.items():
+            runs = results.runs(method, target)
+            line = _Line(entry=entry, anchor=f"entry-{place}", runs=runs, summary=summary)
             lines.setdefault(target, []).append(line)
     ordered = sorted(lines, key=lambda one: (one.dataset, one.task, one.suffix, -one.label_ratio))
     count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"

@@ -160,6 +160,9 @@ WRONG = {
     "cells.0.state": ("failed", "cells.0: has metrics and is failed"),
     "cells.0.label_ratio": ("all", "cells.0.label_ratio: is 'all'"),
     "cells.1.seed": (0, "cells.1: a cell that stands there before"),
+    "cells.0.evaluation": ("<b>", "cells.0.evaluation: is '<b>'"),
+    "cells.0.selected_on": ("me", "cells.0.selected_on: is 'me'"),
+    "bundle.bytes": (10**400, "bundle.bytes: is 1000"),
     "environments.0.hardware.memory_bytes": ("much", "environments.0.hardware.memory_bytes: is 'much'"),
 }  # fmt: skip
 
