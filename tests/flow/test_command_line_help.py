@@ -103,7 +103,7 @@ COMMANDS = {
     "datasets list": ["--cards"],
     "weights COMMAND [ARGS]...": [],
     "weights convert FILE OUT": WEIGHTS,
-    "weights export MANIFEST ROW OUT": WEIGHTS,
+    "weights export MANIFEST ROW OUT": [*WEIGHTS, "--hub"],
     "weights fingerprint FILE": [
         "--layout TEXT", "--variant TEXT", "--architecture TEXT", "--argument NAME=VALUE",
         "--image-size INTEGER RANGE  [default: 0; x>=0]", "--positions TEXT", "--expect TEXT", "--json",
