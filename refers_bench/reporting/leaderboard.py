@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from refers_bench.analysis.cells import PlannedRun, Target
 from refers_bench.analysis.registry import Entry
+from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_sd
 from refers_bench.render.page import Detail, Page, Section
 from refers_bench.render.quantity import quantity
@@ -25,6 +26,7 @@ class _Line:
     """One row of a leaderboard."""
 
     entry: Entry
+    results: Results
     anchor: str
     runs: tuple[PlannedRun, ...]
     summary: SeedSummary
@@ -42,7 +44,7 @@ def page(entries: Sequence[Entry]) -> Page:
         results = entry.results
         for (method, target), summary in results.cells.items():
             runs = results.runs(method, target)
-            line = _Line(entry=entry, anchor=f"entry-{place}", runs=runs, summary=summary)
+            line = _Line(entry=entry, results=results, anchor=f"entry-{place}", runs=runs, summary=summary)
             lines.setdefault(target, []).append(line)
     ordered = sorted(lines, key=lambda one: (one.dataset, one.task, one.suffix, -one.label_ratio))
     count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
@@ -80,7 +82,6 @@ def _row(line: _Line, names: Sequence[str]) -> Row:
     labels = [one.n_pos + one.n_neg for run in line.runs for one in run.metrics if one.split == "test"]
     words = [f"at most {line.entry.limit} images of each split."] if line.entry.limit else []
     words += [f"origin: {line.entry.origin}."] if line.entry.origin != "run" else []
-    words += [f"{text}." for text in first.footnotes]
     synthetic = (grid.SYNTHETIC,) if any(run.synthetic for run in line.runs) else ()
     seeds = Cell(text=f"{summary.n} of {summary.n_planned}", n=(summary.n, summary.n_planned), kind="text")
     return Row(
@@ -91,7 +92,7 @@ def _row(line: _Line, names: Sequence[str]) -> Row:
             grid.count_cell(max(labels)) if labels else MISSING,
             *(_class(line.runs, name) for name in names),
         ),
-        notes=(*synthetic, *(Note(text=text) for text in dict.fromkeys(words))),
+        notes=(*synthetic, *(Note(text=text) for text in words), *grid.row_note(line.results, first.method)),
         keys=(("method", first.label),),
     )
 

@@ -70,6 +70,17 @@ def test_what_is_missing_or_limited_is_said_and_comes_last() -> None:
     assert found["C (small)"][0] == "99.0  limited data"
 
 
+def test_a_row_has_one_footnote_of_its_own_beside_what_the_data_are() -> None:
+    (table,) = (
+        page([entry("e", cell("a", 0, {"x": 0.6}, footnotes=("a stand-in", "lr = 1"), synthetic=True))])
+        .sections[0]
+        .items
+    )
+    assert [note.full for note in table.rows[0].notes] == [  # type: ignore[union-attr]
+        "synthetic: procedural radiographs, not patients'.", "a stand-in. lr = 1.",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("ratio", [0.01, 0.1])
 def test_each_share_of_labels_has_a_table(ratio: float) -> None:
     one = entry("e", cell("a", 0, {"x": 0.6}), cell("a", 1, {"x": 0.6}, label_ratio=ratio))
