@@ -19,7 +19,7 @@ def groups(*names: str) -> list[str]:
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
     """Tests, with all that any of them needs; what is given after `--` comes last and so counts."""
-    session.install("-e", ".[dicom,ray,tensorboard]", *groups("tests", "architecture"))
+    session.install("-e", ".[dicom,ray,tensorboard,mlflow,wandb,trackio]", *groups("tests", "architecture"))
     session.run("pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
@@ -93,7 +93,7 @@ def house(session: nox.Session) -> None:
 @nox.session
 def constraints(session: nox.Session) -> None:
     """Write the versions of an environment in which all tests pass to constraints.txt."""
-    session.install("-e", ".[dicom,ray,contracts,tensorboard]", "packaging")
+    session.install("-e", ".[dicom,ray,contracts,tensorboard,mlflow,wandb,trackio]", "packaging")
     listed = session.run("python", "tests/support/dependency_tree.py", silent=True)
     (Path(__file__).parent / "constraints.txt").write_text(str(listed), encoding="utf-8")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refers_bench import plugins
-from refers_bench.cli import results_bundle, results_diff, results_tensorboard
+from refers_bench.cli import results_bundle, results_diff, results_registry, results_tensorboard, results_trackers
 from refers_bench.cli.options import FILE_OR_FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.errors import UserError
@@ -115,6 +115,10 @@ command.add_command(results_bundle.bundle)
 command.add_command(results_bundle.verify)
 command.add_command(results_diff.diff)
 command.add_command(results_tensorboard.tensorboard)
+command.add_command(results_registry.publish)
+command.add_command(results_registry.registry)
+for _tracker in (results_trackers.mlflow, results_trackers.wandb, results_trackers.trackio):
+    command.add_command(_tracker)
 
 
 def _command(what: str, path: Path, *options: str) -> str:

@@ -1,8 +1,11 @@
 """Puts the results of a manifest into one archive, checks one, and takes one in."""
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +17,49 @@ from refers_bench.execution.settings import Settings
 from refers_bench.render.quantity import quantity
 from refers_bench.render.table import slug
 
+if TYPE_CHECKING:
+    from refers_bench.analysis.bundle import Contents
+    from refers_bench.analysis.results import Results
+
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """A temporary folder, removed at the end of its block."""
     return tempfile.TemporaryDirectory(prefix="refers-bench-")
+
+
+def packed(settings: Settings, results: Results, target: Path, *, checkpoints: bool = False) -> tuple[Contents, str]:
+    """Write the archive of a manifest's results; equal results give equal bytes.
+
+    Args:
+        settings: of the command line.
+        results: of the manifest.
+        target: the archive.
+        checkpoints: whether weights go along.
+
+    Returns:
+        What is in it, and its SHA-256.
+    """
+    from refers_bench.analysis import bundle as room
+    from refers_bench.analysis import ro_crate
+    from refers_bench.analysis.paper.references import release_of
+    from refers_bench.analysis.results import load
+    from refers_bench.reporting.page import write
+    from refers_bench.reporting.provenance import commands
+    from refers_bench.store import archive
+
+    contents = room.gather(results, cache=settings.cache, checkpoints=checkpoints)
+    with scratch_folder() as scratch:
+        staged = room.stage(contents, Path(scratch))
+        # The report is written from the archive's content alone, so that it says no more than the archive does.
+        room.lend(results, release_of(results), staged)
+        for path in write(staged, [results.name], ("html", "latex", "csv", "json"), progress=counted):
+            contents.members[f"report/{path.name}"] = path
+        travels = load(staged, results.name)
+        again = commands(travels)
+        contents.members[room.ABOUT] = room.about(results, contents, commands=again)
+        contents.members[ro_crate.NAME] = ro_crate.metadata(travels, contents.members, commands=again)
+        digest = archive.write(target, contents.members, top=results.name, progress=counted("files packed"))
+    return contents, digest
 
 
 @click.command("bundle")
@@ -31,28 +73,11 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
     Equal results give equal bytes. Absolute paths of this machine are replaced and counted; prepared images, report
     text and (unless asked for) weights are left out. The archive unpacks to a results folder of its own.
     """
-    from refers_bench.analysis import bundle as room
-    from refers_bench.analysis import ro_crate
-    from refers_bench.analysis.paper.references import release_of
     from refers_bench.analysis.results import load
-    from refers_bench.reporting.page import write
-    from refers_bench.reporting.provenance import commands
-    from refers_bench.store import archive
 
     results = load(settings.results, name_of(manifest))
-    contents = room.gather(results, cache=settings.cache, checkpoints=checkpoints)
-    with scratch_folder() as scratch:
-        staged = room.stage(contents, Path(scratch))
-        # The report is written from the archive's content alone, so that it says no more than the archive does.
-        room.lend(results, release_of(results), staged)
-        for path in write(staged, [results.name], ("html", "latex", "csv", "json"), progress=counted):
-            contents.members[f"report/{path.name}"] = path
-        travels = load(staged, results.name)
-        again = commands(travels)
-        contents.members[room.ABOUT] = room.about(results, contents, commands=again)
-        contents.members[ro_crate.NAME] = ro_crate.metadata(travels, contents.members, commands=again)
-        target = out or Path(f"{results.name}.tar.gz")
-        digest = archive.write(target, contents.members, top=results.name, progress=counted("files packed"))
+    target = out or Path(f"{results.name}.tar.gz")
+    contents, digest = packed(settings, results, target, checkpoints=checkpoints)
     jobs = ", ".join(f"{count} {kind}" for kind, count in contents.jobs.items()) or "no finished job"
     click.echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {quantity(len(contents.members), 'file')} ({jobs})")
     click.echo(f"sha256 {digest}")

@@ -204,17 +204,23 @@ def convert(file: Path, out: Path, layout: str) -> None:
 @command.command("export")
 @MANIFEST
 @click.argument("row")
-@click.argument("out", type=FILE)
+@click.argument("out", type=FILE_OR_FOLDER)
 @LAYOUT
+@click.option("--hub", is_flag=True, help="OUT is a folder as Hugging Face holds models, from which timm loads.")
 @click.pass_obj
-def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str) -> None:
+def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str, hub: bool) -> None:
     """Write the pre-trained encoder of ROW (a row name of MANIFEST) to OUT, with a data sheet and a model card.
 
     OUT.json and OUT.md hold what a user of the weights must know: input size, mean and SD, method, source, licence,
-    deviations, limits.
+    deviations, limits. With --hub these are model.safetensors, data_sheet.json, README.md and config.json in OUT.
     """
     from refers_bench.render import model_card
 
+    if hub and layout != "timm":
+        raise UserError(
+            f"--hub with --layout {layout}", allowed="--layout timm: Hugging Face's users load it with timm"
+        )
+    out = _target(out, hub=hub)
     plan = planned(settings, manifest)
     jobs = {job.name.split(".")[1]: job for job in plan.jobs if job.kind == "pretrain"}
     if row not in jobs:
@@ -234,12 +240,26 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
         architecture="ResNet" if any(name.startswith("net.") for name in weights) else "vision transformer",
     )
     written = _write(out, weights, layout, {"data_sheet": json.dumps(sheet)})
-    sheet_path = out.with_name(f"{out.name}.json")
+    sheet_path = out.with_name("data_sheet.json" if hub else f"{out.name}.json")
     publish_json(sheet_path, sheet)
-    card_path, preset = out.with_name(f"{out.name}.md"), str(plan.manifest["protocol"]["preset"])
+    if hub:
+        publish_json(
+            out.with_name("config.json"), plugins.resolve("refers_bench.training.data_sheets:hub_config")(sheet)
+        )
+    card_path = out.with_name("README.md" if hub else f"{out.name}.md")
+    preset = str(plan.manifest["protocol"]["preset"])
     how: dict[str, Any] = {"row": row, "preset": preset, "sheet_name": sheet_path.name}
     publish_bytes(card_path, model_card.card(sheet, **how, deviations=_deviations(plan, row)).encode())
     click.echo(f"{out}: {quantity(written, 'tensor')}\n{sheet_path}: data sheet\n{card_path}: model card")
+
+
+def _target(out: Path, *, hub: bool) -> Path:
+    """The file of the weights."""
+    if hub and out.is_file():
+        raise UserError("a file", allowed="a folder, which is made where it is not there", path=out)
+    if not hub and out.is_dir():
+        raise UserError("a folder", allowed="a file that ends in .safetensors, or --hub", path=out)
+    return out / "model.safetensors" if hub else out
 
 
 def _deviations(plan: Plan, row: str) -> Table | None:

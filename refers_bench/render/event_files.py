@@ -2,32 +2,15 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import UserError
+from refers_bench.analysis.tracked_runs import Scalar
 from refers_bench.files import publish_bytes
+from refers_bench.render import extras
 
 #: TensorBoard reads files whose name holds this.
 NAME = "events.out.tfevents.refers-bench"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scalar:
-    """One point of a curve.
-
-    Attributes:
-        name: of the curve, such as "loss/total".
-        step: update.
-        value: float32 in the file.
-        time: seconds since 1970.
-    """
-
-    name: str
-    step: int
-    value: float
-    time: float
 
 
 def write(folder: Path, scalars: Iterable[Scalar]) -> Path:
@@ -66,14 +49,9 @@ def check() -> None:
     _formats()
 
 
-def _formats() -> tuple[Any, Any, Any]:
+def _formats() -> tuple[Any, ...]:
     """TensorBoard's own definitions of its files; neither torch nor TensorFlow is loaded for them."""
-    try:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer import record_writer
-    except ImportError as error:
-        raise UserError(
-            f"TensorBoard is not installed ({error})",
-            allowed="pip install 'refers-bench[tensorboard]', or 'refers-bench report' for curves without it",
-        ) from error
-    return event_pb2, summary_pb2, record_writer
+    modules = ("tensorboard.compat.proto.event_pb2", "tensorboard.compat.proto.summary_pb2")
+    writer = "tensorboard.summary.writer.record_writer"
+    otherwise = "'refers-bench report' for curves without it"
+    return extras.imported("TensorBoard", "tensorboard", *modules, writer, otherwise=otherwise)

@@ -14,6 +14,7 @@ from refers_bench.analysis.operating_points import OperatingPoints, operating_po
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, JOINT
 from refers_bench.analysis.statistics.seeds import SeedSummary, mean_interval
+from refers_bench.analysis.tracked_runs import parameters
 from refers_bench.identity import dotted
 from refers_bench.manifest import packaged
 from refers_bench.manifest.yaml_text import GIVEN
@@ -121,11 +122,10 @@ def _config(results: Results, runs: Sequence[PlannedRun]) -> str:
     """Resolved values of the first run, and of the pre-training it needs, as JSON; runs differ in their seeds alone."""
     specs = (results.spec(run.run.key) for run in runs)
     spec: Mapping[str, Any] = next((one for one in specs if one), {})
-    values = [(name, value) for name, value in dotted(spec).items() if name not in ("seed", "init_seed", "order_seed")]
-    needed = dotted(results.spec(str(spec.get("pretrain", ""))))
-    # What both have in common stands once.
-    values += [(name, value) for name, value in needed.items() if name.startswith("pretrain.") or name == "source"]
-    return json.dumps(dict(values), ensure_ascii=False, indent=1)
+    values = parameters(spec, results.spec(str(spec.get("pretrain", ""))))
+    for name in ("seed", "init_seed", "order_seed"):
+        values.pop(name, None)
+    return json.dumps(values, ensure_ascii=False, indent=1)
 
 
 def _logs(results: Results, runs: Iterable[PlannedRun]) -> Iterable[str]:

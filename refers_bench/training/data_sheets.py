@@ -38,6 +38,31 @@ def timm_model(architecture: str, network: Mapping[str, Any], image: Mapping[str
     }
 
 
+def hub_config(sheet: Mapping[str, Any]) -> dict[str, Any]:
+    """``config.json`` of a folder from which timm builds the model and reads its weights ("local-dir:", "hf-hub:").
+
+    Args:
+        sheet: of weights under timm's names.
+    """
+    arguments, given = dict(sheet["timm"]["arguments"]), sheet["input"]
+    # Arguments replace those of any vision transformer of timm.
+    architecture = arguments.pop("model_name", "vit_base_patch16_224")
+    arguments.pop("num_classes")
+    return {
+        "architecture": architecture,
+        "num_classes": 0,
+        "model_args": arguments,
+        "pretrained_cfg": {
+            "input_size": [given["channels"], given["size"], given["size"]],
+            "mean": given["mean"],
+            "std": given["std"],
+            "crop_pct": given["size"] / given["resize"],
+            "interpolation": "bilinear",
+            "num_classes": 0,
+        },
+    }
+
+
 def data_sheet(
     record: Mapping[str, Any],
     *,

@@ -60,8 +60,14 @@ COMMANDS = {
     "results import csv FILE": IMPORTED,
     "results import parquet FILE": IMPORTED,
     "results import refers-release FOLDER": [IMPORTED[0], "--allow-unread", "--report"],
+    "results mlflow MANIFEST": ["--out DIRECTORY  [default: RESULTS/<name>/mlflow]", "--uri TEXT", "--only PATTERN"],
+    "results publish MANIFEST": ["--out DIRECTORY  [required]"],
+    "results registry COMMAND [ARGS]...": [],
+    "results registry build FOLDER": ["--out DIRECTORY  [required]"],
     "results tensorboard MANIFEST": ["--out DIRECTORY  [default: RESULTS/<name>/tensorboard]", "--only PATTERN"],
+    "results trackio MANIFEST": ["--out DIRECTORY  [default: RESULTS/<name>/trackio]", "--only PATTERN"],
     "results verify FILE": [],
+    "results wandb MANIFEST": ["--out DIRECTORY  [default: RESULTS/<name>/wandb]", "--only PATTERN"],
     "check MANIFEST": [
         "--baseline FILE  [required]", "--update", "--tolerance FLOAT RANGE  [default: 0.02; 0<=x<=1]",
         "--bands [fixed|test-images]  [default: fixed]", "--junit FILE", "--markdown FILE",
@@ -97,7 +103,7 @@ COMMANDS = {
     "datasets list": ["--cards"],
     "weights COMMAND [ARGS]...": [],
     "weights convert FILE OUT": WEIGHTS,
-    "weights export MANIFEST ROW OUT": WEIGHTS,
+    "weights export MANIFEST ROW OUT": [*WEIGHTS, "--hub"],
     "weights fingerprint FILE": [
         "--layout TEXT", "--variant TEXT", "--architecture TEXT", "--argument NAME=VALUE",
         "--image-size INTEGER RANGE  [default: 0; x>=0]", "--positions TEXT", "--expect TEXT", "--json",

@@ -144,6 +144,19 @@ def test_inspect_convert_export(home: Path, cli: Commands) -> None:
     )
     assert {path: path.read_bytes() for path in home.glob("out.safetensors*")} == before and len(before) == 3
 
+    # As Hugging Face holds models: timm builds the network and reads the weights by itself.
+    assert "hub/README.md: model card" in cli("weights", "export", "m.yaml", "lsp_transformer", "hub", "--hub").out
+    names_there = sorted(path.name for path in (home / "hub").iterdir())
+    assert names_there == ["README.md", "config.json", "data_sheet.json", "model.safetensors"]
+    loaded = timm.create_model(f"local-dir:{home / 'hub'}", pretrained=True).eval()
+    torch.testing.assert_close(loaded.forward_features(images), mine(images), rtol=1e-5, atol=1e-5)
+    assert loaded.pretrained_cfg["input_size"] == (1, 32, 32) and tuple(loaded.pretrained_cfg["std"]) == (0.25,)
+    assert r"data\_sheet.json" in (home / "hub" / "README.md").read_text()
+    again = ("weights", "export", "m.yaml", "lsp_transformer")
+    assert "a folder; allowed: a file that ends in" in cli(*again, "hub", code=2).err
+    assert "a file; allowed: a folder" in cli(*again, "out.safetensors", "--hub", code=2).err
+    assert "--hub with --layout" in cli(*again, "hub", "--hub", "--layout", "refers-bench", code=2).err
+
 
 ENCODERS = """
 version: 1

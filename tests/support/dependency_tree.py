@@ -35,7 +35,7 @@ def declared() -> list[Requirement]:
 
 
 def tree() -> dict[str, str]:
-    """Normal name -> installed version of each package that is needed on this machine; sorted."""
+    """Normal name -> installed version of each package that is needed on this machine and is there; sorted."""
     found: dict[str, str] = {}
     waiting = [(one.name, tuple(one.extras)) for one in declared()]
     seen = set()
@@ -44,7 +44,10 @@ def tree() -> dict[str, str]:
         if asked in seen:
             continue
         seen.add(asked)
-        found[normal(name)] = importlib.metadata.version(name)
+        try:
+            found[normal(name)] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
         waiting += _needed(name, extras)
     return dict(sorted(found.items()))
 
@@ -57,7 +60,10 @@ def _needed(name: str, extras: tuple[str, ...]) -> Iterator[tuple[str, tuple[str
 
 
 def main() -> None:
-    """Print the file."""
+    """Print the file; every extra must be installed."""
+    missing = {normal(one.name) for one in declared()} - tree().keys()
+    if missing:
+        sys.exit(f"not installed: {', '.join(sorted(missing))}")
     print(HEAD.format(python=".".join(map(str, sys.version_info[:2]))), end="")
     for name, version in tree().items():
         print(f"{name}=={version}")

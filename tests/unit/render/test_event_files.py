@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from refers_bench.analysis.tracked_runs import Scalar
 from refers_bench.cli import group
 from refers_bench.errors import UserError
 from refers_bench.render import event_files
-from refers_bench.render.event_files import Scalar
 
 CURVES = [
     Scalar(name="loss/total", step=1, value=0.75, time=1000.0),

@@ -1,0 +1,121 @@
+"""Writes finished runs for MLflow, Weights & Biases and Trackio, from what is stored."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refers_bench.analysis import tracked_runs
+from refers_bench.analysis.tracked_runs import TrackedRun
+from refers_bench.cli.options import FOLDER, PLAN
+from refers_bench.cli.progress import counted
+from refers_bench.errors import UserError
+from refers_bench.execution.planning import name_of
+from refers_bench.execution.settings import Settings
+from refers_bench.plan import lock
+from refers_bench.render.quantity import quantity
+
+ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Jobs whose name matches (repeatable).")
+
+
+def _out(kind: str) -> Callable[..., Any]:
+    return click.option("--out", type=FOLDER, help=f"Folder.  [default: RESULTS/<name>/{kind}]")
+
+
+def stored(settings: Settings, name: str, only: tuple[str, ...], *, curves: bool = False) -> Iterator[TrackedRun]:
+    """The finished runs of a plan, while a bar counts them.
+
+    Args:
+        settings: of the command line.
+        name: of the plan.
+        only: patterns of job names; () for all.
+        curves: whether only those with curves.
+
+    Raises:
+        UserError: there are none.
+    """
+    plan, store = lock.read(settings.results / name / lock.LOCK), settings.store
+    files = (tracked_runs.CURVES,) if curves else (tracked_runs.CURVES, tracked_runs.METRICS)
+    chosen = tracked_runs.chosen(plan, store, only, files=files)
+    if not chosen:
+        has = "curves" if curves else "curves or metrics"
+        raise UserError(f"no finished job of '{name}' has {has}" + (" and such a name" if only else ""))
+    progress = counted("runs written")
+    for number, run in enumerate(tracked_runs.runs(plan, store, chosen)):
+        yield run
+        progress(number + 1, len(chosen))
+
+
+@click.command("mlflow")
+@PLAN
+@_out("mlflow")
+@click.option("--uri", help="Tracking URI of a database or a server, in place of a folder.")
+@ONLY
+@click.pass_obj
+def mlflow(settings: Settings, manifest: str, out: Path | None, uri: str | None, only: tuple[str, ...]) -> None:
+    """Write the finished jobs of MANIFEST (a file, or the name of a plan) into an MLflow store.
+
+    Parameters, tags, curves and the final AUCs of all classes, one run a job; those already there stay. Needs
+    the extra 'mlflow'.
+    """
+    from refers_bench.render import mlflow_runs
+
+    if out and uri:
+        raise click.UsageError("--out and --uri name two stores; give one of them")
+    mlflow_runs.check()
+    name = name_of(manifest)
+    where = uri or (out or settings.results / name / "mlflow").absolute().as_uri()
+    store: mlflow_runs.Store | None = None
+    written = known = 0
+    for run in stored(settings, name, only):
+        store = store or mlflow_runs.Store(where, name)
+        if store.write(run):
+            written += 1
+        else:
+            known += 1
+    click.echo(f"{quantity(written, 'run')} written, {known} were there: {where}")
+
+
+@click.command("wandb")
+@PLAN
+@_out("wandb")
+@ONLY
+@click.pass_obj
+def wandb(settings: Settings, manifest: str, out: Path | None, only: tuple[str, ...]) -> None:
+    """Write the finished jobs of MANIFEST (a file, or the name of a plan) as offline runs of Weights & Biases.
+
+    Parameters, tags, curves and the final AUCs of all classes, one run a job; writing again replaces them. Nothing is
+    sent anywhere. Needs the extra 'wandb'.
+    """
+    from refers_bench.render import wandb_runs
+
+    wandb_runs.check()
+    name = name_of(manifest)
+    folder, count = out or settings.results / name / "wandb", 0
+    for run in stored(settings, name, only):
+        wandb_runs.write(folder, run, project=name)
+        count += 1
+    click.echo(f"{quantity(count, 'run')}; 'wandb sync' uploads them: {folder}")
+
+
+@click.command("trackio")
+@PLAN
+@_out("trackio")
+@ONLY
+@click.pass_obj
+def trackio(settings: Settings, manifest: str, out: Path | None, only: tuple[str, ...]) -> None:
+    """Write the finished jobs of MANIFEST (a file, or the name of a plan) into a local Trackio project.
+
+    Parameters, tags, curves and the final AUCs of all classes, one run a job; writing again replaces them. Needs the
+    extra 'trackio'.
+    """
+    from refers_bench.render import trackio_runs
+
+    trackio_runs.check()
+    name = name_of(manifest)
+    folder, count = out or settings.results / name / "trackio", 0
+    for run in stored(settings, name, only):
+        trackio_runs.write(folder, run, project=name)
+        count += 1
+    click.echo(f"{quantity(count, 'run')}: TRACKIO_DIR={folder} trackio show --project {name}")
