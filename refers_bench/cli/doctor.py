@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from refers_bench import plugins
 from refers_bench.errors import nearest
 from refers_bench.execution.settings import Settings
 from refers_bench.manifest import declared
@@ -84,9 +83,7 @@ def command(settings: Settings, no_torch: bool) -> int:
         state = f"NOT WRITABLE: {reason}" if reason else f"writable, {shutil.disk_usage(place).free >> 30} GiB free"
         click.echo(f"  {name:<14}{folder}  ({state})")
     click.echo("data roots")
-    # Readers of one's own images have no root of their own: a manifest says where the files are.
-    own = declared.readers()
-    roots, datasets = settings.roots().all(), [name for name in plugins.names("dataset") if name not in own]
+    roots, datasets = settings.roots().all(), declared.datasets()
     for name, (path, origin) in sorted(roots.items()):
         click.echo(f"  {name:<20}{path}  ({origin}){'' if path.exists() else '  MISSING'}")
     if rest := [name for name in datasets if name not in roots]:

@@ -39,7 +39,7 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch
     that has not reported anything for a minute is shown as silent.
     """
     known = known_names(settings.results)
-    wrong = [unknown("plan", name, known) for name in names if name not in known]
+    wrong = [unknown("plan", name, known, path=settings.results) for name in names if name not in known]
     if wrong:
         raise UserError(wrong)
     if not known:
