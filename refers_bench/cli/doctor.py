@@ -13,7 +13,7 @@ import click
 from refers_bench.errors import nearest
 from refers_bench.execution.settings import Settings
 from refers_bench.manifest import declared
-from refers_bench.manifest.roots import PREFIX, VARIABLES
+from refers_bench.manifest.roots import PREFIX, VARIABLES, config_path
 from refers_bench.plugins import resolve
 from refers_bench.store.provenance import version
 
@@ -82,6 +82,8 @@ def command(settings: Settings, no_torch: bool) -> int:
         place = next(each for each in (folder, *folder.parents) if each.exists())
         state = f"NOT WRITABLE: {reason}" if reason else f"writable, {shutil.disk_usage(place).free >> 30} GiB free"
         click.echo(f"  {name:<14}{folder}  ({state})")
+    config = config_path()
+    click.echo(f"  {'config':<14}{config}{'' if config.is_file() else '  (no such file)'}")
     click.echo("data roots")
     roots, datasets = settings.roots().all(), declared.datasets()
     for name, (path, origin) in sorted(roots.items()):

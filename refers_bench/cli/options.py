@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from refers_bench.cli import completing
+import refers_bench.cli.completing as completing
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)

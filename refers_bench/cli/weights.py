@@ -222,7 +222,8 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str)
     job, folder = jobs[row], settings.store.folder(jobs[row].key)
     path = folder / "checkpoint.safetensors"
     if not path.is_file():
-        raise UserError(f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
+        allowed = f"'refers-bench run {manifest}' first, or --results with where it was"
+        raise UserError(f"'{row}' is not pre-trained yet", allowed=allowed, path=settings.results)
     weights, _ = _converted(path)
     parts, specs = source_parts(job.spec), {one.key: one.spec for one in plan.jobs}
     sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(

@@ -220,6 +220,30 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results"
 
 
+#: Commands that read what was planned -> what they say where nothing was.
+ELSEWHERE = {
+    "status small": "RESULTS: unknown plan 'small'; allowed: none yet: 'refers-bench plan MANIFEST' writes one",
+    "logs scratch.phantom.findings.100%.s0": "RESULTS: no planned job is called",
+    "report": "RESULTS: no manifest has been planned here; allowed: ",
+    "report small": "RESULTS/small/plan.lock.json: manifest 'small' has no plan here; allowed: none yet",
+    "check small --baseline words.json": "RESULTS/small/plan.lock.json: ",
+    "claims small": "RESULTS/small/plan.lock.json: ",
+    "explain small --cell x": "RESULTS/small/plan.lock.json: ",
+    "results bundle small": "RESULTS/small/plan.lock.json: ",
+    "results diff small small": "RESULTS/small/plan.lock.json: ",
+    "results tensorboard small": "RESULTS/small/plan.lock.json: ",
+    "weights export small.yaml refers o.safetensors": "RESULTS: 'refers' is not pre-trained yet; allowed: 'refers-bench run ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", ELSEWHERE)
+def test_from_another_directory_the_results_folder_that_was_used_is_named(
+    typed: str, home: Path, cli: Commands
+) -> None:
+    _, err = cli(*shlex.split(typed), code=2)
+    assert err.startswith("error: " + ELSEWHERE[typed].replace("RESULTS", str(home / "results"))), err
+
+
 @pytest.mark.parametrize("typed", MISTAKES)
 def test_a_mistake_is_named_with_what_is_allowed(typed: str, home: Path, cli: Commands, planned: Path) -> None:
     shutil.copytree(planned, home / "results")
