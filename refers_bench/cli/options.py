@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-import refers_bench.cli.completing as completing
+from refers_bench.cli.completing import manifests, plans
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -18,9 +18,9 @@ FILE_OR_FOLDER = click.Path(path_type=Path)
 POSITIVE = click.IntRange(min=1)
 
 #: A manifest's file, "-" for standard input.
-MANIFEST = click.argument("manifest", type=FILE, shell_complete=completing.manifests)
+MANIFEST = click.argument("manifest", type=FILE, shell_complete=manifests)
 #: A manifest's file, or the name of its plan.
-PLAN = click.argument("manifest", shell_complete=completing.plans)
+PLAN = click.argument("manifest", shell_complete=plans)
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 
 
