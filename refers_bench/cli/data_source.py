@@ -198,5 +198,7 @@ def _of_param(detail: Any, known: list[str]) -> Problem:
     if detail["type"] == "extra_forbidden":
         found = f"--param {name}: no such parameter"
         return Problem(found=found, allowed=", ".join(known) or "none", nearest=nearest(name, known))
-    found = f"--param {name} is {detail['input']!r}"[:200] if name else "--param: values that do not fit together"
-    return Problem(found=found, allowed=schema_errors.allowed(detail))
+    fitting = schema_errors.allowed(detail)
+    if not name:  # of several together
+        return Problem(found=f"--param: {fitting}")
+    return Problem(found=f"--param {name} is {detail['input']!r}"[:200], allowed=fitting)

@@ -182,9 +182,16 @@ def _encoder_params(method: plugins.Method, arguments: Sequence[str], given: Map
     try:
         return method.Params(**values)
     except ValidationError as error:
-        refused = ((".".join(map(str, one["loc"])) or "layout", one) for one in error.errors())
-        found = [(f"--{name} is {one['input']!r}"[:200], allowed(one)) for name, one in refused]
-        raise UserError([Problem(found=text, allowed=fitting) for text, fitting in found]) from error
+        refused = ((".".join(map(str, one["loc"])), one) for one in error.errors())
+        together = " ".join(f"--{name} {value}" for name, value in values.items())
+        raise UserError(
+            [
+                Problem(found=f"--{name} is {one['input']!r}"[:200], allowed=allowed(one))
+                if name
+                else Problem(found=f"{together}: {allowed(one)}")
+                for name, one in refused
+            ]
+        ) from error
 
 
 @command.command("convert")
