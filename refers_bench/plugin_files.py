@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from refers_bench.errors import UserError
+from refers_bench.errors import DataError, UserError
 
 #: Environment variable that names files and folders of such plug-ins, separated as in PATH.
 PLUGINS = "REFERS_BENCH_PLUGINS"
@@ -72,6 +74,22 @@ def files() -> list[Path]:
     return list(found)
 
 
+#: Kind of plug-in -> names that several have -> where each of these is; noted as their names are looked for.
+_TWICE: dict[str, dict[str, list[str]]] = {}
+
+
+def firsts(kind: str, found: Mapping[str, list[str]]) -> dict[str, str]:
+    """Names in their order -> the first place that has it; where others have it as well is noted for `twice`."""
+    _TWICE[kind] = {name: places for name, places in found.items() if len(set(places)) > 1}
+    return {name: places[0] for name, places in sorted(found.items())}
+
+
+def twice(kind: str, name: str) -> str:
+    """What is wrong with a name that several plug-ins of a kind have; '' where it is the name of one."""
+    places = _TWICE.get(kind, {}).get(name, [])
+    return f"{len(places)} {kind}s have the name '{name}': {', '.join(places)}; rename all but one" if places else ""
+
+
 def kind_of(path: Path, *, values: Mapping[str, str]) -> str:
     """The kind of plug-in that a file defines ("" for none), by the value that it assigns to; it is not imported.
 
@@ -92,6 +110,83 @@ def kind_of(path: Path, *, values: Mapping[str, str]) -> str:
     return next((kind for kind, value in values.items() if value in assigned), "")
 
 
+#: Environment variable that has errors of plug-ins and of folders end with a traceback, for their authors.
+TRACEBACK = "REFERS_BENCH_TRACEBACK"
+#: The package whose own errors are bugs.
+OURS = __name__.partition(".")[0]
+#: Endings of the groups of entry points.
+GROUPS = ("methods", "datasets", "reports", "engines")
+
+
+def imported(name: str) -> ModuleType:
+    """The module of that name; of the package, or of another one.
+
+    Raises:
+        UserError: it belongs to another package and cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        if name.partition(".")[0] == OURS or isinstance(error, UserError):
+            raise
+        raise blamed(error) or UserError(f"{name} cannot be loaded: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line, with its type."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+
+
+def not_ours(error: BaseException) -> DataError | None:
+    """What a user is told of an error who can mend it; None for a bug, and where tracebacks are asked for.
+
+    Args:
+        error: that nothing in this package has turned into a `UserError`.
+    """
+    return None if os.environ.get(TRACEBACK) else blamed(error) or of_place(error)
+
+
+def blamed(error: BaseException) -> DataError | None:
+    """An exception that came through a plug-in outside this package, as an error of the line it came through last.
+
+    Args:
+        error: what was raised: the plug-in's own mistake, or one that it was told of by what it called.
+
+    Returns:
+        None where no such plug-in had a part in it: it is an error of this package.
+    """
+    frames = [
+        (str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    others = (f"{MODULES}:", *(f"{package}." for package in _others()))
+    theirs = [frame for frame in frames if f"{frame[0]}.".startswith(others)]
+    if not theirs:
+        return None
+    name, file, line = theirs[-1]
+    plugin = Path(name.removeprefix(f"{MODULES}:")).stem if name.startswith(f"{MODULES}:") else name
+    allowed = f"a plug-in without errors; {TRACEBACK}=1 shows the traceback"
+    return DataError(f"plug-in '{plugin}' failed: {one_line(error)}", allowed=allowed, path=file, line=line)
+
+
+def of_place(error: BaseException) -> DataError | None:
+    """An error of the system about a file or folder, with its path; None for others, and for those in this package."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, str):
+        return None
+    place = Path(error.filename)
+    if place.is_relative_to(Path(__file__).parent):
+        return None
+    allowed = f"a place that can be read, and written where something is kept; {TRACEBACK}=1 shows the traceback"
+    return DataError(f"{error.strerror or error} ({type(error).__name__})", allowed=allowed, path=place)
+
+
+@cache
+def _others() -> frozenset[str]:
+    """The packages whose entry points name plug-ins of ours."""
+    entries = [entry for kind in GROUPS for entry in importlib.metadata.entry_points(group=f"{OURS}.{kind}")]
+    return frozenset(entry.module.partition(".")[0] for entry in entries) - {OURS}
+
+
 def module(path: Path) -> ModuleType:
     """The module of a file in no package, imported once in a process; files of one name have modules of their own."""
     name = f"{MODULES}:{path}"
@@ -105,14 +200,14 @@ def module(path: Path) -> ModuleType:
             del sys.modules[name]
             if isinstance(error, SyntaxError):
                 raise UserError(f"this is not Python: {error}", path=path) from error
-            if isinstance(error, Exception) and not isinstance(error, UserError):
-                found = f"cannot be loaded: {type(error).__name__}: {error}"
+            if isinstance(error, Exception | SystemExit) and not isinstance(error, UserError):
+                found = f"cannot be loaded: {one_line(error)}"
                 raise UserError(found, path=path, line=_line(error, path)) from error
             raise
     return sys.modules[name]
 
 
-def _line(error: Exception, path: Path) -> int | None:
+def _line(error: BaseException, path: Path) -> int | None:
     """The last line of a file that an error came through; None where it came through none."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return lines[-1] if lines else None

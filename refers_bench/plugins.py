@@ -310,23 +310,21 @@ CLASSES: Mapping[str, type] = {"method": Method, "dataset": Dataset, "report": R
 def names(kind: str) -> dict[str, str]:
     """Ids of all plug-ins of a kind -> the module that holds each; nothing is imported.
 
+    Where several have one name, the first stands for it, and cannot be loaded.
+
     Args:
         kind: "method", "dataset" or "report".
     """
     folder, _ = KINDS[kind]
     here = Path(__file__).parent / folder
-    found = {path.stem: f"refers_bench.{folder}.{path.stem}" for path in here.glob("*.py") if path.stem[0] != "_"}
+    found = {path.stem: [f"refers_bench.{folder}.{path.stem}"] for path in here.glob("*.py") if path.stem[0] != "_"}
     for entry in importlib.metadata.entry_points(group=f"refers_bench.{folder}"):
-        if entry.name in found:
-            raise UserError(f"entry point '{entry.value}' takes the name of the {kind} '{entry.name}', which exists")
-        found[entry.name] = entry.module
+        found.setdefault(entry.name, []).append(entry.module)
     values = {one: value for one, (_, value) in KINDS.items()}
     for path in plugin_files.files():
         if plugin_files.kind_of(path, values=values) == kind:
-            if path.stem in found:
-                raise UserError(f"it takes the name of the {kind} '{path.stem}', which exists", path=path)
-            found[path.stem] = str(path)
-    return dict(sorted(found.items()))
+            found.setdefault(path.stem, []).append(str(path))
+    return plugin_files.firsts(kind, found)
 
 
 def use(places: Iterable[Path]) -> None:
@@ -344,9 +342,11 @@ def load(kind: str, name: str) -> Any:
     known = names(kind)
     if name not in known:
         raise UserError(unknown(kind, name, known))
+    if clash := plugin_files.twice(kind, name):
+        raise UserError(clash)
     (_, value), path = KINDS[kind], known[name]
     file = Path(path) if path.endswith(".py") else None
-    module = plugin_files.module(file) if file else importlib.import_module(path)
+    module = plugin_files.module(file) if file else plugin_files.imported(path)
     if not hasattr(module, value):
         raise UserError(f"{path} holds no {value}; a {kind} file must define it")
     found = getattr(module, value)
@@ -358,13 +358,11 @@ def load(kind: str, name: str) -> Any:
 def loaded(kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Name -> value of all plug-ins of a kind that can be loaded, and name -> reason of those that cannot."""
     found, broken = {}, {}
-    for name, module in names(kind).items():
+    for name in names(kind):
         try:
             found[name] = load(kind, name)
         except UserError as error:
             broken[name] = str(error)
-        except Exception as error:  # noqa: BLE001 - of another package: it must not hide the others
-            broken[name] = f"{module}: {type(error).__name__}: {error}"
     return found, broken
 
 
@@ -381,12 +379,10 @@ ENGINES: Mapping[str, str] = {
 @cache
 def engines() -> dict[str, str]:
     """Names of the places where jobs can run -> "module:factory" of each; nothing is imported."""
-    found = dict(ENGINES)
+    found = {name: [factory] for name, factory in ENGINES.items()}
     for entry in importlib.metadata.entry_points(group=ENGINE_GROUP):
-        if entry.name in found:
-            raise UserError(f"entry point '{entry.value}' takes the name of the engine '{entry.name}', which exists")
-        found[entry.name] = entry.value
-    return dict(sorted(found.items()))
+        found.setdefault(entry.name, []).append(entry.value)
+    return plugin_files.firsts("engine", found)
 
 
 def resolve(dotted: str) -> Any:

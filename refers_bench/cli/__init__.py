@@ -4,7 +4,7 @@ import difflib
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -100,16 +100,21 @@ def group(ctx: click.Context, results: Path | None, cache: Path | None, plugin_p
     ctx.obj.use_plugins(plugin_places)
 
 
+def _ended_by(error: UserError) -> NoReturn:
+    """Print a line for each problem and end with the error's exit code."""
+    for problem in error.problems:
+        click.echo(f"error: {problem}", err=True)
+    if len(error.problems) > 1:
+        click.echo(f"{len(error.problems)} errors", err=True)
+    sys.exit(error.exit_code)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: user errors end with a line for each problem and exit code 2, bugs with their traceback and 1."""
     try:
         status: Any = group.main(args=arguments, prog_name="refers-bench", standalone_mode=False)
     except UserError as error:
-        for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
-        if len(error.problems) > 1:
-            click.echo(f"{len(error.problems)} errors", err=True)
-        sys.exit(error.exit_code)
+        _ended_by(error)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -120,4 +125,10 @@ def main(arguments: list[str] | None = None) -> None:
         # `refers-bench status | head`: the reader left, which is not an error of ours.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        from refers_bench.plugin_files import not_ours
+
+        if (found := not_ours(error)) is None:
+            raise
+        _ended_by(found)
     sys.exit(status if isinstance(status, int) else 0)

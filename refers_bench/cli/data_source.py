@@ -12,7 +12,7 @@ import click
 
 from refers_bench import plugins
 from refers_bench.cli.options import FILE
-from refers_bench.errors import DataError, Problem, UserError, unknown
+from refers_bench.errors import DataError, Problem, UserError, nearest, unknown
 from refers_bench.execution.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def data_source(settings: Settings, name: str, param: Mapping[str, str], manifes
         UserError: unknown dataset or parameter, or a data root that is not there.
     """
     if manifest is None and name not in plugins.names("dataset"):
-        problem = unknown("dataset", name, plugins.names("dataset"))
+        from refers_bench.manifest.declared import datasets
+
+        problem = unknown("dataset", name, datasets())
         raise UserError(replace(problem, allowed=f"{problem.allowed}; or own images, with --manifest FILE"))
     from refers_bench.manifest.declared import further_roots
 
@@ -169,7 +171,8 @@ def _own(name: str, manifest: Path) -> Declared | None:
 
     found = declared(load(manifest).content.data, manifest.parent)
     if name not in found and name not in plugins.names("dataset"):
-        raise UserError(unknown("name among the own images of this manifest", name, found, path=manifest))
+        problem = unknown("name among the own images of this manifest", name, found, path=manifest)
+        raise UserError(replace(problem, allowed=problem.allowed or "none: it declares no images under 'data'"))
     return found.get(name)
 
 
@@ -184,6 +187,18 @@ def _validated(dataset: plugins.Dataset, param: Mapping[str, str]) -> Any:
     try:
         return dataset.Params(**_given(dataset.Params, param))
     except ValidationError as error:
-        allowed = ", ".join(dataset.Params.model_fields) or "none"
-        found = [f"--param {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise UserError([Problem(found=text, allowed=allowed) for text in found]) from error
+        raise UserError([_of_param(detail, list(dataset.Params.model_fields)) for detail in error.errors()]) from error
+
+
+def _of_param(detail: Any, known: list[str]) -> Problem:
+    """What is wrong with one --param, by pydantic's account of it."""
+    from refers_bench.manifest import schema_errors
+
+    name = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        found = f"--param {name}: no such parameter"
+        return Problem(found=found, allowed=", ".join(known) or "none", nearest=nearest(name, known))
+    fitting = schema_errors.allowed(detail)
+    if not name:  # of several together
+        return Problem(found=f"--param: {fitting}")
+    return Problem(found=f"--param {name} is {detail['input']!r}"[:200], allowed=fitting)

@@ -21,6 +21,8 @@ def list_datasets(cards: bool) -> None:
         roles = ["target"] if dataset.tasks else []
         if dataset.has_reports or dataset.source_task:
             roles.append("source")
+        if dataset.Declared is not None:
+            roles = [f"no dataset: read under a name of yours, 'data: {{NAME: {{{name}: ...}}}}' in a manifest"]
         click.echo(f"{name:<18}{dataset.label}{'  [synthetic]' if dataset.synthetic else ''}  ({', '.join(roles)})")
         lines = [f"task {task_id}: {task.label} ({_classes(task)})" for task_id, task in dataset.tasks.items()]
         if cards:

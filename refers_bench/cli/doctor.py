@@ -10,11 +10,10 @@ from pathlib import Path
 
 import click
 
-from refers_bench import plugins
 from refers_bench.errors import nearest
 from refers_bench.execution.settings import Settings
 from refers_bench.manifest import declared
-from refers_bench.manifest.roots import PREFIX, VARIABLES
+from refers_bench.manifest.roots import PREFIX, VARIABLES, config_path
 from refers_bench.plugins import resolve
 from refers_bench.store.provenance import version
 
@@ -83,10 +82,10 @@ def command(settings: Settings, no_torch: bool) -> int:
         place = next(each for each in (folder, *folder.parents) if each.exists())
         state = f"NOT WRITABLE: {reason}" if reason else f"writable, {shutil.disk_usage(place).free >> 30} GiB free"
         click.echo(f"  {name:<14}{folder}  ({state})")
+    config = config_path()
+    click.echo(f"  {'config':<14}{config}{'' if config.is_file() else '  (no such file)'}")
     click.echo("data roots")
-    # Readers of one's own images have no root of their own: a manifest says where the files are.
-    own = declared.readers()
-    roots, datasets = settings.roots().all(), [name for name in plugins.names("dataset") if name not in own]
+    roots, datasets = settings.roots().all(), declared.datasets()
     for name, (path, origin) in sorted(roots.items()):
         click.echo(f"  {name:<20}{path}  ({origin}){'' if path.exists() else '  MISSING'}")
     if rest := [name for name in datasets if name not in roots]:

@@ -13,7 +13,7 @@ from refers_bench.cli.counts import show_counts
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
 from refers_bench.execution.planning import planned, selected
 from refers_bench.execution.settings import Settings
-from refers_bench.plan import left_out, lock, states
+from refers_bench.plan import left_out, lock, missing_roots, states
 from refers_bench.plan.forecast.estimate import disk_bytes
 from refers_bench.plan.forecast.splits import Splits
 from refers_bench.render.quantity import quantity
@@ -80,6 +80,8 @@ def command(
     show_counts(plan, found)
     for reason, count in Counter(job.unavailable for job in plan.jobs if job.unavailable).items():
         click.echo(f"unavailable ({quantity(count, 'job')}): {reason}")
+    for sentence in missing_roots.sentences(plan, settings.roots(), at_least=2):
+        click.echo(sentence)
     for job in plan.jobs:
         if gone := left_out.count(job.spec):
             again = f"'refers-bench data prepare {job.spec['dataset']}' tries them again"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from refers_bench import plugins
+from refers_bench import plugin_files, plugins
 from refers_bench.contracts import checked
 from refers_bench.errors import UserError
 from refers_bench.machine import environment
@@ -32,8 +32,10 @@ def list_plugins() -> None:
 
 
 def _broken(kind: str, name: str, module: str) -> str:
-    """What is wrong with a file that is in no package; '' for nothing."""
-    if not module.endswith(".py"):
+    """What is wrong with a file that is in no package, or in another one; '' for nothing."""
+    if clash := plugin_files.twice(kind, name):
+        return f"  broken: {clash}"
+    if kind == "engine" or module.startswith("refers_bench."):
         return ""
     try:
         plugins.load(kind, name)

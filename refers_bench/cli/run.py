@@ -19,7 +19,7 @@ from refers_bench.execution import running
 from refers_bench.execution.engine import Outcome
 from refers_bench.execution.planning import planned, selected
 from refers_bench.execution.settings import Settings
-from refers_bench.plan import lock
+from refers_bench.plan import lock, missing_roots
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import states
 from refers_bench.render.quantity import quantity
@@ -89,7 +89,7 @@ def command(
         return STOPPED
     if not no_report:
         _report(settings, plan)
-    return _ended(plan, outcome, jobs)
+    return _ended(settings, plan, outcome, jobs)
 
 
 def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked) -> None:
@@ -137,7 +137,7 @@ def _report(settings: Settings, plan: Plan) -> None:
             click.echo(f"report: {path}")
 
 
-def _ended(plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
+def _ended(settings: Settings, plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
     names = {job.key: job for job in plan.jobs}
     for key, category in outcome.failed.items():
         log = shlex.join(["refers-bench", "logs", names[key].name])
@@ -149,6 +149,9 @@ def _ended(plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
     unavailable = [job for job in jobs if job.unavailable]
     for reason in sorted({job.unavailable for job in unavailable}):
         click.echo(f"unavailable: {reason}", err=True)
+    if unavailable:
+        for sentence in missing_roots.sentences(plan, settings.roots(), at_least=2):
+            click.echo(sentence, err=True)
     if unavailable or outcome.left or outcome.blocked:
         click.echo(f"incomplete: {quantity(len(unavailable), 'job')} unavailable, {len(outcome.left)} left", err=True)
         return INCOMPLETE

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -39,9 +39,10 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch
     that has not reported anything for a minute is shown as silent.
     """
     known = known_names(settings.results)
-    wrong = [unknown("plan", name, known) for name in names if name not in known]
+    wrong = [unknown("plan", name, known, path=settings.results) for name in names if name not in known]
     if wrong:
-        raise UserError(wrong)
+        nothing = "none yet: 'refers-bench plan MANIFEST' writes one"
+        raise UserError(wrong if known else [replace(one, allowed=nothing) for one in wrong])
     if not known:
         click.echo(f"nothing has been planned in {settings.results}")
         return

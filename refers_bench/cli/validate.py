@@ -43,7 +43,7 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, 
     for path in manifests:
         try:
             manifest = load(path, changes)
-            own = list(_own(settings, manifest))
+            own = [*_own(settings, manifest), *_missing(settings, manifest)]
         except UserError as error:
             problems += error.problems
         else:
@@ -58,6 +58,16 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, 
             click.echo("\n  ".join([f"{path}: right ({counts})", *own]))
     if problems:
         raise UserError(problems)
+
+
+def _missing(settings: Settings, manifest: Manifest) -> list[str]:
+    """A line for what this machine lacks of a manifest's data: that is no error of the manifest."""
+    from refers_bench.manifest.roots import Roots
+    from refers_bench.plan import missing_roots
+    from refers_bench.plan.expand import expand
+
+    # Without roots no index is read.
+    return missing_roots.sentences(expand(manifest, Roots(), cache=settings.cache), settings.roots())
 
 
 def _own(settings: Settings, manifest: Manifest) -> Iterator[str]:

@@ -182,9 +182,16 @@ def _encoder_params(method: plugins.Method, arguments: Sequence[str], given: Map
     try:
         return method.Params(**values)
     except ValidationError as error:
-        refused = ((".".join(map(str, one["loc"])) or "layout", one) for one in error.errors())
-        found = [(f"--{name} is {one['input']!r}"[:200], allowed(one)) for name, one in refused]
-        raise UserError([Problem(found=text, allowed=fitting) for text, fitting in found]) from error
+        refused = ((".".join(map(str, one["loc"])), one) for one in error.errors())
+        together = " ".join(f"--{name} {value}" for name, value in values.items())
+        raise UserError(
+            [
+                Problem(found=f"--{name} is {one['input']!r}"[:200], allowed=allowed(one))
+                if name
+                else Problem(found=f"{together}: {allowed(one)}")
+                for name, one in refused
+            ]
+        ) from error
 
 
 @command.command("convert")
@@ -228,7 +235,8 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str,
     job, folder = jobs[row], settings.store.folder(jobs[row].key)
     path = folder / "checkpoint.safetensors"
     if not path.is_file():
-        raise UserError(f"'{row}' is not pre-trained yet", allowed=f"'refers-bench run {manifest}' first")
+        allowed = f"'refers-bench run {manifest}' first, or --results with where it was"
+        raise UserError(f"'{row}' is not pre-trained yet", allowed=allowed, path=settings.results)
     weights, _ = _converted(path)
     parts, specs = source_parts(job.spec), {one.key: one.spec for one in plan.jobs}
     sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(

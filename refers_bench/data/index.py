@@ -15,7 +15,7 @@ import pandas as pd
 
 from refers_bench import identity, plugins
 from refers_bench.data.folders import file_sizes
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.machine import shared_out
 from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS, Dataset
 
@@ -89,10 +89,12 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
         raise DataError(f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path) from error
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"a damaged file ({error})", allowed="a whole .csv or .csv.gz", path=path) from error
+    required = list(required)
     missing = [name for name in required if name not in frame.columns]
     if missing:
-        found = f"no column '{missing[0]}'"
-        raise DataError(found, allowed=", ".join(frame.columns), path=path, line=1)
+        found = f"no column {', '.join(map(repr, missing))}"
+        close = nearest(missing[0], set(frame.columns) - set(required)) if len(missing) == 1 else ""
+        raise DataError(found, allowed=", ".join(frame.columns), nearest=close, path=path, line=1)
     return frame
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from refers_bench import plugins
+from refers_bench import plugin_files, plugins
 from refers_bench.errors import UserError, unknown
 from refers_bench.execution.engine import Engine, Settings
 
@@ -31,11 +31,14 @@ def factory(name: str) -> Any:
     """What makes the engine of that name: a class with the attributes of `Engine`, or a function without any.
 
     Raises:
-        UserError: no engine of that name.
+        UserError: no engine of that name, several, or one that cannot be imported.
     """
     known = plugins.engines()
     if name not in known:
         raise UserError(unknown("executor", name, known))
+    if clash := plugin_files.twice("engine", name):
+        raise UserError(clash)
+    plugin_files.imported(known[name].partition(":")[0])
     return plugins.resolve(known[name])
 
 

@@ -93,14 +93,16 @@ def selected(plan: Plan, patterns: tuple[str, ...]) -> list[Job]:
     for pattern in patterns:
         matching = [job.key for job in plan.jobs if fnmatch(job.name, pattern)]
         names = [(cell.key, (cell.method, cell.best_of, cell.name)) for cell in plan.cells]
-        matching += [key for key, known in names if any(fnmatch(name, pattern) for name in known)]
+        matching += [key for key, known in names if any(fnmatch(name, pattern) for name in known if name)]
         if not matching:
             rows = list(dict.fromkeys(cell.method for cell in plan.cells))
             kinds = dict.fromkeys(job.kind for job in plan.jobs)
             some = [next(job.name for job in plan.jobs if job.kind == kind) for kind in kinds]
             allowed = f"rows {', '.join(rows)}; jobs such as {', '.join(some)} ('plan MANIFEST --jobs' lists all)"
             close = nearest(pattern, [*rows, *(job.name for job in plan.jobs)])
-            raise UserError(Problem(found=f"--only {pattern} matches no job", allowed=allowed, nearest=close))
+            raise UserError(
+                Problem(found=f"--only {pattern or repr('')} matches no job", allowed=allowed, nearest=close)
+            )
         waiting += matching
     chosen: set[str] = set()
     while waiting:

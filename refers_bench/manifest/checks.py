@@ -256,7 +256,7 @@ class _Checks:
 
     def of_plugin(self, kind: str, name: str, params: Mapping[str, Any], loc: Loc, key: str) -> Iterator[Problem]:
         if name not in plugins.names(kind):
-            known = [*plugins.names(kind), *(self.own if kind == "dataset" else ())]
+            known = [*declared.datasets(), *self.own] if kind == "dataset" else list(plugins.names(kind))
             yield self.document.unknown((*loc, key), kind, name, known)
         elif kind == "dataset" and plugins.load(kind, name).Declared is not None:
             found = f"'{name}' reads one's own images, which have a name of their own"

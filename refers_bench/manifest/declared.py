@@ -36,6 +36,12 @@ def readers() -> list[str]:
     return [name for name, dataset in plugins.loaded("dataset")[0].items() if dataset.Declared is not None]
 
 
+def datasets() -> list[str]:
+    """Ids of the dataset plug-ins that are datasets: not the readers of one's own images, which have no images."""
+    own = readers()
+    return [name for name in plugins.names("dataset") if name not in own]
+
+
 def declared(data: Mapping[str, DataPart], folder: Path) -> dict[str, Declared]:
     """The own images of a checked manifest, by their names.
 

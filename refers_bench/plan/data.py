@@ -238,6 +238,10 @@ def _read(unread: _Unread) -> Answer:
         index = plugins.resolve(INDEX)(dataset, unread.root, params, unread.lists)
     except DataError as error:
         return error.problems
+    except Exception as error:
+        if (found := plugin_files.not_ours(error)) is None:
+            raise
+        return found.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
     splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
     return {**digests, "images": len(index), "splits": splits, **_classes(dataset, index)}

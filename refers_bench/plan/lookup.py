@@ -41,7 +41,7 @@ def several(results: Path, text: str) -> list[Found]:
         names = [job.name for path in locks for job in lock.outline(path).jobs]
         close = nearest(text, names) if locks else ""
         allowed = "a name, pattern or key that 'refers-bench plan MANIFEST --jobs' shows"
-        raise UserError(f"no planned job is called '{text}'", allowed=allowed, nearest=close)
+        raise UserError(f"no planned job is called '{text}'", allowed=allowed, nearest=close, path=results)
     if len({each.job.name for each in found.values()}) > 1:
         named = [f"{each.job.name} ({each.manifest}, key {each.job.key})" for each in list(found.values())[:NAMED]]
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""

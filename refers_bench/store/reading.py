@@ -17,6 +17,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = files.read_json(path)
+    except FileNotFoundError as error:
+        raise UserError("no such file", allowed="a JSON object", path=path) from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
     if not isinstance(value, dict):

@@ -56,7 +56,8 @@ def _torch(path: Path) -> Mapping[str, Any]:
         allowed = "tensors alone; convert the file where you trust it: weights of code are never run here"
         raise DataError(f"not weights alone ({_first_line(error)})", allowed=allowed, path=path) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"not a readable torch file ({_first_line(error)})", path=path) from error
+        found = f"not a readable torch file ({type(error).__name__}: {_first_line(error)})"
+        raise DataError(found, allowed="a file that torch.save wrote, whole", path=path) from error
     if not isinstance(content, Mapping):
         raise DataError(f"a {type(content).__name__}", allowed="a mapping of names to tensors", path=path)
     return content

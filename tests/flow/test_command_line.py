@@ -91,7 +91,7 @@ def test_check_finds_drift_and_what_is_missing(cli: Commands, tmp_path: Path) ->
         (["run", "small.yaml", "--only", "refrs*"], 2, "error: --only refrs* matches no job"),
         (["run", "small.yaml", "--time-limit", "10"], 2, "a number and a unit"),
         (["run", "small.yaml", "--device", "cuda"], 2, "this machine shows no GPU"),
-        (["status", "smal"], 2, "error: unknown plan 'smal'"),
+        (["status", "smal"], 2, "/results: unknown plan 'smal'"),
         (["report", "absent"], 2, "error: "),
         (["check", "small.yaml", "--baseline", "none.json"], 2, "error: "),
         (["data", "verify", "covid19"], 2, "error: unknown dataset 'covid19'; allowed: "),

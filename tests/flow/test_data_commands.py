@@ -137,8 +137,8 @@ def test_audit_compares_lists(run: Run, tmp_path: Path) -> None:
         (["audit", "phantom", "--with", "phantom"], "--with takes another dataset than the first"),
         (["audit", "--list", "absent.txt", "--list", "absent.csv"], "absent.txt: missing list"),
         (["audit", "phantm", "--no-images"], "unknown dataset 'phantm'"),
-        (["prepare", "phantom", "--param", "views=PA"], "--param views: Extra inputs are not permitted; allowed: none"),
-        (["prepare", "shenzhen_tb", "--param", "views=PA"], "not permitted; allowed: split, split_seed\n"),
+        (["prepare", "phantom", "--param", "views=PA"], "--param views: no such parameter; allowed: none"),
+        (["prepare", "shenzhen_tb", "--param", "views=PA"], "no such parameter; allowed: split, split_seed\n"),
     ],
 )
 def test_user_errors(run: Run, arguments: list[str], message: str) -> None:

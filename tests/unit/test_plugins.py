@@ -15,6 +15,7 @@ import pytest
 
 from refers_bench import plugins
 from refers_bench.errors import UserError
+from refers_bench.execution import engines
 
 PACKAGE = Path(plugins.__file__).parent
 
@@ -52,17 +53,25 @@ def test_names_are_those_of_files_that_do_not_begin_with_an_underscore(
     assert more["a_new_one"] == "their_package.module"
 
 
-def test_a_name_that_is_taken_is_refused(entries: dict[str, dict[str, str]]) -> None:
+def test_a_name_of_two_is_refused_where_it_is_used_and_nowhere_else(entries: dict[str, dict[str, str]]) -> None:
     entries["refers_bench.methods"] = {"refers": "their_package.refers"}
+    assert plugins.names("method")["refers"] == "refers_bench.methods.refers"
+    assert plugins.load("method", "scratch").label
     with pytest.raises(UserError) as raised:
-        plugins.names("method")
+        plugins.load("method", "refers")
     assert str(raised.value) == (
-        "entry point 'their_package.refers' takes the name of the method 'refers', which exists"
+        "2 methods have the name 'refers': refers_bench.methods.refers, their_package.refers; rename all but one"
     )
+    found, broken = plugins.loaded("method")
+    assert "refers" not in found and "scratch" in found and list(broken) == ["refers"]
     entries["refers_bench.engines"] = {"slurm": "their_package:engine"}
+    assert "slurm" in plugins.engines() and engines.factory("local")
     with pytest.raises(UserError) as raised:
-        plugins.engines()
-    assert str(raised.value) == "entry point 'their_package:engine' takes the name of the engine 'slurm', which exists"
+        engines.factory("slurm")
+    assert str(raised.value) == (
+        "2 engines have the name 'slurm': refers_bench.execution.slurm.engine:engine, their_package:engine; "
+        "rename all but one"
+    )
 
 
 def test_engines_are_the_built_in_ones_and_those_of_entry_points(entries: dict[str, dict[str, str]]) -> None:

@@ -82,7 +82,8 @@ def test_a_card_has_licence_citation_counts_and_quirks(listed: Listed) -> None:
 
 def test_readers_of_own_images_say_how_a_manifest_declares_them() -> None:
     lines = [line.strip() for line in printed_by("datasets", "list", "--cards").out.splitlines()]
-    assert "table             Own images, described by a table  (target, source)" in lines
+    own = "no dataset: read under a name of yours, 'data: {NAME: {table: ...}}' in a manifest"
+    assert f"table             Own images, described by a table  ({own})" in lines
     assert lines.count("task labels: Labels (classes of your own)") == 2
     assert "note: a manifest gives them a name: 'data: {NAME: {folder: {root: DIR}}}'" in lines
     assert "key file: the table, relative to the manifest: .csv, .tsv or .parquet" in lines

@@ -37,6 +37,7 @@ def test_folders_and_packages(cli: Any, tmp_path: Path, monkeypatch: pytest.Monk
         "folders",
         f"  results       {tmp_path / 'results'}  (writable, 5 GiB free)",
         f"  cache         {tmp_path / 'cache' / 'refers-bench'}  (writable, 5 GiB free)",
+        f"  config        {tmp_path / 'config' / 'refers-bench' / 'config.yaml'}  (no such file)",
         "data roots",
         f"  not set: {', '.join(name for name in plugins.names('dataset') if name not in ('folder', 'table'))}",
         ANY,

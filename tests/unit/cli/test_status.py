@@ -36,7 +36,7 @@ def keys(cli: Any, tmp_path: Path) -> dict[str, str]:
     return found
 
 
-def test_status_says_what_is_done_runs_waits_and_failed(cli: Any, keys: dict[str, str]) -> None:
+def test_status_says_what_is_done_runs_waits_and_failed(cli: Any, keys: dict[str, str], tmp_path: Path) -> None:
     lines = [
         "small: A small run",
         HEAD,
@@ -49,7 +49,8 @@ def test_status_says_what_is_done_runs_waits_and_failed(cli: Any, keys: dict[str
     assert cli("status") == ("\n".join(lines) + "\n", "")
     failed = [f"  failed (nan) {FAILED}: nan as written"]
     assert cli("status", "small", "--failed")[0].splitlines() == [*lines, *failed]
-    assert cli("status", "smal", code=2)[1] == "error: unknown plan 'smal'; allowed: small; did you mean 'small'?\n"
+    _, err = cli("status", "smal", code=2)
+    assert err == f"error: {tmp_path / 'results'}: unknown plan 'smal'; allowed: small; did you mean 'small'?\n"
 
 
 def test_a_plan_lists_its_jobs_by_state_and_says_what_others_share(

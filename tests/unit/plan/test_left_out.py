@@ -48,7 +48,7 @@ def test_keys_tell_which_images_were_left_out(root: Path, cli: Commands) -> None
     assert len(PreparedImages.open(store).index) == less.images[fewer.key]
     assert not (Path("cache/prepared") / images.key).exists()
     said = cli("plan", "m.yaml", "--no-write").out
-    assert f"{fewer.name}: 1 images left out as unreadable" in said
+    assert f"{fewer.name}: 1 image left out as unreadable" in said
     assert (
         f"left_out: None -> ['images/{image.name}'] (files that" in cli("plan", "m.yaml", "--explain", "scratch.*").out
     )
