@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -14,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from refers_bench.errors import DataError, UserError
+from refers_bench.errors import DataError, Problem, UserError
 
 #: Environment variable that names files and folders of such plug-ins, separated as in PATH.
 PLUGINS = "REFERS_BENCH_PLUGINS"
@@ -211,6 +213,40 @@ def _line(error: BaseException, path: Path) -> int | None:
     """The last line of a file that an error came through; None where it came through none."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return lines[-1] if lines else None
+
+
+#: How an annotation begins -> whether a value may be meant by it; other annotations are not looked at.
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "Callable": callable,
+    "Mapping": lambda value: isinstance(value, Mapping),
+    "type": lambda value: isinstance(value, type),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "str": lambda value: isinstance(value, str),
+    "None": lambda value: value is None,
+}
+
+
+def misfits(record: Any, value: str, place: str) -> list[Problem]:
+    """Fields of a plug-in's record that are of another kind than their annotation; of one in this package, none.
+
+    Args:
+        record: a method, dataset or report.
+        value: the name that its module gives it.
+        place: its file, or the dotted name of its module.
+    """
+    found: list[Problem] = []
+    if place.startswith(f"{OURS}.") or not dataclasses.is_dataclass(record):
+        return found
+    for field in dataclasses.fields(record):
+        kinds, depth = str(field.type), -1
+        while depth != len(kinds):  # what stands in brackets may hold brackets
+            depth, kinds = len(kinds), re.sub(r"\[[^\[\]]*\]", "", kinds)
+        tests, given = [_FITS.get(kind.strip()) for kind in kinds.split("|")], getattr(record, field.name)
+        if not any(test is None or test(given) for test in tests):
+            text = f"{field.name} of {value} is {given!r}"[:200]
+            found.append(Problem(found=text, allowed=str(field.type), path=place))
+    return found
 
 
 def source(place: str) -> str:

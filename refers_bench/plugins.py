@@ -352,6 +352,8 @@ def load(kind: str, name: str) -> Any:
     found = getattr(module, value)
     if file and not isinstance(found, CLASSES[kind]):
         raise UserError(f"{value} is a {type(found).__name__}", allowed=f"{CLASSES[kind].__name__}(...)", path=file)
+    if wrong := plugin_files.misfits(found, value, path):
+        raise UserError(wrong)
     return found
 
 

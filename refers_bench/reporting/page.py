@@ -176,6 +176,10 @@ def items(
     found: list[Table | Figure] = []
     done = progress("kinds of tables and figures made")
     parts = list(plugins.REPORT_PARTS)
+    if wrong := [
+        unknown(f"part of report '{name}'", one.part, parts) for name, one in reports.items() if one.part not in parts
+    ]:
+        raise UserError(wrong)
     ordered = sorted(reports.items(), key=lambda item: (parts.index(item[1].part), item[1].order, item[0]))
     for place, (name, report) in enumerate(ordered):
         built = report.build(results)

@@ -158,6 +158,22 @@ def test_a_plug_in_that_fails_is_named_with_its_line(
     assert re.search(r"my_report\.py:6: plug-in 'my_report' failed: AttributeError: .*no_such_thing", line)
 
 
+def test_a_plug_in_with_a_field_of_another_kind_is_named(cli: Commands, home: Path) -> None:
+    cli("plan", "small.yaml")
+    for old, new, said in (
+        ("build=build", "build=None", "build of REPORT is None; allowed: Callable"),
+        (
+            "build=build",
+            "build=build, part='figure'",
+            "unknown part of report 'my_report' 'figure'; allowed: classes, .*'figures'",
+        ),
+    ):
+        (home / "my_report.py").write_text(REPORT.replace(old, new))
+        assert re.search(said, single(cli("--plugins", "my_report.py", "report", "small", code=2).err))
+    (home / "mine.py").write_text(READER.replace("index=index", "index=None"))
+    assert "mine.py: index of DATASET is None; allowed: Callable" in cli("--plugins", "mine.py", "datasets", "list").out
+
+
 def test_two_of_one_name_end_what_uses_it_alone(cli: Commands, home: Path) -> None:
     (home / "a").mkdir()
     (home / "b").mkdir()

@@ -70,6 +70,9 @@ def test_what_was_added_can_be_forgotten(tmp_path: Path, monkeypatch: pytest.Mon
         ("def f():\n    return 1 / 0\n\n\nMETHOD = f()\n", "mine.py:2: cannot be loaded: ZeroDivisionError: division by zero"),
         (METHOD.replace("impl=1", "impll=1"), "mine.py:2: cannot be loaded: TypeError: "),
         ("METHOD = {}\n", "mine.py: METHOD is a dict; allowed: Method(...)"),
+        (METHOD.replace("impl=1", "impl='1'"), "mine.py: impl of METHOD is '1'; allowed: int"),
+        (METHOD.replace("Params=object", "Params=None"), "mine.py: Params of METHOD is None; allowed: type[BaseModel]"),
+        (METHOD.replace("impl=1", "impl=1, footnotes=()"), "mine.py: footnotes of METHOD is (); allowed: Callable"),
         ("METHOD: int\n", "mine.py holds no METHOD; a method file must define it"),
     ],
 )  # fmt: skip

@@ -169,7 +169,7 @@ def test_files_of_one_name_in_two_folders_are_two_plug_ins(
     """A method and a dataset may share a name."""
     for kind, value in (("method", "METHOD"), ("dataset", "DATASET")):
         (tmp_path / kind).mkdir()
-        more = ", licence='', tasks={}, index=None" if kind == "dataset" else ""
+        more = ", licence='', tasks={}, index=print" if kind == "dataset" else ""
         text = f"from refers_bench.plugins import {kind.title()}\n{value} = {kind.title()}("
         text += f"label='the {kind}', source='', impl=1, Params=object{more})\n"
         (tmp_path / kind / "mine.py").write_text(text)

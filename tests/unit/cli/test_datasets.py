@@ -19,7 +19,7 @@ class Params(BaseModel):
     images: int = 12
 
 DATASET = Dataset(
-    label="{label}", source="a page", licence="free", impl=1, Params=Params, index=None, citation="us, 2025",
+    label="{label}", source="a page", licence="free", impl=1, Params=Params, index=print, citation="us, 2025",
     {more}
 )
 """
