@@ -197,10 +197,8 @@ def _remedy(text: str, mark: Any) -> str:
     lines = text.splitlines()
     if mark is None or mark.line >= len(lines):
         return ""
-    line, above = (
-        lines[mark.line],
-        [one for one in lines[: mark.line] if one.strip() and not one.lstrip().startswith("#")],
-    )
+    line = lines[mark.line]
+    above = [one for one in lines[: mark.line] if one.strip() and not one.lstrip().startswith("#")]
     indents = [len(one) - len(one.lstrip(" ")) for one in (*above, line)]
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "blanks: a tab cannot indent a line of YAML"

@@ -78,3 +78,24 @@ def test_refuses_aliases_that_fill_the_memory(tmp_path: Path) -> None:
 def test_refuses_what_is_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="no such file; allowed: a YAML file"):
         yaml_text.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a:\n\t- x\n", "2:1: not YAML: .*; allowed: blanks: a tab cannot indent a line of YAML$"),
+        ("a:\n  b: 1\n \tc: 2\n", "3:2: not YAML: .*; allowed: blanks: a tab cannot indent a line of YAML$"),
+        # A key is one blank off: what the lines above have is said.
+        ("a:\n  - x\n b: 1\n", "3:2: not YAML: .*; allowed: 0 or 2 blanks before it, as lines above have; it has 1$"),
+        (
+            "# c\na:\n    b: 1\n  c: 2\n",
+            "4:3: not YAML: .*; allowed: 0 or 4 blanks before it, as lines above have; it has 2$",
+        ),
+        # Where neither is wrong, nothing is proposed.
+        ("a: [1, 2\nb: 3\n", "2:2: not YAML: [^;]*$"),
+        ("a: 'open\n", ":[0-9]+: not YAML: [^;]*$"),
+    ],
+)
+def test_tabs_and_indentation_say_what_to_do(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, text)
