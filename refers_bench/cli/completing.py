@@ -56,9 +56,9 @@ def _cells(results: Path) -> list[str]:
 
 
 def _datasets(results: Path) -> list[str]:
-    from refers_bench import plugins
+    from refers_bench.manifest import declared
 
-    return list(plugins.names("dataset"))
+    return declared.datasets()
 
 
 def _executors(results: Path) -> list[str]:

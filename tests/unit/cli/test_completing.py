@@ -45,6 +45,7 @@ def test_names_are_completed(place: Path) -> None:
     assert completed(place, "report", "t") == ["tiny", "file,t"]
     assert completed(place, "logs", "refers") == ["refers+covid19_idc-viral_vs_bacterial-1-0"]
     assert completed(place, "data", "prepare", "nih") == ["nih_chestxray14"]
+    assert completed(place, "data", "prepare", "ta") == [], "a reader of one's own images is no dataset"
     assert completed(place, "run", "smoke", "--executor", "") == list(plugins.engines())
 
 
