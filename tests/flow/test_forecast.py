@@ -116,7 +116,7 @@ def test_a_budget_says_which_rows_it_pays_for_and_leaves_the_rest(cli: Commands,
 
     _, err = cli("run", "small.yaml", "--budget", "2cpuh", "--no-report")
     assert len(re.findall(r": fits", err)) == 2
-    assert [re.split(r"  +", line.strip())[-1] for line in err.splitlines() if " ok " in line] == [
+    assert [re.split(r"  +", line.strip())[2] for line in err.splitlines() if " ok " in line] == [
         "pretrain.lsp_transformer.phantom",
         "lsp_transformer.phantom.findings.100%.s0", "lsp_transformer.phantom.findings.100%.s1",
         "scratch.phantom.findings.100%.s0", "scratch.phantom.findings.100%.s1",
