@@ -51,6 +51,14 @@ def safe_path() -> Iterator[None]:
             os.environ[_SAFE_PATH] = before
 
 
+def start_fork_server() -> None:
+    """Start the process that `multiprocessing` forks others from, where it does not run, with a `safe_path`."""
+    from multiprocessing import forkserver
+
+    with safe_path():
+        forkserver.ensure_running()
+
+
 def exit_with_parent() -> None:
     """Let this process end, within a second, once the one that started it has ended, even if that was killed."""
     starter, parent = multiprocessing.parent_process(), os.getppid()

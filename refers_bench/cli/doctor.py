@@ -33,9 +33,8 @@ def _devices() -> None:
         click.echo(f"  cuda:{index}        {torch.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free")
 
 
-def _why_not(folder: Path) -> str:
-    """Why nothing can be written to a folder that exists or would be made; '' where it can."""
-    place = next(each for each in (folder, *folder.parents) if each.exists())
+def _why_not(place: Path) -> str:
+    """Why nothing can be written to a place that exists; '' where it can."""
     if not place.is_dir():
         return f"{place} is no folder"
     # Rights do not tell: a file system may be read-only, or none for files.
@@ -75,11 +74,10 @@ def command(settings: Settings, no_torch: bool) -> int:
         click.echo("devices")
         _devices()
     click.echo("folders")
-    folders = {"results": settings.results, "cache": settings.cache}
-    reasons = {name: _why_not(folder) for name, folder in folders.items()}
-    for name, folder in folders.items():
-        reason = reasons[name]
+    reasons = {}
+    for name, folder in {"results": settings.results, "cache": settings.cache}.items():
         place = next(each for each in (folder, *folder.parents) if each.exists())
+        reason = reasons[name] = _why_not(place)
         state = f"NOT WRITABLE: {reason}" if reason else f"writable, {shutil.disk_usage(place).free >> 30} GiB free"
         click.echo(f"  {name:<14}{folder}  ({state})")
     config = config_path()

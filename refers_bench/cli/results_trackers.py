@@ -1,6 +1,7 @@
 """Writes finished runs for MLflow, Weights & Biases and Trackio, from what is stored."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,8 @@ def wandb(settings: Settings, manifest: str, out: Path | None, only: tuple[str, 
 
     wandb_runs.check()
     name = name_of(manifest)
-    folder, count = out or settings.results / name / "wandb", 0
-    for run in stored(settings, name, only):
-        wandb_runs.write(folder, run, project=name)
-        count += 1
+    folder = out or settings.results / name / "wandb"
+    count = _written(settings, name, only, partial(wandb_runs.write, folder))
     click.echo(f"{quantity(count, 'run')}; 'wandb sync' uploads them: {folder}")
 
 
@@ -114,8 +113,15 @@ def trackio(settings: Settings, manifest: str, out: Path | None, only: tuple[str
 
     trackio_runs.check()
     name = name_of(manifest)
-    folder, count = out or settings.results / name / "trackio", 0
-    for run in stored(settings, name, only):
-        trackio_runs.write(folder, run, project=name)
-        count += 1
+    folder = out or settings.results / name / "trackio"
+    count = _written(settings, name, only, partial(trackio_runs.write, folder))
     click.echo(f"{quantity(count, 'run')}: TRACKIO_DIR={folder} trackio show --project {name}")
+
+
+def _written(settings: Settings, name: str, only: tuple[str, ...], write: Callable[..., Any]) -> int:
+    """Write every finished job of a plan into a project of its name; how many there were."""
+    count = 0
+    for run in stored(settings, name, only):
+        write(run, project=name)
+        count += 1
+    return count

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import forkserver
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +16,7 @@ from refers_bench.execution import coordinator, worker
 from refers_bench.execution.categories import of_exit, oom_kill_count
 from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Outcome, Settings, Slot
 from refers_bench.jobs.interruption import SIGNALS
-from refers_bench.machine import main_hidden, safe_path
+from refers_bench.machine import main_hidden, safe_path, start_fork_server
 from refers_bench.plan.lock import Job
 from refers_bench.store.leases import process_start
 
@@ -33,13 +32,11 @@ def _start_server() -> None:
     A scheduler signals every process of a job; if this one died of it, nobody could find out how a worker ended.
     """
     if threading.current_thread() is not threading.main_thread():  # handlers belong to the main thread
-        with safe_path():
-            forkserver.ensure_running()
+        start_fork_server()
         return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
-        with safe_path():
-            forkserver.ensure_running()
+        start_fork_server()
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing import forkserver
 from pathlib import Path
 
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_bytes
-from refers_bench.machine import cores, exit_with_parent, main_hidden, safe_path
+from refers_bench.machine import cores, exit_with_parent, main_hidden, start_fork_server
 from refers_bench.render.figure import Figure, draw
 
 #: Minimum number of figures to start processes for, where this process has matplotlib already.
@@ -116,8 +115,7 @@ class Drawings:
     def _start(self) -> ProcessPoolExecutor:
         # Forked from a server, not from this process, which may have threads. Processes start as figures come in.
         context = multiprocessing.get_context("forkserver")
-        with safe_path():
-            forkserver.ensure_running()
+        start_fork_server()
         processes = min(cores(), MOST_PROCESSES)
         self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=exit_with_parent)
         return self._pool

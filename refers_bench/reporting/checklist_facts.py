@@ -12,6 +12,7 @@ from refers_bench.analysis.paper.comparability import Facts
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TITLES
 from refers_bench.render.duration import duration
+from refers_bench.render.quantity import quantity
 from refers_bench.reporting import grid, provenance
 from refers_bench.store import explanations as explained
 
@@ -110,7 +111,7 @@ def study(results: Results) -> Iterator[Fact]:
     columns = _listed([grid.where(target) for target in results.targets])
     seeds = len({planned.run.seed for planned in results.planned})
     size = f"{len(results.methods)} methods on {len(results.targets)} columns"
-    text = f"{size} ({columns}), {seeds} seed{'s' * (seeds > 1)}."
+    text = f"{size} ({columns}), {quantity(seeds, 'seed')}."
     yield Fact(text=text, anchors=MAIN, lock=("manifest",))
 
 
