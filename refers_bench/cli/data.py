@@ -305,7 +305,7 @@ def _prepared_folder(settings: Settings, source: DataSource, index: pd.DataFrame
     Raises:
         UserError: they are not prepared; says how to do that.
     """
-    from refers_bench.data.prepare import META
+    from refers_bench.data.cache_meta import META
     from refers_bench.plan import left_out
 
     spec = source.preparation(index, size=size)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refers_bench import identity
 from refers_bench.data.augment import Augment
-from refers_bench.data.joined import Pixels
+from refers_bench.data.pixels import Pixels, spans
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
 from refers_bench.data.transfer import together
 
@@ -75,11 +75,6 @@ def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarr
     """Label columns as float32 (N, K), NaN where unknown."""
     columns = [rows[f"{task}:{name}"].astype("Float32").to_numpy(np.float32, na_value=np.nan) for name in classes]
     return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0), np.float32)
-
-
-def spans(count: int, size: int) -> Iterator[np.ndarray]:
-    """The numbers 0 .. count - 1, `size` at a time."""
-    return (np.arange(start, min(count, start + size)) for start in range(0, count, size))
 
 
 class AsStored:

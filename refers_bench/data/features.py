@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import NonNegativeInt
 
-from refers_bench.data.batches import spans
+from refers_bench.data.cache_meta import AGAIN, META, Meta, check_size, read_meta
+from refers_bench.data.pixels import spans
 from refers_bench.data.prepare import Progress, silent
-from refers_bench.errors import DataError
-from refers_bench.files import making, publish_json, published_file, read_json, sha256_of, staged_folder
+from refers_bench.errors import DataError, Problem
+from refers_bench.files import making, publish_json, published_file, sha256_of, staged_folder
 
-FEATURES, META = "features.f16", "meta.json"
+FEATURES = "features.f16"
 DTYPE = np.dtype("<f2")
-#: What to do about features that changed on disk.
-AGAIN = "delete the folder, the next run computes it again"
+
+
+class FeaturesMeta(Meta):
+    """What the `meta.json` of cached features says, besides what their maker says of the encoder."""
+
+    version: Literal[1]
+    shape: list[NonNegativeInt]
+    dtype: Literal["float16"]
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +52,12 @@ class CachedFeatures:
         """Open a features folder; values are read on demand.
 
         Raises:
-            DataError: there is none, or its size does not fit its shape.
+            DataError: there is none, its size does not fit its shape, or it was damaged.
         """
-        if not (folder / META).is_file():
-            raise DataError(
-                "no cached features here", allowed="run the manifest: its features job makes them", path=folder
-            )
-        meta = read_json(folder / META)
+        missing, remedy = "no cached features here", "run the manifest: its features job makes them"
+        meta = read_meta(folder, FeaturesMeta, missing=missing, allowed=remedy)
         shape, path = tuple(meta["shape"]), folder / FEATURES
-        found, wanted = path.stat().st_size if path.is_file() else 0, int(np.prod(shape)) * DTYPE.itemsize
-        if found != wanted:
-            raise DataError(f"{found} bytes for {wanted}, which {shape} in float16 take", allowed=AGAIN, path=path)
+        check_size(path, math.prod(shape) * DTYPE.itemsize, f"{shape} in float16")
         return cls(features=np.memmap(path, dtype=DTYPE, mode="r", shape=shape), meta=meta, folder=folder)
 
     def verified(self) -> CachedFeatures:
@@ -70,6 +75,20 @@ class CachedFeatures:
     def rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Features of these rows of the prepared index, as float32."""
         return self.features[places].astype(np.float32)
+
+
+def damage(folder: Path) -> list[Problem]:
+    """What is wrong with the cached features of a folder that counts as made; every byte is read.
+
+    Args:
+        folder: of the cache; one that is not there, or without `meta.json`, is not made, and that is no damage.
+    """
+    if (folder / META).is_file():
+        try:
+            CachedFeatures.open(folder).verified()
+        except DataError as error:
+            return list(error.problems)
+    return []
 
 
 def stored(features: npt.NDArray[Any], *, first: int = 0) -> npt.NDArray[np.float16]:
@@ -133,7 +152,7 @@ def cache(
                 with published_file(files[-1]) as part, part.open("wb") as stream:
                     np.save(stream, stored(computed(places), first=int(places[0])))
         digest = hashlib.sha256()
-        with staged_folder(folder) as stage:
+        with staged_folder(folder, replace=True) as stage:  # what stands there has no `meta.json`
             with (stage / FEATURES).open("wb") as out:
                 for file in files:
                     half = np.load(file)

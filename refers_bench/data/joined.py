@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from refers_bench.data.pixels import Pixels, Stored
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError
 from refers_bench.plugins import INDEX_COLUMNS
 
 #: Columns of names that are unique within a dataset only.
 NAMES = ("image_id", "patient_id", "study_id")
-
-
-class Pixels(Protocol):
-    """What batches are made of: a store of equally large grey images, read by their places."""
-
-    def __getitem__(self, places: Any, /) -> np.ndarray:
-        """uint8 (len(places), size, size): the images at these places, in this order."""
 
 
 class JoinedPixels:
@@ -34,7 +27,7 @@ class JoinedPixels:
         DataError: images of different sizes.
     """
 
-    def __init__(self, stores: Sequence[np.ndarray]) -> None:
+    def __init__(self, stores: Sequence[Stored]) -> None:
         sizes = sorted({store.shape[1:] for store in stores})
         if len(sizes) > 1:
             raise DataError(f"prepared images of {sizes} pixels", allowed="one size for all source datasets")

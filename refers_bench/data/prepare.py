@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
+from pydantic import Field, NonNegativeInt, PositiveInt
 
+from refers_bench.data.cache_meta import AGAIN, META, Meta, check_size, read_meta
 from refers_bench.data.decode import decode
 from refers_bench.data.dicom import Reading
+from refers_bench.data.pixels import DIGEST, Stored, VerifiedPixels, image_digests, spans
 from refers_bench.data.problems import written
 from refers_bench.errors import DataError, Problem
-from refers_bench.files import making, publish_bytes, publish_json, read_json, staged_folder
+from refers_bench.files import making, publish_bytes, publish_json, read_json, sha256_of, staged_folder
 from refers_bench.machine import shared_out
 
 #: Images per unit of work: a killed preparation loses at most these, for each process.
@@ -28,11 +33,32 @@ CHUNK = 64
 WORTH = 4
 #: Called with (items done, items in all).
 Progress = Callable[[int, int], None]
-PIXELS, INDEX, META = "images.u8", "index.parquet", "meta.json"
+PIXELS, DIGESTS, INDEX = "images.u8", "images.sha256", "index.parquet"
+CHANGED = f"its SHA-256 is not the one that {META} records: one of the two has changed"
 
 
 def silent(done: int, total: int) -> None:
     """Report no progress."""
+
+
+class PreparedMeta(Meta):
+    """What the `meta.json` of a prepared store says.
+
+    Attributes:
+        version: 1 was written without `files` and without the SHA-256 of each image.
+        count: images.
+        size: side of an image in pixels.
+        digest: SHA-256 of the pixels' file.
+        files: name -> SHA-256 of the index, and of the file that holds the SHA-256 of each image.
+        unreadable: (path, reason) of files that were left out.
+    """
+
+    version: Literal[1, 2]
+    count: NonNegativeInt
+    size: PositiveInt
+    digest: str
+    files: dict[str, str] = Field(default_factory=dict)
+    unreadable: list[list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,31 +66,82 @@ class PreparedImages:
     """A prepared store: pixels and their index.
 
     Attributes:
-        images_NHW: memory-mapped uint8, (N, size, size).
+        images_NHW: uint8, (N, size, size), read from disk on demand and verified then.
         index: row i describes image i (see `refers_bench.plugins.INDEX_COLUMNS`).
-        meta: count, size, digest of the pixels, unreadable files.
+        meta: see `PreparedMeta`.
     """
 
-    images_NHW: np.ndarray
+    images_NHW: Stored
     index: pd.DataFrame
     meta: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> PreparedImages:
-        """Open a prepared store; pixels are read on demand.
+        """Open a prepared store; pixels are read, and compared with their digests, on demand.
 
         Raises:
-            DataError: not a prepared store, or its size does not fit its index.
+            DataError: not a prepared store, or one that was damaged.
         """
-        if not (folder / META).is_file():
-            raise DataError("no prepared images here", allowed="run 'refers-bench data prepare'", path=folder)
-        meta = read_json(folder / META)
-        shape = (meta["count"], meta["size"], meta["size"])
-        found = (folder / PIXELS).stat().st_size
-        if found != int(np.prod(shape)):
-            raise DataError(f"{found} bytes", allowed=f"{shape} uint8", path=folder / PIXELS)
-        images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r", shape=shape)
-        return cls(images_NHW=images, index=pd.read_parquet(folder / INDEX), meta=meta)
+        meta = read_meta(
+            folder, PreparedMeta, missing="no prepared images here", allowed="run 'refers-bench data prepare'"
+        )
+        count, size, pixels = meta["count"], meta["size"], folder / PIXELS
+        check_size(pixels, count * size * size, f"{(count, size, size)} uint8")
+        index = _read_index(folder / INDEX, meta)
+        if meta["version"] == 1:
+            return cls(images_NHW=np.memmap(pixels, np.uint8, "r", shape=(count, size, size)), index=index, meta=meta)
+        check_size(folder / DIGESTS, count * DIGEST, f"{count} digests")
+        digests_N32 = np.frombuffer(_checked(folder / DIGESTS, meta), np.uint8).reshape(count, DIGEST)
+        return cls(images_NHW=VerifiedPixels(pixels, digests_N32=digests_N32, size=size), index=index, meta=meta)
+
+
+def _checked(path: Path, meta: Mapping[str, Any]) -> bytes:
+    """The content of a file whose SHA-256 stands in `meta`; a store of version 1 has none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror}", allowed=AGAIN, path=path) from error
+    if meta["version"] > 1 and hashlib.sha256(content).hexdigest() != meta["files"].get(path.name):
+        raise DataError(CHANGED, allowed=AGAIN, path=path)
+    return content
+
+
+def _read_index(path: Path, meta: Mapping[str, Any]) -> pd.DataFrame:
+    """The index of a store.
+
+    Raises:
+        DataError: it has changed since the store was made.
+    """
+    content = _checked(path, meta)
+    try:
+        index = pd.read_parquet(io.BytesIO(content))
+    except (OSError, ValueError) as error:  # pyarrow's errors are both
+        raise DataError(f"damaged: {error}", allowed=AGAIN, path=path) from error
+    if len(index) != meta["count"]:
+        raise DataError(f"{len(index)} rows for {meta['count']} images", allowed=AGAIN, path=path)
+    return index
+
+
+def damage(folder: Path) -> list[Problem]:
+    """What is wrong with the prepared images of a folder that counts as made; every byte is read.
+
+    Args:
+        folder: of the cache; one that is not there, or without `meta.json`, is not made, and that is no damage.
+    """
+    if not (folder / META).is_file():
+        return []
+    try:
+        opened = PreparedImages.open(folder)
+    except DataError as error:
+        return list(error.problems)
+    if sha256_of(folder / PIXELS) == opened.meta["digest"]:
+        return []
+    for places in spans(len(opened.index), CHUNK):
+        try:
+            opened.images_NHW[places]
+        except DataError as error:
+            return list(error.problems)
+    return [Problem(found=CHANGED, allowed=AGAIN, path=folder / PIXELS)]
 
 
 def resized(grey_HW: np.ndarray, size: int, *, interpolation: str = "bilinear", fit: str = "stretch") -> np.ndarray:
@@ -189,16 +266,45 @@ def _publish(
     index: pd.DataFrame, files: Sequence[Path], unreadable: dict[str, str], *, target: Path, size: int
 ) -> dict[str, Any]:
     """Publish the store of all images but the unreadable ones; returns its ``meta.json``."""
-    keep, digest = ~index["path"].isin(list(unreadable)).to_numpy(), hashlib.sha256()
+    keep = ~index["path"].isin(list(unreadable)).to_numpy()
+    chunks = (
+        np.fromfile(file, np.uint8).reshape(-1, size, size)[keep[CHUNK * number : CHUNK * (number + 1)]]
+        for number, file in enumerate(files)
+    )
     with staged_folder(target, replace=True) as stage:
-        with (stage / PIXELS).open("wb") as out:
-            for number, file in enumerate(files):
-                pixels = np.fromfile(file, np.uint8).reshape(-1, size, size)
-                kept = pixels[keep[CHUNK * number : CHUNK * (number + 1)]].tobytes()
-                digest.update(kept)
-                out.write(kept)
-        index[keep].reset_index(drop=True).to_parquet(stage / INDEX, index=False)
-        meta = {"version": 1, "count": int(keep.sum()), "size": size, "digest": digest.hexdigest()}
-        meta |= {"unreadable": [list(item) for item in unreadable.items()]}
-        publish_json(stage / META, meta)
+        return write_store(stage, chunks, index[keep], size=size, unreadable=unreadable)
+
+
+def write_store(
+    folder: Path,
+    chunks: Iterable[npt.NDArray[np.uint8]],
+    index: pd.DataFrame,
+    *,
+    size: int,
+    unreadable: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Write the files of a prepared store into a folder.
+
+    Args:
+        folder: that exists.
+        chunks: uint8 (n, size, size) each, the images in the order of the index.
+        index: one row an image.
+        size: side of an image in pixels.
+        unreadable: path -> why it was left out.
+
+    Returns:
+        The store's ``meta.json``.
+    """
+    digest, digests = hashlib.sha256(), []
+    with (folder / PIXELS).open("wb") as out:
+        for chunk in chunks:
+            digest.update(content := chunk.tobytes())
+            digests.append(image_digests(chunk))
+            out.write(content)
+    (folder / DIGESTS).write_bytes(b"".join(digests))
+    index.reset_index(drop=True).to_parquet(folder / INDEX, index=False)
+    meta: dict[str, Any] = {"version": 2, "count": len(index), "size": size, "digest": digest.hexdigest()}
+    meta["files"] = {name: sha256_of(folder / name) for name in (INDEX, DIGESTS)}
+    meta["unreadable"] = [list(item) for item in (unreadable or {}).items()]
+    publish_json(folder / META, meta)
     return meta

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import StudyBatch, spans, step_indices
-from refers_bench.data.joined import Pixels
+from refers_bench.data.batches import StudyBatch, step_indices
+from refers_bench.data.pixels import Pixels, spans
 from refers_bench.data.transfer import together
 
 Floats = npt.NDArray[np.float64]

@@ -15,6 +15,7 @@ from refers_bench import plugins
 from refers_bench.data import features
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource
+from refers_bench.data.cache_meta import AGAIN, META
 from refers_bench.data.features import CachedFeatures
 from refers_bench.data.index import metadata_digest
 from refers_bench.data.prepare import PreparedImages
@@ -49,7 +50,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     progress = ProgressFile(store.progress(key), device=device)
 
     # An earlier run, of this or another results folder, may have computed them: then no image is read.
-    computed = not (folder / features.META).is_file()
+    computed = not (folder / META).is_file()
     if computed:
         from_index = plugins.load("method", spec["method"]).index_features is not None
         of_chunk, about = of_index(spec, images, context) if from_index else of_images(key, spec, images, context)
@@ -78,7 +79,7 @@ def opened(key: str, images: PreparedImages, context: JobContext) -> CachedFeatu
     cached = CachedFeatures.open(context.features(key)).verified()
     if len(cached.features) != len(images.index):
         found = f"features of {len(cached.features)} images for {len(images.index)} prepared ones"
-        raise DataError(found, allowed=features.AGAIN, path=cached.folder)
+        raise DataError(found, allowed=AGAIN, path=cached.folder)
     return cached
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from refers_bench import identity, plugins
+from refers_bench.data.cache_meta import META
 from refers_bench.data.index import digest, limited
 from refers_bench.data.index import read_index as index_of
 from refers_bench.data.phantoms import radiographs
-from refers_bench.data.prepare import META, PreparedImages, prepare
+from refers_bench.data.prepare import PreparedImages, prepare
 from refers_bench.errors import DataError, UserError
 from refers_bench.files import work_of
 from refers_bench.jobs.record import Record

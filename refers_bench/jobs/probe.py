@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from refers_bench import plugins
-from refers_bench.data.prepare import META, PreparedImages, prepare
+from refers_bench.data.cache_meta import META
+from refers_bench.data.prepare import PreparedImages, prepare
 from refers_bench.errors import DataError
 from refers_bench.files import publish_json
 from refers_bench.jobs import entry, probe_data, setup

@@ -12,8 +12,7 @@ import pandas as pd
 
 from refers_bench import plugins
 from refers_bench.data.index import rows_of_task, with_task
-from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
-from refers_bench.files import publish_json
+from refers_bench.data.prepare import PreparedImages, write_store
 from refers_bench.jobs.pretrain import usable_rows
 from refers_bench.jobs.setup import load_method
 from refers_bench.plan.forecast.cost_model import batch_size
@@ -145,7 +144,4 @@ def _label_columns(spec: Mapping[str, Any]) -> list[str]:
 
 def _write(folder: Path, pixels_NHW: npt.NDArray[np.uint8], index: pd.DataFrame) -> None:
     folder.mkdir(parents=True)
-    pixels_NHW.tofile(folder / PIXELS)
-    index.reset_index(drop=True).to_parquet(folder / INDEX, index=False)
-    meta = {"version": 1, "count": len(index), "size": pixels_NHW.shape[1], "digest": "", "unreadable": []}
-    publish_json(folder / META, meta)
+    write_store(folder, [pixels_NHW], index, size=pixels_NHW.shape[1])

@@ -21,7 +21,8 @@ import torch
 
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, StudySource, epoch_order
-from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
+from refers_bench.data.cache_meta import META
+from refers_bench.data.prepare import INDEX, PIXELS, PreparedImages
 from refers_bench.data.text import ReportTokenizer
 from refers_bench.manifest.protocols import resolve_sections
 

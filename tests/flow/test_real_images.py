@@ -49,7 +49,7 @@ def test_every_real_image_is_prepared_and_verified(run: Run, tmp_path: Path, rea
     store = store_of(out)
     assert store.images_NHW.shape == (count, 64, 64)
     assert store.meta["unreadable"] == []
-    spread = store.images_NHW.reshape(count, -1).std(axis=1)
+    spread = store.images_NHW[:].reshape(count, -1).std(axis=1)
     assert spread.min() > 5, "an image came out flat"
     root = real_data / ("nih-chestxray14-sample" if name.startswith("nih") else "covid-chestxray-dataset")
     for row in range(0, count, 97):

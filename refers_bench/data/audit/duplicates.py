@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from refers_bench.data.pixels import Stored
 from refers_bench.data.prepare import Progress, silent
 
 Images = npt.NDArray[np.uint8]
@@ -58,7 +59,7 @@ def _means(images_NHW: Images, side: int) -> npt.NDArray[np.float32]:
     return np.asarray(summed / (heights[:, None] * widths[None, :]), np.float32)
 
 
-def hashes(images_NHW: Images, *, places: Places, variant: str = "same") -> Hashes:
+def hashes(images_NHW: Stored, *, places: Places, variant: str = "same") -> Hashes:
     """Difference hashes.
 
     Args:
@@ -144,8 +145,8 @@ def matches(
 
 
 def near_duplicates(
-    a_NHW: Images,
-    b_MHW: Images,
+    a_NHW: Stored,
+    b_MHW: Stored,
     *,
     a_places: Places,
     b_places: Places,
@@ -201,7 +202,7 @@ def _local_mean(cells_NHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return padded
 
 
-def agreement(a_NHW: Images, b_MHW: Images, pairs: pd.DataFrame) -> npt.NDArray[np.float64]:
+def agreement(a_NHW: Stored, b_MHW: Stored, pairs: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Correlation of the fine structure of each pair, after the variant is undone: 1 for the same pixels.
 
     Args:

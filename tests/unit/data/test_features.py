@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refers_bench.data.features import FEATURES, CachedFeatures, cache, stored
+from refers_bench.data.cache_meta import AGAIN, META, set_aside
+from refers_bench.data.features import FEATURES, CachedFeatures, cache, damage, stored
 from refers_bench.errors import DataError
+from refers_bench.files import publish_json, read_json
 
 COUNT, CHUNK = 150, 16
 VALUES = np.random.default_rng(0).normal(size=(COUNT, 7)).astype(np.float32)
@@ -68,7 +70,7 @@ def test_tokens_keep_their_shape_and_progress_is_reported(tmp_path: Path) -> Non
 
 
 def test_changed_and_missing_bytes_are_refused(tmp_path: Path) -> None:
-    again = "delete the folder, the next run computes it again"
+    again = "delete the folder"
     with pytest.raises(DataError, match="no cached features here"):
         CachedFeatures.open(tmp_path / "a")
     write(tmp_path / "a")
@@ -83,6 +85,42 @@ def test_changed_and_missing_bytes_are_refused(tmp_path: Path) -> None:
         CachedFeatures.open(tmp_path / "a")
     path.unlink()
     with pytest.raises(DataError, match="0 bytes for 2100"):
+        CachedFeatures.open(tmp_path / "a")
+
+
+def test_damage_is_found_and_features_that_were_set_aside_are_computed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    assert damage(folder) == []
+    write(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert damage(folder) == []
+    flipped = bytearray(before[FEATURES])
+    flipped[-1] ^= 1
+    for name, content in ((FEATURES, bytes(flipped)), (FEATURES, b""), (META, b""), (META, before[META][:40])):
+        (folder / name).write_bytes(content)
+        (problem,) = damage(folder)
+        assert (problem.path, problem.allowed) == (folder / name, AGAIN)
+        set_aside(folder)
+        assert damage(folder) == []
+        write(folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", [150.0, 7]),
+        ("shape", [-150, -7]),
+        ("shape", "150 7"),
+        ("dtype", "float32"),
+        ("version", 2),
+        ("digest", 1),
+    ],
+)
+def test_a_meta_that_does_not_describe_features_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    write(tmp_path / "a")
+    publish_json(tmp_path / "a" / META, {**read_json(tmp_path / "a" / META), key: value})
+    with pytest.raises(DataError, match=rf"meta\.json: damaged: {key}.*; allowed: delete the folder"):
         CachedFeatures.open(tmp_path / "a")
 
 

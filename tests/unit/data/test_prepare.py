@@ -17,8 +17,10 @@ from PIL import Image
 
 from killed_preparation import CONTEXT, ended, start
 from refers_bench.data import prepare as room
+from refers_bench.data.cache_meta import AGAIN, META, set_aside
 from refers_bench.data.prepare import PreparedImages, prepare
 from refers_bench.errors import DataError
+from refers_bench.files import publish_json
 
 
 @pytest.fixture
@@ -119,6 +121,95 @@ def test_a_truncated_store_is_refused(collection: tuple[pd.DataFrame, Path], tmp
         PreparedImages.open(tmp_path / "a")
 
 
+def altered(path: Path, content: bytes | None) -> None:
+    """The file with one bit in its middle flipped, or with another content."""
+    if content is None:
+        flipped = bytearray(path.read_bytes())
+        flipped[len(flipped) // 2] ^= 1
+        content = bytes(flipped)
+    path.write_bytes(content)
+
+
+CHANGES: dict[str, bytes | None] = {"one bit": None, "empty": b"", "short": b"PAR1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [(name, content) for name in (room.INDEX, room.DIGESTS) for content in CHANGES.values()]
+    + [(META, b""), (META, b"[")],
+)
+def test_a_damaged_file_is_refused_when_the_store_is_opened(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    run(collection, tmp_path / "a")
+    altered(tmp_path / "a" / name, content)
+    with pytest.raises(DataError) as error:
+        PreparedImages.open(tmp_path / "a")
+    (problem,) = error.value.problems
+    assert (problem.path, problem.allowed) == (tmp_path / "a" / name, AGAIN)
+    assert room.damage(tmp_path / "a") == [problem]
+
+
+@pytest.mark.parametrize("name", [room.PIXELS, room.INDEX, room.DIGESTS])
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_file_that_is_none_is_refused(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path, name: str, folder: bool
+) -> None:
+    run(collection, tmp_path / "a")
+    path = tmp_path / "a" / name
+    path.unlink()
+    if folder:
+        path.mkdir()
+    with pytest.raises(DataError) as error:
+        PreparedImages.open(tmp_path / "a")
+    assert [(problem.path, problem.allowed) for problem in error.value.problems] == [(path, AGAIN)]
+
+
+def test_zeroed_images_are_refused_at_their_first_reading_and_prepared_again_once_set_aside(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path
+) -> None:
+    found = run(collection, tmp_path / "a")
+    before, folder = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}, tmp_path / "a"
+    assert room.damage(folder) == []
+    assert room.damage(tmp_path / "none") == [], "what is not made is not damaged"
+    altered(folder / room.PIXELS, bytes(len(before[room.PIXELS])))
+    np.testing.assert_array_equal(found.images_NHW.shape, (150, 16, 16))
+    with pytest.raises(DataError, match=r"images\.u8: image 77 .* has another SHA-256"):
+        PreparedImages.open(folder).images_NHW[np.array([77])]
+    (problem,) = room.damage(folder)
+    assert problem.path == folder / room.PIXELS and "image 0 " in problem.found and "63 of those" in problem.found
+    set_aside(folder)
+    assert room.damage(folder) == []
+    run(collection, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_store_of_version_1_opens_and_its_damage_is_found(
+    collection: tuple[pd.DataFrame, Path], tmp_path: Path
+) -> None:
+    folder, meta = tmp_path / "a", run(collection, tmp_path / "a").meta
+    (folder / room.DIGESTS).unlink()
+    del meta["files"]
+    publish_json(folder / META, {**meta, "version": 1})
+    pixels = PreparedImages.open(folder).images_NHW
+    assert pixels.shape == (150, 16, 16) and room.damage(folder) == []
+    altered(folder / room.PIXELS, None)
+    (problem,) = room.damage(folder)
+    assert (problem.path, problem.allowed) == (folder / room.PIXELS, AGAIN)
+    for content in (b"", b"PAR1"):
+        altered(folder / room.INDEX, content)
+        with pytest.raises(DataError, match=r"index\.parquet: damaged: .*; allowed: delete the folder"):
+            PreparedImages.open(folder)
+
+
+def test_an_index_of_another_number_of_images_is_refused(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    folder, meta = tmp_path / "a", run(collection, tmp_path / "a").meta
+    collection[0][:149].to_parquet(folder / room.INDEX)
+    publish_json(folder / META, {**meta, "version": 1})
+    with pytest.raises(DataError, match=r"index\.parquet: 149 rows for 150 images"):
+        PreparedImages.open(folder)
+
+
 def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> None:
     """The killed runs get leave for fewer images than there are, so that none ends before it is killed."""
     rng, rows = np.random.default_rng(0), []
@@ -150,7 +241,7 @@ def test_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> No
         chunks.append(len(list(work.rglob("*.u8"))))
     assert chunks[-1] > 0, "every run was killed before it had done anything"
     assert ended(start(tmp_path, "killed")) == 0
-    for name in ("images.u8", "index.parquet", "meta.json"):
+    for name in ("images.u8", "images.sha256", "index.parquet", "meta.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     assert not (tmp_path / "work-killed").exists()
 

@@ -195,7 +195,7 @@ def test_changed_bytes_are_refused_by_all_that_read_them(
         path.write_bytes(changed)
         for job in (probing(features), freezing("knn", features), freezing("linear_probe", features, heads="none")):
             with pytest.raises(
-                DataError, match=f"{message}; allowed: delete the folder, the next run computes it again"
+                DataError, match=f"{message}; allowed: delete the folder, or 'refers-bench results fsck --repair'"
             ):
                 entry.run(job, context)
     path.write_bytes(content)

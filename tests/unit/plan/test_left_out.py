@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from command_line import Commands
-from refers_bench.data.prepare import INDEX, META, PIXELS, PreparedImages
+from refers_bench.data.cache_meta import META
+from refers_bench.data.prepare import INDEX, PIXELS, PreparedImages
 from refers_bench.jobs import prepare
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
