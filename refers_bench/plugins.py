@@ -199,6 +199,7 @@ class Dataset:
             text, null where unknown: never a label, nor what follows from one.
         lists: ``params -> name`` of the data root that holds the split lists; '' for none.
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
+        formats: ``params -> names`` of its images' formats, of ("PNG", "JPEG", "DICOM"), no other is read; () for any.
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
         source_task: task whose labels train LSP when this dataset is the source, or ``params -> task``; '' for none.
         has_reports: whether index rows carry report text, or ``params -> whether``.
@@ -226,6 +227,7 @@ class Dataset:
     index: Callable[..., pd.DataFrame]
     lists: Callable[[Any], str] = lambda params: ""
     dicom: Callable[[Any], Any] = lambda params: "standard"
+    formats: Callable[[Any], tuple[str, ...]] = lambda params: ()
     boxes: Callable[..., pd.DataFrame] | None = None
     source_task: str | Callable[[Any], str] = ""
     has_reports: bool | Callable[[Any], bool] = False

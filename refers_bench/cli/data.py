@@ -86,6 +86,7 @@ def prepare(
         allow_missing=allow_missing,
         lacking=lacking,
         dicom=source.plugin.dicom(source.params),
+        formats=source.plugin.formats(source.params),
         progress=counted("images", conclude=True),
         waiting=lambda who: click.echo(f"waiting for {who}, which prepares these images", err=True),
     )
@@ -156,7 +157,8 @@ def _verification(source: DataSource, absent: Absent, *, decode: bool, workers: 
         return replace(about, problems=(*absent.refused, *error.problems))
     unreadable = []
     if decode:
-        how: dict[str, Any] = {"workers": workers, "dicom": dataset.dicom(params), "progress": counted("images read")}
+        how: dict[str, Any] = {"workers": workers, "progress": counted("images read")}
+        how |= {"dicom": dataset.dicom(params), "formats": dataset.formats(params)}
         unreadable = verification.unreadable(index["path"].tolist(), root=source.root, **how)
     documented = []
     for what, number in dataset.expected_of(params).items():

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from refers_bench import plugins
 from refers_bench.contracts import checked
-from refers_bench.data.decode import decode
+from refers_bench.data.decode import FORMATS, decode
 from refers_bench.data.dicom import READINGS
 from refers_bench.data.index import digest, metadata_columns, metadata_digest
 from refers_bench.data.phantoms import radiographs
@@ -102,11 +102,11 @@ def test_every_split_has_images_and_no_patient_is_in_two(index: pd.DataFrame, da
     assert index.groupby("study_id")["report"].nunique(dropna=False).max() == 1, "a study has one report"
 
 
-def test_paths_stay_below_the_root_and_decode_to_grey(index: pd.DataFrame, root: Path) -> None:
+def test_paths_stay_below_the_root_and_decode_to_grey(dataset: Dataset, index: pd.DataFrame, root: Path) -> None:
     for path in index["path"]:
         assert (root / path).resolve().is_relative_to(root.resolve())
     for path in index["path"].iloc[:: max(1, len(index) // 10)]:
-        grey = decode(root / path)
+        grey = decode(root / path, formats=dataset.formats(dataset.Params()))
         assert grey.dtype == np.uint8
         assert grey.ndim == 2
         assert int(grey.max()) - int(grey.min()) > 50, "a phantom is no flat image"
@@ -145,6 +145,10 @@ def test_boxes_lie_in_images_of_the_index(index: pd.DataFrame, root: Path, datas
 
 def test_dicom_files_are_read_in_a_known_way(dataset: Dataset) -> None:
     assert dataset.dicom(dataset.Params()) in READINGS
+
+
+def test_formats_are_among_those_that_can_be_read(dataset: Dataset) -> None:
+    assert set(dataset.formats(dataset.Params())) <= set(FORMATS)
 
 
 def test_what_a_manifest_declares_is_the_parameters_and_paths(dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,29 @@ from refers_bench.errors import DataError
 
 #: No radiograph is larger; a larger file is refused as a decompression bomb.
 MAX_PIXELS = 120_000_000
-FORMATS = ("PNG", "JPEG")
+#: What can be read: by Pillow, and in all.
+PICTURES = ("PNG", "JPEG")
+FORMATS = (*PICTURES, "DICOM")
+#: First bytes of a file, and what it is called in the message that refuses it: no foreign parser sees it.
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "a PNG file"),
+    (b"\xff\xd8\xff", "a JPEG file"),
+    (b"BM", "a BMP file"),
+    (b"GIF8", "a GIF file"),
+    (b"8BPS", "a PSD file"),
+    (b"II*\0", "a TIFF file"),
+    (b"MM\0*", "a TIFF file"),
+    (b"%!PS", "an EPS file"),
+    (b"%PDF", "a PDF file"),
+    (b"RIFF", "a WebP file"),
+    (b"SIMPLE", "a FITS file"),
+)
 
 
-def decode(path: Path, *, dicom: Reading = "standard") -> np.ndarray:
+def decode(path: Path, *, dicom: Reading = "standard", formats: Sequence[str] = ()) -> np.ndarray:
     """Read a PNG, JPEG or DICOM as grey values.
+
+    Whatever a file is called, it is given to the parsers of these formats alone.
 
     16-bit images are scaled to 8 bits (v / 257, rounded), never clipped: Pillow's own ``convert("L")`` saturates
     them. Alpha is ignored: the RGBA files of NIH ChestX-ray14 equal their grey counterparts that way.
@@ -24,34 +43,47 @@ def decode(path: Path, *, dicom: Reading = "standard") -> np.ndarray:
     Args:
         path: the file.
         dicom: how a DICOM file is read (`refers_bench.data.dicom`).
+        formats: of `FORMATS`, those that the file may have; () for any of them.
 
     Returns:
         uint8 (H, W).
 
     Raises:
-        DataError: missing, empty, truncated, too large, or not a PNG, JPEG or grey DICOM.
+        DataError: missing, empty, truncated, too large, or no grey image of these formats.
         UserError: a DICOM file whose decoder is not installed.
     """
+    allowed = tuple(formats) or FORMATS
+    pictures = [name for name in allowed if name in PICTURES]
     try:
         if is_dicom(path):
+            if "DICOM" not in allowed:
+                raise DataError("a DICOM file", allowed=", ".join(allowed), path=path)
             return decode_dicom(path, reading=dicom, max_pixels=MAX_PIXELS)
-        with Image.open(path) as image:
-            if image.format not in FORMATS:
-                raise DataError(f"a {image.format} file", allowed=", ".join(FORMATS), path=path)
+        with Image.open(path, formats=pictures) as image:
+            if image.format not in pictures:  # a JPEG of several pictures
+                raise DataError(f"a {image.format} file", allowed=", ".join(allowed), path=path)
             if image.width * image.height > MAX_PIXELS:
                 found = f"{image.width} x {image.height} pixels"
                 raise DataError(found, allowed=f"at most {MAX_PIXELS} pixels", path=path)
             image.load()
             return _grey(image, path)
     except UnidentifiedImageError as error:
-        found = "an empty file" if path.stat().st_size == 0 else "not an image"
-        raise DataError(found, allowed=", ".join(FORMATS), path=path) from error
+        raise DataError(_kind(path), allowed=", ".join(allowed), path=path) from error
     except FileNotFoundError as error:
         raise DataError("missing image", path=path) from error
     except PermissionError as error:
         raise DataError("no permission to read this image", path=path) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"a damaged image ({error})", allowed="a whole PNG or JPEG", path=path) from error
+
+
+def _kind(path: Path) -> str:
+    """What a file is that no allowed parser knows, by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        return "an empty file"
+    return next((said for start, said in _BEGINNINGS if head.startswith(start)), "not an image")
 
 
 def _grey(image: Image.Image, path: Path) -> np.ndarray:

@@ -165,14 +165,14 @@ def resized(grey_HW: np.ndarray, size: int, *, interpolation: str = "bilinear", 
 
 
 def _decoded(
-    chunks: Sequence[tuple[list[str], Path]], root: Path, size: int, dicom: Reading, how: Mapping[str, str]
+    chunks: Sequence[tuple[list[str], Path]], root: Path, size: int, reading: Mapping[str, Any], how: Mapping[str, str]
 ) -> list[None]:
     """Decode each chunk of images into its file; the file beside it lists (path, reason) of what could not be read."""
     for paths, file in chunks:
         pixels, unreadable = np.zeros((len(paths), size, size), np.uint8), []
         for row, path in enumerate(paths):
             try:
-                pixels[row] = resized(decode(root / path, dicom=dicom), size, **how)
+                pixels[row] = resized(decode(root / path, **reading), size, **how)
             except DataError as error:
                 unreadable.append((path, error.problems[0].found))
         publish_bytes(_reasons(file), json.dumps(unreadable).encode())
@@ -198,6 +198,7 @@ def prepare(
     allow_missing: int = 0,
     lacking: Callable[[Sequence[str]], Path] | None = None,
     dicom: Reading = "standard",
+    formats: Sequence[str] = (),
     progress: Progress = silent,
     waiting: Callable[[str], None] = lambda who: None,
 ) -> dict[str, Any]:
@@ -218,6 +219,7 @@ def prepare(
         allow_missing: how many unreadable files are tolerated (their rows are dropped).
         lacking: paths of unreadable files -> where a store without them appears instead; None for the same folder.
         dicom: how DICOM files are read (`refers_bench.data.dicom`).
+        formats: that the files may have; see `refers_bench.data.decode`.
         progress: called with (images done, images in all).
         waiting: called with the process that prepares them now, where this one has to wait for it.
 
@@ -229,6 +231,7 @@ def prepare(
         StorageError: the cache cannot be written.
     """
     before, how = (folder / META).is_file(), {"interpolation": interpolation, "fit": fit}
+    reading = {"dicom": dicom, "formats": formats}
     with making(folder, waiting=waiting):
         if not before and (folder / META).is_file():
             made: dict[str, Any] = read_json(folder / META)
@@ -245,7 +248,7 @@ def prepare(
         # A chunk at a time: a process that has finished one takes the next.
         pieces, processes = max(1, len(missing)), max(1, workers)
         shared_out(
-            _decoded, missing, root, size, dicom, how, worth=WORTH, pieces=pieces, processes=processes, told=counted
+            _decoded, missing, root, size, reading, how, worth=WORTH, pieces=pieces, processes=processes, told=counted
         )
         unreadable = dict(item for file in files for item in read_json(_reasons(file)))
         if len(unreadable) > allow_missing:

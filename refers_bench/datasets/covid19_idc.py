@@ -260,6 +260,7 @@ DATASET = Dataset(
         "viral_vs_bacterial": Task(label="Viral vs bacterial", classes=("Viral",), published="covid-t2"),
         "findings": Task(label="Findings", classes=CLASSES),
     },
+    formats=lambda params: ("PNG", "JPEG"),
     index=index,
     lists=lambda params: params.lists,
     source_task="findings",

@@ -195,6 +195,7 @@ DATASET = Dataset(
         "viral_vs_bacterial": Task(label="Viral vs bacterial (children)", classes=("Viral",)),
         "findings": Task(label="Normal, bacterial, viral (children)", classes=KINDS),
     },
+    formats=lambda params: ("JPEG", "PNG"),
     index=index,
     source_task="findings",
     expected=lambda params: {"images": 5_856, **({"test images": 624} if params.split == "official" else {})},

@@ -287,6 +287,7 @@ DATASET = Dataset(
         "findings12": Task(label="CheXpert findings", classes=FINDINGS_12),
         "findings14": Task(label="CheXpert findings, with No Finding and Support Devices", classes=FINDINGS_14),
     },
+    formats=lambda params: ("JPEG",),
     index=index,
     lists=lambda params: params.lists,
     source_task=lambda params: f"findings{params.labels}",

@@ -283,6 +283,7 @@ DATASET = Dataset(
         "findings": Task(label="NIH ChestX-ray14", classes=CLASSES, published="nih"),
         "any_finding": Task(label="any of 14 findings", classes=("Any finding",), any_of="findings"),
     },
+    formats=lambda params: ("PNG",),
     index=index,
     lists=lambda params: params.lists,
     boxes=boxes,

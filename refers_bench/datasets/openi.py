@@ -26,6 +26,7 @@ from refers_bench.plugins import Dataset, RealReports, Task
 #: Folders of the unpacked archives.
 REPORTS, IMAGES = "ecgen-radiology", "NLMCXR_png"
 SUFFIXES = {"png": (".png",), "dicom": (".dcm", ".dicom")}
+FORMATS = {"png": ("PNG",), "dicom": ("DICOM",)}
 #: Finding -> MeSH headings that mean it, each with qualifiers of which one must follow (none: any will do).
 MESH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Atelectasis": {"Pulmonary Atelectasis": ()},
@@ -235,6 +236,7 @@ DATASET = Dataset(
         "mesh12": Task(label="Findings from MeSH", classes=FINDINGS_12),
         "mesh14": Task(label="Findings from MeSH, with No Finding and Support Devices", classes=FINDINGS_14),
     },
+    formats=lambda params: FORMATS[params.images],
     index=index,
     source_task=lambda params: f"mesh{params.labels}",
     has_reports=True,

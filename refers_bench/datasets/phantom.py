@@ -78,6 +78,7 @@ DATASET = Dataset(
     impl=2,
     Params=Params,
     tasks={"findings": Task(label="Phantom findings", classes=radiographs.FINDINGS)},
+    formats=lambda params: ("PNG",),
     index=index,
     boxes=boxes,
     source_task="findings",

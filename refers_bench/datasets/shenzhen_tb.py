@@ -167,6 +167,7 @@ DATASET = Dataset(
     impl=1,
     Params=Params,
     tasks={"tuberculosis": Task(label="Shenzhen tuberculosis", classes=("Tuberculosis",), published="shenzhen")},
+    formats=lambda params: ("PNG",),
     index=index,
     source_task="tuberculosis",
     has_reports=True,

@@ -44,6 +44,7 @@ NO_FINDING = "No finding"
 CLASS_IDS = {name: number for number, name in enumerate([*sorted(CLASSES), NO_FINDING])}
 TABLE, SIZES = "train.csv", "train_meta.csv"
 SUFFIXES = {"dicom": (".dicom", ".dcm"), "png": (".png",)}
+FORMATS = {"dicom": ("DICOM",), "png": ("PNG",)}
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
 READERS = 3
 _BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -147,7 +148,7 @@ def _sizes(root: Path, params: Params, images: set[str]) -> pd.DataFrame:
         if params.images == "dicom":
             rows[name] = size_of(root / files[name])
         else:
-            with Image.open(root / files[name]) as image:
+            with Image.open(root / files[name], formats=FORMATS[params.images]) as image:
                 rows[name] = (image.width / params.png_scale, image.height / params.png_scale)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["wide", "high"])
 
@@ -250,6 +251,7 @@ DATASET = Dataset(
     impl=1,
     Params=Params,
     tasks={"findings": Task(label="VinBigData", classes=CLASSES, published="vinbigdata", group_by_patient=False)},
+    formats=lambda params: FORMATS[params.images],
     index=index,
     lists=lambda params: params.lists,
     dicom=lambda params: params.dicom,

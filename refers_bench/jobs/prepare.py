@@ -62,7 +62,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     index = index[~index["path"].isin(spec.get("left_out", []))]
     if "limit" in spec:
         index = limited(index, dataset=spec["dataset"], limit=spec["limit"])
-    folder = context.prepared(key)
+    folder, params = context.prepared(key), dataset.Params(**spec["params"])
     decoded = not (folder / META).is_file()
     if decoded:
         try:
@@ -74,7 +74,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
                 size=spec["prepared_size"],
                 **{name: spec[name] for name in RESIZING if name in spec},
                 workers=context.processes or cores(),
-                dicom=dataset.dicom(dataset.Params(**spec["params"])),
+                dicom=dataset.dicom(params),
+                formats=dataset.formats(params),
                 progress=lambda done, total: progress({"step": done, "steps": total, "losses": {}, "images_per_s": 0}),
                 waiting=lambda who: _LOG.warning("waiting for %s, which prepares these images", who),
             )

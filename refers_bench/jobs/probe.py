@@ -179,7 +179,7 @@ def _preparation(spec: Mapping[str, Any], inner: JobContext, work: Path) -> dict
         images, fixed = PreparedImages.open(inner.prepared(spec["job"]["key"])).meta["count"], 0.0
     else:
         dataset: Dataset = plugins.load("dataset", reader_of(whole))
-        root = inner.data_root(whole["dataset"])
+        root, params = inner.data_root(whole["dataset"]), dataset.Params(**whole["params"])
         index = read_index(dataset, whole, root=root, context=inner)
         fixed, started = time.perf_counter() - started, time.perf_counter()
         few_rows = index.sample(min(spec["decoded"], len(index)), random_state=0)
@@ -190,7 +190,8 @@ def _preparation(spec: Mapping[str, Any], inner: JobContext, work: Path) -> dict
             folder=inner.prepared(spec["job"]["key"]),
             work=work / "chunks",
             size=whole["prepared_size"],
-            dicom=dataset.dicom(dataset.Params(**whole["params"])),
+            dicom=dataset.dicom(params),
+            formats=dataset.formats(params),
             allow_missing=images - 1,
         )
     return {

@@ -2,7 +2,8 @@
 
 1. a prepared batch, read and augmented, over decoding the PNGs and torchvision's random resized crop and flip;
 2. preparation over a bare loop that decodes and resizes;
-3. a training epoch from the store over the same epoch on one constant batch in memory.
+3. a training epoch from the store over the same epoch on one constant batch in memory;
+4. a training epoch that compares each image with its SHA-256, as the first one of a job does, over one that does not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from torchvision.transforms import v2
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource
 from refers_bench.data.decode import decode
-from refers_bench.data.prepare import PreparedImages, prepare, resized
+from refers_bench.data.prepare import PIXELS, PreparedImages, prepare, resized
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.nets.classifier import Classifier
 from refers_bench.nets.losses import masked_bce
@@ -119,11 +121,12 @@ def main() -> None:
                 f"{preset}: PNG and torchvision {1000 * a / options.batch:.1f} ms an image, prepared batch "
                 f"{1000 * b / options.batch:.2f} ms, {ratio:.1f} times faster"
             )
-        epoch(PreparedImages.open(prepared(128)), options.batch, options.rounds)
+        epoch(prepared(128), options.batch, options.rounds)
 
 
-def epoch(images: PreparedImages, batch_size: int, rounds: int) -> None:
-    """The third ratio: radiograph transformer 192 wide, 6 deep, at 112 pixels."""
+def epoch(folder: Path, batch_size: int, rounds: int) -> None:
+    """The third and fourth ratio: radiograph transformer 192 wide, 6 deep, at 112 pixels."""
+    images = PreparedImages.open(folder)
     torch.manual_seed(0)
     encoder = RadiographTransformer(
         image_size=112, patch_size=16, channels=1, width=192, depth=6, heads=3, mlp_width=768, dropout=0.0,
@@ -131,7 +134,8 @@ def epoch(images: PreparedImages, batch_size: int, rounds: int) -> None:
     )  # fmt: skip
     net = Classifier(encoder, 14)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4)
-    batches = source(images, resolve_sections("paper")["image"], len(images.index), 112)
+    section = resolve_sections("paper")["image"]
+    batches = source(images, section, len(images.index), 112)
     constant = batches.draw(0, batch_size=batch_size)
     steps = max(1, len(images.index) // batch_size)
 
@@ -147,6 +151,27 @@ def epoch(images: PreparedImages, batch_size: int, rounds: int) -> None:
         lambda: train(lambda step: batches.draw(step, batch_size=batch_size)), lambda: train(lambda _: constant), rounds
     )
     print(f"epoch of {steps} steps from the store {a:.2f} s, on a constant batch {b:.2f} s, ratio {ratio:.3f}")
+
+    def opened(*, verified: bool) -> PreparedImages:
+        found = PreparedImages.open(folder)
+        plain = np.memmap(folder / PIXELS, np.uint8, "r", shape=found.images_NHW.shape)
+        return found if verified else replace(found, images_NHW=plain)
+
+    def trained(*, verified: bool) -> None:
+        found = source(opened(verified=verified), section, len(images.index), 112)
+        train(lambda step: found.draw(step, batch_size=batch_size))
+
+    def read(*, verified: bool) -> None:
+        found, order = opened(verified=verified).images_NHW, np.random.default_rng(0).permutation(len(images.index))
+        for step in range(steps):
+            found[order[step * batch_size : (step + 1) * batch_size]]
+
+    a, b, ratio = paired(lambda: trained(verified=True), lambda: trained(verified=False), rounds)
+    c, d, _ = paired(lambda: read(verified=True), lambda: read(verified=False), 10 * rounds)
+    print(
+        f"epoch whose images are verified {a:.2f} s, not verified {b:.2f} s, ratio {ratio:.4f}; opened and "
+        f"read without training {1000 * c:.2f} and {1000 * d:.2f} ms: {100 * (c - d) / b:.3f} % of the epoch"
+    )
 
 
 if __name__ == "__main__":

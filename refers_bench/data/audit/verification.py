@@ -118,12 +118,12 @@ def class_counts(frame: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     return {str(split) or "unused": {name: counts(rows[name]) for name in columns} for split, rows in groups}
 
 
-def _problems(paths: Sequence[str], root: Path, dicom: Reading) -> list[tuple[Problem, ...]]:
+def _problems(paths: Sequence[str], root: Path, reading: Mapping[str, Any]) -> list[tuple[Problem, ...]]:
     """The problems of each of these images: none for one that can be read."""
     found: list[tuple[Problem, ...]] = []
     for path in paths:
         try:
-            decode(root / path, dicom=dicom)
+            decode(root / path, **reading)
             found.append(())
         except DataError as error:
             found.append(error.problems)
@@ -131,7 +131,13 @@ def _problems(paths: Sequence[str], root: Path, dicom: Reading) -> list[tuple[Pr
 
 
 def unreadable(
-    paths: list[str], *, root: Path, workers: int = 0, dicom: Reading = "standard", progress: Progress = silent
+    paths: list[str],
+    *,
+    root: Path,
+    workers: int = 0,
+    dicom: Reading = "standard",
+    formats: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> list[Problem]:
     """Decode every image; returns what cannot be read, in the order of the paths.
 
@@ -140,6 +146,7 @@ def unreadable(
         root: the dataset's folder.
         workers: processes at most, this one among them; fewer where there are fewer cores or images.
         dicom: how DICOM files are read.
+        formats: that the files may have; see `refers_bench.data.decode`.
         progress: called with (images done, images in all).
     """
     total = len(paths)
@@ -148,8 +155,8 @@ def unreadable(
         if done < total:
             progress(done, total)
 
-    pieces, processes = max(1, total // CHUNK), max(1, workers)
-    found = shared_out(_problems, paths, root, dicom, worth=CHUNK, pieces=pieces, processes=processes, told=counted)
+    pieces, processes, reading = max(1, total // CHUNK), max(1, workers), {"dicom": dicom, "formats": formats}
+    found = shared_out(_problems, paths, root, reading, worth=CHUNK, pieces=pieces, processes=processes, told=counted)
     progress(total, total)
     return [problem for problems in found for problem in problems]
 

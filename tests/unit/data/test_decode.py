@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from refers_bench.data.decode import decode
+from refers_bench.data.decode import FORMATS, decode
 from refers_bench.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -50,6 +50,67 @@ def test_jpeg_and_cmyk(tmp_path: Path) -> None:
     assert np.abs(decode(tmp_path / "a.jpg").astype(int) - RAMP).max() <= 3
     Image.fromarray(RAMP).convert("CMYK").save(tmp_path / "c.jpg", quality=100)
     assert np.abs(decode(tmp_path / "c.jpg").astype(int) - RAMP).max() <= 6
+
+
+#: What calls itself a PNG, by its first bytes, and what the message says.
+DECOYS = {
+    "tiff": (b"II*\0" + bytes(60), "a TIFF file"),
+    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "an EPS file"),
+    "psd": (b"8BPS\0\1" + bytes(60), "a PSD file"),
+    "gif": (b"GIF89a" + bytes(60), "a GIF file"),
+    "bmp": (b"BM" + bytes(60), "a BMP file"),
+    "webp": (b"RIFF\0\0\0\0WEBPVP8 " + bytes(60), "a WebP file"),
+    "fits": (b"SIMPLE  =                    T" + bytes(60), "a FITS file"),
+    "pdf": (b"%PDF-1.7\n", "a PDF file"),
+    "text": (b"hello, I am no image", "not an image"),
+    "nothing": (b"", "an empty file"),
+}
+
+
+@pytest.mark.parametrize("decoy", DECOYS)
+def test_what_only_calls_itself_a_png_is_named(decoy: str, tmp_path: Path) -> None:
+    content, said = DECOYS[decoy]
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.png: {said}; allowed: PNG, JPEG, DICOM$"):
+        decode(tmp_path / "a.png")
+
+
+def test_no_parser_of_another_format_sees_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that would accept every file, registered before all others, is not asked."""
+    asked: list[str] = []
+
+    class Foreign(ImageFile.ImageFile):
+        format = "FOREIGN"
+
+        def _open(self) -> None:
+            asked.append(self.format)
+            raise SyntaxError
+
+    monkeypatch.setattr(Image, "ID", ["FOREIGN", *Image.ID])
+    monkeypatch.setitem(Image.OPEN, "FOREIGN", (Foreign, None))
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    assert np.array_equal(decode(tmp_path / "a.png"), RAMP)
+    (tmp_path / "b.png").write_bytes(b"8BPS" + bytes(60))
+    with pytest.raises(DataError, match="a PSD file"):
+        decode(tmp_path / "b.png")
+    assert asked == []
+
+
+@pytest.mark.parametrize("formats", [("PNG",), ("JPEG",), ("DICOM",), ("PNG", "JPEG")])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_only_declared_formats_are_read_whatever_the_name(kind: str, formats: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    if kind == "DICOM":
+        path.write_bytes(bytes(128) + b"DICM")
+    else:
+        Image.fromarray(RAMP).save(path, format=kind)
+    if kind in formats and kind != "DICOM":
+        assert decode(path, formats=formats).shape == RAMP.shape
+        return
+    # One that has nothing but the mark of DICOM is damaged where that is allowed.
+    said = rf"a {kind} file; allowed: {', '.join(formats)}$" if kind not in formats else "DICOM"
+    with pytest.raises(DataError, match=said):
+        decode(path, formats=formats)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -298,3 +298,11 @@ def test_two_at_once_make_one_store(collection: tuple[pd.DataFrame, Path], tmp_p
     assert len(told) == 1
     assert found.meta == PreparedImages.open(tmp_path / "a").meta
     assert {path.name for path in tmp_path.iterdir()} == {"root", "a"}
+
+
+def test_files_of_undeclared_formats_are_refused(collection: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    with Image.open(collection[1] / "i003.png") as image:
+        image.save(collection[1] / "i003.png", format="JPEG")
+    run(collection, tmp_path / "a")
+    with pytest.raises(DataError, match=r"(?s)i003\.png: a JPEG file.*1 of 150 images"):
+        run(collection, tmp_path / "b", formats=("PNG",))
