@@ -99,6 +99,13 @@ def constraints(session: nox.Session) -> None:
 
 
 @nox.session
+def advisories(session: nox.Session) -> None:
+    """Compare constraints.txt with the security advisories of REFERS_BENCH_ADVISORIES, a local folder of OSV files."""
+    session.install("packaging")
+    session.run("python", "tests/support/advisories.py")
+
+
+@nox.session
 def notebook(session: nox.Session) -> None:
     """Run the notebook of the documentation anew, and keep what it puts out."""
     session.install("-e", ".")

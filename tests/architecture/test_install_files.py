@@ -14,20 +14,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from dependency_tree import declared, normal, tree
+from dependency_tree import declared, normal, pins, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONTAINERFILE = (ROOT / "Containerfile").read_text(encoding="utf-8")
 APPTAINER = (ROOT / "apptainer.def").read_text(encoding="utf-8")
-
-
-def pins() -> dict[str, Version]:
-    """Name -> tested version."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = [re.fullmatch(r"([a-z0-9-]+)==([\w.+!]+)", line) for line in lines if not line.startswith("#")]
-    assert all(found), "a line that is no exact version"
-    return {one[1]: Version(one[2]) for one in found if one}
 
 
 def instructions() -> list[tuple[str, list[str]]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """\
@@ -32,6 +33,14 @@ def declared() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     return [Requirement(text) for text in [*project["dependencies"], *(text for some in extras for text in some)]]
+
+
+def pins() -> dict[str, Version]:
+    """Normal name -> version of each package in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = [re.fullmatch(r"([a-z0-9-]+)==([\w.+!]+)", line) for line in lines if not line.startswith("#")]
+    assert all(found), "a line that is no exact version"
+    return {one[1]: Version(one[2]) for one in found if one}
 
 
 def tree() -> dict[str, str]:
