@@ -19,6 +19,7 @@ from refers_bench.errors import StorageError
 _STORAGE_ERRNOS = {
     errno.ENOSPC: "no space left on the device",
     errno.EDQUOT: "disk quota exceeded",
+    errno.EFBIG: "the file is larger than allowed",
     errno.EIO: "input/output error of the device",
     errno.ESTALE: "the file system's server no longer knows the file",
     errno.EROFS: "the file system is read-only",

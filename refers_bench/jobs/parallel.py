@@ -81,6 +81,7 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
             if signalled():
                 with contextlib.suppress(FileNotFoundError):  # the result was published in this moment
                     (folder / interruption.STOP).touch()
+        process.communicate()  # closes its standard input
         sys.stdout.write(printed.read())
         printed.seek(0)
         failures = sorted(folder.glob(FAILURE.format(rank="*")))

@@ -106,5 +106,5 @@ class Link:
             self._process.wait(0.0 if at_once else CLOSE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+        self._process.communicate()
         self._log.close()
