@@ -19,6 +19,9 @@ from refers_bench.errors import StorageError
 _STORAGE_ERRNOS = {
     errno.ENOSPC: "no space left on the device",
     errno.EDQUOT: "disk quota exceeded",
+    errno.EFBIG: "the file is larger than allowed",
+    errno.EIO: "input/output error of the device",
+    errno.ESTALE: "the file system's server no longer knows the file",
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a file stands where a folder must be",
@@ -176,8 +179,10 @@ def making(final: Path, *, waiting: Callable[[str], None] = lambda who: None) ->
         _remove_parts(final)
         yield
     finally:
-        path.unlink(missing_ok=True)
-        stream.close()
+        with contextlib.suppress(OSError):  # what was not written is not needed any more
+            stream.close()
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
 
 
 def tidy(final: Path) -> None:

@@ -5,28 +5,37 @@ a guarded main module, which `concurrent.futures` and joblib would run again or 
 """
 
 import contextlib
+import ctypes
+import functools
 import gc
 import importlib
 import multiprocessing
 import os
 import pickle
+import select
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 #: Seconds between two reports of how far other processes are, once this one has nothing left to do.
 TOLD_S = 0.5
-#: Seconds between two looks of a process for the one that started it.
-WATCHED_S = 0.5
+#: Exit status of a process whose starter is gone.
+STARTER_GONE = 70
 #: What reading the answer of a process that failed raises, or asking one that is gone.
 _NO_ANSWER = (OSError, EOFError, IndexError, pickle.UnpicklingError, ValueError)
 #: Makes a new interpreter import nothing from its working directory, where a file may have the name of a module.
 _SAFE_PATH = "PYTHONSAFEPATH"
+#: Names the process that starts a server to fork others from; read by `refers_bench.fork_server`.
+FORK_SERVER_OF = "REFERS_BENCH_FORK_SERVER_OF"
+_STDIN = 0
+#: The option of Linux' `prctl` that names the signal which a process gets when the one that forked it ends.
+_PR_SET_PDEATHSIG = 1
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -39,36 +48,68 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def safe_path() -> Iterator[None]:
+def safe_path(**more: str) -> Iterator[None]:
     """Processes that `multiprocessing` starts meanwhile have such an `environment`: it takes none."""
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
+    changed = {_SAFE_PATH: "1", **more}
+    before = {name: os.environ[name] for name in changed if name in os.environ}
+    os.environ.update(changed)
     try:
         yield
     finally:
-        os.environ.pop(_SAFE_PATH)
-        if before is not None:
-            os.environ[_SAFE_PATH] = before
+        for name in changed:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
-def start_fork_server() -> None:
-    """Start the process that `multiprocessing` forks others from, where it does not run, with a `safe_path`."""
+def start_fork_server(preload: Sequence[str] = ()) -> None:
+    """Start the process that `multiprocessing` forks others from, where it does not run, with a `safe_path`.
+
+    It ends with this process, and so do all that are forked from it, even where they are stopped.
+
+    Args:
+        preload: modules that it imports first.
+    """
     from multiprocessing import forkserver
 
-    with safe_path():
-        forkserver.ensure_running()
+    forkserver.set_forkserver_preload(["refers_bench.fork_server", *preload])
+    with safe_path(**{FORK_SERVER_OF: str(os.getpid())}):
+        _keeper().submit(forkserver.ensure_running).result()
+
+
+@functools.cache
+def _keeper() -> Executor:
+    """One thread that stays: Linux ends what a thread has forked with the thread, not with its process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(max_workers=1)
+
+
+def killed_with_parent(number: int = signal.SIGKILL) -> None:
+    """On Linux, let this process get a signal when the thread that forked it ends; elsewhere, do nothing.
+
+    The kernel sends it, so that it comes to a process that is stopped, or blocked, or has yet to load Python.
+
+    Args:
+        number: of the signal.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def exit_with_parent() -> None:
-    """Let this process end, within a second, once the one that started it has ended, even if that was killed."""
-    starter, parent = multiprocessing.parent_process(), os.getppid()
+    """Let this process end at once when the one that started it has ended, even if that was killed.
+
+    A thread waits until the other end of a pipe is closed: the one that `multiprocessing` gives to each process, or
+    standard input, which whoever starts a program that calls this makes a pipe and keeps open. A process that the
+    starter's child has started in turn (torchrun, say) inherits it.
+    """
+    killed_with_parent()
+    starter, pipe = multiprocessing.parent_process(), select.poll()
+    pipe.register(_STDIN if starter is None else starter.sentinel, select.POLLHUP)
 
     def watch() -> None:
-        if starter is not None:  # a server may stand between the two
-            starter.join()
-        while starter is None and os.getppid() == parent:
-            time.sleep(WATCHED_S)
-        os._exit(70)
+        pipe.poll()
+        os._exit(STARTER_GONE)
 
     threading.Thread(target=watch, daemon=True).start()
 

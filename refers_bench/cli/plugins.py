@@ -11,7 +11,7 @@ import click
 from refers_bench import plugin_files, plugins
 from refers_bench.contracts import checked
 from refers_bench.errors import UserError
-from refers_bench.machine import environment
+from refers_bench.machine import environment, killed_with_parent
 
 #: Kind of plug-in -> modules of its contract tests.
 CONTRACTS = {"method": ("methods", "method_training"), "dataset": ("datasets",), "report": ("reports",)}
@@ -70,7 +70,7 @@ def check(what: str) -> None:
         how = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", f"{empty}/pytest.ini"]
         program = [sys.executable, "-m", "pytest", *how, f"--rootdir={folder}", *files]
         about = {checked.CHECKED: ",".join(map(":".join, found)), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(program, env=environment(**about), check=False)
+        done = subprocess.run(program, env=environment(**about), preexec_fn=killed_with_parent, check=False)
     sys.exit(min(done.returncode, 1))
 
 

@@ -7,8 +7,13 @@ from pathlib import Path
 from refers_bench.errors import Interrupted, NotFiniteLoss, UserError
 from refers_bench.jobs.interruption import SIGNALS
 
-#: Words of allocation failures that are no MemoryError.
-_HOST_OOM = ("can't allocate memory", "cannot allocate memory", "not enough memory", "unable to mmap")
+#: Words of allocation failures that are no MemoryError; a thread needs memory, too.
+_HOST_OOM = (
+    "can't allocate memory", "cannot allocate memory", "not enough memory", "unable to mmap", "bad_alloc", "bad alloc",
+    "can't start new thread", "thread creation failed", "memory allocation still failed",
+)  # fmt: skip
+#: Exit status of a worker that ends because it has no memory left to return how its job ended.
+EXHAUSTED = 71
 #: Exit statuses of a process that a scheduler's signals ended while it had no training state to save: what it did so
 #: far is kept or repeated. A worker that handles SIGTERM exits with the signal's number.
 _PREEMPTED = {int(signal.SIGTERM), *(status for number in SIGNALS for status in (-number, 128 + number))}
@@ -29,22 +34,30 @@ def of_exception(error: BaseException) -> str:
         return "data_error"
     if "OutOfMemoryError" in names or "cuda out of memory" in text:
         return "cuda_oom"
-    if isinstance(error, MemoryError) or any(words in text for words in _HOST_OOM):
+    if isinstance(error, MemoryError) or _names_memory(text):
         return "host_oom"
     return "crash"
 
 
-def of_exit(exitcode: int | None, *, oom_kills: int) -> str:
-    """Failure category of a process that died: killed by the kernel for memory, preempted, or crashed.
+def _names_memory(text: str) -> bool:
+    """Whether a text, in lower case, says that memory could not be allocated."""
+    return any(words in text for words in _HOST_OOM)
+
+
+def of_exit(exitcode: int | None, *, oom_kills: int, printed: str = "") -> str:
+    """Failure category of a process that died: for want of memory, preempted, or crashed.
 
     Args:
         exitcode: negative for a signal.
         oom_kills: how many processes of this control group the kernel killed for memory meanwhile.
+        printed: its last lines: a library that ends the process says why.
     """
     if exitcode in _PREEMPTED:
         return "preempted"
     killed = exitcode in (-signal.SIGKILL, 128 + signal.SIGKILL)
-    return "host_oom" if killed and oom_kills > 0 else "crash"
+    if exitcode == EXHAUSTED or (killed and oom_kills > 0) or (not killed and _names_memory(printed.lower())):
+        return "host_oom"
+    return "crash"
 
 
 def oom_kill_count(*, own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:

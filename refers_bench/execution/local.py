@@ -1,12 +1,12 @@
 """Runs jobs on this machine: one worker process a slot, isolated, with a time limit."""
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +18,11 @@ from refers_bench.execution.engine import Attempt, Ending, Engine, Listener, Out
 from refers_bench.jobs.interruption import SIGNALS
 from refers_bench.machine import main_hidden, safe_path, start_fork_server
 from refers_bench.plan.lock import Job
-from refers_bench.store.leases import process_start
+from refers_bench.store import job_logs
+from refers_bench.store.results import ResultStore
+
+#: Lines of a log in which a library that ended the process may have said why.
+LAST_LINES = 200
 
 
 def execute(jobs: Sequence[Job], settings: Settings, listener: Listener) -> Outcome:
@@ -26,28 +30,44 @@ def execute(jobs: Sequence[Job], settings: Settings, listener: Listener) -> Outc
     return coordinator.execute(jobs, LocalEngine(settings), settings, listener)
 
 
-def _start_server() -> None:
+def _start_server(preload: Sequence[str]) -> None:
     """Start the process that workers are forked from, with a scheduler's signals ignored.
 
     A scheduler signals every process of a job; if this one died of it, nobody could find out how a worker ended.
     """
     if threading.current_thread() is not threading.main_thread():  # handlers belong to the main thread
-        start_fork_server()
+        start_fork_server(preload)
         return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
-        start_fork_server()
+        start_fork_server(preload)
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+class _Started:
+    """Starts processes for a pool as a context of `multiprocessing` does, and keeps the last one."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.process: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def Process(self, **how: Any) -> Any:  # noqa: N802 - as it is called there
+        self.process = self._context.Process(**how)
+        return self.process
 
 
 class LocalEngine(Engine):
     """Persistent workers forked from a process that has loaded torch; a worker that dies is replaced.
 
     So is one whose job has crashed on a GPU: after an error of a kernel, every later call of CUDA in the same process
-    fails. Images are prepared by a worker of its own, one data set after another in as many processes as the machine
-    offers, and not in a slot: no GPU is held by a job that does not use it.
+    fails; and one whose job ran out of memory, which it may still hold. Images are prepared by a worker of its own, one
+    data set after another in as many processes as the machine offers, and not in a slot: no GPU is held by a job that
+    does not use it.
 
     Args:
         settings: `slots`, `threads`, `time_limit`, folders and roots are read.
@@ -75,8 +95,7 @@ class LocalEngine(Engine):
     def opened(self) -> Iterator[None]:
         """One single-worker pool per slot, so that a slot keeps its device when its worker is replaced."""
         worker.limit_threads(self.settings.threads)
-        self.context.set_forkserver_preload(list(self.settings.preload))
-        _start_server()
+        _start_server(self.settings.preload)
         self.workers = [self._worker(slot) for slot in self.slots]
         try:
             with main_hidden():
@@ -93,8 +112,16 @@ class LocalEngine(Engine):
 
     def _worker(self, slot: Slot) -> Any:
         """A pool of one process, which starts with its first job."""
-        given = (os.getpid(), process_start(os.getpid()), dict(slot.environment), self.stop)
-        return pebble.ProcessPool(max_workers=1, context=self.context, initializer=worker.initialise, initargs=given)
+        context: Any = _Started(self.context)
+        given = (dict(slot.environment), self.stop)
+        pool: Any = pebble.ProcessPool(max_workers=1, context=context, initializer=worker.initialise, initargs=given)
+        pool.started = context
+        return pool
+
+    def _replace_worker(self, place: int) -> None:
+        self.workers[place].stop()
+        self.workers[place].join()
+        self.workers[place] = self._worker(self.slots[place])
 
     def _places(self, kind: str) -> list[int]:
         """Free slots for a kind of job."""
@@ -117,32 +144,52 @@ class LocalEngine(Engine):
     def wait(self, seconds: float) -> Sequence[Ending]:
         """Of whatever ends first, and what has ended with it."""
         ended, _ = concurrent.futures.wait(self.running, seconds, concurrent.futures.FIRST_COMPLETED)
+        unwatched = {future for future, (_, slot, _) in self.running.items() if not _watched(self.workers[slot])}
         endings = []
-        for future in ended:
+        for future in ended | unwatched:
             key, slot, oom_kills = self.running.pop(future)
-            ending = self._ending(key, future, oom_kills)
-            if ending.category == "crash" and self.slots[slot].device != "cpu":
-                self.workers[slot].stop()
-                self.workers[slot].join()
-                self.workers[slot] = self._worker(self.slots[slot])
+            ending = self._ending(key, slot, future, oom_kills)
+            spoilt = ("host_oom",) if self.slots[slot].device == "cpu" else ("host_oom", "crash")
+            if ending.category in spoilt or future in unwatched or not self.workers[slot].active:
+                self._replace_worker(slot)
             self.free.append(slot)
             endings.append(ending)
         return endings
 
-    def _ending(self, key: str, future: Any, oom_kills: int) -> Ending:
+    def _ending(self, key: str, slot: int, future: Any, oom_kills: int) -> Ending:
         try:
-            return Ending.of(key, future.result())
+            return Ending.of(key, future.result(timeout=0))
         except concurrent.futures.TimeoutError:
+            if not future.done():
+                return Ending(key=key, category="crash", message="a thread that watches the worker has failed")
             limit = self.settings.time_limit
             return Ending(key=key, category="timeout", message=f"over its time limit of {limit:g} s")
         except pebble.ProcessExpired as error:
-            category = of_exit(error.exitcode, oom_kills=oom_kill_count() - oom_kills)
-            message, facts = f"worker died with exit status {error.exitcode}", {"exit_status": error.exitcode}
-            return Ending(key=key, category=category, message=message, facts=facts)
+            status = error.exitcode
+        except concurrent.futures.process.BrokenProcessPool:  # it died before it said that it has the job
+            status = self.workers[slot].started.process.exitcode
+        printed = "\n".join(_last_lines(ResultStore(self.settings.results).log(key)))
+        category = of_exit(status, oom_kills=oom_kill_count() - oom_kills, printed=printed)
+        message = f"worker died with exit status {status}"
+        return Ending(key=key, category=category, message=message, facts={"exit_status": status})
 
     def interrupt(self) -> None:
         """Workers look every half second; see `refers_bench.execution.worker`."""
         self.stop.set()
+
+
+def _watched(pool: Any) -> bool:
+    """Whether all threads of a pool run: without them, nobody would notice how its worker ends."""
+    return all(thread.is_alive() for thread in pool._loops)
+
+
+def _last_lines(log: Path) -> list[str]:
+    """What a worker that died had printed last, of this attempt."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = job_logs.tail(log, LAST_LINES)
+    starts = [place for place, line in enumerate(lines) if line.startswith(job_logs.MARK)]
+    return lines[starts[-1] :] if starts else lines
 
 
 #: The factory by which the engine is found.

@@ -6,22 +6,24 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from multiprocessing import util
 from typing import Any
 
 from refers_bench import plugins
 from refers_bench.errors import StorageError
 from refers_bench.execution.background import repeat
 from refers_bench.execution.capture import captured
-from refers_bench.execution.categories import of_exception
+from refers_bench.execution.categories import EXHAUSTED, of_exception
 from refers_bench.files import storage_errors
 from refers_bench.jobs.interruption import SIGNALS
+from refers_bench.machine import exit_with_parent
 from refers_bench.store.context import JobContext
 from refers_bench.store.job_logs import MARK
-from refers_bench.store.leases import process_start
 from refers_bench.store.results import ResultStore
 
 #: Lines of a traceback kept in a failure's record.
@@ -35,31 +37,35 @@ def limit_threads(threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
-def initialise(orchestrator: int, started: str | None, environment: Mapping[str, str], stop: Any) -> None:
+def initialise(environment: Mapping[str, str], stop: Any) -> None:
     """Set the slot's environment, and exit when the orchestrator no longer runs (it may have been killed).
 
     Args:
-        orchestrator: its process number.
-        started: start time of that process, which tells a recycled number apart.
         environment: variables of this slot.
         stop: event that asks a running job to save its state and end: it gets SIGUSR2, once.
     """
+    # Whatever else fails for want of memory, such as reading a job or returning how it ended, ends the process at once.
+    util.Finalize(None, _leave_if_exhausted, exitpriority=100)
+    exit_with_parent()
     for number in SIGNALS:  # ignored by the server that this process was forked from
         signal.signal(number, signal.SIG_DFL)
     os.environ.update(environment)
     gc.freeze()  # what was loaded before the fork stays: collecting garbage before a job takes ms, not half a second
     faulthandler.enable()  # a segmentation fault leaves a traceback in the log of the job that runs
-    asked = False
 
-    def look() -> None:
-        nonlocal asked
-        if process_start(orchestrator) != started:
-            os._exit(70)
-        if stop.is_set() and not asked:
-            asked = True
+    def look() -> bool:
+        if stop.is_set():
             os.kill(os.getpid(), signal.SIGUSR2)
+        return bool(stop.is_set())
 
     repeat(look, 0.5)
+
+
+def _leave_if_exhausted() -> None:
+    """Called when the process ends, before it waits for threads: its exit status says what a message cannot."""
+    error = sys.exception()
+    if error is not None and of_exception(error) == "host_oom":
+        os._exit(EXHAUSTED)
 
 
 def work(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -76,6 +82,10 @@ def work(entry: str, job: Mapping[str, Any], context: JobContext) -> dict[str, A
             print(_line(f"end {ending['category']} after {time.monotonic() - started:.1f} s{message}"), file=log)
     except StorageError as error:  # of the log itself
         return {"category": "storage", "message": str(error)}
+    except (MemoryError, RuntimeError) as error:  # of the log's threads, or of what describes the ending
+        if of_exception(error) != "host_oom":
+            raise
+        return {"category": "host_oom", "message": f"{type(error).__name__}: {error}"[:2000]}
     return ending
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import shutil
@@ -20,7 +19,7 @@ import torch.distributed as dist
 from refers_bench.errors import DataError, Interrupted, NotFiniteLoss, UserError
 from refers_bench.files import publish_json, read_json
 from refers_bench.jobs import entry, interruption
-from refers_bench.machine import environment
+from refers_bench.machine import environment, exit_with_parent, killed_with_parent
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
 
@@ -72,6 +71,7 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
         process = subprocess.Popen(
             [sys.executable, "-m", *torchrun, "--module", "refers_bench.jobs.parallel", str(folder)],
             env=environment(**{INSIDE: "1"}, OMP_NUM_THREADS=str(context.threads)),
+            stdin=subprocess.PIPE,  # of its processes, too: they see when this one is gone
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=_in_a_process,  # noqa: PLW1509
@@ -81,6 +81,7 @@ def launched(job: Mapping[str, Any], context: JobContext, *, processes: int) -> 
             if signalled():
                 with contextlib.suppress(FileNotFoundError):  # the result was published in this moment
                     (folder / interruption.STOP).touch()
+        process.communicate()  # closes its standard input
         sys.stdout.write(printed.read())
         printed.seek(0)
         failures = sorted(folder.glob(FAILURE.format(rank="*")))
@@ -104,9 +105,7 @@ def _ended(process: subprocess.Popen[bytes]) -> int | None:
 def _in_a_process() -> None:
     """Before torchrun starts: a warning signal to the whole job must not end it, and it must not outlive the worker."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    if sys.platform == "linux":
-        # A signal when the worker dies, even by SIGKILL; torchrun ends its processes on it.
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    killed_with_parent(signal.SIGTERM)  # torchrun ends its processes on it
 
 
 def _note(folder: Path, error: Exception) -> None:
@@ -116,6 +115,7 @@ def _note(folder: Path, error: Exception) -> None:
 
 def main(folder: Path) -> int:
     """One of the processes: join the others, run the recipe, leave a note of what went wrong."""
+    exit_with_parent()
     content = read_json(folder / "job.json")
     job, fields = content["job"], content["context"]
     if on_gpu := fields["device"].startswith("cuda"):

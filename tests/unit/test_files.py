@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from refers_bench.errors import StorageError
 from refers_bench.files import making, tidy, work_of
 
 HOLD = """
@@ -112,3 +114,15 @@ def test_a_lock_file_that_its_holder_removed_is_not_taken_for_a_lock(tmp_path: P
         thread.join(60)
     assert most == 1
     assert names(tmp_path) == []
+
+
+def test_a_lock_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
+    """What the stream still holds is not written again, outside of what names the path, when it is closed."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="larger than allowed"), making(tmp_path / "made"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []

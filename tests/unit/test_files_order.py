@@ -213,6 +213,9 @@ def test_a_record_of_the_systems_calls_has_this_order(tmp_path: Path) -> None:
 REFUSED = {
     errno.ENOSPC: "no space left on the device",
     errno.EDQUOT: "disk quota exceeded",
+    errno.EFBIG: "the file is larger than allowed",
+    errno.EIO: "input/output error of the device",
+    errno.ESTALE: "the file system's server no longer knows the file",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "no permission to write",
     errno.EPERM: "no permission to write",
@@ -251,12 +254,12 @@ def test_another_error_is_none_of_storage_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:
-        raise OSError(errno.EIO, "input/output error")
+        raise OSError(errno.ENOMEM, "out of memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         for action in (publish, stage):
-            with pytest.raises(OSError, match="input/output error") as raised:
+            with pytest.raises(OSError, match="out of memory") as raised:
                 action(tmp_path)
             assert not isinstance(raised.value, StorageError)
     assert names(tmp_path) == []

@@ -135,3 +135,46 @@ def test_the_main_module_is_hidden_from_new_processes_only_for_a_while(monkeypat
     with main_hidden():
         pass
     assert not hasattr(main, "__file__"), "a notebook's has none"
+
+
+#: Starts a program that starts another one; both wait for the end of the first, and one cannot run.
+STARTER = """
+import signal, subprocess, sys, time
+from refers_bench.machine import environment
+INNER = "from refers_bench.machine import exit_with_parent as watch; watch(); print('on', flush=True); import time; time.sleep(60)"
+OUTER = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {INNER!r}]); print(p.pid, flush=True);" + INNER
+outer = subprocess.Popen(
+    [sys.executable, "-c", OUTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
+)
+inner = int(outer.stdout.readline())
+for _ in range(2):
+    assert outer.stdout.readline() == "on\\n"
+if sys.argv[1] == "stopped":
+    outer.send_signal(signal.SIGSTOP)
+print(outer.pid, inner, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc (Linux)")
+@pytest.mark.parametrize("how", ["running", "stopped"])
+def test_programs_end_with_the_one_that_started_them(how: str, tmp_path: Path) -> None:
+    (tmp_path / "starter.py").write_text(STARTER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, str(tmp_path / "starter.py"), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as starter:
+        assert starter.stdout is not None
+        numbers = starter.stdout.readline().split()
+        starter.kill()
+    assert len(numbers) == 2
+    until = time.monotonic() + 5
+    while (left := [number for number in numbers if _runs(number)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == []
+
+
+def _runs(number: str) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

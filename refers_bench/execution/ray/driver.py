@@ -19,6 +19,7 @@ from typing import Any
 
 from refers_bench import __version__
 from refers_bench.errors import UserError
+from refers_bench.machine import exit_with_parent
 
 #: Seconds for a head to answer at all.
 REACH_S = 5.0
@@ -30,6 +31,7 @@ WAIT_S = 0.1
 
 def main() -> None:
     """Serve the process that started this one, until it closes its end of the pipe."""
+    exit_with_parent()
     pipe: Connection[Any, Any] = Connection(int(sys.argv[2]))
     try:
         report(pipe, "connected", address=_connected(sys.argv[1]))

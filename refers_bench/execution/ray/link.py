@@ -37,7 +37,7 @@ class Link:
             [sys.executable, "-m", "refers_bench.execution.ray.driver", address, str(theirs.fileno())],
             env=environment(),
             pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closed with this process, which ends that one
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,  # Ctrl-C is for the coordinator
@@ -106,5 +106,5 @@ class Link:
             self._process.wait(0.0 if at_once else CLOSE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+        self._process.communicate()
         self._log.close()

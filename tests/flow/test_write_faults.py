@@ -1,0 +1,98 @@
+"""Every write of a run may fail or be its last: the run ends with one line, and the next one completes to the same bytes.
+
+A small real run (images, pre-training, fine-tuning, frozen features) is repeated with a fault at one write operation:
+the process is killed, the operation fails once, or the disk is full from there on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import write_faults
+from command_line import command
+
+pytestmark = pytest.mark.skipif(write_faults.compiler() is None, reason="needs a C compiler, and LD_PRELOAD (Linux)")
+#: Points in the fast tests: some at random, for each way to fail.
+SAMPLED = 2
+#: Exit codes of a run that met a fault: done, a place that cannot be used, incomplete, failed jobs.
+SANE = (0, 2, 3, 4)
+MANIFEST = """
+version: 1
+title: faults
+protocol:
+  preset: smoke
+  overrides:
+    pretrain: {steps: 2, warmup_steps: 1, validate_every: 1}
+    finetune: {steps: 2, warmup_steps: 1, validate_every: 1}
+data: {phantom: {phantom: {seed: 5, studies: 24, size: 40, views: 1}}}
+source: {dataset: phantom}
+methods: [lsp_transformer]
+targets: [{dataset: phantom, tasks: [findings], evaluation: [finetune, linear_probe]}]
+seeds: [0]
+"""
+FILES = {"faults.yaml": MANIFEST}
+RUN = ["run", "faults.yaml", "--executor", "debug", "--no-report"]
+FSCK = ["results", "fsck"]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The counter of write operations, compiled."""
+    return write_faults.built(tmp_path_factory.mktemp("library"))
+
+
+def wrong(found: dict[str, Any]) -> list[str]:
+    """What is not as promised after a fault at one point."""
+    how, status, printed, again = found["point"][1], found["status"], found["printed"], found["again"]
+    said = "failed (" in printed or "error: /" in printed
+    checks = {
+        "it was not killed": how != "kill" or status == -9,
+        f"exit code {status}": how == "kill" or status in SANE,
+        "a traceback": "Traceback" not in printed,
+        "no path is named": how == "kill" or status == 0 or said,
+        f"the store holds {found['broken']}": not found["broken"],
+        f"the next run ends with {again['status']}: {again['printed'][-2000:]}": again["status"] == 0,
+        f"the next run gives another {found['different']}": not found["different"],
+    }
+    return [f"{found['operation']} ({how}): {text}: {printed[-2000:]}" for text, good in checks.items() if not good]
+
+
+def ran(library: Path, folder: Path, points: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    """The undisturbed run, then what became of each point."""
+    checks = [FSCK] if command(*FSCK, "--help").code == 0 else []
+    yield from write_faults.outcomes(library, folder, [RUN], points, FILES, checks)
+
+
+def operations(library: Path, folder: Path) -> int:
+    """Number of write operations of an undisturbed run, which ends well."""
+    (whole,) = ran(library, folder, [])
+    assert whole["status"] == 0, whole["printed"]
+    kinds = {operation.split()[1] for operation in whole["operations"]}
+    assert kinds >= {"open", "write", "fsync", "rename", "mkdir", "unlink", "rmdir", "truncate"}
+    written = " ".join(whole["operations"])
+    assert all(name in written for name in ("checkpoint.safetensors", "predictions.parquet", "run.json", "features"))
+    return len(whole["operations"])
+
+
+def test_a_run_survives_faults_at_some_writes(library: Path, tmp_path: Path) -> None:
+    count = operations(library, tmp_path / "whole")
+    chosen = random.Random(3)
+    points = [(number, how) for how in write_faults.HOW for number in chosen.sample(range(1, count + 1), SAMPLED)]
+    _, *found = ran(library, tmp_path / "points", points)
+    assert len(found) == len(points)
+    assert [text for one in found for text in wrong(one)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", write_faults.HOW)
+def test_a_run_survives_a_fault_at_every_write(library: Path, tmp_path: Path, how: str) -> None:
+    count = operations(library, tmp_path / "whole")
+    _, *found = ran(library, tmp_path / "points", [(number, how) for number in range(1, count + 1)])
+    bad = [text for one in found for text in wrong(one)]
+    print(f"{how}: {count} write operations, {len(found)} faults, {len(bad)} problems")
+    assert len(found) == count and bad == []
