@@ -1,12 +1,13 @@
 """Gathers what goes into an archive of one manifest's results, and checks an archive that is read back."""
 
+import hashlib
 import io
 import json
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc import class_aucs
 from refers_bench.errors import Problem, UserError
 from refers_bench.store.plan import LOCK
+from refers_bench.store.results import RECORD, ResultStore
 from refers_bench.store.scrubbing import Scrubber, roots_of
 
 VERSION = 1
@@ -77,8 +79,11 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
         checkpoints: whether weights go along.
 
     Raises:
-        UserError: image or patient ids are absolute paths: they decide results and cannot be replaced.
+        UserError: a result is damaged; image or patient ids are absolute paths: they decide results and cannot be
+            replaced.
     """
+    if results.damaged:
+        raise UserError(list(results.damaged.values()))
     folder = results.store.parent
     folders = {"results": str(folder), "cache": str(cache), "python": sys.prefix, "home": str(Path.home())}
     scrub = Scrubber({**roots_of(results.records.values()), **folders})
@@ -116,16 +121,25 @@ def travels(kind: str, name: str, *, checkpoints: bool) -> bool:
 def _gather_job(
     results: Results, key: str, record: Mapping[str, Any], contents: Contents, scrub: Scrubber, *, checkpoints: bool
 ) -> None:
-    kind = results.jobs[key].kind
+    kind, store = results.jobs[key].kind, ResultStore(results.store.parent)
     contents.jobs[kind] += 1
+    digests: dict[str, str] = {}
     for path in sorted((results.store / key).iterdir()):
+        if path.name == RECORD:
+            continue
         if not travels(kind, path.name, checkpoints=checkpoints):
             contents.left_out[path.name] += 1
             continue
+        store.file(key, path.name)
         if path.name == FILE:
             _check_ids(path)
-        name = f"{RESULTS}/store/{key}/{path.name}"
-        contents.members[name] = _scrubbed(path, scrub) if path.suffix == ".json" else path
+        member = _scrubbed(path, scrub) if path.suffix == ".json" else path
+        recorded = record.get("files", {}).get(path.name, "")
+        digests[path.name] = recorded if isinstance(member, Path) else hashlib.sha256(member).hexdigest()
+        contents.members[f"{RESULTS}/store/{key}/{path.name}"] = member
+    # Those of the files as they travel.
+    listed = {**record, "files": digests} if "files" in record else record
+    contents.members[f"{RESULTS}/store/{key}/{RECORD}"] = _json(scrub.value(listed))
 
 
 def _check_ids(path: Path) -> None:
@@ -234,6 +248,7 @@ def check(results: Results, *, progress: Callable[[int, int], None] = lambda don
     for place, planned in enumerate(with_predictions):
         problems += _metric_problems(results.store / planned.run.key / FILE, planned)
         progress(place + 1, len(with_predictions))
+    problems += [replace(one, allowed="as its record lists it") for one in results.damaged.values()]
     if problems:
         raise UserError(problems)
     return len(with_predictions)

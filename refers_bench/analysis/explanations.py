@@ -13,7 +13,7 @@ from refers_bench.analysis.localisation import SIDES, Box, MeanDifference, mean_
 from refers_bench.analysis.results import Results
 from refers_bench.store import explanations as listed
 from refers_bench.store.explanations import Explained
-from refers_bench.store.reading import read_json
+from refers_bench.store.results import ResultStore
 
 
 class Overlap(NamedTuple):
@@ -116,12 +116,14 @@ def explanations(results: Results) -> tuple[CellExplanation, ...]:
     from refers_bench.store.schemas import read_table
 
     asked = {one.cell: one for one in listed.read(results.store.parent, results.name)}
-    found = []
+    found, store = [], ResultStore(results.store.parent)
     for planned in results.planned if asked else ():
         one = asked.get(planned.run.key)
-        if one is None or not (results.store / one.localise / "run.json").is_file():
+        if one is None or {one.attend, one.localise} & results.damaged.keys():
             continue
-        facts = read_json(results.store / one.localise / "run.json")["facts"]
+        if (record := store.record(one.localise)) is None:
+            continue
+        facts = record["facts"]
         table = read_table(results.store / one.localise / "overlaps.parquet", "overlaps").select(OVERLAPS)
         overlaps = tuple(Overlap(*row.values()) for row in table.to_pylist())
         found.append(CellExplanation(planned=planned, explained=one, facts=facts, overlaps=overlaps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,27 +13,19 @@ from typing import TYPE_CHECKING, Any
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
 from refers_bench.analysis.choice import chosen
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedSummary, summarise
-from refers_bench.errors import UserError, nearest
+from refers_bench.analysis.stored_metrics import METRIC_COLUMNS, READ, checked_metrics
+from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
-from refers_bench.store import plan
+from refers_bench.store import explanations, plan, records
 from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import CROSSED, Cell, Job, Plan
-from refers_bench.store.reading import read_json
+from refers_bench.store.results import ResultStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from refers_bench.analysis.predictions import Predictions
 
-#: Column of a stored metrics table and of `Results.metrics_frame` -> attribute of class metrics.
-METRIC_COLUMNS = {
-    "split": "splits",
-    "class": "names",
-    "auc": "aucs",
-    "n_pos": "n_pos",
-    "n_neg": "n_neg",
-    "undefined": "undefined",
-}
 #: Results whose metrics repay the start of another process to read a part of them.
 WORTH_A_PROCESS = 4000
 
@@ -49,6 +42,7 @@ class Results:
         unchosen: the others of those rows.
         records: key -> ``run.json`` of finished jobs.
         failures: key -> ``<key>.failed.json`` of jobs that have no result.
+        damaged: key -> what is wrong with a result that cannot be used: it has no record here and gives no figure.
     """
 
     name: str
@@ -58,6 +52,7 @@ class Results:
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unchosen: tuple[PlannedRun, ...] = ()
+    damaged: Mapping[str, Problem] = field(default_factory=dict)
 
     @cached_property
     def jobs(self) -> dict[str, Job]:
@@ -269,7 +264,7 @@ def load(results: Path, name: str) -> Results:
         name: the manifest's name.
 
     Raises:
-        UserError: not planned yet, or the lock or a record cannot be read.
+        UserError: not planned yet, or the lock cannot be read.
     """
     path = results / name / plan.LOCK
     if not path.is_file():
@@ -284,24 +279,42 @@ def load(results: Path, name: str) -> Results:
 
 
 def of_plan(planned: Plan, *, store: Path, name: str) -> Results:
-    """`Results` of a plan, whose manifest may be called otherwise here."""
-    records: dict[str, Mapping[str, Any]] = {}
-    failures: dict[str, Mapping[str, Any]] = {}
+    """`Results` of a plan, whose manifest may be called otherwise here; what reports read of them has been checked."""
+    done: dict[str, Mapping[str, Any]] = {}
+    damaged: dict[str, Problem] = {}
+    results_store = ResultStore(store.parent)
     # One listing instead of two questions a job: a store may lie on a slow, shared disk.
-    there = {entry.name for entry in os.scandir(store)} if store.is_dir() else set()
-    for job in planned.jobs:
-        record, failure = store / job.key / "run.json", f"{job.key}.failed.json"
-        if job.key in there and record.is_file():
-            records[job.key] = read_json(record)
-        elif failure in there:
-            failures[job.key] = read_json(store / failure)
-    results = Results(name=name, plan=planned, store=store, records=records, failures=failures)
+    there, keys = results_store.listing(), [job.key for job in planned.jobs]
+    failures = {key: results_store.failure(key) or {} for key in keys if key in there.failed}
+    for key in (*keys, *_explaining(store.parent, name)):
+        if key in there.done:
+            try:
+                done[key] = records.read(store / key)
+            except DataError as error:
+                damaged[key] = error.problems[0]
+    cells = {cell.key for cell in planned.cells}
     with without_collection():
-        done = [key for key in dict.fromkeys(cell.key for cell in planned.cells) if key in records]
-        metrics = dict(zip(done, shared_out(read_metrics, done, store, worth=WORTH_A_PROCESS), strict=True))
-        cells = [_planned(cell, results, metrics.get(cell.key, NO_METRICS)) for cell in planned.cells]
-    kept, unchosen = chosen(cells)
+        asked = [(key, _read_of(record), key in cells) for key, record in done.items()]
+        metrics = dict(zip(done, shared_out(checked_metrics, asked, store, worth=WORTH_A_PROCESS), strict=True))
+        damaged |= {key: found for key, found in metrics.items() if isinstance(found, Problem)}
+        sound = {key: done[key] for key in keys if key in done and key not in damaged}
+        results = Results(name=name, plan=planned, store=store, records=sound, failures=failures, damaged=damaged)
+        found = {key: one for key, one in metrics.items() if isinstance(one, ClassMetrics)}
+        runs = [_planned(cell, results, found.get(cell.key, NO_METRICS)) for cell in planned.cells]
+    kept, unchosen = chosen(runs)
     return replace(results, planned=kept, unchosen=unchosen)
+
+
+def _explaining(results: Path, name: str) -> list[str]:
+    """Keys of the jobs that explain cells, which stand in no plan."""
+    with contextlib.suppress(UserError):  # whoever shows explanations reports it
+        return [key for one in explanations.read(results, name) for key in (one.attend, one.localise)]
+    return []
+
+
+def _read_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> recorded digest of the files that reports read."""
+    return {name: digest for name, digest in record.get("files", {}).items() if name in READ}
 
 
 def _planned(cell: Cell, results: Results, found: ClassMetrics) -> PlannedRun:
@@ -317,6 +330,8 @@ def _state(key: str, results: Results) -> tuple[str, str]:
     """State of a job and why it is not done: its own failure, else that of a job it needs."""
     if key in results.records:
         return DONE, ""
+    if key in results.damaged:
+        return FAILED, f"damaged: {results.damaged[key]}"
     if key not in results.jobs:
         return MISSING, "not in the plan"
     job = results.jobs[key]
@@ -329,22 +344,3 @@ def _state(key: str, results: Results) -> tuple[str, str]:
         if state in (FAILED, UNAVAILABLE):
             return state, reason if state == UNAVAILABLE else f"{results.jobs[need].kind} {reason}"
     return MISSING, "not run yet"
-
-
-def read_metrics(keys: Sequence[str], store: Path) -> list[ClassMetrics]:
-    """The metrics of finished results, in the order of `keys`.
-
-    Raises:
-        UserError: see `refers_bench.store.schemas.read_table`.
-    """
-    from refers_bench.store.schemas import read_table
-
-    shared: dict[Any, Any] = {}  # results of one target have the same classes and counts: they are kept once
-    found = []
-    for key in keys:
-        columns = read_table(store / key / "metrics.parquet", "metrics").to_pydict()
-        columns["undefined"] = [reason or "" for reason in columns["undefined"]]
-        values = {attribute: tuple(columns[name]) for name, attribute in METRIC_COLUMNS.items()}
-        alike = {name: shared.setdefault(column, column) for name, column in values.items() if name != "aucs"}
-        found.append(ClassMetrics(aucs=values["aucs"], **alike))
-    return found

@@ -92,7 +92,8 @@ def _index_of(results: Results, key: str) -> str:
     if spec.get("kind") == "out_of_fold":
         spec = results.spec(spec["folds"][0])
     prepared = str(spec.get("prepare", ""))
-    return prepared if prepared and (results.store / prepared / INDEX).is_file() else ""
+    usable = prepared and prepared not in results.damaged
+    return prepared if usable and (results.store / prepared / INDEX).is_file() else ""
 
 
 def _of_column(results: Results, runs: Mapping[str, Sequence[str]], indices: Mapping[str, str]) -> Subgroups:

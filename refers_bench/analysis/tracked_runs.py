@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from refers_bench.analysis.results import read_metrics
+from refers_bench.analysis.stored_metrics import read_metrics
 from refers_bench.identity import dotted
 from refers_bench.store.plan import Cell, Job, Plan
 from refers_bench.store.results import ResultStore
@@ -94,6 +94,9 @@ def runs(plan: Plan, store: ResultStore, jobs: Sequence[Job]) -> Iterator[Tracke
         plan: that has the jobs.
         store: of the results.
         jobs: see `chosen`.
+
+    Raises:
+        UserError: a result is damaged.
     """
     cells: dict[str, Cell] = {}
     for one in plan.cells:
@@ -111,8 +114,8 @@ def runs(plan: Plan, store: ResultStore, jobs: Sequence[Job]) -> Iterator[Tracke
             kind=job.kind,
             params=Scrubber().value(parameters(job.spec, specs.get(str(job.spec.get("pretrain", "")), {}))),
             tags=_tags(plan, job, cell, record),
-            metrics=_metrics(store.folder(job.key), record),
-            curves=tuple(_curves(store.folder(job.key) / CURVES, start, wall_s)),
+            metrics=_metrics(store, job.key, record),
+            curves=tuple(_curves(_there(store, job.key, record, CURVES), start, wall_s)),
             start=start,
             end=start + wall_s,
         )
@@ -143,11 +146,17 @@ def _tags(plan: Plan, job: Job, cell: Cell | None, record: Mapping[str, Any]) ->
     return {name: Scrubber().text(str(value)) for name, value in found.items() if value not in ("", None)}
 
 
-def _metrics(folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
+def _there(store: ResultStore, key: str, record: Mapping[str, Any], name: str) -> Path | None:
+    """Path of a file of a result, checked; None where its job wrote none."""
+    written = name in record.get("files", ()) or (store.folder(key) / name).is_file()
+    return store.file(key, name) if written else None
+
+
+def _metrics(store: ResultStore, key: str, record: Mapping[str, Any]) -> dict[str, float]:
     """Final metrics; an undefined AUC is left out, never a number."""
     found: dict[str, float] = {}
-    if (folder / METRICS).is_file():
-        metrics = read_metrics([folder.name], folder.parent)[0]
+    if _there(store, key, record, METRICS):
+        metrics = read_metrics([key], store.root)[0]
         for split in dict.fromkeys(metrics.splits):
             mean = metrics.mean(split)
             found |= {} if math.isnan(mean) else {f"mean_auc/{split}": mean}
@@ -159,11 +168,11 @@ def _metrics(folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _curves(path: Path, start: float, wall_s: float) -> Iterator[Scalar]:
+def _curves(path: Path | None, start: float, wall_s: float) -> Iterator[Scalar]:
     """The curves of one job, in the order of recording; a value that was not finite is left out."""
     from refers_bench.store.schemas import read_table
 
-    rows = read_table(path, "history").to_pylist() if path.is_file() else []
+    rows = read_table(path, "history").to_pylist() if path else []
     last = max((row["step"] for row in rows), default=0)
     for row in rows:
         if row["value"] is not None and math.isfinite(row["value"]):

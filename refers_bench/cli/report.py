@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from refers_bench.cli import completing
+from refers_bench.cli.damage import show
 from refers_bench.cli.options import FOLDER
 from refers_bench.cli.progress import counted
+from refers_bench.errors import Problem
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
 
@@ -45,12 +47,20 @@ def command(
     open_: bool,
     watch: float | None,
     **how: Any,
-) -> None:
-    """Write the report of MANIFEST (a file, or the name of a plan), or of everything planned. Needs no torch."""
+) -> int:
+    """Write the report of MANIFEST (a file, or the name of a plan), or of everything planned. Needs no torch.
+
+    Files of results are checked against the digests that their jobs recorded; a cell whose files have changed gives no
+    figure and is named.
+
+    \b
+    Exit codes: 0 written, 1 written without damaged results, 2 user error.
+    """
     names = [name_of(manifest) for manifest in manifests] or None
     if (open_ or how["checklists"]) and "html" not in formats:
         formats = (*formats, "html")
-    written = _write(settings.results, names, formats, **how, progress=counted)
+    found: list[Problem] = []
+    written = _write(settings.results, names, formats, **how, progress=counted, damaged=found.append)
     for path in written:
         click.echo(str(path))
     if open_:
@@ -59,6 +69,7 @@ def command(
             click.echo(f"no browser found: open {page}", err=True)
     if watch is not None:
         _watch(settings.results, names, formats, watch, **how)
+    return show(found)
 
 
 def _write(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refers_bench import plugins
-from refers_bench.cli import results_bundle, results_diff, results_registry, results_tensorboard, results_trackers
+from refers_bench.cli import (
+    results_bundle,
+    results_diff,
+    results_fsck,
+    results_registry,
+    results_tensorboard,
+    results_trackers,
+)
 from refers_bench.cli.options import FILE_OR_FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.errors import UserError
@@ -114,6 +121,7 @@ import_.add_command(results_bundle.import_bundle)
 command.add_command(results_bundle.bundle)
 command.add_command(results_bundle.verify)
 command.add_command(results_diff.diff)
+command.add_command(results_fsck.fsck)
 command.add_command(results_tensorboard.tensorboard)
 command.add_command(results_registry.publish)
 command.add_command(results_registry.registry)

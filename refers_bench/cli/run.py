@@ -13,8 +13,10 @@ import click
 
 from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
+from refers_bench.cli.damage import show
 from refers_bench.cli.executors import confirmed
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
+from refers_bench.errors import Problem
 from refers_bench.execution import running
 from refers_bench.execution.engine import Outcome
 from refers_bench.execution.planning import planned, selected
@@ -69,10 +71,10 @@ def command(
     """Run what MANIFEST ("-": standard input) still needs, print its tables and write its report.
 
     Finished jobs are never run again; failed ones are retried. Interrupt it at any time: the same command resumes
-    where it stopped.
+    where it stopped. Finished cells whose files are missing or changed are named, and are not run again by themselves.
 
     \b
-    Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs, 130 Ctrl-C.
+    Exit codes: 0 all done, 1 damaged, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs, 130 Ctrl-C.
     """
     plan, asked = planned(settings, manifest, changes), running.Asked(**how)
     jobs = selected(plan, only)
@@ -87,9 +89,9 @@ def command(
         done = sum(found[job.key] == "done" for job in jobs)
         click.echo(f"stopped; {done} of {len(jobs)} jobs are done; to resume: {_command_line()}", err=True)
         return STOPPED
-    if not no_report:
-        _report(settings, plan)
-    return _ended(settings, plan, outcome, jobs)
+    damaged = _damaged(settings, plan) if no_report else _report(settings, plan)
+    ended, met = _ended(settings, plan, outcome, jobs), show(damaged)
+    return ended if ended == FAILED else met or ended
 
 
 def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked) -> None:
@@ -128,13 +130,23 @@ def _command_line() -> str:
     return shlex.join(["refers-bench", *sys.argv[1:]])
 
 
-def _report(settings: Settings, plan: Plan) -> None:
+def _damaged(settings: Settings, plan: Plan) -> list[Problem]:
+    from refers_bench.analysis.results import load
+
+    return list(load(settings.results, plan.name).damaged.values())
+
+
+def _report(settings: Settings, plan: Plan) -> list[Problem]:
+    """Print the tables and write the report; what is damaged."""
     from refers_bench.reporting import page
 
+    found: list[Problem] = []
     click.echo(page.printed(settings.results, plan.name))
-    for path in page.write(settings.results, [plan.name], ("html", "latex", "markdown", "csv")):
+    formats = ("html", "latex", "markdown", "csv")
+    for path in page.write(settings.results, [plan.name], formats, damaged=found.append):
         if path.suffix == ".html":
             click.echo(f"report: {path}")
+    return found
 
 
 def _ended(settings: Settings, plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:

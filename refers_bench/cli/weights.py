@@ -16,7 +16,7 @@ from refers_bench.cli.options import FILE, FILE_OR_FOLDER, MANIFEST
 from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.execution.planning import planned
 from refers_bench.execution.settings import Settings
-from refers_bench.files import publish_bytes, publish_json, read_json
+from refers_bench.files import publish_bytes, publish_json
 from refers_bench.render.quantity import quantity
 from refers_bench.store.plan import Plan, reader_of, source_parts
 
@@ -232,15 +232,15 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str,
     jobs = {job.name.split(".")[1]: job for job in plan.jobs if job.kind == "pretrain"}
     if row not in jobs:
         raise UserError(unknown("pre-trained row", row, jobs))
-    job, folder = jobs[row], settings.store.folder(jobs[row].key)
-    path = folder / "checkpoint.safetensors"
-    if not path.is_file():
+    job, store = jobs[row], settings.store
+    record = store.record(job.key)
+    if record is None:
         allowed = f"'refers-bench run {manifest}' first, or --results with where it was"
         raise UserError(f"'{row}' is not pre-trained yet", allowed=allowed, path=settings.results)
-    weights, _ = _converted(path)
+    weights, _ = _converted(store.file(job.key, "checkpoint.safetensors"))
     parts, specs = source_parts(job.spec), {one.key: one.spec for one in plan.jobs}
     sheet = plugins.resolve("refers_bench.training.data_sheets:data_sheet")(
-        read_json(folder / "run.json"),
+        record,
         method=plugins.load("method", job.spec["method"]),
         layout=layout,
         sources={part["dataset"]: plugins.load("dataset", reader_of(part)) for part in parts},

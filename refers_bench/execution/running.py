@@ -96,7 +96,7 @@ def figure_of(store: Path, job: Job) -> str:
     """
     if not (store / job.key / "metrics.parquet").is_file():
         return ""
-    from refers_bench.analysis.results import read_metrics
+    from refers_bench.analysis.stored_metrics import read_metrics
 
     with contextlib.suppress(UserError):
         (metrics,) = read_metrics([job.key], store)

@@ -142,17 +142,15 @@ def read(store: ResultStore, spec: Mapping[str, Any]) -> Head:
         spec: of the cell, with that job's key.
 
     Raises:
-        DataError: there is no such result, or it has no probe of this cell.
+        DataError: there is no such result or a damaged one, or it has no probe of this cell.
     """
-    folder, wanted = store.folder(spec["heads"]), _named(spec)
-    if not (folder / ABOUT).is_file():
-        raise DataError("no linear probes here", allowed="run their job first", path=folder)
-    content = read_json(folder / ABOUT)
+    path, wanted = store.file(spec["heads"], ABOUT), _named(spec)
+    content = read_json(path)
     groups = content["groups"]
     number = next((number for number, group in enumerate(groups) if _named(group) == wanted), None)
     if number is None:
-        raise DataError(f"no linear probe of {wanted} among {len(groups)}", allowed="a new plan", path=folder / ABOUT)
-    tensors, _ = read_tensors(folder / HEADS)
+        raise DataError(f"no linear probe of {wanted} among {len(groups)}", allowed="a new plan", path=path)
+    tensors, _ = read_tensors(store.file(spec["heads"], HEADS))
     about = {name: value for name, value in groups[number].items() if name not in GROUP}
     weights = {"weight_KD": tensors[f"{number}.weight"], "bias_K": tensors[f"{number}.bias"]}
     return Head(**weights, features=content["features"], about=about)

@@ -32,17 +32,14 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     """Publish the predictions of all folds as those of one result, with pooled AUCs and what each fold has.
 
     Raises:
-        DataError: a fold has no result, or the folds do not score every image once.
+        DataError: a fold has no result or a damaged one, or the folds do not score every image once.
         UserError: stored predictions cannot be read.
         StorageError: results cannot be written.
     """
     spec, store = job["spec"], ResultStore(context.results)
     record = Record(job, store, context)
     classes = tuple(spec["classes"])
-    for fold, key in enumerate(spec["folds"]):
-        if store.state(key) != "done":
-            raise DataError(f"fold {fold} has no result", allowed="run it first", path=store.folder(key))
-    paths = [store.folder(key) / FILE for key in spec["folds"]]
+    paths = [store.file(key, FILE) for key in spec["folds"]]
     rounds = {split: [read(path, split=split, classes=classes) for path in paths] for split in SCORED}
     if problems := _problems(rounds):
         raise DataError([Problem(found=f"{spec['dataset']}/{spec['task']}: {found}") for found in problems])

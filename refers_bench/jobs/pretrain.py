@@ -155,7 +155,7 @@ def sources_of(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Split -> rows, and split -> batches of studies, or of crops that show visual words; see `study_source`."""
     if "discover" in spec:
-        rows = schemas.read(store.folder(spec["discover"]) / "words.parquet", "words")
+        rows = schemas.read(store.file(spec["discover"], "words.parquet"), "words")
         augment = Augment.of(spec["image"], "pretrain_augment")
         where = {name: how[name] for name in ("device", "key")}
         source_of: Callable[..., Any] = functools.partial(CropSource, images.images_NHW, augment=augment, **where)

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench.files import publish_json
-from refers_bench.store import provenance
+from refers_bench.store import provenance, records
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import RECORD, ResultStore
 from refers_bench.training import arithmetic
-
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Record:
         with self.store.publish(self.job["key"]) as stage:
             yield stage
             content = {
-                "version": VERSION,
+                "version": records.VERSION,
                 **{name: self.job[name] for name in ("key", "kind", "name")},
                 "category": "ok",
                 **({"attempts": self.context.attempt} if self.context else {}),
@@ -59,6 +57,7 @@ class Record:
                 "wall_s": round(time.monotonic() - self.clock, 3),
                 "peak_mem_bytes": provenance.peak_memory_bytes(),
                 "provenance": provenance.provenance(**_circumstances(self.context)),
+                "files": records.digests(stage),
                 "spec": dict(self.job["spec"]),
                 "facts": dict(facts),
             }

@@ -233,9 +233,7 @@ def load_pretrained(encoder: nn.Module, store: ResultStore, spec: Mapping[str, A
     key = spec["pretrain"]
     if key is None:
         return {"from": None, "loaded": 0, "differ_from_random": 0}
-    path = store.folder(key) / "checkpoint.safetensors"
-    if not path.is_file():
-        raise DataError("the pre-training has left no checkpoint", allowed="run it first", path=path)
+    path = store.file(key, "checkpoint.safetensors")
     weights, _ = read_tensors(path)
     coverage = load_weights(encoder, weights, path=path)
     if not coverage.changed:

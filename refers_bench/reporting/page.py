@@ -7,7 +7,7 @@ from pathlib import Path
 from refers_bench import plugins
 from refers_bench.analysis.kept import FOLDER
 from refers_bench.analysis.results import Results, load
-from refers_bench.errors import UserError, unknown
+from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.files import publish_bytes
 from refers_bench.render.drawing import Drawings
 from refers_bench.render.figure import Figure
@@ -44,6 +44,7 @@ def write(
     style: str = "full",
     footnotes: bool = True,
     progress: Progress = silent,
+    damaged: Callable[[Problem], None] = lambda problem: None,
 ) -> list[Path]:
     """Write the report of some manifests, or of all planned ones, and say which files were written.
 
@@ -57,9 +58,10 @@ def write(
         style: of LaTeX, one of `STYLES`.
         footnotes: whether the tables of style "paper" have footnotes.
         progress: shows the progress: of statistics and tables, then of figures.
+        damaged: called with each result that cannot be used, and with each plan that cannot where all are asked for.
 
     Raises:
-        UserError: unknown format or style, a choice that nothing heeds, no plan, an unreadable record.
+        UserError: unknown format or style, a choice that nothing heeds, no plan, none that can be read.
         StorageError: the folder cannot be written.
     """
     # Rendering is imported on demand: each format costs something, and most reports want one.
@@ -86,7 +88,7 @@ def write(
             for form in forms:
                 drawings.begin(figure, form)
 
-        loaded = [load(results, name) for name in chosen]
+        loaded = _loaded(results, chosen, damaged, every=names is None)
         folder = out or results / place
         page = Page(
             title=f"refers-bench: {chosen[0]}" if len(chosen) == 1 else "refers-bench: all planned manifests",
@@ -97,6 +99,24 @@ def write(
         )
         written = _paper_tables(folder, page, footnotes=footnotes) if style == "paper" else []
         return written + (_write_page(folder, page, loaded, rest, drawings.drawn) if rest else [])
+
+
+def _loaded(results: Path, names: Sequence[str], damaged: Callable[[Problem], None], *, every: bool) -> list[Results]:
+    """The results of some manifests; of all planned ones those whose plan can be read."""
+    found: list[Results] = []
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            found.append(load(results, name))
+        except UserError as error:
+            if not every:
+                raise
+            problems += error.problems
+    if not found:
+        raise UserError(problems)
+    for problem in (*problems, *(one for loaded in found for one in loaded.damaged.values())):
+        damaged(problem)
+    return found
 
 
 def _check_style(formats: Sequence[str], style: str, *, footnotes: bool) -> None:

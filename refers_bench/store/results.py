@@ -1,7 +1,6 @@
 """Keeps results, one folder for each job that is done, and records of jobs that failed."""
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -9,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refers_bench.errors import CATEGORIES
-from refers_bench.files import publish_json, read_json, staged_folder, storage_errors
+from refers_bench.errors import CATEGORIES, UserError
+from refers_bench.files import publish_json, staged_folder, storage_errors
+from refers_bench.store import records
+from refers_bench.store.reading import read_json
+from refers_bench.store.records import RECORD
 
-RECORD = "run.json"
+__all__ = ["FAILURE", "RECORD", "Listing", "ResultStore"]
+
 FAILURE = ".failed.json"
 
 
@@ -28,7 +31,8 @@ class Listing:
 class ResultStore:
     """The content-addressed results below ``<results>/store``.
 
-    A key is done when ``<key>/run.json`` stands; the folder appears by one rename and never changes.
+    A key is done when ``<key>`` stands, a folder with its ``run.json``: it appears by one rename and never changes.
+    Whatever else stands there is damaged, which shows when it is read (`records`), and is never replaced by itself.
     A failed attempt is ``<key>.failed.json`` beside it.
     """
 
@@ -54,8 +58,8 @@ class ResultStore:
     def said(self, key: str) -> dict[str, Any]:
         """The last report in `progress`; empty before the first one, or where it was cut off."""
         try:
-            return _read(self.progress(key)) or {}
-        except json.JSONDecodeError:
+            return read_json(self.progress(key))
+        except UserError:
             return {}
 
     def log(self, key: str) -> Path:
@@ -63,12 +67,31 @@ class ResultStore:
         return self.results / "logs" / f"{key}.txt"
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """``run.json`` of a finished job, or None."""
-        return _read(self.folder(key) / RECORD)
+        """``run.json`` of a finished job; None where nothing stands in its place.
+
+        Raises:
+            DataError: something stands there that is no readable record of this job.
+        """
+        return records.read(self.folder(key)) if self.folder(key).exists() else None
+
+    def file(self, key: str, name: str) -> Path:
+        """Path of a file of a finished job, once it is found to be what that job wrote; see `records.checked`.
+
+        Raises:
+            DataError: there is no such result or file, or it has changed.
+        """
+        return records.checked(self.folder(key), name)
 
     def failure(self, key: str) -> dict[str, Any] | None:
-        """Record of the last failed attempt, or None."""
-        return _read(self._failure(key))
+        """Record of the last failed attempt; None where there is none. One that cannot be read says just that."""
+        path = self._failure(key)
+        if not path.exists():
+            return None
+        try:
+            found = read_json(path)
+        except UserError as error:
+            found = {"message": str(error)}
+        return {"key": key, "category": "unknown", **found}
 
     def failed_at(self, key: str) -> int:
         """Time of that record, in ns of the file system's clock; 0 where there is none."""
@@ -81,21 +104,31 @@ class ResultStore:
         return self.root / f"{key}{FAILURE}"
 
     def listing(self) -> Listing:
-        """The state of every key, from one listing: a result's folder appears with its record in it."""
+        """The state of every key, from one listing: a result's folder appears with its record in it.
+
+        Raises:
+            UserError: the store cannot be listed.
+        """
         done, failed = set(), set()
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
-            for entry in entries:
-                if entry.name.endswith(FAILURE):
-                    failed.add(entry.name.removesuffix(FAILURE))
-                elif not entry.name.startswith(".") and entry.is_dir():  # names with a dot are staged
-                    done.add(entry.name)
+        try:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):  # staged, or moved aside
+                        continue
+                    if entry.name.endswith(FAILURE):
+                        failed.add(entry.name.removesuffix(FAILURE))
+                    else:
+                        done.add(entry.name)
+        except OSError as error:
+            allowed = "the folder of all results; restore it, or name another results folder by --results"
+            raise UserError(f"cannot be listed: {error.strerror}", allowed=allowed, path=self.root) from error
         return Listing(done=frozenset(done), failed=frozenset(failed - done))
 
     def state(self, key: str) -> str:
         """State of a key: "done", "failed" or "to do"."""
-        if (self.folder(key) / RECORD).is_file():
+        if self.folder(key).exists():
             return "done"
-        return "failed" if self._failure(key).is_file() else "to do"
+        return "failed" if self._failure(key).exists() else "to do"
 
     @contextlib.contextmanager
     def publish(self, key: str, *, replace: bool = False) -> Iterator[Path]:
@@ -122,10 +155,3 @@ class ResultStore:
         if category not in CATEGORIES[1:]:
             raise ValueError(f"unknown failure category '{category}'; allowed: {', '.join(CATEGORIES[1:])}")
         publish_json(self._failure(key), {"version": 1, "key": key, "category": category, **record})
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(read_json(path))
-    except FileNotFoundError:
-        return None

@@ -54,6 +54,7 @@ COMMANDS = {
     "claims [MANIFEST]": ["--file FILE  [default: those of the REFERS paper]", "--fail"],
     "results COMMAND [ARGS]...": [],
     "results bundle MANIFEST": ["--out FILE  [default: <name>.tar.gz]", "--checkpoints"],
+    "results fsck [PLAN]...": ["--repair"],
     "results diff A B": ["--json", "--all"],
     "results import COMMAND [ARGS]...": [],
     "results import bundle FILE": ["--name TEXT  [default: the bundle's]"],
@@ -115,7 +116,11 @@ COMMANDS = {
 #: What stands on a line of its own, however wide the terminal is.
 LINES = {
     "": ["Exit codes: 0 done, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift (check)."],
-    "run": ["Exit codes: 0 all done, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs, 130 Ctrl-C."],
+    "run": [
+        "Exit codes: 0 all done, 1 damaged, 2 user error, 3 incomplete (unavailable or left out), 4 failed jobs, 130 Ctrl-C."
+    ],
+    "report": ["Exit codes: 0 written, 1 written without damaged results, 2 user error."],
+    "results fsck": ["Exit codes: 0 sound, 1 damaged, 2 user error."],
     "logs": ["Exit codes with -f: 0 done, 3 nobody runs it any more, 4 failed."],
     "explain": ["Exit codes: 0 done, 2 user error, 3 incomplete, 4 failed jobs."],
     "check": ["Exit codes: 0 same, 1 bug, 2 user error, 3 incomplete, 4 failed jobs, 5 drift."],

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from command_line import Commands
 from refers_bench.store import schemas
+from results_folder import record_again
 
 MANIFEST = """
 version: 1
@@ -96,6 +97,7 @@ def test_a_classifier_that_is_not_the_stored_one_is_refused(cli: Commands, tmp_p
     frame = schemas.read(path, "predictions")
     frame.loc[5, "logit"] = np.nextafter(frame.loc[5, "logit"], np.float32(9))
     schemas.write(path, frame, "predictions")
+    record_again(path.parent)
     _, err = cli("explain", "m.yaml", "--cell", CELL, code=4)
     assert "does not give its stored predictions: logits differ by up to" in err
     assert not (tmp_path / "results" / "m" / "report").exists()

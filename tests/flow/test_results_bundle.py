@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from command_line import command_in
+from results_folder import record_again
 
 
 def table(shift: float = 0.0, methods: tuple[str, ...] = ("refers", "c2l"), images: int = 40) -> pd.DataFrame:
@@ -55,6 +56,12 @@ def repacked(path: Path, change: Any) -> Path:
     """The archive with some members changed and its checksums made again, as a forger would."""
     members = {name.split("/", 1)[1]: data for name, data in content(path).items() if not name.endswith("SHA256SUMS")}
     change(members)
+    for name in [name for name in members if name.endswith("/run.json")]:
+        record, folder = json.loads(members[name]), name.removesuffix("run.json")
+        if "files" in record:
+            here = {one.removeprefix(folder): data for one, data in members.items() if one.startswith(folder)}
+            record["files"] = {one: hashlib.sha256(data).hexdigest() for one, data in here.items() if one != "run.json"}
+            members[name] = json.dumps(record).encode()
     lines = [f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in sorted(members.items())]
     members["SHA256SUMS"] = ("\n".join(lines) + "\n").encode()
     out = path.with_name("forged.tar.gz")
@@ -82,6 +89,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record["provenance"]["roots"] = {"nih": str(folder / "data" / "nih")}
     record["facts"]["from"] = f"{folder}/data/nih/a.png"
     (results / "store" / key / "run.json").write_text(json.dumps(record))
+    record_again(results / "store" / key)
     with contextlib.chdir(folder):
         done = command_in(results, "results", "bundle", "mine", "--out", str(folder / "mine.tar.gz"))
     assert done.code == 0, done.err

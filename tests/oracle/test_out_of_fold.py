@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fold_results import CLASSES, drawn, store, together
-from refers_bench.analysis.results import read_metrics
+from refers_bench.analysis.stored_metrics import read_metrics
 from refers_bench.jobs import entry
 from refers_bench.store.context import JobContext
 

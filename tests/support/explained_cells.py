@@ -53,7 +53,8 @@ def explain(
         "annotated_images": {"test": count, "train": 7}, "maps": dict.fromkeys(iou, "made so"), "window": [0.1, 0.2, 0.8, 0.6],
         "shown": [{"image_id": image, "class": c} for image, _, c in (rows * images)[:images]],
     }  # fmt: skip
-    (localise / "run.json").write_text(json.dumps({"facts": facts}))
+    for place, found in ((attend, {}), (localise, facts)):
+        (place / "run.json").write_text(json.dumps({"key": place.name, "facts": found}))
     maps = (*iou, *([asked] if asked else []))
     explained = Explained(
         cell=cell, name=name, attend=attend.name, localise=localise.name, maps=maps, threshold=0.3, images=images

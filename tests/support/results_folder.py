@@ -10,10 +10,16 @@ from typing import Any
 import pandas as pd
 
 from refers_bench.analysis.results import Results, load
-from refers_bench.store import schemas
+from refers_bench.store import records, schemas
 
 #: Class -> AUC (None with a reason), in the task every test uses by default.
 CLASSES = {"normal": 0.8, "opacity": 0.7}
+
+
+def record_again(folder: Path, **more: Any) -> None:
+    """Record the files of a result as they are now, as whoever had computed them would have."""
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "version": 2, "files": records.digests(folder), **more}))
 
 
 class Folder:

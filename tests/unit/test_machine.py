@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from refers_bench import machine
-from refers_bench.analysis.results import read_metrics
+from refers_bench.analysis.stored_metrics import read_metrics
 from refers_bench.errors import UserError
 from refers_bench.machine import begun, cores, main_hidden, shared_out
 

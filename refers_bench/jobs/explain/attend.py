@@ -18,6 +18,7 @@ from torch import Tensor
 
 from refers_bench import plugins
 from refers_bench.analysis.localisation import pairs_of
+from refers_bench.analysis.predictions import FILE
 from refers_bench.data.augment import Augment
 from refers_bench.data.index import digest, rows_of_task, with_task
 from refers_bench.data.transfer import together
@@ -65,7 +66,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
         found = f"cell {spec['cell']} has no result"
         raise DataError(found, allowed="a finished cell", path=store.folder(spec["cell"]))
     fitted = finetune.fit(spec["cell"], spec["spec"], as_before(context, stored), work=store.work_folder(key))
-    check_predictions(finetune.scored(fitted)[0], store.folder(spec["cell"]) / "predictions.parquet", stored)
+    check_predictions(finetune.scored(fitted)[0], store.file(spec["cell"], FILE), stored)
 
     # 3. Its maps: one a radiograph for all classes, and one for each annotated class of a radiograph.
     pairs = pairs_of(annotated)

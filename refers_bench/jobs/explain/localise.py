@@ -38,8 +38,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
     if attended is None:
         raise DataError("no maps here", allowed="an explained cell", path=folder)
     facts = attended["facts"]
-    maps = load_file(folder / "maps.safetensors")
-    annotated = schemas.read(folder / "annotated.parquet", "annotated")
+    maps = load_file(store.file(spec["attend"], "maps.safetensors"))
+    annotated = schemas.read(store.file(spec["attend"], "annotated.parquet"), "annotated")
     pairs = pairs_of(annotated)
     by_pair = {kind: of_pairs(maps[kind], pairs, kind) for kind in spec["maps"] if kind in maps}
     if not by_pair:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,12 @@ import pytest
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import load
 from refers_bench.errors import UserError
-from refers_bench.store import schemas
+from refers_bench.files import sha256_of
+from refers_bench.store import records, schemas
 from refers_bench.store.plan import known_names
+from refers_bench.store.records import REMEDY
+from refers_bench.store.results import ResultStore
+from results_folder import record_again
 
 TARGET = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0)
 
@@ -29,14 +34,6 @@ def test_state_and_reason(folder: Any, state: str, reason: str) -> None:
     folder.cell(state=state)
     run = folder.load().planned[0].run
     assert (run.state, run.reason, run.counts) == (state, reason, False)
-
-
-def test_a_folder_without_a_record_is_no_result(folder: Any) -> None:
-    key = folder.cell(state="missing")
-    (folder.results / "store" / key).mkdir(parents=True)
-    (folder.results / "store" / key / "metrics.parquet").write_bytes(b"")
-    run = folder.load().planned[0].run
-    assert (run.state, run.reason, run.counts) == ("missing", "not run yet", False)
 
 
 def test_a_failed_job_explains_the_cells_that_need_it(folder: Any) -> None:
@@ -103,23 +100,73 @@ def test_nothing_planned_names_what_is(folder: Any) -> None:
     assert known_names(folder.results) == ["tiny"]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", ""])
-def test_a_broken_record_is_named(folder: Any, content: str) -> None:
-    key = folder.cell()
+def damaged(folder: Any, path: Path, found: str) -> None:
+    """The first cell has no figure, its reason names path and remedy, and the second cell has one."""
+    results = folder.load()
+    first, second = (planned.run for planned in results.planned)
+    reason = f"damaged: {path}: {found}; allowed: {REMEDY}"
+    assert (first.state, first.reason, first.counts, second.counts) == ("failed", reason, False, True)
+    assert list(results.records) == [second.key]
+    assert [*map(str, results.damaged.values())] == [reason.removeprefix("damaged: ")]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("{", "cannot read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("", "cannot read: Expecting value: line 1 column 1 (char 0)"),
+        ("[]", "holds a list"),
+        ('{"key": "another"}', "the record of 'another'"),
+        ('{"version": 3}', "a record of version 3 instead of 1 or 2"),
+        ('{"version": 2, "key": "KEY"}', "a record without a list of digests"),
+        ('{"version": 2, "key": "KEY", "files": {"metrics.parquet": 1}}', "a record without a list of digests"),
+        (None, "no such file"),
+    ],
+)
+def test_a_broken_record_is_named_and_the_other_cells_stay(folder: Any, content: str | None, found: str) -> None:
+    key, _ = folder.cell(), folder.cell(seed=1)
     path = folder.results / "store" / key / "run.json"
-    path.write_text(content)
-    with pytest.raises(UserError, match=r"run\.json: "):
-        folder.load()
+    path.unlink() if content is None else path.write_text(content.replace("KEY", key))
+    damaged(folder, path, found)
 
 
-def test_a_broken_or_foreign_table_is_named(folder: Any) -> None:
-    path = folder.results / "store" / folder.cell() / "metrics.parquet"
+def test_a_broken_or_foreign_table_is_named_and_the_other_cells_stay(folder: Any) -> None:
+    path, _ = folder.results / "store" / folder.cell() / "metrics.parquet", folder.cell(seed=1)
     pd.DataFrame({"auc": [0.5]}).to_parquet(path)
-    with pytest.raises(UserError, match=r"metrics\.parquet: written under the schema 'none'; allowed: 'metrics 1'"):
-        folder.load()
+    damaged(folder, path, "written under the schema 'none'")
     path.write_bytes(b"PAR1")
-    with pytest.raises(UserError, match=r"metrics\.parquet: cannot read"):
-        folder.load()
+    assert "metrics.parquet: cannot read" in folder.load().planned[0].run.reason
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "metrics.parquet", "history.parquet"])
+def test_files_that_reports_read_are_those_that_were_recorded(folder: Any, name: str) -> None:
+    """A changed file, and one that is missing."""
+    key, _ = folder.cell(), folder.cell(seed=1)
+    place = folder.results / "store" / key
+    folder.predict(key, [[0, 1]] * 4, [[0.1, 0.2]] * 4)
+    folder.history(key, {"loss/total": [1.0]})
+    record_again(place)
+    assert folder.load().damaged == {}
+    digest = sha256_of(place / name)
+    path = place / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    damaged(folder, path, f"changed since it was written: SHA-256 {sha256_of(path)}, recorded {digest}")
+    path.unlink()
+    damaged(folder, path, "missing")
+    path.mkdir()
+    damaged(folder, path, "cannot be read: Is a directory")
+
+
+def test_a_file_is_hashed_once_in_a_process(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = folder.cell()
+    place, hashed = folder.results / "store" / key, []
+    record_again(place)
+    monkeypatch.setattr(records, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
+    assert folder.load().damaged == folder.load().damaged == {}
+    assert ResultStore(folder.results).file(key, "metrics.parquet") == place / "metrics.parquet"
+    assert hashed == [place / "metrics.parquet"]
 
 
 def test_the_lock_may_hold_nothing(folder: Any) -> None:

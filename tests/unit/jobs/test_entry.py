@@ -303,7 +303,7 @@ def test_diverging_loss_fails_and_publishes_nothing(context: JobContext, prepare
 
 
 def test_missing_checkpoint_and_missing_images(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has left no checkpoint"):
+    with pytest.raises(DataError, match="no such result; allowed: run its job first"):
         entry.run(finetune_job("refers", prepared, "0" * 20), context)
     empty = JobContext(results=tmp_path, cache=tmp_path)
     with pytest.raises(DataError, match="no prepared images"):

@@ -357,6 +357,7 @@ def test_training_starts_from_the_checkpoint_and_a_head_of_the_key_s_own(
 
     folder = ResultStore(context.results).folder("pre")
     folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"key": "pre"}')
     stored = {name.removeprefix("encoder."): value + 1 for name, value in other.items() if name.startswith("encoder.")}
     path = folder / "checkpoint.safetensors"
     publish_tensors(path, stored)
@@ -373,8 +374,10 @@ def test_training_starts_from_the_checkpoint_and_a_head_of_the_key_s_own(
     with pytest.raises(DataError, match="the checkpoint equals the random initialisation"):
         start("a", pretrain="pre")
     path.unlink()
-    with pytest.raises(DataError, match="the pre-training has left no checkpoint; allowed: run it first"):
+    with pytest.raises(DataError, match=r"checkpoint\.safetensors: missing; allowed: the file as it was written"):
         start("a", pretrain="pre")
+    with pytest.raises(DataError, match="no such result; allowed: run its job first"):
+        start("a", pretrain="none")
 
 
 class WithStatistics(torch.nn.Module):

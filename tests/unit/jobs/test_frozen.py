@@ -199,7 +199,7 @@ def test_changed_bytes_are_refused_by_all_that_read_them(
             ):
                 entry.run(job, context)
     path.write_bytes(content)
-    with pytest.raises(DataError, match="no linear probes here; allowed: run their job first"):
+    with pytest.raises(DataError, match="no such result; allowed: run its job first"):
         entry.run(freezing("linear_probe", features, heads="none"), context)
 
 

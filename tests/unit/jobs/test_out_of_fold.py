@@ -17,7 +17,7 @@ import pytest
 
 from fold_results import CLASSES, drawn, store, together
 from refers_bench.analysis.predictions import read
-from refers_bench.analysis.results import read_metrics
+from refers_bench.analysis.stored_metrics import read_metrics
 from refers_bench.errors import DataError, UserError
 from refers_bench.jobs import entry
 from refers_bench.store import schemas
@@ -97,7 +97,7 @@ def first_image(frame: pd.DataFrame) -> Any:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (shutil.rmtree, "fold 1 has no result"),
+        (shutil.rmtree, "no such result; allowed: run its job first"),
         (lambda folder: shutil.copy(folder.with_name("fold0") / "predictions.parquet", folder), "tested in folds 0 and 1"),
         (rewrite(lambda frame: frame[~first_image(frame)]), "the images that fold 0 validates on are not those"),
         (rewrite(lambda frame: frame[frame["split"] == "test"]), "the images that fold 1 validates on are not those"),

@@ -158,7 +158,7 @@ def finish(store: ResultStore, plan: Plan, started: str) -> None:
     """Every job of a plan, with the record that it would have left."""
     for job in plan.jobs:
         with store.publish(job.key) as stage:
-            record = {"kind": job.kind, "name": job.name, "started": started, "spec": dict(job.spec)}
+            record = {"key": job.key, "kind": job.kind, "name": job.name, "started": started, "spec": dict(job.spec)}
             (stage / "run.json").write_text(json.dumps(record))
 
 

@@ -25,7 +25,9 @@ PlanOf = Callable[..., Plan]
 
 def done(store: ResultStore, job: Job, **record: Any) -> None:
     with store.publish(job.key) as stage:
-        publish_json(stage / "run.json", {"kind": job.kind, "name": job.name, "spec": dict(job.spec), **record})
+        publish_json(
+            stage / "run.json", {"key": job.key, "kind": job.kind, "name": job.name, "spec": dict(job.spec), **record}
+        )
 
 
 def by_name(plan: Plan) -> dict[str, Job]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_nothing_is_shown_unasked_or_of_a_cell_that_left_the_plan(folder: Any) -
     explain(folder, "gone", name="gone", iou={"class": [0.1, 0.2]})
     assert attention.build(folder.load()) is None
     explain(folder, cell, name="refers", iou={"class": [0.1, 0.2]})
-    (folder.results / "store" / f"l-{cell}" / "run.json").unlink()
+    shutil.rmtree(folder.results / "store" / f"l-{cell}")
     assert attention.build(folder.load()) is None and figure_attention.build(folder.load()) == []
 
 

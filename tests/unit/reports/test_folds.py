@@ -12,11 +12,12 @@ from sklearn.metrics import roc_auc_score
 
 import fold_results
 from refers_bench.analysis.image_statistics import image_statistics
-from refers_bench.analysis.results import read_metrics
+from refers_bench.analysis.stored_metrics import read_metrics
 from refers_bench.jobs import entry
 from refers_bench.render.table import NO_VALUE
 from refers_bench.reports import folds
 from refers_bench.store.context import JobContext
+from results_folder import record_again
 
 
 def crossed(folder: Any, tmp_path: Path, seed: int, *, method: str = "refers") -> tuple[float, list[float]]:
@@ -33,6 +34,7 @@ def crossed(folder: Any, tmp_path: Path, seed: int, *, method: str = "refers") -
     key = folder.cell(method, seed=seed, aucs=aucs, dataset="d", task="t", folds=4, label=method.upper())
     shutil.rmtree(folder.results / "store" / key)
     shutil.copytree(results / "store" / job["key"], folder.results / "store" / key)
+    record_again(folder.results / "store" / key, key=key)
     mean = lambda some: float(np.mean([_auc(some, name) for name in fold_results.CLASSES]))
     return mean(rows), [mean(some) for _, some in rows.groupby("fold")]
 

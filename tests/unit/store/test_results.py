@@ -136,14 +136,14 @@ def test_a_failure_is_recorded_with_its_key_and_time(tmp_path: Path) -> None:
 
 
 def test_one_look_at_everything(tmp_path: Path) -> None:
-    """What is staged, and a failure beside a result, count as neither."""
+    """What is staged or was moved aside, and a failure beside a result, count as neither."""
     store = ResultStore(tmp_path)
     assert store.listing() == Listing()
     publish(store)
     store.fail("f" * 20, category="nan", record={})
     store.fail(KEY, category="nan", record={})
     (store.root / f".{'s' * 20}.0.part").mkdir()
-    (store.root / "a file").write_text("")
+    (store.root / f".{'d' * 20}.0.damaged").mkdir()
     assert store.listing() == Listing(done=frozenset({KEY}), failed=frozenset({"f" * 20}))
     assert (store.state(KEY), store.state("f" * 20), store.state("s" * 20)) == ("done", "failed", "to do")
 
@@ -166,6 +166,6 @@ def test_a_result_may_be_replaced(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
     publish(store, n=1)
     with store.publish(KEY, replace=True) as stage:
-        publish_json(stage / "run.json", {"n": 2})
-    assert store.record(KEY) == {"n": 2}
+        publish_json(stage / "run.json", {"key": KEY, "n": 2})
+    assert store.record(KEY) == {"key": KEY, "n": 2}
     assert [path.name for path in store.root.iterdir()] == [KEY]

@@ -26,6 +26,7 @@ from refers_bench.nets import attention_maps
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
 from refers_bench.store.results import ResultStore
+from results_folder import record_again
 
 #: image, class, left, top, width, height; one of validation, one of another class, and two of one image and class.
 BOXES = [
@@ -184,5 +185,8 @@ def test_what_is_not_there_is_refused(explained: Explained, tmp_path: Path) -> N
     rows = schemas.read(path, "predictions")
     rows.loc[0, "logit"] += 1
     schemas.write(path, rows, "predictions")
+    with pytest.raises(DataError, match="changed since it was written"):
+        attend.run(job("z", explained.attend), explained.context)
+    record_again(path.parent)
     with pytest.raises(DataError, match="does not give its stored predictions: logits differ by up to 1"):
         attend.run(job("z", explained.attend), explained.context)
