@@ -197,8 +197,17 @@ def encoder() -> Any:
     from refers_bench.nets.radiograph_transformer import RadiographTransformer
 
     return RadiographTransformer(
-        image_size=32, patch_size=8, channels=1, width=16, depth=2, heads=2, mlp_width=32, dropout=0.1, activation="gelu",
-        position="added", aggregation="concatenated",
+        image_size=32,
+        patch_size=8,
+        channels=1,
+        width=16,
+        depth=2,
+        heads=2,
+        mlp_width=32,
+        dropout=0.1,
+        activation="gelu",
+        position="added",
+        aggregation="concatenated",
     )
 
 
@@ -275,7 +284,9 @@ def safetensors_weights(folder: Path) -> SearchStrategy[bytes]:
         header = as_json(tree)
         return len(header).to_bytes(8, "little") + header + good[end:]
 
-    return st.one_of(damaged_trees([json.loads(good[8:end])]).map(with_header), damaged_bytes([good[: end + 400], good]))
+    return st.one_of(
+        damaged_trees([json.loads(good[8:end])]).map(with_header), damaged_bytes([good[: end + 400], good])
+    )
 
 
 def jax_weights(folder: Path) -> SearchStrategy[bytes]:
@@ -284,7 +295,12 @@ def jax_weights(folder: Path) -> SearchStrategy[bytes]:
         f"Transformer/encoderblock_0/{name}": np.zeros((4, 4), np.float32)
         for name in ("LayerNorm_0/scale", "MlpBlock_3/Dense_0/kernel", "MultiHeadDotProductAttention_1/query/kernel")
     }
-    np.savez(stream, cls=np.zeros((1, 1, 4), np.float32), **{"embedding/kernel": np.zeros((8, 8, 3, 4), np.float32)}, **blocks)
+    np.savez(
+        stream,
+        cls=np.zeros((1, 1, 4), np.float32),
+        **{"embedding/kernel": np.zeros((8, 8, 3, 4), np.float32)},
+        **blocks,
+    )
     return damaged_bytes([stream.getvalue()])
 
 
