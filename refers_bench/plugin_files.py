@@ -27,7 +27,8 @@ MODULES = "refers_bench_plugins"
 
 def is_place(path: Path) -> bool:
     """Whether plug-ins may be looked for there: a folder or a Python file."""
-    return path.is_dir() or (path.suffix == ".py" and path.is_file())
+    is_file, is_folder = os.path.isfile, os.path.isdir  # Path's raise for a name that no file can have
+    return is_folder(path) or (path.suffix == ".py" and is_file(path))
 
 
 def places() -> list[str]:

@@ -57,6 +57,6 @@ def file_sizes(paths: Sequence[str], base: str) -> list[int]:
     for path in paths:
         try:
             sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
-        except OSError:
+        except (OSError, ValueError):  # the latter of a name with a NUL
             sizes.append(-1)
     return sizes

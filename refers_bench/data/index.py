@@ -89,6 +89,7 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
         raise DataError(f"not a readable CSV ({error})", allowed="UTF-8, comma separated", path=path) from error
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"a damaged file ({error})", allowed="a whole .csv or .csv.gz", path=path) from error
+    refuse_more_cells(frame, path)
     required = list(required)
     missing = [name for name in required if name not in frame.columns]
     if missing:
@@ -96,6 +97,17 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
         close = nearest(missing[0], set(frame.columns) - set(required)) if len(missing) == 1 else ""
         raise DataError(found, allowed=", ".join(frame.columns), nearest=close, path=path, line=1)
     return frame
+
+
+def refuse_more_cells(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse a CSV whose rows hold more cells than its first line: pandas takes the first ones for names of rows.
+
+    Raises:
+        DataError: it is one; all other cells would stand under the name of the column before theirs.
+    """
+    if more := frame.index.nlevels if not isinstance(frame.index, pd.RangeIndex) else 0:
+        width = len(frame.columns)
+        raise DataError(f"{width + more} cells", allowed=f"{width}, as in line 1", path=path, line=2)
 
 
 def read_index(dataset: Dataset, root: Path, params: BaseModel, lists: Mapping[str, Path]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -195,11 +196,11 @@ def _of_encoder(part: MethodPart) -> dict[str, protocols.Value]:
 
 def _included(path: Path, chain: tuple[Path, ...], problems: list[Problem], place: Place) -> Document:
     """An included file, with its own includes."""
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that no file can have
+        raise UserError(place.problem(f"included file {path} does not exist"))
     if path.resolve() in chain:
         names = " -> ".join(item.name for item in (*chain, path))
         raise UserError(place.problem(f"include cycle {names}"))
-    if not path.is_file():
-        raise UserError(place.problem(f"included file {path} does not exist"))
     return _with_includes(read(path), chain, problems)
 
 

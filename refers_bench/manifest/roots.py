@@ -66,7 +66,7 @@ class Roots:
         if name not in self.paths:
             return f"data root '{name}' is not set: set {PREFIX}{name.upper()}, or data_roots.{name} in {config_path()}"
         path, origin = self.paths[name], self.origins.get(name, "")
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that no file can have
             return f"data root '{name}' is {path} ({origin}), which does not exist"
         return f"data root '{name}' is {path} ({origin}), which is no folder" if folder and not path.is_dir() else ""
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ Loc = tuple[str | int, ...]
 GIVEN = Path("manifest")
 #: More values than any manifest needs; aliases of aliases could otherwise fill the memory.
 MOST_VALUES = 100_000
+#: More open brackets than any manifest needs; the time that ruamel takes for them grows with their square.
+MOST_OPEN = 500
+
+_BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 #: The path that stands for standard input, and what messages call it.
 STDIN, STDIN_NAME = Path("-"), Path("<stdin>")
@@ -169,6 +174,8 @@ def _parsed(path: Path, text: str) -> Any:
 
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = False
+    if any(count > MOST_OPEN for count in accumulate(_BRACKETS.get(sign, 0) for sign in text)):
+        raise refused("nested too deeply")
     try:
         with warnings.catch_warnings():
             # An anchor that is defined again is legal YAML.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -184,8 +185,9 @@ def _lacking(manifest: Manifest, roots: Roots, own: Declared) -> Iterator[Proble
         if not roots.why_not(root, folder=root == own.name):
             continue
         path, here = roots.paths[root], ("data", own.name, own.reader, field_name)
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        why, close = ("no folder", "") if path.exists() else ("not there", nearest(path.name, beside))
+        # Path's own ones raise for a name that no file can have.
+        beside = os.listdir(path.parent) if os.path.isdir(path.parent) else []  # noqa: PTH112, PTH208
+        why, close = ("no folder", "") if os.path.exists(path) else ("not there", nearest(path.name, beside))  # noqa: PTH110
         found = f"{field_name} is {path}, which is {why}"
         yield manifest.document.problem(here, found, allowed="a path relative to the manifest", nearest=close)
 

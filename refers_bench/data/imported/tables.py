@@ -15,6 +15,7 @@ import pandas as pd
 
 from refers_bench import plugins
 from refers_bench.data.imported.predictions import ImportedRun, as_float32
+from refers_bench.data.index import refuse_more_cells
 from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON, UNKNOWN
 from refers_bench.files import sha256_of
@@ -76,11 +77,13 @@ def _frame(path: Path, format: str) -> pd.DataFrame:  # noqa: A002
         if format == "parquet":
             return pd.read_parquet(path)
         # As text first: a label "x" is then reported with its line, and not as an unexpected type.
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError("no such file", allowed=f"a {format} file", path=path) from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read: {error}", allowed=f"a {format} file", path=path) from error
+    refuse_more_cells(frame, path)
+    return frame
 
 
 def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
