@@ -19,7 +19,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = files.read_json(path)
     except FileNotFoundError as error:
         raise UserError("no such file", allowed="a JSON object", path=path) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read: {error}", allowed="a JSON object", path=path) from error
     if not isinstance(value, dict):
         raise UserError(f"holds a {type(value).__name__}", allowed="a JSON object", path=path)
