@@ -17,7 +17,7 @@ from refers_bench.errors import UserError
 from refers_bench.execution import running
 from refers_bench.execution.planning import name_of, planned, selected
 from refers_bench.execution.settings import Settings
-from refers_bench.plan import lock
+from refers_bench.plan import imported, lock
 from refers_bench.reporting.frames import DrawnFigure, StoredResults
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def run(
     rows: Sequence[str] = (),
     max_jobs: int | None = None,
     budget: str | None = None,
+    accept_imported: bool = False,
     executor: str | None = None,
     device: str = "auto",
     slots: int | None = None,
@@ -122,6 +123,7 @@ def run(
         rows: names of the manifest's rows that are kept; empty for all.
         max_jobs: jobs to start at most.
         budget: spending limit, such as "40gpuh" or "90cpumin".
+        accept_imported: whether results that were imported with a bundle are used, also to start from.
         executor: "local", "slurm", "ray", or an engine of another package; the manifest's by default.
         device: "auto", "cpu" or "cuda".
         slots: jobs at a time on this machine; the manifest's by default, else one per two cores or one per GPU.
@@ -135,7 +137,8 @@ def run(
         The results so far. Cells without one are in `StoredResults.cells` with their state and the reason.
 
     Raises:
-        UserError: something is wrong with the manifest, or not possible here; nothing has run.
+        UserError: something is wrong with the manifest, or not possible here, or would use imported results; nothing
+            has run.
         JobsFailed: with `check`, when jobs have failed; all others were run.
     """
     settings = _settings(results, cache)
@@ -150,6 +153,7 @@ def run(
         max_jobs=max_jobs,
         budget=budget,
     )
+    imported.refuse(jobs, settings.store, accepted=accept_imported)
     lock.write(made, settings.results)
     outcome = running.run(settings, made, jobs, asked, say=_say)
     if check and outcome.failed:

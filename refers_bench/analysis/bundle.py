@@ -1,23 +1,22 @@
-"""Gathers what goes into an archive of one manifest's results, and checks an archive that is read back."""
+"""Gathers what goes into an archive of one manifest's results, and says what of one is unpacked again."""
 
 import hashlib
 import io
 import json
+import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from refers_bench import __version__, identity
+from refers_bench import __version__
 from refers_bench.analysis import kept
-from refers_bench.analysis.cells import PlannedRun
-from refers_bench.analysis.predictions import FILE, read
+from refers_bench.analysis.predictions import FILE
 from refers_bench.analysis.results import Results
-from refers_bench.analysis.statistics.auc import class_aucs
-from refers_bench.errors import Problem, UserError
+from refers_bench.errors import UserError
 from refers_bench.store.plan import LOCK
 from refers_bench.store.results import RECORD, ResultStore
 from refers_bench.store.scrubbing import Scrubber, roots_of
@@ -31,8 +30,18 @@ WHOLE = ("finetune", "frozen", "out_of_fold", "import")
 _FILES = (FILE, "metrics.parquet", "history.parquet", "subset.json", "run.json")
 _OTHER_FILES = ("history.parquet", "run.json")
 _WEIGHTS = (".safetensors", ".pt", ".bin")
-#: Largest difference of a recomputed AUC that is rounding.
-_ROUNDING = 1e-9
+#: Names of the members that are unpacked -> most bytes of each. The largest predictions are those of 200,000 images.
+_KEY = rf"{RESULTS}/store/[A-Za-z0-9]+"
+_MOST: Mapping[str, int] = {
+    ABOUT: 16 << 20,
+    rf"{RESULTS}/[\w-]+/{re.escape(LOCK)}": 512 << 20,
+    rf"{_KEY}/(run|subset)\.json": 32 << 20,
+    rf"{_KEY}\.failed\.json": 4 << 20,
+    rf"{_KEY}/metrics\.parquet": 4 << 20,
+    rf"{_KEY}/history\.parquet": 64 << 20,
+    rf"{_KEY}/predictions\.parquet": 256 << 20,
+    rf"{_KEY}/checkpoint\.safetensors": 8 << 30,
+}
 
 
 @dataclass(kw_only=True)
@@ -230,43 +239,11 @@ def lend(results: Results, other: Results | None, staged: Path) -> None:
             (staged / "store" / key).symlink_to((results.store / key).absolute())
 
 
-def check(results: Results, *, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
-    """Check that keys follow from specifications and metrics from predictions; returns how many runs were recomputed.
+def most_bytes(name: str) -> int:
+    """Most bytes of a member that is unpacked, from its name below the top folder; 0 for one that nothing reads here.
 
-    Raises:
-        UserError: a key, a record or a metric that does not fit what it was made from.
+    Example:
+        >>> most_bytes("report/index.html"), most_bytes("results/store/0a1b/checkpoint.pt")
+        (0, 0)
     """
-    problems = []
-    for key, job in results.jobs.items():
-        if identity.key(job.spec) != key:
-            problems.append(Problem(found=f"job {job.name}: its key is not that of its specification"))
-    for key, record in results.records.items():
-        if record.get("key", key) != key:
-            problems.append(Problem(found=f"run {key}: its record is that of {record.get('key')}"))
-    runs = {planned.run.key: planned for planned in (*results.planned, *results.unchosen) if planned.metrics}
-    with_predictions = [one for key, one in runs.items() if (results.store / key / FILE).is_file()]
-    for place, planned in enumerate(with_predictions):
-        problems += _metric_problems(results.store / planned.run.key / FILE, planned)
-        progress(place + 1, len(with_predictions))
-    problems += [replace(one, allowed="as its record lists it") for one in results.damaged.values()]
-    if problems:
-        raise UserError(problems)
-    return len(with_predictions)
-
-
-def _metric_problems(path: Path, planned: PlannedRun) -> Iterable[Problem]:
-    """Classes whose stored AUC is not that of the stored predictions."""
-    for split in dict.fromkeys(metric.split for metric in planned.metrics):
-        metrics = {metric.name: metric for metric in planned.metrics if metric.split == split}
-        found = read(path, split=split)
-        for place, name in enumerate(found.classes):
-            metric = metrics.get(name)
-            scores = found.scores_NK[:, [place]]
-            if metric is None or metric.auc is None or (scores != scores).any():
-                continue
-            auc = float(class_aucs(found.labels_NK[:, [place]], scores).auc_K[0])
-            if not abs(auc - metric.auc) <= _ROUNDING:
-                where = f"{planned.name}, {split}, class '{name}'"
-                yield Problem(
-                    found=f"{where}: its predictions give {auc:.6f}, its metrics say {metric.auc:.6f}", path=path
-                )
+    return next((size for pattern, size in _MOST.items() if re.fullmatch(pattern, name)), 0)

@@ -194,7 +194,10 @@ def _pivot(table: Any, *, path: Path, classes: Sequence[str] | None) -> Predicti
         text = f"image '{images[used[row]]}' has {times[row * len(wanted) + wrong]} rows of the class '{wanted[wrong]}'"
         raise UserError(text, allowed="one row per image and class", path=path)
     labels = np.full(shape, UNKNOWN, np.int8)
-    labels[rows, columns] = np.asarray(table["label"].combine_chunks().fill_null(UNKNOWN))
+    given = np.asarray(table["label"].combine_chunks().fill_null(UNKNOWN))
+    if len(given) and not UNKNOWN <= int(given.min()) <= int(given.max()) <= 1:
+        raise UserError(f"labels from {given.min()} to {given.max()}", allowed="1, 0 or null", path=path)
+    labels[rows, columns] = given
     scores = np.full(shape, np.nan, np.float32)
     scores[rows, columns] = np.asarray(table["logit"].combine_chunks())
     patient = np.zeros(len(used), np.int64)

@@ -224,7 +224,7 @@ def entry(results: Results, *, cache: Path, sha256: str, size: int, commands: It
         "environments": [
             EnvironmentEntry.of(one["provenance"], len(one["jobs"])).model_dump() for one in environment(results)
         ],
-        "cells": tuple(map(_cell, results.planned)),
+        "cells": tuple(_cell(one, results.imported(one.run.key)) for one in results.planned),
     }
     clean = scrub.value(content)
     # Names of rows and labels that tables compare by are left alone above; here they are published.
@@ -236,7 +236,7 @@ def _scrubbed(value: Any, scrub: Scrubber) -> Any:
     return scrub.text(value) if isinstance(value, str) else value
 
 
-def _cell(planned: PlannedRun) -> dict[str, Any]:
+def _cell(planned: PlannedRun, imported: tuple[str, ...]) -> dict[str, Any]:
     run, target = planned.run, planned.target
     return {
         "method": planned.method,
@@ -247,7 +247,7 @@ def _cell(planned: PlannedRun) -> dict[str, Any]:
         "synthetic": planned.synthetic,
         "floor": planned.floor,
         "selected_on": run.selected_on,
-        "footnotes": planned.footnotes,
+        "footnotes": (*planned.footnotes, *imported),
         "key": run.key,
         "state": run.state,
         "reason": run.reason,

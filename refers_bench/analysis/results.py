@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.store import explanations, plan, records
 from refers_bench.store.collection import without_collection
+from refers_bench.store.origin import bundle_of
 from refers_bench.store.plan import CROSSED, Cell, Job, Plan
 from refers_bench.store.results import ResultStore
 
@@ -62,6 +63,32 @@ class Results:
     def spec(self, key: str) -> Mapping[str, Any]:
         """Specification of a job; {} where the plan has no such job."""
         return self.jobs[key].spec if key in self.jobs else {}
+
+    @cached_property
+    def bundles(self) -> dict[str, str]:
+        """Key -> the bundle, in words, that brought its result; of the finished jobs that were not computed here."""
+        found = {key: bundle_of(record) for key, record in self.records.items()}
+        return {key: bundle for key, bundle in found.items() if bundle}
+
+    def imported(self, key: str) -> tuple[str, ...]:
+        """What a result has from bundles, in words: itself, or what it started from; () for what was computed here."""
+        if not self.bundles:
+            return ()
+        own = (f"imported from {self.bundles[key]}, not computed here",) if key in self.bundles else ()
+        needed = [need for need in dict.fromkeys(self.needed(key)) if need in self.bundles] if not own else []
+        kinds = {need: self.jobs[need].kind for need in needed}
+        return own or tuple(f"rests on a {kinds[need]} that was imported from {self.bundles[need]}" for need in needed)
+
+    def needed(self, key: str) -> Iterator[str]:
+        """Keys of all jobs that a job needs, directly or not."""
+        for need in self.jobs[key].needs if key in self.jobs else ():
+            yield need
+            yield from self.needed(need)
+
+    @property
+    def not_ours(self) -> int:
+        """Cells with a figure that has something from a bundle."""
+        return sum(bool(self.imported(one.run.key)) for one in self.planned if one.run.counts) if self.bundles else 0
 
     @cached_property
     def predicted(self) -> frozenset[str]:

@@ -48,6 +48,9 @@ def command(
     from refers_bench.render.escape import printable
 
     results = load(settings.results, name_of(manifest))
+    if results.not_ours:
+        cells = f"{results.not_ours} of {len(results.planned)} cells"
+        click.echo(f"{cells} rest on results that were imported with a bundle, not computed here")
     if update:
         publish_json(baseline, regression.make_baseline(results, tolerance=tolerance, bands=bands))
         click.echo(f"baseline: {baseline}")

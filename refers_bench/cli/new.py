@@ -71,7 +71,7 @@ def _check(kind: str, name: str) -> None:
     Raises:
         UserError: no name, or one that is taken.
     """
-    from refers_bench.manifest.checks import RESERVED
+    from refers_bench.manifest.names import RESERVED
 
     allowed = "lower-case letters, digits and '_', beginning with a letter"
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", name) or name.startswith("test_"):

@@ -77,7 +77,7 @@ def command(
     if list_jobs:
         for job in plan.jobs:
             click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.key}  {job.name}")
-    show_counts(plan, found)
+    show_counts(plan, found, store)
     for reason, count in Counter(job.unavailable for job in plan.jobs if job.unavailable).items():
         click.echo(f"unavailable ({quantity(count, 'job')}): {reason}")
     for sentence in missing_roots.sentences(plan, settings.roots(), at_least=2):

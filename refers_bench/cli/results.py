@@ -139,12 +139,11 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     from refers_bench.analysis.integrity import findings
     from refers_bench.analysis.results import load
     from refers_bench.jobs.imports.predictions import publish
-    from refers_bench.manifest.checks import RESERVED
-    from refers_bench.render.table import slug
+    from refers_bench.manifest.names import ALLOWED, usable
     from refers_bench.reporting.page import printed, write
 
-    if slug(name) != name or name in RESERVED:
-        raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'; --name gives one")
+    if not usable(name):
+        raise UserError(f"the name '{name}'", allowed=f"{ALLOWED}; --name gives one")
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
     click.echo(printed(settings.results, name))
     found = findings(load(settings.results, name))

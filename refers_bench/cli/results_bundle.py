@@ -11,11 +11,9 @@ import click
 
 from refers_bench.cli.options import FILE, FILE_OR_FOLDER, PLAN
 from refers_bench.cli.progress import counted
-from refers_bench.errors import UserError
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
 from refers_bench.render.quantity import quantity
-from refers_bench.render.table import slug
 
 if TYPE_CHECKING:
     from refers_bench.analysis.bundle import Contents
@@ -93,15 +91,15 @@ def _echo_counts(title: str, counts: Mapping[str, int]) -> None:
 @click.command("verify")
 @click.argument("file", type=FILE_OR_FOLDER)
 def verify(file: Path) -> None:
-    """Check a bundle: every file's checksum, every key, and every AUC against its predictions. Nothing is taken in."""
+    """Check a bundle: checksums, plan, keys, records, and metrics against their predictions. Nothing is taken in."""
     from refers_bench.jobs.imports.bundle import checked
 
     with scratch_folder() as scratch:
-        results, recomputed = checked(file, Path(scratch), progress=counted("runs recomputed"))
+        results, recomputed = checked(file, Path(scratch), progress=counted("results recomputed"))
         done = sum(planned.run.counts for planned in results.planned)
     cells = f"{done} of {quantity(len(results.planned), 'cell')} with a figure"
-    runs = quantity(recomputed, "run")
-    click.echo(f"{file}: sound; {results.name}, {cells}; AUCs of {runs} computed again from their predictions")
+    runs = quantity(recomputed, "result")
+    click.echo(f"{file}: sound; {results.name}, {cells}; metrics of {runs} computed again from their predictions")
 
 
 @click.command("bundle")
@@ -113,15 +111,13 @@ def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
     from refers_bench.jobs.imports.bundle import publish
     from refers_bench.reporting.page import printed
 
-    if name is not None and slug(name) != name:
-        raise UserError(f"the name '{name}'", allowed="letters, digits, '-' and '_'")
     with scratch_folder() as scratch:
-        progress = counted("runs recomputed")
+        progress = counted("results recomputed")
         found = publish(file, results=settings.results, scratch=Path(scratch), name=name, progress=progress)
     click.echo(printed(settings.results, found.name))
     known = f"{found.known} were here with the same predictions"
-    runs = quantity(found.recomputed, "run")
-    click.echo(f"{quantity(found.added, 'result')} added, {known}; AUCs of {runs} computed again")
+    runs = quantity(found.recomputed, "result")
+    click.echo(f"{quantity(found.added, 'result')} added, {known}; metrics of {runs} computed again")
     if found.left:
         click.echo(f"{found.left} records of preparation and pre-training not taken in: their results do not travel")
     click.echo(f"report: refers-bench report {found.name}")

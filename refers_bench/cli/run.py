@@ -21,7 +21,7 @@ from refers_bench.execution import running
 from refers_bench.execution.engine import Outcome
 from refers_bench.execution.planning import planned, selected
 from refers_bench.execution.settings import Settings
-from refers_bench.plan import lock, missing_roots
+from refers_bench.plan import imported, lock, missing_roots
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.plan.states import states
 from refers_bench.render.quantity import quantity
@@ -40,6 +40,7 @@ BUDGET = "Spending limit, after which no job starts (40gpuh, 90cpumin, 3h or 45m
 SLOTS = "Worker processes.  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]"
 THREADS = "Torch threads of a worker.  [default: the manifest's, else 1]"
 TIME_LIMIT = "Of one job, such as 90s, 15m, 2h.  [default: the manifest's]"
+ACCEPT = "Use results that were imported with a bundle, also to start from; tables say which figures rest on them."
 MICRO_BATCHES = "Split each batch into N micro-batches to save memory.  [default: the manifest's, else 1]"
 
 
@@ -55,6 +56,7 @@ MICRO_BATCHES = "Split each batch into N micro-batches to save memory.  [default
 @DEVICE
 @click.option("--time-limit", metavar="DURATION", help=TIME_LIMIT)
 @click.option("--accumulate", type=POSITIVE, metavar="N", help=MICRO_BATCHES)
+@click.option("--accept-imported", is_flag=True, help=ACCEPT)
 @click.option("--no-report", is_flag=True, help="Do not print tables and write the report at the end.")
 @changes_manifest
 @click.pass_obj
@@ -65,6 +67,7 @@ def command(
     changes: Changes,
     dry_run: bool,
     only: tuple[str, ...],
+    accept_imported: bool,
     no_report: bool,
     **how: Any,
 ) -> int:
@@ -81,6 +84,7 @@ def command(
     if dry_run:
         _show(settings, plan, jobs, asked)
         return 0
+    imported.refuse(jobs, settings.store, accepted=accept_imported)
     lock.write(plan, settings.results)
     try:
         outcome = running.run(settings, plan, jobs, asked, say=partial(click.echo, err=True), cancel=confirmed)
@@ -118,7 +122,9 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
     for job in jobs:
         click.echo(f"{'later' if job.key in later else found[job.key]:<12} {job.kind:<9} {job.name}")
     chosen = {job.key for job in jobs}
-    show_counts(dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.key in chosen)), found)
+    show_counts(
+        dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.key in chosen)), found, settings.store
+    )
     if later:
         names = {"max_jobs": "--max-jobs", "budget": "--budget"}
         by = [f"{option} {value}" for name, option in names.items() if (value := getattr(asked, name)) is not None]

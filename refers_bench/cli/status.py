@@ -103,7 +103,7 @@ class _Plans:
 def _show(settings: Settings, moment: _Moment, *, show_failed: bool) -> None:
     """One plan, once."""
     click.echo(f"{moment.plan.name}: {moment.plan.title}")
-    show_counts(moment.plan, moment.states)
+    show_counts(moment.plan, moment.states, settings.store)
     lines = [*moment.queued, *(f"running {line(one)}" for one in moment.running)]
     if show_failed:
         for job in moment.plan.jobs:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from refers_bench import plugins
-from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.analysis.class_metrics import class_metrics
 from refers_bench.data.folds import splits
 from refers_bench.data.index import rows_of_task, with_task
 from refers_bench.data.subsets import Subset, subset
@@ -123,13 +123,13 @@ def metric_rows(
     labels_NK: NDArray[np.float32], logits_NK: NDArray[np.float32], classes: Sequence[str], *, split: str
 ) -> pd.DataFrame:
     """One row per class."""
-    found = class_aucs(labels_NK, logits_NK)
+    found = class_metrics(labels_NK, logits_NK, classes, split=split)
     return pd.DataFrame(
         {
-            "class": list(classes),
-            "auc": found.auc_K,
-            "n_pos": found.n_pos_K,
-            "n_neg": found.n_neg_K,
+            "class": list(found.names),
+            "auc": np.array(found.aucs, np.float64),
+            "n_pos": np.array(found.n_pos, np.int64),
+            "n_neg": np.array(found.n_neg, np.int64),
             "undefined": list(found.undefined),
             "split": split,
         }

@@ -37,11 +37,12 @@ class Record:
     clock: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager
-    def published(self, facts: Mapping[str, Any]) -> Iterator[Path]:
+    def published(self, facts: Mapping[str, Any], *, origin: Mapping[str, Any] | None = None) -> Iterator[Path]:
         """A staged folder that becomes the result, with its record, when the block ends well.
 
         Args:
             facts: what the job found out, JSON values without NaN.
+            origin: of what was imported: from what, and when; None for what is computed here.
 
         Raises:
             StorageError: disk full, read-only, or no permission.
@@ -60,6 +61,7 @@ class Record:
                 "files": records.digests(stage),
                 "spec": dict(self.job["spec"]),
                 "facts": dict(facts),
+                **({"origin": {**origin, "at": self.started}} if origin else {}),
             }
             publish_json(stage / RECORD, content)
 

@@ -19,9 +19,6 @@ from refers_bench.manifest.part import Part
 from refers_bench.manifest.schema import ROOT_NAME, DataPart, MethodPart, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
 
-#: Folders below the results that are no manifest's.
-RESERVED = ("store", "work", "logs", "probes", "published", "report", "data", "statistics")
-
 P = TypeVar("P", bound=Part)
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from refers_bench import plugin_files, plugins
 from refers_bench.errors import Problem, UserError
-from refers_bench.manifest import checks, packaged, protocols, schema_errors
+from refers_bench.manifest import checks, names, packaged, protocols, schema_errors
 from refers_bench.manifest.changes import Changes, changed, with_rows
 from refers_bench.manifest.part import NAME
 from refers_bench.manifest.schema import ManifestSchema, MethodPart, ProtocolPart
@@ -97,8 +97,9 @@ def _loaded(given: Document, path: Path, changes: Changes) -> Manifest:
     problems += checks.problems(content, document)
     overrides, own = _constants(content, document, problems)
     name = content.get("name") or path.stem
-    if isinstance(name, str) and (name in checks.RESERVED or ("name" not in content and not re.match(NAME, name))):
-        allowed = f"letters, digits, '_' and '-', and none of {', '.join(checks.RESERVED)}; or give it a 'name'"
+    # A stated name that is no name at all is found by the schema.
+    if isinstance(name, str) and not names.usable(name) and ("name" not in content or re.fullmatch(NAME, name)):
+        allowed = f"{names.ALLOWED}; or give it a 'name'"
         problems.append(document.problem(("name",), f"the name '{name}'", allowed=allowed))
     if problems or schema is None:
         raise UserError(_in_order(problems, document.path))

@@ -8,7 +8,21 @@ from refers_bench.errors import UserError
 from refers_bench.files import publish_bytes
 from refers_bench.store import plan_file
 from refers_bench.store.collection import without_collection
-from refers_bench.store.plan import CROSSED, LOCK, Cell, Job, Plan, cell_name, held, keys, keys_of, last, outline, read
+from refers_bench.store.plan import (
+    CROSSED,
+    LOCK,
+    Cell,
+    Job,
+    Plan,
+    cell_name,
+    checked,
+    held,
+    keys,
+    keys_of,
+    last,
+    outline,
+    read,
+)
 
 __all__ = [
     "CROSSED",
@@ -39,6 +53,7 @@ def write(plan: Plan, results: Path) -> Path:
         UserError: the plan of another manifest, which is still there, has this name.
     """
     path = results / plan.name / LOCK
+    checked(plan, path)
     before = _keys_before(plan, path)
     if before is not None and before != {job.key for job in plan.jobs}:
         publish_bytes(path.with_name(PREVIOUS), path.read_bytes())

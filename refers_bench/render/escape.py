@@ -96,6 +96,14 @@ def markdown(text: object) -> str:
 
 
 def csv(text: object) -> str:
-    """The text for a CSV cell: a spreadsheet must not take it for a formula."""
+    r"""The text for a CSV cell: a spreadsheet must not take it for a formula.
+
+    Some skip blanks before a formula, and take full-width and small signs for the plain ones.
+
+    Example:
+        >>> csv("=1+1"), csv(" \N{FULLWIDTH EQUALS SIGN}A1"), csv("a = b")
+        ("'=1+1", "' ＝A1", 'a = b')
+    """
     plain = printable(text)
-    return "'" + plain if plain[:1] in ("=", "+", "-", "@") else plain
+    first = unicodedata.normalize("NFKC", plain.lstrip()[:1])
+    return "'" + plain if first in ("=", "+", "-", "@") else plain

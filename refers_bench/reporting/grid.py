@@ -1,5 +1,6 @@
 """Lays out methods x targets as a table of mean AUCs, and words what titles, captions and remarks have in common."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -17,6 +18,9 @@ from refers_bench.reporting import comparisons, notes
 MOST_PANELS = 12
 #: Incomplete cells that a figure's note names.
 MOST_NAMED = 6
+
+#: Names that stand in an id as they are.
+_PLAIN = re.compile(r"[a-z0-9_]+")
 
 SYNTHETIC = Note(text="synthetic: procedural radiographs, not patients'.")
 
@@ -68,8 +72,12 @@ def listed(targets: Sequence[Target]) -> str:
 
 
 def item_id(kind: str, target: Target) -> str:
-    """Id of a column's own table or figure of some kind."""
-    return slug(f"{kind}-{target.dataset}-{target.task}-{target.label_ratio:g}{target.suffix}".replace(".", "_"))
+    """Id of a column's own table or figure of some kind, and the name of its files: no other column has it."""
+    found = slug(f"{kind}-{target.dataset}-{target.task}-{target.label_ratio:g}{target.suffix}".replace(".", "_"))
+    if _PLAIN.fullmatch(target.dataset) and _PLAIN.fullmatch(target.task):
+        return found
+    # As an id, another name may be the same text, or on some file systems the same but for capitals.
+    return f"{found}-{identity.key(vars(target))[:8]}"
 
 
 def marked_title(results: Results, target: Target) -> str:

@@ -1,4 +1,4 @@
-"""Writes the footnotes of table cells: seeds and classes that lack, choice on test, micro-batches, shared scores."""
+"""Writes the footnotes of table cells: missing seeds and classes, choice on test, imports, memory, shared scores."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,7 +30,7 @@ def of_runs(results: Results, *methods: str | None, target: Target | None, brief
         brief: whether all rows that share scores get one footnote, for tables of many columns.
     """
     found = sharing(results, *methods, target=target)
-    parts = (selection, micro_batches)
+    parts = (selection, imported, micro_batches)
     alike = (note for part in parts for note in part(results, *methods, target=target))
     return (*alike, *((SHARED,) if found and brief else found))
 
@@ -40,6 +40,15 @@ def selection(results: Results, *methods: str | None, target: Target | None) -> 
     cells = [results.cells.get((method, target)) for method in methods if method is not None and target is not None]
     chosen = any(cell is not None and cell.selected_on_test for cell in cells)
     return (Note(text=f"{CHOSEN_ON_TEST}, as its importer states: {WHY_NOT_TEST}."),) if chosen else ()
+
+
+def imported(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
+    """One footnote for each bundle that brought a figure of some rows in a column, or what it started from."""
+    if target is None or not results.bundles:
+        return ()
+    runs = (planned.run.key for method in methods if method is not None for planned in results.runs(method, target))
+    texts = (text for key in runs for text in results.imported(key))
+    return tuple(Note(text=f"{text}.") for text in dict.fromkeys(texts))
 
 
 def micro_batches(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
@@ -60,16 +69,9 @@ def _splits(results: Results, method: str, target: Target) -> Iterator[str]:
     for text, some in seeds.items():
         which = "" if len(some) == len(runs) else f" (seed{'s' * (len(some) > 1)} {', '.join(some)})"
         yield f"{text}{which}; {SAME}."
-    for key in dict.fromkeys(key for run in runs for key in _needed(results, run.key)):
+    for key in dict.fromkeys(key for run in runs for key in results.needed(run.key)):
         if text := split(results.records.get(key, {})):
             yield f"{ABOUT.get(results.jobs[key].kind, '')}{text}; {SAME}."
-
-
-def _needed(results: Results, key: str) -> Iterator[str]:
-    """Keys of all jobs that a job needs, directly or not."""
-    for need in results.jobs[key].needs if key in results.jobs else ():
-        yield need
-        yield from _needed(results, need)
 
 
 def split(record: Mapping[str, Any]) -> str:

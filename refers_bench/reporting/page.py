@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from refers_bench import plugins
+from refers_bench import identity, plugins
 from refers_bench.analysis.kept import FOLDER
 from refers_bench.analysis.results import Results, load
 from refers_bench.errors import Problem, UserError, unknown
@@ -297,8 +297,14 @@ def _distinct(page: Page) -> Page:
     """With several manifests on a page, ids of tables and figures get the manifest's name in front."""
     if len(page.sections) == 1:
         return page
-    sections = []
+    sections, taken = [], set[str]()
     for one in page.sections:
-        items = tuple(replace(item, id=f"{slug(one.title)}-{item.id}") for item in one.items)
-        sections.append(replace(one, items=items))
+        items = []
+        for item in one.items:
+            own = f"{slug(one.title)}-{item.id}"
+            if own.casefold() in taken:
+                own = f"{own}-{identity.key([one.title, item.id])[:8]}"
+            taken.add(own.casefold())
+            items.append(replace(item, id=own))
+        sections.append(replace(one, items=tuple(items)))
     return replace(page, sections=tuple(sections))

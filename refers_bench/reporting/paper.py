@@ -15,6 +15,7 @@ from refers_bench.render.table import NO_VALUE, Cell, Column, Row, Table
 from refers_bench.reporting import comparisons, grid, notes
 
 #: Where figures that are not ours come from, for the caption.
+IN_PART = "with imported figures (see the footnotes)"
 SOURCES = {"released": "from the released prediction files", "imported": "from imported predictions"}
 #: What is said of the block of released files.
 PUBLISHED = (
@@ -121,7 +122,7 @@ def build(results: Results, declaration: PaperTable) -> Table | None:
     released = _released(results, declaration, real)
     rows += [*published, *released]
     label = f"Table {declaration.number} of the paper"
-    source = SOURCES.get(results.origin, "measured here")
+    source = SOURCES.get(results.origin, IN_PART if results.not_ours else "measured here")
     return Table(
         id=f"table{declaration.number}",
         caption=f"{grid.caption_prefix(results, targets)}{label}, {source}: {declaration.caption} "

@@ -147,6 +147,7 @@ def _facts(results: Results, runs: Iterable[PlannedRun]) -> Iterable[tuple[str, 
         record = results.records.get(run.key, {})
         figure = f"{run.mean_auc * 100:.2f}" if run.counts else run.reason
         yield run.title, f"{figure} | key {run.key}{_cost(record)}"
+        yield from ((f"{run.title}, origin", text) for text in results.imported(run.key))
         if text := notes.split(record):
             yield f"{run.title}, memory", text
         if facts := record.get("facts"):

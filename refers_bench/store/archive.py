@@ -4,13 +4,14 @@ import contextlib
 import gzip
 import hashlib
 import io
+import math
 import re
 import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from refers_bench.errors import Problem, UserError
 from refers_bench.files import published_file, sha256_of, storage_errors
@@ -23,6 +24,9 @@ MADE = "an archive made by 'results bundle'"
 _BLOCK = 1 << 20
 #: Longest name and most members of an archive that is read.
 _LONGEST, _MOST = 400, 1_000_000
+#: Bytes that an archive may unpack to: for each of its own, and besides. Tables are compressed before they are packed;
+#: records of equal jobs, which repeat most, take about a hundredth.
+_RATIO, _SLACK = 200, 16 << 20
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -89,6 +93,27 @@ class _Hashing:
         return block
 
 
+class _Bounded:
+    """The content of an archive, up to what its size can honestly stand for; nothing beyond is unpacked.
+
+    Args:
+        stream: unpacked.
+        path: of the archive.
+    """
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self.stream, self.path = stream, path
+        self.most = self.left = path.stat().st_size * _RATIO + _SLACK
+
+    def read(self, size: int = -1) -> bytes:
+        block = self.stream.read(size)
+        self.left -= len(block)
+        if self.left < 0:
+            found = f"unpacks to more than {self.most} bytes"
+            raise UserError(found, allowed=f"{_RATIO} times the archive's own size", path=self.path)
+        return block
+
+
 def _refused(name: str) -> str:
     """Why a member's name is not accepted; '' when it is."""
     parts = name.split("/")
@@ -119,9 +144,12 @@ def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
         UserError: not an archive, damaged, or a member that is not accepted.
     """
     seen: set[str] = set()
-    with _readable(path), tarfile.open(path, "r|gz") as archive:
+    with _readable(path), gzip.open(path) as raw, contextlib.ExitStack() as stack:
+        bounded = cast("IO[bytes]", _Bounded(cast("IO[bytes]", raw), path))
+        archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r|"))
         for info in archive:
-            reason = _refused(info.name) or ("" if info.isreg() else "not a plain file")
+            # A sparse file is of any size, whatever the archive holds of it.
+            reason = _refused(info.name) or ("" if info.isreg() and not info.issparse() else "not a plain file")
             if info.name in seen:
                 reason = "twice in the archive"
             elif seen and PurePosixPath(info.name).parts[0] != PurePosixPath(next(iter(seen))).parts[0]:
@@ -136,12 +164,15 @@ def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
             yield info.name, info, stream
 
 
-def verify(path: Path, *, into: Path | None = None) -> dict[str, str]:
-    """Check every member against `SUMS`, and with `into` write the files there as they are read.
+def verify(
+    path: Path, *, into: Path | None = None, most: Callable[[str], float] = lambda name: math.inf
+) -> dict[str, str]:
+    """Check every member against `SUMS`, and with `into` write files there as they are read.
 
     Args:
         path: the archive.
         into: an empty folder to write to; a caller throws it away when this raises.
+        most: most bytes of a file that is written, from its name below the top folder; 0 for one that is not.
 
     Returns:
         Name below the top folder -> SHA-256.
@@ -158,7 +189,10 @@ def verify(path: Path, *, into: Path | None = None) -> dict[str, str]:
             if below == SUMS:
                 sums = _sums(path, stream.read(_BLOCK * 256))
                 continue
-            found[below] = _consume(stream, info.size, None if into is None else into / below)
+            bound = 0 if into is None else most(below)
+            if bound and info.size > bound:
+                raise UserError(f"member {name!r}: {info.size} bytes", allowed=f"at most {bound}", path=path)
+            found[below] = _consume(stream, info.size, into / below if into and bound else None)
     if sums is None:
         raise UserError(f"no {SUMS}", allowed=MADE, path=path)
     problems = [

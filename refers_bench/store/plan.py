@@ -15,7 +15,7 @@ from typing import Any
 from refers_bench import plugin_files, plugins
 from refers_bench.errors import Problem, UserError
 from refers_bench.evaluations import DEFAULT
-from refers_bench.store import plan_file
+from refers_bench.store import plan_check, plan_file
 from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
@@ -223,16 +223,41 @@ def read(path: Path) -> Plan:
     """Read a lock; its plug-ins are known from then on, as far as their files are still there.
 
     Raises:
-        UserError: missing, not JSON, or of another version.
+        UserError: missing, not JSON, of another version, or not what `checked` accepts.
     """
     with _complete(path), without_collection():
-        content = plan_file.unpacked(_content(path))
+        content = _content(path)
+        _refuse(plan_check.parts(content), path)
+        content = plan_file.unpacked(content)
         content.pop("version")
         jobs = tuple([Job.of(job) for job in content.pop("jobs")])
         cells = tuple([Cell(**cell | _tuples(cell)) for cell in content.pop("cells")])
         lists = {name: tuple(content.get(name, ())) for name in ("tables", *LATER_OF_PLAN)}
-        plugins.use(place for path in lists["plugins"] if plugin_files.is_place(place := Path(path)))
-        return Plan(**{**content, "jobs": jobs, "cells": cells, **lists})
+        plan = checked(Plan(**{**content, "jobs": jobs, "cells": cells, **lists}), path)
+        plugins.use(place for path in plan.plugins if plugin_files.is_place(place := Path(path)))
+        return plan
+
+
+def checked(plan: Plan, path: Path) -> Plan:
+    """The plan, whose jobs and cells are those of a plan; see `refers_bench.store.plan_check`.
+
+    Args:
+        plan: that was made, or read.
+        path: of its file, for the error.
+
+    Raises:
+        UserError: they are not: the first thing that is wrong.
+    """
+    _refuse(plan_check.jobs(plan.jobs), path)
+    _refuse(plan_check.cells(plan.cells, {job.key for job in plan.jobs}, levels=len(CROSSED)), path)
+    return plan
+
+
+def _refuse(problems: Iterator[str], path: Path) -> None:
+    if found := [
+        Problem(found=f"no complete plan ({text})", allowed="plan the manifest again", path=path) for text in problems
+    ]:
+        raise UserError(found)
 
 
 def _tuples(cell: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -248,6 +273,7 @@ def outline(path: Path) -> Plan:
     """
     with _complete(path), without_collection():
         content = _content(path)
+        _refuse(plan_check.parts(content), path)
         jobs = [
             Job(
                 key=job["key"],
@@ -258,6 +284,7 @@ def outline(path: Path) -> Plan:
             )
             for job in content["jobs"]
         ]
+        _refuse(plan_check.jobs(jobs), path)
         return Plan(name=content["name"], title=content.get("title", ""), jobs=tuple(jobs))
 
 
@@ -266,7 +293,7 @@ def _complete(path: Path) -> Iterator[None]:
     """Raises what is missing in a file, or of another type, as a `UserError`."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"no complete plan ({error})", allowed="plan the manifest again", path=path) from error
 
 
@@ -277,14 +304,19 @@ def _content(path: Path) -> dict[str, Any]:
         UserError: missing, not JSON, or of another version.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise UserError("no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path) from error
     except json.JSONDecodeError as error:
         problem = Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
         raise UserError(problem) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read: {error}", allowed="a plan", path=path) from error
     if not isinstance(content, dict) or content.get("version") not in plan_file.READABLE:
         raise UserError("a plan of another version", allowed="plan the manifest again", path=path)
     return content
+
+
+def _no_number(text: str) -> None:
+    """Refuses NaN and infinities, which JSON does not have: no plan could be written with them again."""
+    raise ValueError(f"{text} is no JSON")

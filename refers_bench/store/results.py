@@ -1,8 +1,10 @@
 """Keeps results, one folder for each job that is done, and records of jobs that failed."""
 
 import contextlib
+import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 from refers_bench.errors import CATEGORIES, UserError
 from refers_bench.files import publish_json, staged_folder, storage_errors
 from refers_bench.store import records
+from refers_bench.store.origin import bundle_of
 from refers_bench.store.reading import read_json
 from refers_bench.store.records import RECORD
 
@@ -82,6 +85,15 @@ class ResultStore:
         """
         return records.checked(self.folder(key), name)
 
+    def bundle(self, key: str) -> str:
+        """The bundle that a result was imported from, in words; '' for one that was computed here, or is not there."""
+        try:
+            content = (self.folder(key) / RECORD).read_bytes()
+            # Most results were computed here: their records need not be parsed.
+            return bundle_of(json.loads(content)) if b'"imported"' in content else ""
+        except (OSError, ValueError):
+            return ""
+
     def failure(self, key: str) -> dict[str, Any] | None:
         """Record of the last failed attempt; None where there is none. One that cannot be read says just that."""
         path = self._failure(key)
@@ -144,6 +156,13 @@ class ResultStore:
         with storage_errors(self.root):
             self._failure(key).unlink(missing_ok=True)
         shutil.rmtree(self.work_folder(key), ignore_errors=True)
+
+    def withdraw(self, key: str) -> None:
+        """Remove a result that was published by mistake; it stops to count at once."""
+        old = self.root / f".{key}.{uuid.uuid4().hex}.old"
+        with contextlib.suppress(FileNotFoundError):
+            self.folder(key).rename(old)
+            shutil.rmtree(old, ignore_errors=True)
 
     def fail(self, key: str, *, category: str, record: Mapping[str, Any]) -> None:
         """Record a failed attempt; it never counts as done.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from refers_bench.errors import UserError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERSION = 1
+#: Of tables of somebody else: bytes of the longest text, of a row before compression, and of any small table.
+LONGEST, _A_ROW, _LEAST = 1000, 1000, 1 << 20
 #: Rows up to which a table is small.
 SMALL = 1000
 #: Bytes of a file that repay several threads of reading.
@@ -104,10 +107,58 @@ def read_table(path: Path, kind: str, *, as_dictionaries: Sequence[str] = ()) ->
             table: pa.Table = file.read(use_threads=len(content) > LARGE)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
-    found = (table.schema.metadata or {}).get(_MARK, b"none").decode(errors="replace")
-    if found != f"{kind} {VERSION}" or set(table.column_names) != set(SCHEMAS[kind].names):
-        raise UserError(f"written under the schema '{found}'", allowed=f"'{kind} {VERSION}'", path=path)
+    _refuse_other(table.schema, kind, path)
+    for field in SCHEMAS[kind]:
+        if not field.nullable and table[field.name].null_count:
+            raise UserError(f"column '{field.name}' holds nulls", allowed="a value in each row", path=path)
     return table
+
+
+def _refuse_other(schema: pa.Schema, kind: str, path: Path) -> None:
+    """Refuse a table that was written under another schema or version, or whose columns are of other types."""
+    found = (schema.metadata or {}).get(_MARK, b"none").decode(errors="replace")
+    if found != f"{kind} {VERSION}" or sorted(schema.names) != sorted(SCHEMAS[kind].names):
+        raise UserError(f"written under the schema '{found}'", allowed=f"'{kind} {VERSION}'", path=path)
+    for field in SCHEMAS[kind]:
+        if schema.field(field.name).type not in (field.type, pa.dictionary(pa.int32(), field.type)):
+            raise UserError(
+                f"column '{field.name}' holds {schema.field(field.name).type}", allowed=str(field.type), path=path
+            )
+
+
+def refuse_large(path: Path, kind: str, *, rows: int) -> None:
+    """Refuse a table of somebody else whose reading would take much more memory than tables of its kind do.
+
+    Its footer is read, and of its texts each distinct one: a small file may stand for any number of rows, and for any
+    number of long texts.
+
+    Args:
+        path: the file.
+        kind: name in `SCHEMAS`.
+        rows: most rows that are accepted.
+
+    Raises:
+        UserError: more rows, longer texts, or no table of this kind.
+    """
+    texts = [field.name for field in SCHEMAS[kind] if pa.types.is_string(field.type)]
+    allowed = f"at most {rows} rows, texts of {LONGEST} characters, and {_A_ROW} bytes a row"
+    try:
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            _refuse_other(file.schema_arrow, kind, path)
+            groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+            count = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
+            size = sum(group.total_byte_size for group in groups)
+            if min(file.metadata.num_rows, *(group.num_rows for group in groups)) < 0 or count > rows:
+                raise UserError(f"{count} rows", allowed=allowed, path=path)
+            if size > _A_ROW * count + _LEAST:
+                raise UserError(f"{size} bytes in {count} rows", allowed=allowed, path=path)
+            for batch in file.iter_batches(columns=texts):
+                for column in batch.columns:
+                    longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+                    if longest > LONGEST:
+                        raise UserError(f"a text of {longest} bytes", allowed=allowed, path=path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
 
 
 def read(path: Path, kind: str) -> pd.DataFrame:

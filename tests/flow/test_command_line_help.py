@@ -31,7 +31,7 @@ COMMANDS = {
         "--slots INTEGER RANGE  [default: the manifest's, else one per 2 cores; with GPUs one per GPU]  [x>=1]",
         "--threads INTEGER RANGE  [default: the manifest's, else 1]  [x>=1]",
         "--device [auto|cpu|cuda]  [default: auto]", "--time-limit DURATION  [default: the manifest's]",
-        "--accumulate N  [default: the manifest's, else 1]  [x>=1]", "--no-report", *CHANGES,
+        "--accumulate N  [default: the manifest's, else 1]  [x>=1]", "--accept-imported", "--no-report", *CHANGES,
     ],
     "plan MANIFEST": [
         "--explain CELL", "--jobs", "--no-write", "--forecast", "--only PATTERN",

@@ -304,5 +304,7 @@ def _notes(first: Results, second: Results) -> Iterator[str]:
     for side, results in zip("AB", (first, second), strict=True):
         if not results.plan.values:
             yield f"{side} names no settings, so none are compared."
+        if count := results.not_ours:
+            yield f"{side}: {count} of {len(results.planned)} cells rest on results that were imported with a bundle."
     if first.origin != second.origin:
         yield f"A holds results of origin '{first.origin}', B of origin '{second.origin}'."

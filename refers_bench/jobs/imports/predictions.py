@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from refers_bench import identity
-from refers_bench.analysis.statistics.auc import class_aucs
+from refers_bench.analysis.class_metrics import class_metrics
+from refers_bench.analysis.stored_metrics import METRIC_COLUMNS
 from refers_bench.data.imported.predictions import ImportedRun
 from refers_bench.errors import UserError
 from refers_bench.jobs.record import Record
@@ -23,8 +24,6 @@ RECIPE = 1
 RELEASED, IMPORTED = "released", "imported"
 #: What names a cell.
 CELL = ("method", "dataset", "task", "label_ratio", "seed")
-#: Why a class has no AUC in imported predictions, besides the reasons of `analysis.auc`.
-NAN_SCORES = "NaN scores"
 
 
 def publish(
@@ -101,7 +100,8 @@ def _store(run: ImportedRun, job: lock.Job, store: ResultStore, origin: str) -> 
         "files": dict(run.files),
         "scores_merged_in_float32": run.merged,
     }
-    with Record(vars(job), store).published(facts) as stage:
+    where = {"imported": origin, "files": dict(run.files)}
+    with Record(vars(job), store).published(facts, origin=where) as stage:
         schemas.write_table(stage / "predictions.parquet", _predictions(run), "predictions")
         schemas.write_table(stage / "metrics.parquet", _metrics(run), "metrics")
 
@@ -135,20 +135,7 @@ def _predictions(run: ImportedRun) -> Any:
 def _metrics(run: ImportedRun) -> Any:
     import pyarrow as pa
 
-    rows = []
-    for place, name in enumerate(run.classes):
-        labels, scores = run.labels_NK[:, [place]], run.scores_NK[:, [place]]
-        usable = not np.isnan(scores).any()
-        found = class_aucs(labels, scores if usable else np.zeros_like(scores))
-        undefined = found.undefined[0] or ("" if usable else NAN_SCORES)
-        rows.append(
-            {
-                "class": name,
-                "auc": None if undefined else float(found.auc_K[0]),
-                "n_pos": int(found.n_pos_K[0]),
-                "n_neg": int(found.n_neg_K[0]),
-                "undefined": undefined,
-                "split": "test",
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=schemas.SCHEMAS["metrics"])
+    found = class_metrics(run.labels_NK, run.scores_NK, run.classes, split="test", unscored=True)
+    columns = {name: list(getattr(found, attribute)) for name, attribute in METRIC_COLUMNS.items()}
+    schema = schemas.SCHEMAS["metrics"]
+    return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -242,3 +242,18 @@ def test_differences(name: str) -> None:
     as_json = json.loads(difference.as_json(found))
     assert as_json["same"] is False and as_json["cells"][1]["largest_score_difference"] == "infinite"
     difference.as_json(found).encode("utf-8")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\n", "\N{NO-BREAK SPACE}", "\N{IDEOGRAPHIC SPACE} \t"])
+@pytest.mark.parametrize("sign", "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b")
+def test_no_spreadsheet_takes_a_name_for_a_formula(blank: str, sign: str) -> None:
+    name = f"{blank}{sign}HYPERLINK(A1)"
+    (line,) = csv.reader(spreadsheet.tidy([{"method": name}]).splitlines()[1:])
+    assert line[0].startswith("'")
+    (header,) = csv.reader(spreadsheet.tidy([{name: 1}]).splitlines()[:1])
+    assert header[0].startswith("'")
+
+
+@pytest.mark.parametrize("name", ["a=b", "covid-19", "x@y", " plain "])
+def test_other_names_stand_as_they_are(name: str) -> None:
+    assert spreadsheet.tidy([{"method": name}]).splitlines()[1] == name

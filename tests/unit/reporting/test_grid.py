@@ -153,3 +153,13 @@ def test_columns_say_how_they_were_evaluated_and_never_stand_for_the_papers(fold
     assert paper.find_target(folder.load(), column) == Target(
         dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=1.0
     )
+
+
+def test_files_of_columns_that_read_alike_have_names_of_their_own() -> None:
+    """Also on file systems that take capitals and small letters for the same."""
+    names = [("a-b", "c"), ("a", "b-c"), ("a b", "c"), ("a.b", "c"), ("A", "b"), ("a", "b"), ("a", "B"), ("ä", "b")]
+    ids = [grid.item_id("classes", Target(dataset=dataset, task=task, label_ratio=0.1)) for dataset, task in names]
+    assert len({one.casefold() for one in ids}) == len(names)
+    assert all(set(one) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") for one in ids)
+    plain = Target(dataset="covid19_idc", task="viral_vs_bacterial", label_ratio=0.1)
+    assert grid.item_id("classes", plain) == "classes-covid19_idc-viral_vs_bacterial-0_1", "as in earlier reports"

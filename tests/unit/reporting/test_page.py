@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from refers_bench.errors import UserError
+from refers_bench.render.page import Page, Section
+from refers_bench.render.table import Table
+from refers_bench.reporting import page
 from refers_bench.reporting.page import FORMATS, printed, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -169,3 +172,13 @@ def test_style_paper_names_the_tables_of_several_manifests_apart(
 def test_a_choice_that_no_format_heeds_is_refused(folder: Any, choice: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         write(_small(folder), ["tiny"], **choice)
+
+
+def test_manifests_whose_names_run_together_have_files_of_their_own() -> None:
+    def section(title: str, *ids: str) -> Section:
+        items = tuple(Table(id=one, caption="c", stub="s", columns=(), rows=()) for one in ids)
+        return Section(id=title, title=title, items=items)
+
+    built = Page(title="t", sections=(section("a", "b-c", "x"), section("a-b", "c"), section("A", "x")))
+    ids = [item.id for one in page._distinct(built).sections for item in one.items]
+    assert len({one.casefold() for one in ids}) == 4 and ids[:2] == ["a-b-c", "a-x"]
