@@ -146,9 +146,11 @@ def refuse_large(path: Path, kind: str, *, rows: int) -> None:
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             _refuse_other(file.schema_arrow, kind, path)
             groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-            count = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
-            size = sum(group.total_byte_size for group in groups)
-            if min(file.metadata.num_rows, *(group.num_rows for group in groups)) < 0 or count > rows:
+            counts = [file.metadata.num_rows, sum(one.num_rows for one in groups), *(one.num_rows for one in groups)]
+            count = max(counts)
+            columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+            size = max(sum(one.total_byte_size for one in groups), sum(one.total_uncompressed_size for one in columns))
+            if min(counts) < 0 or count > rows:
                 raise UserError(f"{count} rows", allowed=allowed, path=path)
             if size > _A_ROW * count + _LEAST:
                 raise UserError(f"{size} bytes in {count} rows", allowed=allowed, path=path)

@@ -272,8 +272,6 @@ FORGED: dict[str, tuple[Callable[[Members], Any], str]] = {
             members.update({"bundle.json": json.dumps({**json.loads(members["bundle.json"]), "name": "store"}).encode()}),
         ], "its name, 'store'"),
 }  # fmt: skip
-#: What 'verify' has nothing against: it takes no name here.
-SOUND = ("a plan called store",)
 
 
 @pytest.fixture(scope="module")
