@@ -13,6 +13,7 @@ import click
 
 from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.executors import confirmed
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
 from refers_bench.execution import running
@@ -81,11 +82,11 @@ def command(
         return 0
     lock.write(plan, settings.results)
     try:
-        outcome = running.run(settings, plan, jobs, asked, say=partial(click.echo, err=True), cancel=confirmed)
+        outcome = running.run(settings, plan, jobs, asked, say=partial(echo, err=True), cancel=confirmed)
     except KeyboardInterrupt:
         found = states(plan, settings.store, settings.cache)
         done = sum(found[job.key] == "done" for job in jobs)
-        click.echo(f"stopped; {done} of {len(jobs)} jobs are done; to resume: {_command_line()}", err=True)
+        echo(f"stopped; {done} of {len(jobs)} jobs are done; to resume: {_command_line()}", err=True)
         return STOPPED
     if not no_report:
         _report(settings, plan)
@@ -106,7 +107,7 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
     later: set[str] = set()
     if asked.max_jobs is not None or asked.budget is not None:
         _, here, _, options = running.options_of(settings, plan, todo, asked)
-        say = partial(click.echo, err=True)
+        say = partial(echo, err=True)
         order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)
         options = dataclasses.replace(options, **order)
         ranks = {job.key: (options.order.get(job.key, 0.0), RANK.get(job.kind, 9), at) for at, job in enumerate(jobs)}
@@ -114,13 +115,13 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
         seconds = forecast_seconds(settings, plan, todo, options)
         later = {job.key for job in todo} - started(todo, seconds, ranks, slots=len(options.slots), **limits)
     for job in jobs:
-        click.echo(f"{'later' if job.key in later else found[job.key]:<12} {job.kind:<9} {job.name}")
+        echo(f"{'later' if job.key in later else found[job.key]:<12} {job.kind:<9} {job.name}")
     chosen = {job.key for job in jobs}
     show_counts(dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.key in chosen)), found)
     if later:
         names = {"max_jobs": "--max-jobs", "budget": "--budget"}
         by = [f"{option} {value}" for name, option in names.items() if (value := getattr(asked, name)) is not None]
-        click.echo(f"{len(later)} of {len(todo)} jobs left for a later run by {' and '.join(by)}")
+        echo(f"{len(later)} of {len(todo)} jobs left for a later run by {' and '.join(by)}")
 
 
 def _command_line() -> str:
@@ -131,28 +132,28 @@ def _command_line() -> str:
 def _report(settings: Settings, plan: Plan) -> None:
     from refers_bench.reporting import page
 
-    click.echo(page.printed(settings.results, plan.name))
+    echo_lines(page.printed(settings.results, plan.name))
     for path in page.write(settings.results, [plan.name], ("html", "latex", "markdown", "csv")):
         if path.suffix == ".html":
-            click.echo(f"report: {path}")
+            echo(f"report: {path}")
 
 
 def _ended(settings: Settings, plan: Plan, outcome: Outcome, jobs: list[Job]) -> int:
     names = {job.key: job for job in plan.jobs}
     for key, category in outcome.failed.items():
         log = shlex.join(["refers-bench", "logs", names[key].name])
-        click.echo(f"failed ({category}): {names[key].name}; {log} shows what it printed", err=True)
+        echo(f"failed ({category}): {names[key].name}; {log} shows what it printed", err=True)
     if outcome.blocked:
-        click.echo(f"waiting for failed or unavailable ones: {quantity(len(outcome.blocked), 'job')}", err=True)
+        echo(f"waiting for failed or unavailable ones: {quantity(len(outcome.blocked), 'job')}", err=True)
     if outcome.failed:
         return FAILED
     unavailable = [job for job in jobs if job.unavailable]
     for reason in sorted({job.unavailable for job in unavailable}):
-        click.echo(f"unavailable: {reason}", err=True)
+        echo(f"unavailable: {reason}", err=True)
     if unavailable:
         for sentence in missing_roots.sentences(plan, settings.roots(), at_least=2):
-            click.echo(sentence, err=True)
+            echo(sentence, err=True)
     if unavailable or outcome.left or outcome.blocked:
-        click.echo(f"incomplete: {quantity(len(unavailable), 'job')} unavailable, {len(outcome.left)} left", err=True)
+        echo(f"incomplete: {quantity(len(unavailable), 'job')} unavailable, {len(outcome.left)} left", err=True)
         return INCOMPLETE
     return 0

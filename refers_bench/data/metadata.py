@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image
 
+from refers_bench.errors import DataError
+from refers_bench.files import plain_file
+
 #: Index column of metadata -> the columns of a table that may hold it, the first that is there counts, and its reader.
 Columns = Mapping[str, tuple[tuple[str, ...], Callable[[pd.Series], pd.Series]]]
 #: Unit of an age, by its first letter -> how many of them make a year; years where no unit is given.
@@ -83,7 +86,7 @@ def picture_sizes(paths: Sequence[str], root: Path) -> pd.DataFrame:
 
 def _size(path: Path) -> tuple[float, float]:
     try:
-        with Image.open(path) as picture:
+        with Image.open(plain_file(path)) as picture:
             return picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # as `refers_bench.data.decode`
+    except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # as `refers_bench.data.decode`
         return (float("nan"), float("nan"))

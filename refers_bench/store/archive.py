@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import published_file, sha256_of, storage_errors
+from refers_bench.files import plain_file, published_file, sha256_of, storage_errors
 
 #: The list of checksums, as ``sha256sum -c`` reads it.
 SUMS = "SHA256SUMS"
@@ -119,7 +119,7 @@ def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
         UserError: not an archive, damaged, or a member that is not accepted.
     """
     seen: set[str] = set()
-    with _readable(path), tarfile.open(path, "r|gz") as archive:
+    with _readable(path), tarfile.open(plain_file(path), "r|gz") as archive:
         for info in archive:
             reason = _refused(info.name) or ("" if info.isreg() else "not a plain file")
             if info.name in seen:
