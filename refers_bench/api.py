@@ -18,6 +18,7 @@ from refers_bench.execution import running
 from refers_bench.execution.planning import name_of, planned, selected
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import imported, lock
+from refers_bench.printable import printable
 from refers_bench.reporting.frames import DrawnFigure, StoredResults
 
 if TYPE_CHECKING:
@@ -206,4 +207,4 @@ def _patterns(only: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from refers_bench.printable import printable
+
 #: Why a job ended; ``ok`` is the only one that counts as done. ``preempted``: it has saved its state and resumes later.
 #: ``lost``: its node or worker disappeared. ``cancelled``: somebody removed it from a cluster's queue, so it is not
 #: submitted again.
@@ -56,7 +58,7 @@ class Problem:
             text += f"; allowed: {self.allowed}"
         if self.nearest:
             text += f"; did you mean '{self.nearest}'?"
-        return text
+        return printable(text)
 
 
 class UserError(Exception):

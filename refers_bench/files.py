@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from refers_bench.errors import StorageError
+from refers_bench.errors import DataError, StorageError
 
 _STORAGE_ERRNOS = {
     errno.ENOSPC: "no space left on the device",
@@ -33,6 +34,13 @@ _STORAGE_ERRNOS = {
     errno.ENOLCK: "the file system gives no locks",
     errno.ENOTSUP: "the file system gives no locks",
 }
+#: What is opened in vain: a pipe would wait for its writer for ever, a device may never end.
+_NO_FILES = {
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
 #: Seconds between two tries for a lock that another process holds.
 LOCK_S = 0.2
 
@@ -50,6 +58,22 @@ def storage_errors(path: Path) -> Iterator[None]:
             allowed="a writable folder with free space; then run the same command again",
             path=path,
         ) from error
+
+
+def plain_file(path: Path) -> Path:
+    """The path itself, unless it leads to a pipe, socket or device: whatever reads a user's file asks this first.
+
+    A folder, and what is not there, is left to whoever opens it.
+
+    Raises:
+        DataError: no plain file; it has not been opened.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        mode = path.stat().st_mode
+        for is_kind, name in _NO_FILES.items():
+            if is_kind(mode):
+                raise DataError(name, allowed="a plain file", path=path)
+    return path
 
 
 def _fsync(path: Path) -> None:
@@ -103,8 +127,13 @@ def publish_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value a JSON file holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value a JSON file holds.
+
+    Raises:
+        DataError: no plain file.
+        OSError, ValueError, RecursionError: it cannot be read, or is no JSON.
+    """
+    return json.loads(plain_file(path).read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
@@ -238,6 +267,10 @@ def _remove_parts(final: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        DataError: no plain file.
+    """
+    with plain_file(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -73,7 +73,7 @@ def files() -> list[Path]:
     for path in map(Path, places()):
         if not is_place(path):
             raise UserError("no folder or Python file", allowed=f"those that {PLUGINS} may name", path=path)
-        found |= dict.fromkeys(sorted(path.glob("*.py")) if path.is_dir() else [path])
+        found |= dict.fromkeys(sorted(one for one in path.glob("*.py") if one.is_file()) if path.is_dir() else [path])
     return list(found)
 
 

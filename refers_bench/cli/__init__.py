@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 import click
 
 from refers_bench import __version__
+from refers_bench.cli.echo import echo, printable_errors
 from refers_bench.cli.options import FOLDER, PLUGINS, checked_places
 from refers_bench.errors import UserError
+from refers_bench.printable import printable
 
 #: Command -> one line of help. The module is ``refers_bench.cli.<command>`` and its value ``command``;
 #: it is imported only when the command is used, so that ``--help`` costs next to nothing.
@@ -103,23 +105,25 @@ def group(ctx: click.Context, results: Path | None, cache: Path | None, plugin_p
 def _ended_by(error: UserError) -> NoReturn:
     """Print a line for each problem and end with the error's exit code."""
     for problem in error.problems:
-        click.echo(f"error: {problem}", err=True)
+        echo(f"error: {problem}", err=True)
     if len(error.problems) > 1:
-        click.echo(f"{len(error.problems)} errors", err=True)
+        echo(f"{len(error.problems)} errors", err=True)
     sys.exit(error.exit_code)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: user errors end with a line for each problem and exit code 2, bugs with their traceback and 1."""
+    printable_errors()
     try:
         status: Any = group.main(args=arguments, prog_name="refers-bench", standalone_mode=False)
     except UserError as error:
         _ended_by(error)
     except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc]  # it may quote the name of a file
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; run the same command again to resume", err=True)
+        echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # `refers-bench status | head`: the reader left, which is not an error of ours.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FILE, PLAN
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
@@ -45,15 +46,14 @@ def command(
     from refers_bench.analysis.compare import regression
     from refers_bench.analysis.results import load
     from refers_bench.render import check
-    from refers_bench.render.escape import printable
 
     results = load(settings.results, name_of(manifest))
     if results.not_ours:
         cells = f"{results.not_ours} of {len(results.planned)} cells"
-        click.echo(f"{cells} rest on results that were imported with a bundle, not computed here")
+        echo(f"{cells} rest on results that were imported with a bundle, not computed here")
     if update:
         publish_json(baseline, regression.make_baseline(results, tolerance=tolerance, bands=bands))
-        click.echo(f"baseline: {baseline}")
+        echo(f"baseline: {baseline}")
         return 0
     comparison = regression.compare(results, regression.read_baseline(baseline))
     if junit:
@@ -62,8 +62,8 @@ def command(
         publish_bytes(markdown, check.markdown(comparison).encode())
     for finding in comparison.findings:
         if finding.outcome != regression.SAME:
-            click.echo(f"{finding.outcome}: {printable(finding.cell)}: {printable('; '.join(finding.messages))}")
+            echo(f"{finding.outcome}: {finding.cell}: {'; '.join(finding.messages)}")
     for line in (comparison.remark, check.tests_line(comparison), check.summary_line(comparison)):
         if line:
-            click.echo(line)
+            echo(line)
     return CODES[comparison.outcome]

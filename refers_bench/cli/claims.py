@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from refers_bench.cli import completing
+from refers_bench.cli.echo import echo
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
 
@@ -28,7 +29,6 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
     from refers_bench.analysis.paper.figures import Evidence
     from refers_bench.analysis.paper.references import RELEASE
     from refers_bench.analysis.results import load as load_results
-    from refers_bench.render.escape import printable
     from refers_bench.reports.claims import SOURCES, counted, evidence, text
     from refers_bench.store.plan import known_names
 
@@ -40,11 +40,11 @@ def command(settings: Settings, manifest: str | None, path: Path | None, fail: b
         columns[SOURCES[1]] = Released(load_results(settings.results, RELEASE))
     outcomes = {title: [evaluate(claim, source) for claim in claims] for title, source in columns.items()}
     for place, claim in enumerate(claims):
-        click.echo(printable(f"{claim.id} ({claim.place})"))
-        click.echo(f"  {printable(claim.statement)} [{claim.bound}]")
+        echo(f"{claim.id} ({claim.place})")
+        echo(f"  {claim.statement} [{claim.bound}]")
         for title, found in outcomes.items():
-            click.echo(f"    {title:<15} {text(found[place])}")
+            echo(f"    {title:<15} {text(found[place])}")
     for title, found in outcomes.items():
-        click.echo(f"{title}: {counted(found)}")
+        echo(f"{title}: {counted(found)}")
     if fail and any(found.verdict == FAILS for found in outcomes.get(SOURCES[2], ())):
         raise SystemExit(5)

@@ -18,12 +18,15 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def _completer(names: Callable[[Path], Iterable[str]], *, files: bool = False) -> Completer:
-    """Completes to the names that begin as typed, and to files where those are meant as well."""
+    """Completes to the names that begin as typed, and to files where those are meant as well.
+
+    A name that a terminal would obey is left out: a shell would write it into the line.
+    """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found: list[str] = []
         with contextlib.suppress(UserError, OSError):
-            found = [name for name in names(_results(ctx)) if name.startswith(incomplete)]
+            found = [name for name in names(_results(ctx)) if name.startswith(incomplete) and name.isprintable()]
         more = [CompletionItem(incomplete, type="file")] if files else []
         return [*map(CompletionItem, dict.fromkeys(found)), *more]
 

@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from refers_bench.cli.echo import echo_lines
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -18,4 +20,4 @@ def command(ctx: click.Context, shell: str) -> None:
     completion = get_completion_class(shell)
     if completion is None:
         raise click.UsageError(f"no completion for {shell}")
-    click.echo(completion(ctx.find_root().command, {}, "refers-bench", "_REFERS_BENCH_COMPLETE").source())
+    echo_lines(completion(ctx.find_root().command, {}, "refers-bench", "_REFERS_BENCH_COMPLETE").source())

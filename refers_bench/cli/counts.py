@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-import click
-
+from refers_bench.cli.echo import echo
 from refers_bench.plan.imported import imported, sentences
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.states import STATES
@@ -21,8 +20,8 @@ def show_counts(plan: Plan, states: Mapping[str, str], store: ResultStore) -> No
     counts: dict[str, dict[str, int]] = {}
     for job in plan.jobs:
         counts.setdefault(job.kind, dict.fromkeys(STATES, 0))[states[job.key]] += 1
-    click.echo(f"{'jobs':<12}" + "".join(f"{state:>13}" for state in STATES))
+    echo(f"{'jobs':<12}" + "".join(f"{state:>13}" for state in STATES))
     for kind, row in counts.items():
-        click.echo(f"{kind:<12}" + "".join(f"{count:>13}" for count in row.values()))
+        echo(f"{kind:<12}" + "".join(f"{count:>13}" for count in row.values()))
     for sentence in sentences(imported(plan.jobs, store)):
-        click.echo(sentence)
+        echo(sentence)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import click
-
+from refers_bench.cli.echo import echo
 from refers_bench.errors import Problem
-from refers_bench.render.escape import printable
 
 #: Exit code of a command that has met damaged results and has done what could be done without them.
 DAMAGED = 1
@@ -18,7 +16,7 @@ NAMED = 20
 def show(problems: Collection[Problem]) -> int:
     """Print a line for each thing that is damaged; `DAMAGED` where there is any, else 0."""
     for problem in list(problems)[:NAMED]:
-        click.echo(printable(f"damaged: {problem}"), err=True)
+        echo(f"damaged: {problem}", err=True)
     if len(problems) > NAMED:
-        click.echo(f"{len(problems) - NAMED} more are damaged: 'refers-bench results fsck' lists all", err=True)
+        echo(f"{len(problems) - NAMED} more are damaged: 'refers-bench results fsck' lists all", err=True)
     return DAMAGED if problems else 0

@@ -12,6 +12,7 @@ import click
 from refers_bench.cli import completing
 from refers_bench.cli.data_source import OWN, PARAM, DataSource, data_source, given_by
 from refers_bench.cli.datasets import list_datasets
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FILE, FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.errors import DataError, UserError
@@ -88,13 +89,13 @@ def prepare(
         dicom=source.plugin.dicom(source.params),
         formats=source.plugin.formats(source.params),
         progress=counted("images", conclude=True),
-        waiting=lambda who: click.echo(f"waiting for {who}, which prepares these images", err=True),
+        waiting=lambda who: echo(f"waiting for {who}, which prepares these images", err=True),
     )
     unreadable = [path for path, _ in meta["unreadable"]]
     left_out.note(settings.cache, spec, unreadable)
     for path, reason in meta["unreadable"]:
-        click.echo(f"unreadable: {path}: {reason}", err=True)
-    click.echo(f"{quantity(meta['count'], 'image')} in {lacking(unreadable)}")
+        echo(f"unreadable: {path}: {reason}", err=True)
+    echo(f"{quantity(meta['count'], 'image')} in {lacking(unreadable)}")
 
 
 def _publish(
@@ -105,8 +106,8 @@ def _publish(
     publish_bytes(folder / f"{name}.txt", ("\n".join(lines) + "\n").encode())
     publish_json(folder / f"{name}.json", record)
     for line in lines if shown is None else shown:
-        click.echo(line)
-    click.echo(f"written to {folder / name}.txt and .json")
+        echo(line)
+    echo(f"written to {folder / name}.txt and .json")
 
 
 @command.command("verify")
@@ -291,7 +292,7 @@ def describe(
     folder = _prepared_folder(settings, source, source.index(settings), size=size)
     target = out or settings.results / "data" / dataset / "croissant.json"
     publish_json(target, croissant(dataset, source.plugin, folder=folder))
-    click.echo(f"{target}: Croissant of the images in {folder}")
+    echo(f"{target}: Croissant of the images in {folder}")
 
 
 def _prepared(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> PreparedImages:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import click
 
 from refers_bench import plugins
+from refers_bench.cli.echo import echo
 
 
 @click.group("datasets")
@@ -23,7 +24,7 @@ def list_datasets(cards: bool) -> None:
             roles.append("source")
         if dataset.Declared is not None:
             roles = [f"no dataset: read under a name of yours, 'data: {{NAME: {{{name}: ...}}}}' in a manifest"]
-        click.echo(f"{name:<18}{dataset.label}{'  [synthetic]' if dataset.synthetic else ''}  ({', '.join(roles)})")
+        echo(f"{name:<18}{dataset.label}{'  [synthetic]' if dataset.synthetic else ''}  ({', '.join(roles)})")
         lines = [f"task {task_id}: {task.label} ({_classes(task)})" for task_id, task in dataset.tasks.items()]
         if cards:
             lines += [f"source: {dataset.source}", f"licence: {dataset.licence}", f"cite: {dataset.citation}"]
@@ -32,7 +33,7 @@ def list_datasets(cards: bool) -> None:
             fields = dataset.Declared.model_fields if dataset.Declared is not None else {}
             lines += [f"key {key}: {field.description}" for key, field in fields.items()]
         for line in lines:
-            click.echo(f"{'':<18}{line}")
+            echo(f"{'':<18}{line}")
     show_broken(broken)
 
 
@@ -47,4 +48,4 @@ def show_broken(broken: Mapping[str, str]) -> None:
         broken: name -> reason.
     """
     for name, reason in broken.items():
-        click.echo(f"{name:<18}broken: {reason}")
+        echo(f"{name:<18}broken: {reason}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli.echo import echo
 from refers_bench.errors import nearest
 from refers_bench.execution.settings import Settings
 from refers_bench.manifest import declared
@@ -26,11 +27,11 @@ PACKAGES = ("torch", "transformers", "tokenizers", "timm", "torchvision", "panda
 def _devices() -> None:
     torch = resolve("torch:cuda")
     if not torch.is_available():
-        click.echo("  CUDA          none: jobs run on the CPU")
+        echo("  CUDA          none: jobs run on the CPU")
         return
     for index in range(torch.device_count()):
         free, total = torch.mem_get_info(index)
-        click.echo(f"  cuda:{index}        {torch.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free")
+        echo(f"  cuda:{index}        {torch.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free")
 
 
 def _why_not(place: Path) -> str:
@@ -66,32 +67,32 @@ def command(settings: Settings, no_torch: bool) -> int:
     \b
     Exit codes: 0 fine, 1 results or cache cannot be written, 2 a data root that is set does not exist.
     """
-    click.echo(f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
-    click.echo("packages")
+    echo(f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
+    echo("packages")
     for name in PACKAGES:
-        click.echo(f"  {name:<14}{version(name) or 'not installed'}")
+        echo(f"  {name:<14}{version(name) or 'not installed'}")
     if not no_torch:
-        click.echo("devices")
+        echo("devices")
         _devices()
-    click.echo("folders")
+    echo("folders")
     reasons = {}
     for name, folder in {"results": settings.results, "cache": settings.cache}.items():
         place = next(each for each in (folder, *folder.parents) if each.exists())
         reason = reasons[name] = _why_not(place)
         state = f"NOT WRITABLE: {reason}" if reason else f"writable, {shutil.disk_usage(place).free >> 30} GiB free"
-        click.echo(f"  {name:<14}{folder}  ({state})")
+        echo(f"  {name:<14}{folder}  ({state})")
     config = config_path()
-    click.echo(f"  {'config':<14}{config}{'' if config.is_file() else '  (no such file)'}")
-    click.echo("data roots")
+    echo(f"  {'config':<14}{config}{'' if config.is_file() else '  (no such file)'}")
+    echo("data roots")
     roots, datasets = settings.roots().all(), declared.datasets()
     for name, (path, origin) in sorted(roots.items()):
-        click.echo(f"  {name:<20}{path}  ({origin}){'' if path.exists() else '  MISSING'}")
+        echo(f"  {name:<20}{path}  ({origin}){'' if path.exists() else '  MISSING'}")
     if rest := [name for name in datasets if name not in roots]:
-        click.echo(f"  not set: {', '.join(rest)}")
-    click.echo(f"  a manifest may want others: {PREFIX}<NAME>=PATH, or data_roots in the config file, sets any name")
+        echo(f"  not set: {', '.join(rest)}")
+    echo(f"  a manifest may want others: {PREFIX}<NAME>=PATH, or data_roots in the config file, sets any name")
     configured = [name for name, (_, origin) in roots.items() if not origin.startswith("$")]
     for sentence in misspelt(os.environ, [*datasets, *configured]):
-        click.echo(f"  {sentence}")
+        echo(f"  {sentence}")
     if any(reasons.values()):
         return 1
     return 0 if all(path.exists() for path, _ in roots.values()) else 2

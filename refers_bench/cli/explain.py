@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from refers_bench.analysis.localisation import MAPS, THRESHOLD
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.options import PLAN, POSITIVE
 from refers_bench.errors import UserError
 from refers_bench.execution.engine import Outcome
@@ -100,7 +101,7 @@ def _execute(settings: Settings, plan: Plan, jobs: list[Job], *, device: str, sl
 
     todo = [job for job in jobs if state_of(job, settings.store, settings.cache) != "done"]
     options = run_options(settings, plan, todo, slots_here(plan, device, slots))
-    click.echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
+    echo(f"{plan.name}: {len(todo)} of {len(jobs)} jobs to run", err=True)
     with contextlib.closing(progress.view(len(todo))) as view:
         return local.execute(jobs, options, view)
 
@@ -114,10 +115,10 @@ def _show(settings: Settings, plan: Plan, *, write: bool) -> None:
 
     for item in pages.items(load(settings.results, plan.name), ("attention",)):
         if isinstance(item, Table):
-            click.echo(terminal.table(item))
+            echo_lines(terminal.table(item))
     if write:
         (page,) = pages.write(settings.results, [plan.name], ("html",))
-        click.echo(f"report: {page}")
+        echo(f"report: {page}")
 
 
 def _ended(outcome: Outcome, jobs: Sequence[Job], store: ResultStore) -> int:
@@ -125,7 +126,7 @@ def _ended(outcome: Outcome, jobs: Sequence[Job], store: ResultStore) -> int:
     for key, category in outcome.failed.items():
         # The view shortens what it shows of a job; why a cell cannot be explained is written in full.
         message = (store.failure(key) or {}).get("message", "")
-        click.echo(f"failed ({category}): {names[key]}: {message}", err=True)
+        echo(f"failed ({category}): {names[key]}: {message}", err=True)
     if outcome.failed:
         return FAILED
     return INCOMPLETE if outcome.left or outcome.blocked else 0

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
+from refers_bench.cli.echo import echo
 from refers_bench.cli.forecast_view import Made
 from refers_bench.cli.progress import counted
 from refers_bench.execution import engine
@@ -109,7 +108,7 @@ def _probed(
     if not wanted.jobs:
         return {}
     about = duration(wanted.seconds / len(places))
-    click.echo(f"probing {len(wanted.jobs)} shapes of jobs on {device.label}: about {about} by the model", err=True)
+    echo(f"probing {len(wanted.jobs)} shapes of jobs on {device.label}: about {about} by the model", err=True)
     preload = (*engine.PRELOAD, *engine.HEAVY, "refers_bench.jobs.probe")
     how = run_options(settings, plan, (), places, threads=threads, time_limit=PROBE_LIMIT_S, preload=preload)
     failed = probing.probe(wanted.jobs, how, counted("probes", conclude=True))

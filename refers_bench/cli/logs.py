@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from refers_bench.cli import completing
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import lookup
 from refers_bench.plan.lock import Job
@@ -41,14 +42,14 @@ def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
     job, path = shown.job, settings.store.log(shown.job.key)
     if len(found) > 1:
         others = ", ".join(f"{one.manifest}, key {one.job.key}" for one in found if one is not shown)
-        click.echo(f"{job.name} of {shown.manifest}, whose log is the newest; not shown: {others}", err=True)
+        echo(f"{job.name} of {shown.manifest}, whose log is the newest; not shown: {others}", err=True)
     follower = Follower(path)
     if path.is_file():
         follower.seen = path.stat().st_size
         for line in tail(path, lines):
-            click.echo(line)
+            echo_lines(line)
     elif not follow:
-        click.echo(f"no log: {_standing(settings, job)[0]}", err=True)
+        echo(f"no log: {_standing(settings, job)[0]}", err=True)
     return _follow(settings, job, follower) if follow else 0
 
 
@@ -80,9 +81,9 @@ def _follow(settings: Settings, job: Job, follower: Follower) -> int:
         alone = time.monotonic() - alone_since > OVER_S
         over = state in ("done", "unavailable") or (alone and (began or state == "failed"))
         for line in follower.new(rest=over):
-            click.echo(line)
+            echo_lines(line)
         if text != said and (over or leased or not began):
-            click.echo(text, err=True)
+            echo(text, err=True)
             said = text
         if over:
             return {"done": 0, "failed": FAILED}.get(state, INCOMPLETE)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from refers_bench.cli import completing
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FOLDER
 from refers_bench.errors import UserError, unknown
 from refers_bench.files import publish_bytes
@@ -24,7 +25,7 @@ def list_manifests() -> None:
     known = packaged.names()
     wide = max(map(len, known))
     for name in known:
-        click.echo(f"{name:<{wide}}  {read(packaged.found(Path(name))).content.get('title', '')}".rstrip())
+        echo(f"{name:<{wide}}  {read(packaged.found(Path(name))).content.get('title', '')}".rstrip())
 
 
 @command.command("copy")
@@ -43,4 +44,4 @@ def copy(name: str, folder: Path) -> None:
         raise UserError(f"{there[0]} exists already", allowed="another folder: --to FOLDER")
     for source in sources:
         publish_bytes(folder / source.name, source.read_bytes())
-        click.echo(f"copied: {folder / source.name}")
+        echo(f"copied: {folder / source.name}")

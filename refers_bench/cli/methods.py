@@ -6,6 +6,7 @@ import click
 
 from refers_bench import plugins
 from refers_bench.cli.datasets import show_broken
+from refers_bench.cli.echo import echo, echo_lines
 
 
 @click.group("methods")
@@ -30,12 +31,12 @@ def list_methods(as_json: bool) -> None:
             }
             for name, method in loaded.items()
         }
-        click.echo(json.dumps({**rows, **{name: {"broken": reason} for name, reason in broken.items()}}, indent=1))
+        echo_lines(json.dumps({**rows, **{name: {"broken": reason} for name, reason in broken.items()}}, indent=1))
         return
     for name, method in loaded.items():
         needs = ", ".join(sorted(method.needs)) or ("images" if method.build_objective else "no pre-training")
-        click.echo(f"{name:<22}{method.label}  (needs: {needs})")
-        click.echo(f"{'':<22}source: {method.source}")
+        echo(f"{name:<22}{method.label}  (needs: {needs})")
+        echo(f"{'':<22}source: {method.source}")
         for field, info in method.Params.model_fields.items():
-            click.echo(f"{'':<22}{field} = {info.get_default(call_default_factory=True)!r}  {info.description or ''}")
+            echo(f"{'':<22}{field} = {info.get_default(call_default_factory=True)!r}  {info.description or ''}")
     show_broken(broken)

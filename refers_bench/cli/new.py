@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from refers_bench import contracts, plugins
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FOLDER
 from refers_bench.errors import Problem, UserError
 from refers_bench.files import publish_bytes
@@ -47,10 +48,10 @@ def command(kind: str, name: str, folder: Path) -> None:
     for file, template in content.items():
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         publish_bytes(folder / file, _named(text, name).encode("utf-8"))
-        click.echo(f"written: {folder / file}")
-    click.echo("next:")
+        echo(f"written: {folder / file}")
+    echo("next:")
     for line in NEXT[kind]:
-        click.echo("  " + line.format(file=folder / f"{name}{KINDS[kind]}", name=name, upper=name.upper()))
+        echo("  " + line.format(file=folder / f"{name}{KINDS[kind]}", name=name, upper=name.upper()))
 
 
 def _named(text: str, name: str) -> str:

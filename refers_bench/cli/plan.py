@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refers_bench.cli.counts import show_counts
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
 from refers_bench.execution.planning import planned, selected
 from refers_bench.execution.settings import Settings
@@ -68,7 +69,7 @@ def command(
     if explain:
         before = lock.read(path) if path.is_file() else None
         for line in states.explain(plan, before, explain, store, settings.cache):
-            click.echo(line)
+            echo(line)
         return
     if forecast:
         _forecast(settings, plan, **how)
@@ -76,22 +77,22 @@ def command(
     found = states.states(plan, store, settings.cache)
     if list_jobs:
         for job in plan.jobs:
-            click.echo(f"{found[job.key]:<12} {job.kind:<9} {job.key}  {job.name}")
+            echo(f"{found[job.key]:<12} {job.kind:<9} {job.key}  {job.name}")
     show_counts(plan, found, store)
     for reason, count in Counter(job.unavailable for job in plan.jobs if job.unavailable).items():
-        click.echo(f"unavailable ({quantity(count, 'job')}): {reason}")
+        echo(f"unavailable ({quantity(count, 'job')}): {reason}")
     for sentence in missing_roots.sentences(plan, settings.roots(), at_least=2):
-        click.echo(sentence)
+        echo(sentence)
     for job in plan.jobs:
         if gone := left_out.count(job.spec):
             again = f"'refers-bench data prepare {job.spec['dataset']}' tries them again"
-            click.echo(f"{job.name}: {quantity(gone, 'image')} left out as unreadable; {again}")
+            echo(f"{job.name}: {quantity(gone, 'image')} left out as unreadable; {again}")
     for name, count in states.shared(plan, settings.results).items():
-        click.echo(f"shared with {name}: {quantity(count, 'job')}")
+        echo(f"shared with {name}: {quantity(count, 'job')}")
     need = disk_bytes(plan, Splits(plan, store))
-    click.echo("disk: " + ", ".join(f"{what} {size / 2**20:.1f} MiB" for what, size in need.items()))
+    echo("disk: " + ", ".join(f"{what} {size / 2**20:.1f} MiB" for what, size in need.items()))
     if not no_write:
-        click.echo(f"plan: {lock.write(plan, settings.results)}")
+        echo(f"plan: {lock.write(plan, settings.results)}")
 
 
 def _forecast(settings: Settings, plan: lock.Plan, *, as_json: bool, only: tuple[str, ...], **how: Any) -> None:
@@ -100,7 +101,7 @@ def _forecast(settings: Settings, plan: lock.Plan, *, as_json: bool, only: tuple
 
     made = forecast_of(settings, plan, selected(plan, only), ForecastOptions(**how))
     if as_json:
-        click.echo(json.dumps(forecast_view.as_json(plan, made), indent=1, ensure_ascii=False))
+        echo_lines(json.dumps(forecast_view.as_json(plan, made), indent=1))
         return
     for line in forecast_view.lines(plan, made, settings.results):
-        click.echo(line)
+        echo(line)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from refers_bench import plugin_files, plugins
+from refers_bench.cli.echo import echo
 from refers_bench.contracts import checked
 from refers_bench.errors import UserError
 from refers_bench.machine import environment, killed_with_parent
@@ -28,7 +29,7 @@ def list_plugins() -> None:
     found = {**{kind: plugins.names(kind) for kind in CONTRACTS}, "engine": plugins.engines()}
     for kind, known in found.items():
         for name, module in known.items():
-            click.echo(f"{kind:<8} {name:<24} {module}{_broken(kind, name, module)}")
+            echo(f"{kind:<8} {name:<24} {module}{_broken(kind, name, module)}")
 
 
 def _broken(kind: str, name: str, module: str) -> str:
@@ -62,7 +63,7 @@ def check(what: str) -> None:
         raise UserError(f"'{what}' holds no plug-in", allowed=allowed)
     for kind, name in found:
         plugins.load(kind, name)  # what cannot be read is reported here, not by a test
-    click.echo(f"checking {', '.join(f'{kind} {name}' for kind, name in found)}", err=True)
+    echo(f"checking {', '.join(f'{kind} {name}' for kind, name in found)}", err=True)
     folder = Path(checked.__file__).parent
     files = [str(folder / f"{module}.py") for kind in dict(found) for module in CONTRACTS[kind]]
     with tempfile.TemporaryDirectory() as empty:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-import click
+from refers_bench.cli.echo import echo
 
 
 def counted(what: str, *, conclude: bool = False) -> Callable[[int, int], None]:
@@ -22,6 +22,6 @@ def counted(what: str, *, conclude: bool = False) -> Callable[[int, int], None]:
             shown, before = spent, done
             rate = done / spent if spent else 0
             left = f", {(total - done) / rate:.0f} s left" if rate else ""
-            click.echo(f"{done}/{total} {what}, {rate:.0f} a second{left}", err=True)
+            echo(f"{done}/{total} {what}, {rate:.0f} a second{left}", err=True)
 
     return progress

@@ -9,6 +9,7 @@ import click
 
 from refers_bench.cli import completing
 from refers_bench.cli.damage import show
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.errors import Problem
@@ -62,11 +63,11 @@ def command(
     found: list[Problem] = []
     written = _write(settings.results, names, formats, **how, progress=counted, damaged=found.append)
     for path in written:
-        click.echo(str(path))
+        echo(str(path))
     if open_:
         page = next(path for path in written if path.name == "index.html")
         if not webbrowser.open(page.resolve().as_uri()):
-            click.echo(f"no browser found: open {page}", err=True)
+            echo(f"no browser found: open {page}", err=True)
     if watch is not None:
         _watch(settings.results, names, formats, watch, **how)
     return show(found)
@@ -93,7 +94,7 @@ def _watch(results: Path, names: list[str] | None, formats: tuple[str, ...], sec
 
     before = pages.progress(results, names)
     while before[0] < before[1]:
-        click.echo(f"{before[0]} of {before[1]} jobs are done; waiting for more (Ctrl-C ends this)", err=True)
+        echo(f"{before[0]} of {before[1]} jobs are done; waiting for more (Ctrl-C ends this)", err=True)
         now = before
         while now == before:
             time.sleep(seconds)
@@ -101,5 +102,5 @@ def _watch(results: Path, names: list[str] | None, formats: tuple[str, ...], sec
         before = now
         for path in _write(results, names, formats, **how):
             if path.name == "index.html" or len(formats) > 1:
-                click.echo(f"written again: {path}")
-    click.echo("all jobs are done")
+                echo(f"written again: {path}")
+    echo("all jobs are done")

@@ -17,12 +17,12 @@ from refers_bench.cli import (
     results_tensorboard,
     results_trackers,
 )
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.options import FILE_OR_FOLDER
 from refers_bench.cli.progress import counted
 from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON
 from refers_bench.execution.settings import Settings
-from refers_bench.render.escape import printable
 from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def refers_release(settings: Settings, folder: Path, name: str | None, allow_unr
     }
     runs, unread = read_release(folder, classes, allow_unread=allow_unread)
     for path in unread:
-        click.echo(printable(f"not read: {path}"))
+        echo(f"not read: {path}")
     _publish(
         settings,
         runs,
@@ -101,7 +101,7 @@ def _table(
     runs, ignored = read_table(file, format=kind, selected_on=selected_on)
     options = (f"--selected-on {selected_on}" if selected_on else "", "--probabilities" if probabilities else "")
     if ignored:
-        click.echo(printable(f"columns not read: {', '.join(ignored)}"))
+        echo(f"columns not read: {', '.join(ignored)}")
     _publish(
         ctx.obj,
         runs,
@@ -145,16 +145,16 @@ def _publish(settings: Settings, runs: tuple[ImportedRun, ...], *, name: str, re
     if not usable(name):
         raise UserError(f"the name '{name}'", allowed=f"{ALLOWED}; --name gives one")
     publish(runs, results=settings.results, name=name, progress=counted("runs stored"), **more)
-    click.echo(printed(settings.results, name))
+    echo_lines(printed(settings.results, name))
     found = findings(load(settings.results, name))
-    click.echo(f"{quantity(len(found), 'finding')} about the files; facts, not judgements:" if found else "no findings")
+    echo(f"{quantity(len(found), 'finding')} about the files; facts, not judgements:" if found else "no findings")
     for one in found:
         where = f"{one.target.dataset}, {one.target.label_ratio * 100:g} %{one.target.suffix}"
         classes = f" ({len(one.classes)} classes)" if len(one.classes) > 1 else "".join(f" ({c})" for c in one.classes)
         names = " and ".join(one.runs) if len(one.runs) < 3 else ", ".join(one.runs)
-        click.echo(f"  {printable(f'{where}: {names}: {one.text}{classes}')}")
+        echo(f"  {where}: {names}: {one.text}{classes}")
     if not report:
-        click.echo(f"report: refers-bench report {name}")
+        echo(f"report: refers-bench report {name}")
         return
     for path in write(settings.results, [name], progress=counted):
-        click.echo(f"report: {path}")
+        echo(f"report: {path}")

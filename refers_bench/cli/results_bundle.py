@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.options import FILE, FILE_OR_FOLDER, PLAN
 from refers_bench.cli.progress import counted
 from refers_bench.execution.planning import name_of
@@ -77,15 +78,15 @@ def bundle(settings: Settings, manifest: str, out: Path | None, checkpoints: boo
     target = out or Path(f"{results.name}.tar.gz")
     contents, digest = packed(settings, results, target, checkpoints=checkpoints)
     jobs = ", ".join(f"{count} {kind}" for kind, count in contents.jobs.items()) or "no finished job"
-    click.echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {quantity(len(contents.members), 'file')} ({jobs})")
-    click.echo(f"sha256 {digest}")
+    echo(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {quantity(len(contents.members), 'file')} ({jobs})")
+    echo(f"sha256 {digest}")
     _echo_counts("absolute paths replaced", contents.replaced)
     _echo_counts("not in the archive", contents.left_out)
 
 
 def _echo_counts(title: str, counts: Mapping[str, int]) -> None:
     if counts:
-        click.echo(f"{title}: {', '.join(f'{count} x {name}' for name, count in sorted(counts.items()))}")
+        echo(f"{title}: {', '.join(f'{count} x {name}' for name, count in sorted(counts.items()))}")
 
 
 @click.command("verify")
@@ -99,7 +100,7 @@ def verify(file: Path) -> None:
         done = sum(planned.run.counts for planned in results.planned)
     cells = f"{done} of {quantity(len(results.planned), 'cell')} with a figure"
     runs = quantity(recomputed, "result")
-    click.echo(f"{file}: sound; {results.name}, {cells}; metrics of {runs} computed again from their predictions")
+    echo(f"{file}: sound; {results.name}, {cells}; metrics of {runs} computed again from their predictions")
 
 
 @click.command("bundle")
@@ -114,10 +115,10 @@ def import_bundle(settings: Settings, file: Path, name: str | None) -> None:
     with scratch_folder() as scratch:
         progress = counted("results recomputed")
         found = publish(file, results=settings.results, scratch=Path(scratch), name=name, progress=progress)
-    click.echo(printed(settings.results, found.name))
+    echo_lines(printed(settings.results, found.name))
     known = f"{found.known} were here with the same predictions"
     runs = quantity(found.recomputed, "result")
-    click.echo(f"{quantity(found.added, 'result')} added, {known}; metrics of {runs} computed again")
+    echo(f"{quantity(found.added, 'result')} added, {known}; metrics of {runs} computed again")
     if found.left:
-        click.echo(f"{found.left} records of preparation and pre-training not taken in: their results do not travel")
-    click.echo(f"report: refers-bench report {found.name}")
+        echo(f"{found.left} records of preparation and pre-training not taken in: their results do not travel")
+    echo(f"report: refers-bench report {found.name}")

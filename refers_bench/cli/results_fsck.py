@@ -10,11 +10,11 @@ import click
 from refers_bench import plugins
 from refers_bench.cli import completing
 from refers_bench.cli.damage import DAMAGED
+from refers_bench.cli.echo import echo
 from refers_bench.cli.progress import counted
 from refers_bench.errors import Problem
 from refers_bench.execution.planning import name_of
 from refers_bench.execution.settings import Settings
-from refers_bench.render.escape import printable
 from refers_bench.render.quantity import quantity
 from refers_bench.store import explanations, plan
 from refers_bench.store.context import CACHED
@@ -44,20 +44,20 @@ def fsck(settings: Settings, manifests: tuple[str, ...], repair: bool) -> int:
     from refers_bench.store import fsck as room
 
     keys = {key for one in manifests for key in _keys(settings, name_of(one))} if manifests else None
-    click.echo(f"checking the results in {settings.store.root}", err=True)
+    echo(f"checking the results in {settings.store.root}", err=True)
     found = room.check(settings.store, keys, progress=counted("results checked"))
     broken = [one for one in found if one.problems or one.extra]
     caches = _caches(settings, found)
     for problem in (*(problem for one in broken for problem in (*one.problems, *one.extra)), *caches):
-        click.echo(printable(str(problem)))
+        echo(str(problem))
     if repair:
         for path, aside in room.move_aside(settings.store, broken):
-            click.echo(printable(f"moved: {path} to {aside}"))
+            echo(f"moved: {path} to {aside}")
         if broken:
-            click.echo("'refers-bench run MANIFEST' computes them again; then compare or delete what was moved")
+            echo("'refers-bench run MANIFEST' computes them again; then compare or delete what was moved")
     old = sum(not one.digests for one in found)
     counts = f"{len(broken)} damaged, {old} written before digests were kept"
-    click.echo(f"{quantity(len(found), 'result')} checked, {counts}")
+    echo(f"{quantity(len(found), 'result')} checked, {counts}")
     return DAMAGED if broken or caches else 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FOLDER, PLAN
 from refers_bench.cli.results_bundle import packed, scratch_folder
 from refers_bench.execution.planning import name_of
@@ -37,8 +38,8 @@ def publish(settings: Settings, manifest: str, out: Path) -> None:
     path = out / entry.file_name
     publish_json(path, entry.model_dump(mode="json"))
     done = sum(cell.mean_auc is not None for cell in entry.cells)
-    click.echo(f"{path}: {done} of {quantity(len(entry.cells), 'cell')} with a figure")
-    click.echo(f"bundle: sha256 {digest}, {size / 2**20:.1f} MiB; 'refers-bench results bundle' writes it")
+    echo(f"{path}: {done} of {quantity(len(entry.cells), 'cell')} with a figure")
+    echo(f"bundle: sha256 {digest}, {size / 2**20:.1f} MiB; 'refers-bench results bundle' writes it")
 
 
 @click.group("registry")
@@ -62,7 +63,7 @@ def build(folder: Path, out: Path) -> None:
     content = page(entries)
     publish_bytes(out / "index.html", html.page(content).encode("utf-8"))
     tables = sum(len(section.items) for section in content.sections)
-    click.echo(f"{out / 'index.html'}: {_entries(len(entries))}, {quantity(tables, 'table')}")
+    echo(f"{out / 'index.html'}: {_entries(len(entries))}, {quantity(tables, 'table')}")
 
 
 def _entries(number: int) -> str:

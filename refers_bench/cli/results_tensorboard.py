@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FOLDER, PLAN
 from refers_bench.cli.results_trackers import ONLY, stored
 from refers_bench.execution.planning import name_of
@@ -30,4 +31,4 @@ def tensorboard(settings: Settings, manifest: str, out: Path | None, only: tuple
     for run in stored(settings, name, only, curves=True):
         event_files.write(folder / run.tags["job"].replace("/", "_"), run.curves)
         count, points = count + 1, points + len(run.curves)
-    click.echo(f"{quantity(count, 'run')}, {quantity(points, 'value')}: tensorboard --logdir {folder}")
+    echo(f"{quantity(count, 'run')}, {quantity(points, 'value')}: tensorboard --logdir {folder}")

@@ -9,6 +9,7 @@ import click
 
 from refers_bench.analysis import tracked_runs
 from refers_bench.analysis.tracked_runs import TrackedRun
+from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FOLDER, PLAN
 from refers_bench.cli.progress import counted
 from refers_bench.errors import UserError
@@ -75,7 +76,7 @@ def mlflow(settings: Settings, manifest: str, out: Path | None, uri: str | None,
             written += 1
         else:
             known += 1
-    click.echo(f"{quantity(written, 'run')} written, {known} were there: {where}")
+    echo(f"{quantity(written, 'run')} written, {known} were there: {where}")
 
 
 @click.command("wandb")
@@ -95,7 +96,7 @@ def wandb(settings: Settings, manifest: str, out: Path | None, only: tuple[str, 
     name = name_of(manifest)
     folder = out or settings.results / name / "wandb"
     count = _written(settings, name, only, partial(wandb_runs.write, folder))
-    click.echo(f"{quantity(count, 'run')}; 'wandb sync' uploads them: {folder}")
+    echo(f"{quantity(count, 'run')}; 'wandb sync' uploads them: {folder}")
 
 
 @click.command("trackio")
@@ -115,7 +116,7 @@ def trackio(settings: Settings, manifest: str, out: Path | None, only: tuple[str
     name = name_of(manifest)
     folder = out or settings.results / name / "trackio"
     count = _written(settings, name, only, partial(trackio_runs.write, folder))
-    click.echo(f"{quantity(count, 'run')}: TRACKIO_DIR={folder} trackio show --project {name}")
+    echo(f"{quantity(count, 'run')}: TRACKIO_DIR={folder} trackio show --project {name}")
 
 
 def _written(settings: Settings, name: str, only: tuple[str, ...], write: Callable[..., Any]) -> int:

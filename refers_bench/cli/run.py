@@ -14,6 +14,7 @@ import click
 from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
 from refers_bench.cli.damage import show
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.executors import confirmed
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
 from refers_bench.errors import Problem
@@ -87,11 +88,11 @@ def command(
     imported.refuse(jobs, settings.store, accepted=accept_imported)
     lock.write(plan, settings.results)
     try:
-        outcome = running.run(settings, plan, jobs, asked, say=partial(click.echo, err=True), cancel=confirmed)
+        outcome = running.run(settings, plan, jobs, asked, say=partial(echo, err=True), cancel=confirmed)
     except KeyboardInterrupt:
         found = states(plan, settings.store, settings.cache)
         done = sum(found[job.key] == "done" for job in jobs)
-        click.echo(f"stopped; {done} of {len(jobs)} jobs are done; to resume: {_command_line()}", err=True)
+        echo(f"stopped; {done} of {len(jobs)} jobs are done; to resume: {_command_line()}", err=True)
         return STOPPED
     damaged = _damaged(settings, plan) if no_report else _report(settings, plan)
     ended, met = _ended(settings, plan, outcome, jobs), show(damaged)
@@ -112,7 +113,7 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
     later: set[str] = set()
     if asked.max_jobs is not None or asked.budget is not None:
         _, here, _, options = running.options_of(settings, plan, todo, asked)
-        say = partial(click.echo, err=True)
+        say = partial(echo, err=True)
         order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)
         options = dataclasses.replace(options, **order)
         ranks = {job.key: (options.order.get(job.key, 0.0), RANK.get(job.kind, 9), at) for at, job in enumerate(jobs)}
@@ -120,7 +121,7 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
         seconds = forecast_seconds(settings, plan, todo, options)
         later = {job.key for job in todo} - started(todo, seconds, ranks, slots=len(options.slots), **limits)
     for job in jobs:
-        click.echo(f"{'later' if job.key in later else found[job.key]:<12} {job.kind:<9} {job.name}")
+        echo(f"{'later' if job.key in later else found[job.key]:<12} {job.kind:<9} {job.name}")
     chosen = {job.key for job in jobs}
     show_counts(
         dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.key in chosen)), found, settings.store
@@ -128,7 +129,7 @@ def _show(settings: Settings, plan: Plan, jobs: list[Job], asked: running.Asked)
     if later:
         names = {"max_jobs": "--max-jobs", "budget": "--budget"}
         by = [f"{option} {value}" for name, option in names.items() if (value := getattr(asked, name)) is not None]
-        click.echo(f"{len(later)} of {len(todo)} jobs left for a later run by {' and '.join(by)}")
+        echo(f"{len(later)} of {len(todo)} jobs left for a later run by {' and '.join(by)}")
 
 
 def _command_line() -> str:
@@ -147,11 +148,11 @@ def _report(settings: Settings, plan: Plan) -> list[Problem]:
     from refers_bench.reporting import page
 
     found: list[Problem] = []
-    click.echo(page.printed(settings.results, plan.name))
+    echo_lines(page.printed(settings.results, plan.name))
     formats = ("html", "latex", "markdown", "csv")
     for path in page.write(settings.results, [plan.name], formats, damaged=found.append):
         if path.suffix == ".html":
-            click.echo(f"report: {path}")
+            echo(f"report: {path}")
     return found
 
 
@@ -159,18 +160,18 @@ def _ended(settings: Settings, plan: Plan, outcome: Outcome, jobs: list[Job]) ->
     names = {job.key: job for job in plan.jobs}
     for key, category in outcome.failed.items():
         log = shlex.join(["refers-bench", "logs", names[key].name])
-        click.echo(f"failed ({category}): {names[key].name}; {log} shows what it printed", err=True)
+        echo(f"failed ({category}): {names[key].name}; {log} shows what it printed", err=True)
     if outcome.blocked:
-        click.echo(f"waiting for failed or unavailable ones: {quantity(len(outcome.blocked), 'job')}", err=True)
+        echo(f"waiting for failed or unavailable ones: {quantity(len(outcome.blocked), 'job')}", err=True)
     if outcome.failed:
         return FAILED
     unavailable = [job for job in jobs if job.unavailable]
     for reason in sorted({job.unavailable for job in unavailable}):
-        click.echo(f"unavailable: {reason}", err=True)
+        echo(f"unavailable: {reason}", err=True)
     if unavailable:
         for sentence in missing_roots.sentences(plan, settings.roots(), at_least=2):
-            click.echo(sentence, err=True)
+            echo(sentence, err=True)
     if unavailable or outcome.left or outcome.blocked:
-        click.echo(f"incomplete: {quantity(len(unavailable), 'job')} unavailable, {len(outcome.left)} left", err=True)
+        echo(f"incomplete: {quantity(len(unavailable), 'job')} unavailable, {len(outcome.left)} left", err=True)
         return INCOMPLETE
     return 0

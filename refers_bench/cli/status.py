@@ -12,12 +12,14 @@ import click
 
 from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
+from refers_bench.cli.echo import echo
 from refers_bench.errors import UserError, unknown
 from refers_bench.execution.settings import Settings
 from refers_bench.execution.watching import Pace, hopeless, line, summary, table
 from refers_bench.plan import lock, states
 from refers_bench.plan.lock import Plan
 from refers_bench.plan.running import Running, running, whose
+from refers_bench.printable import printable
 from refers_bench.store.plan import known_names
 
 #: Last events on a cluster that are shown.
@@ -44,7 +46,7 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch
         nothing = "none yet: 'refers-bench plan MANIFEST' writes one"
         raise UserError(wrong if known else [replace(one, allowed=nothing) for one in wrong])
     if not known:
-        click.echo(f"nothing has been planned in {settings.results}")
+        echo(f"nothing has been planned in {settings.results}")
         return
     plans = _Plans(settings, names or tuple(known))
     if watch is not None:
@@ -102,7 +104,7 @@ class _Plans:
 
 def _show(settings: Settings, moment: _Moment, *, show_failed: bool) -> None:
     """One plan, once."""
-    click.echo(f"{moment.plan.name}: {moment.plan.title}")
+    echo(f"{moment.plan.name}: {moment.plan.title}")
     show_counts(moment.plan, moment.states, settings.store)
     lines = [*moment.queued, *(f"running {line(one)}" for one in moment.running)]
     if show_failed:
@@ -111,7 +113,7 @@ def _show(settings: Settings, moment: _Moment, *, show_failed: bool) -> None:
                 lines.append(f"failed ({failure['category']}) {job.name}: {failure.get('message', '')}")
         lines += _happened(settings, moment)
     for text in lines:
-        click.echo(f"  {text}")
+        echo(f"  {text}")
 
 
 def _happened(settings: Settings, moment: _Moment) -> list[str]:
@@ -157,9 +159,9 @@ def _screen() -> Iterator[Any]:
 
     def plain(heads: list[str], runs: list[Running]) -> None:
         for head in heads:
-            click.echo(f"{time.strftime('%H:%M:%S')} {head}")
+            echo(f"{time.strftime('%H:%M:%S')} {head}")
         for one in runs:
-            click.echo(f"  {line(one)}")
+            echo(f"  {line(one)}")
         sys.stdout.flush()
 
     if not sys.stdout.isatty():
@@ -173,6 +175,6 @@ def _screen() -> Iterator[Any]:
 
         def draw(heads: list[str], runs: list[Running]) -> None:
             clock = Text(f"{time.strftime('%H:%M:%S')}, Ctrl-C ends this")
-            live.update(Group(*map(Text, heads), table(runs), clock), refresh=True)
+            live.update(Group(*(Text(printable(head)) for head in heads), table(runs), clock), refresh=True)
 
         yield draw

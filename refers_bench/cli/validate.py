@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refers_bench.cli import completing
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.options import FILE, changes_manifest
 from refers_bench.errors import Problem, UserError
 from refers_bench.render.quantity import quantity
@@ -33,7 +34,7 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, 
     if json_schema:
         from refers_bench.manifest.schema import json_schema as schema
 
-        click.echo(json.dumps(schema(), indent=1))
+        echo_lines(json.dumps(schema(), indent=1))
         return
     if not manifests:
         raise click.UsageError("name a manifest, or ask for --json-schema")
@@ -55,7 +56,9 @@ def command(settings: Settings, manifests: tuple[Path, ...], json_schema: bool, 
                     quantity(len(found.runs), "seed"),
                 )
             )
-            click.echo("\n  ".join([f"{path}: right ({counts})", *own]))
+            echo(f"{path}: right ({counts})")
+            for line in own:
+                echo(f"  {line}")
     if problems:
         raise UserError(problems)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refers_bench import plugins
+from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.options import FILE, FILE_OR_FOLDER, MANIFEST
 from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.execution.planning import planned
@@ -93,18 +94,16 @@ def inspect(file: Path, preset: str | None, depth: str | None, as_json: bool) ->
             "other_blocks": list(coverage.other_blocks),
             "differ_from_random": coverage.changed,
         }
-        click.echo(json.dumps(shown, indent=1))
+        echo_lines(json.dumps(shown, indent=1))
         return
-    click.echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
+    echo(f"layout: {layout.name}" + (f" ({layout.remark})" if layout.remark else ""))
     if len(tried) > 1:
         shares = ", ".join(f"{name} {one.coverage.share:.1%}" for name, one in tried.items())
-        click.echo(f"share of each preset's network that it fills: {shares}")
+        echo(f"share of each preset's network that it fills: {shares}")
     if found.kept and layout.backbone == "radiograph_transformer":
-        click.echo(sentence(found.kept, found.values))
+        echo(sentence(found.kept, found.values))
     share = f"{len(coverage.loaded)} of {len(coverage.loaded) + len(coverage.missing)} tensors"
-    click.echo(
-        f"fills {share} ({coverage.share:.1%}) of the {found.network}; {coverage.changed} differ from random weights"
-    )
+    echo(f"fills {share} ({coverage.share:.1%}) of the {found.network}; {coverage.changed} differ from random weights")
     for what, missing in (
         ("derived from the others", coverage.derived),
         ("missing", coverage.missing),
@@ -113,7 +112,7 @@ def inspect(file: Path, preset: str | None, depth: str | None, as_json: bool) ->
     ):
         if missing:
             more = ", ..." if len(missing) > NAMED else ""
-            click.echo(f"{what} ({len(missing)}): {', '.join(missing[:NAMED])}{more}")
+            echo(f"{what} ({len(missing)}): {', '.join(missing[:NAMED])}{more}")
 
 
 @command.command("fingerprint")
@@ -149,15 +148,15 @@ def fingerprint(file: Path, expect: str | None, as_json: bool, arguments: Sequen
     shown = {name: plugins.resolve(f"{room}:shown")(one) for name, one in features.items()}
     if as_json:
         found = {"fingerprint": digest, "tensors": len(coverage.loaded), "features": shown}
-        click.echo(json.dumps({**found, **({"tolerances_apart": apart} if expect else {})}, indent=1))
+        echo_lines(json.dumps({**found, **({"tolerances_apart": apart} if expect else {})}, indent=1))
     else:
         for name, each in shown.items():
             for number, one in enumerate(each, start=1):
                 values = " ".join(f"{value:.5f}" for value in one["first"])
-                click.echo(f"{name} of image {number}: {values} ... (norm {one['norm']:.5f})")
-        click.echo(f"fingerprint: {digest}")
+                echo(f"{name} of image {number}: {values} ... (norm {one['norm']:.5f})")
+        echo(f"fingerprint: {digest}")
     if apart > 1:
-        click.echo(f"not the expected features: {apart:g} times the tolerance apart", err=True)
+        echo(f"not the expected features: {apart:g} times the tolerance apart", err=True)
     return 5 if apart > 1 else 0
 
 
@@ -205,7 +204,7 @@ def convert(file: Path, out: Path, layout: str) -> None:
     written = _write(out, weights, layout, {"converted_from": found.name})
     rest = len(everything) - len(weights)
     more = f"; {rest} more left out" if rest else ""
-    click.echo(f"{out}: {quantity(written, 'tensor')}, {found.name} -> {layout}{more}")
+    echo(f"{out}: {quantity(written, 'tensor')}, {found.name} -> {layout}{more}")
 
 
 @command.command("export")
@@ -258,7 +257,8 @@ def export(settings: Settings, manifest: Path, row: str, out: Path, layout: str,
     preset = str(plan.manifest["protocol"]["preset"])
     how: dict[str, Any] = {"row": row, "preset": preset, "sheet_name": sheet_path.name}
     publish_bytes(card_path, model_card.card(sheet, **how, deviations=_deviations(plan, row)).encode())
-    click.echo(f"{out}: {quantity(written, 'tensor')}\n{sheet_path}: data sheet\n{card_path}: model card")
+    for line in (f"{out}: {quantity(written, 'tensor')}", f"{sheet_path}: data sheet", f"{card_path}: model card"):
+        echo(line)
 
 
 def _target(out: Path, *, hub: bool) -> Path:

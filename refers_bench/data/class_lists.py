@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from refers_bench.errors import DataError, Problem
+from refers_bench.files import plain_file
 
 
 def read_class_list(path: Path, *, classes: Sequence[str], split: str) -> pd.DataFrame:
@@ -24,10 +25,10 @@ def read_class_list(path: Path, *, classes: Sequence[str], split: str) -> pd.Dat
     Raises:
         DataError: missing, not text, or a line that has no name and C labels 0 or 1; the first 20 are named.
     """
-    if not path.is_file():
+    if not plain_file(path).is_file():
         raise DataError("missing list", allowed="a list as released", path=path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = plain_file(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8 text", allowed="a list as released", path=path) from error
     rows, problems = [], []

@@ -7,14 +7,19 @@ neither window nor inversion (official-code.md 4.2).
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import struct
 import warnings
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from refers_bench.errors import DataError, UserError
+from refers_bench.files import plain_file
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -22,6 +27,14 @@ if TYPE_CHECKING:
 Reading = Literal["standard", "official_code"]
 READINGS = ("standard", "official_code")
 GREY = ("MONOCHROME1", "MONOCHROME2")
+#: Bits of a pixel, and pixels whose values are computed at a time: that of a large image needs eight bytes for each.
+BITS, _BLOCK = (1, 8, 16, 32), 1 << 24
+#: What readers and decoders raise on damaged files: whatever their code happens to stumble on (nested too deep is a
+#: RuntimeError).
+_DAMAGED = (
+    EOFError, OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, struct.error,
+    zlib.error, AssertionError,
+)  # fmt: skip
 #: Bytes before the mark of a DICOM file, and the mark.
 _PREAMBLE, _MARK = 128, b"DICM"
 
@@ -34,7 +47,7 @@ def is_dicom(path: Path) -> bool:
     """
     if path.suffix.lower() in (".dcm", ".dicom"):
         return True
-    with path.open("rb") as file:
+    with plain_file(path).open("rb") as file:
         file.seek(_PREAMBLE)
         return file.read(len(_MARK)) == _MARK
 
@@ -61,7 +74,7 @@ def decode_dicom(path: Path, *, reading: Reading = "standard", max_pixels: int =
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that break the standard's format, not its meaning
-            header = pydicom.dcmread(path)
+            header = pydicom.dcmread(plain_file(path))
             _check(header, path, max_pixels)
             stored_HW = _pixels(header, path)
             grey_HW = _official(header, stored_HW) if reading == "official_code" else _standard(header, stored_HW)
@@ -70,7 +83,7 @@ def decode_dicom(path: Path, *, reading: Reading = "standard", max_pixels: int =
         raise DataError(found, allowed="DICOM", path=path) from error
     except (FileNotFoundError, PermissionError):
         raise
-    except (EOFError, OSError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+    except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"a damaged DICOM file ({reason})", allowed="a whole one", path=path) from error
     return grey_HW
@@ -89,6 +102,12 @@ def _check(header: Dataset, path: Path, max_pixels: int) -> None:
     if int(header.Rows) * int(header.Columns) > max_pixels:
         found = f"{header.Columns} x {header.Rows} pixels"
         raise DataError(found, allowed=f"at most {max_pixels} pixels", path=path)
+    if (bits := int(header.BitsAllocated)) not in BITS:
+        raise DataError(f"{bits} bits allocated", allowed=", ".join(map(str, BITS)), path=path)
+    row, held = int(header.Columns) * bits // 8, len(header.PixelData)
+    if not header.file_meta.TransferSyntaxUID.is_encapsulated and held >= (int(header.Rows) + 1) * max(2, row):
+        found = f"{held} bytes of pixels in an image of {header.Columns} x {header.Rows}, {bits} bits each"
+        raise DataError(found, allowed=f"about {int(header.Rows) * row}", path=path)
 
 
 def _pixels(header: Any, path: Path) -> np.ndarray:
@@ -119,16 +138,49 @@ def _bytes(values_HW: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(np.rint(values_HW), 0, 255).astype(np.uint8))
 
 
+class _Blocks:
+    """Values of one block of rows after another, each of which depends on its own pixel alone.
+
+    Args:
+        stored_HW: stored values.
+        values: stored values of some rows to the values of these.
+    """
+
+    def __init__(self, stored_HW: np.ndarray, values: Callable[[np.ndarray], np.ndarray]) -> None:
+        rows = max(1, _BLOCK // stored_HW.shape[1])
+        self.slices = [slice(top, top + rows) for top in range(0, len(stored_HW), rows)]
+        # Most images are one block, whose values are computed once.
+        self.of = functools.lru_cache(maxsize=1)(lambda part: values(stored_HW[self.slices[part]]).astype(np.float64))
+
+    def range(self, without_HW: np.ndarray | None = None) -> tuple[float, float]:
+        """Least and largest value of the pixels that `without_HW` does not name.
+
+        Raises:
+            ValueError: they are not finite.
+        """
+        low, high = np.inf, -np.inf
+        for part, rows in enumerate(self.slices):
+            inside = self.of(part) if without_HW is None else self.of(part)[~without_HW[rows]]
+            if inside.size:
+                low, high = np.minimum(low, inside.min()), np.maximum(high, inside.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError("values that are not finite")
+        return float(low), float(high)
+
+    def grey(self, formula: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """uint8 of ``formula(values)``, of all blocks."""
+        return np.concatenate([_bytes(formula(self.of(part))) for part in range(len(self.slices))])
+
+
 def _standard(header: Any, stored_HW: np.ndarray) -> np.ndarray:
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     padding_HW = _padding(header, stored_HW)
-    values_HW = apply_voi_lut(apply_modality_lut(stored_HW, header), header, index=0).astype(np.float64)
-    inside = values_HW if padding_HW is None else values_HW[~padding_HW]
-    low, high = inside.min(), inside.max()
+    blocks = _Blocks(stored_HW, lambda HW: apply_voi_lut(apply_modality_lut(HW, header), header, index=0))
+    low, high = blocks.range(padding_HW)
     if high <= low:
-        return np.zeros(values_HW.shape, np.uint8)
-    grey_HW = _bytes((values_HW - low) * (255 / (high - low)))
+        return np.zeros(stored_HW.shape, np.uint8)
+    grey_HW = blocks.grey(lambda values_HW: (values_HW - low) * (255 / (high - low)))
     if header.PhotometricInterpretation == "MONOCHROME1":
         grey_HW = np.uint8(255) - grey_HW
     if padding_HW is not None:
@@ -139,9 +191,9 @@ def _standard(header: Any, stored_HW: np.ndarray) -> np.ndarray:
 def _official(header: Any, stored_HW: np.ndarray) -> np.ndarray:
     from pydicom.pixels.processing import apply_rescale
 
-    values_HW = apply_rescale(stored_HW, header).astype(np.float64)
-    highest = values_HW.max()
-    return _bytes(values_HW * (255 / highest)) if highest > 0 else np.zeros(values_HW.shape, np.uint8)
+    blocks = _Blocks(stored_HW, lambda HW: apply_rescale(HW, header))
+    _, highest = blocks.range()
+    return blocks.grey(lambda HW: HW * (255 / highest)) if highest > 0 else np.zeros(stored_HW.shape, np.uint8)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -154,7 +206,7 @@ def size_of(path: Path) -> tuple[int, int]:
     from pydicom.errors import InvalidDicomError
 
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        header = pydicom.dcmread(plain_file(path), stop_before_pixels=True, specific_tags=["Rows", "Columns"])
         return int(header.Columns), int(header.Rows)
-    except (InvalidDicomError, OSError, AttributeError, ValueError) as error:
+    except (InvalidDicomError, *_DAMAGED) as error:
         raise DataError("not a DICOM image", allowed="DICOM", path=path) from error

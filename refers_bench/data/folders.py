@@ -9,14 +9,44 @@ from pathlib import Path
 from refers_bench.errors import DataError, Problem
 
 
+def walked(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder below `root`, itself included, and the names of its files, in sorted order; links are followed.
+
+    A folder is visited once, however many links lead to it, and no link that leads to `root` or above is followed.
+    """
+    above = (os.stat(folder) for folder in Path(root).resolve().parents)  # noqa: PTH116
+    seen = {(one.st_dev, one.st_ino) for one in above}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)  # noqa: PTH116 - a Path for each of 65,000 folders is slow
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield folder, sorted(files)
+
+
+def checked_name(path: Path) -> Path:
+    """A file's path, where tables can hold it.
+
+    Raises:
+        DataError: its name is not UTF-8.
+    """
+    text = str(path)
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise DataError("a name that is not UTF-8", allowed="another name", path=path)
+    return path
+
+
 def _below(root: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Folder ('' or with a '/' at its end, relative to `root`) and name of each file, folder by folder."""
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
+    for folder, files in walked(root):
         inner = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if inner == "." else f"{inner}/"
-        for file in sorted(files):
+        for file in files:
             if file.lower().endswith(suffixes) and not file.startswith("."):
+                if not file.isascii() or not prefix.isascii():
+                    checked_name(root / prefix / file)
                 yield prefix, file
 
 
@@ -57,6 +87,6 @@ def file_sizes(paths: Sequence[str], base: str) -> list[int]:
     for path in paths:
         try:
             sizes.append(os.stat(f"{base}/{path}").st_size)  # noqa: PTH116 - a Path for each of 377,110 images is slow
-        except (OSError, ValueError):  # the latter of a name with a NUL
+        except (OSError, ValueError):  # a name that no file can have
             sizes.append(-1)
     return sizes

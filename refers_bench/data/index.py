@@ -15,6 +15,7 @@ import pandas as pd
 
 from refers_bench import identity, plugins
 from refers_bench.data.folders import file_sizes
+from refers_bench.data.table_files import table_source
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.machine import shared_out
 from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS, Dataset
@@ -82,7 +83,8 @@ def read_table(path: Path, *, required: Iterable[str]) -> pd.DataFrame:
     """
     try:
         # Plain str objects: the readers go through cells one by one, which columns of Arrow make slow.
-        frame = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8-sig")
+        source = table_source(path)
+        frame = pd.read_csv(source, dtype=object, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError("missing table", allowed="the dataset's folder as downloaded", path=path) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:

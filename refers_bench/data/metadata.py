@@ -10,6 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from refers_bench.data.decode import PICTURES
+from refers_bench.errors import DataError
+from refers_bench.files import plain_file
 
 #: Index column of metadata -> the columns of a table that may hold it, the first that is there counts, and its reader.
 Columns = Mapping[str, tuple[tuple[str, ...], Callable[[pd.Series], pd.Series]]]
@@ -85,7 +87,7 @@ def picture_sizes(paths: Sequence[str], root: Path) -> pd.DataFrame:
 
 def _size(path: Path) -> tuple[float, float]:
     try:
-        with Image.open(path, formats=PICTURES) as picture:
+        with Image.open(plain_file(path), formats=PICTURES) as picture:
             return picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # as `refers_bench.data.decode`
+    except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # as `refers_bench.data.decode`
         return (float("nan"), float("nan"))

@@ -18,9 +18,12 @@ from refers_bench.data.folders import files_below
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
+from refers_bench.files import plain_file
 
 ARCHIVE = "NLMCXR_reports.tgz"
 GZIP = b"\x1f\x8b"
+#: Bytes that an archive of reports unpacks to at most; the one there is, to 20 million.
+MOST_UNPACKED = 1 << 28
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 #: An image that a report names, with what is said of it.
 _IMAGE = re.compile(rb"[ \t]*<parentImage\b(?:[^>]*/>|.*?</parentImage>)\n?", re.DOTALL)
@@ -90,8 +93,8 @@ def read_reports(root: Path) -> list[Report]:
         DataError: no report, a malformed one, or an id or image in two of them.
     """
     archive = root / ARCHIVE if root.is_dir() else root
-    reports = [parsed(path.read_bytes(), path=path) for path in files_below(root, (".xml",))]
-    if not reports and archive.is_file():
+    reports = [parsed(plain_file(path).read_bytes(), path=path) for path in files_below(root, (".xml",))]
+    if not reports and plain_file(archive).is_file():
         reports = list(_archived(archive))
     if not reports:
         allowed = f"the XML reports of {ARCHIVE}, unpacked or not"
@@ -109,13 +112,19 @@ def read_reports(root: Path) -> list[Report]:
 
 def _archived(archive: Path) -> Iterator[Report]:
     try:
-        content = archive.read_bytes()
+        content = plain_file(archive).read_bytes()
         if content.startswith(GZIP):  # unpacked as a whole, which checks its sum: tarfile may take damage for the end
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+                content = packed.read(MOST_UNPACKED + 1)
+        if len(content) > MOST_UNPACKED:
+            raise OSError(f"it unpacks to more than {MOST_UNPACKED} bytes")
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             for member in tar:
-                stream = tar.extractfile(member) if member.name.endswith(".xml") else None
-                if stream is not None:
+                if member.isreg() and member.name.endswith(".xml"):
+                    if member.size > len(content):  # of a sparse file, which unpacks to anything
+                        raise OSError(f"{member.name} has {member.size} bytes")
+                    stream = tar.extractfile(member)
+                    assert stream is not None  # a plain file has content
                     yield parsed(stream.read(), path=archive / member.name)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(f"a damaged archive ({error})", allowed="a whole .tgz", path=archive) from error

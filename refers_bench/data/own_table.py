@@ -12,12 +12,15 @@ from typing import Any
 import pandas as pd
 
 from refers_bench.errors import DataError, Problem, nearest
+from refers_bench.files import plain_file
 from refers_bench.manifest.yaml_text import Place
 
 #: Ending of a file -> what separates its cells; a Parquet file has columns instead.
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = ".parquet"
 ALLOWED = ".csv, .tsv or .parquet"
+#: Columns of a text file, at most.
+WIDEST = 10_000
 #: Signs that separate cells in some files -> how a message calls them.
 _SIGNS = {";": "';'", "\t": "a tab", ",": "','"}
 
@@ -112,8 +115,8 @@ def read_own_table(path: Path, *, separator: str = "") -> OwnTable:
         raise DataError(f"a {kind or 'file without ending'} file", allowed=ALLOWED, path=path)
     try:
         if kind == PARQUET:
-            return _checked(OwnTable(path=path, cells=_texts(pd.read_parquet(path))))
-        content = path.read_bytes()
+            return _checked(OwnTable(path=path, cells=_texts(pd.read_parquet(plain_file(path)))))
+        content = plain_file(path).read_bytes()
     except FileNotFoundError as error:
         raise DataError("no such file", allowed=f"a {ALLOWED} file", path=path) from error
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
@@ -144,6 +147,8 @@ def _parsed(path: Path, text: str, separator: str) -> OwnTable:
     if not rows:
         raise DataError("an empty file", allowed="a line of column names, then a line for each image", path=path)
     header, width = [name.strip() for name in rows[0]], len(rows[0])
+    if width > WIDEST:
+        raise DataError(Place(path).problem(f"{width} columns", allowed=f"at most {WIDEST}"))
     others = [said for sign, said in _SIGNS.items() if sign != separator and sign in header[0]]
     if width == 1 and others:
         found = f"a single column, '{header[0]}'; its cells seem to be separated by {others[0]}"

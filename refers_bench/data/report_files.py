@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refers_bench.data.report_sections import sections, study_text
+from refers_bench.files import plain_file
 from refers_bench.machine import shared_out
 
 #: Reports that are worth the start of another process.
 WORTH_A_PROCESS = 20_000
 #: Folder that the archive of the reports holds, and that a study's place does not name.
 ARCHIVED_BELOW = "mimic-cxr-reports/"
+#: Bytes of the largest file in an archive that is read; reports have some thousand.
+MAX_REPORT = 1 << 24
 #: What reading a report may fail with.
 UNREADABLE = (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, OSError)
 
@@ -53,7 +56,7 @@ def _read_part(places: Sequence[str], source: Path, deidentified: str) -> list[R
         if source.is_dir():
             content = functools.partial(_from_folder, f"{source}/")
         else:
-            archive = stack.enter_context(zipfile.ZipFile(source))
+            archive = stack.enter_context(zipfile.ZipFile(plain_file(source)))
             members = {name.removeprefix(ARCHIVED_BELOW): name for name in archive.namelist()}
             content = functools.partial(_from_archive, archive, members)
         return [_text(content, place, deidentified) for place in places]
@@ -71,6 +74,7 @@ def _text(content: Callable[[str], bytes | None], place: str, deidentified: str)
 
 def _from_folder(base: str, place: str) -> bytes | None:
     try:
+        plain_file(Path(f"{base}{place}.txt"))
         # Without a buffer: there are 227,835 small files.
         with open(f"{base}{place}.txt", "rb", buffering=0) as file:  # noqa: PTH123 - a Path for each is slow
             return file.read()
@@ -80,4 +84,6 @@ def _from_folder(base: str, place: str) -> bytes | None:
 
 def _from_archive(archive: zipfile.ZipFile, members: dict[str, str], place: str) -> bytes | None:
     member = members.get(f"files/{place}.txt")
+    if member and archive.getinfo(member).file_size > MAX_REPORT:
+        raise OSError(f"{archive.getinfo(member).file_size} bytes; no report has more than {MAX_REPORT}")
     return archive.read(member) if member else None

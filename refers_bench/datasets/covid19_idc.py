@@ -17,6 +17,7 @@ from refers_bench.data.metadata import Columns, ages, numbers, picture_sizes, si
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, unknown
+from refers_bench.files import plain_file
 from refers_bench.plugins import Dataset, Task
 
 TABLE = "metadata.csv"
@@ -97,7 +98,7 @@ def read_lists(folder: Path) -> pd.DataFrame:
         path = folder / f"{split}.txt"
         if not path.is_file():
             raise DataError("missing list", allowed="train.txt, val.txt and test.txt", path=path)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(plain_file(path).read_text(encoding="utf-8").splitlines(), start=1):
             parts = line.split()
             if len(parts) != 3 or parts[1:] not in (["0", "1"], ["1", "0"]):
                 allowed = "'name 0 1' (COVID-19) or 'name 1 0'"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, Field
 
 from refers_bench.data import own_images, own_splits
+from refers_bench.data.folders import checked_name, walked
 from refers_bench.data.index import finished_index
 from refers_bench.data.own_splits import Split, Splits
 from refers_bench.errors import DataError, Problem, nearest
@@ -129,8 +129,8 @@ def _classes(folder: Path) -> tuple[dict[str, list[Path]], list[Problem]]:
     found: dict[str, list[Path]] = {}
     problems = _beside(folder)
     for inner in own_images.folders_of(folder):
-        files = (Path(place) / name for place, _, names in os.walk(inner, followlinks=True) for name in names)
-        files_here = sorted(file for file in files if not file.name.startswith("."))
+        files = (Path(place) / name for place, names in walked(inner) for name in names)
+        files_here = sorted(checked_name(file) for file in files if not file.name.startswith("."))
         foreign = [file for file in files_here if file.suffix.lower() in own_images.FOREIGN]
         problems += [Problem(found=f"a {file.suffix} file", allowed=own_images.ALLOWED, path=file) for file in foreign]
         found[inner.name] = [file for file in files_here if file not in foreign and own_images.readable(file)]

@@ -20,6 +20,7 @@ from refers_bench.data.phantoms import mimic
 from refers_bench.data.report_files import read_reports
 from refers_bench.data.report_sections import study_text, token_count
 from refers_bench.errors import DataError, Problem
+from refers_bench.files import plain_file
 from refers_bench.machine import begun
 from refers_bench.plugins import Dataset, Task
 
@@ -187,7 +188,7 @@ def held_out(folder: Path, studies: pd.Series) -> set[str]:
     if not path.is_file():
         raise DataError("missing list", allowed="test.txt of the release", path=path)
     known, found, problems = set(studies), set[str](), []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(plain_file(path).read_text(encoding="utf-8").splitlines(), start=1):
         match = re.search(r"s(\d{8})/?\s*$", line)
         if match and match[1] in known:
             found.add(match[1])

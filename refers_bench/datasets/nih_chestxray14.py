@@ -19,6 +19,7 @@ from refers_bench.data.metadata import Columns, ages, numbers, table_metadata, t
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, unknown
+from refers_bench.files import plain_file
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
@@ -142,7 +143,7 @@ def official_split(frame: pd.DataFrame, root: Path, params: Params) -> pd.Series
         if not path.is_file():
             allowed = f"{TRAIN_VAL} and {TEST}, as downloaded; or split: released or seeded"
             raise DataError(f"no {name} here", allowed=allowed, path=root)
-        lines = path.read_text(encoding="utf-8").split()
+        lines = plain_file(path).read_text(encoding="utf-8").split()
         names[name] = {line.removesuffix(".png") for line in lines}
     inside, test = frame["image_id"].isin(names[TRAIN_VAL]), frame["image_id"].isin(names[TEST])
     wrong = frame.loc[inside == test, "image_id"]

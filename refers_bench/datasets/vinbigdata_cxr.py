@@ -20,6 +20,7 @@ from refers_bench.data.index import finished_boxes, finished_index, patient_spli
 from refers_bench.data.official_tables import refuse, table_path, with_images
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import Problem, unknown
+from refers_bench.files import plain_file
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
@@ -148,7 +149,7 @@ def _sizes(root: Path, params: Params, images: set[str]) -> pd.DataFrame:
         if params.images == "dicom":
             rows[name] = size_of(root / files[name])
         else:
-            with Image.open(root / files[name], formats=FORMATS[params.images]) as image:
+            with Image.open(plain_file(root / files[name]), formats=FORMATS[params.images]) as image:
                 rows[name] = (image.width / params.png_scale, image.height / params.png_scale)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["wide", "high"])
 

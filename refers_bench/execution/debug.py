@@ -14,6 +14,7 @@ from typing import Any
 
 from refers_bench.execution import worker
 from refers_bench.execution.engine import Attempt, Ending, Engine, Settings
+from refers_bench.printable import printable_lines
 
 
 class DebugEngine(Engine):
@@ -52,7 +53,7 @@ class DebugEngine(Engine):
         attempt = self.waiting.pop()
         context = self.settings.context(attempt, self.settings.slots[0].device)
         facts = worker.attempted(self.settings.entry, vars(attempt.job), context)
-        sys.stderr.writelines(f"{line}\n" for line in facts.get("traceback", ()))
+        sys.stderr.writelines(f"{printable_lines(line)}\n" for line in facts.get("traceback", ()))
         return [Ending.of(attempt.job.key, facts)]
 
     def interrupt(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from refers_bench.plan.lock import Job
+from refers_bench.printable import printable
 from refers_bench.render.duration import duration
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class PlainView:
 
     def write(self, text: str) -> None:
         """Print a line at once."""
-        print(text, file=self.out, flush=True)
+        print(printable(text), file=self.out, flush=True)
 
     def eta(self, running: Mapping[str, Mapping[str, Any]], left: Mapping[str, int]) -> str:
         """Rough time left: jobs of a kind take what those of that kind took; '' before that is known.
@@ -158,6 +159,7 @@ class LiveView(PlainView):
 
     def write(self, text: str) -> None:
         """Print above the display."""
+        text = printable(text)
         self.written.append(text)
         self.console.print(text, markup=False, highlight=False)
 
@@ -172,7 +174,7 @@ class LiveView(PlainView):
         width, height = self.size
         head = f"{self.ended_count} of {self.total} jobs, {self.waiting(running, left)}"
         # The last column stays free: a sign there moves the cursor on in some terminals.
-        lines = [line for name, view in running.items() for line in _lines_of(name, view, width - 1)]
+        lines = [printable(line) for name, view in running.items() for line in _lines_of(name, view, width - 1)]
         room = max(1, height - 4)
         if len(lines) > room:
             lines = [*lines[: room - 1], f"... {len(running)} jobs run"]
@@ -198,7 +200,7 @@ class LiveView(PlainView):
 
 
 def _lines_of(name: str, view: Mapping[str, Any], width: int) -> list[str]:
-    return fitted(name, facts_of(view) if view else {"losses": "", "state": "starting"}, width)
+    return fitted(printable(name), facts_of(view) if view else {"losses": "", "state": "starting"}, width)
 
 
 def view(total: int, *, figure: Callable[[Job], str] = lambda job: "") -> PlainView:

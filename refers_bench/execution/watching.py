@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from refers_bench.execution.progress import facts_of, in_line
 from refers_bench.plan.running import SILENT_S, Running, whose
+from refers_bench.printable import printable
 from refers_bench.render.duration import duration
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def table(runs: Sequence[Running]) -> Table:
     for name in used:
         shown.add_column(name, no_wrap=name in ("update", "images/s", "left", "GPU"), overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(row[name]) for name in used))  # names are text, not markup
+        shown.add_row(*(Text(printable(row[name])) for name in used))  # names are text, not markup
     return shown
 
 

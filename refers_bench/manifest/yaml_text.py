@@ -20,6 +20,7 @@ from ruamel.yaml.reader import ReaderError
 
 from refers_bench.errors import Problem, UserError
 from refers_bench.errors import nearest as nearest_of
+from refers_bench.files import plain_file
 
 Loc = tuple[str | int, ...]
 
@@ -155,7 +156,7 @@ def value_of(text: str, place: Place) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        return sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8-sig")
+        return sys.stdin.read() if path == STDIN else plain_file(path).read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UserError("no such file", allowed="a YAML file", path=path) from error
     except UnicodeDecodeError as error:

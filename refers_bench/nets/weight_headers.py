@@ -9,11 +9,15 @@ import contextlib
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+
+from refers_bench.errors import DataError
+from refers_bench.files import plain_file
 
 #: Activations by our ids, as people write them.
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}
@@ -21,6 +25,10 @@ _OWN = re.compile(r"blocks\.\d+\.attention\.qkv\.weight")
 #: Endings of torch's files, and the names in them that matter: they stand in a pickle, which is never run.
 _TORCH = frozenset({".pt", ".pth", ".bin", ".ckpt", ".tar"})
 _NAMES = re.compile(rb"blocks\.\d+\.attention\.qkv\.weight|position_projection\.weight")
+#: What a pickle may call, by `weights_only` too, to get memory of any size that the file does not hold.
+_MAKERS = re.compile(rb"c(builtins|__builtin__)\nbytearray\n|ctorch\nTensor\n")
+#: Bytes of a safetensors header, at most; times its size that a file may unpack to (a compressed .npz saves a tenth).
+_HEADER, _UNPACKED = 1 << 24, 4
 #: Bytes at the start of an old torch file in which its names stand, before the tensors.
 _HEAD = 8 << 20
 
@@ -67,10 +75,38 @@ def origin(path: Path, *, names: Iterable[str] = ()) -> Origin:
     )
 
 
+def check_sizes(path: Path) -> None:
+    """Refuse a weight file that claims to hold, or unpacks to, far more than its own bytes; nothing of it is read.
+
+    Raises:
+        DataError: so it does, or it is no plain file.
+    """
+    size = plain_file(path).stat().st_size
+    allowed = "a weight file, whose bytes are those of its tensors"
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if path.suffix.lower() == ".safetensors" and header > _HEADER:
+        raise DataError(f"a header of {header} bytes", allowed=f"at most {_HEADER}", path=path)
+    if path.suffix.lower() in _TORCH | {".npz"} and zipfile.is_zipfile(path):
+        with contextlib.suppress(zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > _UNPACKED * size:
+                raise DataError(f"{size} bytes that unpack to {unpacked}", allowed=allowed, path=path)
+    if path.suffix.lower() in _TORCH:
+        with contextlib.suppress(zipfile.BadZipFile, ValueError, RuntimeError, zlib.error, EOFError):
+            if found := _MAKERS.search(_pickle_of(path)):
+                asked = found[0][1:-1].decode().replace("\n", ".")
+                raise DataError(f"a pickle that calls {asked}, of any size", allowed=allowed, path=path)
+
+
 def _header(path: Path) -> tuple[frozenset[str], Mapping[str, str]]:
     """Names of tensors and metadata of a safetensors file, names that matter of torch's; nothing of a damaged one."""
+    try:
+        check_sizes(path)
+    except (DataError, OSError):
+        return frozenset(), {}
     if path.suffix.lower() in _TORCH:
-        with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError, RuntimeError):
+        with contextlib.suppress(OSError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError):
             return frozenset(found.decode() for found in _NAMES.findall(_pickle_of(path))), {}
     if path.suffix.lower() == ".safetensors":
         with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="numpy") as file:

@@ -38,26 +38,37 @@ def fingerprint(root: Path) -> str:
 
 def _marks(root: str) -> Iterator[list[str | int]]:
     """Folders with their times and numbers of images, then the other files in each, level by level."""
-    level, folders, files = [root], 0, 0
+    level, folders, files, seen = [root], 0, 0, set[tuple[int, int]]()
     while level and folders + len(level) <= FOLDERS:
         folders += len(level)
         below: list[str] = []
         for folder in level:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen:  # a link leads back
+                continue
+            seen.add((status.st_dev, status.st_ino))
             others, images = [], 0
             for entry in _entries(folder):
-                if entry.is_dir():
+                if _is_folder(entry):
                     below.append(entry.path)
                 elif entry.name.lower().endswith(IMAGES):
                     images += 1
                 else:
                     others.append(entry)
-            yield [os.path.relpath(folder, root), os.stat(folder).st_mtime_ns, images, len(others)]  # noqa: PTH116
+            yield [os.path.relpath(folder, root), status.st_mtime_ns, images, len(others)]
             for entry in others[: max(0, FILES - files)]:
                 with contextlib.suppress(OSError):  # a link to nowhere
                     yield [entry.name, entry.stat().st_size, entry.stat().st_mtime_ns]
             files += len(others)
         level = sorted(below)
     yield [len(level)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -8,8 +8,8 @@ from refers_bench.analysis.compare.bands import BandTest
 from refers_bench.analysis.compare.regression import DRIFT, FAILED_JOBS, INCOMPLETE, SAME, Comparison, Finding
 from refers_bench.analysis.statistics.equivalence import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, TOST
 from refers_bench.analysis.statistics.significance import Refusal
+from refers_bench.printable import printable
 from refers_bench.render.escape import markdown as escape
-from refers_bench.render.escape import printable
 
 _MEANING = {
     SAME: "every class AUC is within its tolerance",

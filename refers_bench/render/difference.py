@@ -7,7 +7,8 @@ from typing import Any
 
 from refers_bench.analysis.compare.difference import CellDifference, Difference, MeanDifference
 from refers_bench.analysis.statistics.significance import Refusal
-from refers_bench.render.escape import encodable, printable
+from refers_bench.printable import printable
+from refers_bench.render.escape import encodable
 
 #: Incremented when a reader of the previous version would misread the output.
 VERSION = 1

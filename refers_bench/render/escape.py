@@ -5,6 +5,8 @@ import tomllib
 import unicodedata
 from pathlib import Path
 
+from refers_bench.printable import printable
+
 _LATEX: dict[str, str] = tomllib.loads(Path(__file__).with_name("latex_signs.toml").read_text(encoding="utf-8"))
 #: Latin letters and signs that LaTeX's default font encoding lacks, which a bare document has.
 _LATEX_LACKS = frozenset("\xab\xad\xbb\xd0\xde\xf0\xfeĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų\u017f")
@@ -23,36 +25,9 @@ _MOST_NUMBERS = 12
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=])")
 
 
-def printable(text: object) -> str:
-    """The text on one line, without control, format (bidirectional) or unassigned characters.
-
-    A terminal would obey an escape sequence; XML and LaTeX refuse control characters.
-    """
-    return _visible(re.sub(r"\s+", " ", str(text)))
-
-
 def encodable(text: str) -> str:
     """The text with halves of surrogate pairs replaced, which no file can hold."""
     return text.encode("utf-8", errors="replace").decode("utf-8")
-
-
-def printable_lines(text: object) -> str:
-    """Like `printable`, but lines and indentation stay: for tracebacks and commands."""
-    whole = str(text)
-    if whole.isprintable():  # most are, and a report has hundreds of thousands
-        return whole
-    return "\n".join(_visible(line.expandtabs(4)) for line in whole.splitlines())
-
-
-def _visible(line: str) -> str:
-    if line.isprintable():
-        return line
-    signs = []
-    for sign in line:
-        category = unicodedata.category(sign)
-        keep = category == "Zs" or category[0] not in "CZ"
-        signs.append(sign if keep else "\N{REPLACEMENT CHARACTER}")
-    return "".join(signs)
 
 
 def latex(text: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from refers_bench.render.escape import printable_lines
+from refers_bench.printable import printable_lines
 from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page
 from refers_bench.render.table import FACETS, Column, Row, Table

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from refers_bench.printable import printable
 from refers_bench.render.escape import markdown as escape
-from refers_bench.render.escape import printable
 from refers_bench.render.figure import Figure
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Markup, Table

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.render.escape import printable
+from refers_bench.printable import printable
 from refers_bench.render.palette import look
 from refers_bench.render.picture import Picture, draw_picture
 from refers_bench.render.table import NO_VALUE

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from refers_bench.render.escape import printable
+from refers_bench.printable import printable
 from refers_bench.render.panel import Panel, Series
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from rich.cells import cell_len as _width
 
-from refers_bench.render.escape import printable
+from refers_bench.printable import printable
 from refers_bench.render.table import Markup, Note, Table
 
 #: Bold does not survive a log file; an asterisk does.

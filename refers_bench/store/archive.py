@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import published_file, sha256_of, storage_errors
+from refers_bench.files import plain_file, published_file, sha256_of, storage_errors
 
 #: The list of checksums, as ``sha256sum -c`` reads it.
 SUMS = "SHA256SUMS"
@@ -144,7 +144,7 @@ def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
         UserError: not an archive, damaged, or a member that is not accepted.
     """
     seen: set[str] = set()
-    with _readable(path), gzip.open(path) as raw, contextlib.ExitStack() as stack:
+    with _readable(path), gzip.open(plain_file(path)) as raw, contextlib.ExitStack() as stack:
         bounded = cast("IO[bytes]", _Bounded(cast("IO[bytes]", raw), path))
         archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r|"))
         for info in archive:

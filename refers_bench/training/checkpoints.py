@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from refers_bench.errors import DataError
 from refers_bench.files import published_file
+from refers_bench.nets import weight_headers
 
 
 def publish_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -47,6 +48,8 @@ def publish_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapp
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    with contextlib.suppress(OSError):  # which opening reports
+        weight_headers.check_sizes(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from refers_bench.errors import DataError, UserError
-from refers_bench.files import read_json
+from refers_bench.files import plain_file, read_json
 from refers_bench.nets import foreign_layouts, weight_headers
 from refers_bench.nets.foreign_layouts import Layout
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
@@ -43,10 +44,54 @@ def read(path: Path) -> dict[str, Tensor]:
 def _content(path: Path) -> Mapping[str, Any]:
     """What a weight file holds, as it stands."""
     reader = _READERS.get(path.suffix.lower())
-    if not path.is_file() or reader is None:
+    if not plain_file(path).is_file() or reader is None:
         found = "no such file" if not path.is_file() else f"unknown format '{path.suffix}'"
         raise DataError(found, allowed=f"a file ending in {', '.join(_READERS)}", path=path)
-    return reader(path)
+    weight_headers.check_sizes(path)
+    content = reader(path)
+    _check_tensors(content, path)
+    return content
+
+
+def _check_tensors(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse tensors that are no plain arrays of numbers, or that need more memory than the file has bytes.
+
+    Raises:
+        DataError: so they are, or do. Tensors with two names count twice, hence twice the bytes are allowed.
+    """
+    left: list[tuple[str, Any]] = [("", content)]
+    seen, total = set[int](), 0
+    while left:
+        name, one = left.pop()
+        if isinstance(one, Tensor):
+            total += _size_of(one, name, path)
+        elif isinstance(one, Mapping | list | tuple) and id(one) not in seen:
+            seen.add(id(one))
+            parts = one.items() if isinstance(one, Mapping) else enumerate(one)
+            left += [(f"{name}.{key}".removeprefix("."), part) for key, part in parts]
+    if total > 2 * path.stat().st_size:
+        found = f"tensors of {total} bytes in a file of {path.stat().st_size}"
+        raise DataError(found, allowed="tensors that the file holds", path=path)
+
+
+def _size_of(tensor: Tensor, name: str, path: Path) -> int:
+    """Bytes of a tensor, once it is seen to be a plain one."""
+    kinds = {
+        "sparse": tensor.layout is not torch.strided,
+        "nested": tensor.is_nested,
+        "quantised": tensor.is_quantized,
+        "complex": tensor.is_complex(),
+        "without values (meta)": tensor.device.type != "cpu",
+        "of another class": type(tensor) not in (Tensor, nn.Parameter),
+    }
+    for kind, is_kind in kinds.items():
+        if is_kind:
+            raise DataError(f"'{name}' is a tensor that is {kind}", allowed="dense real numbers", path=path)
+    size = tensor.numel() * tensor.element_size()
+    if size > (held := tensor.untyped_storage().nbytes()):
+        found = f"'{name}' of shape {tuple(tensor.shape)}, {size} bytes, made of {held} bytes"
+        raise DataError(found, allowed="tensors that the file holds", path=path)
+    return size
 
 
 def _torch(path: Path) -> Mapping[str, Any]:
@@ -55,7 +100,7 @@ def _torch(path: Path) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         allowed = "tensors alone; convert the file where you trust it: weights of code are never run here"
         raise DataError(f"not weights alone ({_first_line(error)})", allowed=allowed, path=path) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, LookupError, AttributeError, TypeError, AssertionError, struct.error) as error:
         found = f"not a readable torch file ({type(error).__name__}: {_first_line(error)})"
         raise DataError(found, allowed="a file that torch.save wrote, whole", path=path) from error
     if not isinstance(content, Mapping):
@@ -69,6 +114,10 @@ def _jax(path: Path) -> Mapping[str, Any]:
             return foreign_layouts.from_jax(arrays)
     except KeyError as error:
         raise DataError(f"no array {error}", allowed="the layout of ViT-B_16.npz", path=path) from error
+    except MemoryError as error:
+        raise DataError(
+            "an array that is larger than the memory", allowed="the arrays of ViT-B_16.npz", path=path
+        ) from error
     except (RuntimeError, TypeError, IndexError, AttributeError) as error:
         found = f"an array of another shape or type ({_first_line(error)})"
         raise DataError(found, allowed="the arrays of ViT-B_16.npz", path=path) from error
@@ -80,6 +129,8 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
     return read_tensors(path)[0]
 
 
+#: What reading a damaged torch file raises, besides what its pickle stumbles on.
+_DAMAGED = (RuntimeError, EOFError, OSError, ValueError, MemoryError, zipfile.BadZipFile)
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 #: File ending -> its reader.
 _READERS = {".safetensors": _safetensors, ".npz": _jax, **dict.fromkeys(_TORCH, _torch)}
@@ -197,7 +248,7 @@ def _configuration(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         found = read_json(path / "config.json")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError("no readable config.json", allowed="a Hugging Face folder", path=path) from error
     if not isinstance(found, Mapping):
         raise DataError("config.json is no mapping", allowed="a Hugging Face folder", path=path)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from refers_bench.data.index import read_table
 from refers_bench.errors import DataError
+from refers_bench.files import plain_file
 
 #: Endings of image files; without them and the folder, a name is the image's id.
 ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gz", ".nii", ".npy", ".tif", ".tiff", ".bmp")
@@ -80,7 +81,9 @@ def read_ids(path: Path, *, column: str = "") -> IdList:
         raise DataError(f"column '{column}' of a list without columns", allowed="a .csv", path=path)
     else:
         try:
-            ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            ids = [
+                line.split()[0] for line in plain_file(path).read_text(encoding="utf-8").splitlines() if line.strip()
+            ]
         except FileNotFoundError as error:
             raise DataError("missing list", path=path) from error
         except (UnicodeDecodeError, OSError) as error:

@@ -18,7 +18,7 @@ from refers_bench.data.imported.predictions import ImportedRun, as_float32
 from refers_bench.data.index import refuse_more_cells
 from refers_bench.errors import UserError
 from refers_bench.evaluations import SELECTED_ON, UNKNOWN
-from refers_bench.files import sha256_of
+from refers_bench.files import plain_file, sha256_of
 from refers_bench.store.plan import CROSSED, cell_name
 
 KEYS = ("method", "dataset", "task", "label_ratio", "seed")
@@ -75,9 +75,9 @@ def read_table(
 def _frame(path: Path, format: str) -> pd.DataFrame:  # noqa: A002
     try:
         if format == "parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(plain_file(path))
         # As text first: a label "x" is then reported with its line, and not as an unexpected type.
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(plain_file(path), dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError("no such file", allowed=f"a {format} file", path=path) from error
     except (OSError, ValueError) as error:

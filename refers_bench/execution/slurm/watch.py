@@ -16,6 +16,7 @@ from refers_bench.execution.slurm.commands import ALIVE, CommandFailed, Row, Slu
 from refers_bench.execution.slurm.events import Diary
 from refers_bench.execution.slurm.folder import Array
 from refers_bench.execution.task import ending_in_store
+from refers_bench.printable import printable
 from refers_bench.store.results import ResultStore
 
 #: Seconds between two checks of the store, and of the queue; a slow queue is asked less often.
@@ -233,5 +234,5 @@ class Watcher:
 
 def notify(text: str) -> None:
     """A line for the user who started the run."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(f"{printable(text)}\n")
     sys.stderr.flush()

@@ -180,7 +180,7 @@ def test_a_missing_decoder_says_what_to_install(file: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(base.Decoder, "is_available", property(lambda self: False))
     with pytest.raises(UserError, match=r"RLE Lossless.*refers-bench\[dicom\]") as refused:
-        decode(file)
+        dicom.decode_dicom(file)
     assert not isinstance(refused.value, DataError), "no matter of this file alone"
 
 
