@@ -29,6 +29,8 @@ _NAMES = re.compile(rb"blocks\.\d+\.attention\.qkv\.weight|position_projection\.
 _MAKERS = re.compile(rb"c(builtins|__builtin__)\nbytearray\n|ctorch\nTensor\n")
 #: Bytes of a safetensors header, at most; times its size that a file may unpack to (a compressed .npz saves a tenth).
 _HEADER, _UNPACKED = 1 << 24, 4
+#: What reading a damaged torch file raises here; whoever reads its tensors then says what is wrong with it.
+_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 #: Bytes at the start of an old torch file in which its names stand, before the tensors.
 _HEAD = 8 << 20
 
@@ -88,12 +90,12 @@ def check_sizes(path: Path) -> None:
     if path.suffix.lower() == ".safetensors" and header > _HEADER:
         raise DataError(f"a header of {header} bytes", allowed=f"at most {_HEADER}", path=path)
     if path.suffix.lower() in _TORCH | {".npz"} and zipfile.is_zipfile(path):
-        with contextlib.suppress(zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
+        with contextlib.suppress(*_DAMAGED), zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > _UNPACKED * size:
                 raise DataError(f"{size} bytes that unpack to {unpacked}", allowed=allowed, path=path)
     if path.suffix.lower() in _TORCH:
-        with contextlib.suppress(zipfile.BadZipFile, ValueError, RuntimeError, zlib.error, EOFError):
+        with contextlib.suppress(*_DAMAGED):
             if found := _MAKERS.search(_pickle_of(path)):
                 asked = found[0][1:-1].decode().replace("\n", ".")
                 raise DataError(f"a pickle that calls {asked}, of any size", allowed=allowed, path=path)
@@ -106,7 +108,7 @@ def _header(path: Path) -> tuple[frozenset[str], Mapping[str, str]]:
     except (DataError, OSError):
         return frozenset(), {}
     if path.suffix.lower() in _TORCH:
-        with contextlib.suppress(OSError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError):
+        with contextlib.suppress(*_DAMAGED):
             return frozenset(found.decode() for found in _NAMES.findall(_pickle_of(path))), {}
     if path.suffix.lower() == ".safetensors":
         with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="numpy") as file:

@@ -105,13 +105,17 @@ def read_table(path: Path, kind: str, *, as_dictionaries: Sequence[str] = ()) ->
         # Not `pq.read_table` on a path: for small files, looking for partitions costs more than reading.
         with pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(as_dictionaries)) as file:
             table: pa.Table = file.read(use_threads=len(content) > LARGE)
-    except (OSError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
     _refuse_other(table.schema, kind, path)
     for field in SCHEMAS[kind]:
         if not field.nullable and table[field.name].null_count:
             raise UserError(f"column '{field.name}' holds nulls", allowed="a value in each row", path=path)
     return table
+
+
+#: What reading a damaged file raises; the last two where the name of a column has changed.
+_UNREADABLE = (OSError, pa.ArrowException, KeyError, UnicodeDecodeError)
 
 
 def _refuse_other(schema: pa.Schema, kind: str, path: Path) -> None:
@@ -159,7 +163,7 @@ def refuse_large(path: Path, kind: str, *, rows: int) -> None:
                     longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
                     if longest > LONGEST:
                         raise UserError(f"a text of {longest} bytes", allowed=allowed, path=path)
-    except (OSError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise UserError(f"cannot read: {error}", allowed="a Parquet file", path=path) from error
 
 
