@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from refers_bench.data.prepare import INDEX, PIXELS, PreparedImages
+from refers_bench.data.prepare import INDEX, PIXELS, PreparedImages, damage
+from refers_bench.errors import DataError
 from refers_bench.files import sha256_of
 from refers_bench.plugins import ABOUT, Dataset
 
@@ -56,8 +57,13 @@ def croissant(name: str, card: Dataset, *, folder: Path) -> dict[str, Any]:
     Args:
         name: id of the dataset.
         card: of the dataset.
-        folder: of its prepared images.
+        folder: of its prepared images; all of them are read, since others will trust the checksums.
+
+    Raises:
+        DataError: no prepared images, or damaged ones.
     """
+    if problems := damage(folder):
+        raise DataError(problems)
     images, schema = PreparedImages.open(folder), pq.read_schema(folder / INDEX)
     meta = images.meta
     size, count = meta["size"], meta["count"]

@@ -14,6 +14,7 @@ import pytest
 
 from refers_bench import plugins
 from refers_bench.data import croissant
+from refers_bench.errors import DataError
 from refers_bench.plugins import Dataset
 
 HOSTILE = 'findings:"}]<script> \u202e,%_$'
@@ -43,6 +44,12 @@ def folder(tmp_path: Path) -> Path:
 def card() -> Dataset:
     found: Dataset = plugins.load("dataset", "covid19_idc")
     return found
+
+
+def test_checksums_of_damaged_images_are_not_given_out(folder: Path, card: Dataset) -> None:
+    (folder / "images.u8").write_bytes(bytes(48))
+    with pytest.raises(DataError, match=r"images\.u8: its SHA-256 is not the one that meta\.json records"):
+        croissant.croissant("covid19_idc", card, folder=folder)
 
 
 def test_what_the_specification_requires_is_there(folder: Path, card: Dataset) -> None:
