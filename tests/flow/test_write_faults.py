@@ -36,7 +36,8 @@ targets: [{dataset: phantom, tasks: [findings], evaluation: [finetune, linear_pr
 seeds: [0]
 """
 FILES = {"faults.yaml": MANIFEST}
-RUN = ["run", "faults.yaml", "--executor", "debug", "--no-report"]
+WORKERS = ["run", "faults.yaml", "--no-report"]
+RUN = [*WORKERS, "--executor", "debug"]
 FSCK = ["results", "fsck"]
 
 
@@ -46,15 +47,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_faults.built(tmp_path_factory.mktemp("library"))
 
 
-def wrong(found: dict[str, Any]) -> list[str]:
-    """What is not as promised after a fault at one point."""
+def wrong(found: dict[str, Any], *, alone: bool = True) -> list[str]:
+    """What is not as promised after a fault at one point; jobs run in the process of the command alone, or in workers."""
     how, status, printed, again = found["point"][1], found["status"], found["printed"], found["again"]
     said = "failed (" in printed or "error: /" in printed
     checks = {
-        "it was not killed": how != "kill" or status == -9,
-        f"exit code {status}": how == "kill" or status in SANE,
+        f"exit code {status}": status == -9 if how == "kill" and alone else status in (*SANE, -9),
         "a traceback": "Traceback" not in printed,
-        "no path is named": how == "kill" or status == 0 or said,
+        "no path is named": status in (0, -9) or said,
         f"the store holds {found['broken']}": not found["broken"],
         f"the next run ends with {again['status']}: {again['printed'][-2000:]}": again["status"] == 0,
         f"the next run gives another {found['different']}": not found["different"],
@@ -62,10 +62,12 @@ def wrong(found: dict[str, Any]) -> list[str]:
     return [f"{found['operation']} ({how}): {text}: {printed[-2000:]}" for text, good in checks.items() if not good]
 
 
-def ran(library: Path, folder: Path, points: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+def ran(
+    library: Path, folder: Path, points: list[tuple[int, str]], arguments: list[str] = RUN
+) -> Iterator[dict[str, Any]]:
     """The undisturbed run, then what became of each point."""
     checks = [FSCK] if command(*FSCK, "--help").code == 0 else []
-    yield from write_faults.outcomes(library, folder, [RUN], points, FILES, checks)
+    yield from write_faults.outcomes(library, folder, [arguments], points, FILES, checks)
 
 
 def operations(library: Path, folder: Path) -> int:
@@ -86,6 +88,17 @@ def test_a_run_survives_faults_at_some_writes(library: Path, tmp_path: Path) -> 
     _, *found = ran(library, tmp_path / "points", points)
     assert len(found) == len(points)
     assert [text for one in found for text in wrong(one)] == []
+
+
+@pytest.mark.slow
+def test_a_run_with_workers_survives_faults_at_some_writes_of_any_process(library: Path, tmp_path: Path) -> None:
+    """Where a worker is killed, its job is tried again, and the run ends well."""
+    count, chosen = operations(library, tmp_path / "whole"), random.Random(4)
+    points = [(number, how) for how in write_faults.HOW for number in chosen.sample(range(1, count + 1), 2 * SAMPLED)]
+    _, *found = ran(library, tmp_path / "points", points, WORKERS)
+    assert len(found) == len(points)
+    assert [text for one in found for text in wrong(one, alone=False)] == []
+    assert 0 in [one["status"] for one in found if one["point"][1] == "kill"], "no worker was killed"
 
 
 @pytest.mark.slow
