@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from refers_bench.cli import completing
+from refers_bench.errors import UserError
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import lookup
 from refers_bench.plan.lock import Job
@@ -42,6 +43,8 @@ def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
     if len(found) > 1:
         others = ", ".join(f"{one.manifest}, key {one.job.key}" for one in found if one is not shown)
         click.echo(f"{job.name} of {shown.manifest}, whose log is the newest; not shown: {others}", err=True)
+    if path.is_dir():
+        raise UserError("a folder instead of a log", allowed="a file; move the folder elsewhere", path=path)
     follower = Follower(path)
     if path.is_file():
         follower.seen = path.stat().st_size
