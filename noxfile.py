@@ -173,6 +173,7 @@ def bench(session: nox.Session) -> None:
         "bench_plan.py",
         "bench_cells.py",
         "bench_heads.py",
+        "bench_fsck.py",
     ):
         session.run("python", f"tests/bench/{script}", *session.posargs)
 

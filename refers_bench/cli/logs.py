@@ -8,6 +8,7 @@ import click
 
 from refers_bench.cli import completing
 from refers_bench.cli.echo import echo, echo_lines
+from refers_bench.errors import UserError
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import lookup
 from refers_bench.plan.lock import Job
@@ -43,6 +44,8 @@ def command(settings: Settings, cell: str, follow: bool, lines: int) -> int:
     if len(found) > 1:
         others = ", ".join(f"{one.manifest}, key {one.job.key}" for one in found if one is not shown)
         echo(f"{job.name} of {shown.manifest}, whose log is the newest; not shown: {others}", err=True)
+    if path.is_dir():
+        raise UserError("a folder instead of a log", allowed="a file; move the folder elsewhere", path=path)
     follower = Follower(path)
     if path.is_file():
         follower.seen = path.stat().st_size

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from refers_bench.cli.damage import show
 from refers_bench.cli.echo import echo_lines
 from refers_bench.cli.progress import counted
 from refers_bench.cli.results_bundle import scratch_folder
@@ -43,6 +44,7 @@ def diff(settings: Settings, a: str, b: str, as_json: bool, everything: bool) ->
         found = compare(*sides, names=(a, b), progress=counted("table cells compared"))
     text = difference.as_json(found) if as_json else difference.text(found, limit=0 if everything else 20)
     echo_lines(text.removesuffix("\n"))
+    show([problem for side in sides for problem in side.damaged.values()])
     return 0 if found.same else 5
 
 

@@ -13,7 +13,7 @@ import click
 from refers_bench.cli import completing
 from refers_bench.cli.counts import show_counts
 from refers_bench.cli.echo import echo
-from refers_bench.errors import UserError, unknown
+from refers_bench.errors import Problem, UserError, unknown
 from refers_bench.execution.settings import Settings
 from refers_bench.execution.watching import Pace, hopeless, line, summary, table
 from refers_bench.plan import lock, states
@@ -54,6 +54,8 @@ def command(settings: Settings, names: tuple[str, ...], show_failed: bool, watch
             _watch(plans, watch)
     for moment in plans.look():
         _show(settings, moment, show_failed=show_failed)
+    if plans.problems:
+        raise UserError(plans.problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +85,22 @@ class _Plans:
     settings: Settings
     names: tuple[str, ...]
     read: dict[str, tuple[int, Plan]] = field(default_factory=dict)
+    #: Of several plans, those that could not be read at the last look.
+    problems: list[Problem] = field(default_factory=list)
 
     def look(self) -> Iterator[_Moment]:
         """Every plan as it is now."""
         store = self.settings.store
         seen = states.look(store)
+        self.problems = []
         for name in self.names:
-            plan = self._plan(name)
+            try:
+                plan = self._plan(name)
+            except UserError as error:
+                if len(self.names) == 1:
+                    raise
+                self.problems += error.problems
+                continue
             found = {job.key: states.state_in(job, seen, self.settings.cache) for job in plan.jobs}
             leased = [one for one in running(plan.jobs, seen, store) if found[one.job.key] != "done"]
             yield _Moment(plan=plan, states=found, leased=leased)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from refers_bench.errors import UserError, nearest
+from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.plan import lock
-from refers_bench.plan.lock import LOCK, Job
+from refers_bench.plan.lock import LOCK, Job, Plan
 
 #: Jobs that are named where a pattern means several.
 NAMED = 20
@@ -31,15 +31,23 @@ def several(results: Path, text: str) -> list[Found]:
         text: name of a job or cell, a shell pattern over names, or a key; a name goes before a pattern.
 
     Raises:
-        UserError: it means none, or jobs of several names.
+        UserError: it means none, none of the plans that can be read, or jobs of several names.
     """
-    locks = sorted(results.glob(f"*/{LOCK}"))
+    plans: dict[Path, Plan] = {}
+    problems: list[Problem] = []
+    for path in sorted(results.glob(f"*/{LOCK}")):
+        try:
+            plans[path] = lock.outline(path)
+        except UserError as error:
+            problems += error.problems
     found: dict[str, Found] = {}
-    for each in _jobs(locks, text) or _cells(locks, text):
+    for each in _jobs(plans, text) or _cells(plans, text):
         found.setdefault(each.job.key, each)
+    if not found and problems:  # it may stand in a plan that cannot be read
+        raise UserError(problems)
     if not found:
-        names = [job.name for path in locks for job in lock.outline(path).jobs]
-        close = nearest(text, names) if locks else ""
+        names = [job.name for plan in plans.values() for job in plan.jobs]
+        close = nearest(text, names) if plans else ""
         allowed = "a name, pattern or key that 'refers-bench plan MANIFEST --jobs' shows"
         raise UserError(f"no planned job is called '{text}'", allowed=allowed, nearest=close, path=results)
     if len({each.job.name for each in found.values()}) > 1:
@@ -49,9 +57,9 @@ def several(results: Path, text: str) -> list[Found]:
     return list(found.values())
 
 
-def _jobs(locks: Iterable[Path], text: str) -> list[Found]:
+def _jobs(plans: Mapping[Path, Plan], text: str) -> list[Found]:
     """By the names and keys of jobs."""
-    everything = [Found(manifest=path.parent.name, job=job) for path in locks for job in lock.outline(path).jobs]
+    everything = [Found(manifest=path.parent.name, job=job) for path, plan in plans.items() for job in plan.jobs]
     exact = [each for each in everything if text in (each.job.name, each.job.key)]
     return exact or [each for each in everything if fnmatchcase(each.job.name, text)]
 

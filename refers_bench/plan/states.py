@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import identity
-from refers_bench.errors import UserError, nearest
+from refers_bench.errors import DataError, UserError, nearest
 from refers_bench.plan.lock import LOCK, PREVIOUS, Job, Plan, keys, last
 from refers_bench.store.context import CACHED
 from refers_bench.store.leases import Leases
@@ -139,8 +140,14 @@ class _Now:
 
     def recorded(self, key: str) -> Job | None:
         """A finished job, from its record; None where there is none."""
-        record = self.store.record(key)
+        record = self.record(key)
         return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"]) if record else None
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """Record of a finished job; None where there is none that can be read."""
+        with contextlib.suppress(DataError):
+            return self.store.record(key)
+        return None
 
     def finished(self, names: set[str]) -> list[Job]:
         """Finished jobs of these names, the newest last; not those that another plan has now under the same name."""
@@ -148,7 +155,7 @@ class _Now:
         others = {key for path in locks for key in keys(path) or ()}
         found: dict[tuple[str, str], Job] = {}
         for key in self.store.listing().done - (others - set(self.jobs)):
-            record = self.store.record(key)
+            record = self.record(key)
             if record and record.get("name") in names and (job := self.recorded(key)):
                 found[str(record.get("started", "")), key] = job
         return [found[place] for place in sorted(found)]

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from refers_bench.errors import UserError
 from refers_bench.files import storage_errors
+from refers_bench.store.reading import read_json
 
 #: A lease of another host that was not renewed for this many seconds is taken over.
 STALE_S = 120.0
@@ -71,6 +73,8 @@ class Leases:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it during the run
         with storage_errors(self.folder), (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -82,14 +86,16 @@ class Leases:
         """The live owner of a job's lease, or None."""
         path = self._path(key)
         try:
-            lease: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            lease = read_json(path)
             age = time.time() - path.stat().st_mtime
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (UserError, FileNotFoundError):
+            return None
+        if not isinstance(lease.get("host"), str) or not isinstance(lease.get("pid"), int):
             return None
         if lease["host"] == self.me["host"]:
-            alive = lease["start"] is not None and process_start(lease["pid"]) == lease["start"]
+            alive = lease.get("start") is not None and process_start(lease["pid"]) == lease["start"]
         else:
-            alive = age < self.stale_s
+            alive = abs(age) < self.stale_s  # nor does one hold that is dated far in the future
         return lease if alive else None
 
     def acquire(self, key: str, *, token: str = "", patient: bool = False) -> bool:
@@ -137,7 +143,9 @@ class Leases:
         """Remove leases whose owner is gone, and files that killed processes have left half-written."""
         with self._locked():
             for path in self.folder.iterdir():
-                if path.suffix == ".part" or (path.suffix == ".json" and self.owner(path.stem) is None):
+                if path.is_dir():  # not made by us, so not removed
+                    path.rename(path.with_name(f"{path.name}.{uuid.uuid4().hex}.aside"))
+                elif path.suffix == ".part" or (path.suffix == ".json" and self.owner(path.stem) is None):
                     path.unlink(missing_ok=True)
 
     def renew(self) -> None:

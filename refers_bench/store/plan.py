@@ -308,8 +308,8 @@ def _content(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError("no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path) from error
     except json.JSONDecodeError as error:
-        problem = Problem(found=f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno)
-        raise UserError(problem) from error
+        place: dict[str, Any] = {"path": path, "line": error.lineno, "column": error.colno}
+        raise UserError(f"not JSON: {error.msg}", allowed="plan the manifest again", **place) from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read: {error}", allowed="a plan", path=path) from error
     if not isinstance(content, dict) or content.get("version") not in plan_file.READABLE:

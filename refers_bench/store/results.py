@@ -133,7 +133,7 @@ class ResultStore:
                         done.add(entry.name)
         except OSError as error:
             allowed = "the folder of all results; restore it, or name another results folder by --results"
-            raise UserError(f"cannot be listed: {error.strerror}", allowed=allowed, path=self.root) from error
+            raise UserError(str(error.strerror), allowed=allowed, path=self.root) from error
         return Listing(done=frozenset(done), failed=frozenset(failed - done))
 
     def state(self, key: str) -> str:

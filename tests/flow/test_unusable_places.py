@@ -201,7 +201,7 @@ def test_bugs_keep_their_traceback_and_authors_can_have_it(
     with pytest.raises(IndexError):
         command_line.main(["plan", "own.yaml"])
     with pytest.raises(NotADirectoryError):
-        command_line.main(["--results", "file/x", "plan", "small.yaml"])
+        command_line.main(["--cache", "file/x", "plan", "small.yaml"])
 
 
 def test_missing_data_roots_are_named_all_at_once(cli: Commands, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import identity
+from refers_bench.errors import DataError
 from refers_bench.files import read_json, storage_errors
 from refers_bench.plan.fairness import WITH_GRADIENT
 from refers_bench.plan.forecast.cost_model import Cost, batch_size, radiographs
@@ -89,7 +90,10 @@ def scanned(store: ResultStore, device: Device, wanted: set[str], *, most: int) 
 def _on(device: Device, keys: Iterable[str], store: ResultStore) -> Iterator[Mapping[str, Any]]:
     """Records of jobs that ran on a device, with the size of the checkpoint beside each."""
     for key in keys:
-        record = store.record(key)
+        try:
+            record = store.record(key)
+        except DataError:  # whoever uses the result reports it
+            continue
         if record is not None and recorded_on(record.get("provenance", {})) == device.label:
             checkpoint = store.folder(key) / "checkpoint.safetensors"
             yield {**record, "bytes": checkpoint.stat().st_size if checkpoint.is_file() else 0}

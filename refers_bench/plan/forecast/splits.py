@@ -1,11 +1,12 @@
 """Counts the images that a job trains on, validates on and predicts, as far as that is known before it runs."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from refers_bench import plugins
+from refers_bench.errors import UserError
 from refers_bench.plan.forecast.shapes import method_of
 from refers_bench.plan.lock import Plan
 from refers_bench.store.plan import reader_of, source_parts, source_task
@@ -107,8 +108,10 @@ class Splits:
         if data not in self.indices:
             import pandas as pd
 
-            path: Path = self.store.folder(data) / "index.parquet"
-            self.indices[data] = pd.read_parquet(path) if path.is_file() else None
+            self.indices[data] = None
+            # Of an index that is damaged the images are estimated, as of one that is not there; its users report it.
+            with contextlib.suppress(UserError, OSError, ValueError):
+                self.indices[data] = pd.read_parquet(self.store.file(data, "index.parquet"))
         return self.indices[data]
 
 

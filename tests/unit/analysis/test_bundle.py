@@ -12,6 +12,9 @@ import pytest
 from refers_bench import __version__
 from refers_bench.analysis import bundle
 from refers_bench.analysis.results import load
+from refers_bench.errors import UserError
+from refers_bench.files import sha256_of
+from results_folder import record_again
 
 ORIGINS = {
     "gpu": {"name": "A100"},
@@ -104,3 +107,22 @@ def test_files_are_lent_by_links_and_texts_are_written(results: Any, tmp_path: P
     assert sys.prefix not in json.dumps(
         {name: str(text) for name, text in contents.members.items() if name.endswith(".json")}
     )
+
+
+def test_digests_are_those_of_the_files_as_they_travel(folder: Any, tmp_path: Path) -> None:
+    """A list of images whose paths are replaced, weights that stay behind, and a changed file, which is refused."""
+    place = folder.results / "store" / folder.cell()
+    (place / "subset.json").write_text(json.dumps({"from": "/data/here/list.txt"}))
+    (place / "checkpoint.safetensors").write_bytes(b"weights")
+    record_again(place)
+    results = folder.load()
+    members = bundle.gather(results, cache=tmp_path / "cache").members
+    copied = bundle.stage(bundle.gather(results, cache=tmp_path / "cache"), tmp_path / "staged")
+    listed = json.loads(members[f"results/store/{place.name}/run.json"])["files"]
+    there = copied / "store" / place.name
+    assert "<path>/list.txt" in (there / "subset.json").read_text()
+    assert listed == {name: sha256_of(there / name) for name in ("metrics.parquet", "subset.json")}
+    assert load(copied, folder.name).damaged == {}
+    (place / "metrics.parquet").write_bytes(b"other")
+    with pytest.raises(UserError, match=r"metrics\.parquet: changed since it was written"):
+        bundle.gather(folder.load(), cache=tmp_path / "cache")

@@ -310,6 +310,21 @@ def test_missing_checkpoint_and_missing_images(context: JobContext, prepared: di
         entry.run(finetune_job("scratch", prepared, None), empty)
 
 
+def test_one_byte_of_a_checkpoint_fails_what_starts_from_it(
+    context: JobContext, prepared: dict[str, Any], pretrained: dict[str, Any], tmp_path: Path
+) -> None:
+    """Such a weight still loads, and would change every figure without a word."""
+    other = elsewhere(context, tmp_path, pretrained)
+    path = folder(other, pretrained) / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    one = finetune_job("refers", prepared, pretrained["key"])
+    with pytest.raises(DataError, match=r"checkpoint\.safetensors: changed since it was written: SHA-256 "):
+        entry.run(one, other)
+    assert not folder(other, one).exists()
+
+
 def test_a_checkpoint_of_another_network_is_refused(
     context: JobContext, prepared: dict[str, Any], pretrained: dict[str, Any]
 ) -> None:

@@ -69,3 +69,14 @@ def test_what_means_many_or_nothing(plan_of: PlanOf, tmp_path: Path) -> None:
     assert set(listed.replace("), ", ")\n").splitlines()) < set(jobs)
     with pytest.raises(UserError, match=r"did you mean 'scratch\.phantom\.findings\.10%\.s1'"):
         one(tmp_path, "scratch.phantom.finding.10%.s1")
+
+
+def test_a_plan_that_cannot_be_read_does_not_hide_the_others(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of()
+    lock.write(plan, tmp_path)
+    (tmp_path / "broken").mkdir()
+    path = tmp_path / "broken" / lock.LOCK
+    path.write_text("{")
+    assert one(tmp_path, plan.jobs[0].name).manifest == "m"
+    with pytest.raises(UserError, match=re.escape(f"{path}:1:2: not JSON")):
+        one(tmp_path, "in neither")
