@@ -6,12 +6,9 @@ import re
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from refers_bench.evaluations import SELECTED_ON, TITLES
-
-if TYPE_CHECKING:
-    from refers_bench.store.plan import Cell, Job
 
 #: Key of a job: it names a folder of the store.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+%-]{0,199}")
@@ -79,8 +76,12 @@ class _Rule(NamedTuple):
     words: str
 
 
-def jobs(found: Sequence[Job]) -> Iterator[str]:
-    """What is wrong with jobs: each has a key of its own, and needs jobs before it, so that no needs form a circle."""
+def jobs(found: Sequence[Any]) -> Iterator[str]:
+    """What is wrong with jobs: each has a key of its own, and needs jobs before it, so that no needs form a circle.
+
+    Args:
+        found: the jobs, `refers_bench.store.plan.Job`.
+    """
     wrong = list(_wrong("job", found, _OF_JOBS))
     for name, kind in _OF_EACH_JOB.items():
         if not set(map(type, map(attrgetter(name), found))) <= {kind}:
@@ -98,11 +99,11 @@ def jobs(found: Sequence[Job]) -> Iterator[str]:
         keys.add(job.key)
 
 
-def cells(found: Sequence[Cell], keys: Collection[str], *, levels: int) -> Iterator[str]:
+def cells(found: Sequence[Any], keys: Collection[str], *, levels: int) -> Iterator[str]:
     """What is wrong with cells: each has values in their ranges and a place of its own, and names a job.
 
     Args:
-        found: the cells.
+        found: the cells, `refers_bench.store.plan.Cell`.
         keys: of the jobs.
         levels: crossed seeds that a cell has, where it has any.
     """
