@@ -52,3 +52,18 @@ def test_a_cell_on_damaged_images_fails_until_they_are_prepared_again(
     shutil.rmtree(prepared)
     cli("run", "small.yaml", "--no-report")
     assert (prepared / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("plans", [(), ("small",)], ids=["all", "of a plan"])
+def test_fsck_finds_damaged_images_and_marks_them_as_not_prepared(
+    cli: Commands, prepared: Path, plans: tuple[str, ...]
+) -> None:
+    before = (prepared / "images.u8").read_bytes()
+    assert "1 folder of the cache checked, 0 damaged" in cli("results", "fsck", *plans).out
+    (prepared / "images.u8").write_bytes(bytes(len(before)))
+    out, _ = cli("results", "fsck", *plans, code=1)
+    assert f"{prepared / 'images.u8'}: " in out and "1 folder of the cache checked, 1 damaged" in out
+    assert f"marked as not made: {prepared}" in cli("results", "fsck", *plans, "--repair", code=1).out
+    cli("run", "small.yaml", "--only", "prepare*", "--no-report")
+    assert (prepared / "images.u8").read_bytes() == before
+    cli("results", "fsck", *plans)
