@@ -35,6 +35,8 @@ _DAMAGED = (
     EOFError, OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, struct.error,
     zlib.error, AssertionError,
 )  # fmt: skip
+#: Transfer syntax of files that are deflated as a whole.
+DEFLATED = "1.2.840.10008.1.2.1.99"
 #: Bytes before the mark of a DICOM file, and the mark.
 _PREAMBLE, _MARK = 128, b"DICM"
 
@@ -206,7 +208,9 @@ def size_of(path: Path) -> tuple[int, int]:
     from pydicom.errors import InvalidDicomError
 
     try:
-        header = pydicom.dcmread(plain_file(path), stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        if pydicom.filereader.read_file_meta_info(plain_file(path)).get("TransferSyntaxUID") == DEFLATED:
+            raise DataError("a deflated file, which must be unpacked whole", allowed="another syntax", path=path)
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
         return int(header.Columns), int(header.Rows)
     except (InvalidDicomError, *_DAMAGED) as error:
         raise DataError("not a DICOM image", allowed="DICOM", path=path) from error

@@ -9,13 +9,18 @@ from pathlib import Path
 from refers_bench.errors import DataError, Problem
 
 
+def above(root: Path) -> set[tuple[int, int]]:
+    """Device and inode of each folder that holds `root`: a link to one of them leads back."""
+    found = (folder.stat() for folder in root.resolve().parents)
+    return {(one.st_dev, one.st_ino) for one in found}
+
+
 def walked(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder below `root`, itself included, and the names of its files, in sorted order; links are followed.
 
     A folder is visited once, however many links lead to it, and no link that leads to `root` or above is followed.
     """
-    above = (os.stat(folder) for folder in Path(root).resolve().parents)  # noqa: PTH116
-    seen = {(one.st_dev, one.st_ino) for one in above}
+    seen = above(root)
     for folder, folders, files in os.walk(root, followlinks=True):
         status = os.stat(folder)  # noqa: PTH116 - a Path for each of 65,000 folders is slow
         if (status.st_dev, status.st_ino) in seen:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import identity
+from refers_bench.data.folders import above
 from refers_bench.errors import StorageError
 from refers_bench.files import publish_json, read_json, sha256_of
 
@@ -38,12 +39,15 @@ def fingerprint(root: Path) -> str:
 
 def _marks(root: str) -> Iterator[list[str | int]]:
     """Folders with their times and numbers of images, then the other files in each, level by level."""
-    level, folders, files, seen = [root], 0, 0, set[tuple[int, int]]()
+    level, folders, files, seen = [root], 0, 0, above(Path(root))
     while level and folders + len(level) <= FOLDERS:
         folders += len(level)
         below: list[str] = []
         for folder in level:
-            status = os.stat(folder)  # noqa: PTH116
+            try:
+                status = os.stat(folder)  # noqa: PTH116
+            except OSError:  # gone meanwhile
+                continue
             if (status.st_dev, status.st_ino) in seen:  # a link leads back
                 continue
             seen.add((status.st_dev, status.st_ino))
