@@ -59,11 +59,6 @@ def weights(home: Path) -> None:
     )
 
 
-def table(home: Path) -> None:
-    """Predictions with hostile columns and names."""
-    (home / "p.csv").write_text(f'method,"{NAME}"\na,"{NAME}"\n', encoding="utf-8")
-
-
 def plugin(home: Path) -> None:
     """A plug-in that cannot be loaded, for a hostile reason."""
     (home / "odd.py").write_text(f"METHOD = None\nraise ValueError({EVIL!r})\n")
@@ -81,7 +76,6 @@ COMMANDS = {
     "data prepare": (pictures, ["data", "prepare", "mine", "--manifest", "mine.yaml"], 2),
     "an unknown layout": (weights, ["weights", "inspect", "unknown.safetensors"], 2),
     "tensors": (weights, ["weights", "inspect", "net.safetensors", "--depth", "18"], 0),
-    "columns": (table, ["results", "import", "csv", "p.csv", "--selected-on", "val"], 2),
     "a broken plug-in": (plugin, ["--plugins", "odd.py", "methods", "list"], 0),
 }  # fmt: skip
 
