@@ -168,8 +168,8 @@ def _complete(kind: str, folder: Path) -> bool:
 
 
 def _same(theirs: Path, ours: Path, path: Path) -> None:
-    """Refuse a result that is here under the same key with other predictions."""
-    if (theirs / FILE).is_file() and sha256_of(theirs / FILE) != sha256_of(ours / FILE):
+    """Refuse a result that is here under the same key with other predictions, or with damaged ones."""
+    if (theirs / FILE).is_file() and sha256_of(theirs / FILE) != sha256_of(records.checked(ours, FILE)):
         allowed = "equal results of equal recipes; 'results diff' shows by how much they differ"
         found = f"its predictions of {ours.name} are not those that are here under the same key"
         raise UserError(found, allowed=allowed, path=path)
