@@ -9,7 +9,9 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs" / "security.md").read_text(encoding="utf-8")
-ROWS = [line for line in PAGE.splitlines() if line.startswith("|") and line.count("|") == 4 and "`" in line.split("|")[3]]
+ROWS = [
+    line for line in PAGE.splitlines() if line.startswith("|") and line.count("|") == 4 and "`" in line.split("|")[3]
+]
 
 
 def test_rows_are_found() -> None:
