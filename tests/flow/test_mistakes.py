@@ -126,7 +126,7 @@ MISTAKES = {
     "results diff small absent.json": r"absent\.json: no such file",
     "results diff small words.json": r"words\.json: baseline version 99",
     "results verify absent.tar.gz": r"absent\.tar\.gz: no such file; allowed: an archive made by 'results bundle'",
-    "results verify words.txt": r"words\.txt: cannot be read to its end: not a gzip file",
+    "results verify words.txt": r"words\.txt: cannot be read to its end: Not a gzipped file",
     "results tensorboard smal": r"RESULTS/smal/plan\.lock\.json: no plan here",
     "results tensorboard small": "no finished job of 'small' has curves",
     "results import bundle absent.tar.gz": "absent.tar.gz: no such file",

@@ -121,9 +121,11 @@ def test_a_damaged_result_is_named_by_all_and_the_other_cells_stay(
     assert cells.count(",done,") == 3 and cells.count(",failed,") == 1
     checked = odd("results", "fsck")
     named(odd, checked, name)
-    assert (checked.code, checked.out.splitlines()[-1]) == (
-        1, "6 results checked, 1 damaged, 0 written before digests were kept",
-    )  # fmt: skip
+    assert checked.code == 1
+    assert checked.out.splitlines()[-2:] == [
+        "6 results checked, 1 damaged, 0 written before digests were kept",
+        "1 folder of the cache checked, 0 damaged",
+    ]
     bundle = odd("results", "bundle", "small")
     named(odd, bundle, name)
     assert bundle.code == 2 and not Path("small.tar.gz").exists()

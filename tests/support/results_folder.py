@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ class Folder:
         column = f"{dataset}-{task}-{ratio:g}" + (
             f"-{evaluation}-{folds}" if (evaluation, folds) != ("finetune", 0) else ""
         )
-        key = f"{method}+{column}-{seed}".replace(".", "_").replace("/", "_")
+        key = re.sub(r"[^\w+%-]", "_", f"{method}+{column}-{seed}", flags=re.ASCII)
         spec = {"kind": "finetune", "method": method, "classes": list(aucs or CLASSES), "prepare": "p" * 20}
         self.job(key, spec=spec, needs=list(needs), unavailable=reason if state == "unavailable" else "")
         self.lock["cells"].append(

@@ -18,6 +18,7 @@ from pathlib import Path
 from refers_bench.execution.engine import Ending
 from refers_bench.files import publish_json
 from refers_bench.store.context import prepared_folder
+from stored_results import scored
 from refers_bench.store.results import ResultStore
 
 class Engine:
@@ -52,7 +53,9 @@ class Engine:
         attempt = self.waiting.pop(0)
         job, categories = attempt.job, self.script.get(attempt.job.name, [])
         category = categories[attempt.number - 1] if attempt.number <= len(categories) else "ok"
-        if category == "ok":
+        if category == "ok" and job.kind == "finetune":
+            scored(self.store, job, strength=1.0)
+        elif category == "ok":
             with self.store.publish(job.key) as stage:
                 publish_json(stage / "run.json", {"key": job.key, "kind": job.kind, "name": job.name, "spec": dict(job.spec)})
             if job.kind == "prepare":

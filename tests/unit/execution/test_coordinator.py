@@ -75,7 +75,7 @@ class ScriptedEngine:
         category = "preempted" if self.interrupted else [*categories, "ok"][min(attempt.number - 1, len(categories))]
         if category == "ok":
             with self.store.publish(attempt.job.key) as stage:
-                publish_json(stage / "run.json", {})
+                publish_json(stage / "run.json", {"key": attempt.job.key})
         return [Ending(key=attempt.job.key, category=category, message="as written")]
 
     def interrupt(self) -> None:
@@ -402,7 +402,7 @@ def test_a_job_of_somebody_else_is_waited_for(run: Run, tmp_path: Path, monkeypa
             looks += 1
             if looks == 6:  # it publishes, and gives the claim back
                 with ResultStore(tmp_path).publish(one.key) as stage:
-                    publish_json(stage / "run.json", {})
+                    publish_json(stage / "run.json", {"key": one.key})
                 (claims.folder / f"{one.key}.json").unlink()
         return owner(self, key)
 
@@ -634,7 +634,7 @@ def test_killed_runs_leave_no_half_written_results(run: Run, tmp_path: Path) -> 
     (root / f".{dead.key}.failed.json.0b.part").write_bytes(b"")
     finished = job("finished")
     with ResultStore(tmp_path).publish(finished.key) as stage:
-        publish_json(stage / "run.json", {})
+        publish_json(stage / "run.json", {"key": finished.key})
     (tmp_path / "work" / finished.key).mkdir()
     run([finished])
     assert {path.name for path in root.iterdir()} == {
@@ -667,7 +667,7 @@ def test_a_job_that_its_own_process_still_runs_is_watched_and_not_taken_from_it(
 def test_what_a_job_needs_may_be_in_the_store_and_not_among_the_jobs(run: Run, tmp_path: Path) -> None:
     before, absent = job("before"), job("absent")
     with ResultStore(tmp_path).publish(before.key) as stage:
-        publish_json(stage / "run.json", {})
+        publish_json(stage / "run.json", {"key": before.key})
     after, never = job("after", before), job("never", absent)
     outcome, engine, _ = run([after, never])
     assert (names(engine), outcome.done, outcome.left) == (["after"], [after.key], [never.key])

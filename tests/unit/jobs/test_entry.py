@@ -17,6 +17,7 @@ import torch
 
 from refers_bench import machine
 from refers_bench.errors import DataError, NotFiniteLoss, UserError
+from refers_bench.files import publish_json, read_json, sha256_of
 from refers_bench.jobs import entry, setup
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext, prepared_folder
@@ -172,6 +173,14 @@ def test_another_dataset_drawn_as_phantoms(context: JobContext) -> None:
     assert len(labelled) < len(index)
 
 
+def with_index(prepared: Path, index: pd.DataFrame) -> None:
+    """Another index of prepared images, with its digest."""
+    index.to_parquet(prepared / "index.parquet")
+    meta = read_json(prepared / "meta.json")
+    meta["files"]["index.parquet"] = sha256_of(prepared / "index.parquet")
+    publish_json(prepared / "meta.json", meta)
+
+
 def test_undefined_auc_is_null_with_a_reason(context: JobContext, prepared: dict[str, Any], tmp_path: Path) -> None:
     other = elsewhere(context, tmp_path)
     one = finetune_job("scratch", prepared, None, steps=2)
@@ -180,7 +189,7 @@ def test_undefined_auc_is_null_with_a_reason(context: JobContext, prepared: dict
     path = tmp_path / "cache" / "prepared" / prepared["key"] / "index.parquet"
     index = pd.read_parquet(path)
     index.loc[index["split"] != "train", "findings:Nodule"] = 0
-    index.to_parquet(path)
+    with_index(path.parent, index)
     other = JobContext(results=other.results, cache=tmp_path / "cache")
     entry.run(one, other)
     metrics = schemas.read(folder(other, one) / "metrics.parquet", "metrics")
@@ -344,7 +353,7 @@ def test_a_source_without_reports(context: JobContext, prepared: dict[str, Any],
     target = tmp_path / "prepared" / prepared["key"]
     shutil.copytree(context.cache / "prepared" / prepared["key"], target)
     index = pd.read_parquet(target / "index.parquet")
-    index.assign(report=None).to_parquet(target / "index.parquet")
+    with_index(target, index.assign(report=None))
     with pytest.raises(DataError, match="no training study of 'phantom' has what 'refers' needs"):
         entry.run(pretrain_job("refers", prepared), JobContext(results=tmp_path, cache=tmp_path))
 

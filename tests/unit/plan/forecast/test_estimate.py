@@ -271,6 +271,7 @@ def test_splits_are_counted_once_the_data_are_prepared(plan_of: PlanOf, tmp_path
         name: pd.array([1, 0, None, None, 1, None, 0, 0], dtype="Int8"),
     })  # fmt: skip
     index.to_parquet(folder / "index.parquet")
+    publish_json(folder / "run.json", {"key": data.key})
     splits = Splits(plan, store)
     counts = splits.of(job.spec)
     assert (counts.train, counts.val, counts.test, counts.counted) == (2, 1, 2, True)  # labelled images

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from refers_bench import plugins
+from refers_bench.files import publish_json
 from refers_bench.plan.forecast.splits import Counts, Splits, preparations
 from refers_bench.plan.lock import Plan
 from refers_bench.store.results import ResultStore
@@ -37,6 +38,7 @@ def splits(tmp_path: Path) -> Splits:
     store = ResultStore(tmp_path)
     store.folder(DATA).mkdir(parents=True)
     frame.to_parquet(store.folder(DATA) / "index.parquet")
+    publish_json(store.folder(DATA) / "run.json", {"key": DATA})
     return Splits(Plan(name="m", images={DATA: 1000, "other": 55}), store)
 
 
