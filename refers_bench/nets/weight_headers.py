@@ -88,8 +88,8 @@ def check_sizes(path: Path) -> None:
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if path.suffix.lower() == ".safetensors" and header > _HEADER:
-        found = f"not a readable safetensors file (a header of {header} bytes)"
-        raise DataError(found, allowed=f"a header of at most {_HEADER}", path=path)
+        text = f"not a readable safetensors file (a header of {header} bytes)"
+        raise DataError(text, allowed=f"a header of at most {_HEADER}", path=path)
     if path.suffix.lower() in _TORCH | {".npz"} and zipfile.is_zipfile(path):
         with contextlib.suppress(*_DAMAGED), zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
