@@ -37,7 +37,7 @@ MATPLOTLIB = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests see nothing of the user's own settings: no results, cache, configuration or data roots."""
-    kept = ("REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA")
+    kept = ("REFERS_BENCH_FUZZ", "REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA")
     for name in [name for name in os.environ if name.startswith("REFERS_BENCH_") and name not in kept]:
         del os.environ[name]
     # Workers find the tests' own jobs.

@@ -89,6 +89,9 @@ def jobs(found: Sequence[Any]) -> Iterator[str]:
     if not wrong and not all(map(_KEY.fullmatch, map(attrgetter("key"), found))):
         lost = next(job.key for job in found if not _KEY.fullmatch(job.key))
         wrong.append(f"the 'key' of a job is {reprlib.repr(lost)}, not the name of a folder of the store")
+    # What a result's cells are counted by; other values of specifications are read by those who know them.
+    if not wrong and not {type(job.spec.get("classes", [])) for job in found} <= {list, tuple}:
+        wrong.append("the 'classes' of a job's specification is not a list")
     yield from wrong
     keys: set[str] = set()
     for job in found if not wrong else ():

@@ -82,6 +82,7 @@ def _size_of(tensor: Tensor, name: str, path: Path) -> int:
         "quantised": tensor.is_quantized,
         "complex": tensor.is_complex(),
         "without values (meta)": tensor.device.type != "cpu",
+        "of 8-bit floats": tensor.is_floating_point() and tensor.element_size() == 1,
         "of another class": type(tensor) not in (Tensor, nn.Parameter),
     }
     for kind, is_kind in kinds.items():

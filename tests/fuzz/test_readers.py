@@ -15,19 +15,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 from ruamel.yaml import YAML
 
 import own_images
 from command_line import command_in
-from fuzzing import as_json, bounded, damaged_bytes, damaged_trees
+from fuzzing import as_json, bounded, damaged_bytes, damaged_tree
 
+#: Makes a damaged file.
+Damage = Callable[[Random], bytes]
 ROOT, CORPUS = Path(__file__).resolve().parents[2], Path(__file__).parent / "corpus"
 FEW, MANY = 60, int(os.environ.get("REFERS_BENCH_FUZZ", "10000"))
 
@@ -38,13 +40,18 @@ class Reader:
 
     Attributes:
         name: of the file it is given, with the ending that it knows.
-        inputs: makes damaged files, given a folder where good ones may be made.
+        inputs: gives what makes damaged files, once good ones are made in a folder.
         read: what a user's command does with the file.
     """
 
     name: str
-    inputs: Callable[[Path], SearchStrategy[bytes]]
+    inputs: Callable[[Path], Damage]
     read: Callable[[Path], Any]
+
+
+def either(*makers: Damage) -> Damage:
+    """One of several ways to make a damaged file."""
+    return lambda random: random.choice(makers)(random)
 
 
 # --- manifests -------------------------------------------------------------------------------------------------------
@@ -71,11 +78,12 @@ def _yaml(tree: Any) -> bytes:
     return stream.getvalue()
 
 
-def manifests(folder: Path) -> SearchStrategy[bytes]:
+def manifests(folder: Path) -> Damage:
     texts = [SMALL, *(path.read_text() for path in sorted((ROOT / "manifests").glob("*.yaml")))]
     examples = YAML(typ="safe").load(ROOT / "tests" / "support" / "reference_examples.yaml")
     whole = [YAML(typ="safe").load(text) for text in [*texts, *examples[""].split("---")]]
-    return st.one_of(damaged_trees(whole).map(_yaml), damaged_bytes([text.encode() for text in texts]))
+    encoded = [text.encode() for text in texts]
+    return either(lambda random: _yaml(damaged_tree(random, whole)), lambda random: damaged_bytes(random, encoded))
 
 
 def read_manifest(path: Path) -> None:
@@ -89,11 +97,12 @@ def read_manifest(path: Path) -> None:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def tables(folder: Path) -> SearchStrategy[bytes]:
+def tables(folder: Path) -> Damage:
     rows = own_images.rows(6)
     own_images.write_images(folder / "img", rows)
     own_images.write_table(folder / "good.csv", rows)
-    return damaged_bytes([(folder / "good.csv").read_bytes()])
+    good = (folder / "good.csv").read_bytes()
+    return lambda random: damaged_bytes(random, [good])
 
 
 def read_images(path: Path) -> None:
@@ -114,6 +123,10 @@ b,own,t,1,x,i2,p2,1,0.75,1,val
 """
 
 
+def scores(folder: Path) -> Damage:
+    return lambda random: damaged_bytes(random, [SCORES.encode()])
+
+
 def read_scores(path: Path) -> None:
     from refers_bench.data.imported.tables import read_table
 
@@ -123,7 +136,7 @@ def read_scores(path: Path) -> None:
 # --- plans -----------------------------------------------------------------------------------------------------------
 
 
-def locks(folder: Path) -> SearchStrategy[bytes]:
+def locks(folder: Path) -> Damage:
     from refers_bench.manifest.load import of_values
     from refers_bench.manifest.roots import Roots
     from refers_bench.plan.expand import expand
@@ -131,7 +144,8 @@ def locks(folder: Path) -> SearchStrategy[bytes]:
 
     plan = expand(of_values({"name": "small", **YAML(typ="safe").load(SMALL)}), Roots())
     good = write(plan, folder).read_bytes()
-    return st.one_of(damaged_trees([json.loads(good)]).map(as_json), damaged_bytes([good]))
+    tree = json.loads(good)
+    return either(lambda random: as_json(damaged_tree(random, [tree])), lambda random: damaged_bytes(random, [good]))
 
 
 def read_lock(path: Path) -> None:
@@ -146,7 +160,7 @@ def read_lock(path: Path) -> None:
 # --- bundles ---------------------------------------------------------------------------------------------------------
 
 
-def bundles(folder: Path) -> SearchStrategy[bytes]:
+def bundles(folder: Path) -> Damage:
     """Archives with damage inside of one member, its checksum made again as a forger would, or in their own bytes."""
     (folder / "mine.csv").write_text(SCORES)
     results, archive = folder / "results", folder / "mine.tar.gz"
@@ -158,16 +172,17 @@ def bundles(folder: Path) -> SearchStrategy[bytes]:
     members.pop("SHA256SUMS")
     read = [name for name in members if name == "bundle.json" or name.startswith("results/")]
 
-    def forged(change: tuple[str, bytes]) -> bytes:
-        return _archive(folder, {**members, change[0]: change[1]})
+    whole = archive.read_bytes()
 
-    def changes(name: str) -> SearchStrategy[tuple[str, bytes]]:
-        inside = damaged_bytes([members[name]])
-        if name.endswith(".json"):
-            inside = st.one_of(damaged_trees([json.loads(members[name])]).map(as_json), inside)
-        return st.tuples(st.just(name), inside)
+    def forged(random: Random) -> bytes:
+        name = random.choice(read)
+        if name.endswith(".json") and random.random() < 0.5:
+            inside = as_json(damaged_tree(random, [json.loads(members[name])]))
+        else:
+            inside = damaged_bytes(random, [members[name]])
+        return _archive(folder, {**members, name: inside})
 
-    return st.one_of(st.sampled_from(read).flatmap(changes).map(forged), damaged_bytes([archive.read_bytes()]))
+    return either(forged, forged, lambda random: damaged_bytes(random, [whole]))
 
 
 def _archive(folder: Path, members: dict[str, bytes]) -> bytes:
@@ -248,48 +263,41 @@ ODD_TENSORS = (
 )  # fmt: skip
 
 
-@st.composite
-def torch_files(draw: st.DrawFn) -> bytes:
-    """What `torch.save` writes of a state dict some of whose tensors are odd."""
+def torch_weights(folder: Path) -> Damage:
+    """What `torch.save` writes of a state dict some of whose tensors are odd, and damaged files."""
     import torch
 
-    state: dict[Any, Any] = dict(encoder().state_dict())
-    for _ in range(draw(st.integers(1, 3))):
-        name = draw(st.sampled_from(sorted(map(str, state))))
-        state[draw(st.sampled_from((name, name, "extra", "\x1b[2J", "head.weight")))] = _odd_tensor(
-            draw(st.sampled_from(ODD_TENSORS))
-        )
-    content = {"state_dict": state} if draw(st.booleans()) else state
-    stream = io.BytesIO()
-    torch.save(content, stream, _use_new_zipfile_serialization=draw(st.booleans()))
-    return stream.getvalue()
+    def saved(content: Any, *, zipped: bool) -> bytes:
+        stream = io.BytesIO()
+        torch.save(content, stream, _use_new_zipfile_serialization=zipped)
+        return stream.getvalue()
+
+    def odd(random: Random) -> bytes:
+        state: dict[Any, Any] = dict(encoder().state_dict())
+        for _ in range(random.choice((1, 1, 2, 3))):
+            name = random.choice((random.choice(sorted(state)), "extra", "\x1b[2J", "head.weight"))
+            state[name] = _odd_tensor(random.choice(ODD_TENSORS))
+        return saved(random.choice((state, {"state_dict": state})), zipped=random.random() < 0.5)
+
+    good = [saved(encoder().state_dict(), zipped=zipped) for zipped in (True, False)]
+    return either(odd, lambda random: damaged_bytes(random, good))
 
 
-def torch_weights(folder: Path) -> SearchStrategy[bytes]:
-    import torch
-
-    stream, old = io.BytesIO(), io.BytesIO()
-    torch.save(encoder().state_dict(), stream)
-    torch.save(encoder().state_dict(), old, _use_new_zipfile_serialization=False)
-    return st.one_of(torch_files(), damaged_bytes([stream.getvalue(), old.getvalue()]))
-
-
-def safetensors_weights(folder: Path) -> SearchStrategy[bytes]:
+def safetensors_weights(folder: Path) -> Damage:
     from safetensors.torch import save
 
     good = save({name: value.contiguous() for name, value in encoder().state_dict().items()})
     end = 8 + int.from_bytes(good[:8], "little")
+    tree = json.loads(good[8:end])
 
-    def with_header(tree: Any) -> bytes:
-        header = as_json(tree)
+    def with_header(random: Random) -> bytes:
+        header = as_json(damaged_tree(random, [tree]))
         return len(header).to_bytes(8, "little") + header + good[end:]
 
-    return st.one_of(
-        damaged_trees([json.loads(good[8:end])]).map(with_header), damaged_bytes([good[: end + 400], good])
-    )
+    return either(with_header, lambda random: damaged_bytes(random, [good[: end + 400], good]))
 
 
-def jax_weights(folder: Path) -> SearchStrategy[bytes]:
+def jax_weights(folder: Path) -> Damage:
     stream = io.BytesIO()
     blocks = {
         f"Transformer/encoderblock_0/{name}": np.zeros((4, 4), np.float32)
@@ -301,7 +309,8 @@ def jax_weights(folder: Path) -> SearchStrategy[bytes]:
         **{"embedding/kernel": np.zeros((8, 8, 3, 4), np.float32)},
         **blocks,
     )
-    return damaged_bytes([stream.getvalue()])
+    good = stream.getvalue()
+    return lambda random: damaged_bytes(random, [good])
 
 
 def read_weights(path: Path) -> None:
@@ -314,7 +323,7 @@ def read_weights(path: Path) -> None:
 READERS = {
     "manifest": Reader(name="m.yaml", inputs=manifests, read=read_manifest),
     "table": Reader(name="labels.csv", inputs=tables, read=read_images),
-    "predictions": Reader(name="scores.csv", inputs=lambda folder: damaged_bytes([SCORES.encode()]), read=read_scores),
+    "predictions": Reader(name="scores.csv", inputs=scores, read=read_scores),
     "lock": Reader(name="plan.lock.json", inputs=locks, read=read_lock),
     "bundle": Reader(name="b.tar.gz", inputs=bundles, read=read_bundle),
     "torch": Reader(name="w.pt", inputs=torch_weights, read=read_weights),
@@ -324,21 +333,26 @@ READERS = {
 
 
 def _fuzz(name: str, folder: Path, number: int, *, repeatable: bool) -> None:
-    """Read `number` damaged files; the one that breaks the reader stays in `folder`, as it is."""
+    """Read `number` damaged files; the one that breaks the reader stays in `folder`, as it is.
+
+    Hypothesis draws a number for each file and shows it with a failure: drawing every edit took it longer than the
+    readers take, and a file that breaks one needs no smaller one.
+    """
     reader = READERS[name]
+    reader_loaded(reader, folder)
+    damaged = reader.inputs(folder)
 
     @settings(
         max_examples=number, deadline=None, database=None, derandomize=repeatable, print_blob=True,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
-    @given(reader.inputs(folder))
-    def each(content: bytes) -> None:
+    @given(st.integers(0, 2**64 - 1))
+    def each(number: int) -> None:
         path = folder / reader.name
-        path.write_bytes(content)
+        path.write_bytes(damaged(Random(number)))
         with bounded():
             reader.read(path)
 
-    reader_loaded(reader, folder)
     each()
 
 

@@ -1,4 +1,4 @@
-"""Damages good input for property tests: trees of values, texts and bytes, and the time and memory a reader may take."""
+"""Damages good input at random: trees of values, texts and bytes; and bounds the time and memory a reader may take."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import resource
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from refers_bench.errors import UserError
 
@@ -35,30 +34,32 @@ TOKENS = (
 )  # fmt: skip
 
 
-@st.composite
-def damaged_bytes(draw: st.DrawFn, seeds: Sequence[bytes], *, most: int = 6) -> bytes:
-    """One of the seeds with up to `most` pieces cut, doubled, moved, overwritten or put in."""
-    content = bytearray(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.integers(1, most))):
-        at = int(draw(st.floats(0, 1)) * len(content))
-        size = draw(st.sampled_from((1, 1, 1, 2, 4, 8, 40, 400)))
-        match draw(st.sampled_from(("set", "put", "cut", "double", "move", "flip", "end"))):
+#: How many pieces are damaged.
+EDITS = (1, 1, 1, 2, 3, 6)
+
+
+def damaged_bytes(random: Random, seeds: Sequence[bytes]) -> bytes:
+    """One of the seeds with some pieces cut, doubled, moved, overwritten or put in."""
+    content = bytearray(random.choice(seeds))
+    for _ in range(random.choice(EDITS)):
+        at, to = (random.randrange(len(content) + 1) for _ in range(2))
+        size = random.choice((1, 1, 1, 2, 4, 8, 40, 400))
+        match random.choice(("set", "put", "cut", "double", "move", "flip", "end")):
             case "set":
-                token = draw(st.sampled_from(TOKENS))
+                token = random.choice(TOKENS)
                 content[at : at + len(token)] = token
             case "put":
-                content[at:at] = draw(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8)))
+                content[at:at] = random.choice((random.choice(TOKENS), random.randbytes(size)))
             case "cut":
                 del content[at : at + size]
             case "double":
-                content[at:at] = content[at : at + size] * draw(st.sampled_from((1, 2, 50)))
+                content[at:at] = content[at : at + size] * random.choice((1, 2, 50))
             case "move":
                 piece = content[at : at + size]
                 del content[at : at + size]
-                to = int(draw(st.floats(0, 1)) * len(content))
                 content[to:to] = piece
             case "flip" if at < len(content):
-                content[at] ^= 1 << draw(st.integers(0, 7))
+                content[at] ^= 1 << random.randrange(8)
             case "end":
                 del content[at:]
     return bytes(content)
@@ -75,19 +76,18 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@st.composite
-def damaged_trees(draw: st.DrawFn, seeds: Sequence[Any], *, most: int = 4) -> Any:
-    """One of the seeds, dicts and lists, with up to `most` values replaced, removed, exchanged, wrapped or renamed."""
-    tree = copy.deepcopy(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.integers(0, most))):
+def damaged_tree(random: Random, seeds: Sequence[Any]) -> Any:
+    """One of the seeds, dicts and lists, with some values replaced, removed, exchanged, wrapped, renamed or doubled."""
+    tree = copy.deepcopy(random.choice(seeds))
+    for _ in range(random.choice(EDITS)):
         places = _places(tree)
         if not places:
             return tree
-        inside, key = places[draw(st.integers(0, len(places) - 1))]
-        other, from_key = places[draw(st.integers(0, len(places) - 1))]
-        match draw(st.sampled_from(("odd", "odd", "odd", "remove", "take", "wrap", "name", "add", "double"))):
+        (inside, key), (other, from_key) = random.choice(places), random.choice(places)
+        odd = copy.deepcopy(random.choice(ODD))
+        match random.choice(("odd", "odd", "odd", "remove", "take", "wrap", "name", "add", "double")):
             case "odd":
-                inside[key] = copy.deepcopy(draw(st.sampled_from(ODD)))
+                inside[key] = odd
             case "remove":
                 del inside[key]
             case "take":
@@ -95,9 +95,9 @@ def damaged_trees(draw: st.DrawFn, seeds: Sequence[Any], *, most: int = 4) -> An
             case "wrap":
                 inside[key] = [inside[key]]
             case "name" if isinstance(inside, dict):
-                inside[draw(st.sampled_from([str(key) + "s", "id", "key", "", "a.b", "\x1b[2J"]))] = inside.pop(key)
+                inside[random.choice((f"{key}s", "id", "key", "", "a.b", "\x1b[2J"))] = inside.pop(key)
             case "add" if isinstance(inside, dict):
-                inside["extra"] = copy.deepcopy(draw(st.sampled_from(ODD)))
+                inside["extra"] = odd
             case "double" if isinstance(inside, list):
                 inside.insert(key, copy.deepcopy(inside[key]))
     return tree

@@ -36,6 +36,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ({"needs": (1,)}, "a list of keys"),
         ({"name": 3}, "the 'name' of a job is not a text"),
         ({"unavailable": 3}, "the 'unavailable' of a job"),
+        ({"spec": {"kind": "finetune", "classes": 3.5}}, "the 'classes' of a job's specification is not a list"),
     ],
 )
 def test_a_wrong_job_is_neither_written_nor_read(
