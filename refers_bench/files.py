@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -41,6 +42,8 @@ _NO_FILES = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
+#: Half of a character beyond U+FFFF, as JSON writes one; its other half may follow.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 #: Seconds between two tries for a lock that another process holds.
 LOCK_S = 0.2
 
@@ -133,7 +136,23 @@ def read_json(path: Path) -> Any:
         DataError: no plain file.
         OSError, ValueError, RecursionError: it cannot be read, or is no JSON.
     """
-    return json.loads(plain_file(path).read_text(encoding="utf-8"))
+    return parsed_json(plain_file(path).read_bytes())
+
+
+def parsed_json(content: bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """The value that JSON in UTF-8 holds.
+
+    Args:
+        content: of the file.
+        parse_constant: called with NaN, Infinity or -Infinity, as of `json.loads`; by default they are numbers.
+
+    Raises:
+        ValueError, RecursionError: no JSON, or with half a character, which no file here can hold.
+    """
+    value = json.loads(content.decode(), parse_constant=parse_constant)
+    if _HALF.search(content):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 from refers_bench import plugin_files, plugins
 from refers_bench.errors import Problem, UserError
 from refers_bench.evaluations import DEFAULT
+from refers_bench.files import parsed_json
 from refers_bench.store import plan_check, plan_file
 from refers_bench.store.collection import without_collection
 
@@ -304,7 +305,7 @@ def _content(path: Path) -> dict[str, Any]:
         UserError: missing, not JSON, or of another version.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_no_number)
+        content = parsed_json(path.read_bytes(), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise UserError("no plan here", allowed="'refers-bench plan MANIFEST' writes one", path=path) from error
     except json.JSONDecodeError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from refers_bench.errors import StorageError
-from refers_bench.files import making, tidy, work_of
+from refers_bench.files import making, parsed_json, tidy, work_of
 
 HOLD = """
 import sys
@@ -126,3 +126,10 @@ def test_a_lock_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_character_is_no_json_and_a_whole_one_is() -> None:
+    assert parsed_json(b'["\\ud83d\\ude00"]') == ["\N{GRINNING FACE}"]
+    for half in (b'["\\ud800"]', b'{"\\udfff": 1}', b'["\xed\xa0\x80"]'):
+        with pytest.raises(ValueError, match="utf-8"):
+            parsed_json(half)
