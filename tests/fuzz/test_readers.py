@@ -198,11 +198,9 @@ def read_bundle(path: Path) -> None:
     from refers_bench.jobs.imports.bundle import checked
 
     scratch = path.with_name("scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    try:
-        checked(path, scratch)
-    finally:
-        shutil.rmtree(scratch)
+    checked(path, scratch)
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
