@@ -13,9 +13,9 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from refers_bench.errors import UserError
 from refers_bench.files import storage_errors
@@ -23,6 +23,9 @@ from refers_bench.store.reading import read_json
 
 #: A lease of another host that was not renewed for this many seconds is taken over.
 STALE_S = 120.0
+#: How often a file is written again whose folder somebody deletes.
+TRIES = 10
+_T = TypeVar("_T")
 #: Where Linux tells of processes, and letters of the states of one that has ended.
 PROC, ENDED = Path("/proc"), ("Z", "X")
 #: Seconds between renewals: a few may be late before anybody takes over.
@@ -73,11 +76,21 @@ class Leases:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it during the run
-        with storage_errors(self.folder), (self.folder / ".lock").open("w") as lock:
+        with storage_errors(self.folder), self._kept(lambda: (self.folder / ".lock").open("w")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _kept(self, write: Callable[[], _T]) -> _T:
+        """What `write` gives, called again where somebody deletes the folder meanwhile, which is then made anew."""
+        tries = 0
+        while True:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return write()
+            except FileNotFoundError:
+                tries += 1
+                if tries == TRIES:
+                    raise
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -124,9 +137,13 @@ class Leases:
     def _write(self, key: str, lease: dict[str, Any]) -> None:
         """Readers see a whole file or none; it is not forced to disk, since a lease means nothing after a crash."""
         part = self.folder / f".{key}.{uuid.uuid4().hex}.part"
-        try:
+
+        def write() -> None:
             part.write_text(json.dumps(lease), encoding="utf-8")
             part.replace(self._path(key))
+
+        try:
+            self._kept(write)
         except OSError:
             part.unlink(missing_ok=True)
             raise

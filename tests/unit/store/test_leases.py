@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,3 +136,18 @@ def test_without_proc_a_process_is_known_by_what_ps_says(tmp_path: Path, monkeyp
     assert mine.acquire(KEY) and (mine.owner(KEY) or {})["start"] == process_start(os.getpid())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert process_start(os.getpid()) is None, "nothing is known where there is no ps either"
+
+
+def test_a_lease_is_written_though_somebody_deletes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leases, deleted, written = Leases(tmp_path), [], Path.write_text
+
+    def after_a_deletion(path: Path, *content: Any, **how: Any) -> int:
+        if len(deleted) < 3:
+            shutil.rmtree(tmp_path / "work")
+            deleted.append(path)
+        return written(path, *content, **how)
+
+    monkeypatch.setattr(Path, "write_text", after_a_deletion)
+    assert leases.acquire("a") and len(deleted) == 3
+    owner = leases.owner("a")
+    assert owner is not None and owner["pid"] == os.getpid()
