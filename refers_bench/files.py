@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -77,6 +78,34 @@ def plain_file(path: Path) -> Path:
             if is_kind(mode):
                 raise DataError(name, allowed="a plain file", path=path)
     return path
+
+
+class Unpacked(gzip.GzipFile):
+    """A gzipped file that ends with an error where it unpacks to more than `most` bytes: nothing beyond is unpacked.
+
+    Args:
+        path: of the file.
+        most: bytes.
+        error: that is raised.
+    """
+
+    def __init__(self, path: Path, *, most: int, error: Exception) -> None:
+        super().__init__(plain_file(path))
+        self.left, self.error = most, error
+
+    def _counted(self, content: bytes) -> bytes:
+        self.left -= len(content)
+        if self.left < 0:
+            raise self.error
+        return content
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As GzipFile."""
+        return self._counted(super().read(size))
+
+    def read1(self, size: int = -1) -> bytes:
+        """As GzipFile."""
+        return self._counted(super().read1(size))
 
 
 def _fsync(path: Path) -> None:

@@ -215,11 +215,21 @@ def _taken(left: deque[int]) -> Iterator[int]:
             yield left.popleft()
 
 
+def started(module: str, **more: str) -> subprocess.Popen[bytes]:
+    """A new process that runs a module of ours, and is asked and answers through pipes.
+
+    Args:
+        module: its name; it calls `exit_with_parent`.
+        more: variables of its `environment`.
+    """
+    command, pipe = [sys.executable, "-m", module], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment(**more))
+
+
 @contextlib.contextmanager
 def _process() -> Iterator[tuple[Any, Any]]:
     """Standard input and output of a new process that runs `_answer`."""
-    command, pipe = [sys.executable, "-m", "refers_bench.machine"], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment()) as process:
+    with started("refers_bench.machine") as process:
         try:
             yield process.stdin, process.stdout
         finally:

@@ -22,7 +22,7 @@ import numpy as np
 from refers_bench.data.dicom import Reading, decode_dicom
 from refers_bench.errors import DataError, Problem, UserError
 from refers_bench.files import plain_file
-from refers_bench.machine import environment, exit_with_parent
+from refers_bench.machine import exit_with_parent, started
 
 #: Memory of the process in bytes, and processor time for an image in seconds.
 MEMORY, SECONDS = 1 << 30, 60
@@ -76,9 +76,7 @@ def _ended(code: int, path: Path) -> Exception:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    command, pipe = [sys.executable, "-m", "refers_bench.data.dicom_process"], subprocess.PIPE
-    where: dict[str, Any] = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.DEVNULL}
-    _STARTED[os.getpid()] = process = subprocess.Popen(command, **where, env=environment(OPENBLAS_NUM_THREADS="1"))
+    _STARTED[os.getpid()] = process = started("refers_bench.data.dicom_process", OPENBLAS_NUM_THREADS="1")
     atexit.register(_stop, os.getpid())
     return process
 

@@ -141,7 +141,7 @@ class _Now:
     def recorded(self, key: str) -> Job | None:
         """A finished job, from its record; None where there is none."""
         record = self.record(key)
-        return Job(key=key, kind=record["kind"], name=record["name"], spec=record["spec"]) if record else None
+        return _job(record) if record else None
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Record of a finished job; None where there is none that can be read."""
@@ -156,8 +156,8 @@ class _Now:
         found: dict[tuple[str, str], Job] = {}
         for key in self.store.listing().done - (others - set(self.jobs)):
             record = self.record(key)
-            if record and record.get("name") in names and (job := self.recorded(key)):
-                found[str(record.get("started", "")), key] = job
+            if record and record.get("name") in names:
+                found[str(record.get("started", "")), key] = _job(record)
         return [found[place] for place in sorted(found)]
 
     def explained(self, job: Job, past: list[_Past]) -> Iterator[str]:
@@ -197,6 +197,11 @@ class _Now:
                 continue
             origin = _MEANING.get(name) or _origin(name, job, self.plan.values)
             yield f"{indent}{name}: {_shown(was)} -> {_shown(new)}" + (f" ({origin})" if origin else "")
+
+
+def _job(record: Mapping[str, Any]) -> Job:
+    """The job of a record, which is that of its folder."""
+    return Job(key=record["key"], kind=record["kind"], name=record["name"], spec=record["spec"])
 
 
 def _shown(value: Any) -> str:

@@ -11,10 +11,10 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO
 
 from refers_bench.errors import Problem, UserError
-from refers_bench.files import plain_file, published_file, sha256_of, storage_errors
+from refers_bench.files import Unpacked, published_file, sha256_of, storage_errors
 
 #: The list of checksums, as ``sha256sum -c`` reads it.
 SUMS = "SHA256SUMS"
@@ -93,27 +93,6 @@ class _Hashing:
         return block
 
 
-class _Bounded:
-    """The content of an archive, up to what its size can honestly stand for; nothing beyond is unpacked.
-
-    Args:
-        stream: unpacked.
-        path: of the archive.
-    """
-
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
-        self.stream, self.path = stream, path
-        self.most = self.left = path.stat().st_size * _RATIO + _SLACK
-
-    def read(self, size: int = -1) -> bytes:
-        block = self.stream.read(size)
-        self.left -= len(block)
-        if self.left < 0:
-            found = f"unpacks to more than {self.most} bytes"
-            raise UserError(found, allowed=f"{_RATIO} times the archive's own size", path=self.path)
-        return block
-
-
 def _refused(name: str) -> str:
     """Why a member's name is not accepted; '' when it is."""
     parts = name.split("/")
@@ -137,6 +116,13 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"cannot be read to its end: {error}", allowed="a whole .tar.gz", path=path) from error
 
 
+def _unpacked(path: Path) -> Unpacked:
+    """The content of an archive, up to what its size can honestly stand for."""
+    most = path.stat().st_size * _RATIO + _SLACK
+    allowed = f"{_RATIO} times the archive's own size"
+    return Unpacked(path, most=most, error=UserError(f"unpacks to more than {most} bytes", allowed=allowed, path=path))
+
+
 def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
     """(name, header, content) of every member, each checked: a plain file, in one top folder, no name twice.
 
@@ -144,9 +130,7 @@ def members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
         UserError: not an archive, damaged, or a member that is not accepted.
     """
     seen: set[str] = set()
-    with _readable(path), gzip.open(plain_file(path)) as raw, contextlib.ExitStack() as stack:
-        bounded = cast("IO[bytes]", _Bounded(cast("IO[bytes]", raw), path))
-        archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r|"))
+    with _readable(path), _unpacked(path) as whole, tarfile.open(fileobj=whole, mode="r|") as archive:
         for info in archive:
             # A sparse file is of any size, whatever the archive holds of it.
             reason = _refused(info.name) or ("" if info.isreg() and not info.issparse() else "not a plain file")

@@ -22,6 +22,7 @@ from refers_bench.manifest import names
 from refers_bench.manifest.part import NAME
 from refers_bench.store import records
 from refers_bench.store.archive import verify
+from refers_bench.store.fsck import NEEDED
 from refers_bench.store.plan import LOCK
 from refers_bench.store.reading import read_json
 from refers_bench.store.results import RECORD, ResultStore
@@ -161,10 +162,10 @@ def _store(found: Results, key: str, store: ResultStore, origin: Mapping[str, st
 
 def _complete(kind: str, folder: Path) -> bool:
     """Whether a folder holds all that others need of such a job: else it would count as done and be of no use."""
-    if kind in bundle.WHOLE:
-        return all((folder / name).is_file() for name in (FILE, "metrics.parquet", RECORD))
     # Tokenizers and words do not travel, so a pre-training is complete only where weights are all it leaves.
-    return kind == "pretrain" and (folder / "checkpoint.safetensors").is_file()
+    if kind not in (*bundle.WHOLE, "pretrain"):
+        return False
+    return all((folder / name).is_file() for name in (*NEEDED[kind], RECORD))
 
 
 def _same(theirs: Path, ours: Path, path: Path) -> None:
