@@ -256,10 +256,12 @@ def making(final: Path, *, waiting: Callable[[str], None] = lambda who: None) ->
         _remove_parts(final)
         yield
     finally:
-        with contextlib.suppress(OSError):  # what was not written is not needed any more
-            stream.close()
-        with storage_errors(path):
-            path.unlink(missing_ok=True)
+        try:
+            with storage_errors(path):  # before the lock ends: who takes it next would lose the file to this removal
+                path.unlink(missing_ok=True)
+        finally:
+            with contextlib.suppress(OSError):  # what was not written is not needed any more
+                stream.close()
 
 
 def tidy(final: Path) -> None:

@@ -28,11 +28,11 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: object) -> str:
-    """Like `printable`, but lines and indentation stay: for tables, tracebacks and commands."""
+    """Like `printable`, but lines and indentation stay, without empty lines at the end: for tables and tracebacks."""
     whole = str(text)
     if whole.isprintable():  # most are, and a report has hundreds of thousands
         return whole
-    return "\n".join(_visible(line.expandtabs(4)) for line in whole.splitlines())
+    return "\n".join(_visible(line.expandtabs(4)) for line in whole.splitlines()).rstrip("\n")
 
 
 def _visible(line: str) -> str:

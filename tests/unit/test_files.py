@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import subprocess
@@ -114,6 +115,24 @@ def test_a_lock_file_that_its_holder_removed_is_not_taken_for_a_lock(tmp_path: P
         thread.join(60)
     assert most == 1
     assert names(tmp_path) == []
+
+
+def test_a_lock_ends_after_its_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever took it between the two would lose the file, and the next process would lock a new one."""
+    remove, held = Path.unlink, []
+
+    def checked(path: Path, missing_ok: bool = False) -> None:
+        with path.open("a") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(path)
+        remove(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", checked)
+    with making(tmp_path / "made"):
+        pass
+    assert len(held) == 1
 
 
 def test_a_lock_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:

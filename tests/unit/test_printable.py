@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refers_bench.errors import Problem, UserError
@@ -49,6 +49,7 @@ def test_people_s_own_letters_stay() -> None:
 
 
 @given(st.text())
+@example("\r\x85")
 def test_nothing_is_obeyed_whatever_the_text(text: str) -> None:
     line, lines = printable(text), printable_lines(text)
     for sign in line + lines.replace("\n", ""):
