@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refers_bench.data.transfer import moved
+
 #: Windows that are drawn until one fits the image, before the largest central one is taken.
 TRIES = 10
 
@@ -68,8 +70,12 @@ class Augment:
 
     def normalised(self, x_NHW: Tensor) -> Tensor:
         """Grey in [0, 1] -> (N, channels, H, W), normalised."""
-        mean, std = (x_NHW.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (x_NHW[:, None].expand(-1, self.channels, -1, -1) - mean).div_(std)
+        N, H, W = x_NHW.shape
+        normalised = x_NHW.new_empty(N, self.channels, H, W)
+        # Channel by channel, with plain numbers: as tensors they would be copied to the device for every batch.
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            torch.sub(x_NHW, mean, out=normalised[:, channel]).div_(std)
+        return normalised
 
     def _grey(self, images_NHW: Tensor) -> Tensor:
         """uint8 -> float32 in [0, 1]."""
@@ -108,7 +114,7 @@ class Augment:
         return torch.rand(count, generator=generator) < self.flip_probability
 
     def training(self, images_NHW: Tensor, generator: torch.Generator, flips_N: Tensor | None = None) -> Tensor:
-        """Augment a batch.
+        """Augment a batch: `drawn`, then `applied`.
 
         Args:
             images_NHW: uint8 (N, P, P), on the training device.
@@ -118,31 +124,58 @@ class Augment:
         Returns:
             Normalised float32 (N, C, size, size).
         """
-        N, P = len(images_NHW), images_NHW.shape[-1]
+        drawn = self.drawn(len(images_NHW), images_NHW.shape[-1], generator, flips_N)
+        return self.applied(images_NHW, *(moved(values, images_NHW.device) for values in drawn))
+
+    def drawn(self, N: int, P: int, generator: torch.Generator, flips_N: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What is random about N training images of side P, on the CPU; see `training`.
+
+        Returns:
+            Tensors with the images as first dimension, for `applied`: any rows of them belong to those images.
+        """
         flips_N = self.flips(N, generator) if flips_N is None else flips_N
+        if self.rotation_degrees or self.crop == "resized":
+            places: tuple[Tensor, ...] = (self._warp(N, P, generator, flips_N),)
+        elif self.crop == "random":
+            places = (flips_N, torch.randint(0, P - self.size + 1, (N, 2), generator=generator))
+        else:
+            places = (flips_N,)
+        return *places, *self._jitters(N, generator)
+
+    def applied(self, images_NHW: Tensor, *drawn: Tensor) -> Tensor:
+        """Augment a batch with what was `drawn` for it: nothing waits for the device.
+
+        Args:
+            images_NHW: uint8 (N, P, P).
+            *drawn: on the same device.
+
+        Returns:
+            Normalised float32 (N, C, size, size).
+        """
         x = self._grey(images_NHW)
         if self.crop == "none":
             # As `evaluation` resizes: a warp that reads a larger image without smoothing it gives aliasing.
             x = self._whole(x)
-        if self.crop == "none" and not self.rotation_degrees:
-            x = torch.where(flips_N.to(x.device)[:, None, None], x.flip(-1), x)
-        elif self.crop == "random" and not self.rotation_degrees:
-            top_left = torch.randint(0, P - self.size + 1, (N, 2), generator=generator)
-            x = self._slices(x, top_left, flips_N)
-        else:
-            theta = self._warp(N, P, generator, flips_N).to(x.device)
+        if self.rotation_degrees or self.crop == "resized":
+            theta, *jitters = drawn
             grid = sampling_grid(theta, self.size)
             x = F.grid_sample(x[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
             if self.rotation_order == "after_crop":
                 x = x.masked_fill(beyond_window(theta, grid), 0)
-        return self.normalised(self._jittered(x, generator))
+        elif self.crop == "random":
+            flips_N, top_left_N2, *jitters = drawn
+            x = self._slices(x, top_left_N2, flips_N)
+        else:
+            flips_N, *jitters = drawn
+            x = torch.where(flips_N[:, None, None], x.flip(-1), x)
+        return self.normalised(self._jittered(x, *jitters) if jitters else x)
 
     def _slices(self, x_NHW: Tensor, top_left_N2: Tensor, flips_N: Tensor) -> Tensor:
         """Whole-pixel windows: no interpolation, equal to slicing."""
-        side = torch.arange(self.size)
+        side = torch.arange(self.size, device=x_NHW.device)
         rows_NS = top_left_N2[:, :1] + side
         columns_NS = top_left_N2[:, 1:] + torch.where(flips_N[:, None], side.flip(0), side)
-        which = torch.arange(len(x_NHW))[:, None, None]
+        which = torch.arange(len(x_NHW), device=x_NHW.device)[:, None, None]
         return x_NHW[which, rows_NS[:, :, None], columns_NS[:, None, :]]
 
     def _warp(self, N: int, P: int, generator: torch.Generator, flips_N: Tensor) -> Tensor:
@@ -193,18 +226,18 @@ class Augment:
         (width, height), (x0, y0) = sides_2N / P, (2 * start_2N + sides_2N) / P - 1
         return width, height, x0, y0
 
-    def _jittered(self, x_NHW: Tensor, generator: torch.Generator) -> Tensor:
+    def _jitters(self, N: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Factors (N,) of brightness and contrast; none where nothing is ever changed."""
         if not self.jitter_probability:
-            return x_NHW
-        N = len(x_NHW)
+            return ()
         chosen = torch.rand(N, generator=generator) < self.jitter_probability
-        factors = []
-        for low, high in (self.brightness, self.contrast):
-            drawn = torch.where(chosen, _uniform(low, high, N, generator), 1.0)
-            factors.append(drawn[:, None, None].to(x_NHW.device))
-        x = (x_NHW * factors[0]).clamp_(0, 1)
+        ranges = (self.brightness, self.contrast)
+        return tuple(torch.where(chosen, _uniform(*limits, N, generator), 1.0) for limits in ranges)
+
+    def _jittered(self, x_NHW: Tensor, brightness_N: Tensor, contrast_N: Tensor) -> Tensor:
+        x = (x_NHW * brightness_N[:, None, None]).clamp_(0, 1)
         mean = x.mean((1, 2), keepdim=True)
-        return x.sub_(mean).mul_(factors[1]).add_(mean).clamp_(0, 1)
+        return x.sub_(mean).mul_(contrast_N[:, None, None]).add_(mean).clamp_(0, 1)
 
 
 def _uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.pixels import Pixels, spans
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
-from refers_bench.data.transfer import together
+from refers_bench.data.transfer import OnDevice, gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,11 @@ def labels_of(rows: pd.DataFrame, task: str, classes: Sequence[str]) -> np.ndarr
 class AsStored:
     """Shows cached features to a network as they are, as float32; stands where pixels would be augmented."""
 
-    def training(self, features: Tensor, generator: torch.Generator) -> Tensor:
+    def drawn(self, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Nothing is random."""
+        return ()
+
+    def applied(self, features: Tensor) -> Tensor:
         """Features of a training batch."""
         return features.float()
 
@@ -89,12 +93,25 @@ class AsStored:
         return features.float()
 
 
+def own_rows(count: int, part: tuple[int, int]) -> slice:
+    """The examples of a batch of `count` that one of several processes trains on.
+
+    Args:
+        count: of the whole batch.
+        part: number of the process, and how many there are.
+    """
+    rank, world = part
+    size = -(-count // world)
+    return slice(rank * size, (rank + 1) * size)
+
+
 @dataclass(frozen=True)
 class RadiographSource:
     """Single radiographs with labels, for fine-tuning.
 
     Attributes:
-        images_NHW: uint8 store (memory-mapped), or several end to end; or cached tokens (N, 1, T, D) instead of pixels.
+        images_NHW: uint8 store (memory-mapped), several end to end, or what is kept of it on the device; or cached
+            tokens (N, 1, T, D) instead of pixels.
         places: rows of the store that belong to this source.
         labels: float32 (len(places), K).
         augment: transforms.
@@ -102,7 +119,7 @@ class RadiographSource:
         key: names the random streams.
     """
 
-    images_NHW: Pixels
+    images_NHW: Pixels | OnDevice
     places: np.ndarray
     labels: np.ndarray
     _: KW_ONLY
@@ -113,20 +130,27 @@ class RadiographSource:
     def __len__(self) -> int:
         return len(self.places)
 
-    def _batch(self, which: np.ndarray, shown: Callable[[Tensor], Tensor]) -> RadiographBatch:
-        """These radiographs on the device, their pixels as `shown`."""
-        pixels, labels = together(self.device, self.images_NHW[self.places[which]], self.labels[which])
-        return RadiographBatch(images_BCHW=shown(pixels), labels_BK=labels)
+    def draw(self, step: int, *, batch_size: int, part: tuple[int, int] = (0, 1)) -> RadiographBatch:
+        """The augmented training batch of a step; of several processes each draws the numbers of the whole of it.
 
-    def draw(self, step: int, *, batch_size: int) -> RadiographBatch:
-        """The augmented training batch of a step."""
+        Args:
+            step: from 0.
+            batch_size: of all processes together.
+            part: see `own_rows`.
+        """
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
         random = generator_of(self.key, "augment", step)
-        return self._batch(which, lambda pixels: self.augment.training(pixels, random))
+        mine = own_rows(batch_size, part)
+        drawn = [values[mine] for values in self.augment.drawn(batch_size, self.images_NHW.shape[-1], random)]
+        sent = (self.labels[which[mine]], *drawn)
+        pixels, labels, *drawn = gathered(self.images_NHW, self.places[which[mine]], self.device, *sent)
+        return RadiographBatch(images_BCHW=self.augment.applied(pixels, *drawn), labels_BK=labels)
 
     def fixed(self, *, batch_size: int) -> Iterator[RadiographBatch]:
         """All radiographs in order, without augmentation."""
-        return (self._batch(which, self.augment.evaluation) for which in spans(len(self), batch_size))
+        for which in spans(len(self), batch_size):
+            pixels, labels = gathered(self.images_NHW, self.places[which], self.device, self.labels[which])
+            yield RadiographBatch(images_BCHW=self.augment.evaluation(pixels), labels_BK=labels)
 
 
 class StudySource:
@@ -156,7 +180,7 @@ class StudySource:
 
     def __init__(
         self,
-        images_NHW: Pixels,
+        images_NHW: Pixels | OnDevice,
         rows: pd.DataFrame,
         *,
         group: str,
@@ -206,7 +230,12 @@ class StudySource:
         return chosen
 
     def _batch(
-        self, which: np.ndarray, chosen_BV: np.ndarray, flips_B: Tensor, shown: Callable[[Tensor], Tensor]
+        self,
+        which: np.ndarray,
+        chosen_BV: np.ndarray,
+        flips_B: Tensor,
+        shown: Callable[..., Tensor],
+        drawn: Sequence[Tensor] = (),
     ) -> StudyBatch:
         """These studies on the device: chosen views as `shown`, reports with sides swapped where `flips_B`."""
         texts = [""] * len(which)
@@ -222,13 +251,20 @@ class StudySource:
         mask = (np.arange(ids.shape[1])[None] < id_lengths[:, None]).astype(np.int64)
         rest = {"tokens_BT": tokens, "lengths_B": lengths, "text_ids_BT": ids, "text_mask_BT": mask}
         rest["labels_BK"] = self.labels[which]
-        pixels, *sent = together(self.device, self.images_NHW[chosen_BV.ravel()], *rest.values())
-        images = shown(pixels)
+        sent = (*rest.values(), *drawn)
+        pixels, *there = gathered(self.images_NHW, chosen_BV.ravel(), self.device, *sent)
+        images = shown(pixels, *there[len(rest) :])
         images = images.view(-1, self.views, *images.shape[1:])
-        return StudyBatch(images_BVCHW=images, **dict(zip(rest, sent, strict=True)))
+        return StudyBatch(images_BVCHW=images, **dict(zip(rest, there, strict=False)))
 
-    def draw(self, step: int, *, batch_size: int) -> StudyBatch:
-        """The augmented training batch of a step."""
+    def draw(self, step: int, *, batch_size: int, part: tuple[int, int] = (0, 1)) -> StudyBatch:
+        """The augmented training batch of a step; of several processes each draws the numbers of the whole of it.
+
+        Args:
+            step: from 0.
+            batch_size: of all processes together.
+            part: see `own_rows`.
+        """
         which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
         chosen = self._chosen(which, np.random.default_rng(identity.seed(self.key, "views", step)))
         generator = generator_of(self.key, "augment", step)
@@ -236,8 +272,11 @@ class StudySource:
             flips = self.augment.flips(len(which), generator).repeat_interleave(self.views)
         else:
             flips = self.augment.flips(chosen.size, generator)
-        first = flips.view(-1, self.views)[:, 0]
-        return self._batch(which, chosen, first, lambda pixels: self.augment.training(pixels, generator, flips))
+        mine = own_rows(batch_size, part)
+        views = slice(mine.start * self.views, mine.stop * self.views)
+        drawn = self.augment.drawn(chosen.size, self.images_NHW.shape[-1], generator, flips)
+        first = flips.view(-1, self.views)[mine, 0]
+        return self._batch(which[mine], chosen[mine], first, self.augment.applied, [values[views] for values in drawn])
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All studies in order, unaugmented, always with the same views: validation compares like with like."""

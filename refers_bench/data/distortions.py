@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refers_bench.data.windows import Windows, covered, moved
+from refers_bench.data.transfer import moved, together
+from refers_bench.data.windows import Windows, covered
 from refers_bench.plugins import LENGTHS_AT
 
 #: Points of a Bezier curve; the official code takes 100,000, which moves no value by 1e-4.
@@ -189,11 +190,10 @@ def apply_shuffles(x_NHW: Tensor, shuffles: Shuffles) -> Tensor:
     # Only what is seen at the end is looked up.
     seen = cover.last.clamp(min=0)
     run = cover.run[seen]
-    first, wide, shift = (
-        moved(values.flatten(), device)[cover.window][run]
-        for values in (windows.first(H, W), windows.width, shuffles.start - windows.before())
-    )
-    order = moved(shuffles.pool, device)[shift + seen].long()
+    drawn = (windows.first(H, W), windows.width, shuffles.start - windows.before())
+    pool, *places = together(device, shuffles.pool, *(values.flatten() for values in drawn))
+    first, wide, shift = (values[cover.window][run] for values in places)
+    order = pool[shift + seen].long()
     row = order.div(wide, rounding_mode="floor")
     flat = x_NHW.reshape(-1)
     return torch.where(cover.last >= 0, flat[first + row * (W - wide) + order], flat).view(N, H, W)
@@ -225,7 +225,7 @@ def apply_curves(x_NHW: Tensor, control_N22: Tensor, inverted_N: Tensor) -> Tens
     # Of points with one abscissa in float32, where a curve is steep, the last one: 1 becomes the curve's end.
     run = xs.diff(dim=1)
     slopes = F.pad(torch.where(run > 0, ys.diff(dim=1) / run, 0.0), (0, 1))
-    right, xs, ys, slopes = (moved(values, x_NHW.device) for values in (xs[:, 1:].contiguous(), xs, ys, slopes))
+    right, xs, ys, slopes = together(x_NHW.device, xs[:, 1:].contiguous(), xs, ys, slopes)
     values = x_NHW.reshape(N, -1).contiguous()
     left = torch.searchsorted(right, values, right=True)
     return torch.addcmul(ys.gather(1, left), values - xs.gather(1, left), slopes.gather(1, left)).view(N, H, W)

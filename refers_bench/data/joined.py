@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from refers_bench.data.pixels import Pixels, Stored
 from refers_bench.data.prepare import PreparedImages
 from refers_bench.errors import DataError
 from refers_bench.plugins import INDEX_COLUMNS
+
+if TYPE_CHECKING:
+    from refers_bench.data.transfer import OnDevice
 
 #: Columns of names that are unique within a dataset only.
 NAMES = ("image_id", "patient_id", "study_id")
@@ -31,8 +35,8 @@ class JoinedPixels:
         sizes = sorted({store.shape[1:] for store in stores})
         if len(sizes) > 1:
             raise DataError(f"prepared images of {sizes} pixels", allowed="one size for all source datasets")
-        self.stores, self.size = tuple(stores), sizes[0]
-        self.starts = np.cumsum([0, *(len(store) for store in stores)])
+        self.stores, self.starts = tuple(stores), np.cumsum([0, *(len(store) for store in stores)])
+        self.shape = (int(self.starts[-1]), *sizes[0])
 
     def __getitem__(self, places: np.ndarray, /) -> np.ndarray:
         """uint8 (len(places), size, size): the images at these places, in this order.
@@ -43,7 +47,7 @@ class JoinedPixels:
         if len(places) and not (places.min() >= 0 and places.max() < self.starts[-1]):
             raise IndexError(f"places {places.min()} to {places.max()} of {self.starts[-1]} images")
         store_of = np.searchsorted(self.starts, places, side="right") - 1
-        images = np.empty((len(places), *self.size), np.uint8)
+        images = np.empty((len(places), *self.shape[1:]), np.uint8)
         for number in np.unique(store_of):
             here = store_of == number
             images[here] = self.stores[number][places[here] - self.starts[number]]
@@ -55,12 +59,12 @@ class SourceImages:
     """What a pre-training or a discovery reads of its source.
 
     Attributes:
-        images_NHW: uint8 store.
+        images_NHW: uint8 store, or what is kept of it on the device.
         index: one row an image, with its place in the store in column ``place``.
         digest: of the pixels; of several source datasets, by their ids.
     """
 
-    images_NHW: Pixels
+    images_NHW: Pixels | OnDevice
     index: pd.DataFrame
     digest: str | dict[str, str]
 

@@ -18,7 +18,11 @@ DIGEST = hashlib.sha256().digest_size
 
 
 class Pixels(Protocol):
-    """What batches are made of: a store of equally large grey images, read by their places."""
+    """What batches are made of: a store of equally large grey images (N, size, size), read by their places."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, size, size)."""
 
     def __getitem__(self, places: Any, /) -> np.ndarray:
         """uint8 (len(places), size, size): the images at these places, in this order."""

@@ -16,7 +16,8 @@ from torch import Generator, Tensor
 
 from refers_bench.data import distortions
 from refers_bench.data.distortions import Shuffles
-from refers_bench.data.windows import Windows, moved
+from refers_bench.data.transfer import moved
+from refers_bench.data.windows import Windows
 
 #: Side of the crops, in pixels, for which TransVW states the strength of its warp.
 WARP_AT = 64

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import StudyBatch, step_indices
+from refers_bench.data.batches import StudyBatch, own_rows, step_indices
 from refers_bench.data.pixels import Pixels, spans
-from refers_bench.data.transfer import together
+from refers_bench.data.transfer import OnDevice, gathered
 
 Floats = npt.NDArray[np.float64]
 #: Columns of a table of crops: number of the word, place in the store of prepared images, the patient, the split
@@ -162,7 +162,7 @@ class CropSource:
         key: names the random streams.
     """
 
-    images_NHW: Pixels
+    images_NHW: Pixels | OnDevice
     crops: pd.DataFrame
     _: KW_ONLY
     augment: Augment
@@ -178,9 +178,8 @@ class CropSource:
         return len(self.crops)
 
     def _batch(self, which: npt.NDArray[np.int64]) -> StudyBatch:
-        pixels, squares, words = together(
-            self.device, self.images_NHW[self.places[which]], self.squares[which], self.words[which, None]
-        )
+        sent = (self.squares[which], self.words[which, None])
+        pixels, squares, words = gathered(self.images_NHW, self.places[which], self.device, *sent)
         top, left, side = squares.unbind(1)
         images = self.augment.normalised(cropped(pixels, top, left, side, size=self.augment.size) / 255)
         empty = torch.zeros(len(which), 0, dtype=torch.long, device=self.device)
@@ -188,9 +187,10 @@ class CropSource:
         lengths = empty.new_zeros(len(which))
         return StudyBatch(images_BVCHW=images[:, None], lengths_B=lengths, labels_BK=words, **no_text)
 
-    def draw(self, step: int, *, batch_size: int) -> StudyBatch:
-        """The training batch of a step."""
-        return self._batch(step_indices(self.key, step, count=len(self), batch_size=batch_size))
+    def draw(self, step: int, *, batch_size: int, part: tuple[int, int] = (0, 1)) -> StudyBatch:
+        """The training batch of a step, or the part of one of several processes (`own_rows`)."""
+        which = step_indices(self.key, step, count=len(self), batch_size=batch_size)
+        return self._batch(which[own_rows(batch_size, part)])
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
         """All crops in order."""

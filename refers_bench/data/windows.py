@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
-def moved(x: Tensor, device: torch.device) -> Tensor:
-    """A drawn tensor on the images' device; copied to a GPU from pinned memory, so that nothing waits for the copy."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+from refers_bench.data.transfer import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +31,11 @@ class Windows:
             device: of the result; the CPU unless given.
         """
         device = device or torch.device("cpu")
+        top, rows, left, columns = together(device, self.top, self.height, self.left, self.width)
         sides = []
-        for first, length, side in ((self.top, self.height, height), (self.left, self.width, width or height)):
-            place, start, end = torch.arange(side, device=device), moved(first, device), moved(first + length, device)
-            sides.append(((place >= start[..., None]) & (place < end[..., None])).float())
+        for start, length, side in ((top, rows, height), (left, columns, width or height)):
+            place = torch.arange(side, device=device)
+            sides.append(((place >= start[..., None]) & (place < (start + length)[..., None])).float())
         return torch.einsum("nkh,nkw->nhw", *sides) > 0
 
     def first(self, height: int, width: int) -> Tensor:
@@ -76,11 +74,10 @@ def covered(windows: Windows, x_NHW: Tensor) -> Cover:
     (N, H, W), device = x_NHW.shape, x_NHW.device
     height, width = windows.height.flatten(), windows.width.flatten()
     rows, pixels = int(height.sum()), int((height * width).sum())
-    window = torch.repeat_interleave(torch.arange(len(height), device=device), moved(height, device), output_size=rows)
-    above = moved(height.cumsum(0) - height, device)
-    first, before, wide = (
-        moved(values.flatten(), device)[window] for values in (windows.first(H, W), windows.before(), width)
-    )
+    drawn = (height.cumsum(0) - height, windows.first(H, W), windows.before(), width)
+    high, above, *places = together(device, height, *(values.flatten() for values in drawn))
+    window = torch.repeat_interleave(torch.arange(len(height), device=device), high, output_size=rows)
+    first, before, wide = (values[window] for values in places)
     row = torch.arange(rows, device=device) - above[window]
     run = torch.repeat_interleave(torch.arange(rows, device=device), wide, output_size=pixels)
     numbers = torch.arange(pixels, device=device)

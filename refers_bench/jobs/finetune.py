@@ -116,8 +116,12 @@ def fit(key: str, spec: Mapping[str, Any], context: JobContext, *, work: Path) -
         "device": device,
         "key": names.order,
     }
+    # What is read again and again is kept near; the test images are read once.
+    near = setup.near(images.images_NHW, [rows["train"], rows["val"]], context)
     sources = {
-        split: RadiographSource(images.images_NHW, part["place"].to_numpy(), labels[split], **how)
+        split: RadiographSource(
+            images.images_NHW if split == "test" else near, part["place"].to_numpy(), labels[split], **how
+        )
         for split, part in rows.items()
     }
 

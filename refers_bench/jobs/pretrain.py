@@ -67,7 +67,8 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 4. Batches of step t, and the same validation batches every time.
     how = {"method": method, "params": params, "words": words, "classes": known.classes, "device": device, "key": key}
-    parts, sources = sources_of(rows, spec, store, images=images, **how)
+    near = replace(images, images_NHW=setup.near(images.images_NHW, [rows], context))
+    parts, sources = sources_of(rows, spec, store, images=near, **how)
     select, batch_size = section["select"] if "val" in sources else "last", section["batch_size"]
     validate = validator(objective, sources["val"], batch_size=batch_size) if "val" in sources else None
 

@@ -8,7 +8,7 @@ import gc
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,16 @@ from torch.nn.parallel import DistributedDataParallel
 from refers_bench import identity, plugins
 from refers_bench.data.batches import generator_of
 from refers_bench.data.joined import SourceImages, joined
+from refers_bench.data.pixels import Pixels
 from refers_bench.data.prefetch import Prefetch
 from refers_bench.data.prepare import PreparedImages
+from refers_bench.data.transfer import OnDevice, arriving, kept
 from refers_bench.errors import DataError, UserError
 from refers_bench.jobs import interruption
 from refers_bench.jobs.record import Record
 from refers_bench.nets import distributed
 from refers_bench.nets.foreign_layouts import Layout
-from refers_bench.nets.parts import Counts, no_counts, split
+from refers_bench.nets.parts import Counts, no_counts
 from refers_bench.plugins import Method
 from refers_bench.store import schemas
 from refers_bench.store.context import JobContext
@@ -147,8 +149,8 @@ def trained(
     rule = rules(section, model, **chosen_by, **more, save_every_s=save_every_s)
 
     def drawn(step: int) -> Any:
-        # All processes draw the whole batch from the same names, and each keeps its rows: equal for any number of them.
-        batch = list(split(source.draw(step, batch_size=whole), world))[rank][0]
+        # All processes draw the numbers of the whole batch from the same names: equal for any number of them.
+        batch = source.draw(step, batch_size=whole, part=(rank, world))
         if not hasattr(model, "prepared"):
             return batch
         return model.prepared(batch, generator_of(key, "distortion", step, *([rank] if rank else [])))  # type: ignore[operator]
@@ -186,6 +188,17 @@ def open_prepared(context: JobContext, key: str) -> PreparedImages:
     return dataclasses.replace(prepared, index=prepared.index.assign(place=np.arange(len(prepared.index))))
 
 
+def near(images: Pixels, rows: Iterable[pd.DataFrame], context: JobContext) -> Pixels | OnDevice:
+    """The store, or on a GPU with room what these index rows (with ``place``) show of it, kept in the GPU's memory.
+
+    A job that has run out of memory once leaves the images where they are.
+    """
+    if context.after == "cuda_oom":
+        return images
+    places = [part["place"].to_numpy(np.int64) for part in rows]
+    return kept(images, np.concatenate([np.zeros(0, np.int64), *places]), torch.device(context.device))
+
+
 @torch.no_grad()
 def outputs(network: nn.Module, source: Any, of: Callable[[Tensor], Tensor] | None = None) -> list[NDArray[Any]]:
     """What a network gives in eval mode for all unaugmented radiographs of a source, in float32, batch by batch.
@@ -196,8 +209,10 @@ def outputs(network: nn.Module, source: Any, of: Callable[[Tensor], Tensor] | No
         of: function of the network that is wanted; None for its forward pass.
     """
     network.eval()
-    batches = source.fixed(batch_size=EVALUATION_BATCH)
-    return [(of or network)(batch.images_BCHW).float().cpu().numpy() for batch in batches]
+    found = []
+    for batch in source.fixed(batch_size=EVALUATION_BATCH):
+        found.append(arriving((of or network)(batch.images_BCHW).float()))
+    return [arrived() for arrived in found]
 
 
 def build_encoder(method: Method, spec: Mapping[str, Any], *, seed: int) -> nn.Module:

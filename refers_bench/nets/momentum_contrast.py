@@ -101,10 +101,10 @@ class MomentumContrast(nn.Module):
     @torch.no_grad()
     def after_update(self) -> None:
         """Move the key encoder towards the query encoder: once an optimiser step, after it."""
-        pairs = ((self.key_encoder, self.encoder), (self.key_head, self.head))
-        for key, query in pairs:
-            for slow, fast in zip(key.parameters(), query.parameters(), strict=True):
-                slow.mul_(self.momentum).add_(fast, alpha=1 - self.momentum)
+        slow = [*self.key_encoder.parameters(), *self.key_head.parameters()]
+        fast = [*self.encoder.parameters(), *self.head.parameters()]
+        torch._foreach_mul_(slow, self.momentum)
+        torch._foreach_add_(slow, fast, alpha=1 - self.momentum)
 
     def query(self, x_BCHW: Tensor) -> Tensor:
         """Unit-length embedding of the trained encoder."""
@@ -174,7 +174,7 @@ class MomentumContrast(nn.Module):
         generator = generator_of(self)
         first, second = (self.perturb(batch.images_BVCHW[:, view], generator) for view in range(2))
         share, order = self.mixing(len(first), generator)
-        order = order.to(first.device)
+        order = order.to(first.device, non_blocking=True)
         keys = self.key(second)
         queries = self.query(mixed(first, share, order))
         pairs: Mapping[str, tuple[Tensor, Tensor]] = {

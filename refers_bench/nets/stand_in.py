@@ -35,7 +35,8 @@ class ShapeObjective(nn.Module):
         """As many scenes as the batch has radiographs -> {"shape": scalar}."""
         count = batch.images_BVCHW.shape[0] * batch.images_BVCHW.shape[1]
         images, labels = (
-            part.to(self.levels.mean.device) for part in self.scenes(count, self.size, generator_of(self))
+            part.to(self.levels.mean.device, non_blocking=True)
+            for part in self.scenes(count, self.size, generator_of(self))
         )
         if self.channels == 1:
             images = images.mean(1, keepdim=True)

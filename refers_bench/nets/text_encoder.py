@@ -28,7 +28,9 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Token ids and their 0/1 mask -> (B, out_width)."""
-        pooled = self.bert(input_ids=ids_BT, attention_mask=mask_BT).pooler_output
+        # Spread over the queries: of a (B, T) mask transformers asks whether all is seen, and waits for the device.
+        seen_B1TT = mask_BT.bool()[:, None, None].expand(-1, 1, ids_BT.shape[1], -1)
+        pooled = self.bert(input_ids=ids_BT, attention_mask=seen_B1TT).pooler_output
         feature: Tensor = self.fc(pooled)
         return feature
 

@@ -171,6 +171,7 @@ class Lookahead:
         self.updates += 1
         if self.updates % self.steps:
             return
-        for slow, fast in zip(self.slow, self._parameters(), strict=True):
-            slow.copy_(self.alpha * fast + (1 - self.alpha) * slow)
-            fast.copy_(slow)
+        fast = self._parameters()
+        torch._foreach_mul_(self.slow, 1 - self.alpha)
+        torch._foreach_add_(self.slow, torch._foreach_mul(fast, self.alpha))
+        torch._foreach_copy_(fast, self.slow)

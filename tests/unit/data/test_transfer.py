@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,32 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn import functional
 
 from refers_bench.data.augment import Augment
 from refers_bench.data.batches import RadiographSource, StudySource
 from refers_bench.data.text import ReportTokenizer
-from refers_bench.data.transfer import ALIGNMENT, packed, together, unpacked
+from refers_bench.data.transfer import ALIGNMENT, OnDevice, kept, packed, together, unpacked
 from refers_bench.data.visual_words import CropSource
+from step_operations import Counting
 
 META = torch.device("meta")
-IMAGES = np.zeros((12, 16, 16), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 16, 16), dtype=np.uint8)
 AUGMENT = Augment(size=16, channels=1, mean=(0.5,), std=(0.25,), crop="none")
-
-
-class Copies(TorchDispatchMode):
-    """Counts copies from the host to the device `META`, which stands for a GPU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
-            source = next((arg for arg in reversed(args) if isinstance(arg, torch.Tensor)), result)
-            self.count += source.device.type == "cpu" and result.device == META
-        return result
+WARPED = dataclasses.replace(AUGMENT, crop="resized", rotation_degrees=10, contrast=(0.5, 2), jitter_probability=0.5)
 
 
 def studies() -> StudySource:
@@ -59,11 +48,56 @@ def crops() -> CropSource:
 
 @pytest.mark.parametrize("source", [studies, radiographs, crops])
 def test_a_batch_is_copied_once(source: Callable[[], Any]) -> None:
-    made, copies = source(), Copies()
-    with copies:
-        batch = next(iter(made.fixed(batch_size=4)))
-    assert all(value.device == META for value in vars(batch).values())
-    assert copies.count == 1
+    """To torch's `meta` device, which stands for a GPU."""
+    made = source()
+    if not isinstance(made, CropSource):
+        made = copy.copy(made)
+        object.__setattr__(made, "augment", WARPED)
+    for batch_of in (lambda: next(iter(made.fixed(batch_size=4))), lambda: made.draw(0, batch_size=4)):
+        with Counting() as counting:
+            batch = batch_of()
+        assert all(value.device == META for value in vars(batch).values())
+        (copied,) = counting.copies
+        assert counting.copies[copied] == 1 and "waits" not in copied
+
+
+@pytest.mark.parametrize("source", [studies, radiographs, crops])
+def test_kept_images_give_the_same_batches(source: Callable[[], Any]) -> None:
+    here = torch.device("cpu")
+    whole = copy.copy(source())
+    object.__setattr__(whole, "device", here)
+    near = copy.copy(whole)
+    object.__setattr__(near, "images_NHW", OnDevice(whole.images_NHW, whole.places, here))
+    for batch_of in (lambda one: next(iter(one.fixed(batch_size=5))), lambda one: one.draw(1, batch_size=5)):
+        one, other = batch_of(whole), batch_of(near)
+        for name, value in vars(one).items():
+            assert torch.equal(value, getattr(other, name)), name
+        assert one.labels_BK.isnan().any() or len(next(iter(vars(one).values())).unique()) > 1
+
+
+def test_only_some_images_are_kept_and_each_is_found() -> None:
+    near = OnDevice(IMAGES, np.array([9, 2, 2, 5]), torch.device("cpu"))
+    assert near.shape == (3, 16, 16)
+    for place in (2, 5, 9):
+        assert np.array_equal(near.images[near.rows(np.array([place]))][0], IMAGES[place])
+
+
+def test_on_a_cpu_images_stay_where_they_are() -> None:
+    assert kept(IMAGES, np.arange(12), torch.device("cpu")) is IMAGES
+
+
+@pytest.mark.parametrize("source", [studies, radiographs, crops])
+@pytest.mark.parametrize(("batch", "processes"), [(6, 2), (5, 2), (7, 3)])
+def test_processes_draw_their_parts_of_the_same_batch(source: Callable[[], Any], batch: int, processes: int) -> None:
+    made = copy.copy(source())
+    object.__setattr__(made, "device", torch.device("cpu"))
+    whole = made.draw(2, batch_size=batch)
+    parts = [made.draw(2, batch_size=batch, part=(rank, processes)) for rank in range(processes)]
+    for name, value in vars(whole).items():
+        found = [getattr(part, name) for part in parts]
+        if value.ndim == 2:  # reports are padded to the longest of a part
+            found = [functional.pad(one, (0, value.shape[1] - one.shape[1])) for one in found]
+        assert torch.equal(torch.cat(found), value), name
 
 
 def test_packed_tensors_come_out_bit_for_bit() -> None:

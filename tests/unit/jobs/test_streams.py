@@ -62,8 +62,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, context: JobContext) -> Callable[[dic
     seen: dict[str, list[Any]] = {}
     draw, train = RadiographSource.draw, Training.run
 
-    def drawing(self: RadiographSource, step: int, *, batch_size: int) -> Any:
-        batch = draw(self, step, batch_size=batch_size)
+    def drawing(self: RadiographSource, step: int, **how: Any) -> Any:
+        batch = draw(self, step, **how)
         seen.setdefault("batches", []).append(batch.images_BCHW)
         seen.setdefault("names", []).append(self.key)
         return batch
