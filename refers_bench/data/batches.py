@@ -249,10 +249,14 @@ class StudySource:
         if self.text_tokenizer is not self.tokenizer:
             ids, id_lengths = _padded(self.text_tokenizer, texts, self.max_tokens)
         mask = (np.arange(ids.shape[1])[None] < id_lengths[:, None]).astype(np.int64)
-        rest = {"tokens_BT": tokens, "lengths_B": lengths, "text_ids_BT": ids, "text_mask_BT": mask}
+        rest: dict[str, np.ndarray] = {
+            "tokens_BT": tokens,
+            "lengths_B": lengths,
+            "text_ids_BT": ids,
+            "text_mask_BT": mask,
+        }
         rest["labels_BK"] = self.labels[which]
-        sent = (*rest.values(), *drawn)
-        pixels, *there = gathered(self.images_NHW, chosen_BV.ravel(), self.device, *sent)
+        pixels, *there = gathered(self.images_NHW, chosen_BV.ravel(), self.device, *rest.values(), *drawn)
         images = shown(pixels, *there[len(rest) :])
         images = images.view(-1, self.views, *images.shape[1:])
         return StudyBatch(images_BVCHW=images, **dict(zip(rest, there, strict=False)))

@@ -33,7 +33,7 @@ def arriving(x: Tensor) -> Callable[[], np.ndarray]:
     """
     if x.device.type != "cuda":
         return lambda: x.cpu().numpy()
-    there, copied = torch.empty(x.shape, dtype=x.dtype, pin_memory=True), torch.cuda.Event()
+    there, copied = torch.empty(x.shape, dtype=x.dtype, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
     there.copy_(x, non_blocking=True)
     copied.record()
 

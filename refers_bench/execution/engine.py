@@ -79,6 +79,7 @@ class Settings:
         threads: torch threads of a worker.
         processes: that a preparation of images may use, at most; None for as many as the machine offers.
         arithmetic: of the CPU, see `refers_bench.store.context.JobContext`.
+        compile: whether networks are compiled; see there.
         time_limit: seconds a job may take.
         retries: failure category -> further attempts in this run.
         micro_batches: that each batch is processed in from the start.
@@ -107,6 +108,7 @@ class Settings:
     threads: int = 1
     processes: int | None = None
     arithmetic: str = "native"
+    compile: bool = False
     time_limit: float | None = None
     retries: Mapping[str, int] = field(default_factory=lambda: {"crash": 1, "lost": 2})
     micro_batches: int = 1
@@ -135,6 +137,7 @@ class Settings:
             accumulate=attempt.micro_batches,
             after=attempt.after,
             arithmetic=self.arithmetic,
+            compile=self.compile,
             attempt=attempt.number,
         )
 

@@ -72,6 +72,7 @@ def run_options(
     planned = {
         "threads": plan.execution["threads"],
         "arithmetic": plan.execution.get("arithmetic", "native"),
+        "compile": plan.execution.get("compile", False),
         "retries": plan.execution["retries"],
         "preload": (*engine.PRELOAD, *(engine.HEAVY if networks else ())),
     }

@@ -31,6 +31,7 @@ _SENT = (
         "threads",
         "processes",
         "arithmetic",
+        "compile",
         "time_limit",
         "retries",
         "stale_s",

@@ -74,5 +74,10 @@ def _circumstances(context: JobContext | None) -> dict[str, Any]:
     if torch is not None and device.startswith("cuda"):
         memory = torch.cuda.max_memory_allocated(device)
         gpu = {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "peak_mem_bytes": memory}
-    about = {"arithmetic": arithmetic.chosen(device), "roots": dict(context.roots), "gpu": gpu}
+    about = {
+        "arithmetic": arithmetic.chosen(device),
+        "compiled": context.compile,
+        "roots": dict(context.roots),
+        "gpu": gpu,
+    }
     return {"device": device, "threads": context.threads, **about}

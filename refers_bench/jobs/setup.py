@@ -39,6 +39,7 @@ from refers_bench.store.plan import source_parts
 from refers_bench.store.results import ResultStore
 from refers_bench.training import weight_files
 from refers_bench.training.checkpoints import Coverage, load_weights, read_tensors
+from refers_bench.training.compilation import compile_networks
 from refers_bench.training.loop import Outcome, Training
 from refers_bench.training.precision import be_deterministic, check_arithmetic, seed_global_generators
 from refers_bench.training.progress import ProgressFile
@@ -142,6 +143,8 @@ def trained(
     micro_batches, after = micro_batches_of(context, work / STATE, batch=size, parts=parts)
     if parts == "features":
         model.parts = micro_batches  # type: ignore[assignment]
+    if context.compile:
+        compile_networks(model)
     if world > 1:
         losses = DistributedDataParallel(model, find_unused_parameters=True)
     save_every_s = float(os.environ.get(SAVE_VARIABLE, SAVE_EVERY_S))
@@ -173,6 +176,7 @@ def trained(
             counts=counts,
             progress=(lambda _: None) if rank else ProgressFile(work / PROGRESS, device=device),
             interrupted=interruption.preempted(work, signalled),
+            compiles=context.compile,
         ).run()
 
 
@@ -188,12 +192,12 @@ def open_prepared(context: JobContext, key: str) -> PreparedImages:
     return dataclasses.replace(prepared, index=prepared.index.assign(place=np.arange(len(prepared.index))))
 
 
-def near(images: Pixels, rows: Iterable[pd.DataFrame], context: JobContext) -> Pixels | OnDevice:
+def near(images: Pixels | OnDevice, rows: Iterable[pd.DataFrame], context: JobContext) -> Pixels | OnDevice:
     """The store, or on a GPU with room what these index rows (with ``place``) show of it, kept in the GPU's memory.
 
     A job that has run out of memory once leaves the images where they are.
     """
-    if context.after == "cuda_oom":
+    if context.after == "cuda_oom" or isinstance(images, OnDevice):
         return images
     places = [part["place"].to_numpy(np.int64) for part in rows]
     return kept(images, np.concatenate([np.zeros(0, np.int64), *places]), torch.device(context.device))
@@ -333,6 +337,7 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "skipped_updates": counters.skipped,
         "images_per_s": round(counters.images_per_s, 2),
         "train_s": round(counters.seconds, 3),
+        **({"compile_s": round(counters.compile_seconds, 3)} if counters.compile_seconds else {}),
         "validations": len(counters.validations),
         # The first one may pay for what a device does once.
         "validation_s": round(statistics.median(counters.validations), 4) if counters.validations else None,

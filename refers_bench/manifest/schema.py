@@ -195,6 +195,10 @@ class ExecutionPart(Part):
         "gives the same digits",
         "native",
     )
+    compile: bool = optional(
+        "networks are translated for the device before they train (torch.compile); digits may differ in the last place",
+        False,
+    )
     time_limit: Duration = optional("of one job: 90s, 15m, 2h, 1d", 7 * 86400.0)
     retries: dict[Category, Annotated[int, Field(ge=0, le=9)]] = optional(
         "further attempts by failure category; a preempted job is always resumed, and not counted",

@@ -101,8 +101,8 @@ class MomentumContrast(nn.Module):
     @torch.no_grad()
     def after_update(self) -> None:
         """Move the key encoder towards the query encoder: once an optimiser step, after it."""
-        slow = [*self.key_encoder.parameters(), *self.key_head.parameters()]
-        fast = [*self.encoder.parameters(), *self.head.parameters()]
+        slow: list[Tensor] = [*self.key_encoder.parameters(), *self.key_head.parameters()]
+        fast: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
         torch._foreach_mul_(slow, self.momentum)
         torch._foreach_add_(slow, fast, alpha=1 - self.momentum)
 

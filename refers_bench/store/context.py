@@ -27,6 +27,8 @@ class JobContext:
         after: category of the failure that made the parts more; '' where they were asked for.
         arithmetic: "native", or "portable" for the same digits on every processor; see
             `refers_bench.training.arithmetic`.
+        compile: whether networks are translated for the device before they train; see
+            `refers_bench.training.compilation`.
         attempt: number of this attempt at the job, from 1; preempted ones are not counted.
     """
 
@@ -40,6 +42,7 @@ class JobContext:
     accumulate: int = 1
     after: str = ""
     arithmetic: str = "native"
+    compile: bool = False
     attempt: int = 1
 
     def use_plugins(self) -> None:

@@ -107,6 +107,7 @@ class Training:
         progress: called after every update with what a progress view shows.
         counts: batch -> items that losses are means over, where these are not its examples.
         interrupted: asked after every update (of several processes every `AGREE_EVERY`) whether the job is preempted.
+        compiles: whether networks are compiled in the first update, whose time is then noted apart.
         state: everything that the training changes.
         shown: losses and throughput of the last window, for the progress view.
     """
@@ -124,6 +125,7 @@ class Training:
     progress: Callable[[Mapping[str, Any]], None] = lambda _: None
     counts: Counts = no_counts
     interrupted: Callable[[], bool] = lambda: False
+    compiles: bool = False
     state: State = field(init=False)
     shown: dict[str, Any] = field(init=False)
 
@@ -206,13 +208,17 @@ class Training:
             state.model.after_update()  # type: ignore[operator]
         counters.step += 1
         counters.window_steps += 1
-        counters.window_images += _radiographs(batch) * distributed.world()
         if state.scaler.is_enabled():
             self.note_scaled(window, buffers, skipped=state.scaler.get_scale() < scale)
         else:
             state.window = window
         if self.device.type == "cpu":
             self.check_finite()
+        if self.compiles:
+            self.compiles = False
+            counters.compile_seconds += time.perf_counter() - started
+            return
+        counters.window_images += _radiographs(batch) * distributed.world()
         counters.window_seconds += time.perf_counter() - started
 
     def gradients(self, batch: Any) -> dict[str, Tensor]:

@@ -152,7 +152,7 @@ class Lookahead:
         self.updates = 0
         self.slow = [parameter.detach().clone() for parameter in self._parameters()]
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.inner.param_groups for parameter in group["params"]]
 
     @property
@@ -173,5 +173,5 @@ class Lookahead:
             return
         fast = self._parameters()
         torch._foreach_mul_(self.slow, 1 - self.alpha)
-        torch._foreach_add_(self.slow, torch._foreach_mul(fast, self.alpha))
+        torch._foreach_add_(self.slow, list(torch._foreach_mul(fast, self.alpha)))
         torch._foreach_copy_(fast, self.slow)

@@ -36,6 +36,7 @@ class Counters:
         stopped: early stopping has ended the training.
         seconds: time spent in updates, over all attempts.
         images: radiographs seen by updates.
+        compile_seconds: of the first update of each attempt, where networks are compiled; in neither of the two above.
         validations: seconds that each validation took, over all attempts.
         skipped: updates without a step: a loss or a gradient was not finite in fp16.
         skipped_in_a_row: those of them since the last step.
@@ -53,6 +54,7 @@ class Counters:
     stopped: bool = False
     seconds: float = 0.0
     images: int = 0
+    compile_seconds: float = 0.0
     validations: list[float] = field(default_factory=list)
     skipped: int = 0
     skipped_in_a_row: int = 0
