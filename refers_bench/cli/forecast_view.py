@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refers_bench.execution.slots import sharing
 from refers_bench.plan.forecast.estimate import (
     HELD,
     SOURCES,
@@ -190,7 +191,7 @@ def _memory(plan: Plan, forecast: Forecast) -> str:
         return "no job"
     device = forecast.device
     largest = max(forecast.jobs.values(), key=lambda one: one.peak_bytes)
-    together = plan.execution["jobs_per_gpu"] if device.kind == "cuda" else forecast.schedule.slots
+    together = sharing(plan, device) if device.kind == "cuda" else forecast.schedule.slots
     need = largest.peak_bytes * together
     text = f"{size(largest.peak_bytes)} at most in one job ({largest.job.name}, {largest.source})"
     if together > 1:

@@ -12,7 +12,7 @@ from refers_bench.execution import engine
 from refers_bench.execution.ordering import preparing_processes
 from refers_bench.execution.planning import run_options
 from refers_bench.execution.settings import Settings
-from refers_bench.execution.slots import device_of, gpus_together, slots_here
+from refers_bench.execution.slots import device_of, gpus_together, jobs_per_gpu, slots_here
 from refers_bench.plan.forecast import estimate, measurements
 from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.forecast.probes import Probes, probes
@@ -95,7 +95,7 @@ def _gpu_named(name: str, plan: Plan) -> Device:
     """A GPU that is not at hand; "80GB" in its name is its memory."""
     size = re.search(r"(\d+)\s*GB", name)
     memory = int(size[1]) << 30 if size else 0
-    gpus = gpus_together(plan) / plan.execution["jobs_per_gpu"]
+    gpus = gpus_together(plan) / jobs_per_gpu(plan, memory)
     return Device(kind="cuda", name=name, memory_bytes=memory, gpus=gpus)
 
 

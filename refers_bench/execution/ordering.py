@@ -1,13 +1,13 @@
 """Decides in which order a run takes its jobs, and when it stops, by what they are forecast to cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from refers_bench import machine
 from refers_bench.execution import engine
 from refers_bench.execution.settings import Settings
-from refers_bench.execution.slots import device_of
+from refers_bench.execution.slots import device_of, sharing
 from refers_bench.plan import order
 from refers_bench.plan.forecast import estimate
 from refers_bench.plan.forecast.devices import Device
@@ -15,6 +15,8 @@ from refers_bench.plan.forecast.shapes import Shapes
 from refers_bench.plan.forecast.splits import Splits
 from refers_bench.plan.lock import Job, Plan
 from refers_bench.render.duration import duration
+from refers_bench.render.quantity import quantity
+from refers_bench.store.results import ResultStore
 
 #: Processor cores beside a GPU that is not at hand: our assumption.
 CORES_ELSEWHERE = 16
@@ -35,7 +37,32 @@ def forecast_seconds(settings: Settings, plan: Plan, jobs: Sequence[Job], how: e
         jobs: that are still to run.
         how: slots, threads and folders of the run.
     """
-    return _made(settings, plan, jobs, how, device_of(plan, how.slots[0], threads=how.threads))[1].seconds
+    return forecast_of(settings, plan, jobs, how).seconds
+
+
+def forecast_of(settings: Settings, plan: Plan, jobs: Sequence[Job], how: engine.Settings) -> estimate.Forecast:
+    """What these jobs will take; see `forecast_seconds`."""
+    return _made(settings, plan, jobs, how, device_of(plan, how.slots[0], threads=how.threads))[1]
+
+
+def against_truth(forecast: estimate.Forecast, done: Iterable[str], store: ResultStore) -> str:
+    """How long the jobs of a run really took, beside what they were forecast to; '' where none was forecast.
+
+    Args:
+        forecast: from before the run.
+        done: keys of the jobs that it has done.
+        store: holds their records.
+    """
+    ran = [forecast.jobs[key] for key in done if key in forecast.jobs]
+    took = sum(float((store.record(one.job.key) or {}).get("wall_s", 0.0)) for one in ran)
+    if not took:
+        return ""
+    expected = sum(one.seconds for one in ran)
+    sources = ", ".join(f"{one.jobs} {one.name}" for one in estimate.grouped(ran, lambda one: one.source))
+    return (
+        f"{quantity(len(ran), 'job')} took {duration(took)} of slots; forecast {duration(expected)} "
+        f"({expected / took:.2f} times as much; {sources})"
+    )
 
 
 def _made(
@@ -90,7 +117,7 @@ def running_order(
     changes: dict[str, Any] = {"order": order.row_by_row(plan, made.seconds), "budget_s": limit}
     seconds: Mapping[str, float] = made.seconds
     if not fixed:
-        slots = partial(order.slots_of, device=kind, gpus=device.gpus, shared_by=plan.execution["jobs_per_gpu"])
+        slots = partial(order.slots_of, device=kind, gpus=device.gpus, shared_by=sharing(plan, device))
         seconds = {job.key: seconds[job.key] * slots(job) for job in jobs if job.key in seconds}
         changes["cost"] = slots
     found = order.shares(plan, seconds, limit)

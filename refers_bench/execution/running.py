@@ -58,7 +58,7 @@ def run(
         plan: of the manifest.
         jobs: of it that are wanted, done or not.
         asked: how they are to run.
-        say: called with a line for the user before the first job starts.
+        say: called with a line for the user before the first job starts, and after the last one.
         cancel: asks the user whether jobs that are queued elsewhere are to be cancelled when the run is interrupted.
 
     Raises:
@@ -66,11 +66,12 @@ def run(
         StorageError: results or cache cannot be written.
     """
     from refers_bench.execution import coordinator, engines, progress
-    from refers_bench.execution.ordering import running_order
+    from refers_bench.execution.ordering import against_truth, forecast_of, running_order
 
     todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
     executor, here, in_command, options = options_of(settings, plan, todo, asked)
     order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)
+    forecast = forecast_of(settings, plan, todo, options)
     where = f"{len(options.slots)} at a time" if here else f"on {executor}"
     say(f"{plan.name}: {len(todo)} of {len(plan.jobs)} jobs to run, {where}")
     # A display that is drawn again and again would hide a debugger's prompt.
@@ -84,7 +85,10 @@ def run(
 
         options = dataclasses.replace(options, **order, cancel=ask)
         place = engines.make(executor, options, plan.execution, site=settings.roots().engines)
-        return coordinator.execute(jobs, place, options, view)
+        outcome = coordinator.execute(jobs, place, options, view)
+    if line := against_truth(forecast, outcome.done, settings.store):
+        say(line)
+    return outcome
 
 
 def figure_of(store: Path, job: Job) -> str:

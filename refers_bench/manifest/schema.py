@@ -185,7 +185,9 @@ class ExecutionPart(Part):
 
     executor: str = optional("where: local, slurm, ray, debug, or another package's engine", "local")
     cpu_slots: Annotated[int, Field(ge=1, le=256)] | None = optional("workers without a GPU")
-    jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = optional("jobs that share a GPU", 1)
+    jobs_per_gpu: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = optional(
+        "jobs that share a GPU; auto: as many as its memory holds by the forecast, eight at most", 1
+    )
     threads: Annotated[int, Field(ge=1, le=256)] = optional("of the CPU, for each worker", 1)
     prepare_processes: Annotated[int, Field(ge=1, le=1024)] | None = optional(
         "that prepare images, at most; as many as the machine or the allocation offers"

@@ -246,5 +246,7 @@ def _watch(token: str) -> str:
 
 def engine(settings: Settings, execution: Mapping[str, Any]) -> SlurmEngine:
     """The factory by which the engine is found."""
-    side_by_side = execution.get("jobs_per_gpu", 1) if settings.device != "cpu" else 1
+    asked = execution.get("jobs_per_gpu", 1)
+    # The memory of a cluster's GPUs is not known here.
+    side_by_side = 1 if settings.device == "cpu" or asked == "auto" else asked
     return SlurmEngine(settings, options(execution.get("slurm") or {}, side_by_side))

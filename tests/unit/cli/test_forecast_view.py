@@ -27,7 +27,7 @@ def job(kind: str, name: str, needs: tuple[str, ...] = (), **more: Any) -> Job:
 
 
 PREPARE = job("prepare", "images")
-PRETRAIN = job("pretrain", "refers", ("is",), spec={"pretrain": {"patience": 5}})
+PRETRAIN = job("pretrain", "refers", ("is",), spec={"pretrain": {"patience": 5, "processes": 1}})
 CELLS = [job("finetune", f"cell{n}", ("rs",), spec={"finetune": {"patience": 0}}) for n in range(3)]
 SCRATCH = job("finetune", "scratch9", ("is",), unavailable="no root", spec={"finetune": {"patience": 2}})
 OTHER = job("discover", "words")

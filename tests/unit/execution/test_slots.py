@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ import pytest
 from refers_bench import machine
 from refers_bench.errors import UserError
 from refers_bench.execution.engine import Slot
-from refers_bench.execution.slots import device_of, gpus_together, slots_here
+from refers_bench.execution.slots import device_of, gpus_together, jobs_per_gpu, sharing, slots_here
+from refers_bench.plan.forecast.devices import Device
 from refers_bench.plan.lock import Job, Plan
 
 
-def plan(*, per_gpu: int = 1, cpu_slots: int | None = None, processes: tuple[int, ...] = ()) -> Plan:
+def plan(*, per_gpu: int | str = 1, cpu_slots: int | None = None, processes: tuple[int, ...] = ()) -> Plan:
     jobs = tuple(
         Job(key=str(number), kind="pretrain", name="p", spec={"pretrain": {"processes": count}})
         for number, count in enumerate(processes)
@@ -47,6 +49,31 @@ def test_a_place_for_each_gpu_or_group(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
     for device in ("auto", "cuda"):
         assert gpus(slots_here(plan(**how), device, slots)) == expected
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "largest", "jobs"), [(80, 10, 4), (80, 39, 1), (80, 41, 1), (24, 1, 8), (0, 10, 1)]
+)
+def test_as_many_jobs_as_half_of_a_gpu_holds_of_the_largest(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int, largest: int, jobs: int
+) -> None:
+    monkeypatch.setattr("refers_bench.execution.slots.modelled", lambda spec, device: SimpleNamespace(**spec["needs"]))
+    specs = [
+        {
+            "kind": "finetune",
+            "method": "m",
+            "params": {},
+            "network": {},
+            "finetune": size,
+            "needs": {"peak_bytes": size},
+        }
+        for size in (largest << 29, largest << 30)
+    ]
+    trained = tuple(Job(key=str(at), kind="finetune", name=str(at), spec=spec) for at, spec in enumerate(specs))
+    made = Plan(name="m", jobs=trained, execution={"jobs_per_gpu": "auto"})
+    assert jobs_per_gpu(made, gigabytes << 30) == jobs
+    assert sharing(made, Device(kind="cuda", name="", gpus=1 / jobs)) == jobs
+    assert jobs_per_gpu(Plan(name="m", jobs=(), execution={"jobs_per_gpu": "auto"}), 80 << 30) == 1
 
 
 def test_gpus_that_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:

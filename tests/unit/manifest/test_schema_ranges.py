@@ -61,10 +61,11 @@ RANGES: list[tuple[type[BaseModel], str, tuple[list[Any], list[Any]]]] = [
         [[], [0.0], [1.01], ["0%"], ["101%"], ["1"], ["-1%"], [True], [None], ["1%x"]],
     )),
     (ExecutionPart, "cpu_slots", whole(1, 256)),
-    (ExecutionPart, "jobs_per_gpu", whole(1, 64)),
+    (ExecutionPart, "jobs_per_gpu", ([1, 64, "auto"], [0, 65, 1.5, "many", None])),
     (ExecutionPart, "threads", whole(1, 256)),
     (ExecutionPart, "prepare_processes", whole(1, 1024)),
     (ExecutionPart, "arithmetic", (["native", "portable"], ["fast", None])),
+    (ExecutionPart, "compile", ([True, False], ["often", 2, None])),
     (ExecutionPart, "time_limit", (["90s", "1.5h"], ["90", 90, "10:30", ""])),
     (ExecutionPart, "retries", ([{}, {"crash": 0}, {"lost": 9}], [{"crash": -1}, {"crash": 10}, {"ok": 1}])),
     (ExecutionPart, "accumulate", whole(1, 4096)),
@@ -139,7 +140,7 @@ def test_what_is_not_said_has_this_default() -> None:
         "targets": [{**TARGET, "params": {}, "label_ratios": [1.0], "evaluation": ["finetune"], "folds": None}],
         "execution": {
             "executor": "local", "cpu_slots": None, "jobs_per_gpu": 1, "threads": 1, "prepare_processes": None,
-            "arithmetic": "native", "time_limit": 7 * 24 * 3600.0,
+            "arithmetic": "native", "compile": False, "time_limit": 7 * 24 * 3600.0,
             "retries": {"crash": 1, "lost": 2, "cuda_oom": 9, "host_oom": 9}, "accumulate": 1, "options": {},
             "slurm": {**slurm, "kinds": {}},
             "ray": {

@@ -272,7 +272,7 @@ def test_another_source_changes_what_is_trained_on_it(planner: Planner, changed:
 def test_no_option_of_execution_changes_a_key(changed: Callable[..., set[str]]) -> None:
     options = {
         "executor": "slurm", "cpu_slots": 7, "jobs_per_gpu": 3, "threads": 5, "prepare_processes": 2,
-        "arithmetic": "portable", "time_limit": "5m", "retries": {"crash": 3}, "accumulate": 2,
+        "arithmetic": "portable", "compile": True, "time_limit": "5m", "retries": {"crash": 3}, "accumulate": 2,
         "slurm": {"partition": "long"}, "ray": {"address": "auto"}, "options": {"some": "thing"},
     }  # fmt: skip
     assert set(options) == set(ExecutionPart.model_fields), "each is to be tried"
