@@ -211,13 +211,20 @@ def validator(objective: nn.Module, source: Any, *, batch_size: int) -> Callable
     measures: Callable[[StudyBatch], Mapping[str, Tensor]] = getattr(objective, "measures", lambda batch: {})
 
     def validate() -> dict[str, float]:
-        sums: dict[str, float] = {}
+        found: list[tuple[int, dict[str, Tensor], dict[str, Tensor]]] = []
         batch: StudyBatch
         for batch in source.fixed(batch_size=batch_size):
-            named = {name: loss.item() for name, loss in objective(batch).items()}
-            figures = {name: value.item() for name, value in measures(batch).items()}
-            for name, value in {**named, "loss": sum(named.values()), **figures}.items():
-                sums[name] = sums.get(name, 0.0) + value * len(batch.images_BVCHW)
+            found.append((len(batch.images_BVCHW), dict(objective(batch)), dict(measures(batch))))
+        # Read only now: the device is set its next batch while it computes one.
+        sums: dict[str, float] = {}
+        for count, losses, figures in found:
+            named = {name: loss.item() for name, loss in losses.items()}
+            for name, value in {
+                **named,
+                "loss": sum(named.values()),
+                **{name: value.item() for name, value in figures.items()},
+            }.items():
+                sums[name] = sums.get(name, 0.0) + value * count
         return {f"val/{name}": value / len(source) for name, value in sums.items()}
 
     return validate

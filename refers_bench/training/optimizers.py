@@ -105,15 +105,17 @@ def build(name: str, groups: list[dict[str, Any]], *, momentum: float = 0.9) -> 
     """
     # Names are for people who look at the groups; torch keeps "names" of its own meaning out of reach.
     plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
-    rate = plain[0]["lr"]
+    rate, device = plain[0]["lr"], plain[0]["params"][0].device.type
+    # On a GPU one kernel then moves many parameters.
+    fused = True if device == "cuda" else None
     if name == "sgd":
-        return torch.optim.SGD(plain, lr=rate, momentum=momentum, dampening=0.0, nesterov=False)
+        return torch.optim.SGD(plain, lr=rate, momentum=momentum, dampening=0.0, nesterov=False, fused=fused)
     # Fused, the root in Adam's update is the processor's own, correctly rounded; otherwise it is MKL's, which is not.
-    exact = True if arithmetic.chosen(plain[0]["params"][0].device.type) == arithmetic.PORTABLE else None
+    fused = True if arithmetic.chosen(device) == arithmetic.PORTABLE else fused
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     if name not in kinds:
         raise ValueError(f"unknown optimizer {name!r}; allowed: sgd, adam, adamw")
-    return kinds[name](plain, lr=rate, betas=(momentum, 0.999), fused=exact)
+    return kinds[name](plain, lr=rate, betas=(momentum, 0.999), fused=fused)
 
 
 def set_rates(optimizer: torch.optim.Optimizer | Lookahead, factor: float) -> None:

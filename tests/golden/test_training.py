@@ -25,6 +25,7 @@ from refers_bench.nets.report_transformer import ReportTransformer
 from refers_bench.nets.study_objective import StudyObjective
 from refers_bench.nets.view_fusion import ViewFusion
 from refers_bench.training import loop, optimizers, schedules
+from refers_bench.training.compilation import compile_networks
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -126,6 +127,8 @@ def test_finetuning_schedules(golden: Path, case: str, name: str, warm: bool) ->
     close(used, data[f"{case}/lr_used_by_update"], case, absolute=1e-12)
 
 
+#: As the networks are, and translated by torch for this processor, which takes a minute.
+COMPILED = pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 TRAJECTORY = {"absolute": 2e-5, "relative": 2e-5}
 
 
@@ -176,7 +179,8 @@ def batches_of(data: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     ]
 
 
-def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@COMPILED
+def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
     data, hp = load(golden / "case13_finetune_trajectory.safetensors")
     encoder = encoder_of(hp, data, aggregation="none")
     model = Classifier(encoder, hp["classes"])
@@ -187,6 +191,8 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
         return weights | head_weights(official)
 
     model.load_state_dict(ours("init/"))
+    if compiled:
+        compile_networks(model)
     groups = optimizers.parameter_groups(
         model,
         learning_rate=hp["lr"],
@@ -211,7 +217,8 @@ def test_finetuning_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest
         close(state[name], value, name, **TRAJECTORY)
 
 
-def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@COMPILED
+def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
     data, hp = load(golden / "case12_pretrain_trajectory.safetensors")
     encoder = encoder_of(hp, data, aggregation="added")
     bert = {"width": hp["hidden"], "depth": hp["b_layers"], "heads": hp["heads"], "mlp_width": hp["b_ffn"]}
@@ -236,6 +243,8 @@ def test_pretraining_trajectory(golden: Path, tmp_path: Path, monkeypatch: pytes
         return objective_weights(official)
 
     model.load_state_dict(ours("init/"))
+    if compiled:
+        compile_networks(model)
     groups = optimizers.parameter_groups(
         model, learning_rate=hp["lr"], weight_decay=hp["wd"], decay_rule="official_code",
         part_learning_rates={"text_encoder": hp["bert_lr"]},
