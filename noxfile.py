@@ -43,8 +43,10 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """On a machine with a GPU: the promises of the CPU tests, and the step's timings."""
+    """On a machine with a GPU: the promises of the CPU tests; each method's throughput, plain and compiled; the step."""
     run_pytest(session, "tests/gpu")
+    for how in ((), ("--compile",)):
+        session.run("python", "tests/bench/bench_throughput.py", "--device", "cuda", "--rounds", "20", *how)
     session.run("python", "tests/bench/bench_step.py", "--batch", "64", "--rounds", "20")
 
 
@@ -163,6 +165,7 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".", *groups("tests"))
     for script in (
         "bench_step.py",
+        "bench_throughput.py",
         "bench_methods.py",
         "bench_pretext.py",
         "bench_analysis.py",

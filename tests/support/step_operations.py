@@ -31,6 +31,8 @@ from refers_bench.training.loop import Training
 META = torch.device("meta")
 #: Updates before the one that is counted: the first ones build the optimiser's moments.
 WARM_UP = 3
+#: Split -> images that are prepared.
+SAMPLE = {"train": 40, "val": 10, "test": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +130,10 @@ def of_fine_tuning(name: str, folder: Path, **section: Any) -> Counts:
     return of_job(job, prepared(job, folder))
 
 
-def prepared(job: Mapping[str, Any], folder: Path) -> JobContext:
-    """Folders with what the job reads."""
-    context = JobContext(results=folder / "results", cache=folder / "cache", device="meta")
-    store = context.prepared("0" * 16)
-    if not store.is_dir():
-        probe_data.synthetic(store, spec=job["spec"], sample={"train": 40, "val": 10, "test": 10})
+def prepared(job: Mapping[str, Any], folder: Path, **how: Any) -> JobContext:
+    """Folders with what the job reads, and `how` it is to run; on the `meta` device unless another is named."""
+    context = JobContext(results=folder / "results", cache=folder / "cache", **{"device": "meta", **how})
+    probe_data.synthetic(context.prepared("0" * 16), spec=job["spec"], sample=SAMPLE)
     if "discover" in job["spec"]:
         words = probe_data.words(setup.open_source(context, job["spec"]).index, spec=job["spec"])
         found = tiny_jobs.job("words", kind="discover")

@@ -183,6 +183,11 @@ def encoder_flops(spec: Mapping[str, Any]) -> float:
     return _Training(spec).encoder.flops
 
 
+def update_flops(spec: Mapping[str, Any]) -> float:
+    """Operations of an update, for one example (a radiograph or a study), in all networks."""
+    return _Training(spec).operations()[0]
+
+
 def parameters(spec: Mapping[str, Any]) -> int:
     """Parameters that a training keeps: the encoder's, twice with a momentum encoder, and those of its objective."""
     return _Training(spec).parameters()
