@@ -43,7 +43,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """On a machine with a GPU: the promises of the CPU tests; each method's throughput, plain and compiled; the step."""
+    """On a machine with a GPU: the promises of the CPU tests, each method's throughput plain and compiled, the step."""
     run_pytest(session, "tests/gpu")
     for how in ((), ("--compile",)):
         session.run("python", "tests/bench/bench_throughput.py", "--device", "cuda", "--rounds", "20", *how)

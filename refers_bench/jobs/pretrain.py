@@ -67,8 +67,7 @@ def run(job: Mapping[str, Any], context: JobContext) -> None:
 
     # 4. Batches of step t, and the same validation batches every time.
     how = {"method": method, "params": params, "words": words, "classes": known.classes, "device": device, "key": key}
-    near = replace(images, images_NHW=setup.near(images.images_NHW, [rows], context))
-    parts, sources = sources_of(rows, spec, store, images=near, **how)
+    parts, sources = sources_of(rows, spec, context, images=images, **how)
     select, batch_size = section["select"] if "val" in sources else "last", section["batch_size"]
     validate = validator(objective, sources["val"], batch_size=batch_size) if "val" in sources else None
 
@@ -152,11 +151,12 @@ def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tup
 
 
 def sources_of(
-    rows: pd.DataFrame, spec: Mapping[str, Any], store: ResultStore, *, images: SourceImages, **how: Any
+    rows: pd.DataFrame, spec: Mapping[str, Any], context: JobContext, *, images: SourceImages, **how: Any
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Split -> rows, and split -> batches of studies, or of crops that show visual words; see `study_source`."""
+    images = replace(images, images_NHW=setup.near(images.images_NHW, [rows], context))
     if "discover" in spec:
-        rows = schemas.read(store.file(spec["discover"], "words.parquet"), "words")
+        rows = schemas.read(ResultStore(context.results).file(spec["discover"], "words.parquet"), "words")
         augment = Augment.of(spec["image"], "pretrain_augment")
         where = {name: how[name] for name in ("device", "key")}
         source_of: Callable[..., Any] = functools.partial(CropSource, images.images_NHW, augment=augment, **where)

@@ -1,7 +1,8 @@
 """What does a step of the full-size radiograph transformer cost, beside a bare timm ViT-B/16? Ratios in one run.
 
-Prints three ratios: our fine-tuning step over timm's (same precision, batch and optimiser), fp32 over bf16, and
-one forward pass over three views over three separate passes. Each is the median of paired, alternating runs.
+Prints four ratios: our fine-tuning step over timm's (same precision, batch and optimiser), fp32 over bf16, deterministic
+kernels, which trainings use, over any kernels, and one forward pass over three views over three separate passes. Each is
+the median of paired, alternating runs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import nn
 from refers_bench import plugins
 from refers_bench.manifest.protocols import resolve_sections
 from refers_bench.nets.classifier import Classifier
+from refers_bench.training.precision import be_deterministic
 
 CLASSES = 14
 
@@ -93,6 +95,20 @@ def main() -> None:
         print(f"fp32 over bf16: {a:.3f} s / {b:.3f} s = {ratio:.2f}")
     else:
         print(f"bf16 not measured: this {options.device} has no bfloat16 instructions")
+
+    precision = "bf16" if bf16 else "fp32"
+
+    def free() -> None:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = True
+        run(ours, precision)()
+
+    def deterministic() -> None:
+        be_deterministic()
+        run(ours, precision)()
+
+    a, b, ratio = paired(deterministic, free, rounds=options.rounds, device=options.device)
+    print(f"deterministic kernels over any ({precision}): {a:.3f} s / {b:.3f} s = {ratio:.3f}")
 
     views_BVCHW = torch.randn(options.batch, 3, 3, 224, 224, device=options.device)
     ours.eval()
