@@ -30,6 +30,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
+from bench_methods import params_of
 from bench_step import has_bf16
 from bench_step import step as bare_step
 
@@ -42,8 +43,6 @@ from refers_bench.plan.forecast.cost_model import radiographs, update_flops
 from refers_bench.training.loop import Training
 
 SMALL = {"width": 384, "depth": 6, "heads": 6, "mlp_width": 1536}
-#: Parameters that make a method measurable: those that a method lacks are left out.
-SMALLER: Mapping[str, Any] = {"queue": 1024, "words": 32, "stand_in": True, "depth": 18}
 CLASSES = [f"class {k}" for k in range(14)]
 MOST_OVER_CONSTANT = 1.05
 
@@ -99,7 +98,7 @@ def job_of(
 ) -> dict[str, Any]:
     """A job of the paper's protocol, of full or small width."""
     method = plugins.load("method", name)
-    params = method.Params(**{key: value for key, value in SMALLER.items() if key in method.Params.model_fields})
+    params = params_of(method)
     one = {"key": "0" * 16, "spec": {"dataset": "phantom"}}
     job = tiny_jobs.pretrain_job(name, one) if kind == "pretrain" else tiny_jobs.finetune_job(name, one, None)
     network = {**sections["network"], "init": "random", "init_path_name": ""}
@@ -217,7 +216,7 @@ def main() -> None:
             )
             if kind == "finetune" and name not in ("scratch", "lsp_convnet"):
                 continue  # all others fine-tune the network of the first
-            if kind == "pretrain" and not method.pretrains(params):
+            if kind == "pretrain" and not method.pretrains(params_of(method)):
                 continue
             job = job_of(name, kind, sections, options, full=on_gpu or kind == "finetune")
             print(line(f"{kind} {name}", job, measured(job, options), options), flush=True)
