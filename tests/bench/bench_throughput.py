@@ -211,9 +211,6 @@ def main() -> None:
     for kind in ("finetune", "pretrain"):
         for name in names:
             method = plugins.load("method", name)
-            params = method.Params(
-                **{key: value for key, value in SMALLER.items() if key in method.Params.model_fields}
-            )
             if kind == "finetune" and name not in ("scratch", "lsp_convnet"):
                 continue  # all others fine-tune the network of the first
             if kind == "pretrain" and not method.pretrains(params_of(method)):
