@@ -54,6 +54,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """What a file of tests has loaded stays, too: after thousands of tests a collection would take a second or more."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _processes_are_forked_from_a_server_that_has_imported_what_they_need(request: pytest.FixtureRequest) -> None:
     """Runs in this process share one server: torch and matplotlib are imported once, not by each worker."""

@@ -23,7 +23,7 @@ ENGINES = sorted(plugins.engines())
 #: What makes an engine usable here: name -> fixture that skips with a reason where that is not possible.
 PLACES = {"slurm": "slurm", "ray": "ray_cluster"}
 #: Seconds of a job that is still running when something is done to it; a queue takes its time.
-LONG_S: Mapping[str, float] = {"local": 3.0}
+LONG_S: Mapping[str, float] = {"local": 3.0, "debug": 1.0}
 #: Engines that run jobs in this process, which can neither end nor interrupt them.
 IN_PROCESS = {"debug"}
 #: What its section says in these tests.

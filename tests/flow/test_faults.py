@@ -182,7 +182,7 @@ def test_what_has_failed_in_one_orchestrator_is_not_run_again_in_another(orchest
         ("mistake", "crash", "KeyError: 'asked for by the job'"),
         ("exit", "crash", "worker died with exit status 13"),
         ("kill", "crash", "worker died with exit status -9"),
-        ("hang", "timeout", "over its time limit of 2 s"),
+        ("hang", "timeout", "over its time limit of 1 s"),
     ],
 )
 def test_a_failing_job_is_recorded_and_the_rest_goes_on(
@@ -190,7 +190,7 @@ def test_a_failing_job_is_recorded_and_the_rest_goes_on(
 ) -> None:
     bad = job("bad", fail=fail, fail_attempts=2)
     jobs = [bad, job("needs bad", bad), *(job(f"good{i}") for i in range(4))]
-    limit = 2.0 if fail == "hang" else 60.0
+    limit = 1.0 if fail == "hang" else 60.0
     outcome = orchestrator.run(jobs, time_limit=limit)
     assert (outcome["failed"], outcome["blocked"]) == ({"bad": category}, ["needs bad"])
     assert outcome["done"] == [f"good{i}" for i in range(4)]
@@ -341,6 +341,6 @@ def test_one_cell_over_its_time_limit(home: Path, cli: Commands) -> None:
     text = MANIFEST.replace("optimizer: sgd, learning_rate: 1.0e+30, clip_norm: 0.0", f"steps: {steps}")
     text = text.replace("seeds: [0, 1]", "seeds: [1]")
     (home / "fault.yaml").write_text(text.replace("name: diverging", "name: endless"))
-    _, err = cli("run", "fault.yaml", "--no-report", "--time-limit", "5s", code=4)
+    _, err = cli("run", "fault.yaml", "--no-report", "--time-limit", "3s", code=4)
     assert "failed (timeout): endless.phantom.findings.100%.s1" in err
     assert {state for name, state in states(home).items() if not name.startswith("endless")} == {"done"}

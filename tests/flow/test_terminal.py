@@ -17,22 +17,25 @@ import pyte
 import pytest
 
 ROWS = 24
-#: Two jobs run, others end: what a coordinator says of them, ten times a second.
+#: Two jobs run, up to four others end, two of them once the terminal has the size of the third argument, if any:
+#: what a coordinator says of them, ten times a second.
 SHOWN = """
-import sys, time
+import os, sys, time
 from refers_bench.execution.progress import view
 from refers_bench.plan.lock import Job
 shown = view(9)
 view = {"step": 112, "steps": 2000, "images_per_s": 166.0, "left_s": 735.0,
         "losses": {"report_generation": 4.934, "study_report_consistency": 3.458, "total": 8.392}}
 running = {"pretrain.refers_generation.mimic_cxr_jpg": view, "covid.covid19_idc.viral_vs_bacterial.100%.s0": {}}
+ended, wanted = 0, int(sys.argv[3]) if len(sys.argv) > 3 else os.get_terminal_size().columns
 for number in range(int(sys.argv[1])):
-    if number % 10 == 5:
-        job = Job(key=str(number), kind="finetune", name=f"scratch.covid19_idc.covid19_vs_other.100%.s{number // 10}")
+    if number % 3 == 2 and ended < (4 if os.get_terminal_size().columns == wanted else 2):
+        job = Job(key=str(number), kind="finetune", name=f"scratch.covid19_idc.covid19_vs_other.100%.s{ended}")
         shown.ended(job, "ok", 12.0, "")
+        ended += 1
     shown.tick(running, {"finetune": 6})
     time.sleep(0.1)
-if len(sys.argv) > 2:
+if sys.argv[2] == "close":
     shown.close()
 """
 
@@ -82,7 +85,7 @@ class Terminal:
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_every_fact_of_a_running_job_is_there(columns: int) -> None:
-    terminal = Terminal(columns, "600")
+    terminal = Terminal(columns, "600", "stay")
     lines = terminal.read("4 of 9 jobs")
     terminal.process.kill()
     text = "\n".join(lines)
@@ -99,7 +102,7 @@ def test_every_fact_of_a_running_job_is_there(columns: int) -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(120, 60), (60, 120), (80, 61)])
 def test_nothing_stands_twice_after_a_resize(before: int, after: int) -> None:
-    terminal = Terminal(before, "600")
+    terminal = Terminal(before, "600", "stay", str(after))
     terminal.read("2 of 9 jobs")
     terminal.resize(after)
     lines = terminal.read("4 of 9 jobs")
@@ -110,6 +113,6 @@ def test_nothing_stands_twice_after_a_resize(before: int, after: int) -> None:
 
 
 def test_the_end_leaves_the_ended_jobs_alone() -> None:
-    terminal = Terminal(100, "16", "close")
+    terminal = Terminal(100, "8", "close")
     assert terminal.process.wait(60) == 0
     assert [line.split()[0] for line in terminal.read("", 2.0)] == ["[1/9]", "[2/9]"]

@@ -7,7 +7,7 @@ the process is killed, the operation fails once, or the disk is full from there 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,40 +63,47 @@ def wrong(found: dict[str, Any], *, alone: bool = True) -> list[str]:
 
 
 def ran(
-    library: Path, folder: Path, points: list[tuple[int, str]], arguments: list[str] = RUN
-) -> Iterator[dict[str, Any]]:
-    """The undisturbed run, then what became of each point."""
+    library: Path, folder: Path, points: Callable[[int], Iterable[tuple[int, str]]], arguments: list[str] = RUN
+) -> list[dict[str, Any]]:
+    """What became of each point, which are chosen by the number of write operations of the undisturbed run."""
     checks = [FSCK] if command(*FSCK, "--help").code == 0 else []
-    yield from write_faults.outcomes(library, folder, [arguments], points, FILES, checks)
+    chosen: list[tuple[int, str]] = []
 
+    def choose(whole: Mapping[str, Any]) -> list[tuple[int, str]]:
+        chosen.extend(points(len(whole["operations"])))
+        return chosen
 
-def operations(library: Path, folder: Path) -> int:
-    """Number of write operations of an undisturbed run, which ends well."""
-    (whole,) = ran(library, folder, [])
+    whole, *found = write_faults.outcomes(library, folder, [arguments], choose, FILES, checks)
     assert whole["status"] == 0, whole["printed"]
     kinds = {operation.split()[1] for operation in whole["operations"]}
     assert kinds >= {"open", "write", "fsync", "rename", "mkdir", "unlink", "rmdir", "truncate"}
     written = " ".join(whole["operations"])
     assert all(name in written for name in ("checkpoint.safetensors", "predictions.parquet", "run.json", "features"))
-    return len(whole["operations"])
+    assert [tuple(one["point"]) for one in found] == chosen
+    return found
+
+
+def sampled(seed: int, number: int) -> Callable[[int], list[tuple[int, str]]]:
+    """So many operations at random, for each way to fail."""
+
+    def points(count: int) -> list[tuple[int, str]]:
+        chosen = random.Random(seed)
+        return [(one, how) for how in write_faults.HOW for one in chosen.sample(range(1, count + 1), number)]
+
+    return points
 
 
 def test_a_run_survives_faults_at_some_writes(library: Path, tmp_path: Path) -> None:
-    count = operations(library, tmp_path / "whole")
-    chosen = random.Random(3)
-    points = [(number, how) for how in write_faults.HOW for number in chosen.sample(range(1, count + 1), SAMPLED)]
-    _, *found = ran(library, tmp_path / "points", points)
-    assert len(found) == len(points)
+    found = ran(library, tmp_path, sampled(3, SAMPLED))
+    assert len(found) == len(write_faults.HOW) * SAMPLED
     assert [text for one in found for text in wrong(one)] == []
 
 
 @pytest.mark.slow
 def test_a_run_with_workers_survives_faults_at_some_writes_of_any_process(library: Path, tmp_path: Path) -> None:
     """Where a worker is killed, its job is tried again, and the run ends well."""
-    count, chosen = operations(library, tmp_path / "whole"), random.Random(4)
-    points = [(number, how) for how in write_faults.HOW for number in chosen.sample(range(1, count + 1), 2 * SAMPLED)]
-    _, *found = ran(library, tmp_path / "points", points, WORKERS)
-    assert len(found) == len(points)
+    found = ran(library, tmp_path, sampled(4, 2 * SAMPLED), WORKERS)
+    assert len(found) == len(write_faults.HOW) * 2 * SAMPLED
     assert [text for one in found for text in wrong(one, alone=False)] == []
     assert 0 in [one["status"] for one in found if one["point"][1] == "kill"], "no worker was killed"
 
@@ -104,8 +111,7 @@ def test_a_run_with_workers_survives_faults_at_some_writes_of_any_process(librar
 @pytest.mark.slow
 @pytest.mark.parametrize("how", write_faults.HOW)
 def test_a_run_survives_a_fault_at_every_write(library: Path, tmp_path: Path, how: str) -> None:
-    count = operations(library, tmp_path / "whole")
-    _, *found = ran(library, tmp_path / "points", [(number, how) for number in range(1, count + 1)])
+    found = ran(library, tmp_path, lambda count: [(number, how) for number in range(1, count + 1)])
     bad = [text for one in found for text in wrong(one)]
-    print(f"{how}: {count} write operations, {len(found)} faults, {len(bad)} problems")
-    assert len(found) == count and bad == []
+    print(f"{how}: {len(found)} faults, {len(bad)} problems")
+    assert bad == []

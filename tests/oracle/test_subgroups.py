@@ -51,6 +51,12 @@ def test_aucs_are_scikit_learns_and_variances_of_separate_patients_add() -> None
     assert [found.gap.low, found.gap.high] == pytest.approx([found.gap.estimate - half, found.gap.estimate + half])
 
 
+def _above(one: Predictions, k: int, rows: range) -> tuple[np.ndarray, np.ndarray]:
+    """Which images are positive, and 1 for each pair of which the positive is scored higher, 1/2 for equal scores."""
+    yes, scores = one.labels_NK[rows, k] == 1, one.scores_NK[rows, k]
+    return yes, (scores[yes, None] > scores[~yes]) + 0.5 * (scores[yes, None] == scores[~yes])
+
+
 def test_a_gap_within_patients_has_the_standard_error_of_the_bootstrap_over_patients() -> None:
     """One image of each patient in either group, as of two views: their errors are correlated."""
     one = drawn(np.random.default_rng(1), 400, 2, share=0.9)
@@ -58,12 +64,22 @@ def test_a_gap_within_patients_has_the_standard_error_of_the_bootstrap_over_pati
     found = compared([one], {"first": first, "second": ~first})
     assert found is not None
     rng, gaps, sign = np.random.default_rng(2), [], 1 if found.highest == "first" else -1
-    for _ in range(1500):
+    # Of each group and class, which patients are positive, and which of these are scored above which others.
+    groups = [[_above(one, k, range(start, 800, 2)) for k in (0, 1)] for start in (0, 1)]
+    for draw in range(1500):
         patients = rng.integers(400, size=400)
+        times = np.bincount(patients, minlength=400)
         aucs = [
-            np.mean([roc_auc_score(one.labels_NK[rows, k], one.scores_NK[rows, k]) for k in (0, 1)])
-            for rows in (2 * patients, 2 * patients + 1)
+            np.mean([times[yes] @ above @ times[~yes] / (times[yes].sum() * times[~yes].sum()) for yes, above in group])
+            for group in groups
         ]
+        if draw < 20:
+            assert aucs == pytest.approx(
+                [
+                    np.mean([roc_auc_score(one.labels_NK[rows, k], one.scores_NK[rows, k]) for k in (0, 1)])
+                    for rows in (2 * patients, 2 * patients + 1)
+                ]
+            )
         gaps.append(sign * (aucs[0] - aucs[1]))
     assert found.gap.se == pytest.approx(np.std(gaps, ddof=1), rel=0.07)
     apart = np.sqrt(sum(group.auc.se**2 for group in found.groups.values()))

@@ -34,8 +34,7 @@ def blocks(page: str) -> list[str]:
 def shell_in(folder: Path) -> Shell:
     """Runs lines of a shell in ``folder/work``, where the package is what an installation has of it."""
     site, bin_, home = (folder / name for name in ("site", "bin", "work"))
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "refers_bench", site / "refers_bench", ignore=ignored)
+    shutil.copytree(ROOT / "refers_bench", site / "refers_bench")
     # In a wheel the manifests lie in the package.
     shutil.copytree(ROOT / "manifests", site / "refers_bench" / "manifests")
     bin_.mkdir()

@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def outcomes(
     library: Path,
     folder: Path,
     commands: Sequence[Sequence[str]],
-    points: Sequence[tuple[int, str]],
+    points: Callable[[Mapping[str, Any]], Sequence[tuple[int, str]]],
     files: Mapping[str, str],
     checks: Sequence[Sequence[str]] = (),
 ) -> Iterator[dict[str, Any]]:
@@ -61,7 +61,7 @@ def outcomes(
         library: of `built`.
         folder: gets a folder for each point.
         commands: arguments of ``refers-bench``, run one after the other until one fails.
-        points: number of the operation that fails, and how.
+        points: chooses, once the undisturbed run is known: number of the operation that fails, and how.
         files: names and content, written into each folder first.
         checks: further commands that are to end well once those have completed again.
 
@@ -70,12 +70,15 @@ def outcomes(
         the last command (negative for a signal) and what it `printed`, its `operation`, what stood in the store that
         was `broken`, exit status and output of the same commands `again`, and names of files that are then `different`.
     """  # fmt: skip
-    job = {"folder": str(folder), "commands": commands, "points": points, "files": files, "checks": checks}
+    job = {"folder": str(folder), "commands": commands, "files": files, "checks": checks}
     environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, __file__, json.dumps(job)], env=environment, stdout=subprocess.PIPE, text=True
-    ) as driver:
-        assert driver.stdout is not None
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, __file__, json.dumps(job)], env=environment, **pipes, text=True) as driver:
+        assert driver.stdin is not None and driver.stdout is not None
+        whole = json.loads(driver.stdout.readline())
+        yield whole
+        with driver.stdin as asked:
+            asked.write(json.dumps(points(whole)))
         for line in driver.stdout:
             yield json.loads(line)
         assert driver.wait() == 0
@@ -97,7 +100,7 @@ def main(job: Mapping[str, Any]) -> None:
     first = _ran(whole, commands, job["files"])
     wanted = _content(whole)
     print(json.dumps({**first, "operations": _log(whole)}), flush=True)
-    for number, how in job["points"]:
+    for number, how in json.load(sys.stdin):
         place = folder / f"{number}-{how}"
         found = _ran(place, commands, job["files"], number, how)
         operations = _log(place)
