@@ -29,6 +29,7 @@ CLASSES = ("Normal", "No Lung Opacity / Not Normal", OPACITY)
 #: Side of the images that the boxes are drawn on, in pixels.
 SIDE = 1024
 _BOX = ("x", "y", "width", "height")
+NOTE = "each image counts as a patient of its own, though persons have several: a split by image leaks"
 
 
 class Params(BaseModel, extra="forbid", frozen=True):
@@ -201,6 +202,6 @@ DATASET = Dataset(
         "the competition's 3,000 test images have no labels in its files and are not read",
         "14,511 images are PA and 12,173 AP; five ages are above 120",
     ),
-    notes=lambda params: () if params.nih_map else ("split by image: a person's images may be in several splits",),
+    notes=lambda params: () if params.nih_map else (NOTE,),
     write_layout=write_layout,
 )
