@@ -7,6 +7,7 @@ neither window nor inversion (official-code.md 4.2).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import struct
@@ -232,14 +233,13 @@ def header_texts(paths: Sequence[str], base: str, keywords: Sequence[str]) -> li
 
     found = []
     for path in paths:
-        try:
+        texts = ("",) * len(keywords)
+        with warnings.catch_warnings(), contextlib.suppress(DataError, pydicom.errors.InvalidDicomError, *_DAMAGED):
+            warnings.simplefilter("ignore")
             file = plain_file(Path(base) / path)
-            deflated = pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                wanted = [] if deflated else list(keywords)
-                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted) if wanted else {}
-                found.append(tuple(str(header.get(keyword) or "").strip() for keyword in keywords))
-        except (DataError, pydicom.errors.InvalidDicomError, *_DAMAGED):
-            found.append(("",) * len(keywords))
+            # What is deflated as a whole would have to be unpacked whole.
+            if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") != DEFLATED:
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(keywords))
+                texts = tuple(str(header.get(keyword) or "").strip() for keyword in keywords)
+        found.append(texts)
     return found

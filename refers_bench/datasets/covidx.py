@@ -16,7 +16,7 @@ from refers_bench import identity
 from refers_bench.data.folders import checked_name
 from refers_bench.data.index import finished_index, patient_part
 from refers_bench.data.metadata import picture_sizes
-from refers_bench.data.nih_map import nih_patients
+from refers_bench.data.nih_map import with_nih_patients
 from refers_bench.data.official_tables import refuse, with_images
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem, unknown
@@ -103,7 +103,7 @@ def _patients(frame: pd.DataFrame, folder: Path | None) -> pd.Series:
     if folder is None:
         return own
     rsna = frame["image_id"].str.rpartition(".")[0].where(frame["source"] == RSNA)
-    return ("nih/" + rsna.map(nih_patients(folder))).fillna(own)
+    return with_nih_patients(own, rsna, folder, prefix="nih/")
 
 
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:

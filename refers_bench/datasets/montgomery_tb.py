@@ -54,7 +54,7 @@ def reading(lines: list[str]) -> tuple[str, str, str]:
         >>> reading(["Patient's Sex: F", "Patient's Age: 027Y", "normal"])
         ('female', '027Y', 'normal')
     """
-    person, text = {"sex": "", "age": ""}, []
+    person, text = {"sex": "", "age": ""}, list[str]()
     for line in lines:
         if match := _PERSON.fullmatch(line):
             person[match[1].lower()] = match[2].strip()

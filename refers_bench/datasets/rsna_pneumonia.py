@@ -15,7 +15,7 @@ from refers_bench import identity
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
 from refers_bench.data.metadata import header_metadata
-from refers_bench.data.nih_map import nih_patients
+from refers_bench.data.nih_map import with_nih_patients
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.dicom_files import save_dicom
@@ -56,7 +56,7 @@ def read_labels(root: Path) -> pd.DataFrame:
     """
     path = table_path(root, LABELS)
     frame = read_table(path, required=("patientId", *_BOX, "Target"))
-    target, filled = frame["Target"], frame[list(_BOX)].ne("")
+    target, filled = frame["Target"], frame[list(_BOX)] != ""
     bad = ~target.isin(["0", "1"])
     problems = list(wrong_cells(target, bad, found="Target is '{}'", allowed="0 or 1", path=path))
     ids = frame["patientId"]
@@ -114,7 +114,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     refuse(list(_disagreements(positive, classes, root)))
     names = pd.Series(positive.index, index=positive.index)
     # The 98 images without a match keep their own names, which no NIH patient has.
-    patients = names.map(nih_patients(lists[params.nih_map])).fillna(names) if params.nih_map else names
+    patients = with_nih_patients(names, names, lists[params.nih_map]) if params.nih_map else names
     split = patient_split(patients, dataset="rsna_pneumonia", seed=params.split_seed)
     labels = {f"three_classes:{name}": (classes == name).astype("Int8") for name in CLASSES}
     frame = pd.DataFrame({f"pneumonia:{OPACITY}": positive.astype("Int8"), **labels})

@@ -189,11 +189,11 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     Some images have two masks.
     """
     (folder := root / "stage_2_images").mkdir()
-    rows = []
+    rows = list[list[str]]()
     for number in range(params.studies):
         rng = np.random.default_rng(identity.seed("siim phantom", params.seed, number))
         findings = {name for name in ("Effusion", "Consolidation") if rng.random() < params.prevalence}
-        findings |= {"Pneumothorax"} if rng.random() < max(0.3, params.prevalence) else set()
+        findings |= {"Pneumothorax"} if rng.random() < max(0.3, params.prevalence) else set[str]()
         study = radiographs.study(params, number, findings=frozenset(findings))
         view = study.views[0]
         uid = (

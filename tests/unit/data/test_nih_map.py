@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from refers_bench.data.nih_map import TABLE, nih_patients
+from refers_bench.data.nih_map import TABLE, nih_patients, with_nih_patients
 from refers_bench.errors import DataError
 
 
@@ -18,6 +19,17 @@ def written(folder: Path, *rows: str) -> Path:
 def test_patients_are_the_first_part_of_the_image(tmp_path: Path) -> None:
     found = nih_patients(written(tmp_path, "a,00019124_092", "b,00019124_000.png", "c,00000001_000"))
     assert found.to_dict() == {"a": "00019124", "b": "00019124", "c": "00000001"}
+
+
+def test_images_without_a_match_keep_their_patient(tmp_path: Path) -> None:
+    folder = written(tmp_path, "a,00019124_092", "b,00019124_000")
+    own, images = pd.Series(["p", "q", "r"], index=[4, 2, 9]), pd.Series(["b", None, "x"], index=[4, 2, 9])
+    assert with_nih_patients(own, images, folder, prefix="nih/").to_dict() == {4: "nih/00019124", 2: "q", 9: "r"}
+    assert own[4] == "p"
+    none = pd.Series([None, None, None], index=own.index)
+    assert with_nih_patients(own, none, folder).equals(own.astype(object)), "no image of the challenge is here"
+    with pytest.raises(DataError, match=r"a map of 2 images, none of which is here \(here: 'x'\)"):
+        with_nih_patients(own, images.replace("b", "x"), folder)
 
 
 def test_wrong_rows_are_named(tmp_path: Path) -> None:

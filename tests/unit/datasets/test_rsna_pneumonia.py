@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,20 @@ def test_the_published_map_shows_the_leak_of_a_split_by_image(real_data: Path) -
     patients = nih_patients(packs)
     train = set(ids["train"].map(patients).dropna())
     assert (len(ids["test"]), int(ids["test"].map(patients).isin(train).sum())) == (4003, 2715)
+
+
+def test_the_published_labels_hold_the_cards_counts(real_data: Path) -> None:
+    """MRM's training and validation lists are all images that have a label; ids are not random in it."""
+    lists = real_data / "split-packs" / "rsna-mrm"
+    if not lists.is_dir():
+        pytest.skip(f"no {lists}")
+    labels = []
+    for part in ("train", "val"):
+        lines = gzip.decompress((lists / f"{part}_list.txt.gz").read_bytes()).decode().splitlines()
+        labels.append([int(line.split()[1]) for line in lines])
+    assert DATASET.expected_of(Params()) == {"images": sum(map(len, labels))}
+    assert sum(map(sum, labels)) == 6_012
+    assert [round(100 * sum(part) / len(part)) for part in labels] == [23, 15]
 
 
 def table(name: str, old: str, new: str) -> Callable[[Path], None]:

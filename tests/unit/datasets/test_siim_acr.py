@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from refers_bench.data.phantoms.dicom_files import save_dicom
 from refers_bench.data.phantoms.radiographs import PhantomParams
-from refers_bench.datasets.siim_acr import COPY, TABLES, Params, boxes, index, read_masks
+from refers_bench.datasets.siim_acr import COPY, TABLES, Params, boxes, index, read_copy, read_masks
 from refers_bench.errors import DataError
 
 PHANTOM = PhantomParams(studies=40, size=40, views=1, seed=5)
@@ -109,6 +110,22 @@ def test_the_copy_as_png_files(png: Path) -> None:
     assert ((test["split"] == "test") == test["image_id"].str.contains("_test_")).all()
     assert set(test["split"]) == {"train", "val", "test"}
     assert boxes(png, Params(release="png")).empty
+
+
+def test_the_published_names_of_the_copy(real_data: Path, tmp_path: Path) -> None:
+    """BenchX's lists name all images of the PNG copy: its tables, made from them, hold the card's counts."""
+    lists = real_data / "split-packs" / "siim-benchx"
+    if not lists.is_dir():
+        pytest.skip(f"no {lists}")
+    packed = [(lists / f"{part}.txt.gz").read_bytes() for part in ("train", "val", "test")]
+    names = [name for content in packed for name in gzip.decompress(content).decode().split()]
+    for part, table in COPY.items():
+        rows = [f"{name}.png,{PREFIX}{name},{name[-2]}" for name in names if f"_{part}_" in name]
+        (tmp_path / table).write_text("\n".join(["new_filename,ImageId,has_pneumo", *rows]) + "\n")
+    frame = read_copy(tmp_path)
+    test = frame["image_id"].str.contains("_test_")
+    assert (len(frame), int(test.sum())) == (12_047, 1_372)
+    assert (int(frame["positive"].sum()), int(frame.loc[test, "positive"].sum())) == (2_669, 290)
 
 
 def test_phantoms_have_the_real_layout(original: Path) -> None:
