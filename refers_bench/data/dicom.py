@@ -7,12 +7,13 @@ neither window nor inversion (official-code.md 4.2).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -214,3 +215,31 @@ def size_of(path: Path) -> tuple[int, int]:
         return int(header.Columns), int(header.Rows)
     except (InvalidDicomError, *_DAMAGED) as error:
         raise DataError("not a DICOM image", allowed="DICOM", path=path) from error
+
+
+def header_texts(paths: Sequence[str], base: str, keywords: Sequence[str]) -> list[tuple[str, ...]]:
+    """What the headers of DICOM files say, without their pixels.
+
+    Args:
+        paths: relative to `base`.
+        base: folder.
+        keywords: of the elements, such as "PatientAge".
+
+    Returns:
+        For each file a text per keyword; '' for an element that is not there, and for all of a file that is not DICOM,
+        which decoding reports.
+    """
+    import pydicom
+
+    found = []
+    for path in paths:
+        texts = ("",) * len(keywords)
+        with warnings.catch_warnings(), contextlib.suppress(DataError, pydicom.errors.InvalidDicomError, *_DAMAGED):
+            warnings.simplefilter("ignore")
+            file = plain_file(Path(base) / path)
+            # What is deflated as a whole would have to be unpacked whole.
+            if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") != DEFLATED:
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(keywords))
+                texts = tuple(str(header.get(keyword) or "").strip() for keyword in keywords)
+        found.append(texts)
+    return found

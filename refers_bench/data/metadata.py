@@ -10,8 +10,10 @@ import pandas as pd
 from PIL import Image
 
 from refers_bench.data.decode import PICTURES
+from refers_bench.data.dicom import header_texts
 from refers_bench.errors import DataError
 from refers_bench.files import plain_file
+from refers_bench.machine import shared_out
 
 #: Index column of metadata -> the columns of a table that may hold it, the first that is there counts, and its reader.
 Columns = Mapping[str, tuple[tuple[str, ...], Callable[[pd.Series], pd.Series]]]
@@ -91,3 +93,19 @@ def _size(path: Path) -> tuple[float, float]:
             return picture.size
     except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # as `refers_bench.data.decode`
         return (float("nan"), float("nan"))
+
+
+def header_metadata(paths: Sequence[str], root: Path) -> pd.DataFrame:
+    """Columns ``view`` (text), ``about:age`` (years) and ``about:sex`` (text), from the headers of DICOM files.
+
+    Args:
+        paths: relative to `root`.
+        root: the dataset's folder.
+
+    Returns:
+        A row for each path; '' and NaN for what a header lacks or a file that is not DICOM, which decoding reports.
+    """
+    keywords = ("ViewPosition", "PatientAge", "PatientSex")
+    rows = shared_out(header_texts, paths, str(root), keywords, worth=2_000)
+    frame = pd.DataFrame(rows, columns=["view", "about:age", "about:sex"], dtype=object)
+    return frame.assign(**{"about:age": ages(frame["about:age"])})

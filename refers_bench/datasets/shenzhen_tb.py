@@ -13,12 +13,12 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from refers_bench import identity
+from refers_bench.data.clinical_readings import reading_lines
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_index, patient_split, read_table
 from refers_bench.data.metadata import ages, picture_sizes
 from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, UserError
-from refers_bench.files import plain_file
 from refers_bench.plugins import Dataset, Task
 
 #: Kaggle's table of readings; the NLM has a text file for each image instead.
@@ -80,11 +80,7 @@ def readings(root: Path) -> dict[str, tuple[str, str]]:
     for name, path in files_by_name(root, (".txt",)).items():
         if label_of(name) is None:
             continue
-        content = plain_file(root / path).read_bytes()
-        try:
-            lines = content.decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            lines = content.decode("latin-1").splitlines()
+        lines = reading_lines(root / path)
         found[name] = ("".join(lines[:1]), " ".join(" ".join(lines[1:]).split()))
     return found
 

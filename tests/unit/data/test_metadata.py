@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from refers_bench.data.metadata import ages, numbers, picture_sizes, sites, table_metadata, texts
+from refers_bench.data.metadata import ages, header_metadata, numbers, picture_sizes, sites, table_metadata, texts
+from refers_bench.data.phantoms.dicom_files import save_dicom
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,17 @@ def test_sizes_are_those_of_the_headers(tmp_path: Path) -> None:
     assert found["about:width"].head(2).tolist() == [4, 7] and found["about:height"].head(2).tolist() == [9, 5]
     assert found.tail(2).isna().all(axis=None)
     assert picture_sizes([], tmp_path).dtypes.tolist() == ["float64", "float64"]
+
+
+def test_views_and_people_are_those_of_dicom_headers(tmp_path: Path) -> None:
+    facts = {"ViewPosition": "AP", "PatientAge": "058Y", "PatientSex": "F"}
+    for name, known in (("a", facts), ("b", {"PatientAge": "155Y"}), ("c", {})):
+        save_dicom(tmp_path / f"{name}.dcm", np.eye(4, dtype=np.uint8), uid="2.25.1", stored="raw_12_bit", facts=known)
+    (tmp_path / "d.dcm").write_bytes(b"no image")
+    found = header_metadata(["b.dcm", "a.dcm", "c.dcm", "d.dcm", "e.dcm"], tmp_path)
+    assert found["view"].tolist() == ["", "AP", "", "", ""] and found["about:sex"].tolist() == ["", "F", "", "", ""]
+    assert found["about:age"].head(2).tolist() == [155, 58] and found["about:age"].tail(3).isna().all()
+    assert header_metadata([], tmp_path).columns.tolist() == found.columns.tolist()
 
 
 def test_the_first_column_that_a_table_has_is_read() -> None:
