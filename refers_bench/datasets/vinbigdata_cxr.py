@@ -19,6 +19,7 @@ from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
 from refers_bench.data.official_tables import refuse, table_path, with_images
 from refers_bench.data.phantoms import radiographs
+from refers_bench.data.phantoms.dicom_files import save_dicom
 from refers_bench.errors import Problem, unknown
 from refers_bench.files import plain_file
 from refers_bench.plugins import Dataset, Task
@@ -190,27 +191,6 @@ _PHANTOM = {
 }
 
 
-def _save_dicom(path: Path, pixels_HW: np.ndarray, *, inverted: bool, name: str) -> None:
-    """A 12-bit file as the competition's: MONOCHROME1 or 2, explicit little endian, no window."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian
-
-    stored = pixels_HW.astype(np.uint16) * 16
-    stored = 4095 - stored if inverted else stored
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1.1")
-    meta.MediaStorageSOPInstanceUID = UID(f"2.25.{int(name, 16)}")
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header: Any = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    header.SOPClassUID, header.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    header.Rows, header.Columns = stored.shape
-    header.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
-    header.SamplesPerPixel, header.PixelRepresentation = 1, 0
-    header.BitsAllocated, header.BitsStored, header.HighBit = 16, 12, 11
-    header.PixelData = stored.tobytes()
-    header.save_as(path, enforce_file_format=True)
-
-
 def _reading(
     study: radiographs.PhantomStudy, view: radiographs.PhantomView, rng: np.random.Generator
 ) -> list[list[Any]]:
@@ -238,7 +218,8 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
         name = hashlib.sha256(f"vinbigdata phantom {params.seed} {study.number}".encode()).hexdigest()[:32]
         rng = np.random.default_rng(identity.seed("vinbigdata phantom", params.seed, study.number))
         view = study.views[0]
-        _save_dicom(root / "train" / f"{name}.dicom", view.pixels_HW, inverted=bool(rng.random() < 0.2), name=name)
+        path, uid, inverted = root / "train" / f"{name}.dicom", f"2.25.{int(name, 16)}", bool(rng.random() < 0.2)
+        save_dicom(path, view.pixels_HW, uid=uid, stored="raw_12_bit", inverted=inverted)
         for kind, reader, *place in _reading(study, view, rng):
             rows.append([name, kind, CLASS_IDS[kind], reader, *place])
     columns = ["image_id", "class_name", "class_id", "rad_id", *_BOX]
