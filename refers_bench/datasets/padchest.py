@@ -240,7 +240,6 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
         for place, view in enumerate(study.views):
             file = f"{number}_{digits[30 + 6 * place : 36 + 6 * place]}.png"
             Image.fromarray(view.pixels_HW.astype(np.uint16) * 257).save(root / folder / file, compress_level=1)
-            lying = view.view == "AP" and rng.random() < 0.5
             about = {
                 "ImageID": file,
                 "ImageDir": folder,
@@ -272,10 +271,10 @@ DATASET = Dataset(
         "Medical Image Analysis 2020"
     ),
     quirks=(
-        "27 % of the reports were labelled by physicians, the rest by a network (micro-F1 0.93): the former are tested on",
+        "27 % of the reports were labelled by physicians, the rest by a network (micro-F1 0.93): it is not tested on",
         "there is no official split: figures of different authors are on different test sets",
         "torchxrayvision looks for parts of texts: consolidation and air bronchogram make an infiltration, "
-        "subcutaneous emphysema an emphysema, pericardial effusion an effusion; by default it keeps one image a patient",
+        "subcutaneous emphysema an emphysema, pericardial effusion an effusion; it keeps one image a patient",
         "labels form a tree: an image with a lobar atelectasis need not have the label atelectasis, and is no positive "
         "of it by equal labels",
         "labels are texts of lists, with blanks and repeats; rows without labels are left out",

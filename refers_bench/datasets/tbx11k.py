@@ -265,7 +265,7 @@ DATASET = Dataset(
         "tb1199 has no box: BenchX and mednet leave it out; its activity is unknown here",
         "30 images have both active and latent tuberculosis",
         "the category PulmonaryTuberculosis is named and has no box",
-        "boxes of the JSON files are in pixels of the 512 x 512 images, those of the XML files in pixels of larger originals",
+        "boxes of the JSON files are in pixels of the 512 x 512 images, those of the XML files of larger originals",
         "BenchX's lists are a split of its own, 70/15/15 of 8,399 images, not the official one",
         "patients are not known, so a split by patients cannot be made or checked",
     ),
