@@ -14,6 +14,7 @@ from refers_bench.data.decode import decode
 from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.datasets.padchest import (
     CLASSES,
+    DATASET,
     NETWORK,
     PHYSICIAN,
     TABLE,
@@ -43,6 +44,8 @@ ROWS = (
     ("g.png", "s7", "p7", "PA", PHYSICIAN, "['exclude']"),
     ("h.png", "s8", "p8", "COSTAL", NETWORK, "['rib fracture']"),
     (UNREADABLE[0], "s9", "p9", "PA", NETWORK, "['normal']"),
+    ("i.png", "s3", "p10", "L", NETWORK, "['unchanged']"),
+    ("j.png", "s10", "p11", "PA", NETWORK, "['']"),
 )
 
 
@@ -66,12 +69,27 @@ def positives(values: pd.Series, task: str) -> set[str]:
 
 def test_the_layout_of_the_archives(root: Path) -> None:
     frame = index(root, Params(views=()), {}).set_index("image_id")
-    assert set(frame.index) == {"a_1", "a_2", "b", "c", "d", "h"}, "no labels, excluded, and a broken file are left out"
-    assert frame.loc["a_2", ["path", "patient_id", "study_id", "view"]].tolist() == ["1/a_2.png", "p1", "s1", "L"]
+    assert set(frame.index) == {"a_1", "a_2", "b", "c", "d", "h", "i"}, (
+        "no labels, excluded, and a broken file are left out"
+    )
+    assert frame.loc["a_2", ["path", "patient_id", "study_id", "view"]].tolist() == ["1/a_2.png", "p1", "p1/s1", "L"]
     assert set(frame["about:age"]) == {65} and set(frame["about:sex"]) == {"F"}
     assert set(index(root, Params(), {})["view"]) == {"PA", "AP", "AP_horizontal"}
-    assert set(index(root, Params(views=("L",)), {})["image_id"]) == {"a_2"}
+    assert set(index(root, Params(views=("L",)), {})["image_id"]) == {"a_2", "i"}
     assert set(index(root, Params(excluded="keep"), {})["image_id"]) == {"a_1", "b", "c", "d", "g"}
+
+
+def test_a_number_of_a_study_that_two_patients_have(root: Path) -> None:
+    frame = index(root, Params(views=()), {}).set_index("image_id")
+    assert frame.loc[["c", "i"], "study_id"].tolist() == ["p3/s3", "p10/s3"]
+
+
+def test_documented_counts_are_of_what_was_counted() -> None:
+    assert DATASET.expected_of(Params()) == {"images": 109_053, "patients": 66_613}
+    assert DATASET.expected_of(Params(views=(), excluded="keep"))["images"] == 159_961
+    assert (
+        DATASET.expected_of(Params(views=("PA",))) == {} and DATASET.documented_images(Params(views=("PA",))) == 109_053
+    )
 
 
 def test_sixteen_bits_are_scaled(root: Path) -> None:
