@@ -1,4 +1,4 @@
-"""Finds plug-ins in files that are in no package, and loads them."""
+"""Finds plug-ins in files that are in no package, and loads them; names the engines, which no file defines."""
 
 from __future__ import annotations
 
@@ -91,6 +91,25 @@ def twice(kind: str, name: str) -> str:
     """What is wrong with a name that several plug-ins of a kind have; '' where it is the name of one."""
     places = _TWICE.get(kind, {}).get(name, [])
     return f"{len(places)} {kind}s have the name '{name}': {', '.join(places)}; rename all but one" if places else ""
+
+
+#: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.
+ENGINE_GROUP = "refers_bench.engines"
+ENGINES: Mapping[str, str] = {
+    "debug": "refers_bench.execution.debug:engine",
+    "local": "refers_bench.execution.local:engine",
+    "ray": "refers_bench.execution.ray.engine:engine",
+    "slurm": "refers_bench.execution.slurm.engine:engine",
+}
+
+
+@cache
+def engines() -> dict[str, str]:
+    """Names of the places where jobs can run -> "module:factory" of each; nothing is imported."""
+    found = {name: [factory] for name, factory in ENGINES.items()}
+    for entry in importlib.metadata.entry_points(group=ENGINE_GROUP):
+        found.setdefault(entry.name, []).append(entry.value)
+    return firsts("engine", found)
 
 
 def kind_of(path: Path, *, values: Mapping[str, str]) -> str:

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from refers_bench import plugin_files
 from refers_bench.errors import UserError, unknown
+from refers_bench.plugin_files import ENGINE_GROUP as ENGINE_GROUP
+from refers_bench.plugin_files import ENGINES as ENGINES
+from refers_bench.plugin_files import engines as engines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +99,13 @@ class Method:
             "report_generation" and "study_report_consistency". A forecast counts their networks.
         decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
             for none. A forecast counts it.
+        magnification: ``params -> times``: the pre-training's radiographs have as many times the protocol's image size
+            along each side, for an objective that restores more pixels than its encoder sees; the source is prepared
+            as many times as large.
+        seen: ``params -> share`` of a radiograph's patches that the encoder sees in pre-training. A forecast counts it.
+        transformers: ``(params, network, image, pretrain) -> sizes`` of each transformer of the objective besides the
+            encoder and the networks of `report_tasks`: tokens, width, depth, mlp_width, inputs (words that it embeds,
+            or numbers of a token) and outputs (numbers that it gives for a token). A forecast counts them.
         footnotes: ``params -> texts`` shown under a table that holds this row.
         floor: whether the row is a floor: what can be reached without looking at anatomy, and no competitor.
         index_features: ``(index, params) -> array (N, D)`` of features of the images of an index (see `Dataset.index`),
@@ -130,6 +140,9 @@ class Method:
     report_pairing: Callable[[Any], str] = lambda params: "study"
     report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
     decoder: Callable[[Any], str] = lambda params: ""
+    magnification: Callable[[Any], int] = lambda params: 1
+    seen: Callable[[Any], float] = lambda params: 1.0
+    transformers: Callable[..., tuple[Mapping[str, int], ...]] = lambda params, network, image, pretrain: ()
     footnotes: Callable[[Any], tuple[str, ...]] = lambda params: ()
     floor: bool = False
     index_features: Callable[[pd.DataFrame, Any], Any] | None = None
@@ -368,25 +381,6 @@ def loaded(kind: str) -> tuple[dict[str, Any], dict[str, str]]:
         except UserError as error:
             broken[name] = str(error)
     return found, broken
-
-
-#: Entry-point group of engines, and the built-in ones: name -> factory, see `refers_bench.execution.engines`.
-ENGINE_GROUP = "refers_bench.engines"
-ENGINES: Mapping[str, str] = {
-    "debug": "refers_bench.execution.debug:engine",
-    "local": "refers_bench.execution.local:engine",
-    "ray": "refers_bench.execution.ray.engine:engine",
-    "slurm": "refers_bench.execution.slurm.engine:engine",
-}
-
-
-@cache
-def engines() -> dict[str, str]:
-    """Names of the places where jobs can run -> "module:factory" of each; nothing is imported."""
-    found = {name: [factory] for name, factory in ENGINES.items()}
-    for entry in importlib.metadata.entry_points(group=ENGINE_GROUP):
-        found.setdefault(entry.name, []).append(entry.value)
-    return plugin_files.firsts("engine", found)
 
 
 def resolve(dotted: str) -> Any:

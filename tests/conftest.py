@@ -37,7 +37,8 @@ MATPLOTLIB = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests see nothing of the user's own settings: no results, cache, configuration or data roots."""
-    kept = ("REFERS_BENCH_FUZZ", "REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA")
+    golden = ("REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_GOLDEN_MEDVLP")
+    kept = ("REFERS_BENCH_FUZZ", *golden, "REFERS_BENCH_REAL_DATA")
     for name in [name for name in os.environ if name.startswith("REFERS_BENCH_") and name not in kept]:
         del os.environ[name]
     # Workers find the tests' own jobs.
@@ -96,6 +97,14 @@ def golden() -> Path:
 def golden_methods_folder() -> Path:
     """Folder of the cases recorded from the authors' functions of the self-supervised baselines."""
     return _folder("REFERS_BENCH_GOLDEN_METHODS", ROOT.parent / "shared" / "golden_methods", "golden cases of methods")
+
+
+@pytest.fixture(scope="session")
+def golden_medvlp() -> Path:
+    """Folder of the cases recorded from the authors' functions of ConVIRT, GLoRIA, MGCA and MRM."""
+    return _folder(
+        "REFERS_BENCH_GOLDEN_MEDVLP", ROOT.parent / "shared" / "golden_medvlp", "golden cases of ConVIRT to MRM"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ PAD, SOS, EOS = range(3)
 READINGS = ("paper", "official_code")
 #: Version of the tokenization: raised when the same reports give other tokens.
 RULES = 1
+#: What stands for a blank, at the beginning of a piece.
+_BLANK = "\N{LOWER ONE EIGHTH BLOCK}"
 _WORD = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _SWAP = {"left": "right", "right": "left"}
 
@@ -90,6 +92,12 @@ class ReportTokenizer:
     def vocabulary(self) -> int:
         """Number of pieces."""
         return int(self.tokenizer.get_vocab_size())
+
+    @property
+    def continues(self) -> tuple[bool, ...]:
+        """Of each piece, whether it continues the word before it: it is no special one and begins with no blank."""
+        pieces = (self.tokenizer.id_to_token(number) or "" for number in range(self.vocabulary))
+        return tuple(piece not in SPECIAL and not piece.startswith(_BLANK) for piece in pieces)
 
     def encode(self, text: str, *, max_tokens: int) -> list[int]:
         """[SOS] ids [EOS], cut to `max_tokens`: a report that is too long loses [EOS], as in the released code."""

@@ -124,6 +124,7 @@ def known_of_source(
         return None, known
     words = tokenizers(rows.drop_duplicates("study_id")["report"].astype(str), section, context)
     sizes: dict[str, Any] = {"vocabulary": words.reports.vocabulary, "text_vocabulary": words.text.vocabulary}
+    sizes["continues"] = words.reports.continues
     return words, replace(known, **sizes, max_tokens=section["text_tokens"], bert_path=words.bert_path)
 
 
@@ -181,7 +182,7 @@ def study_source(
     """Studies (or single radiographs, or crops of one, as the method looks at them) as batches."""
     section = spec["pretrain"]
     crops = method.crops(params)
-    views = crops or method.views(params)
+    views, magnification = crops or method.views(params), method.magnification(params)
     return StudySource(
         images.images_NHW,
         rows,
@@ -197,7 +198,7 @@ def study_source(
         # Crops of one radiograph are flipped each on its own, as the released code flips views.
         report_flip="official_code" if crops else section["report_flip"],
         shuffled=method.report_pairing(params) == "shuffled",
-        augment=Augment.of(spec["image"], "pretrain_augment"),
+        augment=Augment.of({**spec["image"], "size": spec["image"]["size"] * magnification}, "pretrain_augment"),
         device=device,
         key=key,
     )

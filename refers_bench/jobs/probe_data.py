@@ -65,10 +65,10 @@ def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int
     if spec["kind"] != "finetune":
         counts["test"] = 0
     total = sum(counts.values())
-    views = 1
+    views = magnification = 1
     if spec["kind"] == "pretrain":
         method, params = load_method(spec)
-        views = method.views(params)
+        views, magnification = method.views(params), method.magnification(params)
     split = np.repeat(list(counts), list(counts.values()))
     starts = np.repeat(np.cumsum([0, *counts.values()])[:-1], list(counts.values()))
     # Studies are of one split.
@@ -87,7 +87,7 @@ def synthetic(folder: Path, *, spec: Mapping[str, Any], sample: Mapping[str, int
         index[column] = pd.array(rng.integers(0, 2, total), dtype="Int8")
     # A discovery resizes whatever is prepared; its specification does not say to what.
     found = spec["kind"] == "discover"
-    size = int(2 * spec["discovery"]["feature_size"] if found else spec["image"]["prepared_size"])
+    size = int(2 * spec["discovery"]["feature_size"] if found else magnification * spec["image"]["prepared_size"])
     _write(folder, rng.integers(0, 256, (total, size, size), dtype=np.uint8), index)
 
 

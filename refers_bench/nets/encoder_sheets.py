@@ -42,6 +42,7 @@ class EncoderSheet:
         wrappers: entries of a checkpoint that hold the state dict, one inside the other, as far as they are there.
         prefixes: in front of the encoder's names; where one occurs, tensors without it are no part of the encoder.
         ignored: patterns of tensors that are no part of the encoder.
+        new: patterns of tensors that start anew, as no file of this layout has them.
         older: one spelling of the file's names -> the other, see `refers_bench.nets.foreign_layouts.Layout`.
         names: timm's name -> the file's.
         image: constant of a protocol's `image` section -> (value, source).
@@ -64,6 +65,7 @@ class EncoderSheet:
     wrappers: Sequence[str] = ()
     prefixes: Sequence[str] = ()
     ignored: Sequence[str] = ()
+    new: Sequence[str] = ()
     older: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     image: Mapping[str, Sequence[Any]]

@@ -13,6 +13,7 @@ class SourceFacts:
         radiographs: of the training split.
         classes: names of the source's labels; empty when it has none.
         vocabulary: word pieces of the report tokenizer.
+        continues: of each of those pieces, whether it continues a word; empty where that is not known.
         max_tokens: longest report, in tokens.
         text_vocabulary: word pieces of the text encoder's tokenizer.
         bert_path: local folder of a pre-trained BERT, or None: a configuration trained from scratch.
@@ -21,6 +22,7 @@ class SourceFacts:
     radiographs: int = 0
     classes: tuple[str, ...] = ()
     vocabulary: int = 0
+    continues: tuple[bool, ...] = ()
     max_tokens: int = 0
     text_vocabulary: int = 0
     bert_path: str | None = None

@@ -218,7 +218,8 @@ class _Expansion:
     def pretrain(self, row: Row, seed: int) -> Job:
         sections = self.sections(row)
         sections["pretrain"] = fairness.sized(row.plugin, row.model, sections["pretrain"])
-        images, drawn_from = self.drawn_from(sections["image"])
+        prepared = sections["image"]["prepared_size"] * row.plugin.magnification(row.model)
+        images, drawn_from = self.drawn_from({**sections["image"], "prepared_size": prepared})
         found, missing = weights.identified(weights.wanted(row.plugin, sections), self.roots, self.cache)
         place = f"{row.name}.{'+'.join(part['dataset'] for part in drawn_from)}" + (f".p{seed}" if seed else "")
         words = self.discovery(row, f"discover.{place}", drawn_from, images, seed)

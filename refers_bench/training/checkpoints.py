@@ -92,7 +92,7 @@ class Coverage:
         missing: those the file does not hold.
         unexpected: names of the file the module does not have.
         changed: how many of the loaded ones differ from what the module held before.
-        derived: those of the loaded ones that the file does not hold and that follow from what it holds.
+        derived: those of the loaded ones that the file does not hold: they follow from what it holds, or start anew.
     """
 
     loaded: tuple[str, ...]

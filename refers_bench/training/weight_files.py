@@ -235,8 +235,11 @@ def _load_by_sheet(encoder: TimmEncoder, path: Path, *, minimum: float) -> tuple
         found = f"no weights of {sheet.title} ({_first_line(error)})"
         raise DataError(found, allowed=f"tensors of {sheet.architecture}", path=file) from error
     _check_finite(weights, file)
-    named = {f"net.{name}": value for name, value in weights.items()}
+    new = re.compile("|".join(sheet.new) or "(?!)")
+    started = {name: value.clone() for name, value in net.state_dict().items() if new.fullmatch(name)}
+    named = {f"net.{name}": value for name, value in (weights | started).items()}
     coverage = _filled(encoder, named, minimum=minimum, path=file)
+    coverage = replace(coverage, derived=tuple(f"net.{name}" for name in started))
     if config is not None:
         _configure(net, config, path=path)
     encoder.shuffle()

@@ -121,7 +121,8 @@ def objective_of(name: str, sections: Mapping[str, Any], batch: int) -> tuple[nn
     tokens = torch.randint(3, VOCABULARY, (batch, TOKENS), generator=generator)
     words = torch.randint(0, SMALLER["words"], (batch, 1), generator=generator).float()
     labels = torch.randint(0, 2, (batch, CLASSES), generator=generator).float()
-    images = torch.randn(batch, views, image["channels"], SIZE, SIZE, generator=generator)
+    side = SIZE * method.magnification(params)
+    images = torch.randn(batch, views, image["channels"], side, side, generator=generator)
     return objective, StudyBatch(
         images_BVCHW=images, tokens_BT=tokens, lengths_B=torch.full((batch,), TOKENS), text_ids_BT=tokens,
         text_mask_BT=torch.ones_like(tokens), labels_BK=labels if method.discovery is None else words,

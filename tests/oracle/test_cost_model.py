@@ -87,12 +87,13 @@ def test_operations_of_an_update(method: str, tmp_path: Path) -> None:
         text_vocabulary=section["vocabulary"],
     )  # fmt: skip
     objective = plugin.build_objective(params, facts, spec["network"], image, section, encoder)
+    side = image["size"] * plugin.magnification(params)
     B, V = section["batch_size"], radiographs(spec) // section["batch_size"]
     T = section["text_tokens"] if "reports" in plugin.needs else 0
     words = torch.randint(4, section["vocabulary"], (B, T))
     labels = torch.zeros(B, 1 if method == "transvw" else len(classes))
     batch = StudyBatch(
-        images_BVCHW=torch.randn(B, V, image["channels"], image["size"], image["size"]), tokens_BT=words,
+        images_BVCHW=torch.randn(B, V, image["channels"], side, side), tokens_BT=words,
         lengths_B=torch.full((B,), T), text_ids_BT=words, text_mask_BT=torch.ones_like(words), labels_BK=labels,
     )  # fmt: skip
     objective.train()

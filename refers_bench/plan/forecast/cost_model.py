@@ -116,7 +116,8 @@ def modelled(spec: Mapping[str, Any], device: Device) -> Cost:
         return Cost(step_s=step_s, evaluation_s=0.0, fixed_s=FIXED_S[kind], peak_bytes=base + 4 * model.parameters())
     (step, evaluation), weights = model.operations(), model.parameters()
     flops, processes = device.flops(model.section["precision"]), model.section.get("processes", 1)
-    pixels = radiographs(spec) / processes * spec["image"]["size"] ** 2
+    side = spec["image"]["size"] * model.magnification
+    pixels = radiographs(spec) / processes * side**2
     transform_s = TRANSFORM_S[device.kind] * (DISTORTED if model.decodes else 1.0)
     return Cost(
         step_s=step * (model.section["batch_size"] / processes) / flops,
@@ -222,6 +223,10 @@ class _Training:
         self.gradient, self.plain = self.method.passes(self.params) if self.pretrains else (1.0, 0.0)
         self.reads = self.pretrains and "reports" in self.method.needs
         self.decodes = self.pretrains and self.method.decoder(self.params) == "convolutional"
+        self.seen = self.method.seen(self.params) if self.pretrains else 1.0
+        self.magnification = self.method.magnification(self.params) if self.pretrains else 1
+        sizes = (self.params, self.net, self.image, self.section)
+        self.transformers = self.method.transformers(*sizes) if self.pretrains else ()
         self.patches = (self.image["size"] // self.net["patch_size"]) ** 2
         self.channels = self.net["width"] * (2 if self.net.get("aggregation") == "concatenated" else 1)
         self.encoder = self._encoder()
@@ -235,31 +240,40 @@ class _Training:
         width, depth, tokens = net["width"], net["depth"], self.patches + 1
         joined = net.get("position") == "concatenated"
         patch = net["patch_size"] ** 2 * image["channels"]
-        layers = depth * transformer_layer(tokens, width, net["mlp_width"])
+        shown = 1 + int(self.seen * self.patches)
+        layers = depth * transformer_layer(shown, width, net["mlp_width"])
         embedding, position = 2 * self.patches * patch * width, 4 * tokens * width**2 if joined else 0
         # Patches, positions and their projection, the aggregation embedding and the last norm.
         around = (patch + tokens + 4) * width + ((2 * width + 1) * width if joined else 0)
         return _Encoder(
             flops=float(layers + embedding + position),
             parameters=int(depth * _layer_parameters(net) + around),
-            activation_bytes=ACTIVATION_BYTES * tokens * width * depth,
+            activation_bytes=ACTIVATION_BYTES * shown * width * depth,
         )
 
     def operations(self) -> tuple[float, float]:
         """Of an update and of an evaluation, for one example."""
         images = self.views * self.encoder.flops
         rest = (self._reports() if self.reads else 0.0) + (self._pixel_decoder() if self.decodes else 0.0)
+        for one in self.transformers:
+            rest += one["depth"] * transformer_layer(one["tokens"], one["width"], one["mlp_width"])
+            rest += 2.0 * one["tokens"] * one["width"] * one["outputs"]
         update = images * (WITH_GRADIENT * self.gradient + self.plain) + WITH_GRADIENT * rest
         return update, images * (self.gradient + self.plain) + rest
 
     def parameters(self) -> int:
         count = self.encoder.parameters * (2 if self.plain else 1)
-        if self.reads:
-            text, decoder, words = self.section["text_encoder"], self.section["decoder"], self.section["vocabulary"]
-            count += text["depth"] * _layer_parameters(text) + words * text["width"]
+        tasks = self.method.report_tasks(self.params) if self.reads else ()
+        if "study_report_consistency" in tasks:
+            text = self.section["text_encoder"]
+            count += text["depth"] * _layer_parameters(text) + self.section["vocabulary"] * text["width"]
+        if "report_generation" in tasks:
             # A decoder's layer attends twice.
+            decoder = self.section["decoder"]
             layer = _layer_parameters(decoder) + 4 * decoder["width"] ** 2
-            count += decoder["depth"] * layer + words * decoder["width"]
+            count += decoder["depth"] * layer + self.section["vocabulary"] * decoder["width"]
+        for one in self.transformers:
+            count += one["depth"] * _layer_parameters(one) + (one["inputs"] + one["outputs"]) * one["width"]
         return count
 
     def activation_bytes(self) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refers_bench.data.text import EOS, PAD, SOS, ReportTokenizer, clean, swap_sides
+from refers_bench.data.text import EOS, PAD, SOS, SPECIAL, ReportTokenizer, clean, swap_sides
 
 REPORTS = [
     "There is a left pleural effusion.",
@@ -70,6 +70,16 @@ def test_same_reports_same_tokenizer_whatever_their_order() -> None:
     again = ReportTokenizer.from_json(one.to_json())
     assert again.encode(REPORTS[0], max_tokens=40) == one.encode(REPORTS[0], max_tokens=40)
     assert one.vocabulary <= 100
+
+
+def test_pieces_that_continue_a_word_are_told_from_those_that_begin_one() -> None:
+    for vocabulary in (60, 200):
+        tokenizer = ReportTokenizer.train(REPORTS, vocabulary=vocabulary)
+        assert len(tokenizer.continues) == tokenizer.vocabulary
+        assert not any(tokenizer.continues[: len(SPECIAL)])
+        for report in REPORTS:
+            begun = [not tokenizer.continues[number] for number in tokenizer.encode(report, max_tokens=99)[1:-1]]
+            assert begun[0] and sum(begun) == len(report.split())
 
 
 def test_clean() -> None:
