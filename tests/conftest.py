@@ -37,8 +37,9 @@ MATPLOTLIB = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests see nothing of the user's own settings: no results, cache, configuration or data roots."""
-    kept = ("REFERS_BENCH_FUZZ", "REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_REAL_DATA")
-    for name in [name for name in os.environ if name.startswith("REFERS_BENCH_") and name not in kept]:
+    kept = ("FUZZ", "GOLDEN", "GOLDEN_MEDVLP", "GOLDEN_METHODS", "REAL_DATA")
+    own = {name for name in os.environ if name.startswith("REFERS_BENCH_")}
+    for name in own - {f"REFERS_BENCH_{one}" for one in kept}:
         del os.environ[name]
     # Workers find the tests' own jobs.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
@@ -88,6 +89,13 @@ def golden() -> Path:
 def golden_methods_folder() -> Path:
     """Folder of the cases recorded from the authors' functions of the self-supervised baselines."""
     return _folder("REFERS_BENCH_GOLDEN_METHODS", ROOT.parent / "shared" / "golden_methods", "golden cases of methods")
+
+
+@pytest.fixture(scope="session")
+def golden_medvlp() -> Path:
+    """Folder of the cases recorded from the authors' functions of methods that pair radiographs with reports."""
+    default = ROOT.parent / "shared" / "golden_medvlp"
+    return _folder("REFERS_BENCH_GOLDEN_MEDVLP", default, "golden cases of image-report methods")
 
 
 @pytest.fixture(scope="session")

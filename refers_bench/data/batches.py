@@ -14,6 +14,7 @@ from torch import Tensor
 from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.pixels import Pixels, spans
+from refers_bench.data.sentences import Reading, read
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
 from refers_bench.data.transfer import together
 
@@ -147,6 +148,7 @@ class StudySource:
         report_flip: "paper": one flip per study, sides swapped as whole words; "official_code": every view flips on
             its own and the report follows the first one, sides swapped as substrings.
         shuffled: whether every study gets another study's report.
+        report_text: what of its report is read, see `refers_bench.data.sentences`.
         augment: transforms.
         device: where batches are made.
         key: names the random streams.
@@ -172,6 +174,7 @@ class StudySource:
         device: torch.device,
         key: str,
         text_tokenizer: ReportTokenizer | None = None,
+        report_text: Reading = "report",
     ) -> None:
         self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
         self.views, self.view_sampling, self.report_flip = views, view_sampling, report_flip
@@ -187,6 +190,7 @@ class StudySource:
         if shuffled and self.reports is not None:
             self.reports = self.reports[derangement(len(self.reports), key)]
         self.tokenizer, self.text_tokenizer = tokenizer, text_tokenizer or tokenizer
+        self.report_text: Reading = report_text
         self.max_tokens = max_tokens if tokenizer else 0
 
     def __len__(self) -> int:
@@ -206,15 +210,25 @@ class StudySource:
         return chosen
 
     def _batch(
-        self, which: np.ndarray, chosen_BV: np.ndarray, flips_B: Tensor, shown: Callable[[Tensor], Tensor]
+        self,
+        which: np.ndarray,
+        chosen_BV: np.ndarray,
+        flips_B: Tensor,
+        shown: Callable[[Tensor], Tensor],
+        sentence: int,
     ) -> StudyBatch:
-        """These studies on the device: chosen views as `shown`, reports with sides swapped where `flips_B`."""
+        """These studies on the device: chosen views as `shown`, reports with sides swapped where `flips_B`.
+
+        `sentence` is the seed of the draw of sentences, where a report is read by one of them.
+        """
         texts = [""] * len(which)
         if self.reports is not None:
             texts = [
                 swap_sides(report, reading=self.report_flip) if flip else report
                 for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
             ]
+            random = np.random.default_rng(sentence)
+            texts = [read(text, self.report_text, random) for text in texts]
         # Reports are tokenised batch by batch: all those of a large source would take minutes at every start.
         tokens, lengths = ids, id_lengths = _padded(self.tokenizer, texts, self.max_tokens)
         if self.text_tokenizer is not self.tokenizer:
@@ -237,14 +251,17 @@ class StudySource:
         else:
             flips = self.augment.flips(chosen.size, generator)
         first = flips.view(-1, self.views)[:, 0]
-        return self._batch(which, chosen, first, lambda pixels: self.augment.training(pixels, generator, flips))
+        sentence = identity.seed(self.key, "sentences", step)
+        return self._batch(which, chosen, first, lambda x: self.augment.training(x, generator, flips), sentence)
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
-        """All studies in order, unaugmented, always with the same views: validation compares like with like."""
+        """All studies in order, unaugmented, always the same views and sentences: validations compare alike."""
         for which in spans(len(self), batch_size):
-            rng = np.random.default_rng(identity.seed(self.key, "validation views", int(which[0])))
+            first = int(which[0])
+            rng = np.random.default_rng(identity.seed(self.key, "validation views", first))
             unflipped = torch.zeros(len(which), dtype=torch.bool)
-            yield self._batch(which, self._chosen(which, rng), unflipped, self.augment.evaluation)
+            sentence = identity.seed(self.key, "validation sentences", first)
+            yield self._batch(which, self._chosen(which, rng), unflipped, self.augment.evaluation, sentence)
 
 
 def derangement(count: int, key: str) -> np.ndarray:

@@ -91,6 +91,10 @@ class ReportTokenizer:
         """Number of pieces."""
         return int(self.tokenizer.get_vocab_size())
 
+    def pieces(self) -> tuple[str, ...]:
+        """All pieces in the order of their ids; one that opens a word begins with "▁" (U+2581)."""
+        return tuple(str(self.tokenizer.id_to_token(number)) for number in range(self.vocabulary))
+
     def encode(self, text: str, *, max_tokens: int) -> list[int]:
         """[SOS] ids [EOS], cut to `max_tokens`: a report that is too long loses [EOS], as in the released code."""
         return [SOS, *self.tokenizer.encode(clean(text)).ids, EOS][:max_tokens]

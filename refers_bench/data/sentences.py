@@ -1,0 +1,66 @@
+"""Cuts reports into sentences as GLoRIA and MGCA do, and chooses what of a report a method reads.
+
+Source: marshuang80/gloria@416466a, gloria/datasets/pretraining_dataset.py:122-193; HKU-MedAI/MGCA@680fe4a,
+    mgca/datasets/pretrain_dataset.py:73-137.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import numpy as np
+
+#: What of a report is read: all of it as it stands; its cleaned sentences joined by spaces (MGCA); one of them, drawn
+#: anew each time (ConVIRT, GLoRIA); or one of those up to which there are exactly `STOP_AT` words (GLoRIA's code).
+Reading = Literal["report", "sentences", "sentence", "sentence_official_code"]
+#: GLoRIA's ``captions_per_image``, which its code compares with a number of words.
+STOP_AT = 5
+#: Words without which a sentence is left out.
+LEAST = 2
+_NUMBERED, _WORDS, _UNREADABLE = re.compile(r"[0-9]+\."), re.compile(r"\w+"), "\ufffd\ufffd"
+
+
+def sentences(report: str, *, stop_at: int = 0) -> list[str]:
+    """The sentences of a report: lower case, ASCII, words alone.
+
+    A number before a full stop ends a sentence, so that "3.5 cm" leaves "5 cm", as in both codes.
+
+    Args:
+        report: its text.
+        stop_at: stop after the sentence that brings the number of words to exactly this; 0 for never.
+
+    Example:
+        >>> sentences("1. Small effusion, unchanged.  2. Clear. Stable 3.5 cm nodule.")
+        ['small effusion unchanged', '5 cm nodule']
+    """
+    found, words = [], 0
+    for numbered in _NUMBERED.split(report.replace("\n", " ")):
+        for sentence in numbered.split("."):
+            tokens = _WORDS.findall(sentence.replace(_UNREADABLE, " ").lower())
+            if len(tokens) < LEAST:
+                continue
+            kept = [word for token in tokens if (word := token.encode("ascii", "ignore").decode())]
+            if not kept:
+                continue
+            found.append(" ".join(kept))
+            words += len(kept)
+            if words == stop_at:
+                return found
+    return found
+
+
+def read(report: str, reading: Reading, random: np.random.Generator) -> str:
+    """What a method reads of a report; the report itself where none of its sentences is left.
+
+    Args:
+        report: its text.
+        reading: see `Reading`.
+        random: draws the sentence.
+    """
+    if reading == "report":
+        return report
+    found = sentences(report, stop_at=STOP_AT if reading == "sentence_official_code" else 0)
+    if not found:
+        return report
+    return " ".join(found) if reading == "sentences" else found[int(random.integers(len(found)))]
