@@ -5,6 +5,7 @@ Source: GLoRIA, gloria/models/text_model.py:30-144; MGCA, mgca/models/backbones/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from refers_bench.nets.facts import SourceFacts
 
 #: What begins a piece that opens a word (byte-pair pieces), and one that continues a word (word pieces).
 OPENS, CONTINUES = "\u2581", "##"
-#: Begins special pieces of BERT, which GLoRIA does not count as words.
-SPECIAL = "["
+#: Special pieces, and what begins those of BERT, which GLoRIA does not count as words.
+SPECIAL, BRACKET = re.compile(r"\[.+\]|<.+>"), "["
 POOLINGS = ("max", "cls", "pooler")
 
 
@@ -47,9 +48,10 @@ def opening(pieces: Sequence[str], count: int) -> tuple[Tensor, Tensor]:
     opens, counted = torch.ones(count, dtype=torch.bool), torch.ones(count, dtype=torch.bool)
     byte_pair = any(piece.startswith(OPENS) for piece in pieces)
     for number, piece in enumerate(pieces[:count]):
-        special = piece.startswith((SPECIAL, "<"))
+        special = SPECIAL.fullmatch(piece) is not None
         opens[number] = special or (piece.startswith(OPENS) if byte_pair else not piece.startswith(CONTINUES))
-        counted[number] = not piece.startswith(SPECIAL)
+        # The source looks at a word's first letter alone, so that a bracket is no word.
+        counted[number] = not special and (byte_pair or not piece.startswith(BRACKET))
     return opens, counted
 
 

@@ -251,10 +251,13 @@ class _Training:
         count = self.encoder.parameters * (2 if self.plain else 1)
         if self.reads:
             text, decoder, words = self.section["text_encoder"], self.section["decoder"], self.section["vocabulary"]
-            count += text["depth"] * _layer_parameters(text) + words * text["width"]
-            # A decoder's layer attends twice.
-            layer = _layer_parameters(decoder) + 4 * decoder["width"] ** 2
-            count += decoder["depth"] * layer + words * decoder["width"]
+            tasks = self.method.report_tasks(self.params)
+            if "study_report_consistency" in tasks:
+                count += text["depth"] * _layer_parameters(text) + words * text["width"]
+            if "report_generation" in tasks:
+                # A decoder's layer attends twice.
+                layer = _layer_parameters(decoder) + 4 * decoder["width"] ** 2
+                count += decoder["depth"] * layer + words * decoder["width"]
         return count
 
     def activation_bytes(self) -> float:
@@ -270,6 +273,10 @@ class _Training:
         if "study_report_consistency" in tasks:
             text = section["text_encoder"]
             total += text["depth"] * transformer_layer(tokens, text["width"], text["mlp_width"])
+            if self.method.word_regions(self.params):
+                # Two products, and both again where gradients need them: a third of all three passes more.
+                reports = self.section["batch_size"] / self.section.get("processes", 1)
+                total += 4 / 3 * reports * 4.0 * self.patches * tokens * text["width"]
         if "report_generation" in tasks:
             decoder, width, memory = section["decoder"], section["decoder"]["width"], self.views * self.patches
             across = 4.0 * tokens * width**2 + 4.0 * memory * width**2 + 4.0 * tokens * memory * width

@@ -17,11 +17,11 @@ REPORTS = ["no pleural effusion", "the lungs are clear", "no focal consolidation
 
 
 def test_words_of_byte_pair_pieces_are_those_between_spaces() -> None:
-    tokenizer = ReportTokenizer.train(REPORTS, vocabulary=60)
+    tokenizer = ReportTokenizer.train(REPORTS, vocabulary=32)
     opens, _ = opening(tokenizer.pieces(), tokenizer.vocabulary)
     for report in REPORTS:
         ids = torch.tensor([tokenizer.encode(report, max_tokens=99)])
-        assert ids.shape[1] > len(report.split()) + 2, "no word has several pieces"
+        assert ids.shape[1] > len(report.split()) + 2, "a word has several pieces"
         found = groups(opens[ids], torch.ones_like(ids))
         assert found.any(1).sum() == len(report.split()) + 2
         pieces = [tokenizer.pieces()[number] for number in ids[0].tolist()]
@@ -36,6 +36,18 @@ def test_every_piece_is_a_word_where_pieces_are_not_known() -> None:
     assert opens.all() and counted.all()
     x, ids = torch.randn(2, 4, 3), torch.randint(5, (2, 4))
     torch.testing.assert_close(summed(x, groups(opens[ids], torch.ones_like(ids))), x)
+
+
+def test_brackets_and_unknown_pieces_are_counted_as_the_source_counts_them() -> None:
+    """A word piece that is a bracket is no word of its own, a byte-pair piece is; special pieces never are."""
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[", "a", "##b")
+    opens, counted = opening(pieces, len(pieces))
+    assert opens.tolist() == [True] * 6 + [False]
+    assert counted.tolist() == [False] * 5 + [True] * 2
+    pieces = ("<unk>", "[SOS]", "[EOS]", "[MASK]", "\u2581[", "[", "<", "\u2581a", "b")
+    opens, counted = opening(pieces, len(pieces))
+    assert opens.tolist() == [True] * 5 + [False, False, True, False]
+    assert counted.tolist() == [False] * 4 + [True] * 5
 
 
 def test_padding_is_in_no_word() -> None:
