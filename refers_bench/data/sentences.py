@@ -18,6 +18,8 @@ Reading = Literal["report", "sentences", "sentence", "sentence_official_code"]
 STOP_AT = 5
 #: Words without which a sentence is left out.
 LEAST = 2
+#: Words without which all sentences together are left out (MGCA).
+LEAST_OF_ALL = 3
 _NUMBERED, _WORDS, _UNREADABLE = re.compile(r"[0-9]+\."), re.compile(r"\w+"), "\ufffd\ufffd"
 
 
@@ -51,7 +53,7 @@ def sentences(report: str, *, stop_at: int = 0) -> list[str]:
 
 
 def read(report: str, reading: Reading, random: np.random.Generator) -> str:
-    """What a method reads of a report; the report itself where none of its sentences is left.
+    """What a method reads of a report; the report itself where nothing is left of it: both codes drop such a study.
 
     Args:
         report: its text.
@@ -61,6 +63,7 @@ def read(report: str, reading: Reading, random: np.random.Generator) -> str:
     if reading == "report":
         return report
     found = sentences(report, stop_at=STOP_AT if reading == "sentence_official_code" else 0)
-    if not found:
-        return report
-    return " ".join(found) if reading == "sentences" else found[int(random.integers(len(found)))]
+    if reading == "sentences":
+        text = " ".join(found)
+        return text if len(text.split()) >= LEAST_OF_ALL else report
+    return found[int(random.integers(len(found)))] if found else report

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Params(BaseModel, extra="forbid", frozen=True):
-    """Constants of the paper, which has no code; those of MGCA's re-implementation are choices."""
+    """Constants of the paper, which has no code; those of MGCA's re-implementation are choices.
+
+    From memory of the paper. Temperature, weight and width of the common space are the same in a re-implementation that
+    followed it, edreisMD/ConVIRT-pytorch@0003c9c (config.yaml), as is the weight decay of its training.
+    """
 
     backbone: Literal["radiograph_transformer", "resnet50"] = Field(
         default="radiograph_transformer",

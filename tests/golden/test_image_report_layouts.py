@@ -156,7 +156,8 @@ def test_full_size_mgca(golden_medvlp: Path, tmp_path: Path) -> None:
 def test_gloria(golden_medvlp: Path, tmp_path: Path) -> None:
     data, hp = load(golden_medvlp / "case23_gloria_resnet50.safetensors")
     weights = checked(drawn(hp["names"], int(data["in/seed"])), data["out/checksum"])
-    row = data["out/upsampled_row_100"]
+    (of_row,) = (name for name in data if name.startswith("out/upsampled_row_"))
+    row, number = data[of_row], int(of_row.rpartition("_")[2])
     side, larger = data["in/image_u8"].shape[-1], row.shape[-1]
     encoder = method("checkpoint", {}, side, backbone="resnet50", upsampled=larger)
     content = {"state_dict": {f"{hp['prefix']}{name}": value for name, value in weights.items()}}
@@ -164,12 +165,14 @@ def test_gloria(golden_medvlp: Path, tmp_path: Path) -> None:
     content["state_dict"] |= {f"gloria.text_encoder.model.{n}.weight": torch.ones(1) for n in range(2 * len(weights))}
     filled(encoder, content, tmp_path / "chexpert_resnet50.ckpt")
     x = seen(data["in/image_u8"])
-    close(encoder.enlarged(x)[:, 0, 100], row, "enlarged image", relative=FEATURE)
+    close(encoder.enlarged(x)[:, 0, number], row, "enlarged image", relative=FEATURE)
     found = regions(encoder, x)
     close(found.feature_BF, data["out/features"], "features", relative=FEATURE)
     close(found.regions_BPD.mean(1), data["out/local_features_mean"], "local features", relative=FEATURE)
     wide = math.isqrt(found.regions_BPD.shape[1])
-    close(found.regions_BPD[:, 3 * wide + 7], data["out/local_features_at_3_7"], "place (3, 7)", relative=FEATURE)
+    (at,) = (name for name in data if name.startswith("out/local_features_at_"))
+    down, right = map(int, at.split("_")[-2:])
+    close(found.regions_BPD[:, down * wide + right], data[at], at, relative=FEATURE)
     embedded = nn.functional.linear(
         found.feature_BF, weights["global_embedder.weight"], weights["global_embedder.bias"]
     )
