@@ -97,6 +97,9 @@ class Method:
             control).
         report_tasks: ``params -> names`` of the report tasks that train, of a method that needs reports:
             "report_generation" and "study_report_consistency". A forecast counts their networks.
+        word_regions: ``params -> whether`` every report's words meet every radiograph's regions, which a forecast
+            counts.
+        report_text: ``params -> name`` of what of a report is read, of `refers_bench.data.sentences.Reading`.
         decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
             for none. A forecast counts it.
         magnification: ``params -> times``: the pre-training's radiographs have as many times the protocol's image size
@@ -111,8 +114,9 @@ class Method:
         index_features: ``(index, params) -> array (N, D)`` of features of the images of an index (see `Dataset.index`),
             from its view, file size and metadata alone, never from labels, texts, patients or splits; None for a
             method whose features are its encoder's. It has no encoder and cannot be fine-tuned.
-        sheet: ``params -> constants`` that belong to the encoder which these parameters name, and travel with it: its
-            image size, mean, SD, interpolation; as `constants`. The manifest's overrides replace them.
+        sheet: ``params -> constants`` that follow from these parameters: image size, mean, SD and interpolation of the
+            encoder that they name, or the training of a recipe that they name, whatever the preset; as `constants`. The
+            manifest's overrides replace them.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
@@ -139,6 +143,8 @@ class Method:
     crops: Callable[[Any], int] = lambda params: 0
     report_pairing: Callable[[Any], str] = lambda params: "study"
     report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
+    word_regions: Callable[[Any], bool] = lambda params: False
+    report_text: Callable[[Any], str] = lambda params: "report"
     decoder: Callable[[Any], str] = lambda params: ""
     magnification: Callable[[Any], int] = lambda params: 1
     seen: Callable[[Any], float] = lambda params: 1.0

@@ -37,9 +37,9 @@ MATPLOTLIB = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests see nothing of the user's own settings: no results, cache, configuration or data roots."""
-    golden = ("REFERS_BENCH_GOLDEN", "REFERS_BENCH_GOLDEN_METHODS", "REFERS_BENCH_GOLDEN_MEDVLP")
-    kept = ("REFERS_BENCH_FUZZ", *golden, "REFERS_BENCH_REAL_DATA")
-    for name in [name for name in os.environ if name.startswith("REFERS_BENCH_") and name not in kept]:
+    kept = ("FUZZ", "GOLDEN", "GOLDEN_MEDVLP", "GOLDEN_METHODS", "REAL_DATA")
+    own = {name for name in os.environ if name.startswith("REFERS_BENCH_")}
+    for name in own - {f"REFERS_BENCH_{one}" for one in kept}:
         del os.environ[name]
     # Workers find the tests' own jobs.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)

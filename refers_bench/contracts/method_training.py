@@ -123,6 +123,8 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole(name: str) -> None:
     if kind != "features":
         return
     losses, changed = losses_and_gradients(one.objective(), one.batch())
+    # Rounding is of the size of the largest gradients; a batch norm over features that differ little has large ones.
+    largest = max(1.0, *(float(value.float().abs().max()) for value in changed.values()))
     for parts in (2, 4):
         objective: Any = one.objective()
         assert objective.parts == 1
@@ -132,4 +134,4 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole(name: str) -> None:
             torch.testing.assert_close(cut[key], value, msg=key)
         assert set(others) == set(changed)
         for key, value in changed.items():
-            torch.testing.assert_close(others[key], value, rtol=1e-3, atol=1e-6, msg=key)
+            torch.testing.assert_close(others[key], value, rtol=1e-3, atol=1e-6 * largest, msg=key)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from refers_bench import plugins
 from refers_bench.contracts import checked
 from refers_bench.data.batches import StudyBatch
+from refers_bench.data.sentences import Reading
 from refers_bench.errors import UserError
 from refers_bench.manifest import protocols
 from refers_bench.nets.classifier import Classifier
@@ -153,6 +154,7 @@ def test_card_is_complete(name: str) -> None:
     for field in method.Params.model_fields:
         assert field in repr(method.Params())
     assert all(isinstance(note, str) for note in method.footnotes(method.Params()))
+    assert method.report_text(method.Params()) in get_args(Reading)
     gradient, plain = method.passes(method.Params())
     assert gradient >= 1
     assert plain >= 0

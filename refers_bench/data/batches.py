@@ -14,6 +14,7 @@ from torch import Tensor
 from refers_bench import identity
 from refers_bench.data.augment import Augment
 from refers_bench.data.pixels import Pixels, spans
+from refers_bench.data.sentences import Reading, read
 from refers_bench.data.text import PAD, ReportTokenizer, swap_sides
 from refers_bench.data.transfer import OnDevice, gathered
 
@@ -171,6 +172,7 @@ class StudySource:
         report_flip: "paper": one flip per study, sides swapped as whole words; "official_code": every view flips on
             its own and the report follows the first one, sides swapped as substrings.
         shuffled: whether every study gets another study's report.
+        report_text: what of its report is read, see `refers_bench.data.sentences`.
         augment: transforms.
         device: where batches are made.
         key: names the random streams.
@@ -196,6 +198,7 @@ class StudySource:
         device: torch.device,
         key: str,
         text_tokenizer: ReportTokenizer | None = None,
+        report_text: Reading = "report",
     ) -> None:
         self.images_NHW, self.augment, self.device, self.key = images_NHW, augment, device, key
         self.views, self.view_sampling, self.report_flip = views, view_sampling, report_flip
@@ -211,6 +214,7 @@ class StudySource:
         if shuffled and self.reports is not None:
             self.reports = self.reports[derangement(len(self.reports), key)]
         self.tokenizer, self.text_tokenizer = tokenizer, text_tokenizer or tokenizer
+        self.report_text: Reading = report_text
         self.max_tokens = max_tokens if tokenizer else 0
 
     def __len__(self) -> int:
@@ -236,14 +240,20 @@ class StudySource:
         flips_B: Tensor,
         shown: Callable[..., Tensor],
         drawn: Sequence[Tensor] = (),
+        *,
+        chances_B: np.ndarray,
     ) -> StudyBatch:
-        """These studies on the device: chosen views as `shown`, reports with sides swapped where `flips_B`."""
+        """These studies on the device: chosen views as `shown`, reports with sides swapped where `flips_B`.
+
+        Where a report is read by one of its sentences, `chances_B` in [0, 1) say which.
+        """
         texts = [""] * len(which)
         if self.reports is not None:
             texts = [
                 swap_sides(report, reading=self.report_flip) if flip else report
                 for report, flip in zip(self.reports[which], flips_B.tolist(), strict=True)
             ]
+            texts = [read(text, self.report_text, chance) for text, chance in zip(texts, chances_B, strict=True)]
         # Reports are tokenised batch by batch: all those of a large source would take minutes at every start.
         tokens, lengths = ids, id_lengths = _padded(self.tokenizer, texts, self.max_tokens)
         if self.text_tokenizer is not self.tokenizer:
@@ -280,14 +290,18 @@ class StudySource:
         views = slice(mine.start * self.views, mine.stop * self.views)
         drawn = self.augment.drawn(chosen.size, self.images_NHW.shape[-1], generator, flips)
         first = flips.view(-1, self.views)[mine, 0]
-        return self._batch(which[mine], chosen[mine], first, self.augment.applied, [values[views] for values in drawn])
+        chances = np.random.default_rng(identity.seed(self.key, "sentences", step)).random(len(which))
+        own = [values[views] for values in drawn]
+        return self._batch(which[mine], chosen[mine], first, self.augment.applied, own, chances_B=chances[mine])
 
     def fixed(self, *, batch_size: int) -> Iterator[StudyBatch]:
-        """All studies in order, unaugmented, always with the same views: validation compares like with like."""
+        """All studies in order, unaugmented, always the same views and sentences: validations compare alike."""
         for which in spans(len(self), batch_size):
-            rng = np.random.default_rng(identity.seed(self.key, "validation views", int(which[0])))
+            first = int(which[0])
+            rng = np.random.default_rng(identity.seed(self.key, "validation views", first))
+            chances = np.random.default_rng(identity.seed(self.key, "validation sentences", first)).random(len(which))
             unflipped = torch.zeros(len(which), dtype=torch.bool)
-            yield self._batch(which, self._chosen(which, rng), unflipped, self.augment.evaluation)
+            yield self._batch(which, self._chosen(which, rng), unflipped, self.augment.evaluation, chances_B=chances)
 
 
 def derangement(count: int, key: str) -> np.ndarray:

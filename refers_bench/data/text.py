@@ -99,6 +99,10 @@ class ReportTokenizer:
         pieces = (self.tokenizer.id_to_token(number) or "" for number in range(self.vocabulary))
         return tuple(piece not in SPECIAL and not piece.startswith(_BLANK) for piece in pieces)
 
+    def pieces(self) -> tuple[str, ...]:
+        """All pieces in the order of their ids; one that opens a word begins with "▁" (U+2581)."""
+        return tuple(str(self.tokenizer.id_to_token(number)) for number in range(self.vocabulary))
+
     def encode(self, text: str, *, max_tokens: int) -> list[int]:
         """[SOS] ids [EOS], cut to `max_tokens`: a report that is too long loses [EOS], as in the released code."""
         return [SOS, *self.tokenizer.encode(clean(text)).ids, EOS][:max_tokens]

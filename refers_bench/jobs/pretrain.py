@@ -119,13 +119,18 @@ def known_of_source(
         raise DataError(found, allowed="a source with them", path=context.prepared(first["prepare"]))
     section, task = spec["pretrain"], source_task(spec)
     labels = label_columns(rows, task) if "labels" in needs else []
-    known = SourceFacts(radiographs=len(rows), classes=tuple(name.removeprefix(f"{task}:") for name in labels))
+    known = SourceFacts(
+        radiographs=len(rows),
+        studies=rows["study_id"].nunique(),
+        classes=tuple(name.removeprefix(f"{task}:") for name in labels),
+    )
     if "reports" not in needs:
         return None, known
     words = tokenizers(rows.drop_duplicates("study_id")["report"].astype(str), section, context)
     sizes: dict[str, Any] = {"vocabulary": words.reports.vocabulary, "text_vocabulary": words.text.vocabulary}
-    sizes["continues"] = words.reports.continues
-    return words, replace(known, **sizes, max_tokens=section["text_tokens"], bert_path=words.bert_path)
+    sizes |= {"continues": words.reports.continues, "pieces": words.text.pieces()}
+    sizes |= {"max_tokens": section["text_tokens"], "bert_path": words.bert_path}
+    return words, replace(known, **sizes)
 
 
 def usable_rows(index: pd.DataFrame, *, needs: frozenset[str], task: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -198,6 +203,7 @@ def study_source(
         # Crops of one radiograph are flipped each on its own, as the released code flips views.
         report_flip="official_code" if crops else section["report_flip"],
         shuffled=method.report_pairing(params) == "shuffled",
+        report_text=method.report_text(params),  # type: ignore[arg-type]
         augment=Augment.of({**spec["image"], "size": spec["image"]["size"] * magnification}, "pretrain_augment"),
         device=device,
         key=key,

@@ -34,6 +34,10 @@ class BertTokenizer:
         """Number of pieces."""
         return len(self.tokenizer)
 
+    def pieces(self) -> tuple[str, ...]:
+        """All pieces in the order of their ids; one that continues a word begins with "##"."""
+        return tuple(self.tokenizer.convert_ids_to_tokens(list(range(self.vocabulary))))
+
     def encode(self, text: str, *, max_tokens: int) -> list[int]:
         """[CLS] ids [SEP], cut to `max_tokens`; [SEP] is kept."""
         ids: list[int] = self.tokenizer(clean(text), truncation=True, max_length=max_tokens)["input_ids"]

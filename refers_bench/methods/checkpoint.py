@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from refers_bench.plugins import Method, Section
+from refers_bench.plugins import LENGTHS_AT, Method, Section
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +21,15 @@ class Params(BaseModel, extra="forbid", frozen=True):
     backbone: Literal["radiograph_transformer", "resnet18", "resnet50", "resnet101"] = Field(
         default="radiograph_transformer", description="network of the protocol, or a ResNet"
     )
+    # It came later: where images are not enlarged it is in no key.
+    upsampled: int = Field(
+        default=0,
+        ge=0,
+        le=4 * LENGTHS_AT,
+        description="side at 224 x 224 to which a ResNet's images are enlarged (GLoRIA, MGCA: 299); 0 for none",
+        exclude_if=lambda value: value == 0,
+        json_schema_extra={"unstated": True},
+    )
     coverage: float = Field(
         default=0.95,
         gt=0,
@@ -33,11 +42,9 @@ class Params(BaseModel, extra="forbid", frozen=True):
 
 def build_encoder(params: Params, network: Section, image: Section) -> nn.Module:
     """The protocol's radiograph transformer or a ResNet, to be filled from the file."""
-    from refers_bench.nets import convnet, radiograph_transformer
+    from refers_bench.nets import backbones
 
-    if params.backbone.startswith("resnet"):
-        return convnet.build(int(params.backbone.removeprefix("resnet")), image)
-    return radiograph_transformer.build(network, image)
+    return backbones.build(params.backbone, network, image, upsampled=params.upsampled)
 
 
 METHOD = Method(

@@ -40,7 +40,8 @@ def attention_weights(encoder: nn.Module, *, differentiable: bool = False) -> It
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         assert isinstance(layer, Attention)
-        weights = layer.weights(inputs[0])
+        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
+            weights = layer.weights(inputs[0])
         found.append(weights)
         return layer.mixed(inputs[0], weights) if differentiable else None
 

@@ -112,7 +112,7 @@ class EncoderParams(BaseModel, extra="forbid", frozen=True):
         description="data root that names the weight file, or a Hugging Face folder with config.json",
     )
     layout: Literal[
-        "dinov2", "rad_dino", "chexfound", "chexworld", "ark", "eva_x", "medical_mae", "mrm", "refers", "timm"
+        "dinov2", "rad_dino", "chexfound", "chexworld", "ark", "eva_x", "medical_mae", "mgca", "mrm", "refers", "timm"
     ] = Field(default="dinov2", description="data sheet of the weights; timm for any architecture of timm")
     variant: str = Field(default="", max_length=20, description="size of the layout's network; '' for its usual one")
     architecture: str = Field(

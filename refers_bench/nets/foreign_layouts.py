@@ -22,8 +22,12 @@ from refers_bench.nets.encoder_sheets import EncoderSheet
 
 #: Entries that hold the state dict in checkpoints of common trainers.
 _NESTED = ("model", "state_dict", "teacher", "student", "encoder", "model_state", "net", "module")
-#: Prefixes of MoCo's trained encoder, which is taken and not the one that follows it.
-_TRAINED = ("module.base_encoder.", "base_encoder.", "module.encoder_q.", "encoder_q.")
+#: Prefixes of the encoder that is taken whatever else there is: MoCo's trained one and not the one that follows it; the
+#: image encoder beside a text encoder (MGCA, its ConVIRT, GLoRIA, BenchX).
+_TRAINED = (
+    *("module.base_encoder.", "base_encoder.", "module.encoder_q.", "encoder_q."),
+    *("img_encoder_q.model.", "img_encoder.model.", "gloria.img_encoder.model.", "visual.model."),
+)
 #: Further prefixes in front of an image encoder.
 _PREFIXES = ("module.momentum_encoder.", "image_encoder.", "backbone.", "module.", "_orig_mod.", "model.", "encoder.")
 
@@ -122,7 +126,7 @@ def recognised(weights: Mapping[str, Tensor]) -> Layout | None:
 def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The state dict inside a checkpoint, whichever entry and prefix it stands under.
 
-    Of momentum and base encoder (MoCo) the base encoder is taken.
+    Of momentum and base encoder (MoCo) the base encoder is taken, of image and text encoder the image encoder.
     """
     for _ in range(3):
         inner = next((content[name] for name in _NESTED if isinstance(content.get(name), Mapping)), None)

@@ -46,6 +46,22 @@ def study_report_contrast(
     return image_to_text_weight * image_to_text + (1 - image_to_text_weight) * text_to_image
 
 
+def unit(x: Tensor) -> Tensor:
+    """Float32 vectors of unit length, along the last axis; lengths below 1e-12 count as that (torch's default)."""
+    return F.normalize(x.float(), dim=-1)
+
+
+def paired_first(study_BF: Tensor, text_BF: Tensor, *, among: int) -> Tensor:
+    """Share of pairs whose partner is among the `among` nearest by cosine, mean of both directions, in [0, 1].
+
+    Source: mgca/models/mgca/mgca_module.py:110-117, in per cent there.
+    """
+    scores_BB = unit(study_BF) @ unit(text_BF).T
+    own_B, among = torch.arange(len(scores_BB), device=scores_BB.device)[:, None], min(among, len(scores_BB))
+    found = [(one.topk(among, 1).indices == own_B).any(1).float().mean() for one in (scores_BB, scores_BB.T)]
+    return (found[0] + found[1]) / 2
+
+
 def report_generation(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
     """Cross-entropy of each next token, mean over those that are not 0 (padding, unknown), in float32.
 

@@ -38,21 +38,32 @@ class TextEncoder(nn.Module):
 def build(
     settings: Mapping[str, Any], *, vocabulary: int, max_tokens: int, out_width: int, path: str | None
 ) -> TextEncoder:
-    """A text encoder from a local folder, or of the given sizes with random weights.
+    """A text encoder of `bert`, with its linear map to the width of the study feature; see there."""
+    return TextEncoder(bert(settings, vocabulary=vocabulary, max_tokens=max_tokens, path=path), out_width)
+
+
+def bert(
+    settings: Mapping[str, Any], *, vocabulary: int, max_tokens: int, path: str | None, layers: int = 0, **model: Any
+) -> nn.Module:
+    """A BERT from a local folder, or of the given sizes with random weights.
 
     Args:
         settings: width, depth, heads, mlp_width, dropout of a BERT trained from scratch.
         vocabulary: word pieces of its tokenizer.
         max_tokens: longest input.
-        out_width: see `TextEncoder`.
         path: folder with ``config.json`` and weights, or None.
+        layers: the first so many are kept, where there are more; 0 for all.
+        **model: further arguments of transformers' ``BertModel``.
 
     Raises:
         UserError: `path` holds no BERT. Nothing is fetched from anywhere.
     """
     from transformers import BertConfig, BertModel
 
+    found: nn.Module
     if path is None:
+        # As transformers makes it of a configuration alone: the kernels of `from_pretrained`.
+        kernels = {"attn_implementation": model.pop("attn_implementation")} if "attn_implementation" in model else {}
         config = BertConfig(
             vocab_size=vocabulary,
             hidden_size=settings["width"],
@@ -66,13 +77,19 @@ def build(
             # BERT's 0.02 belongs to a width of 768. Kept in a narrow network it leaves all texts with nearly the
             # same feature, and the contrast stays at ln(batch) for hundreds of steps.
             initializer_range=0.02 * (768 / settings["width"]) ** 0.5,
+            **kernels,
         )
-        return TextEncoder(BertModel(config), out_width)
-    if not (Path(path) / "config.json").is_file():
+        found = BertModel(config, **model)
+    elif (Path(path) / "config.json").is_file():
+        # transformers keeps the number format of the file; what is trained here is float32, whatever autocast computes
+        # in.
+        found = BertModel.from_pretrained(path, local_files_only=True, **model).float()
+    else:
         raise UserError(
             "no BERT here (config.json is missing)",
             allowed="a folder saved by transformers, for example Bio_ClinicalBERT, downloaded beforehand",
             path=path,
         )
-    # transformers keeps the number format of the file; what is trained here is float32, whatever autocast computes in.
-    return TextEncoder(BertModel.from_pretrained(path, local_files_only=True).float(), out_width)
+    if layers:
+        found.encoder.layer = found.encoder.layer[:layers]  # type: ignore[union-attr,index]
+    return found

@@ -5,7 +5,7 @@ Cases 11 to 17; every size, rate and count is read from the case.
 
 from __future__ import annotations
 
-import json
+import functools
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import recorded_cases
+from recorded_cases import groups, inside, load
 from refers_bench import plugins
 from refers_bench.data.batches import StudyBatch
 from refers_bench.data.distortions import cut_at
@@ -27,26 +28,8 @@ from refers_bench.training import loop, sections
 LOSS, RELATIVE = 1e-6, 1e-5
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["hparams"])  # noqa: SIM118
-
-
-def inside(data: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in data.items() if name.startswith(prefix)}
-
-
-def groups(data: Mapping[str, Tensor], *, ending: str) -> list[str]:
-    """First components of the names that end so: the independent examples, or the steps in order."""
-    found = {name.partition("/")[0] for name in data if name.endswith(ending)}
-    return sorted(found, key=lambda name: (len(name), name))
-
-
-def close(found: Tensor, expected: Tensor, what: str, *, relative: float = RELATIVE) -> None:
-    """Within `relative` of the largest entry."""
-    assert found.shape == expected.shape, what
-    worst, allowed = (found.double() - expected.double()).abs().max(), relative * expected.double().abs().max()
-    assert worst <= allowed, f"{what}: differs by {worst:.3g}, allowed {allowed:.3g}"
+#: Within `RELATIVE` of the largest entry.
+close = functools.partial(recorded_cases.close, relative=RELATIVE)
 
 
 def test_mixing(golden_methods_folder: Path) -> None:

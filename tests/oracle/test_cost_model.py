@@ -24,6 +24,8 @@ from refers_bench.plan.forecast.cost_model import encoder_flops, modelled, param
 from refers_bench.plan.forecast.devices import Device
 
 SMALL: Mapping[str, Any] = {"queue": 24, "words": 6, "depth": 18, "stand_in": True, "windows": 5}
+#: Heads of image-report methods, which the model leaves out.
+HEADS: Mapping[str, Any] = {"hidden": 24, "dim": 16, "prototypes": 12}
 METHODS = sorted(name for name in plugins.names("method") if plugins.load("method", name).build_objective is not None)
 
 
@@ -36,7 +38,7 @@ def counted() -> Iterator[FlopCounterMode]:
 
 def spec_of(folder: Path, method: str, *, preset: str, kind: str, **params: Any) -> Mapping[str, Any]:
     fields = plugins.load("method", method).Params.model_fields
-    small = {name: value for name, value in SMALL.items() if name in fields}
+    small = {name: value for name, value in {**SMALL, **HEADS}.items() if name in fields}
     (folder / "m.yaml").write_text(json.dumps({
         "version": 1, "protocol": {"preset": preset}, "data": {"phantom": {"phantom": {"studies": 40, "size": 40}}},
         "source": {"dataset": "phantom"}, "methods": [{"id": method, "params": {**small, **params}}],

@@ -94,6 +94,13 @@ def masked_pretraining(state: dict[str, Tensor]) -> dict[str, Any]:
     return {"model": {**state, **decoder, "mask_token": torch.zeros(1, 1, 4)}, "args": {}}
 
 
+def image_and_text(state: dict[str, Tensor]) -> dict[str, Any]:
+    """MGCA: heads, a text encoder and prototypes beside the encoder, as Lightning writes them."""
+    more = {"img_encoder_q.global_embed.head.0.weight": torch.ones(4), "prototype_layer.weight": torch.ones(5, 4)}
+    more |= {f"text_encoder_q.model.encoder.layer.{n}.weight": torch.ones(2) for n in range(200)}
+    return {"state_dict": {**{f"img_encoder_q.model.{name}": one for name, one in state.items()}, **more}}
+
+
 def eva(state: dict[str, Tensor], *rules: tuple[str, str]) -> dict[str, Any]:
     state = renamed(state, ("fc_norm", "norm"), *rules)
     state |= {"rope.freqs_cos": torch.zeros(4, 4), "blocks.0.attn.rope.freqs_sin": torch.zeros(4, 4)}
@@ -181,5 +188,6 @@ RELEASED: Mapping[str, Released] = {
     "mrm": Released(
         "mrm", "vit_base_patch16_224", 64, VIT, content=masked_pretraining, pooled=lambda net, x: x[:, 1:].mean(1)
     ),
+    "mgca": Released("mgca", "vit_base_patch16_224", 64, VIT, content=image_and_text),
     "refers": Released("refers", "vit_base_patch16_224", 64, VIT, content=release),
 }  # fmt: skip
