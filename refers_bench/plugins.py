@@ -196,8 +196,10 @@ class Dataset:
             image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
             (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes). What
             else is known of an image (age, sex, web site, width) stands in columns ``"about:<name>"``, numbers or
-            text, null where unknown: never a label, nor what follows from one.
-        lists: ``params -> name`` of the data root that holds the split lists; '' for none.
+            text, null where unknown: never a label, nor what follows from one. A column ``"subsets"`` names the
+            published label subsets that hold an image, separated by blanks; it is left out where there are none.
+        lists: ``params -> name`` of the data root that holds the split lists, or `refers_bench.manifest.packs.Pack`:
+            published lists by name; '' for none.
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         formats: ``params -> names`` of its images' formats, of ("PNG", "JPEG", "DICOM"), no other is read; () for any.
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
@@ -225,7 +227,7 @@ class Dataset:
     Params: type[BaseModel]
     tasks: Mapping[str, Task]
     index: Callable[..., pd.DataFrame]
-    lists: Callable[[Any], str] = lambda params: ""
+    lists: Callable[[Any], Any] = lambda params: ""
     dicom: Callable[[Any], Any] = lambda params: "standard"
     formats: Callable[[Any], tuple[str, ...]] = lambda params: ()
     boxes: Callable[..., pd.DataFrame] | None = None
@@ -266,6 +268,9 @@ class Dataset:
 #: root, '/' separated), patient_id, study_id (str), view ("PA", "AP", "L", ... or ''), split ("train",
 #: "val", "test" or '' for unused), report (str or null: the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
+
+#: Column of an index with the published label subsets that hold an image.
+SUBSETS = "subsets"
 
 #: Begins the names of index columns of metadata; no task has this name.
 ABOUT = "about:"

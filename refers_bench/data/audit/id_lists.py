@@ -25,12 +25,14 @@ class IdList:
     Attributes:
         name: what it is called in a report.
         ids: as they stand in it.
-        patients: id as `plain` gives it -> patient, where that is known.
+        patients: id, and id as `plain` gives it -> patient, where that is known.
+        naming: how its images are named, see `refers_bench.data.audit.naming`; '' to find it out from the ids.
     """
 
     name: str
     ids: tuple[str, ...]
     patients: Mapping[str, str] = field(default_factory=dict)
+    naming: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,9 @@ def of_index(frame: pd.DataFrame, *, name: str) -> list[IdList]:
     lists = []
     for split, rows in frame[frame["split"] != ""].groupby("split", sort=True):
         ids = tuple(rows["image_id"])
-        patients = {plain(image): f"{name}/{who}" for image, who in zip(ids, rows["patient_id"], strict=True)}
+        known = [(image, f"{name}/{who}") for image, who in zip(ids, rows["patient_id"], strict=True)]
+        # Where two files differ in their endings alone, the id itself tells them apart.
+        patients = {plain(image): who for image, who in known} | dict(known)
         lists.append(IdList(name=f"{name}:{split}", ids=ids, patients=patients))
     return lists
 
