@@ -196,10 +196,8 @@ class Dataset:
             image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
             (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes). What
             else is known of an image (age, sex, web site, width) stands in columns ``"about:<name>"``, numbers or
-            text, null where unknown: never a label, nor what follows from one. A column ``"subsets"`` names the
-            published label subsets that hold an image, separated by blanks; it is left out where there are none.
-        lists: ``params -> name`` of the data root that holds the split lists, or `refers_bench.manifest.packs.Pack`:
-            published lists by name; '' for none.
+            text, null where unknown: never a label, nor what follows from one. `SUBSETS` is of lists that have some.
+        lists: ``params -> name`` of the data root that holds the split lists, a `manifest.packs.Pack`, or '' for none.
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         formats: ``params -> names`` of its images' formats, of ("PNG", "JPEG", "DICOM"), no other is read; () for any.
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
@@ -268,9 +266,7 @@ class Dataset:
 #: root, '/' separated), patient_id, study_id (str), view ("PA", "AP", "L", ... or ''), split ("train",
 #: "val", "test" or '' for unused), report (str or null: the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
-
-#: Column of an index with the published label subsets that hold an image.
-SUBSETS = "subsets"
+SUBSETS = "subsets"  # a further column of some: the published label subsets that hold an image, between blanks
 
 #: Begins the names of index columns of metadata; no task has this name.
 ABOUT = "about:"

@@ -167,8 +167,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     if params.views:
         frame = frame[frame["view"].isin(params.views)]
     if params.lists:
-        packed = isinstance(params.lists, packs.Pack)
-        listed = read_packed(params.lists, lists) if packed else read_lists(lists[params.lists])
+        named = params.lists
+        listed = read_packed(named, lists) if isinstance(named, packs.Pack) else read_lists(lists[named])
         beside = ~listed["name"].isin(read_table(table, required=("filename",))["filename"])
         both = frame.merge(listed, left_on="filename", right_on="name", how="left")
         names = listed.loc[beside, "name"]
@@ -208,7 +208,8 @@ def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[P
 def _columns(frame: pd.DataFrame, listed: str) -> pd.DataFrame:
     """Columns of the index; `listed` is the task whose labels the lists give."""
     group = frame["group"]
-    given = {task: frame["listed"].astype(float).where(listed == task) for task in TWO_CLASSES}
+    none = pd.Series(np.nan, index=frame.index)
+    given = {task: frame["listed"].astype(float) if task == listed else none for task in TWO_CLASSES}
     findings = {name: (group == name).astype(float).where(group.notna()) for name in CLASSES}
     viral = group.map({"COVID-19": 1.0, "Other viral": 1.0, "Bacterial": 0.0})
     columns = {

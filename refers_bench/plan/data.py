@@ -18,9 +18,12 @@ from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
 ROOM = "refers_bench.data.index"
-INDEX, COLUMNS, DIGEST, METADATA = (
-    f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest")
+INDEX, COLUMNS, DIGEST, METADATA, LEAK = (
+    f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest", "leak")
 )
+VIEWS = "refers_bench.data.audit.naming:views_of"
+#: Version of what is remembered of an index.
+REMEMBERED = 2
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
 #: Splits of a dataset whose index was not read.
 SPLITS = 3
@@ -46,6 +49,9 @@ class PlannedData:
         splits: images of each split of the index; empty where it was not read.
         reader: id of the plug-in that reads it, where that is not its own: of one's own images.
         classes: of such a plug-in's tasks, task -> classes that its index has.
+        leak: test images and patients in its own training split, see `refers_bench.data.index.leak`; {} for none.
+        views: in which its images can be compared with another dataset's, see `refers_bench.data.audit.naming`; () for
+            procedural radiographs, and where its index was not read.
     """
 
     dataset: str
@@ -60,6 +66,8 @@ class PlannedData:
     splits: Mapping[str, int] = field(default_factory=dict)
     reader: str = ""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    leak: Mapping[str, int] = field(default_factory=dict)
+    views: Sequence[str] = ()
 
     @property
     def named(self) -> dict[str, str]:
@@ -217,7 +225,7 @@ def _known(
     folders = {name: roots.paths[name] for name in names}
     # An edited reader reads another index.
     source = plugin_files.source(plugins.names("dataset")[own.reader if own else dataset_id])
-    what = {"impl": dataset.impl, "params": planned.params, "source": source}
+    what = {"impl": dataset.impl, "params": planned.params, "source": source, "remembered": REMEMBERED}
     memo, found = index_memo.recall(cache, dataset_id, what, folders)
     planned = replace(planned, roots=names)
     if found is not None:
@@ -246,7 +254,8 @@ def _read(unread: _Unread) -> Answer:
         return found.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
     splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
-    return {**digests, "images": len(index), "splits": splits, **_classes(dataset, index)}
+    more = {"leak": plugins.resolve(LEAK)(index), "views": sorted(plugins.resolve(VIEWS)(index["image_id"]))}
+    return {**digests, "images": len(index), "splits": splits, **more, **_classes(dataset, index)}
 
 
 def _classes(dataset: plugins.Dataset, index: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from refers_bench.data import split_packs
 from refers_bench.data.audit.contamination import Contamination, matrix
 from refers_bench.data.audit.id_lists import IdList, read_ids
+from refers_bench.data.audit.naming import plain
 from refers_bench.data.index import read_table
 from refers_bench.datasets import covid19_idc, nih_chestxray14
 from refers_bench.manifest import packs
@@ -40,9 +41,9 @@ def released(real_data: Path) -> list[IdList]:
     for folder in sorted(set(RELEASED.values())):
         for path in sorted((real_data / "official-splits" / folder).glob("*.txt")):
             found.append(IdList(name=f"{folder}/{SPELLINGS.get(path.stem, path.stem)}", ids=read_ids(path).ids))
-    used = {name for one in found if one.name.startswith("nih/") for name in one.ids}
+    used = {plain(name) for one in found if one.name.startswith("nih/") for name in one.ids}
     every = read_table(real_data / "labels" / "Data_Entry_2017_v2020.csv.gz", required=["Image Index"])["Image Index"]
-    return [*found, IdList(name="nih/train", ids=tuple(name for name in every if name not in used))]
+    return [*found, IdList(name="nih/train", ids=tuple(name for name in every if plain(name) not in used))]
 
 
 Shared = dict[tuple[str, frozenset[str]], Contamination]
@@ -118,7 +119,7 @@ def test_every_list_has_as_many_images_as_its_index_says(root: Path) -> None:
             row = index[f"{pack.name}/{one.file}"]
             assert (one.sha256, one.images) == (row["sha256_uncompressed"], int(row["unique_first_fields"]))
             assert split_packs.read_list(root, pack.name, name)["name"].nunique() == one.images
-    assert packs.RSNA_TO_NIH_SHA256 == index[packs.RSNA_TO_NIH]["sha256_uncompressed"]
+    assert index[packs.RSNA_TO_NIH]["sha256_uncompressed"] == packs.RSNA_TO_NIH_SHA256
 
 
 def test_nih_splits_subsets_and_labels(root: Path, real_data: Path) -> None:

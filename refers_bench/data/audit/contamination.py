@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from refers_bench.data.audit.id_lists import IdList, plain
-from refers_bench.data.audit.naming import file_name, views_of
+from refers_bench.data.audit.id_lists import IdList
+from refers_bench.data.audit.naming import file_name, plain, views_of
 
-#: View -> member -> names in a list that stand for it.
+#: Of one list: view -> member -> names in the list that stand for it.
 Views = Mapping[str, Mapping[str, frozenset[str]]]
 #: Columns of the matrix, in order.
 COLUMNS = ("view", "first", "size_first", "second", "size_second", "shared", "names_first", "names_second")
@@ -44,7 +44,7 @@ class Contamination:
         return asdict(self)
 
 
-def seen(lists: Sequence[IdList], *, rsna_to_nih: Mapping[str, str] | None = None) -> list[dict[str, Views]]:
+def seen(lists: Sequence[IdList], *, rsna_to_nih: Mapping[str, str] | None = None) -> list[Views]:
     """The views of each list; where one list knows the patient of an image, this patient is used for all lists.
 
     Args:
@@ -63,9 +63,8 @@ def seen(lists: Sequence[IdList], *, rsna_to_nih: Mapping[str, str] | None = Non
                 if who := _patient(one, min(names)):
                     known[view, member] = who
     for views in found:
-        for view, people in _people(views, known):
-            views.setdefault(view, people)
-    return [dict(views) for views in found]  # type: ignore[misc]
+        views.update(dict(_people(views, known)))
+    return list[Views](found)
 
 
 def _patient(one: IdList, name: str) -> str | None:
@@ -94,7 +93,7 @@ def matrix(lists: Sequence[IdList], *, rsna_to_nih: Mapping[str, str] | None = N
     return list(_pairs([one.name for one in lists], seen(lists, rsna_to_nih=rsna_to_nih)))
 
 
-def _pairs(names: Sequence[str], found: Iterable[dict[str, Views]]) -> Iterator[Contamination]:
+def _pairs(names: Sequence[str], found: Iterable[Views]) -> Iterator[Contamination]:
     for (first, a), (second, b) in itertools.combinations(zip(names, found, strict=True), 2):
         for view in a:
             if view in b:
@@ -123,11 +122,12 @@ def lines(lists: Sequence[IdList], found: Sequence[Contamination]) -> Iterator[s
     for one in lists:
         yield f"list {one.name}: {len(one.ids):,} images"
     for view in dict.fromkeys(one.view for one in found):
-        here = [one for one in found if one.view == view]
-        yield f"{view}: {sum(bool(one.shared) for one in here)} of {len(here)} pairs share something"
-        for one in here:
-            if one.shared:
-                yield f"  {one.first} ({one.size_first:,}) and {one.second} ({one.size_second:,}): {_shared(one)}"
+        pairs = [pair for pair in found if pair.view == view]
+        yield f"{view}: {sum(bool(pair.shared) for pair in pairs)} of {len(pairs)} pairs share something"
+        for pair in pairs:
+            if pair.shared:
+                sizes = f"{pair.first} ({pair.size_first:,}) and {pair.second} ({pair.size_second:,})"
+                yield f"  {sizes}: {_shared(pair)}"
 
 
 def _shared(one: Contamination) -> str:

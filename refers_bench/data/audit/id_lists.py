@@ -8,12 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from refers_bench.data.audit.naming import plain
 from refers_bench.data.index import read_table
 from refers_bench.errors import DataError
 from refers_bench.files import plain_file
 
-#: Endings of image files; without them and the folder, a name is the image's id.
-ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gz", ".nii", ".npy", ".tif", ".tiff", ".bmp")
 #: Shared ids that a summary names.
 SHOWN = 10
 
@@ -50,19 +49,6 @@ class Overlap:
     second: str
     ids: tuple[str, ...]
     patients: tuple[str, ...] | None
-
-
-def plain(name: str) -> str:
-    """An image's id without folder and file ending.
-
-    Example:
-        >>> plain("images_012/00028178_000.png"), plain("b3f1.DICOM"), plain("s50414267")
-        ('00028178_000', 'b3f1', 's50414267')
-    """
-    name = PurePosixPath(name.strip().replace("\\", "/")).name
-    while name.lower().endswith(ENDINGS):
-        name = name[: name.rindex(".")]
-    return name
 
 
 def read_ids(path: Path, *, column: str = "") -> IdList:

@@ -11,12 +11,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from refers_bench.data.audit.id_lists import plain
-
+#: Endings of image files; without them and the folder, a name is the image's id.
+ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gz", ".nii", ".npy", ".tif", ".tiff", ".bmp")
 NIH, NIH_PATIENTS, RSNA, FILES = "NIH images", "NIH patients", "RSNA images", "file names"
 CHEXPERT, CHEXPERT_PATIENTS = "CheXpert images", "CheXpert patients"
 SHORT = "COVIDx names to the first dot"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+def plain(name: str) -> str:
+    """An image's id without folder and file ending.
+
+    Example:
+        >>> plain("images_012/00028178_000.png"), plain("b3f1.DICOM"), plain("s50414267")
+        ('00028178_000', 'b3f1', 's50414267')
+    """
+    name = PurePosixPath(name.strip().replace("\\", "/")).name
+    while name.lower().endswith(ENDINGS):
+        name = name[: name.rindex(".")]
+    return name
 
 
 def file_name(name: str) -> str:
