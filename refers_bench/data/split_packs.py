@@ -13,7 +13,7 @@ import pandas as pd
 from refers_bench.data.audit.id_lists import IdList
 from refers_bench.data.audit.naming import NAMINGS
 from refers_bench.data.index import read_table
-from refers_bench.errors import DataError, Problem
+from refers_bench.errors import DataError
 from refers_bench.files import Unpacked, plain_file
 from refers_bench.manifest.packs import ROOT, RSNA_TO_NIH, RSNA_TO_NIH_SHA256, KnownPack, Pack, known
 from refers_bench.plugins import SUBSETS
@@ -87,7 +87,8 @@ def read_pack(lists: Pack, roots: Mapping[str, Path]) -> pd.DataFrame:
 
     Returns:
         Index: the image's id. Columns `name`, `split` ("train", "val", "test"; an image of several lists stays in the
-        test, or else in the validation list), `labels` (words of its line, a tuple; () where it has none) and
+        test, or else in the validation list; what a list holds that is the rest of the dataset's images, is left to
+        the reader), `labels` (words of its line, a tuple; () where it has none) and
         `subsets` (names of the label subsets with it, separated by blanks).
 
     Raises:
@@ -95,8 +96,10 @@ def read_pack(lists: Pack, roots: Mapping[str, Path]) -> pd.DataFrame:
     """
     root, pack = roots[ROOT], lists.known
     naming = NAMINGS[pack.names]
-    splits = [name for name in _FIRST if name in pack.lists or pack.rest.get(name)]
-    parts = [read_list(root, pack.name, name).assign(split=name) for name in splits]
+    splits = {name: name for name in _FIRST if name in pack.lists or pack.rest.get(name)}
+    if pack.rest.get("train") == ():  # of its training images, only those of label subsets stand in a list
+        splits |= dict.fromkeys(pack.subsets, "train")
+    parts = [read_list(root, pack.name, name).assign(split=split) for name, split in splits.items()]
     frame = pd.concat(parts, ignore_index=True)
     frame = frame.set_index(frame["name"].map(naming.image)).rename_axis(index=None)
     frame = frame[~frame.index.duplicated()]
@@ -105,12 +108,26 @@ def read_pack(lists: Pack, roots: Mapping[str, Path]) -> pd.DataFrame:
         images = dict.fromkeys(naming.image(text) for text in read_list(root, pack.name, name)["name"])
         for image in images:
             inside.setdefault(image, []).append(name)
-    if pack.rest.get("train", True):
-        outside = [image for image in inside if image not in frame.index or frame.at[image, "split"] != "train"]
-        if outside and not pack.leaks:
-            problem = Problem(found=f"'{outside[0]}' of a label subset is no training image", path=root / pack.name)
-            raise DataError(problem)
+    outside = set(inside) - set(frame.index[frame["split"] == "train"])
+    if outside and not pack.leaks:
+        raise DataError(f"'{min(outside)}' of a label subset is no training image", path=root / pack.name)
     return frame.assign(**{SUBSETS: [" ".join(inside.get(image, ())) for image in frame.index]})
+
+
+def with_splits(frame: pd.DataFrame, pack: Pack, listed: pd.DataFrame) -> pd.DataFrame:
+    """A reader's rows with the splits and label subsets of published lists: ``split`` and `SUBSETS`.
+
+    What no list names is unused, or trained on where the pack's training list is the rest of the dataset's images: a
+    reader then gives only the rows that the authors split.
+
+    Args:
+        frame: `image_id`, named in any way that the collection's images are.
+        pack: a reader's parameter.
+        listed: its lists, as `read_pack` gives them.
+    """
+    ids = frame["image_id"].map(NAMINGS[pack.known.names].image)
+    rest = "train" if pack.known.rest.get("train") == () else ""
+    return frame.assign(split=ids.map(listed["split"]).fillna(rest), **{SUBSETS: ids.map(listed[SUBSETS]).fillna("")})
 
 
 def id_lists(root: Path, pack: KnownPack) -> Iterator[IdList]:

@@ -18,11 +18,11 @@ from refers_bench.data.index import finished_boxes, finished_index, patient_part
 from refers_bench.data.metadata import Columns, ages, numbers, table_metadata, texts
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
-from refers_bench.data.split_packs import read_pack
+from refers_bench.data.split_packs import read_pack, with_splits
 from refers_bench.errors import DataError, Problem, unknown
 from refers_bench.files import plain_file
 from refers_bench.manifest import packs
-from refers_bench.plugins import SUBSETS, Dataset, Task
+from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
 CLASSES = (
@@ -188,8 +188,7 @@ def packed_split(frame: pd.DataFrame, pack: packs.Pack, params: Params, roots: M
         DataError: see `refers_bench.data.split_packs.read_pack`.
     """
     listed = read_pack(pack, roots)
-    columns = {name: frame["image_id"].map(listed[name]).fillna("") for name in ("split", SUBSETS)}
-    frame = frame.assign(**columns)
+    frame = with_splits(frame, pack, listed)
     if params.labels == "lists":
         inside = frame["image_id"].isin(listed.index)
         given = listed.loc[frame.loc[inside, "image_id"], "labels"]
