@@ -52,6 +52,7 @@ class PlannedData:
         leak: test images and patients in its own training split, see `refers_bench.data.index.leak`; {} for none.
         views: in which its images can be compared with another dataset's, see `refers_bench.data.audit.naming`; () for
             procedural radiographs, and where its index was not read.
+        subsets: names of the published label subsets that its training images are in.
     """
 
     dataset: str
@@ -68,6 +69,7 @@ class PlannedData:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     leak: Mapping[str, int] = field(default_factory=dict)
     views: Sequence[str] = ()
+    subsets: Sequence[str] = ()
 
     @property
     def named(self) -> dict[str, str]:
@@ -104,7 +106,7 @@ def named_as(dataset: str, params: Mapping[str, Any]) -> str:
 
 
 def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
-    """Targets that one's own images cannot be: they have no label, or no image to train on or to test.
+    """Targets that data cannot be: without a label, without an image to train on or to test, or without a subset.
 
     Args:
         manifest: names the targets.
@@ -113,6 +115,11 @@ def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
     problems = []
     for i, target in enumerate(manifest.content.targets):
         one = data.get(named_as(target.dataset, target.params))
+        for name in target.subsets if one is not None and not one.unavailable else ():
+            if name not in one.subsets:
+                found = f"{target.dataset} has no published label subset '{name}' under these params"
+                allowed = ", ".join(one.subsets) or "lists that have one, such as 'lists: {pack: nih-mrm}'"
+                problems.append(manifest.document.problem(("targets", i, "subsets", name), found, allowed=allowed))
         if one is None or not one.reader:
             continue
         for task in target.tasks:
@@ -254,7 +261,12 @@ def _read(unread: _Unread) -> Answer:
         return found.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
     splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
-    more = {"leak": plugins.resolve(LEAK)(index), "views": sorted(plugins.resolve(VIEWS)(index["image_id"]))}
+    train = index[index["split"] == "train"]
+    more = {
+        "leak": plugins.resolve(LEAK)(index),
+        "views": sorted(plugins.resolve(VIEWS)(index["image_id"])),
+        "subsets": sorted({name for text in train.get(plugins.SUBSETS, ()) for name in text.split()}),
+    }
     return {**digests, "images": len(index), "splits": splits, **more, **_classes(dataset, index)}
 
 

@@ -163,8 +163,12 @@ def test_wrong_subsets(cli: Commands, home: Path, more: str, allowed: str) -> No
 def test_a_subset_that_the_lists_do_not_have(made_up: str, cli: Commands, home: Path) -> None:
     accepted = PARAMS.format(pack=made_up, more=", accept: [test_in_training]")
     more = "label_ratios: [10%], subsets: {train_10: 10%}"
-    ended = cli("run", str(manifest(home, dataset="nih_chestxray14", params=accepted, more=more)), code=4)
-    assert "no training image is in a published label subset 'train_10'; allowed: train_1" in ended.out + ended.err
+    said = cli("plan", str(manifest(home, dataset="nih_chestxray14", params=accepted, more=more)), code=2).err
+    assert (
+        "packed.yaml:6:" in said and "no published label subset 'train_10' under these params; allowed: train_1" in said
+    )
+    plain = manifest(home, dataset="nih_chestxray14", params="{split: seeded}", more=more)
+    assert "lists that have one" in cli("plan", str(plain), code=2).err
 
 
 TABLE = "data: {{mine: {{table: {{file: mine.csv, images: nih, image: image, labels: [a], split: split}}}}}}\n"
