@@ -182,16 +182,16 @@ def accepted(lists: str | Pack) -> bool:
 
 
 def expected(lists: str | Pack) -> dict[str, int]:
-    """Images of each list of a pack, as a dataset's card documents counts; {} without a pack."""
-    given = {} if isinstance(lists, str) else lists.known.lists
+    """Images of each list of a pack, as a dataset's card documents counts; {} without a pack, and unvalidated."""
+    given = lists.known.lists if isinstance(lists, Pack) else {}
     return {f"listed {name} images": one.images for name, one in given.items() if name in ("train", "val", "test")}
 
 
 def leaks(lists: str | Pack) -> tuple[str, ...]:
     """What every table must say of known test images in training; () without any."""
-    return () if isinstance(lists, str) else tuple(f"lists {lists.pack}: {one}" for one in lists.known.leaks)
+    return tuple(f"lists {lists.pack}: {one}" for one in lists.known.leaks) if isinstance(lists, Pack) else ()
 
 
 def notes(lists: str | Pack) -> tuple[str, ...]:
     """What a table must say of figures on these lists, besides `leaks`."""
-    return () if isinstance(lists, str) else tuple(f"lists {lists.pack}: {one}" for one in lists.known.notes)
+    return tuple(f"lists {lists.pack}: {one}" for one in lists.known.notes) if isinstance(lists, Pack) else ()

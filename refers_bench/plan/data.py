@@ -115,8 +115,8 @@ def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
     problems = []
     for i, target in enumerate(manifest.content.targets):
         one = data.get(named_as(target.dataset, target.params))
-        for name in target.subsets if one is not None and not one.unavailable else ():
-            if name not in one.subsets:
+        for name in target.subsets:
+            if one is not None and not one.unavailable and name not in one.subsets:
                 found = f"{target.dataset} has no published label subset '{name}' under these params"
                 allowed = ", ".join(one.subsets) or "lists that have one, such as 'lists: {pack: nih-mrm}'"
                 problems.append(manifest.document.problem(("targets", i, "subsets", name), found, allowed=allowed))

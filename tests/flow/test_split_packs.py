@@ -259,8 +259,15 @@ def test_the_lists_of_others_on_real_images(
     assert "train: 704 images" in said and "val: 77 images" in said and "test: 219 images" in said
     said = cli("data", "verify", "covid19_idc", "--no-decode", "--param", "lists={pack: covid19-mrm/viral1}").out
     assert "documented listed test images: 85" in said
-    more = "label_ratios: [1%, 100%], subsets: {train_1: 1%}"
     params = "{split: released, lists: {pack: nih-official}}"
-    cli("plan", str(manifest(home, dataset="nih_chestxray14", params=params, more=more)))
+    cli("plan", str(manifest(home, dataset="nih_chestxray14", params=params)))
     (notes,) = {cell.footnotes for cell in read(home / "results" / "packed" / "plan.lock.json").cells}
     assert any("17,920 of its 25,596 test images are training images of the REFERS lists" in note for note in notes)
+    more = "label_ratios: [10%], subsets: {train_10: 10%}"
+    cli("plan", str(manifest(home, dataset="nih_chestxray14", params=params.replace("official", "mrm"), more=more)))
+    (job,) = {
+        job.spec["subset"]
+        for job in read(home / "results" / "packed" / "plan.lock.json").jobs
+        if job.kind == "finetune"
+    }
+    assert job == "train_10"
