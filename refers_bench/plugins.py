@@ -215,8 +215,8 @@ class Dataset:
             image, with the columns of `INDEX_COLUMNS` and one nullable Int8 column ``"<task>:<class>"`` per label
             (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes). What
             else is known of an image (age, sex, web site, width) stands in columns ``"about:<name>"``, numbers or
-            text, null where unknown: never a label, nor what follows from one.
-        lists: ``params -> name`` of the data root that holds the split lists; '' for none.
+            text, null where unknown: never a label, nor what follows from one. `SUBSETS` is of lists that have some.
+        lists: ``params -> name`` of the data root that holds the split lists, a `manifest.packs.Pack`, or '' for none.
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         formats: ``params -> names`` of its images' formats, of ("PNG", "JPEG", "DICOM"), no other is read; () for any.
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.
@@ -244,7 +244,7 @@ class Dataset:
     Params: type[BaseModel]
     tasks: Mapping[str, Task]
     index: Callable[..., pd.DataFrame]
-    lists: Callable[[Any], str] = lambda params: ""
+    lists: Callable[[Any], Any] = lambda params: ""
     dicom: Callable[[Any], Any] = lambda params: "standard"
     formats: Callable[[Any], tuple[str, ...]] = lambda params: ()
     boxes: Callable[..., pd.DataFrame] | None = None
@@ -281,10 +281,11 @@ class Dataset:
         return counts.get("images", sum(count for name, count in counts.items() if name.endswith(" images")))
 
 
-#: Columns of every index, besides the label columns: image_id (unique str), path (str, relative to the
-#: root, '/' separated), patient_id, study_id (str), view ("PA", "AP", "L", ... or ''), split ("train",
-#: "val", "test" or '' for unused), report (str or null: the text of the study).
+#: Columns of every index, besides those of labels: image_id (unique str), path (str, relative to the root, '/'
+#: between), patient_id, study_id (str), view ("PA", "L", ... or ''), split ("train", "val", "test" or ''), report (str
+#: or null: the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
+SUBSETS = "subsets"  #: a further one of some: names of the label subsets that hold an image, separated by blanks
 
 #: Begins the names of index columns of metadata; no task has this name.
 ABOUT = "about:"

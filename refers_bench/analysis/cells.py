@@ -105,6 +105,7 @@ class PlannedRun:
     metrics: ClassMetrics = NO_METRICS
     best_of: str = ""
     floor: bool = False
+    leaks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -132,6 +133,7 @@ class PlannedRun:
             metrics=metrics,
             best_of=cell.best_of,
             floor=cell.floor,
+            leaks=cell.leaks,
         )
 
     @property

@@ -247,7 +247,7 @@ def _cell(planned: PlannedRun, imported: tuple[str, ...]) -> dict[str, Any]:
         "synthetic": planned.synthetic,
         "floor": planned.floor,
         "selected_on": run.selected_on,
-        "footnotes": (*planned.footnotes, *imported),
+        "footnotes": (*planned.footnotes, *planned.leaks, *imported),
         "key": run.key,
         "state": run.state,
         "reason": run.reason,

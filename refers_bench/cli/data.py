@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refers_bench.cli import completing
-from refers_bench.cli.data_source import OWN, PARAM, DataSource, data_source, given_by
+from refers_bench.cli.data_overlap import overlap
+from refers_bench.cli.data_source import OWN, PARAM, DataSource, data_source, given_by, prepared, prepared_folder
 from refers_bench.cli.datasets import list_datasets
 from refers_bench.cli.echo import echo
 from refers_bench.cli.options import FILE, FOLDER
@@ -21,11 +22,8 @@ from refers_bench.files import publish_bytes, publish_json, work_of
 from refers_bench.render.quantity import quantity
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from refers_bench.data.audit.verification import Verification
     from refers_bench.data.index import Absent
-    from refers_bench.data.prepare import PreparedImages
 
 
 @click.group("data")
@@ -34,6 +32,7 @@ def command() -> None:
 
 
 command.add_command(list_datasets)
+command.add_command(overlap)
 
 
 SIZE, NOT_NEGATIVE = click.IntRange(16, 2048), click.IntRange(min=0)
@@ -252,7 +251,7 @@ def audit(
         index = source.index(settings)
         id_lists += of_index(index, name=name)
         if how["images"]:
-            stores.append(_prepared(settings, source, index, size=how["size"]))
+            stores.append(prepared(settings, source, index, size=how["size"]))
     id_lists += [read_ids(path, column=column) for path, column in lists]
     shared = overlaps(id_lists)
     lines = list(repeats.overlap_lines(id_lists, shared, {one.name: repeated(one) for one in id_lists}))
@@ -289,32 +288,7 @@ def describe(
     from refers_bench.data.croissant import croissant
 
     source = data_source(settings, dataset, param, manifest)
-    folder = _prepared_folder(settings, source, source.index(settings), size=size)
+    folder = prepared_folder(settings, source, source.index(settings), size=size)
     target = out or settings.results / "data" / dataset / "croissant.json"
     publish_json(target, croissant(dataset, source.plugin, folder=folder))
     echo(f"{target}: Croissant of the images in {folder}")
-
-
-def _prepared(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> PreparedImages:
-    """The prepared images of a dataset; see `_prepared_folder`."""
-    from refers_bench.data.prepare import PreparedImages
-
-    return PreparedImages.open(_prepared_folder(settings, source, index, size=size))
-
-
-def _prepared_folder(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> Path:
-    """The folder in which jobs look for the prepared images of a dataset.
-
-    Raises:
-        UserError: they are not prepared; says how to do that.
-    """
-    from refers_bench.data.cache_meta import META
-    from refers_bench.plan import left_out
-
-    spec = source.preparation(index, size=size)
-    folder = left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
-    if not (folder / META).is_file():
-        words = " ".join(("refers-bench data prepare", source.name, *source.given, f"--size {size}"))
-        todo = f"'{words}' first, or --no-images of 'data audit'"
-        raise UserError(f"the images of {source.name} are not prepared at {size} px", allowed=todo)
-    return folder

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import BaseModel
 
+    from refers_bench.data.prepare import PreparedImages
     from refers_bench.manifest.declared import Declared
+    from refers_bench.manifest.schema import SourcePart, TargetPart
 
 
 def _params(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -202,3 +204,64 @@ def _of_param(detail: Any, known: list[str]) -> Problem:
     if not name:  # of several together
         return Problem(found=f"--param: {fitting}")
     return Problem(found=f"--param {name} is {detail['input']!r}"[:200], allowed=fitting)
+
+
+def of_manifest(settings: Settings, manifest: Path) -> list[DataSource]:
+    """The sources and targets of a manifest, each once, as it reads them; procedural radiographs are nobody's images.
+
+    Raises:
+        UserError: something is wrong with the manifest, or a data root is not there.
+    """
+    from refers_bench.manifest.declared import brought_along, declared, further_roots
+    from refers_bench.manifest.load import load
+
+    loaded = load(manifest)
+    content, own = loaded.content, declared(loaded.content.data, manifest.parent)
+    roots = brought_along(settings.roots(), content.model_dump(mode="json"), manifest.parent)
+    found: dict[str, DataSource] = {}
+    parts: list[SourcePart | TargetPart] = [*content.sources, *content.targets]
+    for part in parts:
+        about, one = content.data.get(part.dataset), own.get(part.dataset)
+        if part.dataset in found or (about and about.phantom is not None):
+            continue
+        reader = one.reader if one else part.dataset
+        dataset: plugins.Dataset = plugins.load("dataset", reader)
+        params = dataset.Params(**(one.params if one else part.params))
+        root, lists = (about and about.root) or part.dataset, further_roots(dataset, params, part.dataset)
+        if reasons := [reason for name in (root, *lists.values()) if (reason := roots.why_not(name))]:
+            raise UserError([Problem(found=reason) for reason in reasons])
+        found[part.dataset] = DataSource(
+            name=part.dataset,
+            reader=reader,
+            plugin=dataset,
+            params=params,
+            root=roots.paths[root],
+            lists={name: roots.paths[place] for name, place in lists.items()},
+            given=(f"--manifest {manifest}",) if one else (),
+        )
+    return list(found.values())
+
+
+def prepared(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> PreparedImages:
+    """The prepared images of a dataset; see `prepared_folder`."""
+    from refers_bench.data.prepare import PreparedImages
+
+    return PreparedImages.open(prepared_folder(settings, source, index, size=size))
+
+
+def prepared_folder(settings: Settings, source: DataSource, index: pd.DataFrame, *, size: int) -> Path:
+    """The folder in which jobs look for the prepared images of a dataset.
+
+    Raises:
+        UserError: they are not prepared; says how to do that.
+    """
+    from refers_bench.data.cache_meta import META
+    from refers_bench.plan import left_out
+
+    spec = source.preparation(index, size=size)
+    folder = left_out.prepared(settings.cache, left_out.without(spec, left_out.recall(settings.cache, spec)))
+    if not (folder / META).is_file():
+        words = " ".join(("refers-bench data prepare", source.name, *source.given, f"--size {size}"))
+        todo = f"'{words}' first, or --no-images of 'data audit'"
+        raise UserError(f"the images of {source.name} are not prepared at {size} px", allowed=todo)
+    return folder

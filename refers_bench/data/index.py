@@ -18,7 +18,7 @@ from refers_bench.data.folders import file_sizes
 from refers_bench.data.table_files import table_source
 from refers_bench.errors import DataError, Problem, nearest
 from refers_bench.machine import shared_out
-from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS, Dataset
+from refers_bench.plugins import ABOUT, BOX_COLUMNS, INDEX_COLUMNS, SUBSETS, Dataset
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -177,15 +177,16 @@ def limited(index: pd.DataFrame, *, dataset: str, limit: int) -> pd.DataFrame:
 
 
 def finished_index(
-    frame: pd.DataFrame, *, root: Path, table: Path, sizes: Callable[[], list[int]] | None = None
+    frame: pd.DataFrame, *, root: Path, table: Path, sizes: Callable[[], list[int]] | None = None, spread: bool = False
 ) -> pd.DataFrame:
     """Check an index, add file sizes, sort it by image.
 
     Args:
-        frame: `INDEX_COLUMNS`, Int8 label columns, and columns of metadata: numbers, or text.
+        frame: `INDEX_COLUMNS`, Int8 label columns, and columns of metadata: numbers, or text; perhaps `SUBSETS`.
         root: the dataset's folder.
         table: the file the rows come from, for messages.
         sizes: gives the bytes of each row's file, see `file_sizes`, where a reader has begun to ask for them.
+        spread: whether published lists may put a patient into two splits, as a user accepted; tables then say so.
 
     Raises:
         DataError: no row, duplicate ids, a path outside the root, an unknown split, a patient in two splits, or
@@ -207,8 +208,8 @@ def finished_index(
     for split in sorted(set(frame["split"].unique()) - set(SPLITS)):
         wrong(f"unknown split '{split}'", ", ".join(SPLITS[:3]))
     used = frame[frame["split"] != ""]
-    spread = used.groupby("patient_id")["split"].nunique()
-    for patient in spread[spread > 1].index[:5]:
+    places = used.groupby("patient_id")["split"].nunique()
+    for patient in places[places > 1].index[:5] if not spread else ():
         splits = ", ".join(sorted(used.loc[used["patient_id"] == patient, "split"].unique()))
         wrong(f"patient '{patient}' is in {splits}", "one split per patient")
     if problems:
@@ -220,7 +221,8 @@ def finished_index(
         frame = frame[~frame["path"].isin(gone)]
     labels, about = sorted(label_columns(frame)), sorted(metadata_columns(frame))
     frame = frame.assign(bytes=pd.Series([size for size in found if size >= 0], index=frame.index, dtype="int64"))
-    frame = frame[[*INDEX_COLUMNS, "bytes", *labels, *about]].sort_values("image_id", ignore_index=True)
+    named = [SUBSETS] if SUBSETS in frame.columns else []
+    frame = frame[[*INDEX_COLUMNS, *named, "bytes", *labels, *about]].sort_values("image_id", ignore_index=True)
     return frame.astype(dict.fromkeys(labels, "Int8")).assign(**{name: _known(frame[name]) for name in about})
 
 
@@ -282,6 +284,24 @@ def finished_boxes(frame: pd.DataFrame, *, path: Path) -> pd.DataFrame:
         raise DataError(problems)
     frame = frame.assign(**{side: values[side].astype(float) for side in sides})
     return frame[list(BOX_COLUMNS)].sort_values(list(BOX_COLUMNS), ignore_index=True)
+
+
+def leak(frame: pd.DataFrame) -> dict[str, int]:
+    """Test images, and test patients, whose patient is also trained on; {} for none.
+
+    Args:
+        frame: as `finished_index` returns it with ``spread=True``.
+
+    Returns:
+        "images" of "of_images", "patients" of "of_patients".
+    """
+    train = set(frame.loc[frame["split"] == "train", "patient_id"])
+    test = frame.loc[frame["split"] == "test", "patient_id"]
+    inside = test[test.isin(train)]
+    if inside.empty:
+        return {}
+    counts = {"images": len(inside), "of_images": len(test)}
+    return {**counts, "patients": int(inside.nunique()), "of_patients": int(test.nunique())}
 
 
 def patient_split(patients: pd.Series, *, dataset: str, seed: int, train: float = 0.7, val: float = 0.1) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Draws the images whose labels a label ratio allows: the same for every method, nested across ratios."""
+"""Draws the images whose labels a label ratio allows, the same for every method and nested, or takes published ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from refers_bench import identity
+from refers_bench.errors import DataError
+from refers_bench.plugins import SUBSETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,32 @@ def subset(
     order = np.array([place[unit] for unit in units], dtype=np.uint64)
     wanted = max(1, round(label_ratio * len(train)))
     last = np.sort(order)[wanted - 1]
-    chosen = train[order <= last]
+    return _subset(train[order <= last], task=task, classes=classes)
+
+
+def published(train: pd.DataFrame, name: str, *, task: str, classes: tuple[str, ...]) -> Subset:
+    """The images of a published label subset, which is drawn by nobody and need not be nested in another.
+
+    Args:
+        train: index rows of the training split that belong to the task.
+        name: of the subset, such as "train_1".
+        task: id.
+        classes: label columns are ``"<task>:<class>"``.
+
+    Raises:
+        DataError: the index knows no subset of that name.
+    """
+    known = train[SUBSETS].str.split() if SUBSETS in train.columns else pd.Series([[]] * len(train), index=train.index)
+    chosen = train[known.map(lambda names: name in names).astype(bool)]
+    if chosen.empty:
+        there = sorted({one for names in known for one in names})
+        allowed = ", ".join(there) or "lists that have one, such as 'lists: {pack: nih-mrm}'"
+        raise DataError(f"no training image is in a published label subset '{name}'", allowed=allowed)
+    return _subset(chosen, task=task, classes=classes)
+
+
+def _subset(chosen: pd.DataFrame, *, task: str, classes: tuple[str, ...]) -> Subset:
+    """The record of the chosen rows."""
     ids = tuple(sorted(chosen["image_id"]))
     counts = [{name: int((chosen[f"{task}:{name}"] == label).sum()) for name in classes} for label in (0, 1)]
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()

@@ -16,8 +16,10 @@ from refers_bench.data.index import finished_index, leave_out, patient_split, re
 from refers_bench.data.metadata import Columns, ages, numbers, picture_sizes, sites, table_metadata, texts
 from refers_bench.data.official_tables import refuse
 from refers_bench.data.phantoms import radiographs
+from refers_bench.data.split_packs import read_pack
 from refers_bench.errors import DataError, Problem, unknown
 from refers_bench.files import plain_file
+from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
 TABLE = "metadata.csv"
@@ -42,6 +44,10 @@ METADATA: Columns = {
     "about:location": (("location",), texts),
     "about:site": (("url",), sites),
 }
+#: Tasks that lists may give the labels of.
+TWO_CLASSES = ("covid19_vs_other", "viral_vs_bacterial")
+#: Images of the released lists.
+EXPECTED = {"listed train images": 664, "listed val images": 93, "listed test images": 172}
 #: Rows nobody has labelled.
 UNLABELLED = ("todo", "Unknown", "")
 _PREFIXES = ("Pneumonia/Viral/", "Pneumonia/Bacterial/", "Pneumonia/Fungal/", "Pneumonia/")
@@ -56,7 +62,11 @@ class Params(BaseModel, extra="forbid", frozen=True):
     views: tuple[str, ...] = Field(
         default=(), description="projections kept, such as PA, AP, 'AP Supine'; empty for all"
     )
-    lists: str = Field(default="", description="data root with train.txt, val.txt, test.txt; '' for a seeded split")
+    lists: packs.Lists = Field(
+        default="",
+        description="data root with train.txt, val.txt, test.txt, or {pack: NAME} of published lists; '' for a seeded "
+        "split",
+    )
     split_seed: int = Field(default=0, ge=0, description="of the patient-wise 70/10/20 split, without lists")
     # Both are part of every key of this dataset, so they stay, at their defaults.
     folds: int = Field(default=0, description="0; folds are a field of the target, for any dataset")
@@ -67,6 +77,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
     def _no_folds(self) -> Params:
         if self.folds or self.fold:
             raise ValueError("folds are a field of the target ('folds: 5'), not of this dataset's parameters")
+        packs.fitting(self.lists, "files")
         return self
 
 
@@ -113,6 +124,16 @@ def read_lists(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "split", "listed"])
 
 
+def read_packed(lists: packs.Pack, roots: Mapping[str, Path]) -> pd.DataFrame:
+    """Published lists, ``name label`` a line; columns name, split, listed (0 or 1).
+
+    Raises:
+        DataError: see `refers_bench.data.split_packs.read_pack`.
+    """
+    frame = read_pack(lists, roots).reset_index(drop=True)
+    return frame[["name", "split"]].assign(listed=[int(labels[0]) for labels in frame["labels"]])
+
+
 def _labelled(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     problems: list[Problem] = []
     groups: list[str | None] = []
@@ -146,7 +167,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     if params.views:
         frame = frame[frame["view"].isin(params.views)]
     if params.lists:
-        listed = read_lists(lists[params.lists])
+        named = params.lists
+        listed = read_packed(named, lists) if isinstance(named, packs.Pack) else read_lists(lists[named])
         beside = ~listed["name"].isin(read_table(table, required=("filename",))["filename"])
         both = frame.merge(listed, left_on="filename", right_on="name", how="left")
         names = listed.loc[beside, "name"]
@@ -164,10 +186,16 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         there = np.array([name in present or "/" in name for name in frame["filename"]], dtype=bool)
         leave_out(_without_file(frame[~there], root=root, table=table), refuse=False)
         frame = frame[there]
-    found = _columns(frame).join(table_metadata(frame, METADATA)).reset_index(drop=True)
+    found = _columns(frame, listed_task(params.lists)).join(table_metadata(frame, METADATA)).reset_index(drop=True)
     endings = found["path"].str.lower().str.extract(r"\.([a-z0-9]+)$")[0].replace("jpeg", "jpg")
     found = found.assign(**{"about:file_type": endings}).join(picture_sizes(found["path"].tolist(), root))
-    return finished_index(found, root=root, table=table)
+    return finished_index(found, root=root, table=table, spread=packs.accepted(params.lists))
+
+
+def listed_task(lists: str | packs.Pack) -> str:
+    """The task whose labels lists give."""
+    viral = isinstance(lists, packs.Pack) and lists.pack.startswith("covid19-mrm/viral")
+    return "viral_vs_bacterial" if viral else "covid19_vs_other"
 
 
 def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[Problem]:
@@ -177,8 +205,11 @@ def _without_file(frame: pd.DataFrame, *, root: Path, table: Path) -> Iterator[P
         yield Problem(found=found, path=table, line=None if pd.isna(line) else int(line))
 
 
-def _columns(frame: pd.DataFrame) -> pd.DataFrame:
+def _columns(frame: pd.DataFrame, listed: str) -> pd.DataFrame:
+    """Columns of the index; `listed` is the task whose labels the lists give."""
     group = frame["group"]
+    none = pd.Series(np.nan, index=frame.index)
+    given = {task: frame["listed"].astype(float) if task == listed else none for task in TWO_CLASSES}
     findings = {name: (group == name).astype(float).where(group.notna()) for name in CLASSES}
     viral = group.map({"COVID-19": 1.0, "Other viral": 1.0, "Bacterial": 0.0})
     columns = {
@@ -189,8 +220,8 @@ def _columns(frame: pd.DataFrame) -> pd.DataFrame:
         "view": frame["view"],
         "split": frame["split"],
         "report": frame["clinical_notes"].str.strip().replace("", None),
-        "covid19_vs_other:COVID-19": frame["listed"].astype(float).fillna(findings["COVID-19"]),
-        "viral_vs_bacterial:Viral": viral.astype(float),
+        "covid19_vs_other:COVID-19": given["covid19_vs_other"].fillna(findings["COVID-19"]),
+        "viral_vs_bacterial:Viral": given["viral_vs_bacterial"].fillna(viral.astype(float)),
         **{f"findings:{name}": values for name, values in findings.items()},
     }
     # A study's text is the first one its rows carry.
@@ -266,12 +297,14 @@ DATASET = Dataset(
     lists=lambda params: params.lists,
     source_task="findings",
     has_reports=True,
-    expected={"listed train images": 664, "listed val images": 93, "listed test images": 172},
+    expected=lambda params: packs.expected(params.lists) or EXPECTED,
+    notes=lambda params: packs.notes(params.lists),
     citation="Cohen et al., COVID-19 Image Data Collection: Prospective Predictions Are the Future, 2020",
     quirks=(
         "the released lists hold CT slices and lateral views",
         "the lists are contiguous blocks of the metadata, so the share of COVID-19 differs between splits",
-        "viral against bacterial has no released list; it is built from the findings (reconstructed)",
+        "viral against bacterial has no released list; it is built from the findings (reconstructed), or read from the "
+        "lists covid19-mrm/viral1 to viral5",
         "images come from many sources: strong confounding; the owners warn against performance claims",
     ),
     write_layout=write_layout,

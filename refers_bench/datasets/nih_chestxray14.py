@@ -18,8 +18,10 @@ from refers_bench.data.index import finished_boxes, finished_index, patient_part
 from refers_bench.data.metadata import Columns, ages, numbers, table_metadata, texts
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
+from refers_bench.data.split_packs import read_pack, with_splits
 from refers_bench.errors import DataError, Problem, unknown
 from refers_bench.files import plain_file
+from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the released lists.
@@ -70,9 +72,10 @@ class Params(BaseModel, extra="forbid", frozen=True):
         description="official: NIH's train_val_list and test_list; released: the lists of the REFERS release; "
         "seeded: 70/10/20 of the patients",
     )
-    lists: str = Field(
+    lists: packs.Lists = Field(
         default="",
-        description="data root with val.txt and test.txt (and train.txt, or else the rest) for split: released",
+        description="data root with val.txt and test.txt (and train.txt, or else the rest), or {pack: NAME} of "
+        "published lists; for split: released",
     )
     labels: Literal["table", "lists"] = Field(
         default="table", description="lists: the released labels, where the lists give some"
@@ -90,6 +93,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
             raise ValueError("split: released and lists belong together: give both or neither")
         if self.labels == "lists" and not self.lists:
             raise ValueError("labels: lists needs split: released")
+        packs.fitting(self.lists, "nih")
         return self
 
 
@@ -177,6 +181,21 @@ def released_split(frame: pd.DataFrame, folder: Path, params: Params) -> pd.Data
     return frame
 
 
+def packed_split(frame: pd.DataFrame, pack: packs.Pack, params: Params, roots: Mapping[str, Path]) -> pd.DataFrame:
+    """The rows with split, label subsets and, where these are asked for, labels of published lists.
+
+    Raises:
+        DataError: see `refers_bench.data.split_packs.read_pack`.
+    """
+    listed = read_pack(pack, roots)
+    frame = with_splits(frame, pack, listed)
+    if params.labels == "lists":
+        inside = frame["image_id"].isin(listed.index)
+        given = listed.loc[frame.loc[inside, "image_id"], "labels"]
+        frame.loc[inside, list(CLASSES)] = np.array(given.tolist(), dtype=np.int8)
+    return frame
+
+
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
     """One row per row of the table of findings whose image is on disk.
 
@@ -188,7 +207,9 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     frame = read_findings(table)
     if params.views:
         frame = frame[frame["view"].isin(params.views)]
-    if params.split == "released":
+    if isinstance(params.lists, packs.Pack):
+        frame = packed_split(frame, params.lists, params, lists)
+    elif params.split == "released":
         frame = released_split(frame, lists[params.lists], params)
     elif params.split == "official":
         frame = frame.assign(split=official_split(frame, root, params))
@@ -199,7 +220,7 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     frame = frame.assign(study_id=frame["image_id"], report=None, table=str(table))
     files = files_by_name(root, (".png",))
     frame = with_images(frame, files, root=root, ending=".png", missing=params.missing)
-    return finished_index(frame, root=root, table=table)
+    return finished_index(frame, root=root, table=table, spread=packs.accepted(params.lists))
 
 
 def boxes(root: Path, params: Params) -> pd.DataFrame:
@@ -268,6 +289,8 @@ def _expected(params: Params) -> Mapping[str, int]:
     if params.views:
         return {"images": sum({"PA": 67_310, "AP": 44_810}[view] for view in set(params.views))}
     counts = {"images": 112_120, "patients": 30_805}
+    if isinstance(params.lists, packs.Pack):
+        return {**counts, **packs.expected(params.lists)}
     if params.split == "released":
         images = {"train images": 78_468, "val images": 11_219, "test images": 22_433}
         return {**counts, **images, "train patients": 21_528, "val patients": 3_090, "test patients": 6_187}
@@ -287,6 +310,7 @@ DATASET = Dataset(
     formats=lambda params: ("PNG",),
     index=index,
     lists=lambda params: params.lists,
+    notes=lambda params: packs.notes(params.lists),
     boxes=boxes,
     source_task="findings",
     expected=_expected,

@@ -16,7 +16,7 @@ from refers_bench import plugins
 from refers_bench.analysis.class_metrics import class_metrics
 from refers_bench.data.folds import splits
 from refers_bench.data.index import rows_of_task, with_task
-from refers_bench.data.subsets import Subset, subset
+from refers_bench.data.subsets import Subset, published, subset
 from refers_bench.errors import DataError
 from refers_bench.files import publish_json
 from refers_bench.store import schemas
@@ -67,7 +67,7 @@ def labelled_rows(
     """Split -> index rows with labels of the task, those of the training split in the label subset; the label subset.
 
     Raises:
-        DataError: no training or test image.
+        DataError: no training or test image, or no published label subset of that name.
     """
     labelled = rows_of_task(with_task(index, reader_of(spec), spec["task"]), spec["task"])
     if fold := spec.get("fold"):
@@ -79,8 +79,11 @@ def labelled_rows(
             found = f"task '{spec['task']}' of '{spec['dataset']}' has no labelled image in its {split} split"
             raise DataError(found, allowed="images of every split", path=context.prepared(spec["prepare"]))
     by_patient = plugins.load("dataset", reader_of(spec)).tasks[spec["task"]].group_by_patient
-    names = {name: spec[name] for name in DRAWN_BY}
-    chosen = subset(rows["train"], classes=tuple(spec["classes"]), by_patient=by_patient, **names)
+    if name := spec.get("subset"):
+        chosen = published(rows["train"], name, task=spec["task"], classes=tuple(spec["classes"]))
+    else:
+        names = {name: spec[name] for name in DRAWN_BY}
+        chosen = subset(rows["train"], classes=tuple(spec["classes"]), by_patient=by_patient, **names)
     if chosen.empty:
         positives = ", ".join(chosen.empty)
         _LOG.warning("none of the %d training images is positive for %s", len(chosen.image_ids), positives)

@@ -28,8 +28,8 @@ from refers_bench.training.heads import Choice, Group, Heads
 from refers_bench.training.logistic import TOLERANCE
 
 HEADS, ABOUT = "heads.safetensors", "heads.json"
-#: What tells the groups of a job apart; "fold" is absent where there are none.
-GROUP = ("task", "classes", "label_ratio", "seed", "fold")
+#: What tells the groups of a job apart; "fold" and "subset" are absent where there are none.
+GROUP = ("task", "classes", "label_ratio", "subset", "seed", "fold")
 
 
 def run(job: Mapping[str, Any], context: JobContext) -> None:

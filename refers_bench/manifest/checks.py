@@ -182,6 +182,7 @@ class _Checks:
                 # Cells are told apart by dataset, task, ratio and seed.
                 found = f"targets {same + 1} and {i + 1} are both {name}, with different params"
                 yield self.document.problem((*here, "params"), found, allowed="one manifest for each")
+            yield from self.of_subsets(target, here)
             reader = self.own.get(name, name)
             known = list(plugins.load("dataset", reader).tasks) if reader in plugins.names("dataset") else target.tasks
             for j, task in enumerate(target.tasks):
@@ -194,6 +195,22 @@ class _Checks:
                         twice = ("tasks", j) if task in target.tasks[:j] else ("label_ratios", k)
                         yield self.document.problem((*here, *twice), found, allowed="each task and label ratio once")
                     cells |= asked
+
+    def of_subsets(self, target: TargetPart, here: Loc) -> Iterator[Problem]:
+        """Published label subsets: each at a label ratio of the target's own, that the target asks for."""
+        first: dict[float, str] = {}
+        for name, ratio in target.subsets.items():
+            place, allowed = (*here, "subsets", name), ", ".join(f"{one * 100:g}%" for one in target.label_ratios)
+            if ratio not in target.label_ratios:
+                found = f"subset {name} stands for {ratio * 100:g}%, which is no label ratio of this target"
+                yield self.document.problem(place, found, allowed=allowed)
+            elif ratio in first:
+                found = f"subsets {first[ratio]} and {name} both stand for {ratio * 100:g}%"
+                yield self.document.problem(place, found, allowed="a label ratio of its own for each")
+            first.setdefault(ratio, name)
+        if target.subsets and target.folds:
+            found = "published subsets with folds, whose training images are others"
+            yield self.document.problem((*here, "subsets"), found, allowed="subsets, or folds")
 
     def of_folds(self) -> Iterator[Problem]:
         """Targets with folds that rows pre-train on: each of their images is a test image of some fold."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import plugins
+from refers_bench.manifest.packs import root_of
 from refers_bench.manifest.roots import Roots, with_files, with_paths
 from refers_bench.manifest.schema import DataPart
 
@@ -75,7 +76,7 @@ def further_roots(dataset: plugins.Dataset, params: Any, name: str) -> dict[str,
         params: of the reader.
         name: by which the images are known.
     """
-    lists = dataset.lists(params)
+    lists = root_of(dataset.lists(params))
     return ({lists: lists} if lists else {}) | {one: f"{name}_{one}" for one in dataset.places.values() if one}
 
 

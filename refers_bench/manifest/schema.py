@@ -163,6 +163,12 @@ class TargetPart(Part):
     params: dict[str, Any] = empty(dict, "of the dataset's reader")
     tasks: list[str] = optional("of the dataset; all of them by default", [], min_length=1)
     label_ratios: list[Ratio] = optional("shares of the training images: 1%, 10%, 0.5, 100%", [1.0], min_length=1)
+    subsets: dict[Name, Ratio] = empty(
+        dict, "published label subsets by name, each in place of the one drawn at a label ratio: {train_1: 1%}"
+    )
+    accept: list[Literal["test_in_source"]] = optional(
+        "test_in_source: evaluate rows whose source holds test patients of this target, and say so in tables", []
+    )
     evaluation: Annotated[
         list[Evaluation], BeforeValidator(listed, json_schema_input_type=str | list[str]), AfterValidator(unique)
     ] = optional(

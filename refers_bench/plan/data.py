@@ -18,9 +18,12 @@ from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
 ROOM = "refers_bench.data.index"
-INDEX, COLUMNS, DIGEST, METADATA = (
-    f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest")
+INDEX, COLUMNS, DIGEST, METADATA, LEAK = (
+    f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest", "leak")
 )
+VIEWS = "refers_bench.data.audit.naming:views_of"
+#: Version of what is remembered of an index.
+REMEMBERED = 2
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
 #: Splits of a dataset whose index was not read.
 SPLITS = 3
@@ -46,6 +49,10 @@ class PlannedData:
         splits: images of each split of the index; empty where it was not read.
         reader: id of the plug-in that reads it, where that is not its own: of one's own images.
         classes: of such a plug-in's tasks, task -> classes that its index has.
+        leak: test images and patients in its own training split, see `refers_bench.data.index.leak`; {} for none.
+        views: in which its images can be compared with another dataset's, see `refers_bench.data.audit.naming`; () for
+            procedural radiographs, and where its index was not read.
+        subsets: names of the published label subsets that its training images are in.
     """
 
     dataset: str
@@ -60,6 +67,9 @@ class PlannedData:
     splits: Mapping[str, int] = field(default_factory=dict)
     reader: str = ""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    leak: Mapping[str, int] = field(default_factory=dict)
+    views: Sequence[str] = ()
+    subsets: Sequence[str] = ()
 
     @property
     def named(self) -> dict[str, str]:
@@ -96,7 +106,7 @@ def named_as(dataset: str, params: Mapping[str, Any]) -> str:
 
 
 def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
-    """Targets that one's own images cannot be: they have no label, or no image to train on or to test.
+    """Targets that data cannot be: without a label, without an image to train on or to test, or without a subset.
 
     Args:
         manifest: names the targets.
@@ -105,6 +115,11 @@ def unfit(manifest: Manifest, data: Mapping[str, PlannedData]) -> list[Problem]:
     problems = []
     for i, target in enumerate(manifest.content.targets):
         one = data.get(named_as(target.dataset, target.params))
+        for name in target.subsets:
+            if one is not None and not one.unavailable and name not in one.subsets:
+                found = f"{target.dataset} has no published label subset '{name}' under these params"
+                allowed = ", ".join(one.subsets) or "lists that have one, such as 'lists: {pack: nih-mrm}'"
+                problems.append(manifest.document.problem(("targets", i, "subsets", name), found, allowed=allowed))
         if one is None or not one.reader:
             continue
         for task in target.tasks:
@@ -217,7 +232,7 @@ def _known(
     folders = {name: roots.paths[name] for name in names}
     # An edited reader reads another index.
     source = plugin_files.source(plugins.names("dataset")[own.reader if own else dataset_id])
-    what = {"impl": dataset.impl, "params": planned.params, "source": source}
+    what = {"impl": dataset.impl, "params": planned.params, "source": source, "remembered": REMEMBERED}
     memo, found = index_memo.recall(cache, dataset_id, what, folders)
     planned = replace(planned, roots=names)
     if found is not None:
@@ -246,7 +261,13 @@ def _read(unread: _Unread) -> Answer:
         return found.problems
     digests = {"digest": plugins.resolve(DIGEST)(index), "metadata": plugins.resolve(METADATA)(index)}
     splits = {str(split): int(count) for split, count in index["split"].value_counts(sort=False).items()}
-    return {**digests, "images": len(index), "splits": splits, **_classes(dataset, index)}
+    train = index[index["split"] == "train"]
+    more = {
+        "leak": plugins.resolve(LEAK)(index),
+        "views": sorted(plugins.resolve(VIEWS)(index["image_id"])),
+        "subsets": sorted({name for text in train.get(plugins.SUBSETS, ()) for name in text.split()}),
+    }
+    return {**digests, "images": len(index), "splits": splits, **more, **_classes(dataset, index)}
 
 
 def _classes(dataset: plugins.Dataset, index: Any) -> dict[str, Any]:

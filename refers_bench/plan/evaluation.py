@@ -38,6 +38,12 @@ UNDRAWN = tuple(way for way, seeds in DRAWS.items() if seeds == ("subset",))
 TRAINED = ("finetune", "probe_then_finetune")
 
 
+def published(target: TargetPart) -> Iterator[str]:
+    """What a table must say of label subsets that were not drawn."""
+    for name, ratio in target.subsets.items():
+        yield f"{target.dataset} at {ratio * 100:g} %: the published label subset {name}, the same for all seeds"
+
+
 class Result(NamedTuple):
     """Of a cell: what tells it apart from the others of its row and target, and the key of the job that gives it."""
 
@@ -114,10 +120,15 @@ class Evaluated:
                             how=how,
                             task=task,
                             encoder=one.encoder,
-                            own={"label_ratio": ratio, **own},
+                            own={"label_ratio": ratio, **self.published(ratio), **own},
                         )
                         job = self.joined(asked, texts) if self.target.folds else self.single(asked, texts)
                         yield Result(evaluation, task, ratio, one.number, job.key, one.crossed)
+
+    def published(self, ratio: float) -> dict[str, str]:
+        """The published label subset that stands for a label ratio; {} where the subset is drawn."""
+        name = next((name for name, one in self.target.subsets.items() if one == ratio), "")
+        return {"subset": name} if name else {}
 
     @cached_property
     def numbers(self) -> dict[tuple[int, ...], int]:
@@ -126,12 +137,13 @@ class Evaluated:
 
     def drawn(self, one: Seeded, how: str, ratio: float) -> tuple[int, dict[str, int]]:
         """The first seed that gives the result of this one, and the seeds that a specification holds."""
+        fixed = ratio == 1 or bool(self.published(ratio))
         if not one.crossed:
-            alike = how in UNDRAWN and ratio == 1
+            alike = how in UNDRAWN and fixed
             first = next(other.number for other in self.seeds if other.encoder is one.encoder) if alike else one.number
             return first, {"seed": first}
         # What is not drawn has one level: the first.
-        drawn = [name for name in DRAWS[how] if name != "subset" or ratio < 1]
+        drawn = [name for name in DRAWS[how] if name != "subset" or not fixed]
         levels = {name: level if name in drawn else 0 for name, level in zip(CROSSED, one.crossed, strict=True)}
         return self.numbers[tuple(levels.values())], {IN_SPECIFICATIONS[name]: levels[name] for name in DRAWS[how]}
 
@@ -191,7 +203,14 @@ class Evaluated:
         folds: list[dict[str, Any]] = [{"fold": {"count": count, "fold": fold}} for fold in range(count)] or [{}]
         here = [one for one in self.seeds if one.encoder is asked.encoder]
         groups = [
-            {"task": task, "classes": self.training[task]["classes"], "label_ratio": ratio, "seed": seed, **fold}
+            {
+                "task": task,
+                "classes": self.training[task]["classes"],
+                "label_ratio": ratio,
+                **self.published(ratio),
+                "seed": seed,
+                **fold,
+            }
             for task in self.target.tasks
             for ratio in self.target.label_ratios
             for seed in dict.fromkeys(one.crossed[0] if one.crossed else one.number for one in here)

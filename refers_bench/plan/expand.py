@@ -15,9 +15,9 @@ from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots
 from refers_bench.manifest.schema import TargetPart
-from refers_bench.plan import fairness, left_out, parameters, weights
+from refers_bench.plan import contamination, fairness, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, named_as, planned_data, unfit
-from refers_bench.plan.evaluation import UNDRAWN, Evaluated, Seeded
+from refers_bench.plan.evaluation import UNDRAWN, Evaluated, Seeded, published
 from refers_bench.plan.graph import Graph, specification
 from refers_bench.plan.lock import CROSSED, Cell, Job, Plan
 from refers_bench.plan.rows import Row
@@ -63,14 +63,15 @@ class _Expansion:
         self.whole: dict[str, int] = {}
         self.weights: dict[str, str] = {}
         self.pretrained: dict[tuple[str, int], Job] = {}
+        self.contaminated: dict[int, tuple[str, ...]] = {}
 
     def plan(self) -> Plan:
         self.read_data()
         self.note_values()
         for row in self.rows:
-            for target in self.content.targets:
+            for i, target in enumerate(self.content.targets):
                 if row.part.targets is None or target.dataset in row.part.targets:
-                    self.target(row, target)
+                    self.target(row, target, leaks=self.contaminated.get(i, ()) if row.pretrains else ())
         names = {name: known for data in self.data.values() for name, known in data.roots.items()}
         return Plan(
             name=self.manifest.name,
@@ -98,6 +99,7 @@ class _Expansion:
         self.data = dict(zip(named, found, strict=True))
         if problems := unfit(self.manifest, self.data):
             raise UserError(problems)
+        self.contaminated = contamination.of_sources(self.manifest, self.data, self.roots, cache=self.cache)
 
     # --- values and where they come from ----------------------------------------------------------------------------
 
@@ -281,7 +283,7 @@ class _Expansion:
                 return f"method {row.part.id} needs {' and '.join(lacking)}, which {source.dataset} does not have"
         return ""
 
-    def target(self, row: Row, target: TargetPart) -> None:
+    def target(self, row: Row, target: TargetPart, *, leaks: tuple[str, ...]) -> None:
         sections = self.sections(row, target.dataset)
         images, data = self.prepare(target.dataset, target.params, sections["image"])
         dataset, _ = self.dataset(data)
@@ -312,11 +314,16 @@ class _Expansion:
             "method": row.name,
             "label": row.part.label or row.plugin.label,
             "dataset": target.dataset,
-            "footnotes": (*self.footnotes(row, data, synthetic), *self.lacking(images, (one.encoder for one in seeds))),
+            "footnotes": (
+                *self.footnotes(row, data, synthetic),
+                *published(target),
+                *self.lacking(images, (one.encoder for one in seeds)),
+            ),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
             "floor": row.plugin.floor,
             "folds": target.folds or 0,
+            "leaks": (*(() if target.folds else contamination.of_lists(data)), *leaks),
         }
         self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
 

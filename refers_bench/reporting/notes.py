@@ -1,4 +1,4 @@
-"""Writes the footnotes of table cells: missing seeds and classes, choice on test, imports, memory, shared scores."""
+"""Writes the footnotes of table cells: missing seeds and classes, leaks, choice, imports, memory, shared scores."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _IMAGES = {ALL: "all images", POSITIVE: "positive images", NEGATIVE: "negative i
 
 
 def of_runs(results: Results, *methods: str | None, target: Target | None, brief: bool = False) -> tuple[Note, ...]:
-    """What every table must say of the runs behind some rows in a column: choice, micro-batches, shared scores.
+    """What every table must say of the runs behind some rows in a column: leaks, choice, memory, shared scores.
 
     Args:
         results: the results.
@@ -30,9 +30,18 @@ def of_runs(results: Results, *methods: str | None, target: Target | None, brief
         brief: whether all rows that share scores get one footnote, for tables of many columns.
     """
     found = sharing(results, *methods, target=target)
-    parts = (selection, imported, micro_batches)
+    parts = (leaks, selection, imported, micro_batches)
     alike = (note for part in parts for note in part(results, *methods, target=target))
     return (*alike, *((SHARED,) if found and brief else found))
+
+
+def leaks(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:
+    """One footnote for each way in which test images of a column are in training, or in a source of some rows."""
+    if target is None:
+        return ()
+    runs = (planned for method in methods if method is not None for planned in results.runs(method, target))
+    texts = (text for planned in runs for text in planned.leaks)
+    return tuple(Note(text=f"{text}.") for text in dict.fromkeys(texts))
 
 
 def selection(results: Results, *methods: str | None, target: Target | None) -> tuple[Note, ...]:

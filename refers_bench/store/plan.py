@@ -20,7 +20,14 @@ from refers_bench.store import plan_check, plan_file
 from refers_bench.store.collection import without_collection
 
 #: Fields of cells that came later -> their defaults.
-LATER: Mapping[str, Any] = {"evaluation": DEFAULT, "folds": 0, "floor": False, "selected_on": "", "crossed": ()}
+LATER: Mapping[str, Any] = {
+    "evaluation": DEFAULT,
+    "folds": 0,
+    "floor": False,
+    "selected_on": "",
+    "crossed": (),
+    "leaks": (),
+}
 #: Fields of plans that came later; they are lists of texts.
 LATER_OF_PLAN = ("changes", "plugins")
 #: What crossed seeds draw, in the order of a combination -> its words.
@@ -81,6 +88,7 @@ class Cell:
         selected_on: of imported results, what their checkpoint was chosen on (`refers_bench.evaluations.SELECTED_ON`);
             '' for ours, whose protocol says so.
         crossed: the combination's seed of each of `CROSSED`; () where seeds are not crossed.
+        leaks: what is said of test images or patients that are in training or in the source, wherever its figure is.
     """
 
     method: str
@@ -98,6 +106,7 @@ class Cell:
     floor: bool = False
     selected_on: str = ""
     crossed: tuple[int, ...] = ()
+    leaks: tuple[str, ...] = ()
 
     def recorded(self) -> dict[str, Any]:
         """As the plan file holds it: fields that came later are left out at their defaults."""
@@ -263,7 +272,7 @@ def _refuse(problems: Iterator[str], path: Path) -> None:
 
 def _tuples(cell: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """The lists of a cell in JSON as what they are in `Cell`."""
-    return {name: tuple(cell[name]) for name in ("footnotes", "crossed") if name in cell}
+    return {name: tuple(cell[name]) for name in ("footnotes", "crossed", "leaks") if name in cell}
 
 
 def outline(path: Path) -> Plan:

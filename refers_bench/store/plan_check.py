@@ -163,7 +163,7 @@ _OF_CELLS = (
     _Rule("label_ratio", {int, float}, lambda one: 0 < one <= 1, "a number above 0 and at most 1"),
     _Rule("folds", {int}, lambda one: 0 <= one <= _MOST_FOLDS, f"a whole number from 0 to {_MOST_FOLDS}"),
     *(_Rule(name, {bool}, _any, "true or false") for name in ("synthetic", "floor")),
-    _Rule("footnotes", {tuple}, _texts, "a list of texts"),
+    *(_Rule(name, {tuple}, _texts, "a list of texts") for name in ("footnotes", "leaks")),
     _Rule("evaluation", {str}, TITLES.__contains__, f"one of {', '.join(TITLES)}"),
     _Rule("selected_on", {str}, ("", *SELECTED_ON).__contains__, f"empty or one of {', '.join(SELECTED_ON)}"),
 )

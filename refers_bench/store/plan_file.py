@@ -16,7 +16,7 @@ VERSION = 2
 #: Before sharing: every job with its whole specification.
 READABLE = (1, VERSION)
 #: Values that tell apart the jobs of a row, or its cells.
-OWN_OF_JOB = ("label_ratio", "seed", "init_seed", "order_seed", "pretrain", "fold", "folds", "groups")
+OWN_OF_JOB = ("label_ratio", "subset", "seed", "init_seed", "order_seed", "pretrain", "fold", "folds", "groups")
 OWN_OF_CELL = ("label_ratio", "seed", "crossed", "key")
 
 _line: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

@@ -15,6 +15,7 @@ from refers_bench.analysis.cells import Target
 from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, Entry
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TEST, TITLES, UNKNOWN
+from refers_bench.manifest.packs import known
 from refers_bench.store.plan import reader_of
 
 #: Target of the registry -> the dataset and task of ours that it is, or is a neighbour of.
@@ -120,14 +121,19 @@ def _ratio(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
 
 def _split(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
     own = str(facts.params.get("split", "by lists" if facts.params.get("lists") else "seeded"))
+    meant = SPLITS.get((column.dataset, own))
+    if isinstance(lists := facts.params.get("lists"), Mapping):
+        own = meant = str(lists.get("pack"))
     if entry.split == UNKNOWN:
         yield "its split is unknown"
     if column.folds:
         yield f"ours is cross-validated over {column.folds} folds"
     elif not facts.params:
         yield "our split is unknown"
-    elif entry.split not in (UNKNOWN, SPLITS.get((column.dataset, own))):
+    elif entry.split not in (UNKNOWN, meant):
         yield f"other split: {entry.split}, ours is {own}"
+    if entry.split in known() and entry.split != meant:
+        yield from (f"its lists: {leak}" for leak in known()[entry.split].leaks)
 
 
 def _protocol(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:

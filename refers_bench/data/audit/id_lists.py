@@ -8,12 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from refers_bench.data.audit.naming import plain
 from refers_bench.data.index import read_table
 from refers_bench.errors import DataError
 from refers_bench.files import plain_file
 
-#: Endings of image files; without them and the folder, a name is the image's id.
-ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gz", ".nii", ".npy", ".tif", ".tiff", ".bmp")
 #: Shared ids that a summary names.
 SHOWN = 10
 
@@ -25,12 +24,14 @@ class IdList:
     Attributes:
         name: what it is called in a report.
         ids: as they stand in it.
-        patients: id as `plain` gives it -> patient, where that is known.
+        patients: id, and id as `plain` gives it -> patient, where that is known.
+        naming: how its images are named, see `refers_bench.data.audit.naming`; '' to find it out from the ids.
     """
 
     name: str
     ids: tuple[str, ...]
     patients: Mapping[str, str] = field(default_factory=dict)
+    naming: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +49,6 @@ class Overlap:
     second: str
     ids: tuple[str, ...]
     patients: tuple[str, ...] | None
-
-
-def plain(name: str) -> str:
-    """An image's id without folder and file ending.
-
-    Example:
-        >>> plain("images_012/00028178_000.png"), plain("b3f1.DICOM"), plain("s50414267")
-        ('00028178_000', 'b3f1', 's50414267')
-    """
-    name = PurePosixPath(name.strip().replace("\\", "/")).name
-    while name.lower().endswith(ENDINGS):
-        name = name[: name.rindex(".")]
-    return name
 
 
 def read_ids(path: Path, *, column: str = "") -> IdList:
@@ -98,7 +86,9 @@ def of_index(frame: pd.DataFrame, *, name: str) -> list[IdList]:
     lists = []
     for split, rows in frame[frame["split"] != ""].groupby("split", sort=True):
         ids = tuple(rows["image_id"])
-        patients = {plain(image): f"{name}/{who}" for image, who in zip(ids, rows["patient_id"], strict=True)}
+        known = [(image, f"{name}/{who}") for image, who in zip(ids, rows["patient_id"], strict=True)]
+        # Where two files differ in their endings alone, the id itself tells them apart.
+        patients = {plain(image): who for image, who in known} | dict(known)
         lists.append(IdList(name=f"{name}:{split}", ids=ids, patients=patients))
     return lists
 

@@ -215,3 +215,14 @@ def test_facts_of_imported_and_of_procedural_images_are_unknown(folder: Any) -> 
     assert Facts.of(folder.load(), NIH) == Facts(synthetic=True)
     folder.lock["cells"][0]["selected_on"] = "test"
     assert Facts.of(folder.load(), NIH) == Facts(synthetic=True, chosen_on_test=True)
+
+
+def test_lists_by_name_are_those_of_the_registry_and_leaks_are_named() -> None:
+    column = Target(dataset="nih_chestxray14", task="findings", label_ratio=0.01)
+    named = Facts(params={"split": "released", "lists": {"pack": "nih-official", "accept": []}})
+    entry = entries()[0]
+    assert entry.split == "nih-mrm"
+    assert "other split: nih-mrm, ours is nih-official" in comparable(entry, column, named).reasons
+    assert comparable(replace(entry, split="nih-official"), column, named).comparable
+    leaking = comparable(replace(entry, split="rsna-benchx"), column, named).reasons
+    assert any("its lists: LEAKS: 2,715 of 4,003 test images" in reason for reason in leaking)

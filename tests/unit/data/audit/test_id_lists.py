@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from refers_bench.data.audit.id_lists import IdList, of_index, overlaps, plain, read_ids, record, repeated
+from refers_bench.data.audit.id_lists import IdList, of_index, overlaps, read_ids, record, repeated
+from refers_bench.data.audit.naming import plain
 from refers_bench.errors import DataError
 
 
