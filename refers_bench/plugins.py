@@ -286,7 +286,6 @@ class Dataset:
 #: or null: the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
 SUBSETS = "subsets"  #: a further one of some: names of the label subsets that hold an image, separated by blanks
-
 #: Begins the names of index columns of metadata; no task has this name.
 ABOUT = "about:"
 

@@ -106,9 +106,9 @@ class RecordObjective(nn.Module):
         ids = F.pad(tokens.masked_fill(ended, PAD), (0, self.max_tokens - tokens.shape[1]), value=PAD)
         lengths = batch.lengths_B - ended.sum(1)
         follows = self.follows.to(ids.device)[ids] if len(self.follows) else torch.zeros_like(ids, dtype=torch.bool)
-        draws = torch.rand(ids.shape, generator=generator, dtype=torch.float64).to(ids.device)
+        draws = torch.rand(ids.shape, generator=generator, dtype=torch.float64).to(ids.device, non_blocking=True)
         hidden = masked_words.hidden_words(follows, lengths, draws, probability=self.word_probability)
-        noise = noise_BN.to(ids.device)
+        noise = noise_BN.to(ids.device, non_blocking=True)
         return RecordBatch(
             images_BVCHW=batch.images_BVCHW, noise_BN=noise, ids_BT=ids, lengths_B=lengths, hidden_BT=hidden
         )

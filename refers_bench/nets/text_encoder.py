@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from refers_bench.errors import UserError
@@ -28,11 +29,25 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Token ids and their 0/1 mask -> (B, out_width)."""
-        # Spread over the queries: of a (B, T) mask transformers asks whether all is seen, and waits for the device.
-        seen_B1TT = mask_BT.bool()[:, None, None].expand(-1, 1, ids_BT.shape[1], -1)
-        pooled = self.bert(input_ids=ids_BT, attention_mask=seen_B1TT).pooler_output
+        pooled = self.bert(input_ids=ids_BT, attention_mask=seen(mask_BT, self.bert)).pooler_output
         feature: Tensor = self.fc(pooled)
         return feature
+
+
+def seen(mask_BT: Tensor, bert: nn.Module) -> Tensor:
+    """Which tokens each token of a text may look at, as a BERT's attention takes it (B, 1, T, T).
+
+    Of a (B, T) mask transformers asks whether it holds any padding, and waits for the device.
+
+    Args:
+        mask_BT: 1 where there is a token.
+        bert: its attention is "sdpa", which takes truth values, or "eager", which adds to its products.
+    """
+    whole_B1TT = mask_BT.bool()[:, None, None].expand(-1, 1, mask_BT.shape[1], -1)
+    if bert.config._attn_implementation != "eager":  # type: ignore[union-attr]
+        return whole_B1TT
+    added = torch.zeros(whole_B1TT.shape, device=mask_BT.device)
+    return added.masked_fill(~whole_B1TT, torch.finfo(added.dtype).min)
 
 
 def build(

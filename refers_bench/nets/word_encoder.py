@@ -188,9 +188,13 @@ class WordEncoder(nn.Module):
         frozen = frozen_layers if facts.bert_path else 0
         return cls(given, pieces=facts.pieces, pooling=pooling, frozen_layers=frozen)
 
+    def _read(self, ids_BT: Tensor, mask_BT: Tensor, **wanted: bool) -> Any:
+        """What BERT gives for texts."""
+        return self.bert(input_ids=ids_BT, attention_mask=text_encoder.seen(mask_BT, self.bert), **wanted)
+
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Token ids and their 0/1 mask -> a feature of each text, (B, width)."""
-        found = self.bert(input_ids=ids_BT, attention_mask=mask_BT)
+        found = self._read(ids_BT, mask_BT)
         if self.pooling == "pooler":
             pooled: Tensor = found.pooler_output
             return pooled
@@ -207,7 +211,7 @@ class WordEncoder(nn.Module):
 
         Source: gloria/models/text_model.py:97-144.
         """
-        states = self.bert(input_ids=ids_BT, attention_mask=mask_BT, output_hidden_states=True).hidden_states
+        states = self._read(ids_BT, mask_BT, output_hidden_states=True).hidden_states
         return self.words_of(torch.stack(states), ids_BT, mask_BT, layers=layers)
 
     def words_of(
@@ -223,7 +227,7 @@ class WordEncoder(nn.Module):
 
         Needs a BERT that gives its attention (``attn_implementation="eager"``).
         """
-        found = self.bert(input_ids=ids_BT, attention_mask=mask_BT, output_attentions=True)
+        found = self._read(ids_BT, mask_BT, output_attentions=True)
         attention_BT = found.attentions[-1].mean(1)[:, 0].detach()
         given = (found.last_hidden_state, attention_BT, self.opens[ids_BT], mask_BT)
         return attended_words(*given, shifted=shifted, places=places)
