@@ -71,11 +71,11 @@ def _processes_are_forked_from_a_server_that_has_imported_what_they_need(request
     drawing = working or any({"render", "reports"} & set(path.parts) for path in paths)
     if not drawing:
         return
-    from refers_bench.execution.engine import HEAVY, PRELOAD, Settings
+    from refers_bench.execution.engine import HEAVY, PRELOAD, TEXT, Settings
     from refers_bench.execution.local import LocalEngine
 
     nowhere = Path(os.environ["XDG_CACHE_HOME"])
-    preload = (*PRELOAD, *(HEAVY if working else ()), *MATPLOTLIB)
+    preload = (*PRELOAD, *((*HEAVY, *TEXT) if working else ()), *MATPLOTLIB)
     with LocalEngine(Settings(results=nowhere, cache=nowhere, slots=[], preload=preload)).opened():
         pass
 

@@ -109,7 +109,8 @@ def _probed(
         return {}
     about = duration(wanted.seconds / len(places))
     echo(f"probing {len(wanted.jobs)} shapes of jobs on {device.label}: about {about} by the model", err=True)
-    preload = (*engine.PRELOAD, *engine.HEAVY, "refers_bench.jobs.probe")
+    texts = engine.TEXT if any(job.spec["job"]["kind"] == "pretrain" for job in wanted.jobs) else ()
+    preload = (*engine.PRELOAD, *engine.HEAVY, *texts, "refers_bench.jobs.probe")
     how = run_options(settings, plan, (), places, threads=threads, time_limit=PROBE_LIMIT_S, preload=preload)
     failed = probing.probe(wanted.jobs, how, counted("probes", conclude=True))
     return {str(job.spec["job"]["name"]): failed[job.key] for job in wanted.jobs if job.key in failed}

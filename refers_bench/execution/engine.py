@@ -29,8 +29,10 @@ HEAVY = (
     "refers_bench.jobs.prepare",
     "refers_bench.jobs.finetune",
     "refers_bench.jobs.pretrain",
-    "transformers.models.bert.modeling_bert",
+    "torch._dynamo",  # which the first step of an optimiser would load
 )
+#: Besides, where reports may be read: it takes as long as torch.
+TEXT = ("transformers.models.bert.modeling_bert",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class Settings:
     cancel: Callable[[str], bool] = lambda question: False
     stale_s: float = STALE_S
     entry: str = ENTRY
-    preload: Sequence[str] = (*PRELOAD, *HEAVY)
+    preload: Sequence[str] = (*PRELOAD, *HEAVY, *TEXT)
 
     def context(self, attempt: Attempt, device: str) -> JobContext:
         """What a recipe may use on a device, for one attempt."""

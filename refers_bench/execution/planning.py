@@ -64,17 +64,19 @@ def run_options(
     Args:
         settings: folders and data roots.
         plan: of a manifest.
-        todo: jobs that are still to run: only networks need torch to be loaded before workers start.
+        todo: jobs that are still to run: only networks need torch to be loaded before workers start, and only
+            pre-training may read reports.
         slots: of this machine.
         how: further fields of the options, or other values than the plan's.
     """
-    networks = any(job.kind not in WITHOUT_NETWORK for job in todo)
+    kinds = {job.kind for job in todo}
+    networks = engine.HEAVY if kinds - {*WITHOUT_NETWORK} else ()
     planned = {
         "threads": plan.execution["threads"],
         "arithmetic": plan.execution.get("arithmetic", "native"),
         "compile": plan.execution.get("compile", False),
         "retries": plan.execution["retries"],
-        "preload": (*engine.PRELOAD, *(engine.HEAVY if networks else ())),
+        "preload": (*engine.PRELOAD, *networks, *(engine.TEXT if "pretrain" in kinds else ())),
     }
     folders: dict[str, Any] = {"results": settings.results, "cache": settings.cache, "roots": job_roots(settings, plan)}
     folders["plugins"] = plugin_files.places()

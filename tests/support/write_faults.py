@@ -89,10 +89,10 @@ def outcomes(
 
 def main(job: Mapping[str, Any]) -> None:
     """Run all points, and print what became of them."""
-    from refers_bench.execution.engine import HEAVY, PRELOAD
+    from refers_bench.execution.engine import HEAVY, PRELOAD, TEXT
     from refers_bench.jobs.entry import RECIPES
 
-    for module in (*PRELOAD, *HEAVY, *(recipe.partition(":")[0] for recipe in RECIPES.values()), *LATER):
+    for module in (*PRELOAD, *HEAVY, *TEXT, *(recipe.partition(":")[0] for recipe in RECIPES.values()), *LATER):
         importlib.import_module(module)
     gc.freeze()
     folder, commands = Path(job["folder"]), job["commands"]
