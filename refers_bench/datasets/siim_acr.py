@@ -68,7 +68,7 @@ def read_masks(path: Path) -> tuple[pd.DataFrame, list[Bounds | None]]:
     frame = read_table(path, required=("ImageId",)).rename(columns=str.strip)
     if MASKS not in frame.columns:
         raise DataError(f"no column '{MASKS}'", allowed=", ".join(frame.columns), path=path, line=1)
-    # Stage 1 writes " -1": compared as it stands, the tables of stage 2 would be positive throughout, or the other way.
+    # Stage 1 writes " -1", stage 2 "-1": a reader that knows one of them takes all images of the other for positive.
     frame[MASKS] = frame[MASKS].str.strip()
     problems: list[Problem] = []
     found: list[Bounds | None] = []
