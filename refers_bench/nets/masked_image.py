@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from refers_bench.errors import UserError
 from refers_bench.nets.radiograph_transformer import Block, RadiographTransformer
 
 #: Rules of fixed positions: MAE's, and MRM's, whose slowest frequency is 10000^(-1/4) and not 1/10000.
@@ -18,13 +19,14 @@ def kept_patches(patches: int, mask_ratio: float) -> int:
     """How many of so many patches stay.
 
     Raises:
-        ValueError: none of them, or all.
+        UserError: none of them, or all.
 
     Source: MRM, model_mrm.py:130-155.
     """
     kept = int(patches * (1 - mask_ratio))
     if not 0 < kept < patches:
-        raise ValueError(f"of {patches} patches {kept} stay at mask ratio {mask_ratio}; allowed: 1 to {patches - 1}")
+        found = f"mask ratio {mask_ratio} leaves {kept} of {patches} patches"
+        raise UserError(found, allowed=f"a ratio that leaves 1 to {patches - 1}")
     return kept
 
 

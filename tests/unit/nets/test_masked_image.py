@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from refers_bench.errors import UserError
 from refers_bench.nets import masked_image
 from refers_bench.nets.radiograph_transformer import RadiographTransformer
 
@@ -18,9 +19,9 @@ def test_some_patches_stay_and_some_go(patches: int, ratio: float, kept: int) ->
     if kept:
         assert masked_image.kept_patches(patches, ratio) == kept
     else:
-        with pytest.raises(ValueError, match="of 36 patches 0 stay"):
+        with pytest.raises(UserError, match="leaves 0 of 36 patches; allowed: a ratio that leaves 1 to 35"):
             masked_image.kept_patches(patches, ratio)
-    with pytest.raises(ValueError, match="9 stay"):
+    with pytest.raises(UserError, match="leaves 9 of 9"):
         masked_image.kept_patches(9, 0.0)
 
 

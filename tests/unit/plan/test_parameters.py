@@ -122,8 +122,8 @@ def test_c2l_contrasts_its_own_views_in_every_manifest(manifest: str, scale: lis
     assert (views["jitter_probability"], views["brightness"], views["contrast"]) == (1.0, [0.6, 1.4], [0.6, 1.4])
     assert (views["rotation_degrees"], views["rotation_order"]) == (10, "after_crop")
     for other in (job.spec for job in plan.jobs if job.kind == "pretrain" and job.spec["method"] != "c2l"):
-        restoring = other["method"] in ("model_genesis", "context_restoration", "transvw")
-        assert other["image"]["pretrain_augment"]["crop"] == ("none" if restoring else "random")
+        own = {"model_genesis": "none", "context_restoration": "none", "transvw": "none", "mrm": "resized"}
+        assert other["image"]["pretrain_augment"]["crop"] == own.get(other["method"], "random")
     assert any(
         note.startswith("by the method's definition: image.pretrain_augment.crop") for note in notes(plan, "c2l")
     )
