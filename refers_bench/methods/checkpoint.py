@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench.plugins import LENGTHS_AT, Method, Section
 
@@ -38,6 +38,12 @@ class Params(BaseModel, extra="forbid", frozen=True):
         json_schema_extra={"unstated": True},
     )
     source: str = Field(default="", max_length=300, description="where the weights come from, for the footnote")
+
+    @model_validator(mode="after")
+    def _of_a_resnet(self) -> Params:
+        if self.upsampled and not self.backbone.startswith("resnet"):
+            raise ValueError("upsampled is for a ResNet; the radiograph transformer has image.size")
+        return self
 
 
 def build_encoder(params: Params, network: Section, image: Section) -> nn.Module:

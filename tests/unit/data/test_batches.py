@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from refers_bench.data.augment import Augment
-from refers_bench.data.batches import RadiographSource, StudySource
+from refers_bench.data.batches import RadiographSource, StudyBatch, StudySource
+from refers_bench.data.sentences import sentences
 from refers_bench.data.text import ReportTokenizer
 from refers_bench.data.visual_words import CropSource
 
@@ -134,6 +135,26 @@ def test_validation_has_every_study_once_in_order_unflipped_with_the_same_views(
     torch.manual_seed(3)
     again = np.concatenate([seen(one.images_BVCHW)[0] for one in studies().fixed(batch_size=2)])
     assert np.array_equal(numbers, again)
+
+
+def test_sentences_are_drawn_anew_with_each_step_and_are_the_same_in_every_validation() -> None:
+    text = "Left lung clear. Heart is normal. No effusion seen."
+    source = studies(report_text="sentence", augment=augment(flip_probability=0.0))
+    assert source.reports is not None
+    source.reports[:] = text
+    known = {tuple(ids(OTHER_WORDS, sentence)) for sentence in sentences(text)}
+    assert len(known) == 3
+
+    def read(batch: StudyBatch) -> list[tuple[int, ...]]:
+        rows = zip(batch.text_ids_BT.tolist(), batch.text_mask_BT.sum(1).tolist(), strict=True)
+        return [tuple(row[:length]) for row, length in rows]
+
+    drawn = [read(source.draw(step, batch_size=5)) for step in range(12)]
+    assert {one for rows in drawn for one in rows} == known
+    assert len({tuple(rows) for rows in drawn}) > 6
+    assert read(source.draw(3, batch_size=5)) == drawn[3]
+    once, again = ([read(batch) for batch in source.fixed(batch_size=2)] for _ in range(2))
+    assert once == again and len({one for rows in once for one in rows}) > 1
 
 
 def test_validation_views_are_drawn_from_the_key_and_the_studies() -> None:

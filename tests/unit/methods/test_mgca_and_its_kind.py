@@ -13,6 +13,7 @@ from refers_bench.manifest import protocols
 from refers_bench.manifest.load import load
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan.expand import expand
+from refers_bench.plan.fairness import batch_size
 from refers_bench.plan.lock import Plan
 
 NAMES = ("convirt", "gloria", "mgca")
@@ -93,3 +94,14 @@ def test_images_are_enlarged_by_the_same_share_at_every_size(name: str, side: in
     image = {"size": side, "channels": 1}
     assert plugin.build_encoder(plugin.Params(backbone="resnet50"), {}, image).upsampled == enlarged
     assert plugin.build_encoder(plugin.Params(backbone="resnet50", upsampled=0), {}, image).upsampled == 0
+
+
+@pytest.mark.parametrize("name", ["gloria", "mgca"])
+def test_an_enlarged_image_costs_more_of_a_compute_budget(name: str) -> None:
+    plugin: plugins.Method = plugins.load("method", name)
+    section = {"batch_size": 32, "budget_views": 3, "processes": 1, "budget": "compute"}
+    sizes = [
+        batch_size(plugin, plugin.Params(**params), section)
+        for params in ({}, {"backbone": "resnet50", "upsampled": 0}, {"backbone": "resnet50"})
+    ]
+    assert sizes == [96, 96, round(96 * 224**2 / 299**2)]
