@@ -281,9 +281,8 @@ class Dataset:
         return counts.get("images", sum(count for name, count in counts.items() if name.endswith(" images")))
 
 
-#: Columns of every index, besides those of labels: image_id (unique str), path (str, relative to the root, '/'
-#: between), patient_id, study_id (str), view ("PA", "L", ... or ''), split ("train", "val", "test" or ''), report (str
-#: or null: the text of the study).
+#: Columns of every index besides labels, all text: image_id (unique), path (from the root, '/' separated), patient_id,
+#: study_id, view ("PA", "L", ... or ''), split ("train", "val", "test" or ''), report (null or the text of the study).
 INDEX_COLUMNS = ("image_id", "path", "patient_id", "study_id", "view", "split", "report")
 SUBSETS = "subsets"  #: a further one of some: names of the label subsets that hold an image, separated by blanks
 #: Begins the names of index columns of metadata; no task has this name.

@@ -21,7 +21,7 @@ ROOM = "refers_bench.data.index"
 INDEX, COLUMNS, DIGEST, METADATA, LEAK = (
     f"{ROOM}:{name}" for name in ("read_index", "label_columns", "digest", "metadata_digest", "leak")
 )
-VIEWS = "refers_bench.data.audit.naming:views_of"
+VIEWS = "refers_bench.data.audit.naming:view_names"
 #: Version of what is remembered of an index.
 REMEMBERED = 2
 RADIOGRAPHS = "refers_bench.data.phantoms.radiographs"
@@ -264,7 +264,7 @@ def _read(unread: _Unread) -> Answer:
     train = index[index["split"] == "train"]
     more = {
         "leak": plugins.resolve(LEAK)(index),
-        "views": sorted(plugins.resolve(VIEWS)(index["image_id"])),
+        "views": plugins.resolve(VIEWS)(index["image_id"]),
         "subsets": sorted({name for text in train.get(plugins.SUBSETS, ()) for name in text.split()}),
     }
     return {**digests, "images": len(index), "splits": splits, **more, **_classes(dataset, index)}

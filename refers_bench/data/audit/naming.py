@@ -104,6 +104,16 @@ def naming_of(names: Iterable[str]) -> str:
     return "files"
 
 
+def view_names(names: Iterable[str]) -> list[str]:
+    """Names of the views in which these images can be compared without a further table; sorted."""
+    given = tuple(names)
+    one = NAMINGS[naming_of(given)]
+    found = {one.view, *([one.patients] if one.patients else [])}
+    if one.view == FILES and any(re.fullmatch(_UUID, short(name)) for name in given):
+        found.add(RSNA)
+    return sorted(found)
+
+
 def views_of(
     names: Iterable[str], *, naming: str = "", rsna_to_nih: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, frozenset[str]]]:

@@ -137,7 +137,7 @@ def test_what_is_not_said_has_this_default() -> None:
             "id": "refers", "name": None, "label": None, "params": {}, "overrides": {}, "best_of": None,
             "targets": None, "evaluation": None, "pretrain_seeds": [0],
         }],
-        "targets": [{**TARGET, "params": {}, "label_ratios": [1.0], "evaluation": ["finetune"], "folds": None}],
+        "targets": [{**TARGET, "params": {}, "label_ratios": [1.0], "subsets": {}, "accept": [], "evaluation": ["finetune"], "folds": None}],
         "execution": {
             "executor": "local", "cpu_slots": None, "jobs_per_gpu": 1, "threads": 1, "prepare_processes": None,
             "arithmetic": "native", "compile": False, "time_limit": 7 * 24 * 3600.0,

@@ -131,6 +131,7 @@ PAIRS: list[tuple[dict[str, str], Target, Facts, tuple[str, ...]]] = [
         (
             "other target: rsna, ours is covid19_idc: covid19_vs_other",
             "other split: rsna-benchx, ours is by lists",
+            "its lists: LEAKS: 2,715 of 4,003 test images are of patients in its own training list (67.8 %)",
             "other metric: F1, ours is mean AUC",
         ),
     ),

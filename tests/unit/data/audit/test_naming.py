@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from refers_bench.data.audit.naming import FILES, NAMINGS, NIH, NIH_PATIENTS, RSNA, naming_of, plain, views_of
+from refers_bench.data.audit.naming import (
+    FILES,
+    NAMINGS,
+    NIH,
+    NIH_PATIENTS,
+    RSNA,
+    SHORT,
+    naming_of,
+    plain,
+    view_names,
+    views_of,
+)
 
 UUID = "0004cfab-14fd-4e49-80ba-63a80b6bddd6"
 OF = {
@@ -49,6 +60,12 @@ def test_files_are_told_apart_by_their_endings() -> None:
     views = views_of(["000001.png", "000001.jpg", f"train/{UUID}.png"])
     assert views[FILES].keys() == {"000001.png", "000001.jpg", f"{UUID}.png"}
     assert views[RSNA] == {UUID: {f"train/{UUID}.png"}}, "COVIDx holds RSNA images"
+
+
+@pytest.mark.parametrize("naming", OF)
+def test_names_of_views_are_those_of_the_views(naming: str) -> None:
+    names = [*OF[naming], f"{UUID}.png"] if naming == "files" else OF[naming]
+    assert set(view_names(names)) == set(views_of(names)) - {SHORT}
 
 
 def test_chexpert_ids_do_not_depend_on_the_folder() -> None:
