@@ -87,7 +87,8 @@ def unpacked(root: Path) -> tuple[str, ...]:
 
     The full release comes in several archives, "CheXpert-v1.0 batch N (...)", the test set in "CheXpert".
     """
-    found = [path.name for path in root.iterdir() if path.name.startswith("CheXpert") and path.is_dir()]
+    inside = root.iterdir() if root.is_dir() else ()
+    found = [path.name for path in inside if path.name.startswith("CheXpert") and path.is_dir()]
     return ("", *sorted(found))
 
 
@@ -123,7 +124,7 @@ def read_part(root: Path, name: str) -> pd.DataFrame:
 
     Returns:
         Columns image_id, patient_id, study_id, view ("PA", "AP", "L", or '' where nobody says), kind ("frontal",
-        "lateral"), file, table, those of `METADATA`, and an Int8 column for each class of each task.
+        "lateral"), table, those of `METADATA`, and an Int8 column for each class of each task.
 
     Raises:
         DataError: missing or malformed; a path of another form, a label other than 1.0, 0.0, -1.0 and empty, or a view

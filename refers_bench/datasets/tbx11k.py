@@ -139,8 +139,8 @@ def _parsed(path: Path) -> _Coco:
         raise DataError(Problem(found=f"{at}: {what}", allowed=allowed, path=path) for at, what in places) from error
     except json.JSONDecodeError as error:
         raise DataError(f"no JSON ({error.msg})", path=path, line=error.lineno, column=error.colno) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"no JSON ({error})", path=path) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"no JSON ({error})", allowed="a list as downloaded", path=path) from error
 
 
 def _rows(part: Part) -> pd.DataFrame:

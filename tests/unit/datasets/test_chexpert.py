@@ -221,6 +221,11 @@ def test_missing_images_may_be_left_out(small: Path) -> None:
     assert "patient00003" not in patient_folders(small)
 
 
+def test_a_file_is_no_folder(small: Path) -> None:
+    with pytest.raises(DataError, match=r"valid\.csv/train\.csv: a damaged file .*Not a directory"):
+        index(small / "CheXpert-v1.0-small" / VALID, Params(), {})
+
+
 def test_the_official_test_set_must_be_there(small: Path) -> None:
     shutil.rmtree(small / "CheXpert")
     assert len(index(small, Params(), {})) == 5

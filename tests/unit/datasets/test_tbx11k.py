@@ -189,6 +189,11 @@ def test_broken(what: str, root: Path) -> None:
         index(root, Params(), {})
 
 
+def test_a_file_is_no_folder(root: Path) -> None:
+    with pytest.raises(DataError, match=r"h0001\.png/annotations/json/TBX11K_train\.json: no JSON \(.*Not a directory"):
+        index(root / "imgs" / "health" / "h0001.png", Params(), {})
+
+
 def test_a_box_outside_its_image_is_refused(root: Path) -> None:
     edit(lambda all_: all_["annotations"][0].update(bbox=[500, 0, 100, 10]))(root)
     with pytest.raises(DataError, match=r"box of 'tb0005' at .*; allowed: left, top, width, height within the image"):
