@@ -160,7 +160,7 @@ MISTAKES = {
     "new manifest x --folder words.txt/x": "cannot write: a part of the path is a file",
     # data, datasets, methods, plugins
     "data prepare": "Missing argument 'DATASET'",
-    "data prepare covid19": "unknown dataset 'covid19'; allowed: covid19_idc, kermany_pneumonia, .*did you mean 'covid19_idc'",
+    "data prepare covid19": "unknown dataset 'covid19'; allowed: .*covid19_idc, covidx, .*did you mean 'covid19_idc'",
     "data prepare covid19_idc": "data root 'covid19_idc' is not set: set REFERS_BENCH_ROOT_COVID19_IDC",
     "data prepare covid19_idc --size 3": "Invalid value for '--size'",
     "data prepare covid19_idc --fit nope": "'nope' is not one of 'stretch', 'crop'",

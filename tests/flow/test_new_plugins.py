@@ -19,10 +19,10 @@ version: 1
 protocol: {preset: smoke}
 data:
   phantom: {phantom: {studies: 40, size: 40, views: 2}}
-  montgomery_tb: {phantom: {studies: 40, size: 40}}
+  county_tb: {phantom: {studies: 40, size: 40}}
 source: {dataset: phantom}
 methods: [{id: simsiam, params: {width: 8, hidden: 4}}, scratch]
-targets: [{dataset: montgomery_tb, tasks: [tuberculosis]}]
+targets: [{dataset: county_tb, tasks: [tuberculosis]}]
 seeds: [0]
 execution: {cpu_slots: 1}
 """
@@ -35,7 +35,7 @@ def check(what: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("file", "kind"), [("simsiam", "method"), ("montgomery_tb", "dataset")])
+@pytest.mark.parametrize(("file", "kind"), [("simsiam", "method"), ("county_tb", "dataset")])
 def test_a_new_file_keeps_the_contract(file: str, kind: str) -> None:
     done = check(str(NEW / f"{file}.py"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,9 +77,9 @@ def test_files_that_are_dropped_into_the_folders_pass_the_contract_tests_unedite
     shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copy(NEW / "simsiam.py", tmp_path / "refers_bench" / "methods")
-    shutil.copy(NEW / "montgomery_tb.py", tmp_path / "refers_bench" / "datasets")
+    shutil.copy(NEW / "county_tb.py", tmp_path / "refers_bench" / "datasets")
     files = ["tests/contract/test_methods.py", "tests/contract/test_datasets.py"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "simsiam or montgomery", *files]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "simsiam or county", *files]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -103,7 +103,7 @@ def test_a_new_method_meets_a_new_dataset(tmp_path: Path) -> None:
     call("report", "mine", "--format", "csv")
     cells = pd.read_csv(tmp_path / "out" / "mine" / "report" / "tidy-cells.csv")
     assert list(cells["method"]) == ["simsiam", "scratch"]
-    assert cells["mean_auc"].between(0, 1).all() and set(cells["dataset"]) == {"montgomery_tb"}
+    assert cells["mean_auc"].between(0, 1).all() and set(cells["dataset"]) == {"county_tb"}
     listed = call("plugins", "list")
     assert f"method   simsiam                  {NEW / 'simsiam.py'}" in listed
     assert "engine   local" in listed

@@ -21,10 +21,10 @@ MANIFEST = """
 version: 1
 plugins: [{place}]
 protocol: {{preset: smoke, overrides: {{pretrain: {{steps: 2, warmup_steps: 1}}, finetune: {{steps: 2, warmup_steps: 1}}}}}}
-data: {{montgomery_tb: {{phantom: {{studies: 40, size: 40}}}}}}
-source: {{dataset: montgomery_tb}}
+data: {{county_tb: {{phantom: {{studies: 40, size: 40}}}}}}
+source: {{dataset: county_tb}}
 methods: [{{id: simsiam, params: {{width: 8, hidden: 4}}}}]
-targets: [{{dataset: montgomery_tb, tasks: [tuberculosis]}}]
+targets: [{{dataset: county_tb, tasks: [tuberculosis]}}]
 seeds: [0]
 execution: {{cpu_slots: 1}}
 """
@@ -62,11 +62,11 @@ def test_included_files_name_places_relative_to_themselves(cli: Commands, home: 
 def test_an_option_and_the_config_file_name_places_too(cli: Commands, home: Path, own: Path) -> None:
     (home / "plain.yaml").write_text(MANIFEST.format(place=""))
     _, err = cli("validate", "plain.yaml", code=2)
-    assert "unknown method 'simsiam'" in err and "unknown dataset 'montgomery_tb'" in err
+    assert "unknown method 'simsiam'" in err and "unknown dataset 'county_tb'" in err
     cli("validate", "plain.yaml", "--plugins", "mine")
     cli("--plugins", "mine", "validate", "plain.yaml")
     out, _ = cli("--plugins", "mine/simsiam.py", "methods", "list")
-    assert "SimSiam" in out and "Montgomery" not in cli("--plugins", "mine/simsiam.py", "datasets", "list").out
+    assert "SimSiam" in out and "County" not in cli("--plugins", "mine/simsiam.py", "datasets", "list").out
     for arguments in (["plan", "plain.yaml", "--plugins", "mine"], ["--plugins", "mine", "plan", "plain.yaml"]):
         cli(*arguments)
         lock = json.loads((home / "results" / "plain" / "plan.lock.json").read_text())
@@ -100,7 +100,7 @@ def test_a_broken_one_is_listed_with_its_reason_and_ends_what_needs_it(cli: Comm
     reason = "cannot be loaded: ModuleNotFoundError: No module named 'nowhere'"
     out, _ = cli("--plugins", "mine", "datasets", "list")
     assert f"bad_data          broken: {own / 'bad_data.py'}:1: {reason}" in out
-    assert "Montgomery County" in out and "Shenzhen" in out
+    assert "County tuberculosis" in out and "Shenzhen" in out
     out, _ = cli("--plugins", "mine", "methods", "list")
     assert f"bad_method        broken: {own / 'bad_method.py'}:1: {reason}" in out and "SimSiam" in out
     found = json.loads(cli("--plugins", "mine", "methods", "list", "--json").out)
@@ -151,8 +151,8 @@ def test_an_edited_reader_is_read_again_and_its_labels_are_checked_when_it_is(
         Image.effect_noise((40, 40), 50).save(home / "images" / f"{number:02}.png")
     monkeypatch.setenv("REFERS_BENCH_ROOT_MINE", str(home / "images"))
     (home / "mine.py").write_text(READER.replace("LABEL", "t:ill"))
-    text = MANIFEST.format(place="mine.py").replace("data: {montgomery_tb: {phantom: {studies: 40, size: 40}}}\n", "")
-    text = text.replace("montgomery_tb", "mine").replace("[tuberculosis]", "[t]")
+    text = MANIFEST.format(place="mine.py").replace("data: {county_tb: {phantom: {studies: 40, size: 40}}}\n", "")
+    text = text.replace("county_tb", "mine").replace("[tuberculosis]", "[t]")
     text = re.sub(r"methods: .*", "methods: [scratch]", text)
     (home / "m.yaml").write_text(text)
 

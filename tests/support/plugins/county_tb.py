@@ -1,4 +1,4 @@
-"""Montgomery County tuberculosis radiographs, in the folders of the NLM: a dataset of one's own, in one file."""
+"""Tuberculosis radiographs of a county, in folders like those of the NLM: a dataset of one's own, in one file."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     numbers = [name.split("_")[1] for name in found]
     frame["patient_id"] = frame["study_id"] = numbers
     frame["tuberculosis:Tuberculosis"] = pd.array([int(name[-1]) for name in found], dtype="Int8")
-    frame["split"] = patient_split(frame["patient_id"], dataset="montgomery_tb", seed=params.split_seed)
+    frame["split"] = patient_split(frame["patient_id"], dataset="county_tb", seed=params.split_seed)
     return finished_index(frame, root=root, table=root)
 
 
 def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     """Procedural radiographs: a nodule stands for tuberculosis."""
-    folder = root / "MontgomerySet" / "CXR_png"
+    folder = root / "CountySet" / "CXR_png"
     folder.mkdir(parents=True)
     for number in range(params.studies):
         ill = number % 2
@@ -53,12 +53,12 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
 
 
 DATASET = Dataset(
-    label="Montgomery County tuberculosis",
-    source="lhncbc.nlm.nih.gov: NLM-MontgomeryCXRSet.zip",
+    label="County tuberculosis",
+    source="made up, in the layout of NLM-MontgomeryCXRSet.zip",
     licence="public, by the National Library of Medicine; cite the paper",
     impl=1,
     Params=Params,
-    tasks={"tuberculosis": Task(label="Montgomery tuberculosis", classes=("Tuberculosis",))},
+    tasks={"tuberculosis": Task(label="County tuberculosis", classes=("Tuberculosis",))},
     index=index,
     expected={"images": 138, "patients": 138},
     citation="Jaeger et al., Quant Imaging Med Surg 2014",
