@@ -91,6 +91,10 @@ COMMANDS = {
         "--images / --no-images  [default: images]", SIZE, "--distance INTEGER RANGE  [default: 40; 0<=x<=200]",
         f"--workers INTEGER RANGE  [default: {CORES}; x>=1]", "--report DIRECTORY", "--strict",
     ],
+    "data overlap [WHAT]...": [
+        "--manifest FILE", "--images", SIZE, f"--workers INTEGER RANGE  [default: {CORES}; x>=1]", "--report DIRECTORY",
+        "--strict",
+    ],
     "new {method|dataset|report|manifest} NAME": ["--folder DIRECTORY  [default: .]"],
     "plugins COMMAND [ARGS]...": [],
     "plugins check FILE|PACKAGE|NAME": [],
