@@ -103,6 +103,8 @@ class OnDevice:
         self.images = torch.empty(self.shape, dtype=first.dtype, device=device)
         for rows in spans(len(self.places), CHUNK):
             self.images[rows[0] : rows[-1] + 1] = moved(torch.as_tensor(images[self.places[rows]]), device)
+        if device.type == "cuda":  # batches are read on a stream of their own, which does not wait for these copies
+            torch.cuda.synchronize(device)
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Where the images at these places of the store are kept."""
