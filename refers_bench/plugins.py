@@ -87,18 +87,14 @@ class Method:
             (`refers_bench.nets.parts`); "" for neither: such a batch must fit. Fine-tuning needs no such word.
         passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
             what a compute budget buys.
-        discovery: ``params -> settings``, those of the parameters that the discovery of visual words depends on, which
-            the pre-training reads (a job of its own), under
-            the names of `Params`: `refers_bench.jobs.discover` reads them; None for none.
+        discovery: ``params -> settings``, those of the parameters that the discovery of visual words (a job of its own)
+            depends on, under the names of `Params`: `refers_bench.jobs.discover` reads them; None for none.
         views: ``params -> number`` of radiographs of a study that make an example; 1 for single radiographs.
-        crops: ``params -> number`` of versions of one radiograph, augmented each on its own, that make an example; 0
-            for a method whose examples are views.
-        report_pairing: ``params -> "study" or "shuffled"``: whether a study has its own report, or another one's (a
-            control).
+        crops: ``params -> number`` of versions of a radiograph, each augmented, that make an example; 0 for views.
+        report_pairing: ``params -> "study" or "shuffled"``: its own report, or another study's (a control).
         report_tasks: ``params -> names`` of the report tasks that train, of a method that needs reports:
-            "report_generation" and "study_report_consistency". A forecast counts their networks.
-        word_regions: ``params -> whether`` every report's words meet every radiograph's regions, which a forecast
-            counts.
+            "report_generation", "study_report_consistency" and "word_regions" (every report's words meet every
+            radiograph's regions). A forecast counts their networks and products.
         report_text: ``params -> name`` of what of a report is read, of `refers_bench.data.sentences.Reading`.
         decoder: ``params -> kind`` of the decoder that restores pixels from patches, "convolutional" or "linear"; ''
             for none. A forecast counts it.
@@ -114,9 +110,8 @@ class Method:
         index_features: ``(index, params) -> array (N, D)`` of features of the images of an index (see `Dataset.index`),
             from its view, file size and metadata alone, never from labels, texts, patients or splits; None for a
             method whose features are its encoder's. It has no encoder and cannot be fine-tuned.
-        sheet: ``params -> constants`` that follow from these parameters: image size, mean, SD and interpolation of the
-            encoder that they name, or the training of a recipe that they name, whatever the preset; as `constants`. The
-            manifest's overrides replace them.
+        sheet: ``params -> constants`` of the encoder (image size, mean, SD, interpolation) or the recipe that these
+            parameters name, for any preset; as `constants`. The manifest's overrides replace them.
         recipe: training constants of the method's source: dotted name -> (value, source). They replace those of the
             full-size presets, which are REFERS' own; small presets keep theirs.
         unavailable: ``params -> reason`` why this version cannot run them; '' when it can.
@@ -143,7 +138,6 @@ class Method:
     crops: Callable[[Any], int] = lambda params: 0
     report_pairing: Callable[[Any], str] = lambda params: "study"
     report_tasks: Callable[[Any], tuple[str, ...]] = lambda params: ("report_generation", "study_report_consistency")
-    word_regions: Callable[[Any], bool] = lambda params: False
     report_text: Callable[[Any], str] = lambda params: "report"
     decoder: Callable[[Any], str] = lambda params: ""
     magnification: Callable[[Any], int] = lambda params: 1

@@ -289,10 +289,10 @@ class _Training:
         if "study_report_consistency" in tasks:
             text = section["text_encoder"]
             total += text["depth"] * transformer_layer(tokens, text["width"], text["mlp_width"])
-            if self.method.word_regions(self.params):
-                # Two products, and both again where gradients need them: a third of all three passes more.
-                reports = self.section["batch_size"] / self.section.get("processes", 1)
-                total += 4 / 3 * reports * 4.0 * self.patches * tokens * text["width"]
+        if "word_regions" in tasks:
+            # Two products, and both again where gradients need them: a third of all three passes more.
+            reports = self.section["batch_size"] / self.section.get("processes", 1)
+            total += 4 / 3 * reports * 4.0 * self.patches * tokens * section["text_encoder"]["width"]
         if "report_generation" in tasks:
             decoder, width, memory = section["decoder"], section["decoder"]["width"], self.views * self.patches
             across = 4.0 * tokens * width**2 + 4.0 * memory * width**2 + 4.0 * tokens * memory * width
