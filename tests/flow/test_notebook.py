@@ -21,6 +21,7 @@ def shape(outputs: list[dict[str, Any]]) -> list[Any]:
         if one["output_type"] == "stream":
             # What was running when, and so was shown, differs from machine to machine.
             lines = [re.sub(r"\[\d+/8\].*", "[ended]", line.strip()) for line in one["text"]]
+            lines = [re.sub(r"took .* times as much", "took some time, and was forecast to", line) for line in lines]
             found.append((one["name"], [line for line in lines if not re.match(r"running |\d+ waiting", line)]))
         else:
             words = re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "#", "".join(one["data"]["text/plain"]))
