@@ -44,7 +44,7 @@ def build(results: Results) -> Table | None:
 
 def _published(target: Target) -> list[Entry]:
     """All figures of a column's target."""
-    return [one for one in entries() if TARGETS.get(one.target) == (target.dataset, target.task)]
+    return [one for one in entries() if (target.dataset, target.task) in TARGETS.get(one.target, ())]
 
 
 def _listed(target: Target) -> list[Entry]:

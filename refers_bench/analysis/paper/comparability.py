@@ -18,21 +18,38 @@ from refers_bench.evaluations import TEST, TITLES, UNKNOWN
 from refers_bench.manifest.packs import known
 from refers_bench.store.plan import reader_of
 
-#: Target of the registry -> the dataset and task of ours that it is, or is a neighbour of.
-TARGETS: Mapping[str, tuple[str, str]] = {
-    "nih": ("nih_chestxray14", "findings"),
-    "vindr": ("vinbigdata_cxr", "findings"),
-    "kermany-pneumonia": ("kermany_pneumonia", "pneumonia"),
-    "shenzhen+montgomery": ("shenzhen_tb", "tuberculosis"),
+#: CheXpert's five classes, by what becomes of uncertain mentions.
+COMPETITION = ("u_zeros", "u_ones", "u_ignore", "mrm", "libauc")
+#: Target of the registry -> the datasets and tasks of ours that it is, or is a neighbour of.
+TARGETS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "nih": (("nih_chestxray14", "findings"),),
+    "vindr": (("vinbigdata_cxr", "findings"), ("vindr_cxr", "local14")),
+    "rsna": (("rsna_pneumonia", "pneumonia"),),
+    "siim": (("siim_acr", "pneumothorax"),),
+    "chexpert": tuple(("chexpert", f"competition_{policy}") for policy in COMPETITION),
+    "covidx": (("covidx", "covid19"), ("covidx", "three_classes")),
+    "covidx-cxr3": (("covidx", "covid19"), ("covidx", "three_classes")),
+    "covidx-cxr4": (("covidx", "covid19"),),
+    "padchest": (("padchest", "findings14_exact"), ("padchest", "findings14_txv")),
+    "kermany-pneumonia": (("kermany_pneumonia", "pneumonia"),),
+    "shenzhen+montgomery": (("shenzhen_tb", "tuberculosis"), ("montgomery_tb", "tuberculosis")),
 }
-#: Neighbours among them -> what sets them apart.
-NEIGHBOURS = {"shenzhen+montgomery": "other target: images of Shenzhen and Montgomery together, ours of Shenzhen alone"}
+#: Neighbours among them -> what sets them apart from ours, which is filled in.
+NEIGHBOURS = {
+    "shenzhen+montgomery": "other target: images of Shenzhen and Montgomery together, ours of {dataset} alone",
+    "covidx": "other target: a COVIDx of unstated version, ours is {version}",
+}
+#: Target of the registry -> the version of ours that it is.
+VERSIONS = {"covidx-cxr3": "cxr3", "covidx-cxr4": "cxr4"}
+#: Lists of the registry -> the tasks whose labels they have: CheXpert's policies differ.
+POLICIES = {"chexpert-mrm-ids": "competition_mrm"}
 #: Dataset and `split` of its reader -> the lists of the registry that it means. MRM and BenchX have the lists of the
 #: REFERS release, with the labels of 2017, of which NIH's newer table differs in at most 25 images a class. Of NIH's
 #: own lists the test images are the same, the validation part of ours is drawn anew.
 SPLITS: Mapping[tuple[str, str], str] = {
     ("nih_chestxray14", "released"): "nih-mrm",
     ("nih_chestxray14", "official"): "nih-official",
+    ("chexpert", "official_valid"): "chexpert-official-ids/valid",
 }
 #: Our evaluation -> the protocol that it is; others have none in the registry.
 PROTOCOLS = {"finetune": FINE_TUNE, "linear_probe": LINEAR_PROBE}
@@ -104,10 +121,20 @@ def _preparation(results: Results, key: str) -> str:
 
 
 def _target(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
-    if TARGETS.get(entry.target) != (column.dataset, column.task):
+    version = str(facts.params.get("version", "of unknown version"))
+    if (column.dataset, column.task) not in TARGETS.get(entry.target, ()):
         yield f"other target: {entry.target}, ours is {column.dataset}: {column.task}"
     elif entry.target in NEIGHBOURS:
-        yield NEIGHBOURS[entry.target]
+        yield NEIGHBOURS[entry.target].format(dataset=plugins.load("dataset", column.dataset).label, version=version)
+    elif entry.target in VERSIONS and VERSIONS[entry.target] != version:
+        yield f"other version: {VERSIONS[entry.target]}, ours is {version}"
+    elif column.dataset == "chexpert" and POLICIES.get(entry.split) != column.task:
+        stated = POLICIES.get(entry.split)
+        yield (
+            f"other labels: {stated}, ours are {column.task}"
+            if stated
+            else "its policy for uncertain mentions is unknown"
+        )
 
 
 def _ratio(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
@@ -146,7 +173,8 @@ def _protocol(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
 
 
 def _metric(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
-    if not METRICS[entry.metric]:
+    five = entry.metric == "mean AUROC (5 classes)" and column.dataset == "chexpert"
+    if not METRICS[entry.metric] and not five:
         yield f"other metric: {entry.metric}, ours is mean AUC"
 
 
