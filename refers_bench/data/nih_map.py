@@ -15,14 +15,14 @@ TABLE = "rsna_to_nih.csv"
 FOLDERS = ("", "rsna-nih-map")
 
 
-def nih_patients(folder: Path) -> pd.Series:
-    """NIH patient of each RSNA image that was matched.
+def nih_images(folder: Path) -> pd.Series:
+    """The NIH image that each matched RSNA image is.
 
     Args:
         folder: holds ``rsna_to_nih.csv``, gzipped or not: ``rsna_id,nih_image``, the latter as ``00019124_092``.
 
     Returns:
-        Patient number as eight digits, indexed by RSNA id.
+        Its name without the ending, ``<patient>_<number>``, indexed by RSNA id.
 
     Raises:
         DataError: missing or malformed; an id that comes twice, or what is no name of an NIH image.
@@ -36,7 +36,12 @@ def nih_patients(folder: Path) -> pd.Series:
     wrong = ~images.str.fullmatch(r"\d{8}_\d{3}")
     problems += wrong_cells(images, wrong, found="'{}'", allowed="an NIH image, such as 00019124_092", path=path)
     refuse(problems)
-    return pd.Series(images.str[:8].to_numpy(), index=ids.to_numpy(), name="nih_patient", dtype=object)
+    return pd.Series(images.to_numpy(), index=ids.to_numpy(), name="nih_image", dtype=object)
+
+
+def nih_patients(folder: Path) -> pd.Series:
+    """NIH patient, as eight digits, of each RSNA image that was matched; see `nih_images`."""
+    return nih_images(folder).str[:8].rename("nih_patient")
 
 
 def with_nih_patients(patients: pd.Series, images: pd.Series, folder: Path, *, prefix: str = "") -> pd.Series:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from refers_bench.data.audit.id_lists import IdList
 from refers_bench.data.audit.naming import NAMINGS
-from refers_bench.data.index import read_table
+from refers_bench.data.nih_map import nih_images
 from refers_bench.errors import DataError
 from refers_bench.files import Unpacked, plain_file
 from refers_bench.manifest.packs import ROOT, RSNA_TO_NIH, RSNA_TO_NIH_SHA256, KnownPack, Pack, known
@@ -148,5 +148,4 @@ def rsna_to_nih(root: Path) -> dict[str, str]:
     if path is None:
         return {}
     _content(root / folder, file, RSNA_TO_NIH_SHA256, of="rsna-nih-map")
-    frame = read_table(path, required=("rsna_id", "nih_image"))
-    return dict(zip(frame["rsna_id"], frame["nih_image"].str.removesuffix(".png"), strict=True))
+    return dict(nih_images(root).items())  # type: ignore[arg-type]
