@@ -11,9 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+
+import step_operations
+from refers_bench.contracts.methods import PRETRAINED
+from refers_bench.data.transfer import OnDevice, gathered, kept
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,3 +186,37 @@ def test_memory_that_runs_out_is_met_with_smaller_parts(tmp_path: Path) -> None:
     assert record["category"] == "ok"
     assert record["attempts"] > 1
     assert record["provenance"]["gpu"]["peak_mem_bytes"] < 6.5 * 2**30
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_no_update_waits_for_the_gpu(name: str, tmp_path: Path) -> None:
+    """With the images in the GPU's memory, where they fit easily."""
+    step_operations.of_method(name, tmp_path, device="cuda")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_update_of_a_fine_tuning_waits_for_the_gpu(precision: str, tmp_path: Path) -> None:
+    step_operations.of_fine_tuning("scratch", tmp_path, device="cuda", precision=precision)
+
+
+def test_kept_images_are_those_of_the_store() -> None:
+    store = np.random.default_rng(0).integers(0, 256, (600, 32, 32), dtype=np.uint8)
+    places, device = np.array([5, 599, 7, 300]), torch.device("cuda")
+    near = kept(store, np.arange(600), device)
+    assert isinstance(near, OnDevice)
+    (images,) = gathered(near, places, device)
+    assert np.array_equal(images.cpu().numpy(), store[places])
+
+
+def test_compiled_networks_give_the_losses_of_plain_ones(tmp_path: Path) -> None:
+    text = SMALL.replace("seeds: [0, 1]", "seeds: [0]")
+    text = text.replace("protocol: {preset: smoke}", "protocol: {preset: smoke, overrides: {network: {dropout: 0}}}")
+    found = []
+    for folder, how in (("plain", "false"), ("compiled", "true")):
+        named = text.replace("execution: {", f"execution: {{compile: {how}, ")
+        results = run(tmp_path / folder, "--device", "cuda", "--rows", "scratch", text=named)
+        (record,) = [one for one in records(results).values() if one["kind"] == "finetune"]
+        assert record["provenance"]["compiled"] == (how == "true")
+        rows = pq.read_table(results / "store" / record["key"] / "history.parquet").to_pylist()
+        found.append([row["value"] for row in rows if row["name"] == "loss/total"])
+    assert found[0] == pytest.approx(found[1], rel=1e-3)

@@ -99,11 +99,28 @@ class OneUpdate(Training):
         raise Counted(Counts(operations=dict(counting.operations), copies=dict(counting.copies)))
 
 
+class Unwaited(Training):
+    """On a GPU: a training of a few updates, in the last of which torch raises where the host waits for the device."""
+
+    def run(self) -> Any:
+        for _ in range(WARM_UP):
+            self.update()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            self.update()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        raise Counted(Counts(operations={}, copies={}))
+
+
 def of_job(job: Mapping[str, Any], context: JobContext) -> Counts:
     """What an update of a pre-training or fine-tuning takes, as its recipe does it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "Training", OneUpdate)
-        patch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # knows no `meta` device
+        if context.device == "meta":
+            patch.setattr(setup, "Training", OneUpdate)
+            patch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # knows no `meta` device
+        else:
+            patch.setattr(setup, "Training", Unwaited)
         try:
             entry.recipe_of(job["kind"])(job, context)
         except Counted as counted:
@@ -112,7 +129,7 @@ def of_job(job: Mapping[str, Any], context: JobContext) -> Counts:
     raise AssertionError("the recipe trained nothing")
 
 
-def of_method(name: str, folder: Path, **section: Any) -> Counts:
+def of_method(name: str, folder: Path, *, device: str = "meta", **section: Any) -> Counts:
     """Of a pre-training by a method, on prepared images of random pixels."""
     method = plugins.load("method", name)
     params = method.Params(**method.small)
@@ -120,14 +137,14 @@ def of_method(name: str, folder: Path, **section: Any) -> Counts:
     job["spec"]["params"] = params.model_dump()
     if method.discovery is not None:
         job["spec"]["discover"] = "1" * 16
-    return of_job(job, prepared(job, folder))
+    return of_job(job, prepared(job, folder, device=device))
 
 
-def of_fine_tuning(name: str, folder: Path, **section: Any) -> Counts:
+def of_fine_tuning(name: str, folder: Path, *, device: str = "meta", **section: Any) -> Counts:
     """Of a fine-tuning of a method's network with random weights."""
     job = tiny_jobs.finetune_job(name, {"key": "0" * 16, "spec": {}}, None, **section)
     job["spec"]["params"] = plugins.load("method", name).small
-    return of_job(job, prepared(job, folder))
+    return of_job(job, prepared(job, folder, device=device))
 
 
 def prepared(job: Mapping[str, Any], folder: Path, **how: Any) -> JobContext:
