@@ -57,7 +57,7 @@ class Record:
                 "started": self.started,
                 "wall_s": round(time.monotonic() - self.clock, 3),
                 "peak_mem_bytes": provenance.peak_memory_bytes(),
-                "provenance": provenance.provenance(**_circumstances(self.context)),
+                "provenance": provenance.provenance(**_circumstances(self.context, compiled="compile_s" in facts)),
                 "files": records.digests(stage),
                 "spec": dict(self.job["spec"]),
                 "facts": dict(facts),
@@ -66,7 +66,7 @@ class Record:
             publish_json(stage / RECORD, content)
 
 
-def _circumstances(context: JobContext | None) -> dict[str, Any]:
+def _circumstances(context: JobContext | None, *, compiled: bool) -> dict[str, Any]:
     """What a job computed with, and the name and peak memory of its GPU (None for jobs on the CPU)."""
     if context is None:
         return {}
@@ -74,10 +74,5 @@ def _circumstances(context: JobContext | None) -> dict[str, Any]:
     if torch is not None and device.startswith("cuda"):
         memory = torch.cuda.max_memory_allocated(device)
         gpu = {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "peak_mem_bytes": memory}
-    about = {
-        "arithmetic": arithmetic.chosen(device),
-        "compiled": context.compile,
-        "roots": dict(context.roots),
-        "gpu": gpu,
-    }
+    about = {"arithmetic": arithmetic.chosen(device), "compiled": compiled, "roots": dict(context.roots), "gpu": gpu}
     return {"device": device, "threads": context.threads, **about}
