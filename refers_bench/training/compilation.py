@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+
 from torch import nn
 
 
@@ -17,5 +20,11 @@ def compile_networks(model: nn.Module) -> None:
     from torch._inductor import config
 
     config.fallback_random = True
+    config.compile_threads = 1  # in this process: others of torch's own would outlive a worker that is killed
+    with contextlib.suppress(ImportError):
+        from tqdm import tqdm
+
+        # Torch asks it for a bar that is never shown; its own lock would be reported as left behind when workers end.
+        tqdm.set_lock(threading.RLock())
     for network in model.children():
         network.compile()
