@@ -22,7 +22,7 @@ def compile_networks(model: nn.Module) -> None:
     config.fallback_random = True
     config.compile_threads = 1  # in this process: others of torch's own would outlive a worker that is killed
     with contextlib.suppress(ImportError):
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped]
 
         # Torch asks it for a bar that is never shown; its own lock would be reported as left behind when workers end.
         tqdm.set_lock(threading.RLock())
