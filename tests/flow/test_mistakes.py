@@ -41,7 +41,7 @@ SECONDS = 20
 MISTAKES = {
     # run
     "run": "Missing argument 'MANIFEST'",
-    "run smal": "no file and no manifest of the package is called 'smal'; allowed: a YAML file, or explain_phantom, ",
+    "run smal": "no file and no manifest of the package is called 'smal'; allowed: a YAML file, or breadth, breadth_smoke, ",
     "run smok": "no file and no manifest of the package is called 'smok'; .*did you mean 'smoke'",
     "run small.yml": r"small\.yml: no such file; allowed: a YAML file",
     "run small.yaml --no-such": "No such option '--no-such'",

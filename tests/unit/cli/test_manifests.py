@@ -36,5 +36,5 @@ def test_a_copy_is_complete_and_replaces_nothing(home: Path) -> None:
 def test_an_unknown_name(home: Path) -> None:
     code, _, err = command("manifests", "copy", "tabel1")
     assert code == 2
-    assert err.startswith("error: unknown manifest 'tabel1'; allowed: explain_phantom, ")
+    assert err.startswith("error: unknown manifest 'tabel1'; allowed: breadth, breadth_smoke, ")
     assert err.endswith("did you mean 'table1'?\n")
