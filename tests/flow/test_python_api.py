@@ -70,12 +70,13 @@ def test_from_python_and_from_the_command_line(cli: Commands, home: Path, capsys
 
 
 def test_a_failed_job_raises_after_the_others_have_run(home: Path) -> None:
-    broken = {**MANIFEST, "execution": {"cpu_slots": 2, "retries": {"timeout": 0}}}
+    endless = {"preset": "smoke", "overrides": {"pretrain": STEPS, "finetune": {**STEPS, "steps": 1_000_000}}}
+    broken = {**MANIFEST, "protocol": endless, "execution": {"cpu_slots": 2, "retries": {"timeout": 0}}}
     with pytest.raises(rb.JobsFailed) as caught:
-        rb.run(broken, only="scratch.*.s0", time_limit="0.01s", results="python")
+        rb.run(broken, only="scratch.*.s0", time_limit="1s", results="python")
     assert set(caught.value.failed.values()) == {"timeout"}
     assert "refers-bench logs NAME" in str(caught.value)
-    found = rb.run(broken, only="scratch.*.s0", time_limit="0.01s", results="python", check=False)
+    found = rb.run(broken, only="scratch.*.s0", time_limit="1s", results="python", check=False)
     assert "failed" in set(found.cells()["state"])
 
 
