@@ -72,3 +72,7 @@ def _list_others(found: Table | None) -> None:
         figure = row.cells[0].figure + (f" ± {row.cells[0].spread}" if row.cells[0].spread else "")
         source, verdict, because = (cell.words for cell in row.cells[1:])
         echo(f"{row.title}: {figure} ({source})" + (f", {verdict}" * bool(verdict)) + (f": {because}" * bool(because)))
+        for note in row.notes:
+            echo(f"  {note.text}")
+    for text in found.notes:
+        echo(text)

@@ -53,6 +53,7 @@ def test_figures_of_others_are_told_apart(folder: Any, home: Path, lists: Any, c
     else:
         assert "not comparable: other split: nih-mrm, ours is seeded" in line
     assert "ConVIRT, reprinted: 66.2 (MaCo" in out, "reprints that disagree stand side by side"
+    assert "  second-hand, as quoted in " in out and "figures at other or unstated label ratios are left out." in out
 
 
 def test_others_need_a_plan(home: Path) -> None:
