@@ -156,8 +156,8 @@ BESIDE = re.compile(
 
 
 def numbers_shown(text: str) -> list[str]:
-    """The numbers of a text that is numbers and little else; none of prose and names, as those of seeds are."""
-    if re.fullmatch(r"seeds? [\d, ]+", text):
+    """The numbers of a text that is numbers and little else; none of prose and names, as those of seeds and commits."""
+    if re.fullmatch(r"seeds? [\d, ]+|[0-9a-f]{12}", text):
         return []
     found: list[str] = NUMBER.findall(text)
     return found if found and not BESIDE.sub("", NUMBER.sub("", text)) else []
