@@ -165,7 +165,9 @@ def test_several_indices_are_read_at_the_same_time(both: Callable[[], Plan], mon
         monkeypatch.setattr(machine, "cores", lambda cores=cores: cores)
         plans.append(both())
     assert plans[0] == plans[1]
-    assert here == ["covid19_idc", "shenzhen_tb", "covid19_idc"], "the other one is read by another process"
+    # Which one this process takes depends on how long the other process needs to start.
+    assert here[:2] == ["covid19_idc", "shenzhen_tb"]
+    assert len(here) == 3 and here[2] in here[:2], "the other one is read by another process"
 
 
 @pytest.mark.parametrize("cores", [1, 2])
