@@ -148,4 +148,4 @@ def rsna_to_nih(root: Path) -> dict[str, str]:
     if path is None:
         return {}
     _content(root / folder, file, RSNA_TO_NIH_SHA256, of="rsna-nih-map")
-    return dict(nih_images(root).items())  # type: ignore[arg-type]
+    return dict(nih_images(path.parent).items())  # type: ignore[arg-type]
