@@ -55,6 +55,7 @@ def overlap(
     from refers_bench.data.audit import contamination
     from refers_bench.data.audit.repeats import pair_lines, pairs_record
     from refers_bench.data.split_packs import rsna_to_nih
+    from refers_bench.manifest.packs import ROOT
 
     lists, sources = _named(settings, what, everything=not what and manifest is None)
     sources += of_manifest(settings, manifest) if manifest else []
@@ -62,7 +63,9 @@ def overlap(
     lists += [one for source, index in zip(sources, indices, strict=True) for one in _of_index(source, index)]
     if len(lists) < 2:
         raise UserError("fewer than two lists to compare", allowed="names of packs, datasets or lists; or --manifest")
-    found = contamination.matrix(lists, rsna_to_nih=rsna_to_nih(root) if (root := _root(settings)) else None)
+    found = contamination.matrix(
+        lists, rsna_to_nih=rsna_to_nih(root) if (root := settings.roots().folder(ROOT)) else None
+    )
     lines = list(contamination.lines(lists, found))
     alike = dict(_pixels(settings, sources, indices, **how)) if how["images"] else {}
     for title, pairs in alike.items():
@@ -85,14 +88,6 @@ def _tests(first: str, second: str) -> bool:
     }
 
 
-def _root(settings: Settings) -> Path | None:
-    """The folder of packs; None where the data root is not set or not there."""
-    from refers_bench.manifest.packs import ROOT
-
-    roots = settings.roots()
-    return None if roots.why_not(ROOT, folder=True) else roots.paths[ROOT]
-
-
 def _named(settings: Settings, what: Sequence[str], *, everything: bool) -> tuple[list[IdList], list[DataSource]]:
     """The lists and datasets that words on the command line name.
 
@@ -104,7 +99,7 @@ def _named(settings: Settings, what: Sequence[str], *, everything: bool) -> tupl
     from refers_bench.data.split_packs import id_lists
     from refers_bench.manifest.packs import ROOT, known
 
-    root, lists, sources = _root(settings), list[IdList](), list[DataSource]()
+    root, lists, sources = settings.roots().folder(ROOT), list[IdList](), list[DataSource]()
     if everything:
         what = [name for name in known() if root and (root / name).is_dir()]
     for word in what or ([""] if everything else []):

@@ -71,6 +71,10 @@ class Roots:
             return f"data root '{name}' is {path} ({origin}), which does not exist"
         return f"data root '{name}' is {path} ({origin}), which is no folder" if folder and not path.is_dir() else ""
 
+    def folder(self, name: str) -> Path | None:
+        """The folder that a root names; None where it cannot be used."""
+        return None if self.why_not(name, folder=True) else self.paths[name]
+
 
 def with_files(roots: Roots, files: Mapping[str, str], folder: Path) -> Roots:
     """The same with the files that a manifest brings along, where this machine does not set a root of that name.

@@ -96,7 +96,7 @@ def _compared(
     one: PlannedData, other: PlannedData, *, folds: bool, roots: Roots, cache: Path | None
 ) -> Leak | str | None:
     """Test images of a target that are in a source, or of its patients; '' where that cannot be told."""
-    root = None if roots.why_not(packs.ROOT, folder=True) else roots.paths[packs.ROOT]
+    root = roots.folder(packs.ROOT)
     what = {"impl": IMPL, "source": one.digest, "target": other.digest, "folds": folds, "map": root is not None}
     memo, known = index_memo.recall(cache, "overlap", what, {packs.ROOT: root} if root else {})
     if known is None:
