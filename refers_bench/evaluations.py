@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 Evaluation = Literal["finetune", "linear_probe", "knn", "attentive_probe", "probe_then_finetune"]
@@ -16,6 +16,8 @@ TITLES: Mapping[str, str] = {
     "attentive_probe": "attentive probe",
     "probe_then_finetune": "linear probe, then fine-tuning",
 }
+#: Those that train the whole network.
+TRAINED: Sequence[Evaluation] = ("finetune", "probe_then_finetune")
 #: Images that a figure's checkpoint or settings were chosen on; `NOT_CHOSEN` where nothing was to be chosen.
 VAL, TEST, NOT_CHOSEN, UNKNOWN = "val", "test", "none", "unknown"
 SELECTED_ON = (VAL, TEST, NOT_CHOSEN, UNKNOWN)

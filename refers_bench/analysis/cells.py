@@ -106,6 +106,7 @@ class PlannedRun:
     best_of: str = ""
     floor: bool = False
     leaks: tuple[str, ...] = ()
+    candidate: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -134,6 +135,7 @@ class PlannedRun:
             best_of=cell.best_of,
             floor=cell.floor,
             leaks=cell.leaks,
+            candidate=cell.candidate,
         )
 
     @property
@@ -143,7 +145,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """Human name: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
+        """Human name, whichever candidate of tuning stands there: "refers.covid19_idc.viral_vs_bacterial.100%.s0"."""
         where = self.target
         own = (self.method, where.dataset, where.task, where.label_ratio, self.run.seed)
         return cell_name(*own, evaluation=where.evaluation, folds=where.folds)

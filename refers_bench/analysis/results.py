@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refers_bench.analysis.cells import NO_METRICS, ClassMetrics, PlannedRun, Target
-from refers_bench.analysis.choice import chosen
+from refers_bench.analysis.choice import chosen, tuned
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAILABLE, SeedSummary, summarise
 from refers_bench.analysis.stored_metrics import METRIC_COLUMNS, READ, checked_metrics
 from refers_bench.errors import DataError, Problem, UserError, nearest
@@ -39,8 +39,9 @@ class Results:
         name: the manifest's name.
         plan: as the lock holds it.
         store: the results store.
-        planned: every cell, in the order of the lock; of rows that compete for one, those that were chosen.
-        unchosen: the others of those rows.
+        planned: every cell, in the order of the lock; of candidates of tuning, and of rows that compete for one, those
+            that were chosen.
+        unchosen: the other rows, and the other candidates of all rows.
         records: key -> ``run.json`` of finished jobs.
         failures: key -> ``<key>.failed.json`` of jobs that have no result.
         damaged: key -> what is wrong with a result that cannot be used: it has no record here and gives no figure.
@@ -130,6 +131,11 @@ class Results:
     def crossed(self) -> bool:
         """Whether seeds are crossed."""
         return any(planned.run.crossed for planned in self.planned)
+
+    @cached_property
+    def tuned(self) -> bool:
+        """Whether any cell is the best of several candidates."""
+        return any(planned.candidate for planned in self.planned)
 
     @property
     def origin(self) -> str:
@@ -239,7 +245,7 @@ class Results:
         return pd.DataFrame(columns)
 
     def _where(self, planned: PlannedRun) -> dict[str, Any]:
-        """What tells a seed apart: the combination that it stands for, and a limit, only in plans that have them."""
+        """What tells a seed apart: its combination and candidate, and a limit, only in plans that have them."""
         levels = planned.run.crossed or (None,) * len(CROSSED)
         return {
             "manifest": self.name,
@@ -252,6 +258,7 @@ class Results:
             "seed": planned.run.seed,
             **({f"{one}_seed": level for one, level in zip(CROSSED, levels, strict=True)} if self.crossed else {}),
             "synthetic": planned.synthetic,
+            **({"candidate": " ".join(planned.candidate)} if self.tuned else {}),
             **({"limit": self.limit} if self.limit else {}),
         }
 
@@ -328,8 +335,9 @@ def of_plan(planned: Plan, *, store: Path, name: str) -> Results:
         results = Results(name=name, plan=planned, store=store, records=sound, failures=failures, damaged=damaged)
         found = {key: one for key, one in metrics.items() if isinstance(one, ClassMetrics)}
         runs = [_planned(cell, results, found.get(cell.key, NO_METRICS)) for cell in planned.cells]
-    kept, unchosen = chosen(runs)
-    return replace(results, planned=kept, unchosen=unchosen)
+    best, candidates = tuned(runs)
+    kept, rows = chosen(best)
+    return replace(results, planned=kept, unchosen=(*rows, *candidates))
 
 
 def _explaining(results: Path, name: str) -> list[str]:

@@ -20,6 +20,8 @@ from refers_bench.manifest.yaml_text import Document, Loc, Place
 
 #: Where constants of the protocol go.
 OVERRIDES: Loc = ("protocol", "overrides")
+#: Where the values of tuned constants go.
+TUNING = "tuning"
 #: What names an entry of a list, in the order in which it is looked for.
 NAMES = ("name", "id", "dataset")
 #: Names that an error lists.
@@ -97,6 +99,8 @@ class _Editor:
             return
         if parts[0] in SECTIONS:
             self.overridden(OVERRIDES, ".".join(parts), plain, place)
+        elif parts[0] == TUNING and len(parts) > 1:
+            self.overridden((TUNING,), ".".join(parts[1:]), plain, place)
         elif parts[0] == "include":
             self.problems.append(place.problem("'include' is read before anything is set", allowed="to set its values"))
         elif parts[0] in ManifestSchema.model_fields:
@@ -147,7 +151,7 @@ class _Editor:
         """Set a constant, or a group of them, among overrides; whatever they say of it, nested or dotted, is replaced.
 
         Args:
-            loc: of the overrides.
+            loc: of the overrides, or of what is tuned.
             name: dotted.
             value: of the constant, or a mapping of those of the group.
             place: of the option.
@@ -157,11 +161,11 @@ class _Editor:
             node = node.setdefault(part, {}) if isinstance(node, dict) else node[part]
             if not isinstance(node, dict | list):
                 return  # the schema says what is wrong with it
-        found = node.get("overrides") if isinstance(node, dict) else None
+        found = node.get(loc[-1]) if isinstance(node, dict) else None
         constants = identity.dotted(value) if isinstance(value, dict) and value else {"": value}
         wanted = {".".join(filter(None, (name, inner))): one for inner, one in constants.items()}
         kept = _without(found, set(wanted)) if isinstance(found, dict) else {}
-        node["overrides"] = {**kept, **wanted}
+        node[loc[-1]] = {**kept, **wanted}
         self.places.setdefault(loc, place)
         for constant in wanted:
             self.noted((*loc, constant), place)

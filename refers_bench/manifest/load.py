@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from refers_bench import plugin_files, plugins
 from refers_bench.errors import Problem, UserError
-from refers_bench.manifest import checks, names, packaged, protocols, schema_errors
+from refers_bench.manifest import checks, names, packaged, protocols, schema_errors, tuning
 from refers_bench.manifest.changes import Changes, changed, with_rows
 from refers_bench.manifest.part import NAME
 from refers_bench.manifest.schema import ManifestSchema, MethodPart, ProtocolPart
@@ -36,6 +37,7 @@ class Manifest:
         method_overrides: row name -> its own overrides.
         changes: options of the command line that changed it, as they are typed.
         plugins: files and folders of plug-ins that it names, or the command line with it.
+        candidates: of tuning, see `refers_bench.manifest.tuning`; () where nothing is tuned.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Manifest:
     method_overrides: Mapping[str, tuple[protocols.Override, ...]]
     changes: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
+    candidates: tuple[tuning.Candidate, ...] = ()
 
 
 def load(path: Path, changes: Changes = NO_CHANGES) -> Manifest:
@@ -95,7 +98,7 @@ def _loaded(given: Document, path: Path, changes: Changes) -> Manifest:
     except ValidationError as error:
         problems += schema_errors.problems(error, document, ManifestSchema)
     problems += checks.problems(content, document)
-    overrides, own = _constants(content, document, problems)
+    overrides, own, candidates = _constants(content, document, problems)
     name = content.get("name") or path.stem
     # A stated name that is no name at all is found by the schema.
     if isinstance(name, str) and not names.usable(name) and ("name" not in content or re.fullmatch(NAME, name)):
@@ -114,6 +117,7 @@ def _loaded(given: Document, path: Path, changes: Changes) -> Manifest:
         method_overrides=own,
         changes=changes.words,
         plugins=folders,
+        candidates=candidates,
     )
 
 
@@ -154,8 +158,8 @@ def _in_order(problems: list[Problem], path: Path) -> list[Problem]:
 
 def _constants(
     content: Mapping[str, Any], document: Document, problems: list[Problem]
-) -> tuple[tuple[protocols.Override, ...], dict[str, tuple[protocols.Override, ...]]]:
-    """Overrides of the protocol and of each row; what is wrong with them goes to `problems`."""
+) -> tuple[tuple[protocols.Override, ...], dict[str, tuple[protocols.Override, ...]], tuple[tuning.Candidate, ...]]:
+    """Overrides of the protocol and of each row, and what is tuned; what is wrong with them goes to `problems`."""
 
     def known(part: ProtocolPart | MethodPart, *loc: str | int) -> tuple[protocols.Override, ...]:
         overrides, wrong = protocols.flat_overrides(part.overrides, document, (*loc, "overrides"))
@@ -166,6 +170,9 @@ def _constants(
     overrides = known(protocol, "protocol") if protocol else ()
     methods = checks.parts_of(MethodPart, content.get("methods"))
     own = {method.name or method.id: known(method, "methods", i) for i, method in methods}
+    every = [item for items in (overrides, *own.values()) for item in items]
+    candidates, wrong = tuning.candidates(content, document, every)
+    problems += wrong
     if protocol and protocol.preset not in protocols.names():
         where: Loc = ("protocol", "preset")
         problems.append(document.unknown(where, "protocol preset", protocol.preset, protocols.names()))
@@ -173,14 +180,16 @@ def _constants(
         # Of a wrong type or range, or that do not fit together: for the protocol, and for each row.
         targets = content.get("targets")
         ids = [item.get("dataset") for item in (targets if isinstance(targets, list) else []) if isinstance(item, dict)]
+        datasets = dict.fromkeys(["", *(name for name in ids if isinstance(name, str))])
         rows = [(own[method.name or method.id], _of_encoder(method)) for _, method in methods]
-        for extra, encoder in [((), {}), *(row for row in rows if row[0])]:
-            for dataset in dict.fromkeys(["", *(name for name in ids if isinstance(name, str))]):
-                try:
-                    protocols.resolve(protocol.preset, [*overrides, *extra], dataset=dataset, method=encoder)
-                except UserError as error:
-                    problems.extend(error.problems)
-    return overrides, own
+        ways = [((), {}), *(row for row in rows if row[0])]
+        for (extra, encoder), dataset, tried in product(ways, datasets, candidates or ((),)):
+            try:
+                values = [*overrides, *extra, *tried]
+                protocols.resolve(protocol.preset, values, dataset=dataset, method=encoder)
+            except UserError as error:
+                problems.extend(error.problems)
+    return overrides, own, candidates
 
 
 def _of_encoder(part: MethodPart) -> dict[str, protocols.Value]:

@@ -254,6 +254,11 @@ class ManifestSchema(Part):
     methods: list[MethodPart] = Field(min_length=1, description="table rows: ids, or mappings with parameters")
     targets: list[TargetPart] = Field(min_length=1, description="table columns: tasks of datasets at label ratios")
     seeds: Seeds = Field(description="of fine-tuning: a list, or how many of each kind are crossed")
+    tuning: dict[str, Any] = empty(
+        dict,
+        "constants of fine-tuning, nested or dotted, each with the values that every row tries in all combinations; of "
+        "these candidates the best on validation is chosen for each row, column and seed",
+    )
     limit: Annotated[int, Field(ge=1)] | None = optional(
         "images of each split that are used, to try a manifest out; every table says so"
     )

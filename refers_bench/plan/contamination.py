@@ -33,8 +33,8 @@ ALLOWED = (
 
 def of_lists(data: PlannedData) -> tuple[str, ...]:
     """What every table must say of a target whose own lists put test images or patients into training."""
-    dataset: plugins.Dataset = plugins.load("dataset", data.reader or data.dataset)
-    said = packs.leaks(dataset.lists(dataset.Params(**data.params)))
+    dataset, params = data.plugin()
+    said = packs.leaks(dataset.lists(params))
     if data.leak:
         words = (
             f"test patients, with {data.leak['images']:,} of {data.leak['of_images']:,} test images, are in training"
@@ -127,8 +127,7 @@ def _counts(one: PlannedData, other: PlannedData, *, folds: bool, roots: Roots, 
 
 def _index(data: PlannedData, roots: Roots) -> Any:
     """The index of a dataset that planning could read before."""
-    dataset: plugins.Dataset = plugins.load("dataset", data.reader or data.dataset)
-    params = dataset.Params(**data.params)
+    dataset, params = data.plugin()
     places = {known: roots.paths[name] for name, known in data.roots.items()}
     lists = {name: roots.paths[place] for name, place in further_roots(dataset, params, data.dataset).items()}
     return plugins.resolve(READ_INDEX)(dataset, places[data.dataset], params, lists)

@@ -76,6 +76,11 @@ class PlannedData:
         """What specifications say of which data these are."""
         return {"dataset": self.dataset, **({"reader": self.reader} if self.reader else {})}
 
+    def plugin(self) -> tuple[plugins.Dataset, Any]:
+        """What reads them, and its parameters."""
+        dataset: plugins.Dataset = plugins.load("dataset", self.reader or self.dataset)
+        return dataset, dataset.Params(**self.params)
+
     def limited(self, limit: int) -> int:
         """Images that are left of so many of each split, at most where the splits are not known."""
         if self.splits:
@@ -247,11 +252,10 @@ def _read_parts(parts: Sequence[Sequence[_Unread]]) -> list[list[Answer]]:
 
 def _read(unread: _Unread) -> Answer:
     """What planning needs of an index or of real reports, or what is wrong with them."""
-    dataset: plugins.Dataset = plugins.load("dataset", unread.planned.reader or unread.planned.dataset)
+    dataset, params = unread.planned.plugin()
     try:
         if unread.planned.phantom is not None and dataset.real_reports is not None:
             return _read_reports(unread, dataset.real_reports)
-        params = dataset.Params(**unread.planned.params)
         index = plugins.resolve(INDEX)(dataset, unread.root, params, unread.lists)
     except DataError as error:
         return error.problems

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
 from refers_bench import identity
+from refers_bench.evaluations import TRAINED
 from refers_bench.manifest.schema import TargetPart
 from refers_bench.plan.graph import Graph, specification
 from refers_bench.plan.lock import CROSSED, Job, cell_name
@@ -34,8 +36,6 @@ DRAWS: Mapping[str, tuple[str, ...]] = {
 IN_SPECIFICATIONS = {"subset": "seed", "init": "init_seed", "order": "order_seed"}
 #: Evaluations that draw nothing but the label subset: on all labels, all seeds of one encoder give one result.
 UNDRAWN = tuple(way for way, seeds in DRAWS.items() if seeds == ("subset",))
-#: Evaluations that train the whole network.
-TRAINED = ("finetune", "probe_then_finetune")
 
 
 def published(target: TargetPart) -> Iterator[str]:
@@ -53,6 +53,7 @@ class Result(NamedTuple):
     seed: int
     key: str
     crossed: tuple[int, ...]
+    candidate: tuple[str, ...]
 
 
 class Seeded(NamedTuple):
@@ -65,13 +66,17 @@ class Seeded(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """A cell, or one fold of it: how it is evaluated, on which task, from which pre-training, with which own values."""
+    """A cell, or one fold of it: how it is evaluated, on which task, from which pre-training, with which own values.
+
+    Its `training` is what its specification has in common with those of other label ratios and seeds.
+    """
 
     name: str
     how: str
     task: str
     encoder: Job | None
     own: Mapping[str, Any]
+    training: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,8 @@ class Evaluated:
         images: job that prepares the target's images.
         seeds: each with the pre-training that it starts from.
         named: what specifications say of which dataset it is.
-        training: task -> what the specifications of its fine-tuning have in common, with its classes.
+        training: candidate of tuning, () for the manifest's own constants -> task -> what the specifications of its
+            fine-tuning have in common, with its classes.
         encoder: what the specification of features states of the encoder, besides its pre-training.
         frozen: constants of frozen evaluation.
         unavailable: why the row cannot be evaluated here.
@@ -100,30 +106,37 @@ class Evaluated:
     images: Job
     seeds: tuple[Seeded, ...]
     named: Mapping[str, str]
-    training: Mapping[str, Mapping[str, Any]]
+    training: Mapping[tuple[str, ...], Mapping[str, Mapping[str, Any]]]
     encoder: Mapping[str, Any]
     frozen: Mapping[str, Any]
     unavailable: str
     made: dict[tuple[str, str, str], Job] = field(default_factory=dict)
 
     def results(self) -> Iterator[Result]:
-        """Adds the jobs, and gives a cell for each evaluation, task, label ratio and seed."""
-        for evaluation in self.target.evaluation:
-            for task in self.target.tasks:
-                texts = {name: identity.canonical_json(value) for name, value in self.training[task].items()}
-                for ratio in self.target.label_ratios:
-                    for one in self.seeds:
-                        how = self.own or evaluation
-                        drawn, own = self.drawn(one, how, ratio)
-                        asked = _Asked(
-                            name=cell_name(self.row, self.target.dataset, task, ratio, drawn, evaluation=how),
-                            how=how,
-                            task=task,
-                            encoder=one.encoder,
-                            own={"label_ratio": ratio, **self.published(ratio), **own},
-                        )
-                        job = self.joined(asked, texts) if self.target.folds else self.single(asked, texts)
-                        yield Result(evaluation, task, ratio, one.number, job.key, one.crossed)
+        """Adds the jobs, and gives a cell for each evaluation, task, candidate of tuning, label ratio and seed."""
+        for evaluation, task in product(self.target.evaluation, self.target.tasks):
+            how = self.own or evaluation
+            for candidate in self.candidates(how):
+                training = self.training[candidate][task]
+                texts = {name: identity.canonical_json(value) for name, value in training.items()}
+                for ratio, one in product(self.target.label_ratios, self.seeds):
+                    drawn, own = self.drawn(one, how, ratio)
+                    where = (self.row, self.target.dataset, task, ratio, drawn)
+                    asked = _Asked(
+                        name=cell_name(*where, evaluation=how, candidate=candidate),
+                        how=how,
+                        task=task,
+                        encoder=one.encoder,
+                        own={"label_ratio": ratio, **self.published(ratio), **own},
+                        training=training,
+                    )
+                    job = self.joined(asked, texts) if self.target.folds else self.single(asked, texts)
+                    yield Result(evaluation, task, ratio, one.number, job.key, one.crossed, candidate)
+
+    def candidates(self, how: str) -> list[tuple[str, ...]]:
+        """The candidates of tuning of an evaluation; () alone where it does not fine-tune, or nothing is tuned."""
+        tuned = [candidate for candidate in self.training if candidate]
+        return tuned if tuned and how in TRAINED else [()]
 
     def published(self, ratio: float) -> dict[str, str]:
         """The published label subset that stands for a label ratio; {} where the subset is drawn."""
@@ -153,7 +166,7 @@ class Evaluated:
         for fold in range(count):
             own = {**asked.own, "fold": {"count": count, "fold": fold}}
             jobs.append(self.single(replace(asked, name=f"{asked.name}.fold{fold}", own=own), texts))
-        about = {**self.named, "task": asked.task, "classes": self.training[asked.task]["classes"]}
+        about = {**self.named, "task": asked.task, "classes": asked.training["classes"]}
         spec = specification("out_of_fold", **about, **asked.own, folds=[job.key for job in jobs])
         return self.graph.add(f"{asked.name}.{count}folds", spec, needs=jobs)
 
@@ -163,9 +176,9 @@ class Evaluated:
         own = {**asked.own, **({"heads": heads[0].key} if heads else {})}
         if asked.how in TRAINED:
             needs = (self.images, asked.encoder) if asked.encoder else (self.images,)
-            spec = {**self.training[asked.task], **own, "pretrain": asked.encoder.key if asked.encoder else None}
+            spec = {**asked.training, **own, "pretrain": asked.encoder.key if asked.encoder else None}
             return self.graph.add(asked.name, spec, needs=(*needs, *heads), unavailable=self.unavailable, texts=texts)
-        features, common = self.shared("features", asked), self.training[asked.task]
+        features, common = self.shared("features", asked), asked.training
         sections: dict[str, Any] = {}
         if asked.how in CONSTANTS:
             sections["frozen"] = {name: self.frozen[name] for name in CONSTANTS[asked.how]}
@@ -205,7 +218,7 @@ class Evaluated:
         groups = [
             {
                 "task": task,
-                "classes": self.training[task]["classes"],
+                "classes": self.training[()][task]["classes"],
                 "label_ratio": ratio,
                 **self.published(ratio),
                 "seed": seed,

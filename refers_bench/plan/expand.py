@@ -6,20 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refers_bench import plugins
 from refers_bench.errors import UserError
-from refers_bench.evaluations import DEFAULT, TITLES
-from refers_bench.manifest import protocols
+from refers_bench.evaluations import DEFAULT
+from refers_bench.manifest import protocols, tuning
 from refers_bench.manifest.declared import brought_along
 from refers_bench.manifest.load import Manifest
 from refers_bench.manifest.protocols import Value
 from refers_bench.manifest.roots import Roots
 from refers_bench.manifest.schema import TargetPart
-from refers_bench.plan import contamination, fairness, left_out, parameters, weights
+from refers_bench.plan import contamination, fairness, footnotes, left_out, parameters, weights
 from refers_bench.plan.data import PlannedData, named_as, planned_data, unfit
-from refers_bench.plan.evaluation import UNDRAWN, Evaluated, Seeded, published
+from refers_bench.plan.evaluation import Evaluated, Seeded, published
 from refers_bench.plan.graph import Graph, specification
-from refers_bench.plan.lock import CROSSED, Cell, Job, Plan
+from refers_bench.plan.lock import Cell, Job, Plan
 from refers_bench.plan.rows import Row
 from refers_bench.store.collection import without_collection
 from refers_bench.store.plan import source_parts
@@ -124,6 +123,7 @@ class _Expansion:
                 key = f"{name} [{row.name}]"
                 self.values[key] = {**self.values.get(key, resolved[name].recorded()), "source": said}
             self.note_parameters(row, number)
+        self.values |= tuning.values(self.manifest.candidates)
 
     def note(self, name: str, where: str, value: Value, /, **more: Any) -> None:
         """The value that one target or row has of its own."""
@@ -155,20 +155,22 @@ class _Expansion:
             stated = {"official": one.official, "where": row.plugin.source} if one.stated else {}
             self.note(f"{parameters.PREFIX}{one.name}", row.name, value, **stated)
 
-    def resolved(self, row: Row, dataset: str = "") -> tuple[dict[str, Value], dict[str, Value]]:
+    def resolved(
+        self, row: Row, dataset: str = "", candidate: tuning.Candidate = ()
+    ) -> tuple[dict[str, Value], dict[str, Value]]:
         """Constants of one row (and one target), and those of them that it keeps of its weights' network."""
-        values = self.of_protocol(row, dataset)
+        values = self.of_protocol(row, dataset, candidate)
         kept = weights.kept(row.plugin, row.model, values, self.roots)
         return values | kept, kept
 
-    def of_protocol(self, row: Row, dataset: str = "") -> dict[str, Value]:
+    def of_protocol(self, row: Row, dataset: str = "", candidate: tuning.Candidate = ()) -> dict[str, Value]:
         """Constants of one row (and one target) whatever weights it starts from."""
-        overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name]]
+        overrides = [*self.manifest.overrides, *self.manifest.method_overrides[row.name], *candidate]
         return protocols.resolve(self.content.protocol.preset, overrides, dataset=dataset, method=row.constants)
 
-    def sections(self, row: Row, dataset: str = "") -> dict[str, Any]:
-        """Constants of one row (and one target), as the specifications hold them."""
-        sections = protocols.sections_of(self.resolved(row, dataset)[0])
+    def sections(self, row: Row, dataset: str = "", candidate: tuning.Candidate = ()) -> dict[str, Any]:
+        """Constants of one row (and one target, and one candidate of tuning), as the specifications hold them."""
+        sections = protocols.sections_of(self.resolved(row, dataset, candidate)[0])
         network = sections["network"]
         network["init_path_name"] = weights.initial_root(network, row.plugin.architecture(row.model))
         return sections
@@ -236,7 +238,7 @@ class _Expansion:
         images, parts = [], []
         for source in self.content.sources:
             job, data = self.prepare(source.dataset, source.params, image)
-            dataset, params = self.dataset(data)
+            dataset, params = data.plugin()
             images.append(job)
             task = dataset.source_task_of(params)
             parts.append(
@@ -250,11 +252,6 @@ class _Expansion:
                 }
             )
         return images, parts
-
-    def dataset(self, data: PlannedData) -> tuple[plugins.Dataset, Any]:
-        """The plug-in that reads a dataset, and the parameters of its reader."""
-        dataset: plugins.Dataset = plugins.load("dataset", data.reader or data.dataset)
-        return dataset, dataset.Params(**data.params)
 
     def discovery(
         self, row: Row, name: str, drawn_from: Sequence[Mapping[str, Any]], images: Sequence[Job], seed: int
@@ -276,7 +273,7 @@ class _Expansion:
     def source_lacks(self, row: Row) -> str:
         """What the method needs that one of the source datasets does not have, in words; '' for nothing."""
         for source in self.content.sources:
-            dataset, params = self.dataset(self.data[named_as(source.dataset, source.params)])
+            dataset, params = self.data[named_as(source.dataset, source.params)].plugin()
             has = {"reports": dataset.has_reports_of(params), "labels": bool(dataset.source_task_of(params))}
             lacking = [what for what in sorted(row.plugin.needs) if not has[what]]
             if lacking:
@@ -286,17 +283,20 @@ class _Expansion:
     def target(self, row: Row, target: TargetPart, *, leaks: tuple[str, ...]) -> None:
         sections = self.sections(row, target.dataset)
         images, data = self.prepare(target.dataset, target.params, sections["image"])
-        dataset, _ = self.dataset(data)
+        dataset, _ = data.plugin()
         synthetic = data.phantom is not None or dataset.synthetic
         seeds = tuple(self.seeds(row))
         found, missing = weights.identified(weights.brought(row.plugin, row.model), self.roots, self.cache)
         if missing and (hint := row.plugin.weights_hint(row.model)):
             missing = f"{missing}; {hint}"
-        training = {}
-        for task in target.tasks:
-            classes = list(dataset.tasks[task].classes or data.classes[task])
-            own = {**data.named, "prepare": images.key, "task": task, "classes": classes}
-            training[task] = self.training("finetune", row, sections, found, "", **own)
+        training: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+        for candidate in ((), *self.manifest.candidates):
+            tried = self.sections(row, target.dataset, candidate)
+            for task in target.tasks:
+                classes = list(dataset.tasks[task].classes or data.classes[task])
+                own = {**data.named, "prepare": images.key, "task": task, "classes": classes}
+                one = self.training("finetune", row, tried, found, "", **own)
+                training.setdefault(tuning.texts(candidate), {})[task] = one
         evaluated = Evaluated(
             graph=self.graph,
             row=row.name,
@@ -306,7 +306,7 @@ class _Expansion:
             seeds=seeds,
             named=data.named,
             training=training,
-            encoder=self.encoder(row, training[target.tasks[0]], data),
+            encoder=self.encoder(row, training[()][target.tasks[0]], data),
             frozen=sections["frozen"],
             unavailable=row.unavailable or missing,
         )
@@ -314,18 +314,20 @@ class _Expansion:
             "method": row.name,
             "label": row.part.label or row.plugin.label,
             "dataset": target.dataset,
-            "footnotes": (
-                *self.footnotes(row, data, synthetic),
-                *published(target),
-                *self.lacking(images, (one.encoder for one in seeds)),
-            ),
             "synthetic": synthetic,
             "best_of": row.part.best_of or "",
             "floor": row.plugin.floor,
             "folds": target.folds or 0,
             "leaks": (*(() if target.folds else contamination.of_lists(data)), *leaks),
         }
-        self.cells.extend(Cell(**where, **one._asdict()) for one in evaluated.results())
+        notes = (
+            *self.footnotes(row, data, synthetic=synthetic),
+            *published(target),
+            *self.lacking(images, (one.encoder for one in seeds)),
+        )
+        for result in evaluated.results():
+            said = footnotes.of_tuning(self.manifest, row.evaluation or result.evaluation)
+            self.cells.append(Cell(**where, footnotes=(*notes, *said), **result._asdict()))
 
     def encoder(self, row: Row, training: Mapping[str, Any], data: PlannedData) -> dict[str, Any]:
         """What a specification of features states of a row's encoder, besides its pre-training."""
@@ -344,7 +346,11 @@ class _Expansion:
             encoder = self.pretrained.get((row.name, given[i] if len(given) > 1 else given[0]))
             yield Seeded(number, encoder, crossed)
 
-    # --- footnotes --------------------------------------------------------------------------------------------------
+    def footnotes(self, row: Row, target: PlannedData, *, synthetic: bool) -> Iterator[str]:
+        """What a table must say of this row, and of its images in this column."""
+        about: dict[str, Any] = {"values": self.values, "data": self.data, "roots": self.roots}
+        yield from footnotes.of_row(row, self.manifest, protocol=self.of_protocol(row), **about)
+        yield from footnotes.of_data(row, self.manifest, target, synthetic=synthetic, data=self.data)
 
     def lacking(self, images: Job, encoders: Iterable[Job | None]) -> Iterator[str]:
         """What a table must say of prepared images, the target's and the source's, that lack unreadable files."""
@@ -353,44 +359,3 @@ class _Expansion:
             if gone := left_out.count(self.graph.jobs[key].spec):
                 dataset = self.graph.jobs[key].spec["dataset"]
                 yield f"{gone} of {self.whole[key]} images of {dataset} left out as unreadable"
-
-    def footnotes(self, row: Row, target: PlannedData, synthetic: bool) -> Iterator[str]:
-        """What a table must say of this row: its parameters, weights, definition, overrides, an unlike source."""
-        yield from parameters.footnotes(row.plugin, row.model)
-        yield from weights.footnotes(row.plugin, row.model, self.of_protocol(row), self.roots)
-        if row.evaluation:
-            yield f"evaluated by {TITLES[row.evaluation]} in all columns"
-        ways = {
-            row.evaluation or way for one in self.content.targets for way in one.evaluation if 1 in one.label_ratios
-        }
-        fixed = [TITLES[way] for way in UNDRAWN if way in ways]
-        if len(self.content.runs) > 1 and fixed:
-            yield f"on all labels {' and '.join(fixed)}: one result for all seeds"
-        if not isinstance(self.content.seeds, list):
-            counts = (f"{getattr(self.content.seeds, name)} of {words}" for name, words in CROSSED.items())
-            yield f"seeds are crossed ({', '.join(counts)}); runs that draw the same are one run"
-        own = self.manifest.method_overrides[row.name]
-        replaced = {item.name for item in (*self.manifest.overrides, *own)}
-        defined = [
-            f"{name} = {one.value}"
-            for name, one in row.constants.items()
-            if name in self.values and name not in replaced and one.value != self.values[name]["value"]
-        ]
-        if defined:
-            yield f"by the method's definition: {', '.join(defined)}"
-        for item in own:
-            yield f"{item.name} = {item.value} for this row only"
-        if len(row.part.pretrain_seeds) > 1 and row.pretrains:
-            yield "each seed has a pre-training of its own"
-        sources = self.content.sources if row.pretrains else ()
-        found = {part.dataset: self.data[named_as(part.dataset, part.params)] for part in sources}
-        if len(found) > 1:
-            yield f"pre-trained on {' and '.join(found)} together"
-        drawn = [name for name, data in found.items() if data.phantom is not None]
-        if drawn and not synthetic:
-            yield f"pre-trained on procedural radiographs ({', '.join(drawn)})"
-        for one in {data.dataset: data for data in (target, *found.values())}.values():
-            if (one.phantom or {}).get("reports"):
-                yield f"real reports, procedural radiographs ({one.dataset})"
-            dataset, params = self.dataset(one)
-            yield from (f"{one.dataset}: {note}" for note in dataset.notes(params))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ LATER: Mapping[str, Any] = {
     "selected_on": "",
     "crossed": (),
     "leaks": (),
+    "candidate": (),
 }
 #: Fields of plans that came later; they are lists of texts.
 LATER_OF_PLAN = ("changes", "plugins")
@@ -89,6 +90,8 @@ class Cell:
             '' for ours, whose protocol says so.
         crossed: the combination's seed of each of `CROSSED`; () where seeds are not crossed.
         leaks: what is said of test images or patients that are in training or in the source, wherever its figure is.
+        candidate: of tuning: each tuned constant with its value, "finetune.learning_rate=0.01"; () where nothing is
+            tuned. Of the candidates of a row, column and seed, the best on validation stands in tables.
     """
 
     method: str
@@ -107,6 +110,7 @@ class Cell:
     selected_on: str = ""
     crossed: tuple[int, ...] = ()
     leaks: tuple[str, ...] = ()
+    candidate: tuple[str, ...] = ()
 
     def recorded(self) -> dict[str, Any]:
         """As the plan file holds it: fields that came later are left out at their defaults."""
@@ -117,15 +121,25 @@ class Cell:
     def name(self) -> str:
         """As its job is called, but with this cell's own row name."""
         where = (self.method, self.dataset, self.task, self.label_ratio, self.seed)
-        return cell_name(*where, evaluation=self.evaluation, folds=self.folds)
+        return cell_name(*where, evaluation=self.evaluation, folds=self.folds, candidate=self.candidate)
 
 
 def cell_name(
-    method: str, dataset: str, task: str, label_ratio: float, seed: int, *, evaluation: str = DEFAULT, folds: int = 0
+    method: str,
+    dataset: str,
+    task: str,
+    label_ratio: float,
+    seed: int,
+    *,
+    evaluation: str = DEFAULT,
+    folds: int = 0,
+    candidate: Sequence[str] = (),
 ) -> str:
-    """Name of a cell, and of the job that gives it."""
+    """Name of a cell, and of the job that gives it; of a candidate's constants the last part: "learning_rate=0.01"."""
     marks = [evaluation] if evaluation != DEFAULT else []
     marks += [f"{folds}folds"] if folds else []
+    pairs = (text.partition("=") for text in candidate)
+    marks += [f"{name.rpartition('.')[2]}={value}" for name, _, value in pairs]
     return ".".join([f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}", *marks])
 
 
@@ -272,7 +286,7 @@ def _refuse(problems: Iterator[str], path: Path) -> None:
 
 def _tuples(cell: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """The lists of a cell in JSON as what they are in `Cell`."""
-    return {name: tuple(cell[name]) for name in ("footnotes", "crossed", "leaks") if name in cell}
+    return {name: tuple(cell[name]) for name in ("footnotes", "crossed", "leaks", "candidate") if name in cell}
 
 
 def outline(path: Path) -> Plan:

@@ -120,7 +120,8 @@ def cells(found: Sequence[Any], keys: Collection[str], *, levels: int) -> Iterat
     last = dict(zip(map(_PLACE, found), found, strict=True)) if not wrong else {}
     for cell in found if 0 < len(last) < len(found) else ():
         if last[_PLACE(cell)].key != cell.key:
-            yield f"several results for the row, column and seed {', '.join(map(str, _PLACE(cell)))}"
+            place = ", ".join(str(part) for part in _PLACE(cell) if part != ())
+            yield f"several results for the row, column and seed {place}"
             return
 
 
@@ -148,7 +149,7 @@ def _any(value: Any) -> bool:
     return True
 
 
-_PLACE = attrgetter("method", "dataset", "task", "label_ratio", "evaluation", "folds", "seed")
+_PLACE = attrgetter("method", "dataset", "task", "label_ratio", "evaluation", "folds", "seed", "candidate")
 _OF_JOBS = (
     _Rule("kind", {str}, lambda one: _KIND.fullmatch(one) is not None, "the kind of a job"),
     _Rule("unavailable", {str}, _any, "a text"),
@@ -163,7 +164,7 @@ _OF_CELLS = (
     _Rule("label_ratio", {int, float}, lambda one: 0 < one <= 1, "a number above 0 and at most 1"),
     _Rule("folds", {int}, lambda one: 0 <= one <= _MOST_FOLDS, f"a whole number from 0 to {_MOST_FOLDS}"),
     *(_Rule(name, {bool}, _any, "true or false") for name in ("synthetic", "floor")),
-    *(_Rule(name, {tuple}, _texts, "a list of texts") for name in ("footnotes", "leaks")),
+    *(_Rule(name, {tuple}, _texts, "a list of texts") for name in ("footnotes", "leaks", "candidate")),
     _Rule("evaluation", {str}, TITLES.__contains__, f"one of {', '.join(TITLES)}"),
     _Rule("selected_on", {str}, ("", *SELECTED_ON).__contains__, f"empty or one of {', '.join(SELECTED_ON)}"),
 )

@@ -138,6 +138,7 @@ def publish(
         for key in moved:
             added.append(key)
             _store(found, key, store, origin)
+        _diverged(found, store, origin)
         publish_bytes(target, lock)
     except BaseException:
         for key in added:
@@ -158,6 +159,17 @@ def _store(found: Results, key: str, store: ResultStore, origin: Mapping[str, st
         # The digests are those of the files that were checked, whatever the bundle's record lists.
         own = {"version": records.VERSION, "files": records.digests(stage), "origin": {**origin, "at": at, **before}}
         publish_json(stage / RECORD, {**record, **own})
+
+
+def _diverged(found: Results, store: ResultStore, origin: Mapping[str, str]) -> None:
+    """Record the candidates of tuning that diverged, without which no choice between the others could be made here.
+
+    A run here tries them again, as it does what failed here.
+    """
+    candidates = {cell.key for cell in found.plan.cells if cell.candidate}
+    for key, failure in found.failures.items():
+        if key in candidates and failure["category"] == "nan" and store.state(key) == "to do":
+            store.fail(key, category="nan", record={"message": str(failure.get("message", "")), "origin": origin})
 
 
 def _complete(kind: str, folder: Path) -> bool:

@@ -131,6 +131,7 @@ def test_what_is_not_said_has_this_default() -> None:
     assert manifest == {
         **SMALL,
         "name": None, "title": "", "include": [], "data": {}, "files": {}, "tables": [], "limit": None, "plugins": [],
+        "tuning": {},
         "protocol": {"preset": "smoke", "select_on": "val", "overrides": {}},
         "source": {"dataset": "phantom", "params": {}},
         "methods": [{

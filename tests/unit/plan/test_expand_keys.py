@@ -249,6 +249,8 @@ INPUTS: list[tuple[str, Any, set[str]]] = [
     ("methods/0/label", "Ours", set()),
     ("methods/0/name", "refers_again", set()),
     ("methods/0/best_of", "ours", set()),
+    # Candidates are jobs of their own; what is not fine-tuned stays as it was.
+    ("tuning", {"finetune.steps": [31, 32]}, TUNED),
     ("methods/0/targets", ["phantom"], set()),
 ]  # fmt: skip
 
