@@ -65,8 +65,12 @@ def candidates(
 
 def texts(candidate: Candidate) -> tuple[str, ...]:
     """The values of a candidate as plans hold them: "finetune.learning_rate=0.01", "network.readout=mean"."""
-    said = (item.value if isinstance(item.value, str) else identity.canonical_json(item.value) for item in candidate)
-    return tuple(f"{item.name}={value}" for item, value in zip(candidate, said, strict=True))
+    return tuple(said(item.name, item.value) for item in candidate)
+
+
+def said(name: str, value: Any) -> str:
+    """One constant of a candidate with its value; see `texts`."""
+    return f"{name}={value if isinstance(value, str) else identity.canonical_json(value)}"
 
 
 def values(found: Sequence[Candidate]) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from refers_bench import plugins
+from refers_bench import identity, plugins
 from refers_bench.analysis.results import Results
+from refers_bench.manifest import tuning
+from refers_bench.manifest.protocol_schema import CONSTANTS
 from refers_bench.plan.evaluation import IN_SPECIFICATIONS, UNDRAWN
 from refers_bench.store.plan import CROSSED, Cell
 
@@ -35,6 +37,7 @@ def misplaced(results: Results) -> Iterator[str]:
         encoder = _encoder(folds[0], results)
         yield from _of_row(cell, encoder, rows.get(cell.method))
         yield from _of_evaluation(cell, folds, rows.get(cell.method) or {}, by_index="metadata" in encoder)
+        yield from _of_candidate(cell, folds[0])
         if not _drawn(cell, spec, seeds[cell.method, cell.key]):
             yield f"cell {cell.name}: its job has other seeds"
 
@@ -74,6 +77,17 @@ def _agree(method: str, given: Any, resolved: Any) -> bool:
     except (ValidationError, TypeError):
         return False
     return isinstance(resolved, dict) and all(resolved.get(name) == values.get(name) for name in given)
+
+
+def _of_candidate(cell: Cell, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a job has the constants that its cell states as its candidate of tuning."""
+    values = identity.dotted(spec) if cell.candidate else {}
+    for text in cell.candidate:
+        name = text.partition("=")[0]
+        # Specifications leave out later constants at their defaults.
+        later = name in CONSTANTS and not CONSTANTS[name].is_required()
+        if tuning.said(name, values.get(name, CONSTANTS[name].get_default() if later else None)) != text:
+            yield f"cell {cell.name}: its job is not of the candidate {text:.80}"
 
 
 def _of_evaluation(

@@ -31,6 +31,8 @@ PLANS = {
     + f"methods: [scratch]\nseeds: [2, 5]\n{ONE.replace('}]', ', folds: 3, evaluation: [finetune, knn]}]')}",
     "crossed": HEAD
     + f"methods: [scratch]\nseeds: {{subset: 2, init: 2, order: 1}}\n{ONE.replace('}]', f', evaluation: {ALL}}}]')}",
+    "candidates": HEAD + ONE + "methods: [scratch]\nseeds: [2]\ntuning: {finetune.learning_rate: [0.1, 1], "
+    "network.readout: [cls, mean], image.finetune_augment.rotation_order: [before_crop, after_crop]}\n",
     "pre-training seeds": HEAD + ONE + "methods: [{id: refers, pretrain_seeds: [0, 7]}]\nseeds: [0, 1]\n",
 }
 
