@@ -21,6 +21,7 @@ class Sensitivity:
 
     Attributes:
         method: row name.
+        row: of tables: the method, or what it competes for with others (`best_of`).
         target: the column.
         means: candidate -> mean over its seeds of the test AUC, in [0, 1], in the manifest's order; NaN where not all
             seeds have a figure.
@@ -28,6 +29,7 @@ class Sensitivity:
     """
 
     method: str
+    row: str
     target: Target
     means: Mapping[Candidate, float]
     chosen: Mapping[Candidate, int]
@@ -65,7 +67,7 @@ def sensitivities(results: Results) -> tuple[Sensitivity, ...]:
     groups: dict[tuple[str, Target], list[PlannedRun]] = {}
     for cell in results.plan.cells:
         if cell.candidate:
-            one = replace(found[cell.key], method=cell.method, candidate=cell.candidate)
+            one = replace(found[cell.key], method=cell.method, best_of=cell.best_of, candidate=cell.candidate)
             groups.setdefault((cell.method, one.target), []).append(one)
     return tuple(_sensitivity(method, target, runs) for (method, target), runs in groups.items())
 
@@ -78,6 +80,7 @@ def _sensitivity(method: str, target: Target, runs: Sequence[PlannedRun]) -> Sen
     best, _ = tuned(runs)
     return Sensitivity(
         method=method,
+        row=runs[0].best_of or method,
         target=target,
         means={candidate: one.mean if one.complete else math.nan for candidate, one in summaries.items()},
         chosen=Counter(one.candidate for one in best if one.run.counts),

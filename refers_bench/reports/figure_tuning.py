@@ -27,9 +27,12 @@ def build(results: Results) -> Figure | None:
 
 def _panel(results: Results, target: Target) -> Panel | None:
     titles, series = grid.titles(results), []
-    spreads = {one.method: one.complete.values() for one in sensitivities(results) if one.target == target}
+    reached_by: dict[str, list[float]] = {}
+    for one in sensitivities(results):
+        if one.target == target:
+            reached_by.setdefault(one.row, []).extend(one.complete.values())
     for place, method in enumerate(results.methods):
-        cell, values = results.cells.get((method, target)), spreads.get(method, ())
+        cell, values = results.cells.get((method, target)), reached_by.get(method, [])
         if cell is not None and cell.n and len(values) > 1:
             reached = (cell.mean, *values)  # chosen seed by seed, it may be better than any one candidate
             ends = [(cell.mean * 100, float(place), min(reached) * 100, max(reached) * 100)]

@@ -18,13 +18,14 @@ def build(results: Results) -> Table | None:
     if not found:
         return None
     constants = list(dict.fromkeys(text.partition("=")[0] for one in found for c in one.means for text in c))
+    short = ", ".join(name.rpartition(".")[2] for name in constants)
     alone = [f"range, {name} alone" for name in constants] if len(constants) > 1 else []
     return Table(
         id="tuning",
         caption=f"{grid.caption_prefix(results, results.targets)}Tuning on validation images, and how far the mean "
         "class AUC on the test images, in per cent, moves with it.",
         stub="Target and method",
-        columns=columns("best of", "as chosen", "lowest", "highest", "range", *alone, "chosen, of the seeds"),
+        columns=columns("best of", "as chosen", "lowest", "highest", "range", *alone, f"chosen {short} (seeds)"),
         rows=tuple(_row(results, one, constants if alone else []) for one in found),
         notes=(
             "Each candidate is fine-tuned with every seed. The one with the highest mean class AUC on the validation "
@@ -50,16 +51,16 @@ def _row(results: Results, one: Sensitivity, constants: Sequence[str]) -> Row:
             chosen,
             *ends,
             *(_figure(value) for value in (one.spread, *map(one.spread_of, constants))),
-            Cell(text="; ".join(f"{said(c)} ({n})" for c, n in one.chosen.items()), kind="text"),
+            Cell(text="; ".join(f"{_values(c)} ({n})" for c, n in one.chosen.items()), kind="text"),
         ),
         notes=notes,
         keys=grid.keys(results, one.target, one.method) if one.method in results.methods else (),
     )
 
 
-def said(candidate: Candidate) -> str:
-    """A candidate in short: "learning_rate=0.01, steps=500"."""
-    return ", ".join(text.partition("=")[0].rpartition(".")[2] + "=" + text.partition("=")[2] for text in candidate)
+def _values(candidate: Candidate) -> str:
+    """The values of a candidate, in the order of its constants: "0.01, mean"."""
+    return ", ".join(text.partition("=")[2] for text in candidate)
 
 
 def _figure(value: float) -> Cell:
