@@ -116,6 +116,53 @@ def test_lists_that_leak_are_refused_and_with_an_exception_named_in_all_tables(
         assert f"</sup> {line}." in block, table
 
 
+REFUSED = {
+    "rsna-benchx": ("rsna_pneumonia", "pneumonia", "LEAKS: 2,715 of 4,003 test images are of patients in its own"),
+    "rsna-ark": ("rsna_pneumonia", "three_classes", "LEAKS: 1,917 of 2,709 test images are of patients in its own"),
+    "rsna-mrm": ("rsna_pneumonia", "pneumonia", "LEAKS: 1,052 of 1,500 validation images are of patients in its own"),
+    "siim-mrm": ("siim_acr", "pneumothorax", SIIM_LEAK),
+    "chexpert-mrm-ids": ("chexpert", "competition_mrm", "LEAKS: 2,149 of 5,000 validation images are of patients in"),
+    "covidx-cxr3-evax": (
+        "covidx",
+        "covid19",
+        "LEAKS: 129 of 400 test images are, as NIH images, of patients in its own",
+    ),
+}
+
+
+@pytest.mark.parametrize("pack", REFUSED)
+def test_known_leaks_are_refused_before_anything_is_read(cli: Commands, home: Path, pack: str) -> None:
+    dataset, task, leak = REFUSED[pack]
+    target = {"dataset": dataset, "task": task, "more": "label_ratios: [100%]"}
+    said = cli("validate", manifest(home, params=f"{{lists: {{pack: {pack}}}}}", **target), code=2).err
+    assert said.startswith(f"error: {home / 'leaking.yaml'}:6:") and said.count("error:") == 1
+    assert f"; allowed: other lists: {pack} {leak}" in said and "or 'accept: [test_in_training]' beside 'pack'" in said
+    cli("validate", manifest(home, params=f"{{lists: {{pack: {pack}, accept: [test_in_training]}}}}", **target))
+
+
+OTHERS = {
+    "rsna_pneumonia": ("pneumonia", "rsna-mrm, rsna-benchx, rsna-ark"),
+    "siim_acr": ("pneumothorax", "siim-benchx, siim-mrm, siim-evax"),
+    "vindr_cxr": ("local14", "vindr-benchx, vindr-ark"),
+    "chexpert": ("competition_mrm", "chexpert-mrm-ids, chexpert-official-ids"),
+    "covidx": ("covid19", "covidx-cxr3-evax, covidx-cxr4-benchx"),
+}
+
+
+@pytest.mark.parametrize("dataset", OTHERS)
+def test_packs_of_another_collection_and_misspelt_ones(cli: Commands, home: Path, dataset: str) -> None:
+    task, own = OTHERS[dataset]
+    target = {"dataset": dataset, "task": task, "more": "label_ratios: [100%]"}
+    for lists, allowed in (
+        ("{pack: nih-mrm}", f"allowed: a pack of this dataset: {own}"),
+        ("{pack: nih-mmr}", "did you mean 'nih-mrm'?"),
+        ("nih-mrm", "allowed: published lists by name: {pack: NAME}"),
+    ):
+        said = cli("validate", manifest(home, params=f"{{lists: {lists}}}", **target), code=2).err
+        assert said.startswith(f"error: {home / 'leaking.yaml'}:6:") and said.count("error:") == 1, said
+        assert allowed in said, said
+
+
 def test_the_test_list_of_refers_is_in_the_training_lists_of_vindr(
     packs: Path, real_data: Path, cli: Commands, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
