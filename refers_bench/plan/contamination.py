@@ -48,8 +48,8 @@ def of_sources(
 ) -> dict[int, tuple[str, ...]]:
     """What tables must say of rows that are pre-trained on a source with test images, or patients, of a target.
 
-    Images are compared by all their names (`refers_bench.data.audit.naming`), but for a dataset under the same reader
-    parameters: its splits keep its test patients out of pre-training. Under others, such as other lists, they do not.
+    Images are compared by all their names (`refers_bench.data.audit.naming`), of different datasets alone: the splits
+    of one dataset keep its test patients out of pre-training.
 
     Args:
         manifest: names sources and targets.
@@ -71,7 +71,7 @@ def of_sources(
                 data.get(named_as(source.dataset, source.params)),
                 data[named_as(target.dataset, target.params)],
             )
-            if one is None or _same(one, other) or not related(one, other):
+            if one is None or one.dataset == other.dataset or not related(one, other):
                 continue
             leak = _compared(one, other, folds=bool(target.folds), roots=roots, cache=cache)
             if isinstance(leak, str) or (leak and target.accept):
@@ -81,11 +81,6 @@ def of_sources(
     if problems:
         raise UserError(problems)
     return found
-
-
-def _same(one: PlannedData, other: PlannedData) -> bool:
-    """Whether they are the same images in the same splits."""
-    return one.dataset == other.dataset and one.params == other.params
 
 
 def related(one: PlannedData, other: PlannedData) -> bool:

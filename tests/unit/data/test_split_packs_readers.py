@@ -86,9 +86,8 @@ def test_splits_and_label_subsets_are_those_of_the_lists(
 def test_the_training_list_of_chexpert_is_the_rest_of_the_official_training_images(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = read_index(
-        dataset := plugins.load("dataset", "chexpert"), phantoms / "chexpert", dataset.Params(), {}
-    ).set_index("image_id")
+    dataset = plugins.load("dataset", "chexpert")
+    plain = read_index(dataset, phantoms / "chexpert", dataset.Params(), {}).set_index("image_id")
     official = {split: sorted(plain.index[plain["split"] == split]) for split in ("train", "val", "test")}
     train = official["train"] + official["val"]
     several = plain.loc[train, "patient_id"].duplicated(keep="last")
@@ -166,8 +165,8 @@ def test_the_rsna_test_images_have_labels_in_lists_alone(
     assert frame.loc[tested, "pneumonia:Lung Opacity"].tolist() == [0, 1, 0]
     assert frame.loc[tested].filter(like="three_classes:").isna().all(axis=None)
     assert frame.loc[tested[0], "path"] == f"stage_2_test_images/{tested[0]}.dcm"
-    plain = read_index(dataset := plugins.load("dataset", "rsna_pneumonia"), root, dataset.Params(), {})
-    plain = plain.set_index("image_id")
+    dataset = plugins.load("dataset", "rsna_pneumonia")
+    plain = read_index(dataset, root, dataset.Params(), {}).set_index("image_id")
     assert len(plain) == len(images), "without these lists they are not read"
     same = frame.loc[images, plain.filter(like=":").columns]
     assert same.equals(plain.loc[images, same.columns]), "labels of the others are those of the tables"
