@@ -210,7 +210,8 @@ class Dataset:
             (1, 0, null), as `refers_bench.data.index.finished_index` checks and returns it (with file sizes). What
             else is known of an image (age, sex, web site, width) stands in columns ``"about:<name>"``, numbers or
             text, null where unknown: never a label, nor what follows from one. `SUBSETS` is of lists that have some.
-        lists: ``params -> name`` of the data root that holds the split lists, a `manifest.packs.Pack`, or '' for none.
+        lists: ``params -> name`` of the data root that holds the split lists, a `manifest.packs.Pack`, or '' for none;
+            or a tuple of several, such as lists and a table of patients.
         dicom: ``params -> reading`` of DICOM files, "standard" or "official_code" (`refers_bench.data.dicom`).
         formats: ``params -> names`` of its images' formats, of ("PNG", "JPEG", "DICOM"), no other is read; () for any.
         boxes: ``(root, params) -> DataFrame`` of annotated boxes, with the columns of `BOX_COLUMNS`; None for none.

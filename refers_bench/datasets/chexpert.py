@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.chexpert import FINDINGS_14, NEGATIVE, POLICIES, POSITIVE, labels
@@ -20,8 +20,10 @@ from refers_bench.data.index import finished_index, patient_part, read_table
 from refers_bench.data.metadata import Columns, ages, table_metadata, texts
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import mimic, radiographs
+from refers_bench.data.split_packs import listed_rows, read_pack
 from refers_bench.errors import Problem
 from refers_bench.machine import shared_out
+from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
 #: In the order of the tables' columns.
@@ -48,6 +50,8 @@ COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural
 MIXED = {"mrm": frozenset({"Atelectasis", "Edema", "Pleural Effusion"}), "libauc": frozenset({"Atelectasis", "Edema"})}
 #: Table of each part of the data, as it is distributed; that of the test set came with CheXlocalize.
 TRAIN, VALID, TEST = "train.csv", "valid.csv", "test_labels.csv"
+#: Published lists whose test images are those of the validation table.
+ON_VALID = "chexpert-mrm-ids"
 #: Column of a table -> words that may stand there.
 VIEWS = ("Frontal", "Lateral")
 METADATA: Columns = {"about:age": (("Age",), ages), "about:sex": (("Sex",), texts)}
@@ -64,22 +68,45 @@ COUNTS = {
 class Params(BaseModel, extra="forbid", frozen=True):
     """Which images are tested on, and which views; policies for uncertain mentions are tasks."""
 
-    split: Literal["official_valid", "official_test"] = Field(
+    split: Literal["official_valid", "official_test", "released"] = Field(
         default="official_valid",
         description="official_valid: the 200 patients of valid.csv test, part of those of train.csv validate; "
-        "official_test: the 500 patients of test_labels.csv test, those of valid.csv validate",
+        "official_test: the 500 patients of test_labels.csv test, those of valid.csv validate; released: published "
+        "lists, also where `lists` alone is given",
     )
     views: Literal["frontal", "all"] = Field(default="frontal", description="all: lateral radiographs, too")
     val_share: float = Field(
         default=0.1, gt=0, lt=1, description="share of the patients of train.csv that validate (split: official_valid)"
     )
     split_seed: int = Field(default=0, ge=0, description="of that share")
-    missing: Literal["skip", "refuse"] = Field(default="refuse", description="rows of the tables without an image")
+    missing: Literal["skip", "refuse"] = Field(
+        default="refuse", description="rows of the tables without an image, and images of the lists without a row"
+    )
+    # It came later: without lists it is in no key.
+    lists: packs.Named = Field(
+        default="",
+        description="{pack: NAME} of published lists: chexpert-mrm-ids tests on valid.csv, chexpert-official-ids on "
+        "test_labels.csv; both name lateral images, too (views: all)",
+        exclude_if=lambda value: value == "",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_lists(cls, values: Any) -> Any:
+        return packs.released(values)
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Params:
+        if (self.split == "released") != bool(self.lists):
+            raise ValueError("split: released and lists belong together: give both or neither")
+        packs.fitting(self.lists, "chexpert")
+        return self
 
     @property
     def tables(self) -> tuple[str, ...]:
         """Tables that are read."""
-        return (TRAIN, VALID) if self.split == "official_valid" else (TRAIN, VALID, TEST)
+        on_valid = isinstance(self.lists, packs.Pack) and self.lists.pack == ON_VALID
+        return (TRAIN, VALID) if self.split == "official_valid" or on_valid else (TRAIN, VALID, TEST)
 
 
 def unpacked(root: Path) -> tuple[str, ...]:
@@ -168,14 +195,14 @@ def _labels(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
-    """One row per image of the tables that is on disk.
-
-    Raises:
-        DataError: see the functions above and `refers_bench.data.index.finished_index`; with ``missing: refuse``, an
-            image that is not there.
-    """
-    parts = {name: read_part(root, name) for name in params.tables}
+def _split(parts: dict[str, pd.DataFrame], params: Params, roots: Mapping[str, Path]) -> pd.DataFrame:
+    """The rows of all tables with their splits."""
+    if isinstance(pack := params.lists, packs.Pack):
+        frame, official = pd.concat(parts.values(), ignore_index=True), parts[TRAIN]["image_id"]
+        frame = listed_rows(frame, pack, read_pack(pack, roots), root=roots[packs.ROOT], missing=params.missing)
+        # What is in no list is the rest of the official training images, and of these alone.
+        frame.loc[(frame["split"] == "train") & ~frame["image_id"].isin(official), "split"] = ""
+        return frame
     if params.split == "official_valid":
         patients = parts[TRAIN]["patient_id"]
         held = patient_part(patients, dataset="chexpert", seed=params.split_seed, share=params.val_share)
@@ -184,7 +211,17 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     else:
         splits = {TRAIN: "train", VALID: "val", TEST: "test"}
         parts = {name: part.assign(split=splits[name]) for name, part in parts.items()}
-    frame = pd.concat(parts.values(), ignore_index=True)
+    return pd.concat(parts.values(), ignore_index=True)
+
+
+def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """One row per image of the tables that is on disk.
+
+    Raises:
+        DataError: see the functions above, `refers_bench.data.split_packs` and
+            `refers_bench.data.index.finished_index`; with ``missing: refuse``, an image that is not there.
+    """
+    frame = _split({name: read_part(root, name) for name in params.tables}, params, lists)
     if params.views == "frontal":
         frame = frame[frame["kind"] == "frontal"].reset_index(drop=True)
     folders = patient_folders(root)
@@ -193,7 +230,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     sizes = shared_out(file_sizes, list(paths.values()), str(root), worth=50_000)
     there = {image: path for (image, path), size in zip(paths.items(), sizes, strict=True) if size >= 0}
     frame = with_images(frame.assign(report=None), there, root=root, ending=".jpg", missing=params.missing)
-    return finished_index(frame.drop(columns="kind"), root=root, table=root)
+    spread = packs.accepted(params.lists)
+    return finished_index(frame.drop(columns="kind"), root=root, table=root, spread=spread)
 
 
 def expected(params: Params) -> dict[str, int]:
@@ -205,6 +243,7 @@ def expected(params: Params) -> dict[str, int]:
         counts |= {"train images": images[TRAIN], "val images": images[VALID]}
     if params.views == "all":
         counts |= {of: sum(COUNTS[name][of] for name in params.tables) for of in ("patients", "studies")}
+        counts |= packs.expected(params.lists)
     return counts
 
 
@@ -273,6 +312,8 @@ DATASET = Dataset(
     },
     formats=lambda params: ("JPEG",),
     index=index,
+    lists=lambda params: params.lists,
+    notes=lambda params: packs.notes(params.lists),
     source_task="findings14_u_zeros",
     expected=expected,
     citation=(

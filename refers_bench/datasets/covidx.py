@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
+from refers_bench.data.audit.naming import short
 from refers_bench.data.folders import checked_name
-from refers_bench.data.index import finished_index, patient_part
+from refers_bench.data.index import finished_index
 from refers_bench.data.metadata import picture_sizes
-from refers_bench.data.nih_map import with_nih_patients
 from refers_bench.data.official_tables import refuse, with_images
 from refers_bench.data.phantoms import radiographs
+from refers_bench.data.split_packs import listed_rows, read_pack, with_nih_patients, with_validation
 from refers_bench.errors import DataError, Problem, unknown
 from refers_bench.files import plain_file
-from refers_bench.plugins import Dataset, Task
+from refers_bench.manifest import packs
+from refers_bench.plugins import SUBSETS, Dataset, Task
 
 #: Version -> split (and folder of its images) -> list.
 LISTS: Mapping[str, Mapping[str, str]] = {
@@ -38,6 +40,10 @@ CLASSES = ("COVID-19", "Pneumonia", "Normal")
 RSNA, _MISSPELT = "rsna", {"rnsa": "rsna"}
 #: A person's images are those of the first of these splits that has one.
 _ORDER = ("test", "val", "train")
+#: Published lists -> the version whose images they name.
+PACKS = {"covidx-cxr3-evax": "cxr3", "covidx-cxr4-benchx": "cxr4"}
+#: Lines of BenchX's lists, some of which repeat a name that several images have.
+BENCHX = {"listed train images": 67_862, "listed val images": 8_472, "listed test images": 8_481}
 
 
 class Params(BaseModel, extra="forbid", frozen=True):
@@ -57,7 +63,24 @@ class Params(BaseModel, extra="forbid", frozen=True):
         description="data root with rsna_to_nih.csv (split pack rsna-nih-map): patients of the RSNA images are NIH "
         "ChestX-ray14's; '': each of these images is its own patient",
     )
-    missing: Literal["skip", "refuse"] = Field(default="refuse", description="lines of the lists without an image")
+    missing: Literal["skip", "refuse"] = Field(
+        default="refuse", description="lines of the lists without an image; of published ones, without an official line"
+    )
+    # It came later: without lists it is in no key.
+    lists: packs.Named = Field(
+        default="",
+        description="{pack: NAME} of published lists of the version, in place of the official ones: covidx-cxr3-evax "
+        "(cxr3), covidx-cxr4-benchx (cxr4)",
+        exclude_if=lambda value: value == "",
+    )
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Params:
+        packs.fitting(self.lists, "covidx")
+        version = PACKS.get(self.lists.pack, self.version) if isinstance(self.lists, packs.Pack) else self.version
+        if version != self.version:
+            raise ValueError(f"version: {version} for these lists, or other lists")
+        return self
 
 
 def read_lists(root: Path, version: str) -> pd.DataFrame:
@@ -106,25 +129,45 @@ def _patients(frame: pd.DataFrame, folder: Path | None) -> pd.Series:
     return with_nih_patients(own, rsna, folder, prefix="nih/")
 
 
+def _cut(name: str) -> str:
+    """Folder and name of an image up to its first dot, as BenchX writes it."""
+    return (PurePosixPath(name).parent / short(name)).as_posix()
+
+
+def _packed(frame: pd.DataFrame, pack: packs.Pack, roots: Mapping[str, Path], *, missing: str) -> pd.DataFrame:
+    """The rows with splits and label subsets of published lists.
+
+    A name of BenchX's that is cut at its first dot is that of each image of its folder that begins with it. Lists hold
+    all of these, as often as there are; which of them a label subset means is not known, so they are in none.
+    """
+    if PACKS.get(pack.pack) != "cxr4":
+        return listed_rows(frame, pack, read_pack(pack, roots), root=roots[packs.ROOT], missing=missing)
+    ids = (frame["split"] + "/" + frame["image_id"]).map(_cut)
+    listed = read_pack(pack, roots, image=_cut)
+    frame = listed_rows(frame, pack, listed, root=roots[packs.ROOT], missing=missing, ids=ids)
+    frame.loc[ids.duplicated(keep=False), SUBSETS] = ""
+    return frame
+
+
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
     """One row per line of the version's lists.
 
     Images of a person who is in several lists stay in the test list, else in the validation list; the others are not
-    used.
+    used, unless published lists that have them are accepted.
 
     Raises:
-        DataError: see `read_lists` and `refers_bench.data.index.finished_index`; a malformed map; with
+        DataError: see `read_lists`, `refers_bench.data.split_packs` and `refers_bench.data.index.finished_index`; with
             ``missing: refuse``, an image that is not there.
     """
     frame = read_lists(root, params.version)
     frame["patient_id"] = _patients(frame, lists[params.nih_map] if params.nih_map else None)
-    rank = frame["split"].map({split: place for place, split in enumerate(_ORDER)})
-    frame.loc[rank > rank.groupby(frame["patient_id"]).transform("min"), "split"] = ""
+    if isinstance(params.lists, packs.Pack):
+        frame = _packed(frame, params.lists, lists, missing=params.missing)
+    else:
+        rank = frame["split"].map({split: place for place, split in enumerate(_ORDER)})
+        frame.loc[rank > rank.groupby(frame["patient_id"]).transform("min"), "split"] = ""
     if "val" not in LISTS[params.version]:
-        train = frame["split"] == "train"
-        patients = frame.loc[train, "patient_id"]
-        held = patient_part(patients, dataset="covidx", seed=params.split_seed, share=params.val_share)
-        frame.loc[train, "split"] = np.where(held, "val", "train")
+        frame = with_validation(frame, dataset="covidx", seed=params.split_seed, share=params.val_share)
     kind = frame["word"].map(WORDS[params.version])
     frame["covid19:COVID-19"] = (kind == "COVID-19").astype("Int8")
     for name in CLASSES:
@@ -139,7 +182,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     }
     frame = with_images(frame, files, root=root, missing=params.missing).reset_index(drop=True)
     frame = frame.join(picture_sizes(frame["path"].tolist(), root))
-    return finished_index(frame, root=root, table=root / LISTS[params.version]["train"])
+    table = root / LISTS[params.version]["train"]
+    return finished_index(frame, root=root, table=table, spread=packs.accepted(params.lists))
 
 
 #: Word of CXR-3 -> findings of a phantom, its share, and the sources that such images come from.
@@ -176,6 +220,10 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
 
 def _expected(params: Params) -> Mapping[str, int]:
     """Counts of the lists; a map of patients takes training images of test patients out."""
+    if isinstance(params.lists, packs.Pack):
+        images = {"images": 30_530 if params.version == "cxr3" else 84_818}
+        # Part of the training images of CXR-3 validates, and BenchX's names are those of several images.
+        return {**images, **({"test images": 400} if params.version == "cxr3" else BENCHX)}
     if params.version == "cxr3":
         return {"images": 30_530, "test images": 400}
     train = {} if params.nih_map else {"train images": 67_863, "val images": 8_473}
@@ -194,7 +242,7 @@ DATASET = Dataset(
     },
     formats=lambda params: ("PNG", "JPEG"),
     index=index,
-    lists=lambda params: params.nih_map,
+    lists=lambda params: (params.nih_map, params.lists),
     source_task="covid19",
     expected=_expected,
     citation=(
@@ -212,6 +260,9 @@ DATASET = Dataset(
         "199 lines of CXR-3 spell the source rsna as rnsa",
         "patients are each source's own numbers; of RSNA images, which it does not number, the images",
     ),
-    notes=lambda params: (f"version {params.version.upper().replace('CXR', 'CXR-')}",),
+    notes=lambda params: (
+        f"version {params.version.upper().replace('CXR', 'CXR-')}",
+        *packs.notes(params.lists, validates=params.val_share),
+    ),
     write_layout=write_layout,
 )

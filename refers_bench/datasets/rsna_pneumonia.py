@@ -9,23 +9,26 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
 from refers_bench.data.metadata import header_metadata
-from refers_bench.data.nih_map import with_nih_patients
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.dicom_files import save_dicom
+from refers_bench.data.split_packs import listed_rows, read_pack, with_nih_patients
 from refers_bench.errors import Problem, unknown
+from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
 LABELS, DETAILS = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 OPACITY = "Lung Opacity"
 #: Of the three-class table, in the order in which others number them.
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", OPACITY)
+#: Folder of the competition's test images, of which published lists alone (rsna-mrm) have labels.
+TESTED = "stage_2_test_images/"
 #: Side of the images that the boxes are drawn on, in pixels.
 SIDE = 1024
 _BOX = ("x", "y", "width", "height")
@@ -44,7 +47,21 @@ class Params(BaseModel, extra="forbid", frozen=True):
     headers: Literal["read", "skip"] = Field(
         default="read", description="view, age and sex from the header of each file; skip leaves them unknown"
     )
-    missing: Literal["skip", "refuse"] = Field(default="refuse", description="images of the tables that are not there")
+    missing: Literal["skip", "refuse"] = Field(
+        default="refuse", description="images of the tables, or of the lists, that are not there"
+    )
+    # It came later: without lists it is in no key.
+    lists: packs.Named = Field(
+        default="",
+        description="{pack: NAME} of published lists, in place of the seeded split; of the test images of rsna-mrm the "
+        "lists alone have labels, and of the task pneumonia alone",
+        exclude_if=lambda value: value == "",
+    )
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Params:
+        packs.fitting(self.lists, "rsna")
+        return self
 
 
 def read_labels(root: Path) -> pd.DataFrame:
@@ -101,30 +118,53 @@ def _disagreements(positive: pd.Series, classes: pd.Series, root: Path) -> Itera
         yield Problem(found=found, allowed=f"Target 1 for '{OPACITY}' alone", path=root / DETAILS)
 
 
-def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
-    """One row per image of the label table: the competition's training images, which alone have labels.
+def labelled(root: Path) -> pd.DataFrame:
+    """The label columns of the images of the label table, the competition's training images, indexed by their ids.
 
     Raises:
-        DataError: see `read_labels`, `read_classes` and `refers_bench.data.index.finished_index`; tables that disagree;
-            a malformed map; with ``missing: refuse``, an image that is not there.
+        DataError: see `read_labels` and `read_classes`; tables that disagree.
     """
-    table = table_path(root, LABELS)
     positive = read_labels(root).groupby("patientId")["Target"].first() == "1"
     classes = read_classes(root)
     refuse(list(_disagreements(positive, classes, root)))
-    names = pd.Series(positive.index, index=positive.index)
+    labels = {f"three_classes:{name}": (classes == name).astype("Int8") for name in CLASSES}
+    return pd.DataFrame({f"pneumonia:{OPACITY}": positive.astype("Int8"), **labels})
+
+
+def tested(listed: pd.DataFrame) -> pd.DataFrame:
+    """The same of the competition's test images in published lists; their three classes are unknown."""
+    rows = listed[listed["name"].str.startswith(TESTED)]
+    frame = pd.DataFrame(index=rows.index, columns=[f"three_classes:{name}" for name in CLASSES])
+    return frame.assign(**{f"pneumonia:{OPACITY}": [int(words[0]) for words in rows["labels"]]}).astype("Int8")
+
+
+def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """One row per image of the label table, and per image of the competition's test that published lists label.
+
+    Raises:
+        DataError: see `labelled`, `refers_bench.data.split_packs` and `refers_bench.data.index.finished_index`; with
+            ``missing: refuse``, an image that is not there.
+    """
+    table, pack = table_path(root, LABELS), params.lists
+    frame = labelled(root)
+    listed = read_pack(pack, lists) if isinstance(pack, packs.Pack) else None
+    if listed is not None:
+        frame = pd.concat([frame, tested(listed)])
+    names = pd.Series(frame.index, index=frame.index)
     # The 98 images without a match keep their own names, which no NIH patient has.
     patients = with_nih_patients(names, names, lists[params.nih_map]) if params.nih_map else names
-    split = patient_split(patients, dataset="rsna_pneumonia", seed=params.split_seed)
-    labels = {f"three_classes:{name}": (classes == name).astype("Int8") for name in CLASSES}
-    frame = pd.DataFrame({f"pneumonia:{OPACITY}": positive.astype("Int8"), **labels})
-    frame = frame.assign(image_id=names, patient_id=patients, study_id=names, split=split, view="", report=None)
+    frame = frame.assign(image_id=names, patient_id=patients, study_id=names, view="", report=None)
     frame = frame.assign(table=str(table)).reset_index(drop=True)
+    if isinstance(pack, packs.Pack) and listed is not None:
+        frame = listed_rows(frame, pack, listed, root=lists[packs.ROOT], missing=params.missing)
+    else:
+        split = patient_split(frame["patient_id"], dataset="rsna_pneumonia", seed=params.split_seed)
+        frame = frame.assign(split=split)
     frame = with_images(frame, files_by_name(root, (".dcm",)), root=root, ending=".dcm", missing=params.missing)
     if params.headers == "read":
         facts = header_metadata(frame["path"].tolist(), root).set_index(frame.index)
         frame = frame.drop(columns="view").join(facts)
-    return finished_index(frame, root=root, table=table)
+    return finished_index(frame, root=root, table=table, spread=packs.accepted(pack))
 
 
 def boxes(root: Path, params: Params) -> pd.DataFrame:
@@ -171,6 +211,13 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
     pd.DataFrame(detailed, columns=["patientId", "class"]).to_csv(root / DETAILS, index=False)
 
 
+def _expected(params: Params) -> Mapping[str, int]:
+    """Counts of the competition's training images, and of the lists; rsna-mrm tests with the competition's test."""
+    listed = packs.expected(params.lists)
+    of_test = isinstance(params.lists, packs.Pack) and params.lists.pack == "rsna-mrm"
+    return {"images": 26_684 + (listed["listed test images"] if of_test else 0), **listed}
+
+
 DATASET = Dataset(
     label="RSNA pneumonia challenge",
     source="kaggle.com: rsna-pneumonia-detection-challenge, stage_2_train_images/ and the two stage_2 tables",
@@ -183,10 +230,10 @@ DATASET = Dataset(
     },
     formats=lambda params: ("DICOM",),
     index=index,
-    lists=lambda params: params.nih_map,
+    lists=lambda params: (params.nih_map, params.lists),
     boxes=boxes,
     source_task="three_classes",
-    expected={"images": 26_684},
+    expected=_expected,
     citation=(
         "Shih et al., Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert Annotations of "
         "Possible Pneumonia, Radiology: Artificial Intelligence 2019, doi 10.1148/ryai.2019180041"
@@ -199,9 +246,9 @@ DATASET = Dataset(
         "an opacity is suspicious for pneumonia, not a diagnosis",
         "two tasks are in use, opacity against none and three classes: their figures are never compared",
         "ids are not random in the label: of the images in sorted order, 15 to 36 % are positive in parts of the list",
-        "the competition's 3,000 test images have no labels in its files and are not read",
+        "the competition's 3,000 test images have no labels in its files and are read with those of rsna-mrm alone",
         "14,511 images are PA and 12,173 AP; five ages are above 120",
     ),
-    notes=lambda params: () if params.nih_map else (NOTE,),
+    notes=lambda params: (*(() if params.nih_map else (NOTE,)), *packs.notes(params.lists)),
     write_layout=write_layout,
 )

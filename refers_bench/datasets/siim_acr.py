@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.folders import files_by_name
@@ -19,7 +19,9 @@ from refers_bench.data.official_tables import refuse, table_path, with_images, w
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.dicom_files import save_dicom
 from refers_bench.data.run_lengths import Bounds, bounds
+from refers_bench.data.split_packs import listed_rows, read_pack, with_validation
 from refers_bench.errors import DataError, Problem
+from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
 CLASS = "Pneumothorax"
@@ -33,6 +35,10 @@ NONE = "-1"
 SIDE = 1024
 #: Folder of the images that stage 1 tested with; the PNG copy has the word in its names.
 _TEST = re.compile(r"(?:^|/)dicom-images-test/|_test_[01]_\.png$")
+#: Download -> how its images are named in published lists.
+NAMES = {"stage_2": "siim_uid", "stage_1": "siim_uid", "png": "siim_png"}
+#: Images that are left in each list of siim-mrm: one of several lists stays in the test, or else the validation list.
+MRM = {"listed train images": 6_997, "listed val images": 1_774, "listed test images": 1_904}
 _COPIED = re.compile(r"\d+_(?P<part>train|test)_(?P<label>[01])_")
 
 
@@ -44,19 +50,46 @@ class Params(BaseModel, extra="forbid", frozen=True):
         description="stage_2: stage_2_train.csv, as Kaggle has it now; stage_1: train-rle.csv, as in 2019; "
         "png: vbookshelf's copy, with the names of BenchX's lists",
     )
-    split: Literal["seeded", "stage_1_test"] = Field(
+    split: Literal["seeded", "stage_1_test", "released"] = Field(
         default="seeded",
         description="seeded: 70/10/20 of the images; stage_1_test: the 1,372 images that stage 1 tested with (those of "
-        "dicom-images-test/, or of the PNG copy's second table), and a seeded part of the rest validates",
+        "dicom-images-test/, or of the PNG copy's second table), and a seeded part of the rest validates; released: "
+        "published lists, also where `lists` alone is given",
     )
     val_share: float = Field(
-        default=0.125, gt=0, lt=1, description="share of the rest that validates (split: stage_1_test)"
+        default=0.125,
+        gt=0,
+        lt=1,
+        description="share of the rest that validates (split: stage_1_test), or of the training list of a pack without "
+        "a validation list",
     )
     split_seed: int = Field(default=0, ge=0, description="of the seeded split, or of the validation part")
     headers: Literal["read", "skip"] = Field(
         default="read", description="view, age and sex from the header of each DICOM file; skip leaves them unknown"
     )
-    missing: Literal["skip", "refuse"] = Field(default="refuse", description="images of the tables that are not there")
+    missing: Literal["skip", "refuse"] = Field(
+        default="refuse", description="images of the tables, or of the lists, that are not there"
+    )
+    # It came later: without lists it is in no key.
+    lists: packs.Named = Field(
+        default="",
+        description="{pack: NAME} of published lists: siim-mrm and siim-evax name DICOM files, siim-benchx those of "
+        "the PNG copy",
+        exclude_if=lambda value: value == "",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_lists(cls, values: Any) -> Any:
+        return packs.released(values)
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Params:
+        if (self.split == "released") != bool(self.lists):
+            raise ValueError("split: released and lists belong together: give both or neither")
+        packs.fitting(self.lists, *NAMES.values())
+        packs.fitting(self.lists, NAMES[self.release], whose=f"that names the images of release: {self.release}")
+        return self
 
 
 def read_masks(path: Path) -> tuple[pd.DataFrame, list[Bounds | None]]:
@@ -130,6 +163,14 @@ def _split(images: pd.Series, paths: Sequence[str], params: Params, root: Path) 
     return split
 
 
+def _packed(frame: pd.DataFrame, pack: packs.Pack, params: Params, roots: Mapping[str, Path]) -> pd.DataFrame:
+    """The rows with splits and label subsets of published lists."""
+    frame = listed_rows(frame, pack, read_pack(pack, roots), root=roots[packs.ROOT], missing=params.missing)
+    if not pack.lacks_validation:
+        return frame
+    return with_validation(frame, dataset="siim_acr", seed=params.split_seed, share=params.val_share)
+
+
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
     """One row per image, however many masks it has; patients are not known, so each image is its own.
 
@@ -147,13 +188,16 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
         columns = {"image_id": names, "study_id": names, "positive": positive.to_numpy(), "table": str(table)}
         frame = pd.DataFrame(columns)
     frame = frame.assign(patient_id=frame["image_id"], view="", report=None)
+    if isinstance(params.lists, packs.Pack):
+        frame = _packed(frame, params.lists, params, lists)
     frame = with_images(frame, files_by_name(root, (ending,)), root=root, ending=ending, missing=params.missing)
-    frame["split"] = _split(frame["image_id"], frame["path"].tolist(), params, root)
+    if not params.lists:
+        frame["split"] = _split(frame["image_id"], frame["path"].tolist(), params, root)
     if ending == ".dcm" and params.headers == "read":
         facts = header_metadata(frame["path"].tolist(), root).set_index(frame.index)
         frame = frame.drop(columns="view").join(facts)
     frame[f"pneumothorax:{CLASS}"] = frame.pop("positive").astype("Int8")
-    return finished_index(frame, root=root, table=table)
+    return finished_index(frame, root=root, table=table, spread=packs.accepted(params.lists))
 
 
 def boxes(root: Path, params: Params) -> pd.DataFrame:
@@ -212,7 +256,9 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
 
 def _expected(params: Params) -> Mapping[str, int]:
     images = {"images": 10_675 if params.release == "stage_1" else 12_047}
-    return images if params.split == "seeded" else {**images, "test images": 1_372}
+    if isinstance(params.lists, packs.Pack):
+        return {**images, **(MRM if params.lists.pack == "siim-mrm" else packs.expected(params.lists))}
+    return {**images, "test images": 1_372} if params.split == "stage_1_test" else images
 
 
 DATASET = Dataset(
@@ -224,6 +270,7 @@ DATASET = Dataset(
     tasks={"pneumothorax": Task(label="SIIM-ACR pneumothorax", classes=(CLASS,), group_by_patient=False)},
     formats=lambda params: ("PNG",) if params.release == "png" else ("DICOM",),
     index=index,
+    lists=lambda params: params.lists,
     boxes=boxes,
     source_task="pneumothorax",
     expected=_expected,
@@ -242,6 +289,9 @@ DATASET = Dataset(
         "boxes are the least ones around the masks",
         "the 3,205 test images of stage 2 have no labels and are not read",
     ),
-    notes=lambda params: ("no patients are known: each image counts as a patient of its own",),
+    notes=lambda params: (
+        "no patients are known: each image counts as a patient of its own",
+        *packs.notes(params.lists, validates=params.val_share),
+    ),
     write_layout=write_layout,
 )

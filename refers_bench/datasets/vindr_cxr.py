@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
 from refers_bench.data.folders import files_by_name
@@ -17,7 +17,9 @@ from refers_bench.data.index import finished_index, patient_part, read_table
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.dicom_files import save_dicom
+from refers_bench.data.split_packs import listed_rows, read_pack, with_validation
 from refers_bench.errors import Problem
+from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
 #: Findings with a place, in the order of the tables' columns.
@@ -74,10 +76,27 @@ class Params(BaseModel, extra="forbid", frozen=True):
         description="training images: positive when any of their three radiologists found it, or two of them",
     )
     val_share: float = Field(
-        default=0.2, gt=0, lt=1, description="share of the official training images that validate, as BenchX's 3,000"
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="share of the official training images that validate, as BenchX's 3,000; with lists, of those of a "
+        "pack without a validation list",
     )
     split_seed: int = Field(default=0, ge=0, description="of that share; by image, patients are not known")
-    missing: Literal["skip", "refuse"] = Field(default="refuse", description="images of the tables without a file")
+    missing: Literal["skip", "refuse"] = Field(
+        default="refuse", description="images of the tables without a file, and of the lists that are in no table"
+    )
+    # It came later: without lists it is in no key.
+    lists: packs.Named = Field(
+        default="",
+        description="{pack: NAME} of published lists, in place of official test images and a seeded validation part",
+        exclude_if=lambda value: value == "",
+    )
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Params:
+        packs.fitting(self.lists, "vindr")
+        return self
 
 
 def _cells(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -137,8 +156,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     """One row per image of both tables; patients are not known, so each image is its own.
 
     Raises:
-        DataError: see the functions above and `refers_bench.data.index.finished_index`; with ``missing: refuse``, an
-            image that is not there.
+        DataError: see the functions above, `refers_bench.data.split_packs` and
+            `refers_bench.data.index.finished_index`; with ``missing: refuse``, an image that is not there.
     """
     tables = {name: table_path(root, name) for name in (TRAIN, TEST)}
     train = training_labels(tables[TRAIN], readers=1 if params.labels == "any" else 2)
@@ -155,8 +174,12 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     )
     frame = frame.rename_axis("image_id").reset_index()
     frame = frame.assign(patient_id=frame["image_id"], study_id=frame["image_id"])
+    if isinstance(pack := params.lists, packs.Pack):
+        frame = listed_rows(frame, pack, read_pack(pack, lists), root=lists[packs.ROOT], missing=params.missing)
+        if pack.lacks_validation:
+            frame = with_validation(frame, dataset="vindr_cxr", seed=params.split_seed, share=params.val_share)
     frame = with_images(frame, files_by_name(root, (".dicom",)), root=root, ending=".dicom", missing=params.missing)
-    return finished_index(frame, root=root, table=tables[TRAIN])
+    return finished_index(frame, root=root, table=tables[TRAIN], spread=packs.accepted(params.lists))
 
 
 #: Classes of a phantom's finding.
@@ -215,8 +238,9 @@ DATASET = Dataset(
     },
     formats=lambda params: ("DICOM",),
     index=index,
+    lists=lambda params: params.lists,
     source_task="all28",
-    expected={"images": 18_000, "test images": 3_000},
+    expected=lambda params: {"images": 18_000, **(packs.expected(params.lists) or {"test images": 3_000})},
     citation=(
         "Nguyen et al., VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations, Scientific Data "
         "2022; PhysioNet, doi 10.13026/3akn-b287"
@@ -233,5 +257,6 @@ DATASET = Dataset(
         "Ark selects and tests on the test list",
         "some files are MONOCHROME1",
     ),
+    notes=lambda params: packs.notes(params.lists, validates=params.val_share),
     write_layout=write_layout,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refers_bench import plugins
-from refers_bench.manifest.packs import root_of
+from refers_bench.manifest.packs import roots_of
 from refers_bench.manifest.roots import Roots, with_files, with_paths
 from refers_bench.manifest.schema import DataPart
 
@@ -76,8 +76,8 @@ def further_roots(dataset: plugins.Dataset, params: Any, name: str) -> dict[str,
         params: of the reader.
         name: by which the images are known.
     """
-    lists = root_of(dataset.lists(params))
-    return ({lists: lists} if lists else {}) | {one: f"{name}_{one}" for one in dataset.places.values() if one}
+    lists = {root: root for root in roots_of(dataset.lists(params))}
+    return lists | {one: f"{name}_{one}" for one in dataset.places.values() if one}
 
 
 def brought_along(roots: Roots, manifest: Mapping[str, Any], folder: Path) -> Roots:

@@ -26,7 +26,7 @@ LEAK, SHARED = "LEAKS", "shared with training"
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """Test images, or patients, that are in training.
+    """Test images, or patients, that are in training; of lists without such ones, validation images.
 
     Attributes:
         shared: how many.
@@ -75,7 +75,7 @@ class KnownPack:
         lists: "train", "val", "test", "train_1" or "train_10" -> its file.
         rest: list that was not published -> "pack/list" of the lists of which it is the rest; () where it is the rest
             of the dataset's own training images.
-        leaks: test images in training.
+        leaks: test images in training; of lists without any, validation images.
         notes: what a reader of figures on it must know.
         repairs: line -> how it is read.
     """
@@ -124,7 +124,9 @@ class Pack(BaseModel, extra="forbid", frozen=True):
 
     pack: str = Field(description="name of published lists")
     accept: tuple[Literal["test_in_training"], ...] = Field(
-        default=(), description="test_in_training: read lists whose test images are in training, and say so in tables"
+        default=(),
+        description="test_in_training: read lists whose test or validation images, or their patients, are in training, "
+        "and say so in tables",
     )
 
     @model_validator(mode="after")
@@ -142,6 +144,11 @@ class Pack(BaseModel, extra="forbid", frozen=True):
         """What is known of it."""
         return known()[self.pack]
 
+    @property
+    def lacks_validation(self) -> bool:
+        """Whether it names no validation images."""
+        return "val" not in self.known.lists
+
 
 def _lists(value: Any, _: Any) -> Any:
     """A data root or a pack: each kind by itself, so that an error is about the kind that was given."""
@@ -152,33 +159,57 @@ def _lists(value: Any, _: Any) -> Any:
     return value
 
 
+def _named(value: Any, _: Any) -> Any:
+    """A pack, or '' for none."""
+    if isinstance(value, str) and value:
+        raise ValueError("published lists by name: {pack: NAME}")
+    return _lists(value, _)
+
+
 #: What a reader's parameter `lists` may be: a data root with lists, '' for none, or published lists by name.
 Lists = Annotated[str | Pack, WrapValidator(_lists, json_schema_input_type=str | Pack)]
+#: The same of a reader that takes published lists alone.
+Named = Annotated[str | Pack, WrapValidator(_named, json_schema_input_type=str | Pack)]
+#: What a dataset's card says of the further data roots of a reader: one, or several.
+Given = str | Pack | tuple[str | Pack, ...]
 
 
-def fitting(lists: str | Pack, *namings: str) -> None:
+def fitting(lists: str | Pack, *namings: str, whose: str = "of this dataset") -> None:
     """Refuse the lists of another collection.
 
     Args:
         lists: a reader's parameter.
         namings: of the packs that it can read.
+        whose: what those packs have in common, in words.
 
     Raises:
         ValueError: with the packs that fit.
     """
     if isinstance(lists, Pack) and lists.known.names not in namings:
         fit = [name for name, one in known().items() if one.names in namings]
-        raise ValueError(f"a pack of this dataset: {', '.join(fit)}")
+        raise ValueError(f"a pack {whose}: {', '.join(fit)}")
 
 
-def root_of(lists: str | Pack) -> str:
-    """The data root that lists lie in; '' for none."""
-    return lists if isinstance(lists, str) else ROOT
+def each(given: Given) -> tuple[str | Pack, ...]:
+    """One by one what a card says of further data roots, without ''."""
+    return tuple(one for one in (given if isinstance(given, tuple) else (given,)) if one)
+
+
+def roots_of(given: Given) -> tuple[str, ...]:
+    """The data roots that lists lie in, each once; () for none."""
+    return tuple(dict.fromkeys(one if isinstance(one, str) else ROOT for one in each(given)))
 
 
 def accepted(lists: str | Pack) -> bool:
     """Whether lists may put a patient into two splits: `finished_index` is told by this argument, `spread`."""
     return isinstance(lists, Pack) and "test_in_training" in lists.accept
+
+
+def released(values: Any) -> Any:
+    """A reader's parameters as they are given, with ``split: released`` where they name lists and no split."""
+    if isinstance(values, Mapping) and values.get("lists") and "split" not in values:
+        return {**values, "split": "released"}
+    return values
 
 
 def expected(lists: str | Pack) -> dict[str, int]:
@@ -187,11 +218,22 @@ def expected(lists: str | Pack) -> dict[str, int]:
     return {f"listed {name} images": one.images for name, one in given.items() if name in ("train", "val", "test")}
 
 
-def leaks(lists: str | Pack) -> tuple[str, ...]:
+def leaks(given: Given) -> tuple[str, ...]:
     """What every table must say of known test images in training; () without any."""
-    return tuple(f"lists {lists.pack}: {one}" for one in lists.known.leaks) if isinstance(lists, Pack) else ()
+    packs = [one for one in each(given) if isinstance(one, Pack)]
+    return tuple(f"lists {pack.pack}: {leak}" for pack in packs for leak in pack.known.leaks)
 
 
-def notes(lists: str | Pack) -> tuple[str, ...]:
-    """What a table must say of figures on these lists, besides `leaks`."""
-    return tuple(f"lists {lists.pack}: {one}" for one in lists.known.notes) if isinstance(lists, Pack) else ()
+def notes(lists: str | Pack, *, validates: float | None = None) -> tuple[str, ...]:
+    """What a table must say of figures on these lists, besides `leaks`.
+
+    Args:
+        lists: a reader's parameter.
+        validates: share of the training patients that the reader takes where the lists name no validation images.
+    """
+    if not isinstance(lists, Pack):
+        return ()
+    said = lists.known.notes
+    if validates is not None and lists.lacks_validation:
+        said = (*said, f"{100 * validates:g} % of its training images, or patients, drawn by seed, validate")
+    return tuple(f"lists {lists.pack}: {one}" for one in said)

@@ -14,6 +14,7 @@ from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
 from refers_bench.manifest.declared import Declared, declared, further_roots
 from refers_bench.manifest.load import Manifest
+from refers_bench.manifest.packs import roots_of
 from refers_bench.manifest.roots import Roots
 from refers_bench.plan import index_memo
 
@@ -299,7 +300,7 @@ def _phantom(
     unavailable = ""
     if dataset.write_layout is None:
         unavailable = f"dataset {planned.dataset} cannot be written as phantoms"
-    elif dataset.lists(model):
+    elif roots_of(dataset.lists(model)):
         unavailable = f"dataset {planned.dataset}: phantoms have no released lists; leave 'lists' out"
     elif params.reports and (dataset.real_reports is None or params.reports != planned.dataset):
         unavailable = f"dataset {planned.dataset} cannot be written with the real reports of {params.reports}"

@@ -13,7 +13,7 @@ from refers_bench.analysis.statistics.auc_intervals import Interval
 from refers_bench.analysis.statistics.significance import Refusal
 from refers_bench.plugins import Report
 from refers_bench.render.table import MISSING, Cell, Note, Row, Table, columns, slug
-from refers_bench.reporting import comparisons, grid
+from refers_bench.reporting import comparisons, grid, notes
 
 _NAMES = (MEAN, MEDIAN, IQM)
 
@@ -27,7 +27,10 @@ def _table(results: Results, one: Aggregated) -> Table:
     names, evaluation = grid.titles(results), one.targets[0].suffix
     figures = {method: aggregates(runs) for method, runs in one.rows.items()}
     best = _best(results, figures)
-    rows = [Row(title=names[name], cells=_cells(one, name, figures[name], best)) for name in one.rows]
+    rows = [
+        Row(title=names[name], cells=_cells(one, name, figures[name], best), notes=_leaks(results, one, name))
+        for name in one.rows
+    ]
     rows += [Row(title=names[name], cells=_lacking(one, name)) for name in one.lacking]
     out = [f"Columns that few rows have, or not on the same images and classes: {grid.listed(one.left_out)}."]
     return Table(
@@ -46,6 +49,11 @@ def _table(results: Results, one: Aggregated) -> Table:
             *(["Floors are shown, and are no competitors."] if results.floors & set(one.rows) else []),
         ),
     )
+
+
+def _leaks(results: Results, one: Aggregated, method: str) -> tuple[Note, ...]:
+    """Footnotes of a row whose means include columns with test images in training, or in its source."""
+    return tuple(dict.fromkeys(note for target in one.targets for note in notes.leaks(results, method, target=target)))
 
 
 def _best(results: Results, figures: Mapping[str, Mapping[str, Interval] | Refusal]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Commands, Printed
+from published_lists import republish_map
 from refers_bench import plugins
 from refers_bench.data.phantoms.radiographs import PhantomParams
 
@@ -37,10 +38,8 @@ def roots(phantoms: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in NAMES:
         shutil.copytree(phantoms / name, home / name)
         monkeypatch.setenv(f"REFERS_BENCH_ROOT_{name.upper()}", str(home / name))
-    (home / "map").mkdir()
     images = sorted(path.stem for path in (home / "rsna_pneumonia" / "stage_2_train_images").iterdir())
-    rows = [f"{image},{place:08d}_000" for place, image in enumerate(images)]
-    (home / "map" / "rsna_to_nih.csv").write_text("\n".join(["rsna_id,nih_image", *rows]) + "\n")
+    republish_map(monkeypatch, home / "map", {image: place for place, image in enumerate(images)})
     monkeypatch.setenv("REFERS_BENCH_ROOT_MAP", str(home / "map"))
     return home
 
@@ -91,7 +90,9 @@ BROKEN: dict[str, tuple[str, Breaker, list[str], str]] = {
     "rsna: tables disagree": ("rsna_pneumonia", edit(DETAILS, ",Normal", ",Lung Opacity"), [], rf"{DETAILS}: '[0-9a-f-]+' is 'Lung Opacity' with Target 0; allowed: Target 1 for 'Lung Opacity' alone"),
     "rsna: missing image": ("rsna_pneumonia", image("stage_2_train_images", None), [], rf"{RSNA}: image '[0-9a-f-]+\.dcm' is not below "),
     "rsna: no DICOM file": ("rsna_pneumonia", image("stage_2_train_images", b"hello"), [], r"\.dcm: not a DICOM file; allowed: DICOM"),
-    "rsna: broken map": ("rsna_pneumonia", lambda root: edit("rsna_to_nih.csv", r",00000000_000", ",0_0")(root.parent / "map"), ["nih_map=map"], r"rsna_to_nih\.csv:2: '0_0'; allowed: an NIH image, such as 00019124_092"),
+    "rsna: another map": ("rsna_pneumonia", lambda root: edit("rsna_to_nih.csv", r",00000000_000", ",0_0")(root.parent / "map"), ["nih_map=map"], r"rsna_to_nih\.csv: SHA-256 \w{12}\.\.\., which is not rsna-nih-map; allowed: the file as published, SHA-256 \w{12}\.\.\. uncompressed"),
+    "rsna: no map": ("rsna_pneumonia", lambda root: (root.parent / "map" / "rsna_to_nih.csv").unlink(), ["nih_map=map"], r"rsna_to_nih\.csv: missing table; allowed: rsna_to_nih\.csv of the pack rsna-nih-map"),
+    "covidx: another map": ("covidx", lambda root: edit("rsna_to_nih.csv", r",00000000_000", ",00000009_000")(root.parent / "map"), ["nih_map=map"], r"rsna_to_nih\.csv: SHA-256 \w{12}\.\.\., which is not rsna-nih-map"),
     "rsna: root of the map not set": ("rsna_pneumonia", lambda root: None, ["nih_map=nowhere"], r"data root 'nowhere' is not set"),
     "siim: table of the other stage": ("siim_acr", lambda root: None, ["release=stage_1"], r"train-rle\.csv: missing table"),
     "siim: half a run": ("siim_acr", edit(SIIM, r",-1$", ",387620 23 996"), [], rf"{SIIM}:\d+: mask '387620 23 996' \(not pairs of whole numbers\); allowed: -1, or pairs"),

@@ -132,7 +132,7 @@ def test_another_list_under_the_name_is_refused(made_up: str, cli: Commands, hom
 
 WRONG = {
     "unknown": ("{pack: nih-mmr}", "did you mean 'nih-mrm'?"),
-    "of another dataset": ("{pack: rsna-mrm}", "a pack of this dataset: nih-mrm, nih-official"),
+    "of another dataset": ("{pack: vindr-ark}", "a pack of this dataset: nih-mrm, nih-official"),
     "no name": ("{}", "pack"),
     "another key": ("{pack: nih-mrm, folder: x}", "folder"),
     "a number": ("3", "a data root, or published lists by name: {pack: NAME}"),

@@ -19,7 +19,7 @@ from reference_words import Node, code, default, items, keys, kind, prose, refer
 from refers_bench import api, plugins
 from refers_bench.cli import COMMANDS, group
 from refers_bench.manifest import protocols, schema, yaml_text
-from refers_bench.manifest.packs import root_of
+from refers_bench.manifest.packs import roots_of
 from refers_bench.manifest.protocol_schema import CONSTANTS, ProtocolSchema
 from refers_bench.reporting.frames import DrawnFigure, StoredResults
 from refers_bench.store import schemas
@@ -187,7 +187,7 @@ def datasets() -> str:
         "roots: `REFERS_BENCH_ROOT_<NAME>`, or `data_roots` of the user config file."
     ]
     for name, dataset in built_in("dataset").items():
-        lists = root_of(dataset.lists(dataset.Params()))
+        lists = ", ".join(roots_of(dataset.lists(dataset.Params())))
         facts = [
             f"**{prose(dataset.label)}.** From: {prose(dataset.source)}. Licence: {prose(dataset.licence)}.",
             f"Data root of the split lists: `{lists}`." if lists else "",

@@ -9,7 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from refers_bench.data.split_packs import read_list, read_pack, rsna_to_nih, with_splits
+from published_lists import republish_map
+from refers_bench.data.split_packs import (
+    listed_rows,
+    read_list,
+    read_pack,
+    rsna_to_nih,
+    with_nih_patients,
+    with_splits,
+    with_validation,
+)
 from refers_bench.errors import DataError
 from refers_bench.manifest import packs
 from refers_bench.manifest.packs import KnownPack, Leak, Pack, PackList
@@ -75,9 +84,63 @@ def test_the_rest_of_another_pack_and_of_a_dataset(publish: Publish, tmp_path: P
     assert frame["split"].tolist() == ["train", "test", "train"] and frame["subsets"].tolist() == ["train_1", "", ""]
 
 
-def test_the_table_of_rsna_images_is_the_published_one_or_none(tmp_path: Path) -> None:
+def test_images_of_the_lists_without_a_row(publish: Publish, tmp_path: Path) -> None:
+    pack = publish({"train": "a\nb\n", "val": "c\n", "test": "d\ne\n", "train_1": "a\n"})
+    listed, rows = read_pack(pack, {packs.ROOT: tmp_path}), pd.DataFrame({"image_id": ["a", "d", "z"]})
+    with pytest.raises(DataError) as refused:
+        listed_rows(rows, pack, listed, root=tmp_path, missing="refuse")
+    assert str(refused.value).splitlines() == [
+        f"{tmp_path / 'mine'}: 3 of 5 images of the lists are not there (missing=skip leaves them out)",
+        f"{tmp_path / 'mine' / 'test.txt'}: image 'e' is in no table of the dataset",
+        f"{tmp_path / 'mine' / 'val.txt'}: image 'c' is in no table of the dataset",
+        f"{tmp_path / 'mine' / 'train.txt'}: image 'b' is in no table of the dataset",
+    ]
+    frame = listed_rows(rows, pack, listed, root=tmp_path, missing="skip")
+    assert frame["split"].tolist() == ["train", "test", ""] and frame["subsets"].tolist() == ["train_1", "", ""]
+    with pytest.raises(DataError, match="5 of 5 images of the lists are not there"):
+        listed_rows(rows[2:], pack, listed, root=tmp_path, missing="skip")
+
+
+def test_a_share_of_the_training_patients_validates() -> None:
+    rows = [(f"p{i // 2}", "test" if i >= 40 else "" if i >= 36 else "train") for i in range(44)]
+    frame = pd.DataFrame(rows, columns=["patient_id", "split"])
+    found = with_validation(frame, dataset="x", seed=0, share=0.5)
+    assert found["split"].value_counts().to_dict() == {"train": 18, "val": 18, "": 4, "test": 4}
+    assert found.groupby("patient_id")["split"].nunique().max() == 1
+    other = with_validation(frame, dataset="x", seed=1, share=0.5)
+    assert found["split"].tolist() != other["split"].tolist() and frame["split"].tolist() == [row[1] for row in rows]
+
+
+@pytest.mark.parametrize("below", ["", "rsna-nih-map"])
+def test_the_table_of_rsna_images_is_the_published_one_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
     assert rsna_to_nih(tmp_path) == {}
-    (tmp_path / "rsna-nih-map").mkdir()
-    (tmp_path / "rsna-nih-map" / "rsna_to_nih.csv").write_text("rsna_id,nih_image\na,00000001_000\n")
-    with pytest.raises(DataError, match="which is not rsna-nih-map"):
+    with pytest.raises(DataError, match=r"rsna_to_nih\.csv: missing table; allowed: rsna_to_nih\.csv of the pack"):
+        rsna_to_nih(tmp_path, needed=True)
+    with monkeypatch.context() as changed:
+        republish_map(changed, tmp_path / below, {"a": 1, "b": 1})
+        assert rsna_to_nih(tmp_path) == {"a": "00000001_000", "b": "00000001_001"}
+    with pytest.raises(
+        DataError, match=r"rsna_to_nih\.csv: SHA-256 \w+\.\.\., which is not rsna-nih-map; allowed: the f"
+    ):
         rsna_to_nih(tmp_path)
+
+
+def test_images_without_a_match_keep_their_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = republish_map(monkeypatch, tmp_path, {"a": 19124, "b": 19124})
+    own, images = pd.Series(["p", "q", "r"], index=[4, 2, 9]), pd.Series(["b", None, "x"], index=[4, 2, 9])
+    assert with_nih_patients(own, images, folder, prefix="nih/").to_dict() == {4: "nih/00019124", 2: "q", 9: "r"}
+    assert own[4] == "p"
+    none = pd.Series([None, None, None], index=own.index)
+    assert with_nih_patients(own, none, folder).equals(own.astype(object)), "no image of the challenge is here"
+    with pytest.raises(DataError, match=r"a map of 2 images, none of which is here \(here: 'x'\)"):
+        with_nih_patients(own, images.replace("b", "x"), folder)
+
+
+def test_the_published_map(real_data: Path) -> None:
+    if not (real_data / "split-packs").is_dir():
+        pytest.skip("no split-packs in $REFERS_BENCH_REAL_DATA")
+    found = rsna_to_nih(real_data / "split-packs")
+    assert found == rsna_to_nih(real_data / "split-packs" / "rsna-nih-map") and len(found) == 26_586
+    assert {len(image) for image in found} == {36} and len({image[:8] for image in found.values()}) < 13_293

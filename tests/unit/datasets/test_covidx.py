@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from refers_bench.data.nih_map import TABLE
+from published_lists import republish_map
 from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.datasets.covidx import DATASET, LISTS, WORDS, Params, index, read_lists
 from refers_bench.errors import DataError
@@ -84,11 +84,12 @@ def test_cxr4_has_two_classes_and_three_lists(original: Path) -> None:
     ]
 
 
-def test_nih_patients_join_rsna_images_and_leave_the_training_list(cxr3: Path, tmp_path: Path) -> None:
+def test_nih_patients_join_rsna_images_and_leave_the_training_list(
+    cxr3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RSNA 0 and 1 are one person, 2 and the test image 6 another."""
     people = dict(zip(RSNA, (1, 1, 2, 3, 4, 5, 2, 6), strict=True))
-    rows = [f"{name},{patient:08d}_000" for name, patient in people.items() if patient != 6]
-    (tmp_path / TABLE).write_text("\n".join(["rsna_id,nih_image", *rows]) + "\n")
+    republish_map(monkeypatch, tmp_path, {name: patient for name, patient in people.items() if patient != 6})
     frame = index(cxr3, Params(nih_map="map"), {"map": tmp_path}).set_index("image_id")
     rsna = frame.loc[[f"{name}.png" for name in RSNA]]
     assert rsna["patient_id"].tolist()[:7] == [f"nih/{people[name]:08d}" for name in RSNA[:7]]
@@ -152,8 +153,8 @@ def test_the_published_lists_of_cxr3(real_data: Path, tmp_path: Path) -> None:
     assert (train["source"] == "rsna").sum() == 13_389 + 199, "with those that are misspelt"
     stems = frame["image_id"].str.rpartition(".")[0]
     assert frame["image_id"].is_unique and stems.nunique() == len(frame) - 1
-    from refers_bench.data.nih_map import nih_patients
+    from refers_bench.data.split_packs import rsna_to_nih
 
-    people = stems.where(frame["source"] == "rsna").map(nih_patients(packs))
+    people = stems.where(frame["source"] == "rsna").map(rsna_to_nih(packs)).str[:8]
     shared = people[frame["split"] == "test"].isin(set(people[frame["split"] == "train"].dropna()))
     assert int(shared.sum()) == 129, "as the card says"

@@ -12,7 +12,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from refers_bench.data.nih_map import TABLE
+from published_lists import republish_map
 from refers_bench.data.phantoms.dicom_files import save_dicom
 from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.datasets.rsna_pneumonia import CLASSES, DATASET, DETAILS, LABELS, OPACITY, Params, boxes, index
@@ -80,16 +80,13 @@ def test_phantoms_have_the_real_layout(original: Path) -> None:
     assert set(kinds["class"]) == set(CLASSES) and {path.stem for path in files} == set(labels["patientId"])
 
 
-def mapped(root: Path, folder: Path) -> pd.DataFrame:
-    """A map that gives every three images, in the order of their ids, one NIH patient; the last has no match."""
-    images = sorted(path.stem for path in (root / "stage_2_train_images").iterdir())
-    rows = [f"{name},{place // 3:08d}_{place % 3:03d}" for place, name in enumerate(images[:-1])]
-    (folder / TABLE).write_text("\n".join(["rsna_id,nih_image", *rows]) + "\n")
-    return index(root, Params(nih_map="map"), {"map": folder}).set_index("image_id")
-
-
-def test_patients_are_those_of_nih_where_the_map_is_given(original: Path, tmp_path: Path) -> None:
-    frame = mapped(original, tmp_path)
+def test_patients_are_those_of_nih_where_the_map_is_given(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every three images, in the order of their ids, have one NIH patient; the last has no match."""
+    images = sorted(path.stem for path in (original / "stage_2_train_images").iterdir())
+    republish_map(monkeypatch, tmp_path, {name: place // 3 for place, name in enumerate(images[:-1])})
+    frame = index(original, Params(nih_map="map"), {"map": tmp_path}).set_index("image_id")
     images = sorted(frame.index)
     assert frame.loc[images[:4], "patient_id"].tolist() == ["00000000"] * 3 + ["00000001"]
     assert frame.loc[images[-1], "patient_id"] == images[-1], "without a match an image is its own patient"
@@ -103,7 +100,7 @@ def test_patients_are_those_of_nih_where_the_map_is_given(original: Path, tmp_pa
 
 def test_the_published_map_shows_the_leak_of_a_split_by_image(real_data: Path) -> None:
     """2,715 of BenchX's 4,003 test images have a training patient: counted with the map that this reader uses."""
-    from refers_bench.data.nih_map import nih_patients
+    from refers_bench.data.split_packs import rsna_to_nih
     from refers_bench.data.table_files import table_source
 
     packs = real_data / "split-packs"
@@ -113,7 +110,7 @@ def test_the_published_map_shows_the_leak_of_a_split_by_image(real_data: Path) -
         part: pd.read_csv(table_source(packs / "rsna-benchx" / f"{part}.txt.gz"), header=None)[0]
         for part in ("train", "test")
     }
-    patients = nih_patients(packs)
+    patients = pd.Series(rsna_to_nih(packs)).str[:8]
     train = set(ids["train"].map(patients).dropna())
     assert (len(ids["test"]), int(ids["test"].map(patients).isin(train).sum())) == (4003, 2715)
 

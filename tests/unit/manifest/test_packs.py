@@ -36,14 +36,14 @@ def test_a_leaking_pack_needs_its_exception() -> None:
             with pytest.raises(ValidationError, match="accept"):
                 Pack(pack=name)
         accepted = Pack(pack=name, accept=("test_in_training",))
-        assert packs.accepted(accepted) and packs.root_of(accepted) == "split_packs"
+        assert packs.accepted(accepted) and packs.roots_of(accepted) == ("split_packs",)
         assert len(packs.leaks(accepted)) == len(pack.leaks) and len(packs.notes(accepted)) == len(pack.notes)
     assert {name for name, pack in known().items() if pack.leaks} >= {"siim-mrm", "rsna-benchx", "rsna-ark"}
 
 
 def test_a_data_root_is_no_pack() -> None:
-    assert (packs.root_of("x"), packs.accepted("x"), packs.leaks("x"), packs.notes("x"), packs.expected("x")) == (
-        "x", False, (), (), {},
+    assert (packs.roots_of("x"), packs.accepted("x"), packs.leaks("x"), packs.notes("x"), packs.expected("x")) == (
+        ("x",), False, (), (), {},
     )  # fmt: skip
     packs.fitting("x", "nih")
     packs.fitting(Pack(pack="nih-mrm"), "nih")

@@ -214,6 +214,30 @@ def test_every_value_of_a_specification_changes_its_key(jobs: Mapping[str, Job],
         seen[key] = path
 
 
+#: Dataset -> what specifications said of its reader before it could read published lists.
+BEFORE_LISTS: Mapping[str, Mapping[str, Any]] = {
+    "rsna_pneumonia": {"headers": "read", "missing": "refuse", "nih_map": "", "split_seed": 0},
+    "siim_acr": {
+        "headers": "read", "missing": "refuse", "release": "stage_2", "split": "seeded", "split_seed": 0, "val_share": 0.125,
+    },
+    "vindr_cxr": {"labels": "any", "missing": "refuse", "split_seed": 0, "val_share": 0.2},
+    "chexpert": {
+        "missing": "refuse", "split": "official_valid", "split_seed": 0, "val_share": 0.1, "views": "frontal",
+    },
+    "covidx": {"missing": "refuse", "nih_map": "", "split_seed": 0, "val_share": 0.1, "version": "cxr3"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", BEFORE_LISTS)
+def test_published_lists_came_later_and_are_in_no_key_without_them(planner: Planner, dataset: str) -> None:
+    card: plugins.Dataset = plugins.load("dataset", dataset)
+    target = {"dataset": dataset, "tasks": [next(iter(card.tasks))]}
+    content = with_value(MANIFEST, "targets", [target]) | {"methods": [{"id": "scratch"}]}
+    content["data"] = {dataset: {"phantom": {"studies": 20, "size": 40}}}
+    (spec,) = [job.spec for job in planner.plan(content).jobs if job.kind == "prepare"]
+    assert spec["params"] == BEFORE_LISTS[dataset] and spec["impl"] == 1
+
+
 # --- every input reaches the keys it moves ---------------------------------------------------------------------------
 
 #: Place in `MANIFEST`, another value, jobs whose keys change.
