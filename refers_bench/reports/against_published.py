@@ -34,7 +34,8 @@ def build(results: Results) -> Table | None:
         rows=rows,
         notes=(
             f"'{COMPARABLE}': same target, label ratio, lists of images, kind of training and metric, not chosen on "
-            "test images. Networks, pre-training data, image sizes and the drawn subsets of labels may differ still.",
+            "test images. Networks, pre-training data, image sizes, the drawn subsets of labels, and the head where its "
+            "source does not state it, may differ still.",
             f"Figures that are '{NOT_COMPARABLE}' for the same reasons share a row for each source: lowest to highest.",
             *(text for target in targets for text in _elsewhere(target)),
         ),

@@ -1,7 +1,8 @@
 """Decides whether a figure that others published compares with a column of ours, and says all reasons why not.
 
 Two figures compare where they are the same metric of the same target, on the same lists of images, after the same share
-of labels and the same kind of training, and neither was chosen on test images.
+of labels and the same kind of training, and neither was chosen on test images. A head, or a rate of its own for the
+encoder, that was added to the plain fine-tuning is another kind of training; where a source states neither, it compares.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from refers_bench import plugins
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, Entry
+from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, PLAIN, Entry
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TEST, TITLES, UNKNOWN
 from refers_bench.manifest.packs import known
@@ -172,6 +173,13 @@ def _protocol(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
         yield "its scores are means over ten crops, ours are of one"
 
 
+def _head(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    # Ours has one linear map on the feature and one learning rate; a head of another protocol is no head of ours.
+    ours = entry.protocol == FINE_TUNE == PROTOCOLS.get(column.evaluation)
+    if ours and entry.head not in ("", PLAIN):
+        yield f"other head: {entry.head}, ours is a {PLAIN}"
+
+
 def _metric(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
     five = entry.metric == "mean AUROC (5 classes)" and column.dataset == "chexpert"
     if not METRICS[entry.metric] and not five:
@@ -198,5 +206,5 @@ def _images(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[Entry, Target, Facts], Iterator[str]], ...] = (
-    *(_target, _ratio, _split, _protocol, _metric, _selection, _images),
+    *(_target, _ratio, _split, _protocol, _head, _metric, _selection, _images),
 )
