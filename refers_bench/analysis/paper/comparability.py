@@ -1,8 +1,8 @@
 """Decides whether a figure that others published compares with a column of ours, and says all reasons why not.
 
 Two figures compare where they are the same metric of the same target, on the same lists of images, after the same share
-of labels and the same kind of training, and neither was chosen on test images. A head, or a rate of its own for the
-encoder, that was added to the plain fine-tuning is another kind of training; where a source states neither, it compares.
+of labels and the same kind of training, and neither was chosen on test images. What a source adds to a plain head (a
+rate of its own for the encoder, a norm, initial weights) makes another training; where it states no head, it compares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from refers_bench import plugins
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, PLAIN, Entry
+from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, PLAIN, Entry, entries
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TEST, TITLES, UNKNOWN
 from refers_bench.manifest.packs import known
@@ -112,6 +112,28 @@ def comparable(entry: Entry, column: Target, facts: Facts) -> Verdict:
     """
     reasons = tuple(reason for check in _CHECKS for reason in check(entry, column, facts))
     return Verdict(comparable=not reasons, reasons=reasons)
+
+
+def published_on(column: Target) -> list[Entry]:
+    """All figures of a column's target, at any label ratio."""
+    return [one for one in entries() if (column.dataset, column.task) in TARGETS.get(one.target, ())]
+
+
+def judged(results: Results) -> dict[Target, list[tuple[Entry, Verdict]]]:
+    """Column on a whole real dataset -> figures at its label ratio with their verdicts; without columns of no figure.
+
+    Figures at an unstated ratio stand beside all labels.
+    """
+    found = {}
+    for column in results.targets:
+        everything = column.label_ratio == 1
+        listed = [
+            one for one in published_on(column) if one.ratio == column.label_ratio or (one.ratio is None and everything)
+        ]
+        if listed and results.as_documented(column):
+            facts = Facts.of(results, column)
+            found[column] = [(one, comparable(one, column, facts)) for one in listed]
+    return found
 
 
 def _preparation(results: Results, key: str) -> str:
