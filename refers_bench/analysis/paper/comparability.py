@@ -37,7 +37,7 @@ TARGETS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 #: Neighbours among them -> what sets them apart from ours, which is filled in.
 NEIGHBOURS = {
-    "shenzhen+montgomery": "other target: images of Shenzhen and Montgomery together, ours of {dataset} alone",
+    "shenzhen+montgomery": "other target: images of Shenzhen and Montgomery in splits of its own, ours is {dataset}",
     "covidx": "other target: a COVIDx of unstated version, ours is {version}",
 }
 #: Target of the registry -> the version of ours that it is.

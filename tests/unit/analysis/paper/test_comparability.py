@@ -62,7 +62,7 @@ NO_RATIO = "its label ratio is not stated"
 TUNED = "other protocol: fine-tune, ours is linear probe"
 PROBED = "other protocol: linear probe, ours is fine-tuning"
 CROPS = "its scores are means over ten crops, ours are of one"
-MONTGOMERY = "other target: images of Shenzhen and Montgomery together, ours of Shenzhen tuberculosis alone"
+MONTGOMERY = "other target: images of Shenzhen and Montgomery in splits of its own, ours is Shenzhen tuberculosis"
 MISSING = "ours has 2,292 of the 112,120 images"
 RATIO_1_100 = "trained on 1 % of labels, ours on 100 %"
 
