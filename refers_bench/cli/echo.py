@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import warnings
 from types import TracebackType
+from typing import Any
 
 import click
 
@@ -19,6 +22,22 @@ def echo(text: object, *, err: bool = False) -> None:
         err: to standard error.
     """
     click.echo(printable(text), err=err)
+
+
+def echo_wrapped(text: object, *, indent: int = 0) -> None:
+    """Print a line that may be long: on a terminal, broken at blanks to its width, and what follows stands further in.
+
+    Args:
+        text: of the line.
+        indent: blanks before it.
+    """
+    line = " " * indent + printable(text)
+    if sys.stdout.isatty():
+        following, width = " " * (indent + 2), shutil.get_terminal_size().columns
+        # Words of names and addresses stay whole, to be copied.
+        how: Any = {"break_on_hyphens": False, "break_long_words": False, "replace_whitespace": False}
+        line = "\n".join(textwrap.wrap(line, max(width - 1, 20), subsequent_indent=following, **how)) or line
+    click.echo(line)
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:

@@ -26,6 +26,8 @@ from refers_bench.render.quantity import quantity
 
 #: Jobs of the critical path that are named.
 NAMED = 4
+#: Kinds of jobs whose networks `execution.compile` translates.
+TRAINED = ("discover", "pretrain", "finetune")
 #: Ratio of the jobs' total time to their time on an otherwise idle machine above which the latter is shown, too.
 BUSY = 1.1
 
@@ -108,6 +110,9 @@ def notes(plan: Plan, made: Made) -> Iterator[str]:
     forecast = made.forecast
     if any(one.source == "model" for one in forecast.jobs.values()):
         yield f"the model assumes {forecast.device.stated()}; decoding, augmentation and pretext transforms are counted"
+    modelled = [one for one in forecast.jobs.values() if one.source == "model" and one.job.kind in TRAINED]
+    if plan.execution.get("compile") and modelled:
+        yield f"compilation (execution.compile) is not counted in {quantity(len(modelled), 'job')}, nor what it saves"
     if any(cost.note.startswith("random") for cost in forecast.costs.values()):
         yield "some probes ran on random pixels and texts of the right shape: nothing was prepared"
     if disturbed(forecast):

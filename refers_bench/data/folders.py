@@ -61,7 +61,11 @@ def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def files_by_name(
-    root: Path, suffixes: tuple[str, ...], *, name: Callable[[str], str] = lambda stem: stem
+    root: Path,
+    suffixes: tuple[str, ...],
+    *,
+    name: Callable[[str], str] = lambda stem: stem,
+    wanted: Callable[[str], object] = lambda name: True,
 ) -> dict[str, str]:
     """Name -> path relative to `root`, '/' separated, of the files with one of these endings in any folder below it.
 
@@ -69,6 +73,7 @@ def files_by_name(
         root: the dataset's folder.
         suffixes: lower-case endings, such as ``(".png",)``.
         name: of a file, from its name without ending.
+        wanted: whether a name is one of the dataset's; all others may come as often as they like.
 
     Raises:
         DataError: two files of one name.
@@ -77,6 +82,8 @@ def files_by_name(
     problems = []
     for prefix, file in _below(root, suffixes):
         known = name(file.rpartition(".")[0])
+        if not wanted(known):
+            continue
         if known in found:
             also, here = f"'{known}' is at {root / found[known]}, too", root / prefix / file
             problems.append(Problem(found=also, allowed="one file", path=here))

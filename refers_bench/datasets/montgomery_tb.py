@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from refers_bench import identity
+from refers_bench.data import shenzhen
 from refers_bench.data.clinical_readings import reading_lines
 from refers_bench.data.folders import files_below, files_by_name
 from refers_bench.data.index import finished_index, patient_split
@@ -21,9 +23,13 @@ from refers_bench.data.phantoms import radiographs
 from refers_bench.errors import DataError, Problem
 from refers_bench.plugins import Dataset, Task
 
-LABEL = "tuberculosis:Tuberculosis"
+LABEL = shenzhen.LABEL
 IMAGES = "CXR_png"
 PREFIX = "MCUCXR"
+#: What tables say of the external test.
+EXTERNAL = (
+    "an external test: trained on Shenzhen's released training images, tested on all of Montgomery (folds mix both)",
+)
 _NAME = re.compile(PREFIX + r"_(\d{4})_([01])")
 #: A line of a reading that describes the person: its key, and the rest.
 _PERSON = re.compile(r"\s*(?:patient'?s\s+)?(sex|age)\s*:\s*(.*)", re.IGNORECASE)
@@ -31,9 +37,16 @@ _SEXES = {"m": "male", "f": "female"}
 
 
 class Params(BaseModel, extra="forbid", frozen=True):
-    """How the images are split: nobody has published a list."""
+    """Which images train: nobody has published a list of these."""
 
-    split_seed: int = Field(default=0, ge=0, description="of the 70/10/20 split of the patients")
+    split_seed: int = Field(default=0, ge=0, description="of the 70/10/20 split of the patients (training: own)")
+    # It came later: where the collection trains itself it is in no key.
+    training: Literal["own", "shenzhen"] = Field(
+        default="own",
+        description="shenzhen: an external test: the training and validation images of Shenzhen's released lists train "
+        "and validate, and all of Montgomery test; the data root is a folder with both collections, or links to them",
+        exclude_if=lambda value: value == "own",
+    )
 
 
 def label_of(name: str) -> tuple[str, int] | None:
@@ -94,15 +107,28 @@ def _images(root: Path) -> dict[str, str]:
 def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame:
     """One row per image; its number is its patient's, its last digit its label, its reading its report.
 
+    With ``training: shenzhen`` names of patients are those of the images: both collections number theirs from 1.
+
     Raises:
         DataError: see `refers_bench.data.index.finished_index`; no image, or a name that is unknown or comes twice.
     """
-    files = _images(root)
-    texts = {name: root / path for name, path in files_by_name(root, (".txt",)).items() if label_of(name)}
+    frame = _rows(root)
+    if params.training == "own":
+        frame["split"] = patient_split(frame["patient_id"], dataset="montgomery_tb", seed=params.split_seed)
+    else:
+        others = shenzhen.rows(root)
+        frame = pd.concat([frame.assign(split="test"), others[others["split"] != "test"]], ignore_index=True)
+        frame = frame.assign(patient_id=frame["image_id"], study_id=frame["image_id"])
+    return finished_index(frame, root=root, table=root)
+
+
+def _rows(root: Path) -> pd.DataFrame:
+    """The images without a split."""
+    files, texts = _images(root), files_by_name(root, (".txt",), wanted=label_of)
     rows = []
     for name, path in files.items():
         number, label = label_of(name) or ("", 0)
-        sex, age, text = reading(reading_lines(texts[name])) if name in texts else ("", "", "")
+        sex, age, text = reading(reading_lines(root / texts[name])) if name in texts else ("", "", "")
         rows.append(
             {
                 "image_id": name,
@@ -117,10 +143,8 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
             }
         )
     frame = pd.DataFrame(rows).astype({LABEL: "Int8", "report": object})
-    frame["split"] = patient_split(frame["patient_id"], dataset="montgomery_tb", seed=params.split_seed)
     frame["about:age"] = ages(frame["about:age"])
-    frame = frame.join(picture_sizes(frame["path"].tolist(), root))
-    return finished_index(frame, root=root, table=root)
+    return frame.join(picture_sizes(frame["path"].tolist(), root))
 
 
 #: What a phantom with tuberculosis has, and how it is read.
@@ -163,7 +187,11 @@ DATASET = Dataset(
     index=index,
     source_task="tuberculosis",
     has_reports=True,
-    expected={"images": 138, "patients": 138},
+    expected=lambda params: (
+        {"images": 138, "patients": 138}
+        if params.training == "own"
+        else {"images": 668, "train images": 463, "val images": 67, "test images": 138}
+    ),
     citation=(
         "Jaeger et al., Two public chest X-ray datasets for computer-aided screening of pulmonary diseases, Quant "
         "Imaging Med Surg 2014; Candemir et al., IEEE Transactions on Medical Imaging 2014"
@@ -171,11 +199,13 @@ DATASET = Dataset(
     quirks=(
         "80 normal and 58 with tuberculosis; a widely used library says 138 and 80, which is wrong",
         "no split is published: of 138 images a 70/10/20 split tests with 28; five folds test with all",
-        "others use it as the external test of models trained on Shenzhen, or mix the two in splits of their own",
+        "others use it as the external test of models trained on Shenzhen (training: shenzhen), or mix the two in "
+        "splits of their own",
         "copies of these images are in TBX11K's extra folder",
         "the label is the last digit of the file name; one image per patient",
         "the masks of the lungs have the names of the images; only CXR_png is read",
         "12 bits of grey by its description: a copy with 12 bits in 16-bit files would come out sixteen times too dark",
     ),
+    notes=lambda params: EXTERNAL if params.training == "shenzhen" else (),
     write_layout=write_layout,
 )

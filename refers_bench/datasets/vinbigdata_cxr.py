@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field
 
 from refers_bench import identity
 from refers_bench.data.class_lists import read_class_lists
-from refers_bench.data.dicom import size_of
+from refers_bench.data.corner_boxes import CORNERS, corner_boxes, dicom_sizes
 from refers_bench.data.folders import files_by_name
-from refers_bench.data.index import finished_boxes, finished_index, patient_split, read_table
+from refers_bench.data.index import finished_index, patient_split, read_table
 from refers_bench.data.official_tables import refuse, table_path, with_images
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.dicom_files import save_dicom
@@ -49,7 +49,6 @@ SUFFIXES = {"dicom": (".dicom", ".dcm"), "png": (".png",)}
 FORMATS = {"dicom": ("DICOM",), "png": ("PNG",)}
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
 READERS = 3
-_BOX = ("x_min", "y_min", "x_max", "y_max")
 
 
 class Params(BaseModel, extra="forbid", frozen=True):
@@ -82,7 +81,7 @@ def read_readers(path: Path) -> pd.DataFrame:
         DataError: malformed, an unknown class, an image without three readers, or a reader who found nothing and
             something.
     """
-    frame = read_table(path, required=("image_id", "class_name", "class_id", "rad_id", *_BOX))
+    frame = read_table(path, required=("image_id", "class_name", "class_id", "rad_id", *CORNERS))
     problems = []
     wrong = frame["class_id"] != frame["class_name"].map({name: str(number) for name, number in CLASS_IDS.items()})
     for row in frame.index[wrong][:20]:
@@ -139,20 +138,20 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     return finished_index(frame, root=root, table=table)
 
 
-def _sizes(root: Path, params: Params, images: set[str]) -> pd.DataFrame:
+def _sizes(root: Path, params: Params, images: set[str]) -> dict[str, tuple[float, float]]:
     """Width and height of the DICOM image of each of `images`: from a table of sizes, or the files."""
     if (root / SIZES).is_file():
-        frame = read_table(root / SIZES, required=("image_id", "dim0", "dim1")).set_index("image_id")
-        return pd.DataFrame({"wide": frame["dim1"].astype(float), "high": frame["dim0"].astype(float)})
+        frame = read_table(root / SIZES, required=("image_id", "dim0", "dim1"))
+        sides = (frame[side].astype(float) for side in ("dim1", "dim0"))
+        return dict(zip(frame["image_id"], zip(*sides, strict=True), strict=True))
     files = files_by_name(root, SUFFIXES[params.images])
-    rows: dict[str, tuple[float, float]] = {}
+    if params.images == "dicom":
+        return dicom_sizes(images, files, root)
+    found: dict[str, tuple[float, float]] = {}
     for name in sorted(images & files.keys()):
-        if params.images == "dicom":
-            rows[name] = size_of(root / files[name])
-        else:
-            with Image.open(plain_file(root / files[name]), formats=FORMATS[params.images]) as image:
-                rows[name] = (image.width / params.png_scale, image.height / params.png_scale)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["wide", "high"])
+        with Image.open(plain_file(root / files[name]), formats=FORMATS[params.images]) as image:
+            found[name] = (image.width / params.png_scale, image.height / params.png_scale)
+    return found
 
 
 def boxes(root: Path, params: Params) -> pd.DataFrame:
@@ -163,21 +162,8 @@ def boxes(root: Path, params: Params) -> pd.DataFrame:
     """
     table = table_path(root, TABLE)
     frame = read_readers(table)
-    frame = frame[frame["class_name"] != NO_FINDING]
-    sizes = _sizes(root, params, set(frame["image_id"]))
-    frame = frame[frame["image_id"].isin(sizes.index)]
-    wide, high = (frame["image_id"].map(sizes[side]) for side in ("wide", "high"))
-    x_min, y_min, x_max, y_max = (pd.to_numeric(frame[side], errors="coerce") for side in _BOX)
-    found = {
-        "image_id": frame["image_id"],
-        "class": frame["class_name"],
-        "reader": frame["rad_id"],
-        "left": x_min / wide,
-        "top": y_min / high,
-        "width": (x_max - x_min) / wide,
-        "height": (y_max - y_min) / high,
-    }
-    return finished_boxes(pd.DataFrame(found), path=table)
+    frame = frame[frame["class_name"] != NO_FINDING].rename(columns={"class_name": "class", "rad_id": "reader"})
+    return corner_boxes(frame, sizes=_sizes(root, params, set(frame["image_id"])), path=table)
 
 
 #: Class of a phantom's finding.
@@ -222,7 +208,7 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
         save_dicom(path, view.pixels_HW, uid=uid, stored="raw_12_bit", inverted=inverted)
         for kind, reader, *place in _reading(study, view, rng):
             rows.append([name, kind, CLASS_IDS[kind], reader, *place])
-    columns = ["image_id", "class_name", "class_id", "rad_id", *_BOX]
+    columns = ["image_id", "class_name", "class_id", "rad_id", *CORNERS]
     pd.DataFrame(rows, columns=columns).to_csv(root / TABLE, index=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +12,14 @@ import pandas as pd
 from pydantic import BaseModel, Field, model_validator
 
 from refers_bench import identity
+from refers_bench.data.corner_boxes import CORNERS, corner_boxes, dicom_sizes
 from refers_bench.data.folders import files_by_name
 from refers_bench.data.index import finished_index, patient_part, read_table
 from refers_bench.data.official_tables import refuse, table_path, with_images, wrong_cells
 from refers_bench.data.phantoms import radiographs
 from refers_bench.data.phantoms.dicom_files import save_dicom
 from refers_bench.data.split_packs import listed_rows, read_pack, with_validation
-from refers_bench.errors import Problem
+from refers_bench.errors import DataError, Problem
 from refers_bench.manifest import packs
 from refers_bench.plugins import Dataset, Task
 
@@ -63,8 +64,12 @@ TASKS = {
     "ark6": ("Pleural effusion", "Lung tumor", "Pneumonia", "Tuberculosis", "Other diseases", "No finding"),
     "all28": CLASSES,
 }
+#: One of the global labels, and how the table of the test set spells it.
+OTHER, _SPELT = "Other diseases", "Other disease"
 #: Tables of labels.
 TRAIN, TEST = "annotations/image_labels_train.csv", "annotations/image_labels_test.csv"
+#: Tables of boxes, of each radiologist and of the consensus.
+TRAIN_BOXES, TEST_BOXES = "annotations/annotations_train.csv", "annotations/annotations_test.csv"
 READERS = 3
 
 
@@ -148,7 +153,10 @@ def consensus_labels(path: Path) -> pd.DataFrame:
     Raises:
         DataError: malformed, or a cell that is neither 0 nor 1.
     """
-    frame = read_table(path, required=("image_id", *CLASSES))
+    frame = read_table(path, required=("image_id", *(name for name in CLASSES if name != OTHER)))
+    frame = frame.rename(columns={_SPELT: OTHER})
+    if OTHER not in frame.columns:
+        raise DataError(f"no column '{OTHER}'", allowed=f"'{OTHER}' or '{_SPELT}'", path=path, line=1)
     return _cells(frame, path).astype("Int8").set_index(frame["image_id"])
 
 
@@ -182,6 +190,43 @@ def index(root: Path, params: Params, lists: Mapping[str, Path]) -> pd.DataFrame
     return finished_index(frame, root=root, table=tables[TRAIN], spread=packs.accepted(params.lists))
 
 
+def _boxes(path: Path, *, readers: bool) -> pd.DataFrame:
+    """Rows of a table with a box, which those of what is said of a whole image have not: see `corner_boxes`.
+
+    Raises:
+        DataError: malformed, an unknown class, or a corner that is no number.
+    """
+    required = ("image_id", *(("rad_id",) if readers else ()), "class_name", *CORNERS)
+    frame = read_table(path, required=required)
+    classes = frame["class_name"].replace({_SPELT: OTHER})
+    corners = frame[list(CORNERS)]
+    blank, numbers = (corners == "").all(axis=1), corners.apply(pd.to_numeric, errors="coerce").notna().all(axis=1)
+    shown = corners.agg(", ".join, axis=1)
+    refuse(
+        [
+            *wrong_cells(
+                classes, ~classes.isin(CLASSES), found="class '{}'", allowed=f"one of the {len(CLASSES)}", path=path
+            ),
+            *wrong_cells(shown, ~blank & ~numbers, found="box '{}'", allowed="four numbers, or nothing", path=path),
+        ]
+    )
+    return frame.assign(**{"class": classes, "reader": frame["rad_id"] if readers else ""})[~blank]
+
+
+def boxes(root: Path, params: Params) -> pd.DataFrame:
+    """Boxes of the images that are there: each radiologist's of training images, and the consensus of test images.
+
+    Raises:
+        DataError: see `_boxes`; an unreadable image, or a box outside its image.
+    """
+    files, found = files_by_name(root, (".dicom",)), list[pd.DataFrame]()
+    for name in (TRAIN_BOXES, TEST_BOXES):
+        table = table_path(root, name)
+        frame = _boxes(table, readers=name == TRAIN_BOXES)
+        found.append(corner_boxes(frame, sizes=dicom_sizes(frame["image_id"], files, root), path=table))
+    return pd.concat(found, ignore_index=True)
+
+
 #: Classes of a phantom's finding.
 _PHANTOM = {
     "Cardiomegaly": ("Cardiomegaly",),
@@ -198,14 +243,26 @@ def _row(findings: list[str]) -> dict[str, int]:
     return {name: int(name in seen) for name in CLASSES}
 
 
-def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
-    """Write procedural studies as ``train/*.dicom``, ``test/*.dicom`` and the tables of labels, one image a study.
+def _framed(study: radiographs.PhantomStudy, findings: list[str]) -> Iterator[dict[str, Any]]:
+    """A box, in pixels, around each lesion of these findings; one row without a box where there is no finding."""
+    view = study.views[0]
+    high, wide = view.pixels_HW.shape
+    for lesion in (lesion for lesion in study.lesions if lesion.finding in findings):
+        left, top, width, height = view.box(lesion)
+        corners = np.multiply([left, top, left + width, top + height], [wide, high, wide, high])
+        yield {"class_name": _PHANTOM[lesion.finding][0], **dict(zip(CORNERS, corners.round(2), strict=True))}
+    if not findings:
+        yield {"class_name": "No finding", **dict.fromkeys(CORNERS, "")}
 
-    Each simulated reader misses some findings, but never all that there are.
+
+def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
+    """Write procedural studies as ``train/*.dicom``, ``test/*.dicom`` and the tables, one image a study.
+
+    Each simulated reader misses some findings, but never all that there are, and frames what it finds.
     """
     for folder in ("train", "test", "annotations"):
         (root / folder).mkdir()
-    rows: dict[str, list[dict[str, Any]]] = {TRAIN: [], TEST: []}
+    rows: dict[str, list[dict[str, Any]]] = {TRAIN: [], TEST: [], TRAIN_BOXES: [], TEST_BOXES: []}
     for study in radiographs.studies(params):
         name = hashlib.sha256(f"vindr phantom {params.seed} {study.number}".encode()).hexdigest()[:32]
         rng = np.random.default_rng(identity.seed("vindr phantom", params.seed, study.number))
@@ -216,12 +273,17 @@ def write_layout(root: Path, params: radiographs.PhantomParams) -> None:
         found = sorted(study.findings)
         if test:
             rows[TEST].append({"image_id": name, **_row(found)})
+            rows[TEST_BOXES] += [{"image_id": name, **box} for box in _framed(study, found)]
             continue
         for reader in sorted(int(number) for number in rng.choice(np.arange(1, 18), READERS, replace=False)):
             seen = [finding for finding in found if rng.random() < 0.85] or found[:1]
-            rows[TRAIN].append({"image_id": name, "rad_id": f"R{reader}", **_row(seen)})
+            who = {"image_id": name, "rad_id": f"R{reader}"}
+            rows[TRAIN].append({**who, **_row(seen)})
+            rows[TRAIN_BOXES] += [{**who, **box} for box in _framed(study, seen)]
     for table, lines in rows.items():
-        pd.DataFrame(lines).to_csv(root / table, index=False)
+        frame = pd.DataFrame(lines)
+        frame = frame.rename(columns={OTHER: _SPELT}) if table == TEST else frame
+        frame.to_csv(root / table, index=False)
 
 
 _LABELS = {"local14": "14 local", "global6": "6 global", "ark6": "6 of Ark", "all28": "28"}
@@ -239,6 +301,7 @@ DATASET = Dataset(
     formats=lambda params: ("DICOM",),
     index=index,
     lists=lambda params: params.lists,
+    boxes=boxes,
     source_task="all28",
     expected=lambda params: {"images": 18_000, **(packs.expected(params.lists) or {"test images": 3_000})},
     citation=(
@@ -256,6 +319,7 @@ DATASET = Dataset(
         "patients are not known, so a split by patients cannot be made or checked",
         "Ark selects and tests on the test list",
         "some files are MONOCHROME1",
+        "the test set's tables write 'Other disease' where those of the training set write 'Other diseases'",
     ),
     notes=lambda params: packs.notes(params.lists, validates=params.val_share),
     write_layout=write_layout,

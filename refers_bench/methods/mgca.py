@@ -22,6 +22,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
     backbone: Literal["radiograph_transformer", "resnet50"] = Field(
         default="radiograph_transformer",
         description="the official code has a ViT and a ResNet-50, whose patches are places of its third stage",
+        json_schema_extra={"deviation": "the official transformer is a plain ViT-B/16, here the protocol's"},
     )
     upsampled: int = Field(
         default=299,

@@ -54,7 +54,7 @@ OWN: Mapping[str, Fact] = {
     "ensembles": Fact(text="None: each figure is that of one trained model; seeds are averaged as figures."),
     "external": Fact(
         text="Each figure is measured on test images of the dataset that the model was fine-tuned or probed on: none "
-        "is an external test.",
+        "is an external test, but where a footnote calls it one.",
         anchors=MAIN,
     ),
     "inputs": Fact(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.comparability import TARGETS, Facts, comparable
-from refers_bench.analysis.paper.registry import Entry, entries
+from refers_bench.analysis.paper.comparability import Verdict, judged, published_on
+from refers_bench.analysis.paper.registry import Entry
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import CHOSEN_ON_TEST, TEST
 from refers_bench.plugins import Report
@@ -21,8 +21,8 @@ COMPARABLE, NOT_COMPARABLE = "comparable", "not comparable"
 
 def build(results: Results) -> Table | None:
     """Rows for each column on real images whose target others published figures of; None where there is none."""
-    targets = [one for one in results.targets if results.as_documented(one) and _listed(one)]
-    rows = tuple(row for target in targets for row in _rows(results, target))
+    figures_of = judged(results)
+    rows = tuple(row for target, figures in figures_of.items() for row in _rows(results, target, figures))
     if not rows:
         return None
     return Table(
@@ -34,42 +34,31 @@ def build(results: Results) -> Table | None:
         rows=rows,
         notes=(
             f"'{COMPARABLE}': same target, label ratio, lists of images, kind of training and metric, not chosen on "
-            "test images. Networks, pre-training data, image sizes and the drawn subsets of labels may differ still.",
+            "test images. Networks, pre-training data, image sizes, the drawn subsets of labels, and the head where a "
+            "source states none, may differ still.",
             f"Figures that are '{NOT_COMPARABLE}' for the same reasons share a row for each source: lowest to highest.",
-            *(text for target in targets for text in _elsewhere(target)),
+            *(text for target, figures in figures_of.items() for text in _elsewhere(target, figures)),
         ),
         numeric=False,
     )
 
 
-def _published(target: Target) -> list[Entry]:
-    """All figures of a column's target."""
-    return [one for one in entries() if (target.dataset, target.task) in TARGETS.get(one.target, ())]
-
-
-def _listed(target: Target) -> list[Entry]:
-    """Figures of a column's target at its label ratio; those at an unstated ratio stand beside all labels."""
-    unstated = target.label_ratio == 1
-    return [one for one in _published(target) if one.ratio == target.label_ratio or (one.ratio is None and unstated)]
-
-
-def _elsewhere(target: Target) -> tuple[str, ...]:
+def _elsewhere(target: Target, listed: Sequence[Any]) -> tuple[str, ...]:
     """A sentence about the figures that are left out."""
-    left = len(_published(target)) - len(_listed(target))
+    left = len(published_on(target)) - len(listed)
     return (f"{grid.where(target)}: {left} figures at other or unstated label ratios are left out.",) if left else ()
 
 
-def _rows(results: Results, target: Target) -> Iterator[Row]:
+def _rows(results: Results, target: Target, figures: Sequence[tuple[Entry, Verdict]]) -> Iterator[Row]:
     """Ours, then what compares with it, best first, then what does not."""
-    where, facts = grid.where(target), Facts.of(results, target)
+    where = grid.where(target)
     for method, title in grid.titles(results).items():
         if (method, target) in results.cells:
             ours = (grid.auc_cell(results, method, target), *words("this run"), MISSING, MISSING)
             yield Row(title=f"{where}: {title}", cells=ours)
     groups: dict[tuple[str, str, tuple[str, ...]], list[Entry]] = {}
     same: list[Entry] = []
-    for entry in _listed(target):
-        verdict = comparable(entry, target, facts)
+    for entry, verdict in figures:
         if verdict.comparable:
             same.append(entry)
         else:

@@ -51,7 +51,7 @@ COMMANDS = {
         "--threshold FLOAT RANGE  [default: 0.3; 0<x<1]", "--images INTEGER RANGE  [default: 6; 0<=x<=12]",
         "--slots INTEGER RANGE  [default: as 'run']  [x>=1]", "--no-report",
     ],
-    "claims [MANIFEST]": ["--file FILE  [default: those of the REFERS paper]", "--others", "--fail"],
+    "claims [MANIFEST]": ["--file FILE  [default: those of the REFERS paper]", "--others", "--fail", "--json"],
     "results COMMAND [ARGS]...": [],
     "results bundle MANIFEST": ["--out FILE  [default: <name>.tar.gz]", "--checkpoints"],
     "results fsck [PLAN]...": ["--repair"],

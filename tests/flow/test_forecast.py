@@ -46,6 +46,9 @@ def test_modelled_then_probed_then_recorded(cli: Commands, tmp_path: Path) -> No
     assert [name.partition(".")[0] for name in modelled["critical_path"]["jobs"]] == [
         "prepare", "pretrain", "lsp_transformer",
     ]  # fmt: skip
+    said = "compilation (execution.compile) is not counted in 5 jobs, nor what it saves"
+    assert said in forecast(cli, "--no-probe", "--set", "execution.compile=true")["notes"]
+    assert said not in modelled["notes"]
     part = forecast(cli, "--no-probe", "--only", "scratch.*")
     assert sources(part) == {"prepare": {"model": 1}, "finetune": {"model": 2}}
     wider = forecast(cli, "--no-probe", "--slots", "4")

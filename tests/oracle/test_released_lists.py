@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from refers_bench.data import shenzhen
 from refers_bench.data.class_lists import read_class_lists
 from refers_bench.data.index import read_table
-from refers_bench.datasets import covid19_idc, nih_chestxray14, shenzhen_tb, vinbigdata_cxr
+from refers_bench.datasets import covid19_idc, nih_chestxray14, vinbigdata_cxr
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_shenzhen_rule_gives_the_released_lists(lists: Path) -> None:
     released = read_class_lists(lists / "shenzhen", files, classes=("normal", "tuberculosis"))
     assert released["split"].value_counts().to_dict() == {"train": 463, "val": 67, "test": 132}
     for row in released.itertuples():
-        place = shenzhen_tb.label_of(row.name)
+        place = shenzhen.label_of(row.name)
         assert place is not None
         assert row.tuberculosis == 1 - row.normal == place[1]
-        assert shenzhen_tb.released_split(*place) == row.split
+        assert shenzhen.released_split(*place) == row.split

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 
@@ -16,12 +19,13 @@ from collections.abc import Sequence
 _OURS = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def written(arguments: Sequence[str | bytes], *, seconds: float = 60.0) -> tuple[int, bytes]:
-    """Exit code of ``refers-bench ARGUMENTS`` on a terminal, and the bytes that it wrote there."""
+def written(arguments: Sequence[str | bytes], *, columns: int = 160, seconds: float = 60.0) -> tuple[int, bytes]:
+    """Exit code of ``refers-bench ARGUMENTS`` on a terminal of so many columns, and the bytes that it wrote there."""
     master, slave = pty.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "refers_bench", *arguments], stdin=slave, stdout=slave, stderr=slave,
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "160"}, start_new_session=True,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}, start_new_session=True,
     ) as process:  # fmt: skip
         os.close(slave)
         content, end = b"", time.monotonic() + seconds

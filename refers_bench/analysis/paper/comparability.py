@@ -1,7 +1,8 @@
 """Decides whether a figure that others published compares with a column of ours, and says all reasons why not.
 
 Two figures compare where they are the same metric of the same target, on the same lists of images, after the same share
-of labels and the same kind of training, and neither was chosen on test images.
+of labels and the same kind of training, and neither was chosen on test images. What a source adds to a plain head (a
+rate of its own for the encoder, a norm, initial weights) makes another training; where it states no head, it compares.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from refers_bench import plugins
 from refers_bench.analysis.cells import Target
-from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, Entry
+from refers_bench.analysis.paper.registry import FINE_TUNE, LINEAR_PROBE, METRICS, PLAIN, Entry, entries
 from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TEST, TITLES, UNKNOWN
 from refers_bench.manifest.packs import known
@@ -36,7 +37,7 @@ TARGETS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 #: Neighbours among them -> what sets them apart from ours, which is filled in.
 NEIGHBOURS = {
-    "shenzhen+montgomery": "other target: images of Shenzhen and Montgomery together, ours of {dataset} alone",
+    "shenzhen+montgomery": "other target: images of Shenzhen and Montgomery in splits of its own, ours is {dataset}",
     "covidx": "other target: a COVIDx of unstated version, ours is {version}",
 }
 #: Target of the registry -> the version of ours that it is.
@@ -113,6 +114,28 @@ def comparable(entry: Entry, column: Target, facts: Facts) -> Verdict:
     return Verdict(comparable=not reasons, reasons=reasons)
 
 
+def published_on(column: Target) -> list[Entry]:
+    """All figures of a column's target, at any label ratio."""
+    return [one for one in entries() if (column.dataset, column.task) in TARGETS.get(one.target, ())]
+
+
+def judged(results: Results) -> dict[Target, list[tuple[Entry, Verdict]]]:
+    """Column on a whole real dataset -> figures at its label ratio with their verdicts; without columns of no figure.
+
+    Figures at an unstated ratio stand beside all labels.
+    """
+    found = {}
+    for column in results.targets:
+        everything = column.label_ratio == 1
+        listed = [
+            one for one in published_on(column) if one.ratio == column.label_ratio or (one.ratio is None and everything)
+        ]
+        if listed and results.as_documented(column):
+            facts = Facts.of(results, column)
+            found[column] = [(one, comparable(one, column, facts)) for one in listed]
+    return found
+
+
 def _preparation(results: Results, key: str) -> str:
     """Key of the job that prepares the images of a cell; of a cell with folds, by its first fold."""
     spec = results.spec(key)
@@ -172,6 +195,13 @@ def _protocol(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
         yield "its scores are means over ten crops, ours are of one"
 
 
+def _head(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
+    # Ours has one linear map on the feature and one learning rate; a head of another protocol is no head of ours.
+    ours = entry.protocol == FINE_TUNE == PROTOCOLS.get(column.evaluation)
+    if ours and entry.head not in ("", PLAIN):
+        yield f"other head: {entry.head}, ours is a {PLAIN}"
+
+
 def _metric(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
     five = entry.metric == "mean AUROC (5 classes)" and column.dataset == "chexpert"
     if not METRICS[entry.metric] and not five:
@@ -198,5 +228,5 @@ def _images(entry: Entry, column: Target, facts: Facts) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[Entry, Target, Facts], Iterator[str]], ...] = (
-    *(_target, _ratio, _split, _protocol, _metric, _selection, _images),
+    *(_target, _ratio, _split, _protocol, _head, _metric, _selection, _images),
 )

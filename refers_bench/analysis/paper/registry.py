@@ -50,6 +50,9 @@ SELECTION = {
 }
 #: Kind of spread -> how many numbers it has.
 SPREADS = {"none": 0, "sd of seeds": 1, "sd (unit unclear)": 1, "95% CI over test images": 2}
+#: Head of a fine-tuning as its protocol's particulars name it: one linear map and nothing else, or what was added.
+PLAIN = "plain head"
+_HEAD = re.compile(rf", ({PLAIN}|(?:\+\w+)+)$")
 #: A field of a line, quoted or not.
 _FIELD = re.compile(r'(?:"(?:[^"]|"")*"|[^,]*)(?:,|$)')
 
@@ -70,6 +73,8 @@ class Entry:
         n_seeds: None where unstated.
         protocol: `FINE_TUNE`, `LINEAR_PROBE` or `UNKNOWN`.
         how: the protocol with its particulars ("fine-tune, ten crops").
+        head: of them, the recipe of the head as printed: `PLAIN`, or what was added to it ("+DLR+LN"); '' where the
+            figure's source does not say.
         split: one of `SPLITS`: the lists of images.
         selection: which images the figure's epoch or settings were chosen on: `VAL`, `TEST`, `UNKNOWN`, or `NOT_CHOSEN`
             where nothing was to be chosen.
@@ -94,6 +99,7 @@ class Entry:
     n_seeds: int | None
     protocol: str
     how: str
+    head: str
     split: str
     selection: str
     selected: str
@@ -248,9 +254,11 @@ def _entry(row: Mapping[str, str]) -> Entry:
         "selection": values.pop("selection_set"),
         "pretraining": values.pop("pretraining_data"),
     }
+    head = _HEAD.search(row["protocol"])
     as_printed: dict[str, Any] = {
         "labels": row["label_ratio"],
         "how": row["protocol"],
+        "head": head[1] if head else "",
         "selected": row["selection_set"],
     }
     return Entry(**values, **renamed, **as_printed)

@@ -160,6 +160,22 @@ NOTES = [
 ]
 
 
+def test_compilation_is_not_counted_by_the_model(tmp_path: Path) -> None:
+    """Of three trainings the model's figures; what was recorded or probed took what it took."""
+    said = "compilation (execution.compile) is not counted in 3 jobs, nor what it saves"
+    compiled = replace(plan(), execution={"jobs_per_gpu": 2, "compile": True})
+    assert list(forecast_view.notes(compiled, made(GPU))) == [NOTES[0], said, *NOTES[1:]]
+    assert f"  note           {said}" in forecast_view.lines(compiled, made(GPU), tmp_path)
+    assert said in forecast_view.as_json(compiled, made(GPU))["notes"]
+    for execution in ({}, {"compile": False}):
+        assert list(forecast_view.notes(replace(plan(), execution=execution), made(GPU))) == NOTES
+    forecast = made(GPU).forecast
+    known = {key: replace(one, source="recorded") for key, one in forecast.jobs.items() if one.job.kind != "prepare"}
+    drawn = {key: replace(one, source="model") for key, one in forecast.jobs.items() if one.job.kind == "prepare"}
+    measured = replace(made(GPU), forecast=replace(forecast, jobs={**drawn, **known}))
+    assert not any("compilation" in note for note in forecast_view.notes(compiled, measured))
+
+
 def test_on_a_processor_preparation_takes_hours_and_slots_share_memory(tmp_path: Path) -> None:
     """11440 x 3 / 3600 CPU-hours."""
     text = list(forecast_view.lines(plan(), made(CPU), tmp_path))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from refers_bench import plugins
 from refers_bench.data.phantoms.radiographs import PhantomParams
 from refers_bench.datasets.montgomery_tb import DATASET, LABEL, Params, index, label_of, reading
 from refers_bench.errors import DataError
@@ -75,6 +76,58 @@ def test_images_of_shenzhen_beside_are_left_alone(official: Path) -> None:
     folder.mkdir(parents=True)
     Image.new("L", (9, 9)).save(folder / "CHNCXR_0001_0.png")
     assert len(index(official, Params(), {})) == 10
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """Both collections in one folder, each in its official layout; the one is a link to where it lies."""
+    montgomery, shenzhen = tmp_path / "both", tmp_path / "elsewhere"
+    montgomery.mkdir()
+    DATASET.write_layout(montgomery, PHANTOM)  # type: ignore[misc]
+    plugins.load("dataset", "shenzhen_tb").write_layout(shenzhen, PHANTOM.model_copy(update={"studies": 66}))
+    (montgomery / "ChinaSet_AllFiles").symlink_to(shenzhen / "ChinaSet_AllFiles")
+    return montgomery
+
+
+def test_trained_on_shenzhen_all_of_montgomery_test(both: Path) -> None:
+    """By the names and the released rule alone; 66 numbers of Shenzhen are spread evenly over its 662."""
+    frame = index(both, Params(training="shenzhen"), {}).set_index("image_id")
+    montgomery = frame[frame.index.str.startswith("MCUCXR")]
+    assert len(montgomery) == 30 and set(montgomery["split"]) == {"test"}
+    own = plugins.load("dataset", "shenzhen_tb")
+    shenzhen = own.index(both, own.Params(), {}).set_index("image_id")
+    assert set(shenzhen["split"]) == {"train", "val", "test"} and len(shenzhen) == 66
+    others = frame.drop(montgomery.index)
+    kept = shenzhen[shenzhen["split"] != "test"]
+    assert sorted(others.index) == sorted(kept.index), "Shenzhen's own test images stay those of shenzhen_tb"
+    same = ["path", "split", "report", LABEL, "about:age", "about:sex"]
+    pd.testing.assert_frame_equal(others[same].sort_index(), kept[same].sort_index())
+    assert (frame["patient_id"] == frame.index).all() and (frame["study_id"] == frame.index).all()
+    alone = index(both, Params(), {}).set_index("image_id")
+    assert set(alone.index) == set(montgomery.index) and set(alone["split"]) == {"train", "val", "test"}
+    pd.testing.assert_frame_equal(montgomery[same].drop(columns="split"), alone[same].drop(columns="split"))
+
+
+def test_the_external_test_has_counts_a_note_and_a_key_of_its_own() -> None:
+    params = Params(training="shenzhen")
+    assert DATASET.expected_of(params) == {"images": 668, "train images": 463, "val images": 67, "test images": 138}
+    (note,) = DATASET.notes(params)
+    assert note.startswith("an external test: trained on Shenzhen's released training images, tested on all of")
+    assert DATASET.notes(Params()) == ()
+    assert Params().model_dump() == {"split_seed": 0}, "keys of the collection alone stand"
+    assert params.model_dump() == {"split_seed": 0, "training": "shenzhen"}
+
+
+def test_an_external_test_needs_both(both: Path, official: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        index(official, Params(training="shenzhen"), {})
+    assert str(refused.value) == (
+        f"{official}: no radiograph here; allowed: CHNCXR_<number>_<label>.png in any folder, as the NLM or Kaggle "
+        "archives unpack"
+    )
+    shutil.rmtree(both / "MontgomerySet")
+    with pytest.raises(DataError, match=r"both: no radiograph here; allowed: MontgomerySet/CXR_png/MCUCXR_"):
+        index(both, Params(training="shenzhen"), {})
 
 
 def test_broken(official: Path, tmp_path: Path) -> None:

@@ -10,27 +10,12 @@ import pytest
 from PIL import Image
 
 from refers_bench.data.phantoms.radiographs import PhantomParams
-from refers_bench.datasets.shenzhen_tb import METADATA, RELEASED, Params, index, label_of, released_split, write_layout
+from refers_bench.data.shenzhen import METADATA
+from refers_bench.datasets.shenzhen_tb import Params, index, write_layout
 from refers_bench.errors import DataError, UserError
 
 LABEL = "tuberculosis:Tuberculosis"
 PHANTOM = PhantomParams(studies=66, size=40, views=1, seed=5)
-
-
-def test_the_rule_covers_every_number_once() -> None:
-    places = [(number, int(number > 326)) for number in range(1, 663)]
-    splits = pd.Series([released_split(*place) for place in places])
-    assert splits.value_counts().to_dict() == {"train": 463, "val": 67, "test": 132}
-    ill = pd.Series([label for _, label in places])
-    assert pd.crosstab(splits, ill).loc["test"].to_dict() == {0: 65, 1: 67}
-    assert RELEASED == {0: (228, 261), 1: (561, 595)}
-
-
-def test_names() -> None:
-    assert label_of("CHNCXR_0001_0") == (1, 0)
-    assert [label_of(name) for name in ("CHNCXR_001_0", "CHNCXR_0001_2", "CHNCXR_0001_0 (1)", "MCUCXR_0001_0")] == [
-        None
-    ] * 4
 
 
 def test_the_layout_of_the_library(original: Path) -> None:
@@ -116,3 +101,11 @@ def test_no_radiograph_and_no_column_are_refused(copy: Path, tmp_path: Path) -> 
 def test_more_phantoms_than_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="allowed: at most 662"):
         write_layout(tmp_path, PhantomParams(studies=663, size=32))
+
+
+def test_the_masks_and_readings_of_montgomery_beside_are_left_alone(copy: Path) -> None:
+    """Its masks have the names of its images: the NLM's two archives may be unpacked into one folder."""
+    for folder in ("CXR_png", "ManualMask/leftMask", "ManualMask/rightMask"):
+        (copy / "MontgomerySet" / folder).mkdir(parents=True)
+        Image.new("1", (9, 9)).save(copy / "MontgomerySet" / folder / "MCUCXR_0001_0.png")
+    assert len(index(copy, Params(), {})) == 66

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from refers_bench.data.decode import decode
 from refers_bench.data.index import rows_of_task
 from refers_bench.data.phantoms.dicom_files import save_dicom
-from refers_bench.data.phantoms.radiographs import PhantomParams
+from refers_bench.data.phantoms.radiographs import PhantomParams, studies
 from refers_bench.datasets import vinbigdata_cxr
 from refers_bench.datasets.vindr_cxr import (
     CLASSES,
@@ -22,8 +23,11 @@ from refers_bench.datasets.vindr_cxr import (
     LOCAL,
     TASKS,
     TEST,
+    TEST_BOXES,
     TRAIN,
+    TRAIN_BOXES,
     Params,
+    boxes,
     consensus_labels,
     index,
     training_labels,
@@ -56,6 +60,17 @@ READINGS = {
 }
 
 
+#: Rows of the tables of boxes, in pixels of images 40 wide and 32 high; rows without numbers have no box.
+FRAMED = (
+    f"{IMAGES['train'][1]},R10,Pneumothorax,10,8,20,24",
+    f"{IMAGES['train'][1]},R8,Pneumothorax,10.5,8,20,32",
+    f"{IMAGES['train'][0]},R8,No finding,,,,",
+    f"{IMAGES['train'][0]},R10,Rib fracture,0,0,4,3.2",
+    f"{IMAGES['train'][0]},R10,Pneumonia,,,,",
+)
+AGREED = (f"{IMAGES['test'][0]},Pleural effusion,20,16,40,32", f"{IMAGES['test'][0]},Other disease,,,,")
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two training images of three readings each, in any order, and a test image."""
@@ -69,9 +84,11 @@ def root(tmp_path: Path) -> Path:
     lines = [f"{image},{reader},{row(*found)}" for (image, reader), found in READINGS.items()]
     (tmp_path / TRAIN).write_text("\n".join([f"image_id,rad_id,{COLUMNS}", *lines]) + "\n")
     test = f"{IMAGES['test'][0]},{row('Pleural effusion', 'Pneumonia')}"
-    (tmp_path / TEST).write_text(f"image_id,{COLUMNS}\n{test}\n")
-    # The boxes are no labels.
-    (tmp_path / "annotations" / "annotations_train.csv").write_text("image_id,rad_id,class_name\n")
+    (tmp_path / TEST).write_text(f"image_id,{COLUMNS.replace('Other diseases', 'Other disease')}\n{test}\n")
+    # Boxes are no labels: those of a label that nobody gave change none.
+    for name, lines in ((TRAIN_BOXES, FRAMED), (TEST_BOXES, AGREED)):
+        who = "image_id,rad_id" if name == TRAIN_BOXES else "image_id"
+        (tmp_path / name).write_text("\n".join([f"{who},class_name,x_min,y_min,x_max,y_max", *lines]) + "\n")
     return tmp_path
 
 
@@ -89,6 +106,15 @@ def test_the_layout_of_physionet(root: Path) -> None:
     assert positives(everything.loc[IMAGES["train"][1]]) == {"Pneumothorax", "Lung tumor", "COPD", "Edema"}
     bright = {name: decode(root / frame.loc[name, "path"])[0, -1] for name in frame.index}
     assert set(bright.values()) == {255}, "MONOCHROME1 is inverted"
+
+
+def test_the_test_table_spells_one_class_otherwise(root: Path) -> None:
+    """'Other disease', as the owners write it there; 'Other diseases' is read, too."""
+    head = (root / TEST).read_text().splitlines()[0]
+    assert "Other disease," in head and "Other diseases" not in head
+    for spelt in (head, head.replace("Other disease", "Other diseases")):
+        (root / TEST).write_text(f"{spelt}\n{IMAGES['test'][0]},{row('Other diseases')}\n")
+        assert positives(consensus_labels(root / TEST).loc["f" * 32]) == {"Other diseases"}
 
 
 def test_a_majority_is_two_of_three(root: Path) -> None:
@@ -150,6 +176,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "no test table": (lambda root: (root / TEST).unlink(), r"image_labels_test\.csv: missing table"),
     "no reader": (edit(TRAIN, lambda all_: [all_[0].replace("rad_id", "reader"), *all_[1:]]), r":1: no column 'rad_id'"),
     "no class": (edit(TEST, lambda all_: [all_[0].replace("COPD", "CPOD"), *all_[1:]]), r":1: no column 'COPD'.*'CPOD'"),
+    "no other diseases": (
+        edit(TEST, lambda all_: [all_[0].replace("Other disease", "Others"), *all_[1:]]),
+        r"_test\.csv:1: no column 'Other diseases'; allowed: 'Other diseases' or 'Other disease'",
+    ),
     "a cell": (
         edit(TRAIN, lambda all_: [*all_[:2], all_[2][:-1] + "2", *all_[3:]]),
         r"image_labels_train\.csv:3: No finding is '2'; allowed: 0 or 1",
@@ -186,3 +216,84 @@ def test_broken(what: str, root: Path) -> None:
 def test_missing_images_may_be_left_out(root: Path) -> None:
     (root / "test" / f"{'f' * 32}.dicom").unlink()
     assert len(index(root, Params(missing="skip"), {})) == 2
+
+
+def test_boxes_are_those_of_the_tables_as_shares(root: Path) -> None:
+    """Each side by hand: 40 pixels wide, 32 high."""
+    expected = pd.DataFrame(
+        [
+            (IMAGES["train"][0], "Rib fracture", "R10", 0.0, 0.0, 0.1, 0.1),
+            (IMAGES["train"][1], "Pneumothorax", "R10", 0.25, 0.25, 0.25, 0.5),
+            (IMAGES["train"][1], "Pneumothorax", "R8", 0.2625, 0.25, 0.2375, 0.75),
+            (IMAGES["test"][0], "Pleural effusion", "", 0.5, 0.5, 0.5, 0.5),
+        ],
+        columns=["image_id", "class", "reader", "left", "top", "width", "height"],
+    )
+    found = boxes(root, Params())
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    (root / "train" / f"{IMAGES['train'][0]}.dicom").unlink()
+    pd.testing.assert_frame_equal(boxes(root, Params()), expected[1:].reset_index(drop=True), check_dtype=False)
+
+
+def test_boxes_of_phantoms_frame_what_was_drawn(original: Path) -> None:
+    frame = boxes(original, Params())
+    names = {hashlib.sha256(f"vindr phantom {PHANTOM.seed} {n}".encode()).hexdigest()[:32]: n for n in range(60)}
+    drawn = {study.number: [study.views[0].box(one) for one in study.lesions] for study in studies(PHANTOM)}
+    for row in frame.itertuples():
+        found = (row.left, row.top, row.width, row.height)
+        nearest = min(max(map(abs, np.subtract(found, box))) for box in drawn[names[row.image_id]])
+        assert nearest < 0.01, row
+    index_ = index(original, Params(), {}).set_index("image_id")
+    for image, class_ in frame[["image_id", "class"]].drop_duplicates().itertuples(index=False):
+        assert index_.at[image, f"all28:{class_}"] == 1, "a box of what no label says"
+    tested = index_.index[index_["split"] == "test"]
+    assert set(frame.loc[frame["reader"] == "", "image_id"]) <= set(tested) and (frame["reader"] == "").any()
+
+
+BROKEN_BOXES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no table": (lambda root: (root / TEST_BOXES).unlink(), r"annotations_test\.csv: missing table"),
+    "no reader": (
+        edit(TRAIN_BOXES, lambda all_: [all_[0].replace("rad_id", "reader"), *all_[1:]]),
+        r"annotations_train\.csv:1: no column 'rad_id'",
+    ),
+    "no corner": (
+        edit(TEST_BOXES, lambda all_: [all_[0].replace("x_max", "right"), *all_[1:]]),
+        r"annotations_test\.csv:1: no column 'x_max'",
+    ),
+    "a class": (
+        edit(TRAIN_BOXES, lambda all_: [all_[0], all_[1].replace("Pneumothorax", "Pneumo"), *all_[2:]]),
+        r"annotations_train\.csv:2: class 'Pneumo'; allowed: one of the 28",
+    ),
+    "a word": (
+        edit(TRAIN_BOXES, lambda all_: [*all_[:4], all_[4].replace("3.2", "low"), *all_[5:]]),
+        r"annotations_train\.csv:5: box '0, 0, 4, low'; allowed: four numbers, or nothing",
+    ),
+    "half a box": (
+        edit(TEST_BOXES, lambda all_: [all_[0], all_[1].replace(",40,32", ",,"), *all_[2:]]),
+        r"annotations_test\.csv:2: box '20, 16, , '; allowed: four numbers, or nothing",
+    ),
+    "outside": (
+        edit(TEST_BOXES, lambda all_: [all_[0], all_[1].replace(",40,32", ",44,32"), *all_[2:]]),
+        r"annotations_test\.csv: box of 'f+' at 0\.5, 0\.5, 0\.6, 0\.5; allowed: left, top, width, height within",
+    ),
+    "turned": (
+        edit(TEST_BOXES, lambda all_: [all_[0], all_[1].replace("20,16,40,32", "40,32,20,16"), *all_[2:]]),
+        r"annotations_test\.csv: box of 'f+' at 1\.0, 1\.0, -0\.5, -0\.5; allowed: left",
+    ),
+    "infinite": (
+        edit(TEST_BOXES, lambda all_: [all_[0], all_[1].replace(",40,32", ",inf,32"), *all_[2:]]),
+        r"annotations_test\.csv: box of 'f+' at 0\.5, 0\.5, inf, 0\.5; allowed: left",
+    ),
+    "no DICOM file": (
+        lambda root: (root / "test" / f"{'f' * 32}.dicom").write_bytes(b"x"),
+        r"f+\.dicom: not a DICOM image; allowed: DICOM",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN_BOXES)
+def test_broken_boxes(what: str, root: Path) -> None:
+    breaker, message = BROKEN_BOXES[what]
+    breaker(root)
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        boxes(root, Params())

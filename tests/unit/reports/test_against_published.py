@@ -97,6 +97,8 @@ def test_other_ratios_have_rows_of_their_own(folder: Any) -> None:
         rows = [row for row in table.rows if row.title.startswith(WHERE.format(ratio)) and row.block == "published"]
         same = [row for row in rows if texts(row)[2] == "comparable"]
         expected = of_file(target="nih", label_ratio=label, split_id="nih-mrm", selection_set="val")
+        # Of BenchX's four heads, at 1 %, one is as plain as ours.
+        expected = expected[~expected["protocol"].str.contains("+", regex=False)]
         assert len(same) == len(expected) and sorted(row.cells[0].value or 0 for row in same) == sorted(
             expected["value_percent"].astype(float)
         )

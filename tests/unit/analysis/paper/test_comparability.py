@@ -33,6 +33,8 @@ IMPORTED = Facts()
 BENCHX_1 = {"method": "MRM", "target": "nih", "labels": "1%", "table": "Table 1", "source": "BenchX"}
 BENCHX_10, BENCHX = {**BENCHX_1, "labels": "10%"}, {**BENCHX_1, "labels": "100%"}
 BENCHX_DLR = {**BENCHX_1, "how": "fine-tune, +DLR", "table": "Table 6"}
+BENCHX_PLAIN = {**BENCHX_DLR, "how": "fine-tune, plain head"}
+BENCHX_TNI = {**BENCHX_DLR, "how": "fine-tune, +DLR+LN+TNI"}
 BENCHX_VINDR = {**BENCHX_10, "target": "vindr"}
 BENCHX_RSNA = {"method": "MRM", "target": "rsna", "labels": "100%", "source": "BenchX"}
 EVA_X = {"method": "EVA-X", "target": "nih", "backbone": "ViT-S/16", "source": "EVA-X README"}
@@ -60,7 +62,7 @@ NO_RATIO = "its label ratio is not stated"
 TUNED = "other protocol: fine-tune, ours is linear probe"
 PROBED = "other protocol: linear probe, ours is fine-tuning"
 CROPS = "its scores are means over ten crops, ours are of one"
-MONTGOMERY = "other target: images of Shenzhen and Montgomery together, ours of Shenzhen tuberculosis alone"
+MONTGOMERY = "other target: images of Shenzhen and Montgomery in splits of its own, ours is Shenzhen tuberculosis"
 MISSING = "ours has 2,292 of the 112,120 images"
 RATIO_1_100 = "trained on 1 % of labels, ours on 100 %"
 
@@ -69,7 +71,11 @@ PAIRS: list[tuple[dict[str, str], Target, Facts, tuple[str, ...]]] = [
     (BENCHX_1, NIH_1, RELEASED, ()),
     (BENCHX_10, NIH_10, RELEASED, ()),
     (BENCHX, NIH, RELEASED, ()),
-    (BENCHX_DLR, NIH_1, RELEASED, ()),
+    (BENCHX_PLAIN, NIH_1, RELEASED, ()),
+    # Other head.
+    (BENCHX_DLR, NIH_1, RELEASED, ("other head: +DLR, ours is a plain head",)),
+    (BENCHX_TNI, NIH_1, RELEASED, ("other head: +DLR+LN+TNI, ours is a plain head",)),
+    (BENCHX_TNI, replace(NIH_1, evaluation="linear_probe"), RELEASED, (TUNED,)),
     # Other ratio.
     (BENCHX_1, NIH, RELEASED, (RATIO_1_100,)),
     (BENCHX, NIH_10, RELEASED, ("trained on 100 % of labels, ours on 10 %",)),
@@ -189,6 +195,35 @@ def test_verdict_and_all_reasons(
 
 def test_the_table_is_large_enough_and_has_both_verdicts() -> None:
     assert len(PAIRS) >= 30 and {bool(reasons) for *_, reasons in PAIRS} == {True, False}
+
+
+def test_a_head_that_is_stated_compares_where_it_is_ours() -> None:
+    """BenchX's Table 6 has nine methods with four heads each; Table 1 does not say which it has."""
+    found: dict[str, list[bool]] = {}
+    for one in entries():
+        if one.source.startswith("BenchX") and one.target == "nih" and one.labels == "1%":
+            found.setdefault(one.head, []).append(comparable(one, NIH_1, RELEASED).comparable)
+    assert found == {
+        "": [True] * 10,
+        "plain head": [True] * 9,
+        "+DLR": [False] * 9,
+        "+DLR+LN": [False] * 9,
+        "+DLR+LN+TNI": [False] * 9,
+    }
+
+
+def test_no_other_particular_of_a_protocol_is_a_head() -> None:
+    said = {one.how for one in entries() if not one.head}
+    assert said == {
+        "fine-tune",
+        "fine-tune 480x480",
+        "fine-tune, ten crops",
+        "linear probe",
+        "linear probe (logistic regression, C fixed)",
+        "not in REFERS paper",
+        "not in REFERS paper (MRM's authors inferred)",
+        "reprinted",
+    }
 
 
 def test_few_shots_are_no_ratio() -> None:
