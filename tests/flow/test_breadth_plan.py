@@ -92,12 +92,27 @@ def test_its_targets_are_the_papers_and_those_of_the_field(printed_and_planned: 
     assert all(found == {*FAIR, *OWN} for found in rows.values()), "every row meets every target"
 
 
+def test_the_tuned_one_is_the_same_with_a_search_for_every_row(
+    printed_and_planned: tuple[str, Plan], cli: Commands, home: Path
+) -> None:
+    _, plan = printed_and_planned
+    cli("plan", "breadth_tuned")
+    tuned = read(home / "results" / "breadth_tuned" / LOCK)
+    pretrained, again = ({job.key for job in one.jobs if job.kind == "pretrain"} for one in (plan, tuned))
+    assert pretrained == again
+    candidates: dict[tuple[str, str, str, float, int], set[tuple[str, ...]]] = {}
+    for cell in tuned.cells:
+        place = (cell.method, cell.dataset, cell.task, cell.label_ratio, cell.seed)
+        candidates.setdefault(place, set()).add(cell.candidate)
+    assert len(candidates) == len(plan.cells)
+    assert {len(found) for found in candidates.values()} == {6}
+
+
 def test_it_can_be_forecast_without_data(cli: Commands, home: Path) -> None:
-    out, _ = cli("plan", "breadth", "--forecast", "--on", "H100 80GB", "--json")
-    (stated,) = re.findall(r"About ([\d,]+) hours of one H100, by the model", _text())
-    (hours,) = re.findall(r'"hours": ([\d.]+),\n "wall_s"', out)
-    assert abs(float(hours) - int(stated.replace(",", ""))) < 15, "the comment of the manifest says what it takes"
-
-
-def _text() -> str:
-    return (Path(__file__).resolve().parents[2] / "manifests" / "breadth.yaml").read_text()
+    for name in ("breadth", "breadth_tuned"):
+        out, _ = cli("plan", name, "--forecast", "--on", "H100 80GB", "--json")
+        text = (Path(__file__).resolve().parents[2] / "manifests" / f"{name}.yaml").read_text()
+        (stated,) = re.findall(r"About ([\d,]+) hours of one H100, by the model", text)
+        (hours,) = re.findall(r'"hours": ([\d.]+),\n "wall_s"', out)
+        found = int(stated.replace(",", ""))
+        assert abs(float(hours) / found - 1) < 0.02, "the comment of the manifest says what it takes"
