@@ -87,6 +87,7 @@ class Method:
             (`refers_bench.nets.parts`); "" for neither: such a batch must fit. Fine-tuning needs no such word.
         passes: ``params -> (with, without)`` gradient: encoder passes for each radiograph of a batch; they decide
             what a compute budget buys.
+        upsampled: ``params -> side`` at `LENGTHS_AT` to which a ResNet's images are enlarged; 0 for none. It counts.
         discovery: ``params -> settings``, those of the parameters that the discovery of visual words (a job of its own)
             depends on, under the names of `Params`: `refers_bench.jobs.discover` reads them; None for none.
         views: ``params -> number`` of radiographs of a study that make an example; 1 for single radiographs.
@@ -133,6 +134,7 @@ class Method:
     architecture: Callable[[Any], str] = lambda params: "transformer"
     parts: Literal["", "examples", "features"] = ""
     passes: Callable[[Any], tuple[float, float]] = lambda params: (1.0, 0.0)
+    upsampled: Callable[[Any], int] = lambda params: 0
     discovery: Callable[[Any], Mapping[str, Any]] | None = None
     views: Callable[[Any], int] = lambda params: 1
     crops: Callable[[Any], int] = lambda params: 0
@@ -154,6 +156,10 @@ class Method:
     def pretrains(self, params: Any) -> bool:
         """Whether there is anything to pre-train under these parameters."""
         return self.build_objective is not None and not self.weights(params)
+
+    def enlargement(self, params: Any) -> float:
+        """Times as many pixels as the protocol's images have that the encoder works on."""
+        return max(1.0, self.upsampled(params) / LENGTHS_AT) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)

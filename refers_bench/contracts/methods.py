@@ -158,6 +158,7 @@ def test_card_is_complete(name: str) -> None:
     gradient, plain = method.passes(method.Params())
     assert gradient >= 1
     assert plain >= 0
+    assert method.upsampled(method.Params()) >= 0
     # What a method fixes is compared with its own source, where that states anything.
     assert not method.source_values or method.constants.items() <= method.source_values.items()
 

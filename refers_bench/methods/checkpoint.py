@@ -61,6 +61,7 @@ METHOD = Method(
     build_encoder=build_encoder,
     weights=lambda params: params.root,
     coverage=lambda params: params.coverage,
+    upsampled=lambda params: params.upsampled,
     architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else params.backbone,
     footnotes=lambda params: (f"weights given by the user: {params.source or params.root}",),
 )

@@ -113,12 +113,6 @@ def build_objective(
     )
 
 
-def passes(params: Params) -> tuple[float, float]:
-    """One with gradient; an enlarged image counts as many times as it has more pixels."""
-    enlarged = params.backbone == "resnet50" and params.upsampled > LENGTHS_AT
-    return ((params.upsampled / LENGTHS_AT) ** 2 if enlarged else 1.0, 0.0)
-
-
 def footnotes(params: Params) -> tuple[str, ...]:
     """What a table must say of this row."""
     where = f"images enlarged to {params.upsampled} at {LENGTHS_AT}" if params.upsampled else "images not enlarged"
@@ -140,7 +134,7 @@ METHOD = Method(
     build_objective=build_objective,
     source_values=SOURCE_VALUES,
     parts="features",
-    passes=passes,
+    upsampled=lambda params: params.upsampled if params.backbone == "resnet50" else 0,
     needs=frozenset({"reports"}),
     architecture=lambda params: "transformer" if params.backbone == "radiograph_transformer" else params.backbone,
     report_tasks=lambda params: ("study_report_consistency", "word_regions"),

@@ -33,7 +33,7 @@ def batch_size(method: Method, params: Any, pretrain: Mapping[str, Any]) -> int:
     radiographs: float = size * pretrain["budget_views"] / method.views(params)
     if pretrain["budget"] == "compute":
         gradient, plain = method.passes(params)
-        radiographs *= WITH_GRADIENT / (WITH_GRADIENT * gradient + plain)
+        radiographs *= WITH_GRADIENT / ((WITH_GRADIENT * gradient + plain) * method.enlargement(params))
     return _multiple(radiographs, processes)
 
 

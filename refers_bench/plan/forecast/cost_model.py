@@ -235,7 +235,7 @@ class _Training:
         net, image, architecture = self.net, self.image, self.method.architecture(self.params)
         if architecture in RESNETS:
             flops, weights, kept = RESNETS[architecture]
-            area = float(image["size"] / 224) ** 2
+            area = float(image["size"] / 224) ** 2 * self.method.enlargement(self.params)
             return _Encoder(flops * 1e9 * area, int(weights * 1e6), kept * 1e6 * area / 2)
         width, depth, tokens = net["width"], net["depth"], self.patches + 1
         joined = net.get("position") == "concatenated"

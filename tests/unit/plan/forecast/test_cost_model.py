@@ -16,6 +16,7 @@ from refers_bench.plan.forecast.cost_model import (
     radiographs,
     saving_share,
     transformer_layer,
+    update_flops,
 )
 from refers_bench.plan.forecast.devices import Device
 
@@ -163,6 +164,29 @@ def test_a_preparation_decodes_and_draws(phantom: Any, seconds: float) -> None:
         0,
         0,
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "times"),
+    [
+        ("gloria", {"backbone": "resnet50"}, (299 / 224) ** 2),
+        ("mgca", {"backbone": "resnet50", "upsampled": 448}, 4.0),
+        ("checkpoint", {"backbone": "resnet50", "upsampled": 299}, (299 / 224) ** 2),
+        ("gloria", {"backbone": "resnet50", "upsampled": 0}, 1.0),
+        ("mgca", {"backbone": "resnet50", "upsampled": 112}, 1.0),
+        ("convirt", {"backbone": "resnet50"}, 1.0),
+    ],
+)
+def test_an_enlarged_image_counts_all_its_pixels_in_every_job(method: str, params: Any, times: float) -> None:
+    """By the paper's ResNet-50, 8.2 x 10^9 operations at 224 x 224; the memory of its activations grows alike."""
+    for spec in (finetuning(method, params=params), *([pretraining(method, params=params)] * (method != "checkpoint"))):
+        spec["image"] = {"size": 224, "channels": 1}
+        assert encoder_flops(spec) == pytest.approx(8.2e9 * times)
+    spec = finetuning(method, params=params)
+    spec["image"] = {"size": 224, "channels": 1}
+    assert update_flops(spec) == pytest.approx(3 * 8.2e9 * times)
+    peak = (500 << 20) + 4 * 23.5e6 * 3 + 6 * 100e6 * times
+    assert modelled(spec, GPU).peak_bytes == pytest.approx(peak, abs=1)
 
 
 @pytest.mark.parametrize(
