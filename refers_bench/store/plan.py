@@ -124,9 +124,17 @@ def cell_name(
     method: str, dataset: str, task: str, label_ratio: float, seed: int, *, evaluation: str = DEFAULT, folds: int = 0
 ) -> str:
     """Name of a cell, and of the job that gives it."""
-    marks = [evaluation] if evaluation != DEFAULT else []
-    marks += [f"{folds}folds"] if folds else []
-    return ".".join([f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}", *marks])
+    return ".".join([f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}", *_marks(evaluation, folds)])
+
+
+def column_name(dataset: str, task: str, label_ratio: float, *, evaluation: str = DEFAULT, folds: int = 0) -> str:
+    """Name of a column: that of its cells without their rows and seeds."""
+    return ".".join([f"{dataset}.{task}.{label_ratio * 100:g}%", *_marks(evaluation, folds)])
+
+
+def _marks(evaluation: str, folds: int) -> list[str]:
+    """What a name says of an evaluation and of folds; nothing of the defaults."""
+    return [*([evaluation] if evaluation != DEFAULT else []), *([f"{folds}folds"] if folds else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
