@@ -30,12 +30,12 @@ def build(results: Results, *, primary: bool) -> Table | None:
     names, targets = grid.titles(results), list(dict.fromkeys(test.target for test in tests if test.target))
     rows = [_row(results, *line) for line in zip(tests, others, adjusted, strict=True)]
     named = comparisons.named_rows(results)
-    which = "of each column" if not rules.columns else "of each primary column" if primary else "of each other column"
+    which = "column" if not rules.columns else "primary column" if primary else "other column"
     begins = "" if primary else "Exploratory: "
     return Table(
         id="significance" if primary else "significance-exploratory",
         caption=f"{grid.caption_prefix(results, targets)}{begins}{names[results.reference]} against "
-        f"{comparisons.against(results, *named)} {which}.",
+        f"{comparisons.against(results, *named)} {'in' if any(named) else 'of'} each {which}.",
         stub="Target",
         columns=columns(*_columns(rules, chosen=named == ("",))),
         rows=tuple(rows),

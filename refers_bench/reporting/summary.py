@@ -16,7 +16,7 @@ from refers_bench.reporting import comparisons, grid
 #: Sentences of an answer.
 MOST_ANSWERS = 3
 #: Tables whose captions say what there is in them.
-CAPTIONS = ("claims", "integrity", "deviations", "failures")
+CAPTIONS = ("claims", "integrity", "frozen-plan", "deviations", "failures")
 
 
 def facts(results: Results) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -85,11 +85,10 @@ class FrozenPlan:
         """When it was frozen."""
         return datetime.fromisoformat(self.frozen)
 
-    def keys(self) -> Iterator[str]:
-        """Keys of all cells."""
-        for columns in self.cells.values():
-            for seeds in columns.values():
-                yield from seeds.values()
+    @property
+    def n_cells(self) -> int:
+        """How many cells there are."""
+        return sum(len(seeds) for columns in self.cells.values() for seeds in columns.values())
 
 
 def column_of(cell: Cell) -> str:
