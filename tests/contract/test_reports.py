@@ -84,7 +84,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     crossed = folder.cell("refers", dataset="shenzhen_tb", task="tuberculosis", state="missing", folds=3)
     auc = {"auc": [0.7, None, 0.8], "mean": 0.75, "sd": 0.07, "undefined": [1], "pooled": 0.74}
     folder.done(crossed, {"Tuberculosis": 0.74}, kind="out_of_fold", facts={"folds": {"Tuberculosis": auc}})
-    folder.lock["manifest"] = {"analysis": {"columns": [{"dataset": "covid19_idc", "label_ratios": [1.0]}]}}
+    folder.lock["manifest"] = {"analysis": {"columns": [{"dataset": "vinbigdata_cxr", "label_ratios": [1.0]}]}}
     frozen = frozen_plan.of(folder.load().plan, at="2026-01-02T03:04:05+00:00", program="refers-bench")
     frozen_plan.write(frozen, frozen_plan.path_of(folder.results, folder.name))
     return folder.save(), folder.name
