@@ -11,8 +11,8 @@ import click
 
 from refers_bench.cli.counts import show_counts
 from refers_bench.cli.echo import echo, echo_lines
-from refers_bench.cli.freezing import show_freeze, show_frozen
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
+from refers_bench.execution.freezing import frozen_lines
 from refers_bench.execution.planning import planned, selected
 from refers_bench.execution.settings import Settings
 from refers_bench.plan import freezing, left_out, lock, missing_roots, states
@@ -104,12 +104,26 @@ def command(
     echo("disk: " + ", ".join(f"{what} {size / 2**20:.1f} MiB" for what, size in need.items()))
     if not no_write:
         echo(f"plan: {lock.write(plan, settings.results)}")
-    if frozen is None:
-        show_frozen(settings, plan)
+    if frozen is not None:
+        _freeze(settings, plan, frozen)
         return
+    for line in frozen_lines(plan, store):
+        echo(line)
+
+
+def _freeze(settings: Settings, plan: lock.Plan, frozen: freezing.Freeze) -> None:
+    """Write the frozen plan where it is a new one, and print its digest."""
+    path = frozen_plan.path_of(settings.results, plan.name)
     if frozen.new:
-        frozen_plan.write(frozen.plan, frozen_plan.path_of(settings.results, plan.name))
-    show_freeze(frozen.plan, plan, settings, new=frozen.new)
+        frozen_plan.write(frozen.plan, path)
+    echo(f"frozen: {path}" if frozen.new else f"frozen on {frozen.plan.frozen}, unchanged: {path}")
+    echo(f"SHA-256: {frozen.plan.digest}")
+    if not frozen.new:
+        return
+    echo("post or commit the digest where others see when: a clock and a file can be set back")
+    keys = {cell.key for cell in plan.cells}
+    if gone := sum(job.key in keys for job in plan.jobs if job.unavailable):
+        echo(f"{quantity(gone, 'cell')} unavailable here: where their data are, their keys may be others", err=True)
 
 
 def _forecast(settings: Settings, plan: lock.Plan, *, as_json: bool, only: tuple[str, ...], **how: Any) -> None:

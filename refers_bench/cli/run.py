@@ -16,7 +16,6 @@ from refers_bench.cli.counts import show_counts
 from refers_bench.cli.damage import show
 from refers_bench.cli.echo import echo, echo_lines
 from refers_bench.cli.executors import confirmed
-from refers_bench.cli.freezing import show_frozen
 from refers_bench.cli.options import DEVICE, MANIFEST, POSITIVE, changes_manifest
 from refers_bench.errors import Problem
 from refers_bench.execution import running
@@ -88,7 +87,6 @@ def command(
         return 0
     imported.refuse(jobs, settings.store, accepted=accept_imported)
     lock.write(plan, settings.results)
-    show_frozen(settings, plan, err=True)
     try:
         outcome = running.run(settings, plan, jobs, asked, say=partial(echo, err=True), cancel=confirmed)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from command_line import Commands, command, command_in
+from refers_bench.files import publish_bytes
 from refers_bench.store import frozen_plan
 
 MANIFEST = """
@@ -195,6 +196,13 @@ def test_cells_that_cannot_run_here_are_said_when_they_are_frozen(cli: Commands,
     assert err == "8 cells unavailable here: where their data are, their keys may be others\n"
 
 
+def test_python_says_it_too(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import refers_bench
+
+    refers_bench.run("small.yaml", results=done / "results", cache=done / "cache", rows=["fast", "scratch"], seeds=[0])
+    assert deviations(capsys.readouterr().err)[0] == "seed 1: left out since"
+
+
 # --- bundles ---------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +276,23 @@ def test_a_bundle_does_not_take_the_place_of_another_frozen_plan(bundle: Path, h
     ended = command_in(taken, "results", "import", "bundle", str(bundle))
     assert ended.code == 2 and f"{path}: another frozen plan is here; allowed: another name: --name" in ended.err
     assert path.read_text() == "{}"
+
+
+def test_an_import_that_fails_leaves_no_frozen_plan(bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from refers_bench.jobs.imports import bundle as importing
+
+    written: list[str] = []
+
+    def failing(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        if path.name == "plan.lock.json":
+            raise OSError("no space left")
+        publish_bytes(path, content)
+
+    monkeypatch.setattr(importing, "publish_bytes", failing)
+    with pytest.raises(OSError, match="no space left"):
+        importing.publish(bundle, results=home / "r", scratch=home / "scratch", name=None)
+    assert written == ["plan.frozen.json", "plan.lock.json"] and not list((home / "r").rglob("plan.*"))
 
 
 def test_a_frozen_plan_with_a_path_of_this_machine_is_not_bundled(done: Path, cli: Commands) -> None:

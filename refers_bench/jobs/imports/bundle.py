@@ -146,6 +146,8 @@ def publish(
     except BaseException:
         for key in added:
             store.withdraw(key)
+        if frozen:
+            frozen_plan.path_of(results, name).unlink(missing_ok=True)
         raise
     return Imported(name=name, added=len(moved), known=known, left=left, recomputed=recomputed)
 
