@@ -1,4 +1,4 @@
-"""Names the ways in which an encoder is evaluated on a target, and the images on which a checkpoint is chosen."""
+"""Names the ways in which an encoder is evaluated on a target, a checkpoint is chosen, and rows are tested."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ SELECTED_ON = (VAL, TEST, NOT_CHOSEN, UNKNOWN)
 #: What stands beside a figure whose checkpoint was chosen on the images that it is measured on, and why.
 CHOSEN_ON_TEST = "chosen on test"
 WHY_NOT_TEST = "a checkpoint chosen on the test images gives figures on them that are too high"
+
+#: Tests over seeds, and corrections of their P-values, by which a manifest names them.
+Test = Literal["student", "welch"]
+Correction = Literal["holm", "none"]
+#: P-values below it are marked and counted.
+ALPHA = 0.05
 
 
 def suffix(evaluation: str, folds: int) -> str:

@@ -17,6 +17,8 @@ from refers_bench.analysis import kept
 from refers_bench.analysis.predictions import FILE
 from refers_bench.analysis.results import Results
 from refers_bench.errors import UserError
+from refers_bench.store import frozen_plan
+from refers_bench.store.frozen_plan import FROZEN
 from refers_bench.store.plan import LOCK
 from refers_bench.store.results import RECORD, ResultStore
 from refers_bench.store.scrubbing import Scrubber, roots_of
@@ -34,7 +36,7 @@ _WEIGHTS = (".safetensors", ".pt", ".bin")
 _KEY = rf"{RESULTS}/store/[A-Za-z0-9]+"
 _MOST: Mapping[str, int] = {
     ABOUT: 16 << 20,
-    rf"{RESULTS}/[\w-]+/{re.escape(LOCK)}": 512 << 20,
+    rf"{RESULTS}/[\w-]+/({re.escape(LOCK)}|{re.escape(FROZEN)})": 512 << 20,
     rf"{_KEY}/(run|subset)\.json": 32 << 20,
     rf"{_KEY}\.failed\.json": 4 << 20,
     rf"{_KEY}/metrics\.parquet": 4 << 20,
@@ -77,7 +79,7 @@ def _yaml(value: Any) -> bytes:
 
 
 def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Contents:
-    """Lock, records, predictions, metrics, label subsets, curves, failures and environment of a manifest.
+    """Lock, frozen plan, records, predictions, metrics, label subsets, curves, failures, environment of a manifest.
 
     Absolute paths in JSON files are replaced (`Contents.replaced`). Prepared images, indices (which hold report text),
     tokenizers (made from reports) and, by default, checkpoints are left out.
@@ -88,8 +90,8 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
         checkpoints: whether weights go along.
 
     Raises:
-        UserError: a result is damaged; image or patient ids are absolute paths: they decide results and cannot be
-            replaced.
+        UserError: a result, or the frozen plan, is damaged; image or patient ids, or what was frozen, are absolute
+            paths: they decide results or a digest and cannot be replaced.
     """
     if results.damaged:
         raise UserError(list(results.damaged.values()))
@@ -99,6 +101,8 @@ def gather(results: Results, *, cache: Path, checkpoints: bool = False) -> Conte
     contents = Contents()
     lock = folder / results.name / LOCK
     contents.members[f"{RESULTS}/{results.name}/{LOCK}"] = _scrubbed(lock, scrub)
+    if frozen_plan.find(folder, results.name) is not None:
+        contents.members[f"{RESULTS}/{results.name}/{FROZEN}"] = _whole(lock.with_name(FROZEN), scrub)
     for key, record in results.records.items():
         _gather_job(results, key, record, contents, scrub, checkpoints=checkpoints)
     for key, failure in results.failures.items():
@@ -118,6 +122,15 @@ def _scrubbed(path: Path, scrub: Scrubber) -> bytes:
     content = json.loads(before)
     clean = scrub.value(content)
     return before if clean == content else _json(clean)
+
+
+def _whole(path: Path, scrub: Scrubber) -> bytes:
+    """The bytes of a JSON file whose digest others have."""
+    content = path.read_bytes()
+    if _scrubbed(path, scrub) != content:
+        allowed = "a frozen plan without absolute paths: they would show where your files lie"
+        raise UserError("what was frozen holds an absolute path", allowed=allowed, path=path)
+    return content
 
 
 def travels(kind: str, name: str, *, checkpoints: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from refers_bench.analysis.statistics.auc import mean_over_classes
 from refers_bench.analysis.statistics.seeds import DONE, SeedRun
 from refers_bench.evaluations import DEFAULT, suffix
-from refers_bench.store.plan import Cell, cell_name
+from refers_bench.store.plan import Cell, cell_name, column_name
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -26,6 +26,11 @@ class Target:
     def suffix(self) -> str:
         """What sets it apart from fine-tuning on the dataset's own split: ", linear probe, 5 folds"; '' for nothing."""
         return suffix(self.evaluation, self.folds)
+
+    @property
+    def name(self) -> str:
+        """As its cells are called: "nih_chestxray14.findings.10%.linear_probe"."""
+        return column_name(self.dataset, self.task, self.label_ratio, evaluation=self.evaluation, folds=self.folds)
 
 
 #: Fields of a cell that name its column.

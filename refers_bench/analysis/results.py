@@ -16,11 +16,12 @@ from refers_bench.analysis.statistics.seeds import DONE, FAILED, MISSING, UNAVAI
 from refers_bench.analysis.stored_metrics import METRIC_COLUMNS, READ, checked_metrics
 from refers_bench.errors import DataError, Problem, UserError, nearest
 from refers_bench.machine import shared_out
-from refers_bench.store import explanations, plan, records
+from refers_bench.store import explanations, plan, records, rules
 from refers_bench.store.collection import without_collection
 from refers_bench.store.origin import bundle_of
 from refers_bench.store.plan import CROSSED, Cell, Job, Plan
 from refers_bench.store.results import ResultStore
+from refers_bench.store.rules import Rules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,9 +150,13 @@ class Results:
 
     @property
     def reference(self) -> str:
-        """The row that others are compared with: REFERS, or else the first that is no floor; '' without any."""
-        rows = [method for method in self.methods if method not in self.floors] or [*self.methods]
-        return "refers" if "refers" in self.methods else next(iter(rows), "")
+        """The row that others are compared with, as the rules name it; '' without any."""
+        return self.rules.reference or rules.reference_of({name: name in self.floors for name in self.methods})
+
+    @cached_property
+    def rules(self) -> Rules:
+        """Which tests are primary, and when they count; of the plan alone, whatever came out."""
+        return rules.of(self.plan.manifest, self.plan.cells)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from refers_bench.errors import UserError
 from refers_bench.execution import engine
 from refers_bench.execution.engine import Outcome
+from refers_bench.execution.freezing import frozen_lines
 from refers_bench.execution.planning import run_options
 from refers_bench.execution.settings import Settings
 from refers_bench.execution.slots import slots_elsewhere, slots_here
@@ -51,7 +52,7 @@ def run(
     say: Callable[[str], None],
     cancel: Callable[[str], bool] = lambda question: False,
 ) -> Outcome:
-    """Run the jobs that are not done, and show on standard error what runs.
+    """Run the jobs that are not done, and show on standard error what runs, and first what deviates from a freeze.
 
     Args:
         settings: folders and data roots.
@@ -68,6 +69,8 @@ def run(
     from refers_bench.execution import coordinator, engines, progress
     from refers_bench.execution.ordering import against_truth, forecast_of, running_order
 
+    for line in frozen_lines(plan, settings.store):
+        say(line)
     todo = [job for job in jobs if not job.unavailable and state_of(job, settings.store, settings.cache) != "done"]
     executor, here, in_command, options = options_of(settings, plan, todo, asked)
     order = running_order(settings, plan, todo, options, budget=asked.budget, say=say, fixed=here)

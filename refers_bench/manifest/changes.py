@@ -12,6 +12,7 @@ from typing import Any
 from refers_bench import identity
 from refers_bench.errors import Problem, UserError, nearest
 from refers_bench.manifest import yaml_text
+from refers_bench.manifest.checks import shown_rows
 from refers_bench.manifest.protocol_schema import CONSTANTS
 from refers_bench.manifest.protocols import SECTIONS
 from refers_bench.manifest.schema import ManifestSchema
@@ -244,6 +245,12 @@ def with_rows(schema: ManifestSchema, document: Document, rows: Sequence[str]) -
         )
     kept = list(_kept(schema, known, rows))
     methods = [schema.methods[at] for at in kept]
+    named = (schema.analysis.reference, *schema.analysis.against) if schema.analysis else ()
+    if gone := [name for name in named if name is not None and name not in shown_rows(methods)]:
+        allowed = "rows with it, or --set analysis.reference or analysis.against to others"
+        raise UserError(
+            [place.problem(f"leaves out '{name}', which 'analysis' names", allowed=allowed) for name in gone]
+        )
     wanted = {name for part in methods for name in part.targets or [one.dataset for one in schema.targets]}
     targets = [one for one in schema.targets if one.dataset in wanted]
     moved = {at: new for new, at in enumerate(kept)}

@@ -6,7 +6,7 @@ Each part is checked by itself, so that one wrong entry hides no other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from refers_bench import plugins
 from refers_bench.errors import Problem
 from refers_bench.manifest import declared, schema_errors
+from refers_bench.manifest.analysis_schema import AnalysisPart, PrimaryPart
 from refers_bench.manifest.part import Part
 from refers_bench.manifest.schema import ROOT_NAME, DataPart, MethodPart, SourcePart, TargetPart
 from refers_bench.manifest.yaml_text import Document, Loc
@@ -68,10 +69,17 @@ def problems(content: Mapping[str, Any], document: Document) -> Iterator[Problem
     yield from checks.of_targets()
     yield from checks.of_folds()
     yield from checks.of_data(content.get("data"))
+    if (analysis := part_of(AnalysisPart, content.get("analysis"))) is not None:
+        yield from checks.of_analysis(analysis)
     known = list(plugins.names("report"))
     for i, table in enumerate(tables if isinstance(tables, list) else []):
         if isinstance(table, str) and table not in known:
             yield document.unknown(("tables", i), "report", table, known)
+
+
+def shown_rows(methods: Iterable[MethodPart]) -> list[str]:
+    """Names of the rows as tables show them: rows that compete for one under the name of that one."""
+    return list(dict.fromkeys(part.best_of or part.name or part.id for part in methods))
 
 
 def _pretrains(method: MethodPart) -> bool:
@@ -223,6 +231,38 @@ class _Checks:
                         allowed = "no folds, another source, or rows without pre-training (by their 'targets')"
                         yield self.document.problem(("targets", i, "folds"), found, allowed=allowed)
                         break
+
+    def of_analysis(self, analysis: AnalysisPart) -> Iterator[Problem]:
+        """Rows and columns of the primary tests: each is one of the manifest's."""
+        rows = shown_rows(part for _, part in self.methods)
+        if analysis.reference is not None and analysis.reference not in rows:
+            yield self.document.unknown(("analysis", "reference"), "row", analysis.reference, rows)
+        if analysis.against and analysis.reference is None:
+            found, allowed = "'against' without a 'reference'", "reference: the row that is tested against them"
+            yield self.document.problem(("analysis",), found, allowed=allowed)
+        for i, name in enumerate(analysis.against):
+            if name not in rows:
+                yield self.document.unknown(("analysis", "against", i), "row", name, rows)
+            elif name == analysis.reference:
+                found = f"'{name}' is the reference itself"
+                yield self.document.problem(("analysis", "against", i), found, allowed="other rows")
+        for i, part in enumerate(analysis.columns):
+            yield from self.of_primary(part, ("analysis", "columns", i))
+
+    def of_primary(self, part: PrimaryPart, here: Loc) -> Iterator[Problem]:
+        """What is asked for of primary columns and no target has."""
+        targets = [target for _, target in self.targets if target.dataset == part.dataset]
+        if not targets:
+            known = list(dict.fromkeys(target.dataset for _, target in self.targets))
+            yield self.document.unknown((*here, "dataset"), "dataset among the targets", part.dataset, known)
+            return
+        for key, word in (("tasks", "task"), ("label_ratios", "label ratio"), ("evaluation", "evaluation")):
+            known = list(dict.fromkeys(value for target in targets for value in getattr(target, key)))
+            for j, value in enumerate(getattr(part, key)):
+                if value not in known:
+                    shown = [f"{one * 100:g}%" if key == "label_ratios" else str(one) for one in (value, *known)]
+                    found = f"{word} among the targets of {part.dataset}"
+                    yield self.document.unknown((*here, key, j), found, shown[0], shown[1:])
 
     def of_data(self, content: Any) -> Iterator[Problem]:
         used = {part.dataset for _, part in self.targets} | {part.dataset for _, part in self.sources}

@@ -1,4 +1,4 @@
-"""Defines what all parts of a manifest share: names, durations, patterns, and that unknown keys are refused."""
+"""Defines what all parts of a manifest share: names, durations, shares, patterns, and that unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -20,6 +20,27 @@ def seconds(value: Any) -> Any:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def share(value: Any) -> Any:
+    """The share that "1%" or 0.01 states: 0.01."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)):
+        value = round(float(match[1]) / 100, 12)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError("a share in (0, 1] or a percentage such as 1%")
+    return float(value)
+
+
+def unique(values: list[Any]) -> list[Any]:
+    """A list that names nothing twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("each of them once")
+    return values
+
+
+def listed(value: Any) -> Any:
+    """A single name as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 def matching(pattern: str, allowed: str) -> AfterValidator:
     """Refuses text that does not match a pattern as a whole, with what is allowed in words."""
 
@@ -32,6 +53,7 @@ def matching(pattern: str, allowed: str) -> AfterValidator:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
+Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
 Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -20,30 +19,10 @@ from pydantic import (
 from refers_bench import plugins
 from refers_bench.errors import nearest
 from refers_bench.evaluations import DEFAULT, VAL, WHY_NOT_TEST, Evaluation
+from refers_bench.manifest.analysis_schema import AnalysisPart
 from refers_bench.manifest.cluster_schema import SlurmPart
-from refers_bench.manifest.part import Duration, Name, Part, empty, optional
+from refers_bench.manifest.part import Duration, Name, Part, Ratio, empty, listed, optional, unique
 from refers_bench.manifest.ray_schema import RayPart
-
-
-def share(value: Any) -> Any:
-    """The share that "1%" or 0.01 states: 0.01."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)):
-        value = round(float(match[1]) / 100, 12)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise ValueError("a share in (0, 1] or a percentage such as 1%")
-    return float(value)
-
-
-def unique(values: list[Any]) -> list[Any]:
-    """A list that names nothing twice."""
-    if len(set(values)) != len(values):
-        raise ValueError("each of them once")
-    return values
-
-
-def listed(value: Any) -> Any:
-    """A single name as a list of one."""
-    return [value] if isinstance(value, str) else value
 
 
 def validation(value: Any) -> Any:
@@ -56,7 +35,6 @@ def validation(value: Any) -> Any:
 #: The environment holds roots in capitals, so their names have none.
 ROOT_NAME = r"^[a-z][a-z0-9_]{0,79}$"
 RootName = Annotated[str, Field(pattern=ROOT_NAME)]
-Ratio = Annotated[float, BeforeValidator(share, json_schema_input_type=str | float)]
 SmallFile = Annotated[str, Field(pattern=r"^[^/\\~.][^\\]*$")]
 Category = Literal["cuda_oom", "host_oom", "nan", "timeout", "crash", "data_error", "lost"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -267,6 +245,7 @@ class ManifestSchema(Part):
         dict, "data roots that travel with the manifest: name -> small file beside it; one of the machine wins"
     )
     tables: list[str] = empty(list, "reports this manifest is for")
+    analysis: AnalysisPart | None = optional("which tests are primary; reports and 'plan --freeze' follow it")
     execution: ExecutionPart = Field(default_factory=ExecutionPart)
 
     @property

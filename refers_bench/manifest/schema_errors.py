@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -81,6 +82,8 @@ def _keys_at(model: Any, loc: Loc) -> list[str]:
             model = model.model_fields[str(part)].annotation
         else:  # an index of a list, or a key of a mapping: its last type argument is the part's model
             model = get_args(model)[-1] if get_args(model) else model
+        some = [one for one in get_args(model) if one is not NoneType]
+        model = some[0] if len(some) == 1 != len(get_args(model)) else model  # a part that may be left out
     if not isinstance(model, type) and get_args(model):  # a part or a list of such parts
         model = get_args(model)[-1]
     return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

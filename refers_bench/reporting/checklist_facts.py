@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from refers_bench.analysis.cards import cards
 from refers_bench.analysis.paper.comparability import Facts
 from refers_bench.analysis.results import Results
+from refers_bench.errors import UserError
 from refers_bench.evaluations import TITLES
 from refers_bench.render.duration import duration
 from refers_bench.render.quantity import quantity
 from refers_bench.reporting import grid, provenance
 from refers_bench.store import explanations as explained
+from refers_bench.store import frozen_plan
 
 #: Names that one sentence lists.
 MOST_NAMED = 12
@@ -339,6 +342,14 @@ def reproduction(results: Results) -> Iterator[Fact]:
     yield Fact(text=f"Commands: {'; '.join(provenance.commands(results))}.", lock=("manifest", "values"))
 
 
+def frozen(results: Results) -> Iterator[Fact]:
+    """The plan that was frozen before anything ran."""
+    with contextlib.suppress(UserError):  # the table says what is wrong with it
+        if (found := frozen_plan.find(results.store.parent, results.name)) is not None:
+            text = f"Rows, columns, seeds and tests were frozen on {found.frozen}, SHA-256 {found.digest}."
+            yield Fact(text=text, anchors=("frozen-plan",))
+
+
 def _own(results: Results) -> bool:
     """Whether the results were made here."""
     return results.origin == "run"
@@ -369,7 +380,7 @@ COMPUTED: Mapping[str, Callable[[Results], Iterator[Fact]]] = {
     for one in (
         *(study, methods, baselines, data, licences, numbers, classes, exclusions, partitions, preprocessing, model),
         *(training, imbalance, selection, initial_weights, deviations, seeds, power, performance, explanations),
-        *(published, claims, limitations, software, compute, code, assets, reproduction),
+        *(published, claims, limitations, software, compute, code, assets, reproduction, frozen),
     )
 }
 NAMES = frozenset((*OWN, *ALL, *COMPUTED))

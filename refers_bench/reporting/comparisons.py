@@ -1,7 +1,7 @@
 """Tests the reference method against the best other row of each column, and writes P-values into tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from refers_bench.analysis.cells import Target
@@ -11,13 +11,17 @@ from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.auc_intervals import INTERVAL, Interval
 from refers_bench.analysis.statistics.best_of import LOWER, BestOf, best_of
 from refers_bench.analysis.statistics.seeds import SeedSummary
-from refers_bench.analysis.statistics.significance import STUDENT, Refusal, TTest, best, compare, holm
+from refers_bench.analysis.statistics.significance import Refusal, TTest, best, compare, holm
 from refers_bench.render.table import DAGGER, Cell, Column, Note, Row
 
-#: P-values below this get a dagger.
-ALPHA = 0.05
-SIGNIFICANT = Note(text="P < 0.05 in the test named at the P-value; not corrected for several columns.", mark=DAGGER)
-SIGNIFICANT_HOLM = Note(text="P < 0.05 after Holm's correction over the tests of this table.", mark=DAGGER)
+#: What a dagger at a P-value says, which is corrected or not; the level stands before it.
+_MARKS = {
+    False: "in the test named at the P-value; not corrected for several columns.",
+    True: "after Holm's correction over the tests of this table.",
+}
+_NO_TEST = "no P-value in any column"
+#: Why a column has no P-value where the manifest names others as primary.
+NOT_PRIMARY = "not a primary column"
 #: What choosing the best of several rows does to the paper's test; measured in tests/oracle/test_best_of.py.
 CHOICE = (
     "The paper's test is two-sided and made against the best of several rows, chosen on the figures that are tested. "
@@ -53,6 +57,8 @@ class Comparison:
         same_images: whether the method and all complete baselines were tested on the same labelled images.
         values: mean AUCs of the reference's seeds; () without a test.
         others: those of each complete baseline.
+        named: row that the rules name for this test; '' where the best is chosen.
+        welch: whether variances are taken as unequal.
     """
 
     target: Target | None
@@ -63,11 +69,36 @@ class Comparison:
     same_images: bool = True
     values: tuple[float, ...] = ()
     others: tuple[tuple[float, ...], ...] = ()
+    named: str = ""
+    welch: bool = False
 
     @property
     def best_of(self) -> BestOf | Refusal:
         """The test with the choice of the best baseline accounted for."""
-        return self.outcome if isinstance(self.outcome, Refusal) else best_of(self.values, self.others)
+        return self.outcome if isinstance(self.outcome, Refusal) else best_of(self.values, self.others, self.welch)
+
+
+def named_rows(results: Results) -> tuple[str, ...]:
+    """Rows that the rules name, each for a test of the reference against it; one '' for the best other row."""
+    return tuple(name for name in results.rules.against if name in results.methods) or ("",)
+
+
+def tested(results: Results, *, primary: bool = True, test: str | None = None) -> list[Comparison]:
+    """The tests of the reference that the rules ask for, column by column, in each against each named row.
+
+    Args:
+        results: the results.
+        primary: whether in the primary columns or in the others, which are exploratory.
+        test: "student" or "welch"; None for that of the rules.
+    """
+    welch = (test or results.rules.test) == "welch"
+    return [
+        replace(one, named=name)
+        for target in results.targets
+        if results.rules.primary(target) == primary
+        for name in named_rows(results)
+        for one in against_best(results, [target], baselines=[name] if name else None, welch=welch)
+    ]
 
 
 def against_best(
@@ -96,7 +127,7 @@ def _comparison(
     cells = summaries(results, baselines, target)
     complete = {name: cell for name, cell in cells.items() if cell.complete}
     about: dict[str, Any] = {"target": target, "reference": reference}
-    about["left_out"] = tuple(name for name in cells if name not in complete)
+    about |= {"left_out": tuple(name for name in cells if name not in complete), "welch": welch}
     if target is None or (reference, target) not in results.cells:
         return Comparison(outcome=Refusal(reason="the method is not in this manifest"), **about)
     if not complete:
@@ -104,7 +135,7 @@ def _comparison(
     if len({cell.defined for cell in complete.values()}) > 1:
         return Comparison(outcome=Refusal(reason="the baselines average over different classes"), **about)
     name, ours = best(cells)[0], results.cells[reference, target]
-    outcome = compare(ours, cells[name], welch=welch)
+    outcome = compare(ours, cells[name], welch=welch, alpha=results.rules.alpha)
     about |= {"baseline": name, "same_images": same_images(results, [reference, *complete], target)}
     if isinstance(outcome, Refusal):
         return Comparison(outcome=outcome, **about)
@@ -168,18 +199,27 @@ def image_interval(found: Interval, unit: str, units: int, *, signed: bool = Fal
 T_TEST = ("difference", "95 % interval", "n", "t", "df", "P", "P, Holm")
 
 
-def t_test_cells(found: TTest, p_holm: float | None, *, signed: bool, marked: Note) -> tuple[Cell, ...]:
+def marked(p: float | None, alpha: float, *, corrected: bool) -> tuple[Note, ...]:
+    """The dagger of a P-value below `alpha`; () for any other."""
+    below = p is not None and p < alpha
+    return (Note(text=f"P < {alpha:g} {_MARKS[corrected]}", mark=DAGGER),) if below else ()
+
+
+def t_test_cells(
+    found: TTest, p_holm: float | None, *, signed: bool, alpha: float, corrected: bool
+) -> tuple[Cell, ...]:
     """A test over seeds: the difference, what it rests on, and P before and after Holm's correction.
 
     Args:
         found: the test.
         p_holm: its P-value after the correction.
         signed: whether a positive difference is shown with its sign.
-        marked: what marks a P below `ALPHA`: `SIGNIFICANT` the first, `SIGNIFICANT_HOLM` the corrected one.
+        alpha: a P-value below it is marked.
+        corrected: which of the two: the corrected one.
     """
     how: dict[str, Any] = {"test": found.test, "n": found.n, "df": found.df}
-    first = (marked,) if marked is SIGNIFICANT and found.p < ALPHA else ()
-    second = (marked,) if marked is SIGNIFICANT_HOLM and p_holm is not None and p_holm < ALPHA else ()
+    first = () if corrected else marked(found.p, alpha, corrected=False)
+    second = marked(p_holm, alpha, corrected=True) if corrected else ()
     return (
         Cell(value=found.difference * 100, signed=signed),
         interval_cell(found.low * 100, found.high * 100, decimals=1, signed=signed, **how),
@@ -196,7 +236,13 @@ def holm_of(outcomes: Iterable[TTest | Refusal]) -> list[float | None]:
     return holm([None if isinstance(found, Refusal) else found.p for found in outcomes])
 
 
-def p_value_row(results: Results, title: str, tests: Sequence[Comparison], columns: Sequence[Column]) -> Row:
+def p_value_row(
+    results: Results,
+    title: str,
+    tests: Sequence[Comparison],
+    columns: Sequence[Column],
+    adjusted: Sequence[float | None] | None = None,
+) -> Row:
     """The row of P-values; its footnote says test, n and df of each, or why there is none.
 
     Args:
@@ -204,9 +250,11 @@ def p_value_row(results: Results, title: str, tests: Sequence[Comparison], colum
         title: of the row.
         tests: one for each column.
         columns: the table's.
+        adjusted: P-values after Holm's correction, which are then shown; None to show them as they are.
     """
-    tested = any(not isinstance(test.outcome, Refusal) for test in tests)
-    how = f"{STUDENT}, two-sided, on mean class AUCs, column by column" if tested else "no P-value in any column"
+    names = {test.outcome.test: None for test in tests if not isinstance(test.outcome, Refusal)}
+    how = f"{' or '.join(names)}, two-sided, on mean class AUCs, column by column" if names else _NO_TEST
+    how += "; adjusted after Holm" if names and adjusted is not None else ""
     # What several columns have in common is said once.
     places: dict[str, list[str]] = {}
     for test, column in zip(tests, columns, strict=True):
@@ -214,15 +262,50 @@ def p_value_row(results: Results, title: str, tests: Sequence[Comparison], colum
         places.setdefault(_test_text(results.methods, test), []).append(where)
     more = tuple(f"{'; '.join(some)}: {text}" for text, some in places.items())
     about = Note(text=f"{how[0].upper()}{how[1:]}.", more=more)
-    return Row(title=title, cells=tuple(map(_test_cell, tests)), block="test", notes=(about,))
+    shown = [_test_cell(test, results.rules.alpha) for test in tests]
+    if adjusted is not None:
+        shown = [_test_cell(test, results.rules.alpha, p) for test, p in zip(tests, adjusted, strict=True)]
+    return Row(title=title, cells=tuple(shown), block="test", notes=(about,))
 
 
-def _test_cell(test: Comparison) -> Cell:
+def primary_rows(results: Results, columns: Sequence[Column]) -> tuple[list[Row], list[Comparison]]:
+    """A row of P-values for each contrast of the rules over all columns, and the tests; none of one row alone.
+
+    Args:
+        results: the results.
+        columns: of a table of all columns.
+    """
+    if len(results.methods) < 2:
+        return [], []
+    titles, tests = results.methods, tested(results)
+    corrected = results.rules.correction == "holm"
+    adjusted = dict(zip([(one.named, one.target) for one in tests], holm_of(one.outcome for one in tests), strict=True))
+    known = {(one.named, one.target): one for one in tests}
+    rows = []
+    for name in named_rows(results):
+        places = [(name, target) for target in results.targets]
+        about: dict[str, Any] = {"reference": results.reference, "outcome": Refusal(reason=NOT_PRIMARY)}
+        line = [known.get(place) or Comparison(target=place[1], **about) for place in places]
+        title = f"P{' (Holm)' if corrected else ''}, {titles[results.reference]} against {against(results, name)}"
+        holms = [adjusted.get(place) for place in places] if corrected else None
+        rows.append(p_value_row(results, title, line, columns, holms))
+    return rows, tests
+
+
+def against(results: Results, *names: str) -> str:
+    """The rows of a contrast in words: "the best other row", or the titles of named ones."""
+    return " and ".join(results.methods[name] for name in names if name) or "the best other row"
+
+
+def _test_cell(test: Comparison, alpha: float, p_holm: float | None = None) -> Cell:
+    """The P-value, or where it is given the corrected one."""
     found = test.outcome
     if isinstance(found, Refusal):
         return Cell(kind="p", title=f"no P-value: {found.reason}")
-    marked = (SIGNIFICANT,) if found.p < ALPHA else ()
-    return p_cell(found.p, test=found.test, n=found.n, df=found.df, notes=marked)
+    how: dict[str, Any] = {"test": found.test, "n": found.n, "df": found.df}
+    if p_holm is None:
+        return p_cell(found.p, notes=marked(found.p, alpha, corrected=False), **how)
+    return p_cell(p_holm, unadjusted=found.p, notes=marked(p_holm, alpha, corrected=True), **how)
 
 
 def _test_text(names: Mapping[str, str], test: Comparison) -> str:

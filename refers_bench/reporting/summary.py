@@ -16,7 +16,7 @@ from refers_bench.reporting import comparisons, grid
 #: Sentences of an answer.
 MOST_ANSWERS = 3
 #: Tables whose captions say what there is in them.
-CAPTIONS = ("claims", "integrity", "deviations", "failures")
+CAPTIONS = ("claims", "integrity", "frozen-plan", "deviations", "failures")
 
 
 def facts(results: Results) -> str:
@@ -87,10 +87,10 @@ def _floors(results: Results) -> Iterable[str]:
 
 
 def _leading(results: Results) -> Iterable[str]:
-    """Where the reference method leads, and where the test over seeds says so."""
+    """Where the reference method leads in the primary columns, and where the test over seeds says so."""
     if len(results.methods) < 2:
         return
-    tests = comparisons.against_best(results)
+    tests, rules = comparisons.tested(results), results.rules
     compared = [test for test in tests if test.baseline and test.same_images]
     cells = [[results.cells[name, t.target] for name in (t.reference, t.baseline)] for t in compared if t.target]
     # Means over other seeds or classes say nothing about who leads.
@@ -98,19 +98,21 @@ def _leading(results: Results) -> Iterable[str]:
     if not cells:
         return
     leads = sum(one.mean > other.mean for one, other in cells)
-    reference = grid.titles(results)[compared[0].reference]
-    text = f"{reference} is above the best other complete row in {leads} of {len(cells)} columns"
-    tested = [test.outcome.p for test in tests if not isinstance(test.outcome, Refusal)]
-    if not tested:
+    named = comparisons.named_rows(results)
+    other = comparisons.against(results, *named) if any(named) else "the best other complete row"
+    kind = "comparisons" if len(named) > 1 else "primary columns" if rules.columns else "columns"
+    text = f"{grid.titles(results)[compared[0].reference]} is above {other} in {leads} of {len(cells)} {kind}"
+    p_values = [test.outcome.p for test in tests if not isinstance(test.outcome, Refusal)]
+    if not p_values:
         yield f"{text}; no column has a P-value over seeds, for the reasons in the tables' footnotes."
         return
     small, corrected = (
-        sum(p is not None and p < comparisons.ALPHA for p in values)
-        for values in (tested, comparisons.holm_of(test.outcome for test in tests))
+        sum(p is not None and p < rules.alpha for p in values)
+        for values in (p_values, comparisons.holm_of(test.outcome for test in tests))
     )
     yield (
-        f"{text}; P < {comparisons.ALPHA:g} over seeds, whichever is higher, in {small} of {len(tested)} tested "
-        f"columns, in {corrected} after Holm's correction{_directions(tests)}."
+        f"{text}; P < {rules.alpha:g} over seeds, whichever is higher, in {small} of {len(p_values)} tested "
+        f"{kind.removeprefix('primary ')}, in {corrected} after Holm's correction{_directions(tests, rules.alpha)}."
     )
 
 
@@ -124,15 +126,15 @@ def _released(results: Results) -> Iterable[str]:
         )
 
 
-def _directions(tests: Iterable[comparisons.Comparison]) -> str:
+def _directions(tests: Iterable[comparisons.Comparison], alpha: float) -> str:
     """In how many columns either direction is found once the choice of the best row is accounted for."""
     chosen = [test.best_of for test in tests if len(test.others) > 1]
     found = [one for one in chosen if not isinstance(one, Refusal)]
     if not found:
         return ""
-    higher = sum(one.p_higher < comparisons.ALPHA / 2 for one in found)
-    lower = sum(one.p_lower < comparisons.ALPHA / 2 for one in found)
-    return f"; higher than every other row in {higher}, lower than the best in {lower} (one-sided, P < 0.025)"
+    higher = sum(one.p_higher < alpha / 2 for one in found)
+    lower = sum(one.p_lower < alpha / 2 for one in found)
+    return f"; higher than every other row in {higher}, lower than the best in {lower} (one-sided, P < {alpha / 2:g})"
 
 
 def _verdicts(results: Results) -> Iterable[str]:

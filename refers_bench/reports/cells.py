@@ -7,18 +7,15 @@ from refers_bench.reporting import comparisons, grid
 
 
 def build(results: Results) -> Table | None:
-    """Methods x (target, label ratio) of any manifest; tested: ``refers``, else the first row."""
+    """Methods x (target, label ratio) of any manifest; tested as the rules say: ``refers``, else the first row."""
     if not results.planned:
         return None
     targets = results.targets
     titles = grid.titles(results)
     rows = grid.grid_rows(results, [(title, method) for method, title in titles.items()], targets)
     columns = grid.columns_of(results, targets)
-    tests: list[comparisons.Comparison] = []
-    if len(results.methods) > 1:
-        tests = comparisons.against_best(results)
-        title = f"P, {titles[tests[0].reference]} against the best other row"
-        rows.append(comparisons.p_value_row(results, title, tests, columns))
+    p_values, tests = comparisons.primary_rows(results, columns)
+    rows += p_values
     return Table(
         id="cells",
         caption=f"{grid.caption_prefix(results, targets)}Manifest {results.name}: mean class AUC in per cent, "

@@ -104,11 +104,11 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
     by_class: dict[str, dict[str, ClassTest]] = {}
     for test in one.tests:
         by_class.setdefault(test.name, {})[test.method] = test
-    rows = []
+    rows, alpha = [], results.rules.alpha
     for name, tests in by_class.items():
         any_test = next(iter(tests.values()))
         counts = map(grid.count_cell, (any_test.n_pos, any_test.n_neg))
-        rows.append(Row(title=name, cells=(*counts, *(cell for m in methods for cell in _test_cells(tests[m])))))
+        rows.append(Row(title=name, cells=(*counts, *(cell for m in methods for cell in _test_cells(tests[m], alpha)))))
     reference = names.get(one.reference, one.reference)
     used = dict.fromkeys(test.test for test in one.tests if test.test)
     return Table(
@@ -141,10 +141,10 @@ def _tests(results: Results, one: ImageStatistics, names: Mapping[str, str]) -> 
     )
 
 
-def _test_cells(test: ClassTest) -> list[Cell]:
+def _test_cells(test: ClassTest, alpha: float) -> list[Cell]:
     if test.p is None or test.p_holm is None or test.difference is None:
         return [MISSING, comparisons.no_p(test.refused)]
-    mark = (comparisons.SIGNIFICANT_HOLM,) if test.p_holm < comparisons.ALPHA else ()
+    mark = comparisons.marked(test.p_holm, alpha, corrected=True)
     n = test.n_pos, test.n_neg
     ends = [None if end is None else end * 100 for end in (test.low, test.high)]
     about = "" if test.low is None or test.high is None else f"{test.low:+.3f} to {test.high:+.3f}"

@@ -135,12 +135,25 @@ def cell_name(
     folds: int = 0,
     candidate: Sequence[str] = (),
 ) -> str:
-    """Name of a cell, and of the job that gives it; of a candidate's constants the last part: "learning_rate=0.01"."""
-    marks = [evaluation] if evaluation != DEFAULT else []
-    marks += [f"{folds}folds"] if folds else []
-    pairs = (text.partition("=") for text in candidate)
-    marks += [f"{name.rpartition('.')[2]}={value}" for name, _, value in pairs]
+    """Name of a cell, and of the job that gives it."""
+    marks = (*_marks(evaluation, folds), *candidate_marks(candidate))
     return ".".join([f"{method}.{dataset}.{task}.{label_ratio * 100:g}%.s{seed}", *marks])
+
+
+def column_name(dataset: str, task: str, label_ratio: float, *, evaluation: str = DEFAULT, folds: int = 0) -> str:
+    """Name of a column: that of its cells without their rows, seeds and candidates."""
+    return ".".join([f"{dataset}.{task}.{label_ratio * 100:g}%", *_marks(evaluation, folds)])
+
+
+def candidate_marks(candidate: Sequence[str]) -> list[str]:
+    """What a name says of a candidate of tuning: the last part of each constant, "learning_rate=0.01"."""
+    pairs = (text.partition("=") for text in candidate)
+    return [f"{name.rpartition('.')[2]}={value}" for name, _, value in pairs]
+
+
+def _marks(evaluation: str, folds: int) -> list[str]:
+    """What a name says of an evaluation and of folds; nothing of the defaults."""
+    return [*([evaluation] if evaluation != DEFAULT else []), *([f"{folds}folds"] if folds else [])]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from refers_bench.evaluations import SELECTED_ON, TITLES
+from refers_bench.store import rules
 
 #: Key of a job: it names a folder of the store.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+%-]{0,199}")
@@ -52,6 +53,7 @@ def parts(content: Mapping[str, Any]) -> Iterator[str]:
         # A field at its default may stand as null.
         if (value := manifest.get(name)) is not None and type(value) is not kind:
             yield f"'manifest.{name}' is not {_WORDS[kind]}"
+    yield from rules.wrong(manifest.get("analysis"))
     for name in ("tables", "changes", "plugins"):
         if not _texts(content.get(name, ())):
             yield f"'{name}' is not a list of texts"

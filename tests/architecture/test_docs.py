@@ -25,6 +25,7 @@ RUN = {
     "own_images.md": "tests/flow/test_own_images.py",
     "review.md": "tests/flow/test_pages.py",
     "settings.md": "tests/flow/test_own_code.py",
+    "statistics.md": "tests/flow/test_pages.py",
 }
 #: What begins a line of a command.
 COMMAND = re.compile(r"^(?:refers-bench|python|pip|nox|podman|apptainer|ray|srun) ", re.MULTILINE)

@@ -13,6 +13,7 @@ from refers_bench import plugins
 from refers_bench.cli import COMMANDS, group
 from refers_bench.data.own_splits import Split
 from refers_bench.manifest import protocols, schema
+from refers_bench.manifest.analysis_schema import AnalysisPart, PrimaryPart
 from refers_bench.manifest.cluster_schema import SlurmPart, SlurmResources
 from refers_bench.manifest.protocol_schema import CONSTANTS
 from refers_bench.manifest.ray_schema import RayPart
@@ -58,6 +59,7 @@ def model_of(path: str) -> type[BaseModel]:
         "source": schema.SourcePart, "methods[]": schema.MethodPart, "targets[]": schema.TargetPart,
         "seeds": schema.SeedsPart, "execution": schema.ExecutionPart, "execution.slurm": SlurmPart,
         "execution.slurm.kinds.NAME": SlurmResources, "execution.ray": RayPart,
+        "analysis": AnalysisPart, "analysis.columns[]": PrimaryPart,
     }  # fmt: skip
     if path.endswith(".split"):
         return Split

@@ -32,7 +32,7 @@ from refers_bench.render.figure import Figure, draw
 from refers_bench.render.page import Page, Section
 from refers_bench.render.table import Table
 from refers_bench.reporting import page as _page
-from refers_bench.store import schemas
+from refers_bench.store import frozen_plan, schemas
 from results_folder import Folder
 
 
@@ -56,7 +56,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
     Three rows with predictions of three seeds at two label ratios (one with crossed seeds), a release beside them, a
     pre-training with losses, explained cells, a cell with folds, one with logits and an index, settings that differ, a
-    failed cell. A report that shows what is not here needs it added here.
+    failed cell, a frozen plan, columns that are not primary. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
     runs = imported_runs()
@@ -84,6 +84,9 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     crossed = folder.cell("refers", dataset="shenzhen_tb", task="tuberculosis", state="missing", folds=3)
     auc = {"auc": [0.7, None, 0.8], "mean": 0.75, "sd": 0.07, "undefined": [1], "pooled": 0.74}
     folder.done(crossed, {"Tuberculosis": 0.74}, kind="out_of_fold", facts={"folds": {"Tuberculosis": auc}})
+    folder.lock["manifest"] = {"analysis": {"columns": [{"dataset": "vinbigdata_cxr", "label_ratios": [1.0]}]}}
+    frozen = frozen_plan.of(folder.load().plan, at="2026-01-02T03:04:05+00:00", program="refers-bench")
+    frozen_plan.write(frozen, frozen_plan.path_of(folder.results, folder.name))
     return folder.save(), folder.name
 
 

@@ -34,7 +34,7 @@ COMMANDS = {
         "--accumulate N  [default: the manifest's, else 1]  [x>=1]", "--accept-imported", "--no-report", *CHANGES,
     ],
     "plan MANIFEST": [
-        "--explain CELL", "--jobs", "--no-write", "--forecast", "--only PATTERN",
+        "--explain CELL", "--jobs", "--no-write", "--freeze", "--forecast", "--only PATTERN",
         "--slots INTEGER RANGE  [default: this machine's]  [x>=1]",
         "--threads INTEGER RANGE  [default: the manifest's, else 1]  [x>=1]",
         "--device [auto|cpu|cuda]  [default: auto]", "--on GPU", "--no-probe", "--probe-again", "--json", *CHANGES,

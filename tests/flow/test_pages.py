@@ -1,4 +1,4 @@
-"""The pages first_hour.md, review.md and ci.md run as they stand, in an empty folder."""
+"""The pages first_hour.md, review.md, ci.md and statistics.md run as they stand, in an empty folder."""
 
 from __future__ import annotations
 
@@ -59,3 +59,12 @@ def test_a_baseline_is_made_and_kept(shell: Shell, tmp_path: Path) -> None:
     assert moved != baseline.read_text()
     baseline.write_text(moved)
     assert shell("refers-bench check nightly --baseline baseline.json").returncode == 5
+
+
+def test_a_benchmark_is_frozen_and_what_deviates_is_listed(shell: Shell, tmp_path: Path) -> None:
+    (block,) = blocks("statistics.md")
+    said = done(shell, block)
+    assert re.search(r"^frozen: .*plan\.frozen\.json\nSHA-256: [0-9a-f]{64}$", said, re.MULTILINE)
+    assert "P (Holm), Random initialisation against Fast" in said
+    first, rest = said.rpartition("frozen plan of ")[::2]
+    assert "deviation" not in first and "  constant finetune.steps: " in rest.splitlines()[1]

@@ -7,6 +7,7 @@ sets another number). Inputs that once broke a reader lie in `corpus/<reader>` a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -157,6 +158,44 @@ def read_lock(path: Path) -> None:
     plan.keys(path)
     plan.outline(path)
     plan.read(path)
+
+
+@cache
+def small_plan() -> Any:
+    """`SMALL` with rules of its tests, planned."""
+    from refers_bench.manifest.load import of_values
+    from refers_bench.manifest.roots import Roots
+    from refers_bench.plan.expand import expand
+
+    return expand(of_values({"name": "small", **YAML(typ="safe").load(SMALL), "analysis": {"alpha": 0.01}}), Roots())
+
+
+def frozen_plans(folder: Path) -> Damage:
+    """With damage, half of it under a digest that fits, as a forger would make it."""
+    from refers_bench import identity
+    from refers_bench.store import frozen_plan
+
+    frozen = frozen_plan.of(small_plan(), at="2026-01-02T03:04:05+00:00", program="p")
+    frozen_plan.write(frozen, folder / frozen_plan.FROZEN)
+    good = (folder / frozen_plan.FROZEN).read_bytes()
+    tree = json.loads(good)
+    tree.pop("digest")
+
+    def forged(random: Random) -> bytes:
+        inside = damaged_tree(random, [tree])
+        with contextlib.suppress(Exception):  # what has no canonical text keeps the wrong digest
+            inside["digest"] = hashlib.sha256(identity.canonical_json(inside).encode()).hexdigest()
+        return as_json(inside)
+
+    return either(forged, lambda random: damaged_bytes(random, [good]))
+
+
+def read_frozen(path: Path) -> None:
+    """What reads a frozen plan compares it, too."""
+    from refers_bench.analysis.frozen_plan import deviations
+    from refers_bench.store import frozen_plan
+
+    list(map(str, deviations(frozen_plan.read(path), small_plan(), started={}, lacking={})))
 
 
 # --- bundles ---------------------------------------------------------------------------------------------------------
@@ -325,6 +364,7 @@ READERS = {
     "table": Reader(name="labels.csv", inputs=tables, read=read_images),
     "predictions": Reader(name="scores.csv", inputs=scores, read=read_scores),
     "lock": Reader(name="plan.lock.json", inputs=locks, read=read_lock),
+    "frozen": Reader(name="plan.frozen.json", inputs=frozen_plans, read=read_frozen),
     "bundle": Reader(name="b.tar.gz", inputs=bundles, read=read_bundle),
     "torch": Reader(name="w.pt", inputs=torch_weights, read=read_weights),
     "safetensors": Reader(name="w.safetensors", inputs=safetensors_weights, read=read_weights),

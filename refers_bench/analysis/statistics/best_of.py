@@ -59,7 +59,7 @@ class BestOf:
 
 # Several tables ask for the same.
 @functools.lru_cache(maxsize=10_000)
-def best_of(values: tuple[float, ...], others: tuple[tuple[float, ...], ...]) -> BestOf | Refusal:
+def best_of(values: tuple[float, ...], others: tuple[tuple[float, ...], ...], welch: bool = False) -> BestOf | Refusal:
     """One row against the best of some others, over seeds.
 
     Refused where `t_test` against any of the others is.
@@ -67,8 +67,9 @@ def best_of(values: tuple[float, ...], others: tuple[tuple[float, ...], ...]) ->
     Args:
         values: one mean AUC per seed.
         others: the same of each other row, at least one.
+        welch: whether the t-tests take variances as unequal; the permutation test is one of equal distributions.
     """
-    tests = [t_test(values, other) for other in others]
+    tests = [t_test(values, other, welch=welch) for other in others]
     for test in tests:
         if isinstance(test, Refusal):
             return test

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from refers_bench.analysis.statistics.power import detectable, power
 from refers_bench.analysis.statistics.seeds import DEPENDENT, SeedSummary, mean_sd, without_spread
+from refers_bench.evaluations import ALPHA
 
 #: Names of the tests, as they are printed.
 STUDENT = "independent two-sample t-test, pooled variance"
 WELCH = "Welch's t-test, unequal variances"
+#: The same by the names that a manifest has for them.
+TESTS = {"student": STUDENT, "welch": WELCH}
 #: The difference that the power is stated for: one AUC point.
 POINT = 0.01
 
@@ -32,8 +35,8 @@ class TTest:
         df: degrees of freedom.
         p: two-sided P-value.
         hedges_g: difference over the pooled standard deviation, corrected for small n.
-        detectable: smallest true difference found in 80 % of repetitions at P < 0.05, given this spread and n.
-        power: share of repetitions in which a true difference of `POINT` has P < 0.05, given this spread and n.
+        detectable: smallest true difference found in 80 % of repetitions at P < alpha, given this spread and n.
+        power: share of repetitions in which a true difference of `POINT` has P < alpha, given this spread and n.
     """
 
     test: str
@@ -79,7 +82,9 @@ def spread(values: Sequence[float], figure: float) -> tuple[float, float] | Refu
     return Refusal(reason="zero variance over seeds") if without_spread(values) else mean_sd(values)
 
 
-def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = False) -> TTest | Refusal:
+def t_test(
+    first: Sequence[float], second: Sequence[float], *, welch: bool = False, alpha: float = ALPHA
+) -> TTest | Refusal:
     """Two-sided two-sample t-test.
 
     Refused, with the reason, where the arithmetic would answer but the answer means nothing: a group of
@@ -90,6 +95,7 @@ def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = Fal
         first: one value per seed.
         second: one value per seed of the other method.
         welch: do not assume equal variances.
+        alpha: level that the power is stated for.
     """
     # scipy.stats takes seconds to import; its distribution functions live in scipy.special.
     from scipy.special import stdtr, stdtrit
@@ -119,8 +125,8 @@ def t_test(first: Sequence[float], second: Sequence[float], *, welch: bool = Fal
         df=df,
         p=float(2 * stdtr(df, -abs(t))),
         hedges_g=difference / pooled * (1 - 3 / (4 * (n1 + n2 - 2) - 1)),
-        detectable=detectable(error=error, df=df),
-        power=power(POINT, error=error, df=df),
+        detectable=detectable(error=error, df=df, alpha=alpha),
+        power=power(POINT, error=error, df=df, alpha=alpha),
     )
 
 
@@ -132,7 +138,7 @@ def _refusal(first: Sequence[float], second: Sequence[float]) -> str:
     return "zero variance over seeds" if without_spread(first) or without_spread(second) else ""
 
 
-def compare(first: SeedSummary, second: SeedSummary, *, welch: bool = False) -> TTest | Refusal:
+def compare(first: SeedSummary, second: SeedSummary, *, welch: bool = False, alpha: float = ALPHA) -> TTest | Refusal:
     """`t_test` of two table cells; refused unless both are complete and average over the same classes."""
     for cell in (first, second):
         if not cell.n:
@@ -145,7 +151,7 @@ def compare(first: SeedSummary, second: SeedSummary, *, welch: bool = False) -> 
             return Refusal(reason=DEPENDENT)
     if first.defined != second.defined:
         return Refusal(reason="the two methods average over different classes")
-    return t_test(first.values, second.values, welch=welch)
+    return t_test(first.values, second.values, welch=welch, alpha=alpha)
 
 
 def best(cells: Mapping[str, SeedSummary]) -> tuple[str, ...]:

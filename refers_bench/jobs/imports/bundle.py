@@ -20,7 +20,7 @@ from refers_bench.files import publish_bytes, publish_json, sha256_of
 from refers_bench.jobs.imports import soundness
 from refers_bench.manifest import names
 from refers_bench.manifest.part import NAME
-from refers_bench.store import records
+from refers_bench.store import frozen_plan, records
 from refers_bench.store.archive import verify
 from refers_bench.store.fsck import NEEDED
 from refers_bench.store.plan import LOCK
@@ -56,8 +56,8 @@ def checked(
         The results, and the number of results whose metrics were computed again.
 
     Raises:
-        UserError: see `refers_bench.store.archive.verify`, `refers_bench.store.plan.read` and
-            `refers_bench.jobs.imports.soundness`; not a bundle.
+        UserError: see `refers_bench.store.archive.verify`, `refers_bench.store.plan.read`,
+            `refers_bench.store.frozen_plan.read` and `refers_bench.jobs.imports.soundness`; not a bundle.
     """
     with _of_archive(path, folder):
         verify(path, into=folder, most=bundle.most_bytes)
@@ -71,6 +71,7 @@ def checked(
         # Files of plug-ins are those of the machine that made the bundle; of this one, none may be loaded by it.
         lock.write_bytes(_changed(lock, plugins=[]))
         soundness.check_tables(folder / bundle.RESULTS / "store")
+        frozen_plan.find(folder / bundle.RESULTS, name)
         results = load(folder / bundle.RESULTS, name)
         return results, soundness.check(results, progress=progress)
 
@@ -133,18 +134,34 @@ def publish(
     if not names.usable(name) or (target.is_file() and target.read_bytes() != lock):
         what = f"a plan '{name}' with other content is here" if target.is_file() else f"its name, '{name}'"
         raise UserError(what, allowed="another name: --name", path=target)
+    frozen = _frozen(found, results, name)
     added: list[str] = []
     try:
         for key in moved:
             added.append(key)
             _store(found, key, store, origin)
         _diverged(found, store, origin)
+        if frozen:
+            publish_bytes(frozen_plan.path_of(results, name), frozen)
         publish_bytes(target, lock)
     except BaseException:
         for key in added:
             store.withdraw(key)
+        if frozen:
+            frozen_plan.path_of(results, name).unlink(missing_ok=True)
         raise
     return Imported(name=name, added=len(moved), known=known, left=left, recomputed=recomputed)
+
+
+def _frozen(found: Results, results: Path, name: str) -> bytes:
+    """The bundle's frozen plan, whose digest was checked; nothing where it has none, or it is here already."""
+    theirs, ours = frozen_plan.path_of(found.store.parent, found.name), frozen_plan.path_of(results, name)
+    content = theirs.read_bytes() if theirs.is_file() else b""
+    if not content or not ours.exists():
+        return content
+    if ours.read_bytes() != content:
+        raise UserError("another frozen plan is here", allowed="another name: --name", path=ours)
+    return b""
 
 
 def _store(found: Results, key: str, store: ResultStore, origin: Mapping[str, str]) -> None:

@@ -100,6 +100,7 @@ def test_a_row_has_overrides_of_its_own(path: Path) -> None:
         ("data.phantom.phantom.size=48", "data.phantom.phantom", {"studies": 20, "size": 48}),
         ("source.dataset=phantom", "source.dataset", "phantom"),
         ("tables=[cells]", "tables", ["cells"]),
+        ("analysis.alpha=0.01", "analysis.alpha", 0.01),
     ],
 )  # fmt: skip
 def test_any_value_can_be_set(path: Path, setting: str, where: str, value: Any) -> None:
@@ -138,6 +139,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "limit": ({"limit": 0}, "--limit 0: limit is 0"),
     "seed twice": ({"settings": ("seeds=[1, 1]",)}, "--set seeds=[1, 1]: seeds is [1, 1]; allowed: each of them once"),
     "seeds and pre-trainings": ({"seeds": (7, 8)}, "3 pretrain_seeds for 2 seeds"),
+    "row that the analysis names": (
+        {"rows": ("refers",), "settings": ("analysis={reference: any, against: [refers, plain]}",)},
+        "--rows refers: leaves out 'any', which 'analysis' names; allowed: rows with it, or --set analysis.reference or analysis.against to others",
+    ),
+    "other row that the analysis names": (
+        {"rows": ("refers",), "settings": ("analysis={reference: refers, against: [refers2, plain]}",)}, "unknown row 'refers2'",
+    ),
     "unknown row": ({"rows": ("refers", "plian")}, "--rows refers,plian: unknown row 'plian'; allowed: refers, plain, c2l, other, any; did you mean 'plain'?"),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from refers_bench.manifest.analysis_schema import AnalysisPart, PrimaryPart
 from refers_bench.manifest.cluster_schema import SlurmPart, SlurmResources
 from refers_bench.manifest.part import seconds
 from refers_bench.manifest.ray_schema import RayPart
@@ -29,6 +30,7 @@ TARGET = {"dataset": "phantom", "tasks": ["findings"]}
 LEAST: dict[type[BaseModel], dict[str, Any]] = {
     ManifestSchema: SMALL, ProtocolPart: {"preset": "smoke"}, DataPart: {}, SourcePart: {"dataset": "phantom"},
     MethodPart: {"id": "refers"}, TargetPart: TARGET, ExecutionPart: {}, SlurmPart: {}, SlurmResources: {}, RayPart: {},
+    AnalysisPart: {}, PrimaryPart: {"dataset": "phantom"},
 }  # fmt: skip
 
 
@@ -60,6 +62,16 @@ RANGES: list[tuple[type[BaseModel], str, tuple[list[Any], list[Any]]]] = [
         [[1.0], [1], [0.01], ["1%"], ["100 %"], ["0.5%"]],
         [[], [0.0], [1.01], ["0%"], ["101%"], ["1"], ["-1%"], [True], [None], ["1%x"]],
     )),
+    (ManifestSchema, "analysis", ([None, {}, {"reference": "refers"}], [[], "refers", {"margin": 0.01}])),
+    (AnalysisPart, "reference", (["a", "A-1_b", None], ["", "a.b", 1])),
+    (AnalysisPart, "against", ([[], ["a"], ["a", "b"]], ["a", ["a", "a"], [""], None])),
+    (AnalysisPart, "columns", ([[], [{"dataset": "phantom"}]], [{}, ["phantom"], [{"tasks": ["findings"]}]])),
+    (AnalysisPart, "test", (["student", "welch"], ["z", "", None])),
+    (AnalysisPart, "correction", (["holm", "none"], ["bonferroni", "", None])),
+    (AnalysisPart, "alpha", ([0.05, 0.001, 0.999], [0, 1, 0.0, 1.0, -0.05, "5%", None])),
+    (PrimaryPart, "tasks", ([["a"]], [[], "a"])),
+    (PrimaryPart, "label_ratios", ([["1%"], [1.0]], [[], ["0%"], "1%"])),
+    (PrimaryPart, "evaluation", (["knn", ["knn", "finetune"]], [[], ["knn", "knn"], "probe"])),
     (ExecutionPart, "cpu_slots", whole(1, 256)),
     (ExecutionPart, "jobs_per_gpu", ([1, 64, "auto"], [0, 65, 1.5, "many", None])),
     (ExecutionPart, "threads", whole(1, 256)),
@@ -131,7 +143,7 @@ def test_what_is_not_said_has_this_default() -> None:
     assert manifest == {
         **SMALL,
         "name": None, "title": "", "include": [], "data": {}, "files": {}, "tables": [], "limit": None, "plugins": [],
-        "tuning": {},
+        "tuning": {}, "analysis": None,
         "protocol": {"preset": "smoke", "select_on": "val", "overrides": {}},
         "source": {"dataset": "phantom", "params": {}},
         "methods": [{

@@ -270,6 +270,7 @@ INPUTS: list[tuple[str, Any, set[str]]] = [
     ("title", "another", set()),
     ("name", "another", set()),
     ("tables", ["table1"], set()),
+    ("analysis", {"reference": "refers", "against": ["scratch"], "test": "welch", "alpha": 0.01}, set()),
     ("methods/0/label", "Ours", set()),
     ("methods/0/name", "refers_again", set()),
     ("methods/0/best_of", "ours", set()),
