@@ -10,6 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refers_bench.analysis.cells import NO_METRICS, PlannedRun
+from refers_bench.analysis.choice import DIVERGED
 from refers_bench.analysis.frozen_plan import (
     CELL,
     COLUMN,
@@ -26,6 +28,7 @@ from refers_bench.analysis.frozen_plan import (
     of_results,
     of_store,
 )
+from refers_bench.analysis.results import Results
 from refers_bench.evaluations import TITLES
 from refers_bench.store import frozen_plan
 from refers_bench.store.plan import Cell, Job, Plan
@@ -220,3 +223,45 @@ def test_a_record_that_cannot_be_read_does_not_hinder(folder: Any, tmp_path: Pat
     frozen = frozen_plan.of(results.plan, at=AT, program="p")
     (one,) = of_store(frozen, results.plan, ResultStore(folder.results))
     assert one.kind == EARLY
+
+
+# --- candidates of tuning -------------------------------------------------------------------------------------------
+
+TRIED = tuple(
+    cell("a", seed=seed, mark=f"r{rate}", candidate=(f"finetune.learning_rate={rate}",))
+    for rate in ("0.1", "0.2")
+    for seed in (0, 1)
+)
+
+
+def test_each_candidate_is_frozen_and_others_deviate(tmp_path: Path) -> None:
+    frozen = frozen_plan.of(plan_of(*TRIED), at=AT, program="p")
+    assert list(frozen.cells["a"]["d.t.100%"]) == [
+        "s0.learning_rate=0.1", "s1.learning_rate=0.1", "s0.learning_rate=0.2", "s1.learning_rate=0.2",
+    ]  # fmt: skip
+    path = frozen_plan.path_of(tmp_path, "m")
+    frozen_plan.write(frozen, path)
+    read = frozen_plan.read(path)
+    assert deviations(read, plan_of(*TRIED), started={}, lacking={}) == ()
+    more = cell("a", mark="r3", candidate=("finetune.learning_rate=3",))
+    (one, other) = deviations(read, plan_of(*TRIED[:3], more), started={}, lacking={})
+    assert str(one) == "cell a.d.t.100%: left out since (s1.learning_rate=0.2)"
+    assert str(other) == "cell a.d.t.100%: added since (s0.learning_rate=3)"
+
+
+def test_a_candidate_that_diverged_was_tried_and_is_no_missing_result() -> None:
+    plan = plan_of(*TRIED)
+    frozen = frozen_plan.of(plan, at=AT, program="p")
+    done = {one.key: {"started": LATER} for one in TRIED[1:]}
+    failed, other = (
+        Results(
+            name="m", plan=plan, store=Path(), records=done,
+            planned=tuple(PlannedRun.of(one, NO_METRICS) for one in TRIED[2:]),
+            unchosen=(PlannedRun.of(TRIED[0], NO_METRICS, state="failed", reason=reason), PlannedRun.of(TRIED[1], NO_METRICS)),
+        )
+        for reason in (DIVERGED, "failed: crash")
+    )  # fmt: skip
+    assert of_results(frozen, failed) == ()
+    assert [str(one) for one in of_results(frozen, other)] == [
+        "missing result a.d.t.100%: failed: crash (s0.learning_rate=0.1)"
+    ]
