@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from refers_bench.evaluations import ALPHA, Correction, Test
-
-if TYPE_CHECKING:
-    from refers_bench.store.plan import Cell
 
 #: The row that others are compared with, where a manifest names none and has it.
 REFERENCE = "refers"
@@ -58,12 +55,12 @@ class Rules:
         }
 
 
-def of(manifest: Mapping[str, Any], cells: Iterable[Cell]) -> Rules:
+def of(manifest: Mapping[str, Any], cells: Iterable[Any]) -> Rules:
     """The rules of a plan; without ``analysis`` in its manifest no P-value is corrected, with it all are by default.
 
     Args:
         manifest: of the plan, as it records it.
-        cells: of the plan.
+        cells: of the plan, `refers_bench.store.plan.Cell`.
     """
     floors: dict[str, bool] = {}
     for cell in cells:

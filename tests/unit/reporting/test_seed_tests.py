@@ -136,22 +136,24 @@ def test_welchs_test_takes_the_place_of_students(folder: Any) -> None:
 
 
 def test_the_level_is_that_of_marks_counts_and_power(folder: Any) -> None:
-    results = results_of(folder, correction="none", alpha=0.1)
+    results = results_of(folder, correction="none", alpha=0.025)
     rows = rows_of(significance.build(results))
     p = [p_of(ratio, "c2l") for ratio in AUCS]
-    assert marked(rows, "P") == [value < 0.1 for value in p]
+    assert marked(rows, "P") == [value < 0.025 for value in p] == [True, False, False] and p[1] < 0.05
     (note,) = rows[WHERE.format(1)]["P"].notes
-    assert note.text == "P < 0.1 in the test named at the P-value; not corrected for several columns."
+    assert note.text == "P < 0.025 in the test named at the P-value; not corrected for several columns."
     for ratio, row in zip(AUCS, rows.values(), strict=True):
         ours, theirs = AUCS[ratio]["refers"], AUCS[ratio]["c2l"]
         pooled = ((stats.tvar(ours) + stats.tvar(theirs)) / 2) ** 0.5
         power = TTestIndPower()
-        assert row["power at 1 point"].value == pytest.approx(power.power(0.01 / pooled, 3, 0.1), abs=1e-6)
-        expected = 100 * pooled * power.solve_power(None, 3, 0.1, 0.8)
+        assert row["power at 1 point"].value == pytest.approx(power.power(0.01 / pooled, 3, 0.025), abs=1e-6)
+        expected = 100 * pooled * power.solve_power(None, 3, 0.025, 0.8)
         assert row["detectable"].value == pytest.approx(expected, rel=1e-4)
     said = summary.sentences(results, [])[0][0]
-    assert f"P < 0.1 over seeds, whichever is higher, in {sum(value < 0.1 for value in p)} of 3 tested columns" in said
-    assert "(one-sided, P < 0.05)" in said
+    assert (
+        f"P < 0.025 over seeds, whichever is higher, in {sum(value < 0.025 for value in p)} of 3 tested columns" in said
+    )
+    assert "(one-sided, P < 0.0125)" in said
 
 
 def test_another_reference_is_the_one_that_is_compared(folder: Any) -> None:
