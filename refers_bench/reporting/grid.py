@@ -203,7 +203,7 @@ def caption_prefix(results: Results, targets: Iterable[Target | None]) -> str:
 
 
 def incomplete(results: Results, targets: Iterable[Target]) -> str:
-    """A note's words about what lacks seeds or classes, was chosen on test images, or shares scores."""
+    """A note's words about what leaks, lacks seeds or classes, was chosen on test images, or shares scores."""
     targets = list(targets)
     cells = [
         (f"{title}, {where(target)}", cell)
@@ -214,7 +214,14 @@ def incomplete(results: Results, targets: Iterable[Target]) -> str:
     lacking = [f"{name} ({lack})" for name, cell in cells if (lack := notes.lacks(cell))]
     chosen = [name for name, cell in cells if cell.selected_on_test]
     said = _listed("Not from all seeds or classes", lacking) + _listed("Chosen on test images", chosen)
-    return said + sharing(results, targets)
+    return leaking(results, targets) + said + sharing(results, targets)
+
+
+def leaking(results: Results, targets: Iterable[Target]) -> str:
+    """A note's words about test images that are in training, or in a source; '' where there are none."""
+    targets = set(targets)
+    texts = (text for planned in results.planned if planned.target in targets for text in planned.leaks)
+    return "".join(f" {text}." for text in dict.fromkeys(texts))
 
 
 def sharing(results: Results, targets: Iterable[Target]) -> str:

@@ -28,6 +28,7 @@ def build(results: Results) -> Figure | None:
         + (f" Not complete in these columns, and not drawn: {out}." if out else ""),
         alt=f"Curves that fall from 1 to 0 in {len(found)} panels; their areas are the means over columns.",
         panels=tuple(_panel(results, one) for one in found),
+        note=grid.leaking(results, (target for one in found for target in one.targets)).strip(),
     )
 
 

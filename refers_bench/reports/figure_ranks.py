@@ -57,6 +57,7 @@ def build(results: Results) -> Figure | None:
         note=f"Methods whose bars do not overlap differ at 5 %: the critical difference is {found.critical:.2f}. "
         f"{found.test}: chi-squared = {found.statistic:.2f}, df = {found.df}, n = {found.n_targets} columns, "
         f"P = {comparisons.p_text(found.p)}. Columns of one dataset are not independent, which this ignores."
+        + grid.leaking(results, targets)
         + grid.sharing(results, targets),
     )
 

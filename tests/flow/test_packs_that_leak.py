@@ -32,6 +32,8 @@ TABLES = {
     "aggregates": "Mean class AUC in per cent, aggregated over 2 columns",
     "against-published": "Mean class AUC in per cent of this run beside figures that others published",
 }
+#: Parts of captions of figures, likewise.
+FIGURES = ("Mean class AUC of every seed", "ROC curves")
 SIIM_LEAK = "LEAKS: 494 of 672 positive test images are images of its own training list (73.5 %)"
 
 
@@ -114,6 +116,9 @@ def test_lists_that_leak_are_refused_and_with_an_exception_named_in_all_tables(
         assert re.search(rf'id="{table}-note-\d+"><sup>\w</sup> {re.escape(line)}\.', page), table
         (block,) = [one for one in plain.split("\n**")[1:] if one.startswith(caption)]
         assert f"</sup> {line}." in block, table
+    for caption in FIGURES:
+        (block,) = [one for one in plain.split("\n**")[1:] if caption in one.partition("\n")[0]]
+        assert f"{line}." in block, caption
 
 
 REFUSED = {
