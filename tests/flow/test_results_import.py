@@ -63,7 +63,9 @@ def test_released_predictions_have_the_known_means(real_data: Path, tmp_path: Pa
     for name in ("test-images", "references", "classes-nih_chestxray14-findings-1"):
         assert shared in (out / f"{name}.csv").read_text(), name
     # Tables of many columns have one footnote for all rows that share scores.
-    assert "shares scores with other rows of its column: see the table of integrity." in (out / "table1.csv").read_text()
+    assert (
+        "shares scores with other rows of its column: see the table of integrity." in (out / "table1.csv").read_text()
+    )
     claims = command_in(tmp_path, "claims", "refers-release")
     assert claims.code == 0
     assert "published: 33 holds, 6 no data" in claims.out
