@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,14 +24,14 @@ class Sensitivity:
         target: the column.
         means: candidate -> mean over its seeds of the test AUC, in [0, 1], in the manifest's order; NaN where not all
             seeds have a figure.
-        chosen: candidate -> number of seeds that it was chosen for, on validation.
+        chosen: candidate -> seeds that it was chosen for, on validation.
     """
 
     method: str
     row: str
     target: Target
     means: Mapping[Candidate, float]
-    chosen: Mapping[Candidate, int]
+    chosen: Mapping[Candidate, Sequence[int]]
 
     @property
     def complete(self) -> dict[Candidate, float]:
@@ -77,13 +76,16 @@ def _sensitivity(method: str, target: Target, runs: Sequence[PlannedRun]) -> Sen
     for one in runs:
         by_candidate.setdefault(one.candidate, []).append(one)
     summaries = {candidate: summarise([one.run for one in some]) for candidate, some in by_candidate.items()}
-    best, _ = tuned(runs)
+    chosen: dict[Candidate, list[int]] = {}
+    for one in tuned(runs)[0]:
+        if one.run.counts:
+            chosen.setdefault(one.candidate, []).append(one.run.seed)
     return Sensitivity(
         method=method,
         row=runs[0].best_of or method,
         target=target,
-        means={candidate: one.mean if one.complete else math.nan for candidate, one in summaries.items()},
-        chosen=Counter(one.candidate for one in best if one.run.counts),
+        means={name: summary.mean if summary.complete else math.nan for name, summary in summaries.items()},
+        chosen=chosen,
     )
 
 

@@ -159,6 +159,12 @@ def count_cell(count: int) -> Cell:
     return Cell(text=str(count), value=count, kind="text")
 
 
+def seeds(numbers: Iterable[int]) -> str:
+    """Names, not numbers: "seed 0", "seeds 0, 2"."""
+    names = list(map(str, numbers))
+    return f"seed{'s' * (len(names) > 1)} {', '.join(names)}"
+
+
 def unread_remarks(results: Results) -> tuple[str, ...]:
     """One sentence that names what of an imported source was not read; nothing where all of it was."""
     unread = results.plan.manifest.get("unread") or ()

@@ -29,7 +29,7 @@ def build(results: Results) -> Table | None:
         Row(
             title=titles[method],
             cells=(
-                *words(target, _seeds(runs)),
+                *words(target, grid.seeds(run.run.seed for run in runs)),
                 Cell(text="undefined" if state == "done" else state, kind=_KIND[state]),
                 *words(reason, _messages(_failed(results, runs))),
                 _attempts(_failed(results, runs)),
@@ -53,11 +53,6 @@ def _failed(results: Results, runs: list[PlannedRun]) -> list[Mapping[str, Any]]
     """Records of the failed jobs behind these cells, each once."""
     keys = dict.fromkeys(key for run in runs for key in results.failed_needs(run.run.key))
     return [results.failures[key] for key in keys]
-
-
-def _seeds(runs: list[PlannedRun]) -> str:
-    """Names, not numbers: "seed 0", "seeds 0, 2"."""
-    return f"seed{'s' * (len(runs) > 1)} {', '.join(str(run.run.seed) for run in runs)}"
 
 
 def _attempts(failed: list[Mapping[str, Any]]) -> Cell:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.sensitivity import Candidate, Sensitivity, sensitivities
 from refers_bench.plugins import Report
-from refers_bench.render.table import MISSING, Cell, Note, Row, Table, columns
+from refers_bench.render.table import MISSING, Cell, Note, Row, Table, columns, words
 from refers_bench.reporting import grid
 
 
@@ -25,7 +25,7 @@ def build(results: Results) -> Table | None:
         caption=f"{grid.caption_prefix(results, results.targets)}Tuning on validation images, and how far the mean "
         "class AUC on the test images, in per cent, moves with it.",
         stub="Target and method",
-        columns=columns("best of", "as chosen", "lowest", "highest", "range", *alone, f"chosen {short} (seeds)"),
+        columns=columns("best of", "as chosen", "lowest", "highest", "range", *alone, f"chosen {short}"),
         rows=tuple(_row(results, one, constants if alone else []) for one in found),
         notes=(
             "Each candidate is fine-tuned with every seed. The one with the highest mean class AUC on the validation "
@@ -51,7 +51,7 @@ def _row(results: Results, one: Sensitivity, constants: Sequence[str]) -> Row:
             chosen,
             *ends,
             *(_figure(value) for value in (one.spread, *map(one.spread_of, constants))),
-            Cell(text="; ".join(f"{_values(c)} ({n})" for c, n in one.chosen.items()), kind="text"),
+            *words("; ".join(f"{_values(c)} for {grid.seeds(seeds)}" for c, seeds in one.chosen.items())),
         ),
         notes=notes,
         keys=grid.keys(results, one.target, one.method) if one.method in results.methods else (),

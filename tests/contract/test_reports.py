@@ -56,7 +56,7 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
     Three rows with predictions of three seeds at two label ratios (one with crossed seeds), a release beside them, a
     pre-training with losses, explained cells, a cell with folds, one with logits and an index, settings that differ, a
-    failed cell, a frozen plan, columns that are not primary. A report that shows what is not here needs it added here.
+    failed cell, candidates of tuning, a frozen plan, columns that are not primary. A report that shows what is not here needs it added here.
     """
     folder = Folder(tmp_path_factory.mktemp("rich"))
     runs = imported_runs()
@@ -84,6 +84,9 @@ def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     crossed = folder.cell("refers", dataset="shenzhen_tb", task="tuberculosis", state="missing", folds=3)
     auc = {"auc": [0.7, None, 0.8], "mean": 0.75, "sd": 0.07, "undefined": [1], "pooled": 0.74}
     folder.done(crossed, {"Tuberculosis": 0.74}, kind="out_of_fold", facts={"folds": {"Tuberculosis": auc}})
+    for steps, aucs in (("5", {"Mass": 0.7, "Hernia": 0.6}), ("9", {"Mass": 0.8, "Hernia": 0.7})):
+        where: dict[str, Any] = {"dataset": "openi", "task": "mesh12", "candidate": [f"finetune.steps={steps}"]}
+        folder.cell("refers", aucs=aucs, **where)
     folder.lock["manifest"] = {"analysis": {"columns": [{"dataset": "vinbigdata_cxr", "label_ratios": [1.0]}]}}
     frozen = frozen_plan.of(folder.load().plan, at="2026-01-02T03:04:05+00:00", program="refers-bench")
     frozen_plan.write(frozen, frozen_plan.path_of(folder.results, folder.name))
@@ -513,6 +516,7 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
         ("covid19_idc: covid19_vs_other", "100 % of labels"),
         ("nih_chestxray14: findings", "100 % of labels"),
         ("shenzhen_tb: tuberculosis, 3 folds", "100 % of labels"),
+        ("openi: mesh12", "100 % of labels"),
     ]
     assert shown(cells, 0)[:3] == expected(1.0) and shown(cells, 1)[:3] == expected(0.1) and len(cells.rows) == 4
     assert shown(cells, 3)[0][1:] == (pytest.approx(70.0), None, (1,))
@@ -547,10 +551,10 @@ def test_figures_and_counts_are_those_of_the_files(rich: Results) -> None:
     assert {kind: cells[0] for kind, cells in cost.items()} == {
         "import": "18 of 18",
         "pretrain": "1 of 1",
-        "finetune": "2 of 3",
+        "finetune": "4 of 5",
     }
     assert cost["pretrain"][1:] == ["2.0 s", "2.0 s", "3.00 GiB"]
-    assert tables["failures"].caption == "Cells without a figure: 1 of 21."
+    assert tables["failures"].caption == "Cells without a figure: 1 of 22."
     assert [row.title for row in tables["pretraining"].rows] == ["pre", "pre: a", "pre: b"]
     # 1.5 / (n + 1) at n = 0 to 11, and at 1140 to 1199: 1 % and 5 % of 1,200.
     start, end = (sum(1.5 / (n + 1) for n in part) / len(part) for part in (range(12), range(1140, 1200)))

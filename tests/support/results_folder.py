@@ -90,12 +90,13 @@ class Folder:
         evaluation: str = "finetune",
         folds: int = 0,
         crossed: Sequence[int] = (),
+        candidate: Sequence[str] = (),
     ) -> str:
         """One planned cell in some state; returns its key."""
         column = f"{dataset}-{task}-{ratio:g}" + (
             f"-{evaluation}-{folds}" if (evaluation, folds) != ("finetune", 0) else ""
         )
-        key = re.sub(r"[^\w+%-]", "_", f"{method}+{column}-{seed}", flags=re.ASCII)
+        key = re.sub(r"[^\w+%-]", "_", "-".join([f"{method}+{column}-{seed}", *candidate]), flags=re.ASCII)
         spec = {"kind": "finetune", "method": method, "classes": list(aucs or CLASSES), "prepare": "p" * 20}
         self.job(key, spec=spec, needs=list(needs), unavailable=reason if state == "unavailable" else "")
         self.lock["cells"].append(
@@ -113,6 +114,7 @@ class Folder:
                 "evaluation": evaluation,
                 "folds": folds,
                 **({"crossed": list(crossed)} if crossed else {}),
+                **({"candidate": list(candidate)} if candidate else {}),
             }
         )
         if state == "done":
