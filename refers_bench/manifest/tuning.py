@@ -54,7 +54,7 @@ def candidates(
             found = f"{item.name} is set here, and tuned in {places[item.name].origin}"
             problems.append(item.place.problem(found, allowed="one of the two"))
     problems += _of_targets(content, document, readout=READOUT in places)
-    if problems:
+    if problems or not tuned:  # of no constant there is one combination, which is no search
         return (), problems
     counts = [len(item.value) for item in tuned]
     if (size := math.prod(counts)) > MOST_CANDIDATES:

@@ -95,6 +95,11 @@ def test_the_plan_says_which_values_are_tried_and_where_that_stands(tmp_path: Pa
     assert value["origin"].startswith("tuning: ") and "m.yaml:" in value["origin"]
 
 
+def test_groups_without_a_constant_tune_nothing(tmp_path: Path) -> None:
+    plan = planned(tmp_path, tuning={"finetune": {}})
+    assert plan.cells == planned(tmp_path).cells
+
+
 def test_it_is_written_and_read_back(tmp_path: Path) -> None:
     plan = planned(tmp_path, tuning=TUNING)
     assert lock.read(lock.write(plan, tmp_path / "results")).cells == plan.cells
