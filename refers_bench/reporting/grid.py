@@ -10,7 +10,7 @@ from refers_bench.analysis.held_out import same_images
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.statistics.seeds import DONE, FAILED, UNAVAILABLE
 from refers_bench.analysis.statistics.significance import best
-from refers_bench.render.figure import Figure, Panel
+from refers_bench.render.figure import Figure, Panel, Series
 from refers_bench.render.table import NO_VALUE, Cell, Column, Keys, Note, Row, slug
 from refers_bench.reporting import comparisons, notes
 
@@ -246,6 +246,18 @@ def _listed(title: str, found: Sequence[str]) -> str:
         return ""
     more = f"; and {len(found) - MOST_NAMED} more, marked in the tables" if len(found) > MOST_NAMED else ""
     return f" {title}: {'; '.join(found[:MOST_NAMED])}{more}."
+
+
+def panel_of_rows(results: Results, target: Target, series: Sequence[Series]) -> Panel | None:
+    """A panel of mean class AUCs with a line for each row; None without series, whose places are those of the rows."""
+    if not series:
+        return None
+    return Panel(
+        title=marked_title(results, target),
+        x_label="mean class AUC, %",
+        series=tuple(series),
+        y_names=tuple(titles(results).values()),
+    )
 
 
 def figure_of_columns(

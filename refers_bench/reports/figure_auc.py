@@ -29,14 +29,7 @@ def _panel(results: Results, target: Target) -> Panel | None:
         if values:
             y = (float(place),) * len(values)
             series.append(Series(label=titles[method], x=values, y=y, style="points", colour=place))
-    if not series:
-        return None
-    return Panel(
-        title=grid.marked_title(results, target),
-        x_label="mean class AUC, %",
-        series=tuple(series),
-        y_names=tuple(titles.values()),
-    )
+    return grid.panel_of_rows(results, target, series)
 
 
 REPORT = Report(label="AUC by method", build=build, order=50, part="figures")

@@ -1,5 +1,8 @@
 """Draws how far the mean AUC of each tuned row moves between the candidates of its tuning."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+
 from refers_bench.analysis.cells import Target
 from refers_bench.analysis.results import Results
 from refers_bench.analysis.sensitivity import sensitivities
@@ -10,11 +13,12 @@ from refers_bench.reporting import grid
 
 def build(results: Results) -> Figure | None:
     """One panel per target and label ratio; None where nothing is tuned, or no row has two complete candidates."""
-    if not results.tuned:
-        return None
+    reached: dict[tuple[str, Target], list[float]] = {}
+    for one in sensitivities(results):
+        reached.setdefault((one.row, one.target), []).extend(one.complete.values())
     return grid.figure_of_columns(
         results,
-        _panel,
+        partial(_panel, reached),
         name="figure-tuning",
         caption="Mean class AUC on the test images of what was chosen on validation (mark), and all that the "
         "candidates of tuning reach (bar).",
@@ -25,26 +29,15 @@ def build(results: Results) -> Figure | None:
     )
 
 
-def _panel(results: Results, target: Target) -> Panel | None:
+def _panel(reached: Mapping[tuple[str, Target], Sequence[float]], results: Results, target: Target) -> Panel | None:
     titles, series = grid.titles(results), []
-    reached_by: dict[str, list[float]] = {}
-    for one in sensitivities(results):
-        if one.target == target:
-            reached_by.setdefault(one.row, []).extend(one.complete.values())
     for place, method in enumerate(results.methods):
-        cell, values = results.cells.get((method, target)), reached_by.get(method, [])
+        cell, values = results.cells.get((method, target)), reached.get((method, target), ())
         if cell is not None and cell.n and len(values) > 1:
-            reached = (cell.mean, *values)  # chosen seed by seed, it may be better than any one candidate
-            ends = [(cell.mean * 100, float(place), min(reached) * 100, max(reached) * 100)]
+            every = (cell.mean, *values)  # chosen seed by seed, it may be better than any one candidate
+            ends = [(cell.mean * 100, float(place), min(every) * 100, max(every) * 100)]
             series.append(Series.with_ends(ends, label=titles[method], style="intervals", colour=place))
-    if not series:
-        return None
-    return Panel(
-        title=grid.marked_title(results, target),
-        x_label="mean class AUC, %",
-        series=tuple(series),
-        y_names=tuple(titles.values()),
-    )
+    return grid.panel_of_rows(results, target, series)
 
 
 REPORT = Report(label="Sensitivity to tuning", build=build, order=52, part="figures")
